@@ -1,0 +1,1 @@
+"""Where and how much at once: Ray Data, Ray Train, DeepSpeed. No clinical rule, no formula."""

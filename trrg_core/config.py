@@ -1,0 +1,333 @@
+"""The configuration: one frozen tree of small sections, read once at the door and checked there.
+
+`load_config("tiny", overrides=["finetune.clues=off"])` -> TrrgConfig. Presets differ in values only.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trrg_core.errors import ConfigError
+
+PRESETS = ("tiny", "base")
+
+
+class ConfigSection(BaseModel):
+    """A frozen part of the configuration; an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceConfig(ConfigSection):
+    """Where studies come from. The source is only ever read."""
+
+    kind: Literal["mimic-cxr", "iu-xray", "plain"] = Field("mimic-cxr", description="Reader of the source tree.")
+    root: str = Field("", description="Folder or s3:// prefix of the source tree.")
+    max_studies: int = Field(0, ge=0, description="Read only this many studies; 0 reads all.")
+
+
+class IngestConfig(ConfigSection):
+    """How images are checked and kept."""
+
+    max_side_px: int = Field(512, ge=32, le=4096, description="Longest side of the kept image, pixels.")
+    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of the kept image.")
+    max_pixels: int = Field(
+        100_000_000, ge=1, description="Images whose header claims more are refused undecoded."
+    )
+    max_reject_share: float = Field(0.2, ge=0, le=1, description="Stop when a larger share of rows is set aside.")
+
+
+class ParseConfig(ConfigSection):
+    """How reports are read."""
+
+    label_set: str = Field("chexpert14", description="Observations to label: a shipped set or a YAML path.")
+    spacy_model: str = Field("", description="Path of a trained scispaCy model that widens recall; empty: none.")
+    spacy_model_sha256: str = Field("", description="SHA-256 that the model folder must have.")
+
+
+class ShardConfig(ConfigSection):
+    """How training shards are cut."""
+
+    section: Literal["findings", "impression", "findings+impression"] = Field(
+        "findings", description="Report section that the generator learns to write."
+    )
+    max_side_px: int = Field(256, ge=32, le=4096, description="Longest side of the training image, pixels.")
+    rows_per_file: int = Field(2048, ge=1, description="Studies in one Parquet shard.")
+
+
+class EngineConfig(ConfigSection):
+    """The training engine both stages share: Ray Train workers, DeepSpeed ZeRO, checkpoints."""
+
+    num_workers: int = Field(2, ge=1, description="Ray Train workers, one process each.")
+    use_gpu: bool = Field(False, description="One GPU a worker; false trains on CPU.")
+    zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage.")
+    offload_optimizer: bool = Field(False, description="Keep optimizer state in CPU memory (ZeRO, GPU only).")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="Number format of the weights.")
+    gradient_checkpointing: bool = Field(False, description="Trade compute for memory in the LLM.")
+    max_failures: int = Field(2, ge=0, description="Worker failures survived before the run is given up.")
+    checkpoint_every_steps: int = Field(200, ge=1, description="Optimizer steps between two checkpoints.")
+    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
+    log_every_steps: int = Field(10, ge=1, description="Steps between two progress lines.")
+    clip_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
+    max_bad_steps: int = Field(5, ge=1, description="Consecutive non-finite losses survived before stopping.")
+    collective_timeout_s: int = Field(1800, ge=30, description="A collective that takes longer fails the worker.")
+
+
+class OptimizerConfig(ConfigSection):
+    """AdamW with linear warm-up and cosine decay to zero."""
+
+    learning_rate: float = Field(1.0e-4, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+
+
+class EncoderConfig(ConfigSection):
+    """A backbone: pretrained by name or path, or built from a config class (`model_type` and values)."""
+
+    pretrained: str = Field("", description="Hugging Face name or folder; empty builds from `config`.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Values of the config class, with `model_type`."
+    )
+    freeze: bool = Field(False, description="Keep the backbone's weights as they are.")
+
+    @model_validator(mode="after")
+    def _is_buildable(self) -> Self:
+        if not self.pretrained and "model_type" not in self.config:
+            raise ValueError("either `pretrained` or `config.model_type` must be set")
+        return self
+
+
+class PretrainConfig(ConfigSection):
+    """Stage 1: disease-focused, sentence-level contrastive pre-training and calibrated disease perception."""
+
+    image_encoder: EncoderConfig = Field(description="Backbone of the radiographs.")
+    text_encoder: EncoderConfig = Field(description="Backbone of single sentences.")
+    image_size_px: int = Field(224, ge=32, description="Side of the square the encoder sees, pixels.")
+    max_views: int = Field(2, ge=1, le=8, description="Radiographs used per study.")
+    joint_size: int = Field(256, ge=8, description="Width D of the joint space.")
+    sentences_per_study: int = Field(6, ge=1, description="Sentences drawn per study and step.")
+    max_sentence_tokens: int = Field(48, ge=8, description="Longer sentences are cut.")
+    vocabulary_size: int = Field(4000, ge=100, description="Tokens of a tokenizer trained on the corpus.")
+    temperature: float = Field(0.07, gt=0, description="Initial softmax temperature; learned from there.")
+    local_weight: float = Field(1.0, ge=0, description="Weight of sentence-to-patch alignment.")
+    hard_negative_weight: float = Field(1.0, ge=0, description="Weight of negated twins as hard negatives.")
+    max_negated_share: float = Field(0.5, gt=0, le=1, description="Cap on negated sentences of a draw.")
+    batch_size: int = Field(32, ge=2, description="Studies per worker and step.")
+    epochs: float = Field(10, gt=0, description="Passes over the training studies.")
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: bool = Field(
+        True, description="Small shifts, scale and exposure; never flips (they swap left and right)."
+    )
+
+
+class LoraSettings(ConfigSection):
+    """Low-rank adapters of the LLM (peft)."""
+
+    rank: int = Field(16, ge=1, description="Rank of the adapters.")
+    alpha: int = Field(32, ge=1, description="Scale of the adapters.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout in the adapters.")
+    train_embeddings: bool = Field(
+        False, description="Also train input and output embeddings (models built here)."
+    )
+
+
+class FinetuneConfig(ConfigSection):
+    """Stage 2: an LLM with LoRA, injected clues, cross-modal clue interaction, disease-aware consistency."""
+
+    llm: EncoderConfig = Field(description="The causal language model.")
+    lora: LoraSettings = LoraSettings()
+    vocabulary_size: int = Field(4000, ge=100, description="Tokens of a tokenizer trained on the corpus.")
+    prompt: str = Field(
+        "Write the findings of this chest radiograph.", description="Instruction before the report."
+    )
+    max_report_tokens: int = Field(160, ge=8, description="Longer reports are cut in training.")
+    clues: Literal["on", "off", "oracle", "shuffled"] = Field("on", description="Where disease clues come from.")
+    interaction: bool = Field(True, description="Cross-modal clue interaction.")
+    consistency: bool = Field(True, description="Disease-aware consistency loss.")
+    consistency_weight: float = Field(0.5, ge=0, description="Weight of that loss.")
+    clue_dropout: float = Field(0.15, ge=0, le=1, description="Share of clues hidden in training.")
+    interaction_layers: int = Field(2, ge=1, description="Cross-attention blocks.")
+    interaction_heads: int = Field(8, ge=1, description="Attention heads in a block.")
+    grid_size: int = Field(4, ge=1, description="Pooled visual grid is this many cells a side.")
+    batch_size: int = Field(8, ge=1, description="Studies per worker and step.")
+    epochs: float = Field(3, gt=0, description="Passes over the training studies.")
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+    @field_validator("clues", mode="before")
+    @classmethod
+    def _undo_yaml_booleans(cls, value: object) -> object:
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+class GenerateConfig(ConfigSection):
+    """Decoding. No forced length and no repetition penalty: padding a normal report invents findings."""
+
+    split: Literal["validate", "test"] = Field("test", description="Split to generate for.")
+    batch_size: int = Field(16, ge=1, description="Studies decoded together.")
+    num_beams: int = Field(1, ge=1, description="Beams; 1 is greedy.")
+    max_new_tokens: int = Field(160, ge=8, description="Longest generated report, tokens.")
+
+
+class EvaluateConfig(ConfigSection):
+    """Scores of a predictions table."""
+
+    meteor: bool = Field(True, description="METEOR 1.5 (starts a Java process).")
+    bootstrap_samples: int = Field(1000, ge=0, description="Resamples, clustered by patient, for intervals.")
+    report_studies: int = Field(60, ge=1, description="Studies shown in the HTML report.")
+
+
+class RegisterConfig(ConfigSection):
+    """The registry and the gate a challenger must pass to become champion."""
+
+    model_name: str = Field("trrg", pattern=r"^[A-Za-z0-9_.-]+$", description="Registered model name.")
+    tracking_uri: str = Field("", description="MLflow server; empty keeps a SQLite registry in the store.")
+    min_f1_gain: float = Field(0.0, ge=-1, le=1, description="Clinical micro-F1 above the better floor, at least.")
+    max_f1_drop: float = Field(0.01, ge=0, le=1, description="Clinical micro-F1 below the champion, at most.")
+    min_distinct_share: float = Field(
+        0.05, ge=0, le=1, description="Share of distinct generated reports, at least."
+    )
+
+
+class RayConfig(ConfigSection):
+    """How jobs reach a Ray cluster."""
+
+    address: str = Field("", description="Ray address (`auto`, `ray://`...); empty starts a local one.")
+    local_cpus: int = Field(4, ge=2, description="Logical CPUs of a local cluster.")
+    object_store_mb: int = Field(512, ge=80, description="Object store of a local cluster, MiB.")
+    batch_rows: int = Field(64, ge=1, description="Rows a Ray Data task handles at once.")
+
+
+class TrrgConfig(ConfigSection):
+    """Everything a retraining run depends on. Secrets are never fields: they come from the environment."""
+
+    seed: int = Field(7, ge=0, description="Seed of every random choice.")
+    source: SourceConfig = SourceConfig()
+    ingest: IngestConfig = IngestConfig()
+    parse: ParseConfig = ParseConfig()
+    shard: ShardConfig = ShardConfig()
+    pretrain: PretrainConfig
+    finetune: FinetuneConfig
+    engine: EngineConfig = EngineConfig()
+    generate: GenerateConfig = GenerateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    ray: RayConfig = RayConfig()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+def load_config(preset_or_path: str = "tiny", overrides: Sequence[str] = ()) -> TrrgConfig:
+    """The configuration of a preset or a YAML file, with `a.b=value` overrides applied.
+
+    A file may name a `preset` to start from and give only what differs.
+
+    Raises:
+        ConfigError: for an unknown preset, key or value; names the nearest right key.
+    """
+    values = _read_values(preset_or_path)
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    return validate_config(values)
+
+
+def validate_config(values: Mapping[str, Any]) -> TrrgConfig:
+    """`values` as a checked TrrgConfig.
+
+    Raises:
+        ConfigError: naming each wrong key or value and where it stands.
+    """
+    try:
+        return TrrgConfig.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def fingerprint(*parts: object) -> str:
+    """16 hex digits that identify `parts`: equal JSON values, equal fingerprint."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_jsonable)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} cannot be part of a fingerprint")
+
+
+def _read_values(preset_or_path: str) -> dict[str, Any]:
+    if preset_or_path in PRESETS:
+        text = resources.files("trrg_core").joinpath("presets", f"{preset_or_path}.yaml").read_text("utf-8")
+        return _load_yaml(text, preset_or_path)
+    path = Path(preset_or_path)
+    if not path.is_file():
+        near = difflib.get_close_matches(preset_or_path, PRESETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"no preset or file {preset_or_path!r}: presets are {', '.join(PRESETS)}{hint}")
+    values = _load_yaml(path.read_text("utf-8"), str(path))
+    preset = values.pop("preset", None)
+    return _merge(_read_values(preset), values) if preset else values
+
+
+def _load_yaml(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a mapping of sections, found {type(values).__name__}")
+    return values
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected section.key=value, e.g. finetune.epochs=2")
+    value: Any = yaml.safe_load(text)
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(_explain_one(item) for item in error.errors(include_url=False))
+
+
+def _explain_one(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, _all_keys(), n=1, cutoff=0.5)
+        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    hint = ""
+    if isinstance(item["input"], str) and "e" in item["input"] and item["type"].startswith("float"):
+        hint = " (YAML needs a point: write 1.0e-4)"
+    return f"{where}: {item['msg']}, found {item['input']!r}{hint}"
+
+
+def _all_keys() -> list[str]:
+    keys: list[str] = []
+
+    def walk(model: type[BaseModel], prefix: str) -> None:
+        for name, info in model.model_fields.items():
+            key = f"{prefix}{info.alias or name}"
+            keys.append(key)
+            kind = info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                walk(kind, f"{key}.")
+
+    walk(TrrgConfig, "")
+    return keys

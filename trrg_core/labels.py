@@ -1,0 +1,120 @@
+"""Observations, assertions and labels: from what sentences assert to what a report is labelled.
+
+A label is POSITIVE 1, NEGATIVE 0, UNCERTAIN -1, or None where the report says nothing. None is not 0.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from trrg_core.errors import ConfigError
+
+
+class Assertion(StrEnum):
+    """What a sentence says of a finding."""
+
+    PRESENT = "PRESENT"
+    ABSENT = "ABSENT"
+    UNCERTAIN = "UNCERTAIN"
+
+
+class Label(IntEnum):
+    """What a report says of an observation, in CheXpert's numbers; None stands for "not mentioned"."""
+
+    POSITIVE = 1
+    NEGATIVE = 0
+    UNCERTAIN = -1
+
+
+Policy = Literal["u-zeros", "u-ones", "u-ignore"]
+Labels = dict[str, Label | None]
+
+_LABEL_OF = {
+    Assertion.PRESENT: Label.POSITIVE,
+    Assertion.ABSENT: Label.NEGATIVE,
+    Assertion.UNCERTAIN: Label.UNCERTAIN,
+}
+# positive > uncertain > negative: one clear sentence outweighs any number of weaker ones (CheXpert, section 3)
+_STRENGTH = (Label.POSITIVE, Label.UNCERTAIN, Label.NEGATIVE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSet:
+    """A named set of observations and the lexicon findings that count towards each.
+
+    `findings` maps an observation to finding ids of the parser's lexicon. `no_finding` is the observation that
+    holds when none of the others but `not_abnormal` ones is positive or uncertain, or None if the set has none.
+    """
+
+    name: str
+    observations: tuple[str, ...]
+    findings: Mapping[str, tuple[str, ...]]
+    no_finding: str | None = None
+    not_abnormal: tuple[str, ...] = ()
+
+    def observations_of(self, finding: str) -> tuple[str, ...]:
+        """Observations that `finding` counts towards, in the set's order."""
+        return tuple(name for name in self.observations if finding in self.findings.get(name, ()))
+
+
+def column_name(observation: str) -> str:
+    """`observation` as a table column: "Pleural Effusion" -> "pleural_effusion"."""
+    return observation.lower().replace(" ", "_")
+
+
+def aggregate(assertions: Iterable[Assertion]) -> Label | None:
+    """The strongest label among `assertions`; None when there are none. Order does not matter."""
+    seen = {_LABEL_OF[assertion] for assertion in assertions}
+    return next((label for label in _STRENGTH if label in seen), None)
+
+
+def label_report(assertions: Mapping[str, Iterable[Assertion]], label_set: LabelSet) -> Labels:
+    """One label per observation of `label_set`, from the assertions made of each observation.
+
+    "No Finding" is POSITIVE when no abnormal observation is POSITIVE or UNCERTAIN, else None (CheXpert, 2019).
+    """
+    labels: Labels = {name: aggregate(assertions.get(name, ())) for name in label_set.observations}
+    if label_set.no_finding is not None:
+        ignored = {label_set.no_finding, *label_set.not_abnormal}
+        abnormal = any(
+            label in (Label.POSITIVE, Label.UNCERTAIN) for name, label in labels.items() if name not in ignored
+        )
+        labels[label_set.no_finding] = None if abnormal else Label.POSITIVE
+    return labels
+
+
+def apply_policy(label: Label | None, policy: Policy) -> Label | None:
+    """`label` under the reader's rule for UNCERTAIN: as negative, as positive, or as if not mentioned."""
+    if label is not Label.UNCERTAIN:
+        return label
+    return {"u-zeros": Label.NEGATIVE, "u-ones": Label.POSITIVE, "u-ignore": None}[policy]
+
+
+@cache
+def load_label_set(name: str) -> LabelSet:
+    """The label set `name`: one that ships (`chexpert14`, `nih14`) or the path of a YAML file of the same form.
+
+    Raises:
+        ConfigError: if there is no such set.
+    """
+    shipped = resources.files("trrg_core.report.rules").joinpath("label_sets")
+    file = shipped.joinpath(f"{name}.yaml")
+    try:
+        text = file.read_text("utf-8") if file.is_file() else Path(name).read_text("utf-8")
+    except OSError as error:
+        known = sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir())
+        raise ConfigError(f"no label set {name!r}: expected one of {known} or the path of a YAML file") from error
+    data = yaml.safe_load(text)
+    return LabelSet(
+        name=data["name"],
+        observations=tuple(data["observations"]),
+        findings={key: tuple(value) for key, value in data["findings"].items()},
+        no_finding=data.get("no_finding"),
+        not_abnormal=tuple(data.get("not_abnormal", ())),
+    )

@@ -1,0 +1,1 @@
+"""Scores: language, clinical, truth, and the floors every table shows."""

@@ -1,0 +1,1 @@
+"""The TRRG model: encoders, contrastive stage, disease perception, clues, generator, checkpoints."""

@@ -1,0 +1,1 @@
+"""From a report's text to sections, sentences, mentions, assertions and labels."""

@@ -1,0 +1,64 @@
+"""The parser's values: a report in sections, sentences and mentions. Plain data, no spaCy.
+
+Offsets are character offsets into the report text as given, half open: `text[start:end]`.
+"""
+
+from dataclasses import dataclass
+
+from trrg_core.labels import Assertion, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mention:
+    """A span that names a finding, what is asserted of it, and which rule and cue decided."""
+
+    finding: str
+    start: int
+    end: int
+    assertion: Assertion
+    rule: str
+    cue: str = ""
+    historical: bool = False
+    hypothetical: bool = False
+    experiencer: str = "patient"
+    change: str = ""
+    laterality: str = ""
+    severity: str = ""
+    anatomy: str = ""
+    size: str = ""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the mention speaks of this patient, now: only such mentions make labels."""
+        return not self.historical and not self.hypothetical and self.experiencer == "patient"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A named section (`findings`, `impression`, `indication`, ...), and the rule that found it."""
+
+    name: str
+    start: int
+    end: int
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """One sentence of a section, with its mentions in text order."""
+
+    text: str
+    start: int
+    end: int
+    section: str
+    mentions: tuple[Mention, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedReport:
+    """All that the parser says of one report. `labels` has one entry per observation of the label set."""
+
+    sections: tuple[Section, ...]
+    sentences: tuple[Sentence, ...]
+    labels: Labels
+    parser_id: str

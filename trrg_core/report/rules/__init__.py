@@ -1,0 +1,1 @@
+"""Rules of the parser, as YAML a radiologist can read."""

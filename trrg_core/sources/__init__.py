@@ -1,0 +1,1 @@
+"""Readers of report and image collections; each yields `Study`."""
