@@ -1,0 +1,132 @@
+"""Files on a local disk, as `storage` uses them: a write is whole or not there, an error says what to do.
+
+A file appears under its name only when all its bytes are on the disk (temporary file, fsync, rename or link).
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
+
+_TEMPORARY = ".trrg-tmp"
+
+
+def read(path: Path, max_bytes: int | None = None) -> bytes:
+    """The bytes of `path`.
+
+    Raises:
+        DataError: `missing_file`, or `file_too_large` when it has more than `max_bytes`; nothing is read then.
+        ConfigError: if it may not be read.
+        StorageError: if the disk fails.
+    """
+    with _explained(path):
+        if max_bytes is not None and path.stat().st_size > max_bytes:
+            raise DataError("file_too_large", f"{path} has more than {max_bytes} bytes")
+        return path.read_bytes()
+
+
+def write(path: Path, data: bytes, *, replace: bool = True) -> bool:
+    """Write `data` to `path` in one step; with `replace` off only if nothing is there yet.
+
+    Returns:
+        Whether this call made the file; False only with `replace` off.
+
+    Raises:
+        StorageError: if the disk is full or fails; no partial file stays.
+        ConfigError: if it may not be written.
+    """
+    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}{_TEMPORARY}")
+    with _explained(path, num_bytes=len(data)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write_synced(temporary, data)
+            if replace:
+                temporary.replace(path)
+            elif not _link_new(temporary, path):
+                return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    return True
+
+
+def list_files(folder: Path) -> list[str]:
+    """Every file under `folder`, relative to it, sorted; none when there is no such folder."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        base = os.path.relpath(parent, folder)
+        found += [os.path.normpath(os.path.join(base, name)) for name in names if not name.endswith(_TEMPORARY)]
+    return sorted(found)
+
+
+def delete(path: Path) -> None:
+    """Remove a file or a whole folder; nothing happens when there is none."""
+    with _explained(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy one file so that `target` is whole or not there. Raises as `write` and `read` do."""
+    temporary = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex}{_TEMPORARY}")
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, temporary)
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _link_new(temporary: Path, path: Path) -> bool:
+    # link(2) fails when the name is taken, so of two writers exactly one gets it, and its file is whole at once
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    # without this the rename itself may be lost when the machine goes down
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(path: Path, *, num_bytes: int = 0) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _explain(path, error, num_bytes) from error
+
+
+def _explain(path: Path, error: OSError, num_bytes: int) -> TrrgError:
+    if isinstance(error, FileNotFoundError):
+        return DataError("missing_file", f"no file {path}")
+    if isinstance(error, IsADirectoryError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
+        return DataError("missing_file", f"{path} is not a file: {error.strerror}")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return ConfigError(f"{path}: {error.strerror}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StorageError(f"no room for {num_bytes} bytes at {path}: {error.strerror}; nothing was left there")
+    return StorageError(f"{path}: {error.strerror}")

@@ -1,0 +1,211 @@
+"""Objects in S3, as `storage` uses them: bounded retries, one deadline, errors that say what to do.
+
+Credentials come only from the AWS environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, roles), never from a
+configuration or a uri. A URI here is `s3://bucket/key`.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
+
+_T = TypeVar("_T")
+_Fault = Literal["missing", "refused", "taken", "empty_range", "again", "broken"]
+
+_REFUSED_CODES = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "301"}
+_BUSY_CODES = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "XAmzContentSHA256Mismatch", "BadDigest"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long to go on trying: seconds in all, seconds without an answer, and the growing pauses between."""
+
+    deadline_s: float = 120.0
+    answer_s: float = 30.0
+    first_pause_s: float = 0.2
+    longest_pause_s: float = 10.0
+
+
+class _TakenError(Exception):
+    """The object is there already."""
+
+
+def read(uri: str, patience: Patience, max_bytes: int | None = None) -> bytes:
+    """The bytes of an object.
+
+    Raises:
+        DataError: `missing_file`, or `file_too_large` when it has more than `max_bytes`.
+        ConfigError: if access is refused or the bucket does not exist.
+        StorageError: if the service did not answer rightly within the deadline.
+    """
+    fs = _file_system(patience)
+    if max_bytes is None:
+        return bytes(_patiently(lambda: fs.cat_file(uri, max_concurrency=1), uri, patience))
+    data = bytes(_patiently(lambda: fs.cat_file(uri, start=0, end=max_bytes + 1), uri, patience, b""))
+    if len(data) > max_bytes:
+        raise DataError("file_too_large", f"{uri} has more than {max_bytes} bytes")
+    return data
+
+
+def write(uri: str, data: bytes, patience: Patience, *, replace: bool = True) -> bool:
+    """PUT `data` as one object; with `replace` off only if there is none yet (If-None-Match).
+
+    Returns:
+        Whether this call made the object; False only with `replace` off.
+
+    Raises:
+        ConfigError, StorageError: as `read`.
+    """
+    fs = _file_system(patience)
+    mode = "overwrite" if replace else "create"
+    try:
+        _patiently(lambda: fs.pipe_file(uri, data, mode=mode), uri, patience)
+    except _TakenError:
+        # a PUT whose answer was lost is sent again and then finds its own object
+        return read(uri, patience) == data
+    return True
+
+
+def exists(uri: str, patience: Patience) -> bool:
+    """Whether there is an object `uri`, or any object under it."""
+    fs = _file_system(patience)
+    return bool(_patiently(lambda: fs.exists(uri), uri, patience))
+
+
+def list_files(uri: str, patience: Patience) -> list[str]:
+    """Every object under `uri`, relative to it, sorted."""
+    fs = _file_system(patience)
+    base = uri.removeprefix("s3://").rstrip("/") + "/"
+    try:
+        found = _patiently(lambda: fs.find(uri), uri, patience)
+    except DataError:
+        return []
+    return sorted(str(key).removeprefix(base) for key in found if str(key).startswith(base))
+
+
+def delete(uri: str, patience: Patience) -> None:
+    """Remove an object and all objects under it; nothing happens when there is none."""
+    fs = _file_system(patience)
+    for name in [uri, *(f"{uri.rstrip('/')}/{name}" for name in list_files(uri, patience))]:
+        _patiently(lambda name=name: fs.rm_file(name), name, patience)  # type: ignore[misc]
+
+
+def upload(path: Path, uri: str, patience: Patience) -> None:
+    """Copy a local file to an object; it is there whole or not at all. Raises as `read`."""
+    fs = _file_system(patience)
+    _patiently(lambda: fs.put_file(str(path), uri), uri, patience)
+
+
+def download(uri: str, path: Path, patience: Patience) -> None:
+    """Copy an object to the local file `path`. Raises as `read`."""
+    fs = _file_system(patience)
+    _patiently(lambda: fs.get_file(uri, str(path)), uri, patience)
+
+
+def endpoint() -> str:
+    """The service's address from the environment; empty for Amazon's own."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+
+
+def region() -> str:
+    """The region from the environment, or Amazon's default."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _file_system(patience: Patience) -> Any:
+    import s3fs  # aiobotocore takes half a second to import, and most runs are local
+
+    settings = {
+        "connect_timeout": min(10.0, patience.answer_s),
+        "read_timeout": patience.answer_s,
+        "retries": {"total_max_attempts": 1},
+    }
+    # asked for anew each time: fsspec's own cache of instances is emptied after a fork
+    fs = s3fs.S3FileSystem(
+        endpoint_url=endpoint() or None,
+        client_kwargs={"region_name": region()},
+        config_kwargs=settings,
+        use_listings_cache=False,
+    )
+    fs.retries = 1  # the one place that retries is `_patiently`
+    return fs
+
+
+def _patiently(call: Callable[[], _T], uri: str, patience: Patience, empty: _T | None = None) -> _T:
+    start = time.monotonic()
+    pause_s = patience.first_pause_s
+    while True:
+        try:
+            return call()
+        except Exception as error:  # s3fs lets botocore, aiohttp and OS errors through; all are sorted below
+            fault = _fault(error)
+            if fault == "empty_range" and empty is not None:
+                return empty
+            left_s = patience.deadline_s - (time.monotonic() - start)
+            if fault != "again" or left_s <= pause_s:
+                raise _explain(fault, uri, error, time.monotonic() - start) from error
+        time.sleep(
+            pause_s * random.uniform(0.5, 1.0)
+        )  # jitter: workers that failed together must not return together
+        pause_s = min(2 * pause_s, patience.longest_pause_s)
+
+
+def _fault(error: BaseException) -> _Fault:
+    from botocore import exceptions as boto  # type: ignore[import-untyped]
+
+    answer = _answer(error)
+    if answer is not None:
+        return _fault_of_answer(*answer)
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, FileExistsError):
+        return "taken"
+    if isinstance(error, PermissionError | boto.NoCredentialsError | boto.PartialCredentialsError):
+        return "refused"
+    if isinstance(error, boto.ParamValidationError | ValueError | TypeError):
+        return "broken"
+    return "again"
+
+
+def _fault_of_answer(status: int, code: str) -> _Fault:
+    if code in _BUSY_CODES:
+        return "again"
+    if status in (401, 403) or code in _REFUSED_CODES:
+        return "refused"
+    if status == 404:
+        return "missing"
+    if status == 412:
+        return "taken"
+    if status == 416:
+        return "empty_range"
+    if status in (408, 409, 429) or status >= 500:
+        return "again"
+    return "broken"
+
+
+def _answer(error: BaseException | None) -> tuple[int, str] | None:
+    # s3fs wraps the service's answer in an OSError; the answer itself is the cause
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict) and "Error" in response:
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return int(status), str(response["Error"].get("Code", ""))
+        error = error.__cause__
+    return None
+
+
+def _explain(fault: _Fault, uri: str, error: Exception, spent_s: float) -> TrrgError | _TakenError:
+    answer = _answer(error)
+    what = f"{answer[1]} ({answer[0]})" if answer else type(error).__name__
+    if fault == "missing":
+        return DataError("missing_file", f"no object {uri}")
+    if fault == "taken":
+        return _TakenError(uri)
+    if fault == "refused":
+        return ConfigError(f"{uri}: {what}; check the bucket's name and the AWS_* environment")
+    return StorageError(f"{uri}: {what}, given up after {spent_s:.1f} s")
