@@ -1,0 +1,183 @@
+"""What stands behind each sentence of a generated report: its parsed mentions joined to the study's disease clues.
+
+A parsed report and clue probabilities come in, a status for every sentence goes out. No reference report is
+needed, so this works in use as well as in evaluation. The judge is the perception of stage 1, not the truth: a
+status says whether the report agrees with what the model itself saw.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+from trrg_core.comparison import compares_with_prior
+from trrg_core.labels import Assertion, LabelSet
+from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+
+
+class Support(StrEnum):
+    """How a mention or sentence stands to the clues, the gravest first.
+
+    CONTRADICTED denies what the clues show; UNSUPPORTED asserts, or holds possible, what they do not show.
+    """
+
+    CONTRADICTED = "CONTRADICTED"
+    UNSUPPORTED = "UNSUPPORTED"
+    SUPPORTED = "SUPPORTED"
+    NOT_CHECKABLE = "NOT_CHECKABLE"
+
+
+_GRAVITY = tuple(Support)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clue:
+    """The perception's probability in 0..1 that `observation` is present, and the threshold it is judged at."""
+
+    observation: str
+    probability: float
+    threshold: float
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the perception sees the observation."""
+        return self.probability >= self.threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class MentionEvidence:
+    """A mention, the clue it was judged by (None: no clue speaks of it) and the judgement."""
+
+    mention: Mention
+    clue: Clue | None
+    status: Support
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceEvidence:
+    """A sentence's mentions and the gravest of their judgements; `false_prior`: it compares with no prior."""
+
+    start: int
+    end: int
+    status: Support
+    mentions: tuple[MentionEvidence, ...]
+    false_prior: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """A finding that one sentence affirms and another, or the same, denies: indices into the sentences."""
+
+    finding: str
+    affirmed_in: int
+    denied_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportEvidence:
+    """All that is known against and for one generated report.
+
+    `omitted` are clues that are shown and of which the report says nothing at all. `has_prior` is None when it is
+    not known whether the study has a prior; then no comparison is judged.
+    """
+
+    sentences: tuple[SentenceEvidence, ...]
+    clues: tuple[Clue, ...]
+    contradictions: tuple[Contradiction, ...]
+    omitted: tuple[Clue, ...]
+    has_prior: bool | None
+
+
+def gather_evidence(
+    report: ParsedReport,
+    *,
+    clues: Mapping[str, float],
+    thresholds: Mapping[str, float],
+    label_set: LabelSet,
+    has_prior: bool | None,
+) -> ReportEvidence:
+    """The evidence for each sentence of `report`.
+
+    Args:
+        report: the generated report as the parser reads it.
+        clues: probability in 0..1 by observation; an observation without one is not checkable.
+        thresholds: the calibrated threshold by observation; likewise.
+        label_set: which findings count towards which observation.
+        has_prior: whether the study has an earlier one; None when unknown.
+    """
+    known = {
+        name: Clue(observation=name, probability=clues[name], threshold=thresholds[name])
+        for name in label_set.observations
+        if name in clues and name in thresholds and name != label_set.no_finding
+    }
+    return ReportEvidence(
+        sentences=tuple(_judge_sentence(item, known, label_set, has_prior) for item in report.sentences),
+        clues=tuple(known.values()),
+        contradictions=find_contradictions(report.sentences),
+        omitted=_find_omitted(report.sentences, known, label_set),
+        has_prior=has_prior,
+    )
+
+
+def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, ...]:
+    """Findings affirmed in one place and denied in another that covers it, in text order.
+
+    "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large" and "no new effusion".
+    """
+    current = [
+        (at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current
+    ]
+    affirmed = [pair for pair in current if pair[1].assertion is Assertion.PRESENT]
+    denied = [pair for pair in current if pair[1].assertion is Assertion.ABSENT]
+    found = {
+        (yes.finding, yes_at, no_at): None
+        for (yes_at, yes), (no_at, no) in product(affirmed, denied)
+        if yes.finding == no.finding and _denies(no, yes)
+    }
+    return tuple(Contradiction(finding=name, affirmed_in=yes, denied_in=no) for name, yes, no in found)
+
+
+def _denies(denied: Mention, affirmed: Mention) -> bool:
+    side = denied.laterality in ("", "bilateral", affirmed.laterality) or affirmed.laterality == "bilateral"
+    place = "" in (denied.anatomy, affirmed.anatomy) or denied.anatomy == affirmed.anatomy
+    degree = denied.severity in ("", affirmed.severity)
+    return side and place and degree and not denied.change and not denied.size
+
+
+def _judge_sentence(
+    sentence: Sentence, clues: Mapping[str, Clue], label_set: LabelSet, has_prior: bool | None
+) -> SentenceEvidence:
+    mentions = tuple(_judge_mention(mention, clues, label_set) for mention in sentence.mentions)
+    return SentenceEvidence(
+        start=sentence.start,
+        end=sentence.end,
+        status=min((item.status for item in mentions), key=_GRAVITY.index, default=Support.NOT_CHECKABLE),
+        mentions=mentions,
+        false_prior=has_prior is False and compares_with_prior(sentence.text),
+    )
+
+
+def _judge_mention(mention: Mention, clues: Mapping[str, Clue], label_set: LabelSet) -> MentionEvidence:
+    known = [clues[name] for name in label_set.observations_of(mention.finding) if name in clues]
+    if not known or not mention.is_current:
+        return MentionEvidence(mention=mention, clue=None, status=Support.NOT_CHECKABLE)
+    # a finding that counts towards several observations is judged by the one that speaks loudest for it
+    clue = max(known, key=lambda item: item.probability - item.threshold)
+    if mention.assertion is Assertion.ABSENT:
+        status = Support.CONTRADICTED if clue.is_shown else Support.SUPPORTED
+    else:
+        status = Support.SUPPORTED if clue.is_shown else Support.UNSUPPORTED
+    return MentionEvidence(mention=mention, clue=clue, status=status)
+
+
+def _find_omitted(
+    sentences: Sequence[Sentence], clues: Mapping[str, Clue], label_set: LabelSet
+) -> tuple[Clue, ...]:
+    spoken_of = {
+        name
+        for sentence in sentences
+        for mention in sentence.mentions
+        if mention.is_current
+        for name in label_set.observations_of(mention.finding)
+    }
+    return tuple(clue for name, clue in clues.items() if clue.is_shown and name not in spoken_of)

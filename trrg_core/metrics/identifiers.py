@@ -1,0 +1,43 @@
+"""What looks like personal data in a generated report: a model must not fill in what de-identification took out.
+
+Counts by kind come out, never the text itself. Rules, not a guarantee: they know dates, times, titles with names,
+telephone and record numbers. MIMIC-CXR's `___` and IU-Xray's `XXXX` are no finding.
+"""
+
+import re
+from collections import Counter
+
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
+    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+_KINDS = {
+    "date": re.compile(
+        rf"""
+        \b\d{{1,2}}([/-])\d{{1,2}}\1(?:\d{{4}}|\d{{2}})\b
+        | \b(?:19|20)\d{{2}}-\d{{1,2}}-\d{{1,2}}\b
+        | \b{_MONTH}\.?\s+\d{{1,2}}(?:st|nd|rd|th)?\b(?!\s*(?:mm|cm|ml)\b)
+        | \b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}\b(?!\s+(?:be|have|represent|reflect))
+        | \b{_MONTH}\.?,?\s+(?:19|20)\d{{2}}\b
+        | \b(?:on|from|dated|since)\s+\d{{1,2}}/\d{{1,2}}\b
+        | \b(?:in|of|from|since|dated)\s+(?:19|20)\d{{2}}\b(?!\s*(?:mm|cm|ml)\b)
+        """,
+        re.VERBOSE | re.IGNORECASE,
+    ),
+    "time": re.compile(r"\b(?:[01]?\d|2[0-3]):[0-5]\d\b|\b\d{1,2}\s*[ap]\.?m\b", re.IGNORECASE),
+    # "MR chest" is an examination: the short titles need their full stop
+    "name": re.compile(
+        r"\b(?:dr\.?|mrs\.?|mr\.|ms\.|prof\.|doctor|professor)\s+(?!x{3,}|_)[a-z][a-z'-]+", re.IGNORECASE
+    ),
+    "phone": re.compile(r"\(\d{3}\)\s*\d{3}[-.\s]\d{4}\b|\b\d{3}[-.\s]\d{3}[-.\s]\d{4}\b|\b\w+@\w+\.\w+"),
+    "record": re.compile(
+        r"\b(?:mrn|medical\s+record|accession|patient\s+id)(?:\s+number)?\W{0,3}\d+|\b\d{7,}\b", re.IGNORECASE
+    ),
+}
+KINDS = tuple(_KINDS)
+
+
+def count_identifiers(text: str) -> Counter[str]:
+    """How many dates, times, names, telephone and record numbers `text` seems to hold, by kind."""
+    counts = {kind: sum(1 for _ in pattern.finditer(text)) for kind, pattern in _KINDS.items()}
+    return Counter({kind: count for kind, count in counts.items() if count})
