@@ -1,0 +1,126 @@
+import json
+
+import pytest
+
+from trrg_core.errors import DataError
+from trrg_core.labels import Assertion, LabelSet
+from trrg_core.metrics.bootstrap import Interval
+from trrg_core.metrics.score import Prediction, gain_interval, score_predictions
+from trrg_core.metrics.table import describe_basis, score_markdown, score_rows, show_score
+from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+
+LABELS = LabelSet(name="chexpert-two", observations=("Edema", "Fracture"), findings={"Edema": ("edema",)})
+
+
+def parsed(text: str, edema: int | None) -> ParsedReport:
+    mentions = ()
+    if edema is not None:
+        assertion = Assertion.PRESENT if edema else Assertion.ABSENT
+        mentions = (Mention(finding="edema", start=0, end=len(text), assertion=assertion, rule="test"),)
+    sentence = Sentence(text=text, start=0, end=len(text), section="findings", mentions=mentions)
+    labels = {"Edema": edema, "Fracture": None}
+    return ParsedReport(sections=(), sentences=(sentence,), labels=labels, parser_id="test")
+
+
+def prediction(
+    study_id: str, *, said: int | None, truth: int | None, clue: float, subject_id: str = ""
+) -> Prediction:
+    words = {1: "Edema is present.", 0: "No edema is seen.", None: "The heart is normal."}
+    return Prediction(
+        subject_id=subject_id or f"p{study_id}",
+        study_id=study_id,
+        reference=words[truth],
+        reference_labels={"Edema": truth, "Fracture": None},
+        hypothesis=words[said],
+        parsed=parsed(words[said], said),
+        clues={"Edema": clue},
+        has_prior=False,
+    )
+
+
+MODEL = [
+    prediction("1", said=1, truth=1, clue=0.9),
+    prediction("2", said=1, truth=0, clue=0.2),
+    prediction("3", said=None, truth=1, clue=0.8),
+]
+MODAL = [prediction(str(n), said=None, truth=truth, clue=0.1) for n, truth in ((1, 1), (2, 0), (3, 1))]
+
+
+def score(rows=MODEL, **options):
+    settings = {"system": "model", "section": "findings", "protocols": ("r2gen",), "bootstrap_samples": 50}
+    return score_predictions(rows, label_set=LABELS, thresholds={"Edema": 0.5}, **settings | options)
+
+
+def test_one_call_gathers_language_labels_and_truth():
+    scores = score()
+    assert scores.values["trrg2.micro.f1.u0"] == pytest.approx(0.5)  # one hit, one false alarm, one miss
+    assert scores.values["bleu1.r2gen"] > 0
+    assert scores.values["truth.unsupported_positive_rate"] == 0.5  # study 2 affirms what no clue shows
+    assert scores.values["truth.omitted_clue_rate"] == 0.5  # study 3 leaves out one of two shown clues
+    assert scores.rates["truth.omitted_clue_rate"].of == 2
+
+
+def test_a_score_that_does_not_exist_is_absent_with_its_reason_never_zero():
+    scores = score()
+    assert "truth.contradicted_negation_rate" not in scores.values
+    assert scores.absent["truth.contradicted_negation_rate"] == "nothing to count"
+    assert scores.absent["meteor.r2gen"] == "not asked for"
+
+
+def test_the_basis_is_shown_with_the_scores():
+    assert describe_basis(score()) == "n = 3 studies of 3 patients, section findings"
+    one = score([prediction("1", said=1, truth=1, clue=0.9)])
+    assert describe_basis(one) == "n = 1 study of 1 patient, section findings"
+    assert "not CheXbert" in score().conventions["trrg2"]
+
+
+def test_the_order_of_studies_changes_no_score():
+    assert score(MODEL[::-1]).values == pytest.approx(score().values)
+
+
+def test_a_study_predicted_twice_is_refused():
+    with pytest.raises(DataError, match="study 1 is predicted 2 times") as caught:
+        score([MODEL[0], MODEL[0]])
+    assert caught.value.reason == "duplicate_study"
+    with pytest.raises(DataError, match="no predictions"):
+        score([])
+
+
+def test_no_resamples_give_no_intervals():
+    scores = score(bootstrap_samples=0)
+    assert scores.intervals == {}
+    assert show_score(scores, "trrg2.micro.f1.u0") == "0.500"
+    assert gain_interval(scores, scores, "trrg2.micro.f1.u0") is None
+
+
+def test_a_gain_is_resampled_pair_by_pair():
+    model, modal = score(), score(MODAL, system="modal report")
+    assert gain_interval(model, model, "trrg2.micro.f1.u0") == Interval(low=0.0, high=0.0)
+    # the modal report scores 0 on every draw, so the gain is the model's own score
+    assert gain_interval(model, modal, "trrg2.micro.f1.u0") == model.intervals["trrg2.micro.f1.u0"]
+    with pytest.raises(ValueError, match="not resampled on the same patients"):
+        gain_interval(model, score(MODAL, bootstrap_samples=9), "trrg2.micro.f1.u0")
+
+
+def test_scores_survive_json():
+    scores = score()
+    data = json.loads(json.dumps(scores.to_json(), allow_nan=False))
+    assert data["values"] == scores.values
+    assert data["observations"][0]["observation"] == "Edema"
+    assert data["intervals"]["trrg2.micro.f1.u0"].keys() == {"low", "high"}
+    assert "resamples" not in data
+
+
+def test_systems_stand_side_by_side_and_no_report_text_leaks():
+    systems = [score(), score(MODAL, system="modal report")]
+    rows = score_rows(systems)
+    assert rows[0]["score"] == "trrg2.micro.f1.u0"
+    assert rows[0]["model"].startswith("0.500 [")
+    assert rows[0]["modal report"].startswith("0.000 [")
+    meteor = next(row for row in score_rows(systems, ["meteor.r2gen"]))
+    assert meteor["model"] == "absent: not asked for"
+    table = score_markdown(systems)
+    assert table.startswith("n = 3 studies of 3 patients, section findings.\n\n| score | model | modal report |\n")
+    assert "- `r2gen`: R2Gen's cleaner" in table
+    assert "Edema is" not in table
+    assert "heart" not in table
