@@ -124,9 +124,7 @@ def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, .
 
     "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large" and "no new effusion".
     """
-    current = [
-        (at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current
-    ]
+    current = [(at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current]
     affirmed = [pair for pair in current if pair[1].assertion is Assertion.PRESENT]
     denied = [pair for pair in current if pair[1].assertion is Assertion.ABSENT]
     found = {
@@ -141,7 +139,8 @@ def _denies(denied: Mention, affirmed: Mention) -> bool:
     side = denied.laterality in ("", "bilateral", affirmed.laterality) or affirmed.laterality == "bilateral"
     place = "" in (denied.anatomy, affirmed.anatomy) or denied.anatomy == affirmed.anatomy
     degree = denied.severity in ("", affirmed.severity)
-    return side and place and degree and not denied.change and not denied.size
+    # "has resolved" denies the finding itself, "nothing new" and "no worse" do not
+    return side and place and degree and denied.change not in ("new", "worse") and not denied.size
 
 
 def _judge_sentence(
@@ -170,9 +169,7 @@ def _judge_mention(mention: Mention, clues: Mapping[str, Clue], label_set: Label
     return MentionEvidence(mention=mention, clue=clue, status=status)
 
 
-def _find_omitted(
-    sentences: Sequence[Sentence], clues: Mapping[str, Clue], label_set: LabelSet
-) -> tuple[Clue, ...]:
+def _find_omitted(sentences: Sequence[Sentence], clues: Mapping[str, Clue], label_set: LabelSet) -> tuple[Clue, ...]:
     spoken_of = {
         name
         for sentence in sentences

@@ -110,6 +110,8 @@ PAIRS = [
     ({"anatomy": "upper lobe"}, {"anatomy": "lower lobe"}, False),
     ({"anatomy": "upper lobe"}, {}, True),
     ({}, {"change": "new"}, False),
+    ({}, {"change": "resolved"}, True),
+    ({}, {"size": "1 cm"}, False),
     ({"historical": True}, {}, False),
     ({}, {"hypothetical": True}, False),
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trrg_core.metrics.clinical import LabelTable, Uncertain, average, count_outcomes
+from trrg_core.metrics.clinical import LabelTable, Uncertain, average, count_outcomes, pooled_measures
 
 _ROWS_AT_ONCE = 128  # keeps the weights of 3,000 studies under 4 MB
 
@@ -52,6 +52,21 @@ def resample_scores(
     weights = draw_weights(subject_ids, num_samples=num_samples, seed=seed)
     parts = [average(outcome, weights[at : at + _ROWS_AT_ONCE]) for at in range(0, num_samples, _ROWS_AT_ONCE)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def resample_observation_f1(
+    references: LabelTable,
+    hypotheses: LabelTable,
+    *,
+    observations: Sequence[str],
+    subject_ids: Sequence[str],
+    num_samples: int,
+    seed: int,
+) -> npt.NDArray[np.float64]:
+    """F1 of each observation in each resample, UNCERTAIN as negative, `[num_samples, O]`; 0/0 is 0."""
+    outcome = count_outcomes(references, hypotheses, observations=observations, uncertain="u0")
+    weights = draw_weights(subject_ids, num_samples=num_samples, seed=seed)
+    return pooled_measures(outcome, weights)["f1"]
 
 
 def percentile_interval(samples: npt.NDArray[np.float64], *, level: float = 0.95) -> Interval:

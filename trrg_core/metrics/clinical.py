@@ -106,9 +106,7 @@ def average(outcome: Counts, weights: Counts) -> dict[str, Counts]:
 
     A row of ones gives the score itself, a row of resampled counts one bootstrap sample.
     """
-    num_studies, num_outcomes, num_observations = outcome.shape
-    flat = weights @ outcome.reshape(num_studies, -1)
-    pooled = np.moveaxis(flat.reshape(-1, num_outcomes, num_observations), 1, 0)
+    pooled = _pool(outcome, weights)
     per_study = np.stack(_measures(*np.moveaxis(outcome.sum(axis=2), 1, 0)))
     per_observation = np.stack(_measures(*pooled))
     has_support = pooled[0] + pooled[2] > 0
@@ -120,6 +118,17 @@ def average(outcome: Counts, weights: Counts) -> dict[str, Counts]:
         values[f"macro.{measure}"] = _divide(summed, num_supported)
         values[f"example.{measure}"] = _divide(weights @ per_study[index], weights.sum(axis=1))
     return values
+
+
+def pooled_measures(outcome: Counts, weights: Counts) -> dict[str, Counts]:
+    """Precision, recall and F1 of each observation, once per row of study weights `[B, N]` -> `[B, O]`."""
+    return dict(zip(MEASURES, _measures(*_pool(outcome, weights)), strict=True))
+
+
+def _pool(outcome: Counts, weights: Counts) -> Counts:
+    num_studies, num_outcomes, num_observations = outcome.shape
+    flat = weights @ outcome.reshape(num_studies, -1)
+    return np.moveaxis(flat.reshape(-1, num_outcomes, num_observations), 1, 0)
 
 
 def _positives(table: LabelTable, observations: Sequence[str], uncertain: Uncertain) -> npt.NDArray[np.bool_]:
@@ -134,9 +143,7 @@ def _subsets(observations: Sequence[str], family: str) -> dict[str, list[int]]:
     return subsets
 
 
-def _measures(
-    true_positive: Counts, false_positive: Counts, false_negative: Counts
-) -> tuple[Counts, Counts, Counts]:
+def _measures(true_positive: Counts, false_positive: Counts, false_negative: Counts) -> tuple[Counts, Counts, Counts]:
     precision = _divide(true_positive, true_positive + false_positive)
     recall = _divide(true_positive, true_positive + false_negative)
     f1 = _divide(2 * true_positive, 2 * true_positive + false_positive + false_negative)

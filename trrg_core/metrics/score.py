@@ -15,7 +15,7 @@ import numpy.typing as npt
 from trrg_core.errors import DataError
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.labels import Labels, LabelSet
-from trrg_core.metrics.bootstrap import Interval, percentile_interval, resample_scores
+from trrg_core.metrics.bootstrap import Interval, percentile_interval, resample_observation_f1, resample_scores
 from trrg_core.metrics.clinical import (
     FIVE,
     ObservationScore,
@@ -53,8 +53,8 @@ class Scores:
     """The scores of one system.
 
     `family` is the prefix of the clinical names. `values` holds every score that exists, `absent` the reason for
-    each that does not, `rates` the counts behind the truth rates. `resamples` are the bootstrap values behind
-    `intervals`, kept to compare systems pair by pair.
+    each that does not, `rates` the counts behind the truth rates. `observation_intervals` are of F1. `resamples`
+    are the bootstrap values behind `intervals`, kept to compare systems pair by pair.
     """
 
     system: str
@@ -66,6 +66,7 @@ class Scores:
     absent: dict[str, str]
     intervals: dict[str, Interval]
     observations: tuple[ObservationScore, ...]
+    observation_intervals: dict[str, Interval]
     rates: dict[str, Rate]
     conventions: dict[str, str]
     unit: str = "study"
@@ -131,6 +132,7 @@ def score_predictions(
         absent=absent,
         intervals={name: percentile_interval(samples) for name, samples in resamples.items()},
         observations=score_observations(*labels, observations=observations),
+        observation_intervals=_observation_intervals(predictions, observations, bootstrap_samples, seed),
         rates=rates,
         conventions=_conventions(protocols, corpus, family, bootstrap_samples, vocabulary),
         resamples=resamples,
@@ -210,6 +212,22 @@ def _resample(
             seed=seed,
         ).items()
     }
+
+
+def _observation_intervals(
+    predictions: Sequence[Prediction], observations: Sequence[str], num_samples: int, seed: int
+) -> dict[str, Interval]:
+    if not num_samples:
+        return {}
+    samples = resample_observation_f1(
+        [row.reference_labels for row in predictions],
+        [row.parsed.labels for row in predictions],
+        observations=observations,
+        subject_ids=[row.subject_id for row in predictions],
+        num_samples=num_samples,
+        seed=seed,
+    )
+    return {name: percentile_interval(samples[:, column]) for column, name in enumerate(observations)}
 
 
 def _conventions(

@@ -22,9 +22,7 @@ def parsed(text: str, edema: int | None) -> ParsedReport:
     return ParsedReport(sections=(), sentences=(sentence,), labels=labels, parser_id="test")
 
 
-def prediction(
-    study_id: str, *, said: int | None, truth: int | None, clue: float, subject_id: str = ""
-) -> Prediction:
+def prediction(study_id: str, *, said: int | None, truth: int | None, clue: float, subject_id: str = "") -> Prediction:
     words = {1: "Edema is present.", 0: "No edema is seen.", None: "The heart is normal."}
     return Prediction(
         subject_id=subject_id or f"p{study_id}",
@@ -86,9 +84,18 @@ def test_a_study_predicted_twice_is_refused():
         score([])
 
 
+def test_each_finding_has_its_own_interval_around_its_f1():
+    scores = score()
+    interval = scores.observation_intervals["Edema"]
+    # Edema is the only finding here, so its F1 is the pooled one
+    assert interval == scores.intervals["trrg2.micro.f1.u0"]
+    assert scores.observation_intervals["Fracture"] == Interval(low=0.0, high=0.0)
+
+
 def test_no_resamples_give_no_intervals():
     scores = score(bootstrap_samples=0)
     assert scores.intervals == {}
+    assert scores.observation_intervals == {}
     assert show_score(scores, "trrg2.micro.f1.u0") == "0.500"
     assert gain_interval(scores, scores, "trrg2.micro.f1.u0") is None
 

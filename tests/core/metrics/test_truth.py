@@ -15,9 +15,7 @@ def judged(assertion: Assertion, status: Support, clue: Clue | None = SHOWN) -> 
 
 
 def report(*mentions: MentionEvidence, clues=(), omitted=(), contradictions=(), has_prior=None, compares=False):
-    sentence = SentenceEvidence(
-        start=0, end=9, status=Support.NOT_CHECKABLE, mentions=mentions, false_prior=compares
-    )
+    sentence = SentenceEvidence(start=0, end=9, status=Support.NOT_CHECKABLE, mentions=mentions, false_prior=compares)
     return ReportEvidence(
         sentences=(sentence,), clues=clues, contradictions=contradictions, omitted=omitted, has_prior=has_prior
     )
