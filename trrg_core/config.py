@@ -25,12 +25,37 @@ class ConfigSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class PlainConfig(ConfigSection):
+    """A hospital's own export: one table, one row per radiograph. An empty column name: there is no such column."""
+
+    table: str = Field("", description="CSV, TSV or Parquet (or .gz of these), relative to the root.")
+    image_path: str = Field("{image}", description="Path of a row's image; {name} is the value of column `name`.")
+    report_column: str = Field("report", description="Column with the report's text.")
+    report_path_column: str = Field("", description="Column with the path of a text file instead.")
+    patient_column: str = Field("patient", description="Column that names the patient.")
+    study_column: str = Field("", description="Column that names the study; without it each row is a study.")
+    split_column: str = Field("", description="Column with train, validate or test.")
+    view_column: str = Field("", description="Column with the view position.")
+    date_column: str = Field("", description="Column with the study's date, YYYYMMDD or YYYY-MM-DD.")
+    time_column: str = Field("", description="Column with the study's time, HHMMSS or HH:MM:SS.")
+
+
 class SourceConfig(ConfigSection):
     """Where studies come from. The source is only ever read."""
 
     kind: Literal["mimic-cxr", "iu-xray", "plain"] = Field("mimic-cxr", description="Reader of the source tree.")
     root: str = Field("", description="Folder or s3:// prefix of the source tree.")
     max_studies: int = Field(0, ge=0, description="Read only this many studies; 0 reads all.")
+    validate_share: float = Field(0.1, ge=0, lt=1, description="Share of patients for `validate` without a split.")
+    test_share: float = Field(0.1, ge=0, lt=1, description="Share of patients for `test` without a split.")
+    on_missing_split: Literal["hash", "reject"] = Field(
+        "hash", description="A patient the source's split does not name: hashed into one, or set aside."
+    )
+    iu_form: Literal["auto", "xml", "kaggle", "r2gen"] = Field(
+        "auto", description="Which form of IU-Xray to read; auto takes the first found."
+    )
+    image_folder: str = Field("", description="Folder of IU-Xray's images; empty looks for it and counts the missing.")
+    plain: PlainConfig = PlainConfig()
 
 
 class IngestConfig(ConfigSection):
@@ -38,10 +63,13 @@ class IngestConfig(ConfigSection):
 
     max_side_px: int = Field(512, ge=32, le=4096, description="Longest side of the kept image, pixels.")
     jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of the kept image.")
-    max_pixels: int = Field(
-        100_000_000, ge=1, description="Images whose header claims more are refused undecoded."
-    )
+    max_pixels: int = Field(100_000_000, ge=1, description="Images whose header claims more are refused undecoded.")
     max_reject_share: float = Field(0.2, ge=0, le=1, description="Stop when a larger share of rows is set aside.")
+    max_file_bytes: int = Field(268_435_456, ge=1, description="Larger image files are set aside unread, bytes.")
+    max_report_bytes: int = Field(65_536, ge=1, description="Longer reports are set aside, bytes.")
+    on_bad_encoding: Literal["reject", "cp1252"] = Field(
+        "reject", description="A report that is not UTF-8: set aside, or read as Windows-1252 with a flag."
+    )
 
 
 class ParseConfig(ConfigSection):
@@ -92,9 +120,7 @@ class EncoderConfig(ConfigSection):
     """A backbone: pretrained by name or path, or built from a config class (`model_type` and values)."""
 
     pretrained: str = Field("", description="Hugging Face name or folder; empty builds from `config`.")
-    config: dict[str, Any] = Field(
-        default_factory=dict, description="Values of the config class, with `model_type`."
-    )
+    config: dict[str, Any] = Field(default_factory=dict, description="Values of the config class, with `model_type`.")
     freeze: bool = Field(False, description="Keep the backbone's weights as they are.")
 
     @model_validator(mode="after")
@@ -111,6 +137,8 @@ class PretrainConfig(ConfigSection):
     text_encoder: EncoderConfig = Field(description="Backbone of single sentences.")
     image_size_px: int = Field(224, ge=32, description="Side of the square the encoder sees, pixels.")
     max_views: int = Field(2, ge=1, le=8, description="Radiographs used per study.")
+    pixel_mean: float = Field(0.5, description="Mean that pixels (0 to 1) are centred by.")
+    pixel_std: float = Field(0.5, gt=0, description="Deviation that pixels (0 to 1) are scaled by.")
     joint_size: int = Field(256, ge=8, description="Width D of the joint space.")
     sentences_per_study: int = Field(6, ge=1, description="Sentences drawn per study and step.")
     max_sentence_tokens: int = Field(48, ge=8, description="Longer sentences are cut.")
@@ -119,12 +147,13 @@ class PretrainConfig(ConfigSection):
     local_weight: float = Field(1.0, ge=0, description="Weight of sentence-to-patch alignment.")
     hard_negative_weight: float = Field(1.0, ge=0, description="Weight of negated twins as hard negatives.")
     max_negated_share: float = Field(0.5, gt=0, le=1, description="Cap on negated sentences of a draw.")
+    prompt_share: float = Field(
+        0.34, ge=0, le=1, description="Share of a draw that are disease prompts which the study's labels state."
+    )
     batch_size: int = Field(32, ge=2, description="Studies per worker and step.")
     epochs: float = Field(10, gt=0, description="Passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
-    augment: bool = Field(
-        True, description="Small shifts, scale and exposure; never flips (they swap left and right)."
-    )
+    augment: bool = Field(True, description="Small shifts, scale and exposure; never flips (they swap left and right).")
 
 
 class LoraSettings(ConfigSection):
@@ -133,9 +162,7 @@ class LoraSettings(ConfigSection):
     rank: int = Field(16, ge=1, description="Rank of the adapters.")
     alpha: int = Field(32, ge=1, description="Scale of the adapters.")
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout in the adapters.")
-    train_embeddings: bool = Field(
-        False, description="Also train input and output embeddings (models built here)."
-    )
+    train_embeddings: bool = Field(False, description="Also train input and output embeddings (models built here).")
 
 
 class FinetuneConfig(ConfigSection):
@@ -144,18 +171,21 @@ class FinetuneConfig(ConfigSection):
     llm: EncoderConfig = Field(description="The causal language model.")
     lora: LoraSettings = LoraSettings()
     vocabulary_size: int = Field(4000, ge=100, description="Tokens of a tokenizer trained on the corpus.")
-    prompt: str = Field(
-        "Write the findings of this chest radiograph.", description="Instruction before the report."
-    )
+    prompt: str = Field("Write the findings of this chest radiograph.", description="Instruction before the report.")
     max_report_tokens: int = Field(160, ge=8, description="Longer reports are cut in training.")
     clues: Literal["on", "off", "oracle", "shuffled"] = Field("on", description="Where disease clues come from.")
     interaction: bool = Field(True, description="Cross-modal clue interaction.")
     consistency: bool = Field(True, description="Disease-aware consistency loss.")
     consistency_weight: float = Field(0.5, ge=0, description="Weight of that loss.")
     clue_dropout: float = Field(0.15, ge=0, le=1, description="Share of clues hidden in training.")
+    clue_noise: float = Field(
+        0.0, ge=0, description="Deviation of noise on clue logits in training: clues of seen studies are too sure."
+    )
+    interaction_size: int = Field(512, ge=8, description="Width of clue and visual tokens before the LLM.")
     interaction_layers: int = Field(2, ge=1, description="Cross-attention blocks.")
     interaction_heads: int = Field(8, ge=1, description="Attention heads in a block.")
     grid_size: int = Field(4, ge=1, description="Pooled visual grid is this many cells a side.")
+    augment: bool = Field(True, description="Small shifts, scale and exposure of the radiographs; never flips.")
     batch_size: int = Field(8, ge=1, description="Studies per worker and step.")
     epochs: float = Field(3, gt=0, description="Passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -190,9 +220,7 @@ class RegisterConfig(ConfigSection):
     tracking_uri: str = Field("", description="MLflow server; empty keeps a SQLite registry in the store.")
     min_f1_gain: float = Field(0.0, ge=-1, le=1, description="Clinical micro-F1 above the better floor, at least.")
     max_f1_drop: float = Field(0.01, ge=0, le=1, description="Clinical micro-F1 below the champion, at most.")
-    min_distinct_share: float = Field(
-        0.05, ge=0, le=1, description="Share of distinct generated reports, at least."
-    )
+    min_distinct_share: float = Field(0.05, ge=0, le=1, description="Share of distinct generated reports, at least.")
 
 
 class RayConfig(ConfigSection):

@@ -1,1 +1,22 @@
-"""The TRRG model: encoders, contrastive stage, disease perception, clues, generator, checkpoints."""
+"""The TRRG model: encoders, contrastive stage, disease perception, clues, generator, checkpoints.
+
+How a trainer uses it (everything here is plain torch; nothing knows a cluster):
+
+    text_tokenizer = load_tokenizer(config.pretrain.text_encoder, texts, vocabulary_size=..., lowercase=True)
+    contrastive = build_contrastive(config, text_tokenizer, observations)              # stage 1
+    batch = collate_pretrain(rows, tokenizer=text_tokenizer, prompts=load_prompts(observations),
+                             observations=observations, config=config.pretrain, seed=seed)
+    loss, parts = contrastive(batch)                                                   # LossOutput, a NamedTuple
+
+    perception = build_perception(contrastive, text_tokenizer, observations)           # whole weights, eval mode
+    scores = perceive(contrastive, perception, collate_images(rows, ...)).score_BO     # rows of `validate`
+    perception.set_calibrations(fit_calibration(scores, batch.stated_BO))              # numpy arrays
+
+    llm_tokenizer = load_tokenizer(config.finetune.llm, texts, vocabulary_size=...)
+    generator = build_generator(config, contrastive, perception, llm_tokenizer, observations)  # stage 2
+    loss, parts = generator(collate_finetune(rows, tokenizer=llm_tokenizer, observations=observations,
+                                             config=config, seed=seed))
+    reports = generate_reports(generator, batch, max_new_tokens=160)
+
+`torch.manual_seed` before each step makes a step repeatable; augmentation is seeded by the batch.
+"""

@@ -1,0 +1,156 @@
+"""Calibration and ranking quality of perceived findings: numpy in, plain values out.
+
+N studies, O observations. Labels are codes of `trrg_core.batch`: 0 not mentioned, 1 present, 2 absent, 3 uncertain.
+A finding counts as positive when the report states it; uncertain studies are left out.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trrg_core.batch import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+
+FORMAT_VERSION = 1
+_MIN_SUPPORT = 5  # below this many positives or others a fitted threshold would be noise
+_PRIOR = 0.02  # pull of log temperature to 0 and of the offset to the mean score: keeps rare findings sane
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Probability = sigmoid((score - offset) / temperature); stated as present from `threshold` on."""
+
+    temperature: float = 1.0
+    offset: float = 0.0
+    threshold: float = 0.5
+    num_present: int = 0
+    num_other: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auroc:
+    """Ranking quality of one finding; None where one side is empty.
+
+    `all_others` compares stated findings with every other study (denied or not mentioned), `denied` with studies
+    that deny the finding.
+    """
+
+    observation: str
+    all_others: float | None
+    denied: float | None
+    num_present: int
+    num_absent: int
+    num_not_mentioned: int
+
+
+def fit_calibration(score_NO: Floats, stated_NO: NDArray[np.int8]) -> tuple[Calibration, ...]:
+    """One calibration per observation, fitted on `validate`: Platt's two values, then the threshold of best F1."""
+    return tuple(_fit_one(score_NO[:, index], stated_NO[:, index]) for index in range(score_NO.shape[1]))
+
+
+def auroc_per_finding(score_NO: Floats, stated_NO: NDArray[np.int8], observations: Sequence[str]) -> tuple[Auroc, ...]:
+    """AUROC of each observation under both conventions, with its support."""
+    return tuple(_auroc_one(name, score_NO[:, index], stated_NO[:, index]) for index, name in enumerate(observations))
+
+
+def macro_auroc(results: Sequence[Auroc]) -> float | None:
+    """Mean of `all_others` over the observations that have both sides; None when there is none."""
+    values = [result.all_others for result in results if result.all_others is not None]
+    return float(np.mean(values)) if values else None
+
+
+def rank_auroc(positive: Floats, negative: Floats) -> float | None:
+    """Share of pairs in which the positive scores higher, ties counted half."""
+    if not len(positive) or not len(negative):
+        return None
+    below = np.searchsorted(np.sort(negative), positive, side="left")
+    not_above = np.searchsorted(np.sort(negative), positive, side="right")
+    return float((below + not_above).sum() / (2 * len(positive) * len(negative)))
+
+
+def calibrations_to_json(observations: Sequence[str], calibrations: Sequence[Calibration]) -> dict[str, Any]:
+    """The content of `perception.json`."""
+    entries = {name: asdict(value) for name, value in zip(observations, calibrations, strict=True)}
+    return {"format": FORMAT_VERSION, "observations": entries}
+
+
+def calibrations_from_json(data: dict[str, Any], observations: Sequence[str]) -> tuple[Calibration, ...]:
+    """The calibrations of `observations`, from `perception.json`.
+
+    Raises:
+        ValueError: for another format, or if an observation is missing.
+    """
+    if data.get("format") != FORMAT_VERSION:
+        raise ValueError(f"perception format {data.get('format')!r}: expected {FORMAT_VERSION}")
+    missing = [name for name in observations if name not in data["observations"]]
+    if missing:
+        raise ValueError(f"perception has no calibration of {', '.join(missing)}")
+    return tuple(Calibration(**data["observations"][name]) for name in observations)
+
+
+def _auroc_one(name: str, scores: Floats, stated: NDArray[np.int8]) -> Auroc:
+    present, absent, silent = (scores[stated == code] for code in (STATED_PRESENT, STATED_ABSENT, NOT_STATED))
+    return Auroc(
+        observation=name,
+        all_others=rank_auroc(present, np.concatenate((absent, silent))),
+        denied=rank_auroc(present, absent),
+        num_present=len(present),
+        num_absent=len(absent),
+        num_not_mentioned=len(silent),
+    )
+
+
+def _fit_one(scores: Floats, stated: NDArray[np.int8]) -> Calibration:
+    clear = stated != STATED_UNCERTAIN
+    x, y = scores[clear].astype(np.float64), (stated[clear] == STATED_PRESENT).astype(np.float64)
+    support = {"num_present": int(y.sum()), "num_other": int(len(y) - y.sum())}
+    if not len(x):
+        return Calibration(**support)
+    slope, intercept = _platt(x, y)
+    probability = 1 / (1 + np.exp(-(slope * x + intercept)))
+    enough = min(support.values()) >= _MIN_SUPPORT
+    return Calibration(
+        temperature=1 / slope,
+        offset=-intercept / slope,
+        threshold=_best_threshold(probability, y) if enough else 0.5,
+        **support,
+    )
+
+
+def _platt(x: Floats, y: Floats) -> tuple[float, float]:
+    """Slope (> 0) and intercept of a logistic fit with a weak prior, by damped Newton steps on standardised scores.
+
+    The targets are Platt's: (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so that a separable finding stays finite.
+    """
+    centre, spread = float(x.mean()), float(x.std()) or 1.0
+    z = (x - centre) / spread
+    target = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
+    log_slope, intercept = 0.0, float(np.log(target.mean() / (1 - target.mean())))
+    for _ in range(200):
+        slope = math.exp(log_slope)
+        p = 1 / (1 + np.exp(-(slope * z + intercept)))
+        error, weight = p - target, np.maximum(p * (1 - p), 1e-6)
+        grad = np.array([(error * z).mean() * slope + _PRIOR * log_slope, error.mean()])
+        cross = (weight * z).mean() * slope
+        curve = np.array([[(weight * z * z).mean() * slope**2 + _PRIOR, cross], [cross, weight.mean() + 1e-6]])
+        step = np.clip(np.linalg.solve(curve, grad), -1, 1)
+        log_slope, intercept = log_slope - float(step[0]), intercept - float(step[1])
+        if np.abs(step).max() < 1e-9:
+            break
+    slope = math.exp(log_slope) / spread
+    return slope, intercept - slope * centre
+
+
+def _best_threshold(probability: Floats, y: Floats) -> float:
+    """The middle of the gap between scores at which F1 is best; the first of equals from the top."""
+    order = np.argsort(-probability, kind="stable")
+    ranked, hits = probability[order], np.cumsum(y[order])
+    f1 = 2 * hits / (np.arange(1, len(y) + 1) + y.sum())
+    best = int(np.argmax(f1))
+    following = ranked[best + 1] if best + 1 < len(ranked) else ranked[best]
+    return float(np.clip((ranked[best] + following) / 2, 0.02, 0.98))

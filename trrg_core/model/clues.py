@@ -1,0 +1,124 @@
+"""Disease clues: which findings perception believes in, as a set of tokens beside the visual ones.
+
+B studies, K clues of a study, O observations, D joint size, W token width. A clue is the text of a finding, its
+probability and what the finding's prompt looked at. Any number of clues may be given, in any order.
+"""
+
+# ruff: noqa: N802, N815 -- names carry their axes
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trrg_core.batch import Batch
+from trrg_core.model.perception import DiseasePerception, Perceived
+
+_SURE = 6.0  # logit of a certain clue (probability 0.9975); keeps oracle clues finite
+
+
+class Clues(NamedTuple):
+    """A padded set of clues per study; only entries with `mask_BK` count."""
+
+    observation_BK: Tensor
+    logit_BK: Tensor
+    local_BKD: Tensor
+    mask_BK: Tensor
+
+    @property
+    def probability_BK(self) -> Tensor:
+        """Probability of each clue."""
+        return torch.sigmoid(self.logit_BK)
+
+    def sorted(self) -> "Clues":
+        """The same sets in the order of observations, hidden entries last: what makes a list a set for an LLM."""
+        key = self.observation_BK.masked_fill(~self.mask_BK, torch.iinfo(torch.int64).max)
+        order = key.argsort(dim=1, stable=True)
+        deep = order[..., None].expand_as(self.local_BKD)
+        return Clues(
+            self.observation_BK.gather(1, order),
+            self.logit_BK.gather(1, order),
+            self.local_BKD.gather(1, deep),
+            self.mask_BK.gather(1, order),
+        )
+
+
+def clues_of(perceived: Perceived, batch: Batch, *, source: str) -> Clues:
+    """The clues of each study.
+
+    Args:
+        perceived: what stage 1 sees.
+        batch: its studies; their labels are read by `oracle` only.
+        source: `on` takes perception as it is, `off` hides all, `oracle` takes the labels (a finding that is not
+            mentioned is hidden), `shuffled` deals the right values to the wrong findings, study by study.
+    """
+    logit = perceived.logit_BO
+    num_studies, num_findings = logit.shape
+    observation = torch.arange(num_findings, device=logit.device).expand(num_studies, -1)
+    mask = torch.full_like(logit, source != "off", dtype=torch.bool)
+    if source == "oracle":
+        logit = (batch.labels_BO.to(logit) * 2 - 1) * _SURE
+        mask = batch.label_mask_BO.bool()
+    elif source == "shuffled":
+        logit = torch.stack(
+            [row[_shuffle(num_findings, name)] for row, name in zip(logit, batch.study_ids, strict=True)]
+        )
+    return Clues(observation, logit, perceived.local_BOD, mask)
+
+
+def hide_clues(clues: Clues, *, share: float) -> Clues:
+    """`clues` with each hidden with probability `share`, so that the writer learns to do without."""
+    keep = torch.rand_like(clues.logit_BK) >= share
+    return clues._replace(mask_BK=clues.mask_BK & keep)
+
+
+def blur_clues(clues: Clues, *, deviation: float) -> Clues:
+    """`clues` with normal noise on their logits: perception is too sure of studies it was trained on."""
+    return clues._replace(logit_BK=clues.logit_BK + deviation * torch.randn_like(clues.logit_BK))
+
+
+class ClueInjection(nn.Module):
+    """Clues to tokens, each by itself: text, probability and local visual vector add up."""
+
+    def __init__(self, *, joint_size: int, width: int) -> None:
+        super().__init__()
+        self.from_text = nn.Linear(joint_size, width)
+        self.from_local = nn.Linear(joint_size, width)
+        self.from_probability = nn.Sequential(nn.Linear(3, width), nn.GELU(), nn.Linear(width, width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, clues: Clues, text_OD: Tensor, threshold_O: Tensor) -> Tensor:
+        """Clue tokens `[B,K,W]`; hidden clues are zero.
+
+        Args:
+            clues: the clues.
+            text_OD: text embedding of each finding.
+            threshold_O: probability from which a finding counts as present.
+        """
+        threshold = torch.logit(threshold_O.float().clamp(0.01, 0.99))[clues.observation_BK]
+        belief = (clues.probability_BK, clues.logit_BK / _SURE, torch.tanh(clues.logit_BK - threshold))
+        dtype = self.from_text.weight.dtype
+        token = self.from_text(text_OD.to(dtype)[clues.observation_BK])
+        token = token + self.from_local(clues.local_BKD.to(dtype))
+        token = token + self.from_probability(torch.stack(belief, dim=-1).to(dtype))
+        normed: Tensor = self.norm(token)
+        return normed * clues.mask_BK[..., None].to(dtype)
+
+
+def clue_probabilities(clues: Clues, perception: DiseasePerception) -> list[dict[str, float]]:
+    """What each study's clues say, by observation; hidden clues are left out."""
+    names: Sequence[str] = perception.observations
+    return [
+        {names[index]: probability for index, probability, shown in zip(*entry, strict=True) if shown}
+        for entry in zip(
+            clues.observation_BK.tolist(), clues.probability_BK.tolist(), clues.mask_BK.tolist(), strict=True
+        )
+    ]
+
+
+def _shuffle(num_findings: int, study_id: str) -> Tensor:
+    # seeded by the study, so that a study gets the same wrong clues whoever its neighbours are
+    generator = torch.Generator().manual_seed(zlib.crc32(study_id.encode()))
+    return torch.randperm(num_findings, generator=generator)

@@ -1,0 +1,148 @@
+"""Stage 1: disease-focused, sentence-level contrastive pre-training (TRRG, arXiv 2408.12141).
+
+Comes in: a batch with sentences. Goes out: the loss, or the features that perception and stage 2 build on.
+B studies of this rank, S sentences of this rank, G sentences of all ranks, N patches, D joint size, O observations.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trrg_core.batch import Batch, Sentences
+from trrg_core.config import PretrainConfig, TrrgConfig
+from trrg_core.losses import LossOutput, gather_rows, negated_twin_loss, relate, sentence_contrastive_loss
+from trrg_core.model.backbones import Weights, build_backbone
+from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
+
+_MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
+_LOCAL_SHARPNESS = 10.0  # start value: how sharply a sentence looks at single patches
+
+
+class ContrastiveModel(nn.Module):
+    """Image and text encoders with a joint space in which sentences meet radiographs, globally and locally."""
+
+    def __init__(self, image: ImageEncoder, text: TextEncoder, *, config: PretrainConfig) -> None:
+        super().__init__()
+        self.image, self.text, self.config = image, text, config
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(_LOCAL_SHARPNESS)))
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """1 / temperature, bounded."""
+        return self.log_scale.float().exp().clamp(max=_MAX_LOGIT_SCALE)
+
+    @property
+    def sharpness(self) -> Tensor:
+        """Inverse temperature of a sentence's attention over patches, bounded."""
+        return self.log_sharpness.float().exp().clamp(max=_MAX_LOGIT_SCALE)
+
+    def forward(self, batch: Batch) -> LossOutput:
+        """The loss of a batch with sentences; see `trrg_core.losses` for its parts."""
+        if batch.sentences is None:
+            raise ValueError("a pre-training batch needs sentences: use collate_pretrain")
+        features = self.encode_images(batch, augmented=self.training and self.config.augment)
+        sentence_SD, twin_SD = self._encode_sentences(batch.sentences)
+        local_SB, relation_SB, global_SB, valid_S = self._meet_all_ranks(batch, features, sentence_SD)
+        scale = self.logit_scale
+        by_study = sentence_contrastive_loss(global_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
+        by_patch = sentence_contrastive_loss(local_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
+        by_twin = self._twin_loss(batch.sentences, features, sentence_SD, twin_SD)
+        loss = by_study + self.config.local_weight * by_patch + self.config.hard_negative_weight * by_twin
+        parts = {"contrast_global": by_study, "contrast_local": by_patch, "negated_twin": by_twin, "scale": scale}
+        return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
+
+    def encode_images(self, batch: Batch, *, augmented: bool = False) -> ImageFeatures:
+        """Features of the batch's radiographs."""
+        features: ImageFeatures = self.image(batch, augmented=augmented)
+        return features
+
+    def _encode_sentences(self, sentences: Sentences) -> tuple[Tensor, Tensor]:
+        sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
+        return sentence_SD, self.text(sentences.twin_ids_ST, sentences.twin_mask_ST)
+
+    def _meet_all_ranks(
+        self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Local similarity, relation, global similarity of all ranks' sentences and studies, and valid slots.
+
+        Patches stay where they are, they are many: each rank scores every sentence against its own studies, and
+        only the scores travel.
+        """
+        sentences = batch.sentences
+        assert sentences is not None
+        sentence_GD = gather_rows(sentence_SD)
+        local_GB = local_similarity(sentence_GD, features, sharpness=self.sharpness)[0]
+        local_GB = gather_rows(local_GB.T).T
+        global_GB = sentence_GD @ gather_rows(features.study_BD).T
+        stated_BO = gather_rows(batch.stated_BO)
+        study_G = _own_study(gather_rows(sentences.study_S), per_rank=len(sentences.study_S), num_studies=len(batch))
+        own_GB = study_G[:, None] == torch.arange(stated_BO.shape[0], device=study_G.device)[None]
+        relation_GB = relate(gather_rows(sentences.facts_SO), stated_BO, own_GB)
+        return local_GB, relation_GB, global_GB, gather_rows(sentences.valid_S)
+
+    def _twin_loss(self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor, twin_SD: Tensor) -> Tensor:
+        own = ImageFeatures(*(part[sentences.study_S] for part in features))
+        score_S, twin_score_S = (
+            score_own(text_SD, own, sharpness=self.sharpness) for text_SD in (sentence_SD, twin_SD)
+        )
+        return negated_twin_loss(score_S, twin_score_S, sentences.has_twin_S, logit_scale=self.logit_scale)
+
+
+def score_own(text_SD: Tensor, own: ImageFeatures, *, sharpness: Tensor) -> Tensor:
+    """As `score_texts`, but each text meets only the study in its own row: `[S]`."""
+    scores_SN = torch.einsum("sd,snd->sn", text_SD, own.patches_BND)
+    weights_SN = masked_softmax(scores_SN * sharpness, own.patch_mask_BN)
+    visual_SD = nn.functional.normalize(torch.einsum("sn,snd->sd", weights_SN, own.patches_BND), dim=-1)
+    return ((text_SD * own.study_BD).sum(-1) + (text_SD * visual_SD).sum(-1)) / 2
+
+
+def score_texts(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of global and local similarity `[S,B]`, and each text's visual vector per study `[S,B,D]`."""
+    local_SB, visual_SBD = local_similarity(text_SD, features, sharpness=sharpness)
+    return (text_SD @ features.study_BD.T + local_SB) / 2, visual_SBD
+
+
+def local_similarity(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> tuple[Tensor, Tensor]:
+    """Each text looks for itself among the patches of each study: cosine `[S,B]` and what it saw `[S,B,D]`."""
+    scores_SBN = torch.einsum("sd,bnd->sbn", text_SD, features.patches_BND)
+    weights_SBN = masked_softmax(scores_SBN * sharpness, features.patch_mask_BN[None])
+    visual_SBD = torch.einsum("sbn,bnd->sbd", weights_SBN, features.patches_BND)
+    visual_SBD = nn.functional.normalize(visual_SBD, dim=-1)
+    return torch.einsum("sd,sbd->sb", text_SD, visual_SBD), visual_SBD
+
+
+def _own_study(study_G: Tensor, *, per_rank: int, num_studies: int) -> Tensor:
+    """Indices of studies among all ranks, from indices within each rank."""
+    rank_G = torch.arange(len(study_G), device=study_G.device) // per_rank
+    return study_G + rank_G * num_studies
+
+
+def build_contrastive(
+    config: TrrgConfig, tokenizer: Any, observations: Sequence[str], *, weights: Weights = "pretrained"
+) -> ContrastiveModel:
+    """The stage-1 model of `config`; `weights="random"` builds named backbones without their weights.
+
+    Raises:
+        ConfigError: if a backbone cannot be built.
+    """
+    stage = config.pretrain
+    image = ImageEncoder(
+        build_backbone(stage.image_encoder, weights=weights),
+        joint_size=stage.joint_size,
+        pixel_mean=stage.pixel_mean,
+        pixel_std=stage.pixel_std,
+    )
+    text_backbone = build_backbone(
+        stage.text_encoder,
+        vocabulary_size=len(tokenizer),
+        weights=weights,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    text = TextEncoder(text_backbone, joint_size=stage.joint_size)
+    image.backbone.requires_grad_(not stage.image_encoder.freeze)
+    text.backbone.requires_grad_(not stage.text_encoder.freeze)
+    return ContrastiveModel(image, text, config=stage)

@@ -1,0 +1,37 @@
+"""The disease head: which findings the LLM has in mind before it writes, and which it has written.
+
+B studies, T report tokens, O observations, H LLM width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from trrg_core.model.encoders import masked_softmax
+
+
+class DiseaseHead(nn.Module):
+    """Each finding attends over the report-token states; the state before the first token is judged by itself."""
+
+    def __init__(self, num_observations: int, *, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, num_observations, bias=False)
+        self.written = nn.Linear(width, num_observations)
+        self.intended = nn.Linear(width, num_observations)
+
+    def forward(self, states_BTH: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[B,O]` of what is about to be written (from `states_BTH[:, 0]`) and of what was written (the rest).
+
+        Args:
+            states_BTH: LLM states; the first predicts the first report token, the others belong to the tokens.
+            mask_BT: True for report tokens, of width T - 1.
+        """
+        states = self.norm(states_BTH)
+        tokens = states[:, 1:]
+        scores_BOT = self.query(tokens).transpose(1, 2) / math.sqrt(tokens.shape[-1])
+        weights_BOT = masked_softmax(scores_BOT, mask_BT[:, None])
+        pooled_BOH = weights_BOT @ tokens
+        written = torch.einsum("boh,oh->bo", pooled_BOH, self.written.weight) + self.written.bias
+        return self.intended(states[:, 0]).float(), written.float()

@@ -1,0 +1,182 @@
+"""Stage 2: an LLM with LoRA writes the report, told what perception believes (TRRG, arXiv 2408.12141).
+
+Comes in: a batch. Goes out: the loss of its reports, or the prefix that decoding starts from.
+B studies, V views, M visual tokens, K clues, L prefix length, T report tokens, W token width, H LLM width,
+O observations, Y vocabulary.
+"""
+
+# ruff: noqa: N815 -- names carry their axes
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trrg_core.batch import Batch, Reports
+from trrg_core.config import FinetuneConfig, TrrgConfig
+from trrg_core.losses import LossOutput, disease_consistency_loss, report_loss
+from trrg_core.model.backbones import Weights
+from trrg_core.model.clues import ClueInjection, Clues, blur_clues, clues_of, hide_clues
+from trrg_core.model.contrastive import ContrastiveModel
+from trrg_core.model.disease_head import DiseaseHead
+from trrg_core.model.interaction import CrossModalClueInteraction
+from trrg_core.model.llm import build_llm
+from trrg_core.model.perception import DiseasePerception
+from trrg_core.model.visual_tokens import VisualTokens
+from trrg_core.tokenization import encode_texts
+
+
+class Prefix(NamedTuple):
+    """What the LLM reads before the report: left-padded embeddings, their mask, and the clues behind them."""
+
+    embeddings_BLH: Tensor
+    mask_BL: Tensor
+    clues: Clues
+
+
+class ReportGenerator(nn.Module):
+    """Frozen stage-1 eyes, clue injection, clue interaction, and an LLM with adapters."""
+
+    prompt_ids: Tensor
+
+    def __init__(
+        self,
+        contrastive: ContrastiveModel,
+        perception: DiseasePerception,
+        llm: Any,
+        tokenizer: Any,
+        *,
+        config: FinetuneConfig,
+    ) -> None:
+        super().__init__()
+        self.contrastive = contrastive.requires_grad_(False)
+        self.perception = perception
+        self.llm = llm
+        self.config = config
+        self.tokenizer = tokenizer
+        self.register_buffer("prompt_ids", _prompt_ids(tokenizer, config.prompt), persistent=False)
+        width, llm_width = config.interaction_size, int(llm.config.hidden_size)
+        self.visual_tokens = VisualTokens(hidden_width=contrastive.image.width, width=width, grid_size=config.grid_size)
+        self.clue_injection = ClueInjection(joint_size=contrastive.config.joint_size, width=width)
+        self.interaction = CrossModalClueInteraction(
+            width=width, num_heads=config.interaction_heads, num_layers=config.interaction_layers
+        )
+        self.to_llm = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, llm_width))
+        self.disease_head = DiseaseHead(len(perception.observations), width=llm_width)
+
+    def train(self, mode: bool = True) -> "ReportGenerator":
+        """As `nn.Module.train`, but stage 1 stays in eval mode: it is frozen, statistics and all."""
+        super().train(mode)
+        self.contrastive.eval()
+        return self
+
+    def forward(self, batch: Batch) -> LossOutput:
+        """The loss of a batch with reports: report tokens, and disease-aware consistency."""
+        if batch.reports is None:
+            raise ValueError("a fine-tuning batch needs reports: use collate_finetune")
+        prefix = self.prefix(batch)
+        logits_BTY, states_BTH = self._read(prefix, batch.reports)
+        report = report_loss(logits_BTY[:, :-1], batch.reports.ids_BT, batch.reports.mask_BT)
+        parts = {"report": report}
+        loss = report
+        if self.config.consistency:
+            consistency = self._consistency(states_BTH, batch, prefix.clues)
+            loss = loss + self.config.consistency_weight * consistency
+            parts["consistency"] = consistency
+        return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
+
+    def prefix(self, batch: Batch, clues: Clues | None = None) -> Prefix:
+        """Visual tokens, clue tokens and the prompt as LLM embeddings; `clues` replaces the batch's own."""
+        with torch.no_grad():
+            features = self.contrastive.encode_images(batch, augmented=self.training and self.config.augment)
+            if clues is None:
+                clues = self._own_clues(self.perception(features), batch)
+        clues = clues.sorted()
+        visual_BMW, visual_mask_BM = self.visual_tokens(features)
+        clue_BKW = self.clue_injection(clues, self.perception.present_OD, self.perception.threshold_O)
+        if self.config.interaction:
+            visual_BMW, clue_BKW = self.interaction(visual_BMW, visual_mask_BM, clue_BKW, clues.mask_BK)
+        num_patches = features.patch_mask_BN.shape[1]
+        visual_BMW, visual_mask_BM = visual_BMW[:, :-num_patches], visual_mask_BM[:, :-num_patches]
+        seen_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
+        prompt_BLH = self.llm.get_input_embeddings()(self.prompt_ids.expand(len(batch), -1))
+        embeddings = torch.cat((seen_BLH.to(prompt_BLH.dtype), prompt_BLH), dim=1)
+        prompt_mask = torch.ones(prompt_BLH.shape[:2], dtype=torch.bool, device=prompt_BLH.device)
+        mask = torch.cat((visual_mask_BM, clues.mask_BK, prompt_mask), dim=1)
+        return Prefix(*left_pad(embeddings, mask), clues)
+
+    def _own_clues(self, perceived: Any, batch: Batch) -> Clues:
+        clues = clues_of(perceived, batch, source=self.config.clues)
+        if not self.training:
+            return clues
+        if self.config.clues != "oracle":
+            clues = blur_clues(clues, deviation=self.config.clue_noise)
+        return hide_clues(clues, share=self.config.clue_dropout)
+
+    def _read(self, prefix: Prefix, reports: Reports) -> tuple[Tensor, Tensor]:
+        """Logits and last states of the T + 1 positions from the end of the prefix on."""
+        report_BTH = self.llm.get_input_embeddings()(reports.ids_BT)
+        mask = torch.cat((prefix.mask_BL, reports.mask_BT), dim=1)
+        num_positions = reports.ids_BT.shape[1] + 1
+        output = self.llm(
+            inputs_embeds=torch.cat((prefix.embeddings_BLH, report_BTH), dim=1),
+            attention_mask=mask.long(),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            logits_to_keep=num_positions,
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        return output.logits, output.hidden_states[-1][:, -num_positions:]
+
+    def _consistency(self, states_BTH: Tensor, batch: Batch, clues: Clues) -> Tensor:
+        assert batch.reports is not None
+        intended_BO, written_BO = self.disease_head(states_BTH, batch.reports.mask_BT)
+        order = clues.observation_BK
+        clue_BO = torch.zeros_like(intended_BO).scatter(1, order, clues.probability_BK.to(intended_BO))
+        clue_mask_BO = torch.zeros_like(intended_BO).scatter(1, order, clues.mask_BK.to(intended_BO))
+        agree = partial(
+            disease_consistency_loss,
+            labels_BO=batch.labels_BO,
+            label_mask_BO=batch.label_mask_BO,
+            clue_BO=clue_BO,
+            clue_mask_BO=clue_mask_BO,
+        )
+        return (agree(intended_BO) + agree(written_BO)) / 2
+
+
+def left_pad(embeddings_BLH: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """Move what counts to the right end of each row, in order, and cut columns that count for no row."""
+    order = mask_BL.to(torch.int8).argsort(dim=1, stable=True)
+    order = order[:, mask_BL.shape[1] - int(mask_BL.sum(1).max()) :]
+    padded = embeddings_BLH.gather(1, order[..., None].expand(-1, -1, embeddings_BLH.shape[2]))
+    mask = mask_BL.gather(1, order)
+    return padded * mask[..., None].to(padded.dtype), mask
+
+
+def build_generator(
+    config: TrrgConfig,
+    contrastive: ContrastiveModel,
+    perception: DiseasePerception,
+    tokenizer: Any,
+    observations: Sequence[str],
+    *,
+    weights: Weights = "pretrained",
+) -> ReportGenerator:
+    """The stage-2 model of `config` on top of a trained stage 1, which it freezes.
+
+    Raises:
+        ConfigError: if the LLM cannot be built.
+        ValueError: if perception knows other observations.
+    """
+    if tuple(observations) != perception.observations:
+        raise ValueError("perception was built for other observations")
+    llm = build_llm(config, tokenizer, weights=weights)
+    return ReportGenerator(contrastive, perception, llm, tokenizer, config=config.finetune)
+
+
+def _prompt_ids(tokenizer: Any, prompt: str) -> Tensor:
+    words = encode_texts(tokenizer, [prompt], max_tokens=256, special_tokens=False)[0]
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return torch.tensor([*start, *words], dtype=torch.int64)

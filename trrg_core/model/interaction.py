@@ -1,0 +1,66 @@
+"""Cross-modal clue interaction: visual tokens and disease clues look at each other, both ways.
+
+B studies, M visual tokens (global, pooled grid, patches), K clues, W width, H heads.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_GATE_START = 0.5  # open enough to learn within a short run, small enough to start near identity
+
+
+class CrossModalClueInteraction(nn.Module):
+    """Blocks of two-way cross attention with gated residuals; without clues the tokens come out as they went in."""
+
+    def __init__(self, *, width: int, num_heads: int, num_layers: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_Block(width=width, num_heads=num_heads) for _ in range(num_layers))
+
+    def forward(
+        self, visual_BMW: Tensor, visual_mask_BM: Tensor, clue_BKW: Tensor, clue_mask_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Visual tokens informed by the clues, and clues informed by the visual tokens; no order is assumed."""
+        for block in self.blocks:
+            visual_BMW, clue_BKW = block(visual_BMW, visual_mask_BM, clue_BKW, clue_mask_BK)
+        return visual_BMW, clue_BKW
+
+
+class _Block(nn.Module):
+    def __init__(self, *, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.clue_from_visual = _GatedAttention(width=width, num_heads=num_heads)
+        self.visual_from_clue = _GatedAttention(width=width, num_heads=num_heads)
+
+    def forward(
+        self, visual_BMW: Tensor, visual_mask_BM: Tensor, clue_BKW: Tensor, clue_mask_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        clues = self.clue_from_visual(clue_BKW, visual_BMW, visual_mask_BM)
+        return self.visual_from_clue(visual_BMW, clues, clue_mask_BK), clues
+
+
+class _GatedAttention(nn.Module):
+    """`x + tanh(gate) * attention(x, context)`; rows whose context is empty stay as they are."""
+
+    def __init__(self, *, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_query, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_query = nn.Linear(width, width)
+        self.to_key_value = nn.Linear(width, 2 * width)
+        self.to_out = nn.Linear(width, width)
+        self.gate = nn.Parameter(torch.full((1,), _GATE_START))
+
+    def forward(self, x_BQW: Tensor, context_BCW: Tensor, mask_BC: Tensor) -> Tensor:
+        some_B = mask_BC.any(1)
+        # an empty context would make the softmax undefined: let it see padding, then throw the result away
+        seen_BC = mask_BC | ~some_B[:, None]
+        query = self._split(self.to_query(self.norm_query(x_BQW)))
+        key, value = (self._split(part) for part in self.to_key_value(self.norm_context(context_BCW)).chunk(2, -1))
+        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen_BC[:, None, None])
+        update = self.to_out(heads.transpose(1, 2).flatten(2))
+        updated: Tensor = x_BQW + torch.tanh(self.gate) * update * some_B[:, None, None].to(update.dtype)
+        return updated
+
+    def _split(self, x_BQW: Tensor) -> Tensor:
+        return x_BQW.reshape(*x_BQW.shape[:2], self.num_heads, -1).transpose(1, 2)

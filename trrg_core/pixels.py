@@ -1,0 +1,54 @@
+"""Pixels of a batch: JPEG bytes to letterboxed squares (uint8, CPU), then augmented floats (any device).
+
+B batch, V views, H height, W width. Never a horizontal flip: it swaps left and right in the image, not in the text.
+"""
+
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+_MAX_SHIFT = 0.06  # of the side
+_MAX_SCALE = 0.10
+_MAX_TURN = 0.07  # radians, about 4 degrees: a patient stands a little askew
+_MAX_EXPOSURE = 0.15  # of contrast and of brightness
+
+
+def letterbox(jpeg: bytes, *, side_px: int) -> NDArray[np.uint8]:
+    """A grey image `[side_px, side_px]` with its aspect kept; the border is black, as outside the beam.
+
+    Raises:
+        OSError: if the bytes are no image.
+    """
+    with Image.open(io.BytesIO(jpeg)) as image:
+        image.draft("L", (side_px, side_px))
+        grey = image.convert("L")
+    scale = side_px / max(grey.size)
+    width, height = (max(1, round(length * scale)) for length in grey.size)
+    if (width, height) != grey.size:
+        grey = grey.resize((width, height), Image.Resampling.BILINEAR)
+    square = np.zeros((side_px, side_px), dtype=np.uint8)
+    top, left = (side_px - height) // 2, (side_px - width) // 2
+    square[top : top + height, left : left + width] = np.asarray(grey)
+    return square
+
+
+def augment(pixels_NHW: Tensor, *, seed: int) -> Tensor:
+    """`pixels_NHW` (float, 0 to 1), each shifted, scaled, turned and re-exposed a little; same seed, same result."""
+    num_images = pixels_NHW.shape[0]
+    generator = torch.Generator().manual_seed(seed)
+    noise = (torch.rand(num_images, 6, generator=generator) * 2 - 1).to(pixels_NHW.device, pixels_NHW.dtype)
+    shift_x, shift_y, scale, turn, contrast, brightness = noise.unbind(1)
+    zoom = 1 + _MAX_SCALE * scale
+    cosine, sine = torch.cos(_MAX_TURN * turn) * zoom, torch.sin(_MAX_TURN * turn) * zoom
+    top = torch.stack((cosine, -sine, 2 * _MAX_SHIFT * shift_x), dim=1)
+    bottom = torch.stack((sine, cosine, 2 * _MAX_SHIFT * shift_y), dim=1)
+    size = [num_images, 1, *pixels_NHW.shape[1:]]
+    grid = functional.affine_grid(torch.stack((top, bottom), dim=1), size, align_corners=False)
+    moved = functional.grid_sample(pixels_NHW[:, None], grid, align_corners=False)[:, 0]
+    gain = (1 + _MAX_EXPOSURE * contrast)[:, None, None]
+    return (moved * gain + 0.5 * _MAX_EXPOSURE * brightness[:, None, None]).clamp(0, 1)
