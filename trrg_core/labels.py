@@ -50,6 +50,7 @@ class LabelSet:
 
     `findings` maps an observation to finding ids of the parser's lexicon. `no_finding` is the observation that
     holds when none of the others but `not_abnormal` ones is positive or uncertain, or None if the set has none.
+    `abnormal` are findings outside every observation that deny it all the same (a hernia is not "No Finding").
     """
 
     name: str
@@ -57,6 +58,7 @@ class LabelSet:
     findings: Mapping[str, tuple[str, ...]]
     no_finding: str | None = None
     not_abnormal: tuple[str, ...] = ()
+    abnormal: tuple[str, ...] = ()
 
     def observations_of(self, finding: str) -> tuple[str, ...]:
         """Observations that `finding` counts towards, in the set's order."""
@@ -74,17 +76,20 @@ def aggregate(assertions: Iterable[Assertion]) -> Label | None:
     return next((label for label in _STRENGTH if label in seen), None)
 
 
-def label_report(assertions: Mapping[str, Iterable[Assertion]], label_set: LabelSet) -> Labels:
+def label_report(
+    assertions: Mapping[str, Iterable[Assertion]], label_set: LabelSet, others: Iterable[Assertion] = ()
+) -> Labels:
     """One label per observation of `label_set`, from the assertions made of each observation.
 
-    "No Finding" is POSITIVE when no abnormal observation is POSITIVE or UNCERTAIN, else None (CheXpert, 2019).
+    "No Finding" is POSITIVE when no abnormal observation is POSITIVE or UNCERTAIN, else None (CheXpert, 2019);
+    `others` are the assertions made of the set's `abnormal` findings.
     """
     labels: Labels = {name: aggregate(assertions.get(name, ())) for name in label_set.observations}
     if label_set.no_finding is not None:
         ignored = {label_set.no_finding, *label_set.not_abnormal}
         abnormal = any(
             label in (Label.POSITIVE, Label.UNCERTAIN) for name, label in labels.items() if name not in ignored
-        )
+        ) or aggregate(others) in (Label.POSITIVE, Label.UNCERTAIN)
         labels[label_set.no_finding] = None if abnormal else Label.POSITIVE
     return labels
 
@@ -117,4 +122,5 @@ def load_label_set(name: str) -> LabelSet:
         findings={key: tuple(value) for key, value in data["findings"].items()},
         no_finding=data.get("no_finding"),
         not_abnormal=tuple(data.get("not_abnormal", ())),
+        abnormal=tuple(data.get("abnormal", ())),
     )

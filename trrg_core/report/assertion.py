@@ -1,0 +1,215 @@
+"""Assertion: what a sentence says of each finding it names: PRESENT, ABSENT or UNCERTAIN, now, of this patient.
+
+ConText's idea (Harkema et al., J Biomed Inform 2009) with clauses: cues reach forward or backward until a clause
+ends. Two sweeps over the hits, one each way, so the work is linear in the length of the sentence.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trrg_core.labels import Assertion
+from trrg_core.report.candidates import Candidate, find_candidates
+from trrg_core.report.clauses import find_boundaries
+from trrg_core.report.lexicon import Entry, Term, load_lexicon
+from trrg_core.report.scan import Hit, Plain, scan_sentence
+from trrg_core.report.sentences import find_sentences
+
+# which cue decides when several reach a mention: "cannot exclude" holds a "not", "no possible" is a plain no
+_DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
+_SLOT_OF_ROLE = ("historical", "hypothetical", "family")
+_MOST_SAID = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
+_CONCEPT = Entry(
+    length=0,
+    opens_word=True,
+    closes_word=True,
+    has_verb=False,
+    is_target=True,
+    terms=(Term(role="finding", name="concept"),),
+    attributes=(),
+)
+_Reaching = dict[str, tuple[int, Term]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asserted:
+    """What is asserted of one candidate, and the rule and cue (as written) that decided."""
+
+    assertion: Assertion
+    rule: str
+    cue: str = ""
+    historical: bool = False
+    hypothetical: bool = False
+    experiencer: str = "patient"
+
+
+def assert_candidates(
+    candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], plain: Plain
+) -> list[Asserted]:
+    """One `Asserted` per candidate, in the same order."""
+    if not any(term.role == "cue" or term.role in _SLOT_OF_ROLE for hit in hits for term in hit.entry.terms):
+        return [_decide(candidate, {}, {}, hits, plain) for candidate in candidates]
+    forward = _sweep(candidates, hits, boundaries, "forward", plain.text)
+    backward = _sweep(candidates, hits, boundaries, "backward", plain.text)
+    _add_alternatives(candidates, hits, forward)
+    return [
+        _decide(candidate, forward.get(index, {}), backward.get(index, {}), hits, plain)
+        for index, candidate in enumerate(candidates)
+    ]
+
+
+def _sweep(
+    candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], direction: str, text: str
+) -> dict[int, _Reaching]:
+    """The cues of `direction` that reach each candidate, by candidate index."""
+    is_forward = direction == "forward"
+    waiting: dict[int, list[int]] = {}
+    for number, candidate in enumerate(candidates):
+        waiting.setdefault(candidate.first if is_forward else candidate.last, []).append(number)
+    reached: dict[int, _Reaching] = {}
+    active: _Reaching = {}
+    order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
+    for index in order:
+        role = hits[index].entry.terms[0].role
+        if index in boundaries:
+            active.clear()
+        elif role in ("comma", "and", "with"):
+            _shorten(active, role)
+        for number in waiting.get(index, ()):
+            if active:
+                reached[number] = dict(active)
+        for term in hits[index].entry.terms:
+            if term.direction == direction and _applies(term, hits, index, text):
+                active[_slot(term)] = (index, term)
+    return reached
+
+
+def _slot(term: Term) -> str:
+    return "STRONG" if term.is_strong else term.value or term.role
+
+
+def _shorten(active: _Reaching, role: str) -> None:
+    """Drop the cues that do not reach past a comma, "and" or "with"."""
+    for slot in [slot for slot, (_, term) in active.items() if term.reach == "phrase"]:
+        del active[slot]
+    if role == "with":
+        active.pop("ABSENT", None)
+
+
+def _applies(term: Term, hits: Sequence[Hit], index: int, text: str) -> bool:
+    """Whether an answer ("Effusion: none") stands where an answer stands, and other cues do not."""
+    is_answer = _is_answer(hits, index, text)
+    if term.reach == "answer":
+        return is_answer
+    return not (is_answer and term.direction == "forward")
+
+
+def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
+    if not any(term.reach == "answer" for term in hits[index].entry.terms):
+        return False
+    before = index - 1
+    if before >= 0 and hits[before].entry.terms[0].role == "colon":
+        before -= 1
+    follows = before >= 0 and hits[index].start - hits[before].end <= 2 and hits[before].entry.is_target
+    return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";")
+
+
+def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reached: dict[int, _Reaching]) -> None:
+    """ "Atelectasis or pneumonia": both sides of an either-or are uncertain, unless something else decides."""
+    left = -1
+    starts: dict[int, list[int]] = {}
+    for number, candidate in enumerate(candidates):
+        starts.setdefault(candidate.first, []).append(number)
+    pending: tuple[int, Term] | None = None
+    for index, hit in enumerate(hits):
+        term = hit.entry.terms[0]
+        if index in starts:
+            if pending is not None and left >= 0:
+                for number in (left, starts[index][0]):
+                    reached.setdefault(number, {}).setdefault("UNCERTAIN", pending)
+            left, pending = starts[index][-1], None
+        elif term.direction == "both":
+            pending = (index, term)
+        elif term.role in ("verb", "stop", "cue") or (term.role == "comma" and not _leads_to_either(hits, index)):
+            left, pending = -1, None
+
+
+def _leads_to_either(hits: Sequence[Hit], index: int) -> bool:
+    following = hits[index + 1] if index + 1 < len(hits) else None
+    return following is not None and following.entry.terms[0].direction == "both"
+
+
+def _decide(
+    candidate: Candidate, forward: _Reaching, backward: _Reaching, hits: Sequence[Hit], plain: Plain
+) -> Asserted:
+    context = {**backward, **forward}
+    times: dict[str, Any] = {
+        "historical": "historical" in context,
+        "hypothetical": "hypothetical" in context,
+        "experiencer": "other" if "family" in context else "patient",
+    }
+    if candidate.base != "PRESENT":
+        start, end = candidate.state
+        assertion = Assertion(candidate.base)
+        return Asserted(assertion=assertion, rule=candidate.pair, cue=plain.text[start:end], **times)
+    for slot in _DECIDING:
+        if slot in context:
+            index, term = context[slot]
+            cue = plain.text[hits[index].start : hits[index].end]
+            return Asserted(assertion=Assertion(term.value), rule=term.name, cue=cue, **times)
+    aside = next((context[slot] for slot in _SLOT_OF_ROLE if slot in context), None)
+    cue = plain.text[hits[aside[0]].start : hits[aside[0]].end] if aside else ""
+    rule = aside[1].name if aside else (candidate.pair or "named")
+    # "rule out pneumonia" asks; it does not tell
+    assertion = Assertion.UNCERTAIN if times["hypothetical"] else Assertion.PRESENT
+    return Asserted(assertion=assertion, rule=rule, cue=cue, **times)
+
+
+def assert_concept(sentence: str, concept: str) -> Assertion:
+    """What `sentence` says of `concept`, any phrase in it. See `assess_concept`."""
+    return assess_concept(sentence, concept).assertion
+
+
+def assess_concept(sentence: str, concept: str) -> Asserted:
+    """`assert_concept` with the rule, the cue and whether it is historical, hypothetical or of another person.
+
+    Case and spacing do not matter. Of several occurrences the one in capitals counts (annotated kits mark the
+    concept so), else the one that says most: PRESENT before UNCERTAIN before ABSENT.
+
+    Raises:
+        ValueError: if the concept is not in the sentence.
+    """
+    spans = _find_concept(sentence, concept)
+    if not spans:
+        raise ValueError("the concept does not occur in the sentence")
+    found = [_assess_span(sentence, start, end) for start, end in spans]
+    return min(found, key=lambda asserted: _MOST_SAID.index(asserted.assertion))
+
+
+def _find_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
+    pattern = r"\s+".join(re.escape(word) for word in concept.split())
+    if not pattern:
+        return []
+    spans = [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", sentence, re.IGNORECASE)]
+    spans = spans or [match.span() for match in re.finditer(pattern, sentence, re.IGNORECASE)]
+    marked = [(start, end) for start, end in spans if sentence[start:end].isupper()]
+    return marked if marked and not sentence.isupper() else spans
+
+
+def _assess_span(text: str, start: int, end: int) -> Asserted:
+    """What the sentence of `text` around [start, end) says of that span."""
+    lexicon = load_lexicon()
+    around = [(low, high) for low, high in find_sentences(text) if low <= start < high]
+    low, high = around[0] if around else (0, len(text))
+    high = max(high, end)
+    scan = scan_sentence(text[low:high], lexicon, everything=True)
+    first, last = scan.plain.plain_span(start - low, end - low)
+    hits = [hit for hit in scan.hits if hit.end <= first or hit.start >= last]
+    index = sum(hit.end <= first for hit in hits)
+    hits.insert(index, Hit(first, last, _CONCEPT))
+    candidate = Candidate("concept", first, last, index, index)
+    others = [one for one in find_candidates(hits, set(), lexicon) if one.finding != "concept" and not one.pair]
+    candidates = sorted([candidate, *others], key=lambda one: one.start)
+    found = assert_candidates(candidates, hits, find_boundaries(hits), scan.plain)
+    return found[candidates.index(candidate)]

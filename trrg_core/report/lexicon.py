@@ -1,0 +1,190 @@
+"""The rules as one automaton: YAML phrases in, every hit of a sentence out, in one linear pass.
+
+Rules are read by radiologists (`rules/*.yaml`), compiled here once per process, and used by mentions, assertion
+and attributes. Nothing here knows what a hit means.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import ahocorasick
+import yaml
+
+RULE_FILES = ("findings.yaml", "patterns.yaml", "cues.yaml", "attributes.yaml", "sections.yaml")
+RULES_VERSION = "1"
+
+_GROUP = re.compile(r"\(([^()]*)\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """What a phrase is. `role` is finding, place, state, cue, or the role of a cue that has no assertion."""
+
+    role: str
+    name: str
+    direction: str = ""
+    reach: str = ""
+    value: str = ""
+    is_strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key of the automaton: its length, whether its ends must be word ends, what it holds and means."""
+
+    length: int
+    opens_word: bool
+    closes_word: bool
+    has_verb: bool
+    is_target: bool
+    terms: tuple[Term, ...]
+    attributes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a state said of a place means: findings, and ABSENT or UNCERTAIN instead of PRESENT if given."""
+
+    findings: tuple[str, ...]
+    assertion: str
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The compiled rules. `pairs` is keyed by (place, state); `kinds` gives each finding's kind."""
+
+    automaton: Any
+    pairs: dict[tuple[str, str], Pair]
+    kinds: dict[str, str]
+
+
+@cache
+def load_rules() -> dict[str, Any]:
+    """The shipped rule files, parsed: file name -> its YAML."""
+    # BaseLoader: in a rule "no" and "none" are words, not a boolean and a null
+    return {name: yaml.load(_read(name), Loader=yaml.BaseLoader) for name in RULE_FILES}
+
+
+@cache
+def rules_fingerprint() -> str:
+    """12 hex digits of the SHA-256 of the rule files as shipped."""
+    digest = hashlib.sha256()
+    for name in RULE_FILES:
+        digest.update(_read(name).encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def load_lexicon() -> Lexicon:
+    """The shipped rules, compiled; about half a second, once per process."""
+    rules = load_rules()
+    keys: dict[str, tuple[list[Term], list[tuple[str, str]]]] = {}
+    for phrase, term in _all_terms(rules):
+        terms = keys.setdefault(phrase, ([], []))[0]
+        if term not in terms:
+            terms.append(term)
+    for phrase, attribute in _all_attributes(rules["attributes.yaml"]):
+        attributes = keys.setdefault(phrase, ([], []))[1]
+        if attribute not in attributes:
+            attributes.append(attribute)
+    verbs = {phrase for phrase, (terms, _) in keys.items() if any(term.role == "verb" for term in terms)}
+    automaton = ahocorasick.Automaton()
+    for phrase, (terms, attributes) in keys.items():
+        automaton.add_word(phrase, _entry(phrase, terms, attributes, verbs))
+    automaton.make_automaton()
+    kinds = {name: body.get("kind", "finding") for name, body in rules["findings.yaml"].items()}
+    return Lexicon(automaton=automaton, pairs=dict(_pairs(rules["patterns.yaml"]["pairs"])), kinds=kinds)
+
+
+def expand(phrase: str) -> Iterator[str]:
+    """Every plain phrase that `phrase` stands for: "(left|) heart" -> "left heart", "heart"."""
+    group = _GROUP.search(phrase)
+    if group is None:
+        yield " ".join(phrase.lower().replace("-", " ").split())
+        return
+    for choice in group[1].split("|"):
+        yield from expand(phrase[: group.start()] + choice + phrase[group.end() :])
+
+
+def plurals(phrase: str) -> Iterator[str]:
+    """`phrase` and the regular plurals of its last word, Latin ones included."""
+    yield phrase
+    if phrase.endswith("sis"):
+        yield phrase[:-2] + "es"
+    elif phrase.endswith("thorax"):
+        yield from (phrase[:-1] + "ces", phrase + "es")
+    elif phrase.endswith("y") and phrase[-2:-1] not in "aeiou":
+        yield phrase[:-1] + "ies"
+    elif phrase.endswith(("ss", "x", "ch", "sh")):
+        yield phrase + "es"
+    elif phrase.endswith("um"):
+        yield phrase[:-2] + "a"
+    elif phrase[-1:].isalpha() and not phrase.endswith(("s", "ic", "ed", "ing", "al", "ive", "ous")):
+        yield phrase + "s"
+
+
+def _read(name: str) -> str:
+    return resources.files("trrg_core.report.rules").joinpath(name).read_text("utf-8")
+
+
+def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], verbs: set[str]) -> Entry:
+    return Entry(
+        length=len(phrase),
+        opens_word=phrase[0].isalnum(),
+        closes_word=phrase[-1].isalnum(),
+        # "that is" opens no clause of its own
+        has_verb=not verbs.isdisjoint(phrase.split()) and all(term.name != "relative" for term in terms),
+        is_target=any(term.role in ("finding", "state") for term in terms),
+        terms=tuple(terms),
+        attributes=tuple(attributes),
+    )
+
+
+def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:
+    for name, body in rules["findings.yaml"].items():
+        term = Term(role="finding", name=name)
+        listed = [*body["phrases"], *body.get("misspelt", ()), *body.get("plurals", ())]
+        yield from ((phrase, term) for phrase in _with_plurals(listed))
+    patterns = rules["patterns.yaml"]
+    for name, phrases in patterns["places"].items():
+        yield from ((phrase, Term(role="place", name=name)) for phrase in _with_plurals(phrases))
+    for name, phrases in patterns["states"].items():
+        yield from ((phrase, Term(role="state", name=name)) for listed in phrases for phrase in expand(listed))
+    for body in rules["cues.yaml"]:
+        yield from ((phrase, _cue(body)) for listed in body["phrases"] for phrase in expand(listed) if phrase)
+
+
+def _with_plurals(phrases: Iterable[str]) -> Iterator[str]:
+    for listed in phrases:
+        for phrase in expand(listed):
+            yield from plurals(phrase)
+
+
+def _cue(body: dict[str, Any]) -> Term:
+    return Term(
+        role=body.get("role", "cue"),
+        name=body["id"],
+        direction=body.get("direction", ""),
+        reach=body.get("reach", ""),
+        value=body.get("assertion", ""),
+        is_strong=body.get("strength") == "strong",
+    )
+
+
+def _all_attributes(rules: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for kind, values in rules.items():
+        for value, phrases in values.items():
+            yield from ((phrase, (kind, value)) for listed in phrases for phrase in expand(listed) if phrase)
+
+
+def _pairs(rules: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Pair]]:
+    for place, states in rules.items():
+        for state, meaning in states.items():
+            body = meaning if isinstance(meaning, dict) else {"finding": meaning}
+            findings = body["finding"] if isinstance(body["finding"], list) else [body["finding"]]
+            yield (place, state), Pair(tuple(findings), body.get("assertion", "PRESENT"))

@@ -1,0 +1,43 @@
+"""Mentions of one sentence: text in, findings with assertion, cue, rule and attributes out."""
+
+from trrg_core.report.assertion import Asserted, assert_candidates
+from trrg_core.report.attributes import describe
+from trrg_core.report.candidates import Candidate, find_candidates
+from trrg_core.report.clauses import find_boundaries
+from trrg_core.report.lexicon import Lexicon
+from trrg_core.report.parsed import Mention
+from trrg_core.report.scan import Plain, scan_sentence
+
+
+def find_mentions(sentence: str, lexicon: Lexicon) -> tuple[Mention, ...]:
+    """The mentions of `sentence` in text order; offsets are into `sentence`."""
+    scan = scan_sentence(sentence, lexicon)
+    if not scan.has_target:
+        return ()
+    boundaries = find_boundaries(scan.hits)
+    candidates = find_candidates(scan.hits, boundaries, lexicon)
+    if not candidates:
+        return ()
+    asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
+    described = describe(candidates, scan.hits, scan.attributes, scan.plain)
+    return tuple(
+        _mention(candidate, one, attributes, scan.plain)
+        for candidate, one, attributes in zip(candidates, asserted, described, strict=True)
+        if lexicon.kinds.get(candidate.finding) != "decoy"
+    )
+
+
+def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:
+    start, end = plain.original(candidate.start, candidate.end)
+    return Mention(
+        finding=candidate.finding,
+        start=start,
+        end=end,
+        assertion=asserted.assertion,
+        rule=asserted.rule,
+        cue=asserted.cue,
+        historical=asserted.historical,
+        hypothetical=asserted.hypothetical,
+        experiencer=asserted.experiencer,
+        **attributes,
+    )

@@ -1,0 +1,108 @@
+"""A sentence made matchable, and every rule hit in it: the first step from text to mentions."""
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from trrg_core.report.lexicon import Entry, Lexicon, Term
+
+# hyphens and every kind of space read as a space, curly apostrophes as straight ones; one character for one
+_AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
+_TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
+_SPACES = re.compile(" {2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A phrase of the rules found at [start, end) of a plain sentence."""
+
+    start: int
+    end: int
+    entry: Entry
+
+    def term(self, *roles: str) -> Term | None:
+        """The first of the hit's terms with one of `roles`."""
+        return next((term for term in self.entry.terms if term.role in roles), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A sentence in lower case with single spaces; `offsets` lead back to the original (None: unchanged)."""
+
+    text: str
+    offsets: tuple[int, ...] | None = None
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the original sentence that [start, end) of the plain one stands for."""
+        return (start, end) if self.offsets is None else (self.offsets[start], self.offsets[end - 1] + 1)
+
+    def plain_span(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the plain sentence that [start, end) of the original one stands for."""
+        if self.offsets is None:
+            return start, end
+        return bisect_left(self.offsets, start), bisect_left(self.offsets, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """All that the rules see in one sentence: terms (the longest wins, none overlap) and attributes."""
+
+    plain: Plain
+    hits: list[Hit] = field(default_factory=list)
+    attributes: list[Hit] = field(default_factory=list)
+    has_target: bool = False
+
+
+def plain_sentence(sentence: str) -> Plain:
+    """`sentence` ready to be matched."""
+    lowered = sentence.lower()
+    if len(lowered) != len(sentence):  # a few letters grow when lowered, which would move the offsets
+        lowered = "".join(char.lower() if len(char.lower()) == 1 else char for char in sentence)
+    text = lowered.translate(_TABLE)
+    if "  " not in text:
+        return Plain(text)
+    offsets: list[int] = []
+    last = 0
+    for gap in _SPACES.finditer(text):
+        offsets.extend(range(last, gap.start() + 1))
+        last = gap.end()
+    offsets.extend(range(last, len(text)))
+    return Plain(_SPACES.sub(" ", text), tuple(offsets))
+
+
+def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) -> Scan:
+    """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is asked for."""
+    plain = plain_sentence(sentence)
+    padded = f" {plain.text} "
+    found: list[tuple[int, int, Entry]] = []
+    attributes: list[Hit] = []
+    has_target = False
+    for last, entry in lexicon.automaton.iter(plain.text):
+        end = last + 1
+        start = end - entry.length
+        if (entry.closes_word and padded[end + 1].isalnum()) or (entry.opens_word and padded[start].isalnum()):
+            continue
+        if entry.terms:
+            found.append((start, -end, entry))
+            has_target = has_target or entry.is_target
+        if entry.attributes:
+            attributes.append(Hit(start, end, entry))
+    if not has_target and not everything:
+        return Scan(plain)
+    return Scan(plain, _longest(found), attributes, has_target)
+
+
+def _longest(found: list[tuple[int, int, Entry]]) -> list[Hit]:
+    """Leftmost-longest hits: a phrase hides those inside it."""
+    found.sort(key=_span)
+    hits: list[Hit] = []
+    reached = 0
+    for start, negative_end, entry in found:
+        if start >= reached:
+            reached = -negative_end
+            hits.append(Hit(start, reached, entry))
+    return hits
+
+
+def _span(item: tuple[int, int, Entry]) -> tuple[int, int]:
+    return item[0], item[1]
