@@ -25,6 +25,7 @@ from trrg_core.pixels import letterbox
 from trrg_core.tokenization import encode_texts, pad_ids
 
 Row = Mapping[str, Any]
+_Statement = tuple[str, tuple[int, ...]]  # a sentence, and what it states of each observation
 
 # What is stated of an observation, as a small integer; 0 stands for "not mentioned".
 NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
@@ -206,7 +207,7 @@ def draw_sentences(
     """
     total = config.sentences_per_study
     most_negated = max(1, int(config.max_negated_share * total))
-    chosen = _draw_prompts(stated, prompts, round(config.prompt_share * total), rng)
+    chosen = _draw_prompts(stated, prompts, round(config.prompt_share * total), config.silence_share, rng)
     num_negated = sum(_is_negated(facts) for _, facts in chosen)
     own = _stating_sentences(row, observations)
     for index in rng.permutation(len(own)):
@@ -220,17 +221,25 @@ def draw_sentences(
 
 
 def _draw_prompts(
-    stated: Sequence[int], prompts: Sequence[Prompts], count: int, rng: Generator
-) -> list[tuple[str, tuple[int, ...]]]:
-    present = [index for index, code in enumerate(stated) if code == STATED_PRESENT]
-    absent = [index for index, code in enumerate(stated) if code == STATED_ABSENT]
-    half = max(count - len(absent), (count + 1) // 2)
-    picked = [int(i) for i in rng.permutation(present)[:half]]
-    picked += [int(i) for i in rng.permutation(absent)[: count - len(picked)]]
-    drawn: list[tuple[str, tuple[int, ...]]] = []
-    for index in picked:
-        pool = prompts[index].present if stated[index] == STATED_PRESENT else prompts[index].absent
-        facts = tuple(stated[index] if other == index else NOT_STATED for other in range(len(stated)))
+    stated: Sequence[int], prompts: Sequence[Prompts], count: int, silence_share: float, rng: Generator
+) -> list[_Statement]:
+    """Prompts that the labels state: half affirm, half deny, as far as there are any.
+
+    Some findings are never denied in writing; without a denial drawn for silence their negative prompt would mean
+    nothing. Such a draw is as weak as the silence: it never touches the labels.
+    """
+    present, absent, silent = (
+        [int(index) for index in rng.permutation([i for i, code in enumerate(stated) if code == kind])]
+        for kind in (STATED_PRESENT, STATED_ABSENT, NOT_STATED)
+    )
+    affirmed = present[: (count + 1) // 2]
+    num_denied = count - len(affirmed)
+    from_silence = silent[: int(rng.binomial(num_denied, silence_share))]
+    denied = (from_silence + absent + silent[len(from_silence) :])[:num_denied]
+    drawn: list[_Statement] = []
+    for index, code in [(i, STATED_PRESENT) for i in affirmed] + [(i, STATED_ABSENT) for i in denied]:
+        pool = prompts[index].present if code == STATED_PRESENT else prompts[index].absent
+        facts = tuple(code if other == index else NOT_STATED for other in range(len(stated)))
         drawn.append((str(rng.choice(pool)), facts))
     return drawn
 
@@ -244,8 +253,8 @@ def _draw_twin(facts: Sequence[int], prompts: Sequence[Prompts], rng: Generator)
     return str(rng.choice(opposite))
 
 
-def _stating_sentences(row: Row, observations: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
-    found: list[tuple[str, tuple[int, ...]]] = []
+def _stating_sentences(row: Row, observations: Sequence[str]) -> list[_Statement]:
+    found: list[_Statement] = []
     for sentence in row["sentences"]:
         facts = [NOT_STATED] * len(observations)
         for fact in sentence["facts"]:

@@ -150,6 +150,12 @@ class PretrainConfig(ConfigSection):
     prompt_share: float = Field(
         0.34, ge=0, le=1, description="Share of a draw that are disease prompts which the study's labels state."
     )
+    silence_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of denying prompts drawn for findings that the report passes over, which are mostly absent.",
+    )
     batch_size: int = Field(32, ge=2, description="Studies per worker and step.")
     epochs: float = Field(10, gt=0, description="Passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
