@@ -26,6 +26,7 @@ _CONCEPT = Entry(
     closes_word=True,
     has_verb=False,
     is_target=True,
+    is_finding=True,
     terms=(Term(role="finding", name="concept"),),
     attributes=(),
 )
@@ -193,8 +194,19 @@ def _find_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
         return []
     spans = [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", sentence, re.IGNORECASE)]
     spans = spans or [match.span() for match in re.finditer(pattern, sentence, re.IGNORECASE)]
+    spans = spans or _find_cut_concept(sentence, concept)
     marked = [(start, end) for start, end in spans if sentence[start:end].isupper()]
     return marked if marked and not sentence.isupper() else spans
+
+
+def _find_cut_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
+    """Where a concept begins that runs past the end of the sentence, as kits cut by a sentence splitter have them."""
+    words = [re.escape(word) for word in concept.split()]
+    for count in range(len(words) - 1, 0, -1):
+        match = re.search(r"\s+".join(words[:count]) + r"\s*$", sentence, re.IGNORECASE)
+        if match:
+            return [match.span()]
+    return []
 
 
 def _assess_span(text: str, start: int, end: int) -> Asserted:

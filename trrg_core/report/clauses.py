@@ -25,7 +25,7 @@ def find_boundaries(hits: Sequence[Hit]) -> set[int]:
         if index in boundaries:
             has_verb, has_target = hit.entry.has_verb, False
         else:
-            has_verb = has_verb or hit.entry.has_verb
+            has_verb = has_verb or hit.entry.has_verb or role == "participle"
             has_target = has_target or role in ("finding", "state")
     return boundaries
 

@@ -42,6 +42,7 @@ class Entry:
     closes_word: bool
     has_verb: bool
     is_target: bool
+    is_finding: bool
     terms: tuple[Term, ...]
     attributes: tuple[tuple[str, str], ...]
 
@@ -140,6 +141,7 @@ def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], ve
         # "that is" opens no clause of its own
         has_verb=not verbs.isdisjoint(phrase.split()) and all(term.name != "relative" for term in terms),
         is_target=any(term.role in ("finding", "state") for term in terms),
+        is_finding=any(term.role == "finding" for term in terms),
         terms=tuple(terms),
         attributes=tuple(attributes),
     )

@@ -93,14 +93,17 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
 
 
 def _longest(found: list[tuple[int, int, Entry]]) -> list[Hit]:
-    """Leftmost-longest hits: a phrase hides those inside it."""
+    """Leftmost-longest hits: a phrase hides those inside it, and a finding any cue it overlaps."""
     found.sort(key=_span)
     hits: list[Hit] = []
     reached = 0
     for start, negative_end, entry in found:
-        if start >= reached:
-            reached = -negative_end
-            hits.append(Hit(start, reached, entry))
+        if start < reached:
+            if -negative_end <= reached or not entry.is_finding or hits[-1].entry.is_finding:
+                continue
+            hits.pop()
+        reached = -negative_end
+        hits.append(Hit(start, reached, entry))
     return hits
 
 
