@@ -64,6 +64,18 @@ def list_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def stamps(folder: Path) -> dict[str, str]:
+    """For every file under `folder` its size and change time, by its relative name."""
+    marks = {}
+    for name in list_files(folder):
+        try:
+            state = (folder / name).stat()
+        except OSError:
+            continue  # a dangling link or a file just removed has no state to mark
+        marks[name] = f"{state.st_size}:{state.st_mtime_ns}"
+    return marks
+
+
 def delete(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens when there is none."""
     with _explained(path):

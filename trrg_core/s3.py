@@ -79,13 +79,22 @@ def exists(uri: str, patience: Patience) -> bool:
 
 def list_files(uri: str, patience: Patience) -> list[str]:
     """Every object under `uri`, relative to it, sorted."""
+    return sorted(stamps(uri, patience))
+
+
+def stamps(uri: str, patience: Patience) -> dict[str, str]:
+    """For every object under `uri` its size and ETag, by its relative name."""
     fs = _file_system(patience)
     base = uri.removeprefix("s3://").rstrip("/") + "/"
     try:
-        found = _patiently(lambda: fs.find(uri), uri, patience)
+        found = _patiently(lambda: fs.find(uri, detail=True), uri, patience)
     except DataError:
-        return []
-    return sorted(str(key).removeprefix(base) for key in found if str(key).startswith(base))
+        return {}
+    return {
+        str(key).removeprefix(base): f"{about.get('size')}:{about.get('ETag', '')}"
+        for key, about in found.items()
+        if str(key).startswith(base)
+    }
 
 
 def delete(uri: str, patience: Patience) -> None:
@@ -149,9 +158,7 @@ def _patiently(call: Callable[[], _T], uri: str, patience: Patience, empty: _T |
             left_s = patience.deadline_s - (time.monotonic() - start)
             if fault != "again" or left_s <= pause_s:
                 raise _explain(fault, uri, error, time.monotonic() - start) from error
-        time.sleep(
-            pause_s * random.uniform(0.5, 1.0)
-        )  # jitter: workers that failed together must not return together
+        time.sleep(pause_s * random.uniform(0.5, 1.0))  # jitter: workers that failed together must not return together
         pause_s = min(2 * pause_s, patience.longest_pause_s)
 
 

@@ -77,6 +77,13 @@ class Store:
         base = relative_path(path)
         return tuple(f"{base}/{name}" if base else name for name in names)
 
+    def stamps(self, path: str = "") -> dict[str, str]:
+        """For every file under `path` a mark that changes when it does: its size with its change time or ETag."""
+        place = self.join(path)
+        marks = s3.stamps(place, self.patience) if self.is_s3 else local_disk.stamps(Path(place))
+        base = relative_path(path)
+        return {f"{base}/{name}" if base else name: mark for name, mark in marks.items()}
+
     def delete(self, path: str) -> None:
         """Remove a file or everything under a folder; nothing happens when there is none.
 

@@ -1,5 +1,6 @@
 """A study as a source hands it over: who, which images, which report file. Nothing is decoded yet."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,11 +10,15 @@ SPLITS: tuple[Split, ...] = ("train", "validate", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """One radiograph of a study. `path` is relative to the source's root; `view_position` may be empty."""
+    """One radiograph of a study. `path` is relative to the source's root; `view_position` may be empty.
+
+    `sha256` is what the source's own checksum list says of the file, empty when it says nothing.
+    """
 
     dicom_id: str
     path: str
     view_position: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,9 @@ class Study:
     """One study of one patient. `report_path` and image paths are relative to the source's root.
 
     `study_date` is YYYYMMDD and `study_time` HHMMSS[.fff] as MIMIC-CXR writes them, empty when unknown.
+    `prior_study_id` is the patient's latest study strictly before this one, empty when none is known.
+    `report` is the text itself where the source has no report files; `report_path` is then the table it is from.
+    `report_sha256` is what the source's checksum list says of the report file, empty when it says nothing.
     """
 
     subject_id: str
@@ -30,6 +38,9 @@ class Study:
     images: tuple[Image, ...] = ()
     study_date: str = ""
     study_time: str = ""
+    prior_study_id: str = ""
+    report: str | None = None
+    report_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +57,13 @@ class Reject:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a source found: the studies to read and the rows it could not use."""
+    """What a source found: the studies to read and the rows it could not use.
+
+    `counts` says what else happened (`duplicate_rows`, `split_by_hash`, ...), `unknown_columns` which columns of
+    which index file were not read.
+    """
 
     studies: tuple[Study, ...] = ()
     rejects: tuple[Reject, ...] = field(default=())
+    counts: Mapping[str, int] = field(default_factory=dict)
+    unknown_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -1,0 +1,175 @@
+"""From what an index says to a Listing: ids checked, patients kept in one split, priors found by time.
+
+Each source makes `Draft`s; this is where they become `Study`s, by the same rules for all.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from trrg_core.config import SourceConfig
+from trrg_core.errors import ConfigError
+from trrg_core.study import SPLITS, Image, Listing, Reject, Split, Study
+
+_SALT = "trrg-split-1"
+_SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "validation": "validate", "dev": "validate"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A study before its split is settled; `splits` are the splits its source's rows name, as spelt there."""
+
+    subject_id: str
+    study_id: str
+    report_path: str = ""
+    report: str | None = None
+    images: tuple[Image, ...] = ()
+    splits: tuple[str, ...] = ()
+    study_date: str = ""
+    study_time: str = ""
+
+
+def build_listing(
+    drafts: Iterable[Draft],
+    config: SourceConfig,
+    *,
+    rejects: Iterable[Reject] = (),
+    counts: Mapping[str, int] | None = None,
+    unknown_columns: Mapping[str, tuple[str, ...]] | None = None,
+    patient_splits: Mapping[str, Iterable[str]] | None = None,
+) -> Listing:
+    """The studies of `drafts` ordered by patient and id, each in its patient's one split.
+
+    Args:
+        drafts: one per study, ids unique.
+        config: shares of the hashed split, what to do without a split row, how many studies to keep.
+        rejects: rows set aside before; they are kept.
+        counts: what was counted before; it is kept.
+        unknown_columns: by index file.
+        patient_splits: more splits that rows name for a patient, besides those of its drafts.
+    """
+    ordered = sorted(drafts, key=lambda draft: (draft.subject_id, draft.study_id))
+    named = _named_splits(ordered, patient_splits or {})
+    studies, bad, num_hashed = [], [], 0
+    for draft in ordered:
+        split, problem = _settle_split(draft, named[draft.subject_id], config)
+        num_hashed += not problem and not named[draft.subject_id]
+        if problem:
+            bad.append(_reject(draft, *problem))
+        else:
+            studies.append(_study(draft, split))
+    studies = _with_priors(studies)
+    kept = studies[: config.max_studies] if config.max_studies else studies
+    totals = Counter(counts or {}) + Counter(split_by_hash=num_hashed, beyond_max_studies=len(studies) - len(kept))
+    return Listing(
+        studies=tuple(kept),
+        rejects=(*rejects, *bad),
+        counts=dict(sorted(totals.items())),
+        unknown_columns={name: columns for name, columns in (unknown_columns or {}).items() if columns},
+    )
+
+
+def assign_split(subject_id: str, *, validate_share: float, test_share: float) -> Split:
+    """The split of a patient no source has split: always the same for the same id, whoever else is there."""
+    digest = hashlib.sha256(f"{_SALT}:{subject_id}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    if place < test_share:
+        return "test"
+    return "validate" if place < test_share + validate_share else "train"
+
+
+def find_priors(studies: Sequence[Study]) -> dict[str, str]:
+    """For each study_id the id of the patient's latest study strictly before it, by date and time.
+
+    Studies of one moment are not prior to each other; neither is one of the same day when either lacks its time.
+    Ids never say what came first: they only pick one of several studies of the same earlier moment.
+    """
+    dated = sorted((s for s in studies if s.study_date), key=lambda s: (s.subject_id, *_moment(s), s.study_id))
+    priors: dict[str, str] = {}
+    for _, of_patient in groupby(dated, key=lambda study: study.subject_id):
+        day_before = ""
+        for _, of_day in groupby(of_patient, key=lambda study: study.study_date):
+            latest = newest = day_before
+            for (_, time), of_moment in groupby(of_day, key=_moment):
+                together = [study.study_id for study in of_moment]
+                priors.update((study_id, latest) for study_id in together if latest)
+                newest = together[0]
+                latest = newest if time else latest
+            day_before = newest
+    return priors
+
+
+def is_usable_id(value: str) -> bool:
+    """Whether `value` can name a patient, a study or an image: short, printable, no space at its ends."""
+    return 0 < len(value) <= 128 and value == value.strip() and value.isprintable()
+
+
+def _moment(study: Study) -> tuple[str, str]:
+    return study.study_date, study.study_time
+
+
+def _with_priors(studies: Sequence[Study]) -> list[Study]:
+    priors = find_priors(studies)
+    return [replace(study, prior_study_id=priors.get(study.study_id, "")) for study in studies]
+
+
+def _named_splits(drafts: Sequence[Draft], more: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    named: dict[str, set[str]] = defaultdict(set)
+    for draft in drafts:
+        named[draft.subject_id] |= {_spelling(split) for split in draft.splits}
+    for subject_id, splits in more.items():
+        named[subject_id] |= {_spelling(split) for split in splits}
+    return named
+
+
+def _spelling(split: str) -> str:
+    name = split.strip().lower()
+    return _SPELLINGS.get(name, name)
+
+
+def _settle_split(draft: Draft, named: set[str], config: SourceConfig) -> tuple[Split, tuple[str, str] | None]:
+    own = {_spelling(split) for split in draft.splits}
+    unknown = sorted(own - set(SPLITS))
+    known = named & set(SPLITS)
+    if unknown:
+        return "train", ("unknown_split", f"split {unknown[0][:40]!r}, expected one of {', '.join(SPLITS)}")
+    if len(own) > 1:
+        return "train", ("study_in_two_splits", f"rows name {sorted(own)}")
+    if len(known) > 1:
+        return "train", ("patient_in_two_splits", f"the patient's rows name {sorted(known)}")
+    for split in SPLITS:
+        if split in known:
+            return split, None
+    if named:
+        return "train", ("unknown_split", "the patient's only split rows name no known split")
+    if config.on_missing_split == "reject":
+        return "train", ("missing_split", "no row names the patient's split")
+    shares = {"validate_share": config.validate_share, "test_share": config.test_share}
+    if sum(shares.values()) >= 1:
+        raise ConfigError(f"source.validate_share + source.test_share leave nothing to train on: {shares}")
+    return assign_split(draft.subject_id, **shares), None
+
+
+def _study(draft: Draft, split: Split) -> Study:
+    return Study(
+        subject_id=draft.subject_id,
+        study_id=draft.study_id,
+        split=split,
+        report_path=draft.report_path,
+        images=draft.images,
+        study_date=draft.study_date,
+        study_time=draft.study_time,
+        report=draft.report,
+    )
+
+
+def _reject(draft: Draft, reason: str, detail: str) -> Reject:
+    return Reject(
+        reason=reason,
+        subject_id=draft.subject_id,
+        study_id=draft.study_id,
+        path=draft.report_path,
+        detail=detail,
+    )

@@ -1,0 +1,159 @@
+"""A hospital's own export: one CSV, TSV or Parquet table, one row per radiograph, columns named in the settings."""
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from trrg_core.config import PlainConfig, SourceConfig
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.sources.listing import Draft, build_listing, is_usable_id
+from trrg_core.sources.reading import Row, Rows, read_rows
+from trrg_core.storage import Store, relative_path
+from trrg_core.study import Image, Listing, Reject
+
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+def list_studies(store: Store, config: SourceConfig) -> Listing:
+    """The studies of the table; rows of one study id are its radiographs and must agree on all else.
+
+    Raises:
+        ConfigError: if the table or a column that the settings name is missing.
+        StorageError: if the store fails.
+    """
+    plain = config.plain
+    if not plain.table:
+        raise ConfigError("source.plain.table is empty: name the table, relative to source.root")
+    table = _read_table(store, plain)
+    rejects = list(table.rejects)
+    by_study: dict[str, list[Draft]] = defaultdict(list)
+    for number, row in enumerate(table.rows, start=1):
+        try:
+            draft = _draft(row, plain)
+        except DataError as error:
+            rejects.append(_reject(row, number, error, plain))
+            continue
+        by_study[draft.study_id].append(draft)
+    drafts, num_same = [], 0
+    for parts in by_study.values():
+        joined = _join(parts)
+        if joined is None:
+            rejects += [_conflict(part, plain.table) for part in parts]
+        else:
+            drafts.append(joined)
+            num_same += len(parts) - max(1, len(joined.images))
+    unknown = {plain.table: table.unknown_columns}
+    return build_listing(drafts, config, rejects=rejects, counts={"duplicate_rows": num_same}, unknown_columns=unknown)
+
+
+def _columns(plain: PlainConfig) -> tuple[str, ...]:
+    named = (
+        plain.patient_column,
+        plain.report_column,
+        plain.report_path_column,
+        plain.study_column,
+        plain.split_column,
+        plain.view_column,
+        plain.date_column,
+        plain.time_column,
+        *_PLACEHOLDER.findall(plain.image_path),
+    )
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def _read_table(store: Store, plain: PlainConfig) -> Rows:
+    try:
+        data = store.read_bytes(plain.table)
+    except DataError as error:
+        raise ConfigError(f"source.plain.table: {error}") from error
+    if plain.table.endswith(".parquet"):
+        return _read_parquet(data, plain.table, _columns(plain))
+    return read_rows(data, plain.table, required=_columns(plain))
+
+
+def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        missing = [column for column in required if column not in file.schema_arrow.names]
+        if missing:
+            raise ConfigError(f"{name}: missing columns {missing}; found {file.schema_arrow.names}")
+        rows: list[dict[str, Any]] = file.read(columns=list(required)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{name}: not a sound Parquet file; fetch it again") from error
+    texts = tuple({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
+    unknown = tuple(column for column in file.schema_arrow.names if column not in required)
+    return Rows(rows=texts, unknown_columns=unknown)
+
+
+def _draft(row: Row, plain: PlainConfig) -> Draft:
+    subject_id = _id(row, plain.patient_column)
+    path = relative_path(_PLACEHOLDER.sub(lambda match: row[match[1]].strip(), plain.image_path))
+    if not path or not all(row[name].strip() for name in _PLACEHOLDER.findall(plain.image_path)):
+        raise DataError("missing_image", "the row names no image")
+    study_id = _id(row, plain.study_column) if plain.study_column else f"{subject_id}:{path}"
+    view = row[plain.view_column].strip().upper() if plain.view_column else ""
+    report_path = relative_path(row[plain.report_path_column].strip()) if plain.report_path_column else ""
+    has_text = bool(plain.report_column) and not plain.report_path_column
+    split = row[plain.split_column].strip() if plain.split_column else ""
+    date = _digits(row, plain.date_column, 8)
+    return Draft(
+        subject_id=subject_id,
+        study_id=study_id,
+        report_path=report_path or (plain.table if has_text else ""),
+        report=row[plain.report_column] if has_text else None,
+        images=(Image(dicom_id=path, path=path, view_position=view),),
+        splits=(split,) if split else (),
+        study_date=date,
+        study_time=_digits(row, plain.time_column, 6) if date else "",
+    )
+
+
+def _id(row: Row, column: str) -> str:
+    value = row[column].strip()
+    if not is_usable_id(value):
+        raise DataError("bad_id", f"column {column!r} is empty, too long or not printable")
+    return value
+
+
+def _digits(row: Row, column: str, width: int) -> str:
+    # a date in another notation is left unknown: a guess would order the studies wrongly
+    digits = re.sub(r"[-:/. T]", "", row[column]) if column else ""
+    return digits if digits.isdecimal() and digits.isascii() and len(digits) == width else ""
+
+
+def _join(parts: Sequence[Draft]) -> Draft | None:
+    """One draft with all images of `parts`; None when they contradict each other on anything but the split."""
+    bare = {replace(part, images=(), splits=()) for part in parts}
+    images = {image.path: image for part in parts for image in part.images}
+    if len(bare) > 1 or any(images[image.path] != image for part in parts for image in part.images):
+        return None
+    splits = tuple(sorted({split for part in parts for split in part.splits}))
+    return replace(parts[0], images=tuple(images[path] for path in sorted(images)), splits=splits)
+
+
+def _reject(row: Row, number: int, error: DataError, plain: PlainConfig) -> Reject:
+    study_id = row[plain.study_column][:128] if plain.study_column else ""
+    return Reject(
+        reason=error.reason,
+        subject_id=row[plain.patient_column][:128],
+        study_id=study_id,
+        path=plain.table,
+        detail=f"row {number}: {error}",
+    )
+
+
+def _conflict(part: Draft, table: str) -> Reject:
+    return Reject(
+        reason="duplicate_id",
+        subject_id=part.subject_id,
+        study_id=part.study_id,
+        dicom_id=part.images[0].dicom_id,
+        path=table,
+        detail="rows of one study differ in patient, report, date or view",
+    )

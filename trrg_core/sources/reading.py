@@ -1,0 +1,228 @@
+"""Text as a source holds it: index files row by row, report files byte by byte. Nothing is swallowed or guessed.
+
+bytes -> `Rows` (with the lines that could not be read) or `ReportText`.
+"""
+
+import csv
+import difflib
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.study import Reject
+
+Row = Mapping[str, str]
+
+# a quoted field of one record may run over this many lines; an unclosed quote is given up there
+_MAX_RECORD_LINES = 500
+_MAX_UNPACKED_BYTES = 4 * 2**30
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """An index file's rows in file order, columns that were not asked for, and the rows set aside."""
+
+    rows: tuple[Row, ...]
+    unknown_columns: tuple[str, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportText:
+    """A report as text with newlines as LF; `sha256` is of the bytes as found, `flags` what was mended."""
+
+    text: str = field(repr=False)
+    encoding: str
+    sha256: str
+    flags: tuple[str, ...] = ()
+
+
+def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Rows:
+    """The rows of a CSV file (TSV by its name; gzip by its content), strictly.
+
+    A row with an open quote, a stray quote, another number of fields than the header, or bytes that are not UTF-8
+    is set aside with its line number; reading goes on at the next line.
+
+    Args:
+        data: the whole file.
+        name: path of the file, for messages.
+        required: columns that must be there.
+        optional: columns that are known too.
+
+    Raises:
+        ConfigError: if a required column is missing, the header is unreadable, or the gzip stream is broken.
+    """
+    text = unpack(data, name).decode("utf-8-sig", errors="surrogateescape")
+    lines = list(io.StringIO(text, newline=""))
+    delimiter = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
+    records = _records(lines, delimiter)
+    header = next(records, None)
+    if header is None or header.problem:
+        raise ConfigError(f"{name}: no readable header line")
+    columns = [column.strip() for column in header.fields]
+    _check_columns(columns, name, required, (*required, *optional))
+    rows, rejects = [], []
+    for record in records:
+        problem = record.problem or _problem(record.fields, columns)
+        if problem:
+            rejects.append(Reject(reason="malformed_row", path=name, detail=f"line {record.line}: {problem}"))
+        else:
+            rows.append(dict(zip(columns, record.fields, strict=True)))
+    unknown = tuple(column for column in columns if column not in (*required, *optional))
+    return Rows(rows=tuple(rows), unknown_columns=unknown, rejects=tuple(rejects))
+
+
+def unpack(data: bytes, name: str) -> bytes:
+    """`data`, out of its gzip stream when it is one.
+
+    Raises:
+        ConfigError: if the stream is cut, broken or grows beyond reason.
+    """
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        with gzip.open(io.BytesIO(data)) as stream:
+            unpacked = stream.read(_MAX_UNPACKED_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConfigError(f"{name}: its gzip stream is cut or broken; fetch the file again") from error
+    if len(unpacked) > _MAX_UNPACKED_BYTES:
+        raise ConfigError(f"{name}: unpacks to more than {_MAX_UNPACKED_BYTES} bytes")
+    return unpacked
+
+
+def settle_duplicates(
+    rows: Sequence[Row], *, key: str, describe: Callable[[Row], Reject]
+) -> tuple[list[Row], list[Reject], int]:
+    """One row for each value of `key`: identical rows count once, conflicting ones are all set aside.
+
+    Args:
+        rows: rows that have the column `key`.
+        key: the column that should be unique.
+        describe: the ids of a row as a Reject; its reason is replaced by `duplicate_id`.
+
+    Returns:
+        The kept rows in order, the rejects, and how many identical rows were dropped.
+    """
+    first: dict[str, Row] = {}
+    conflicting: set[str] = set()
+    for row in rows:
+        if first.setdefault(row[key], row) != row:
+            conflicting.add(row[key])
+    kept = [row for name, row in first.items() if name not in conflicting]
+    bad = [describe(row) for row in rows if row[key] in conflicting]
+    return kept, bad, len(rows) - len(kept) - len(bad)
+
+
+def decode_report(data: bytes, *, on_bad_encoding: Literal["reject", "cp1252"] = "reject") -> ReportText:
+    """The text of a report file. Only line ends, NULs and a byte-order mark are touched.
+
+    The section rules depend on exact newlines, so nothing else is normalised and offsets keep their meaning.
+
+    Raises:
+        DataError: `report_not_utf8`, or `empty_report` when only white space is left.
+    """
+    text, encoding = _decode(data, on_bad_encoding)
+    flags = ["not_utf8"] if encoding == "cp1252" else []
+    for flag, found, wanted in (("bom", "\ufeff", ""), ("nul", "\0", ""), ("cr", "\r\n", "\n"), ("cr", "\r", "\n")):
+        if found in text:
+            text = text.replace(found, wanted)
+            flags.append(flag)
+    if not text.strip():
+        raise DataError("empty_report", f"the report has {len(data)} bytes and no text")
+    return ReportText(
+        text=text,
+        encoding=encoding,
+        sha256=hashlib.sha256(data).hexdigest(),
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def _decode(data: bytes, on_bad_encoding: str) -> tuple[str, str]:
+    if data[:2] in _UTF16_MARKS:
+        raise DataError("report_not_utf8", "the report starts with a UTF-16 mark")
+    try:
+        return data.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError as error:
+        where = error.start
+    if on_bad_encoding == "cp1252":
+        try:
+            return data.decode("cp1252"), "cp1252"
+        except UnicodeDecodeError as error:
+            where = error.start
+    # `from None`: the codec's own message quotes the report's bytes
+    raise DataError("report_not_utf8", f"byte {where} of {len(data)} cannot be decoded") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    line: int
+    fields: list[str]
+    problem: str = ""
+
+
+class _Lines:
+    """Hands lines to the csv reader and remembers where it stands."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+        self.next = 0
+        self.stop = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.next >= min(self.stop, len(self.lines)):
+            raise StopIteration
+        self.next += 1
+        return self.lines[self.next - 1]
+
+
+def _records(lines: Sequence[str], delimiter: str) -> Iterator[_Record]:
+    source = _Lines(lines)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    while source.next < len(lines):
+        start = source.next
+        source.stop = start + _MAX_RECORD_LINES
+        try:
+            fields = next(reader)
+        except csv.Error as error:
+            # an open quote has eaten what follows: set only this line aside, and read on after it
+            yield _Record(line=start + 1, fields=[], problem=str(error))
+            source.next = start + 1
+            reader = csv.reader(source, delimiter=delimiter, strict=True)
+            continue
+        quotes = sum(line.count('"') for line in lines[start : source.next])
+        if quotes % 2:
+            yield _Record(line=start + 1, fields=[], problem="odd number of quotes")
+        elif fields:
+            yield _Record(line=start + 1, fields=fields)
+
+
+def _problem(fields: Sequence[str], columns: Sequence[str]) -> str:
+    if len(fields) != len(columns):
+        return f"{len(fields)} fields, expected {len(columns)}"
+    if any("\udc80" <= letter <= "\udcff" for field in fields if not field.isascii() for letter in field):
+        return "not UTF-8"
+    return ""
+
+
+def _check_columns(columns: Sequence[str], name: str, required: Sequence[str], known: Sequence[str]) -> None:
+    missing = [column for column in required if column not in columns]
+    twice = sorted({column for column in columns if columns.count(column) > 1 and column in known})
+    if twice:
+        raise ConfigError(f"{name}: columns given twice: {', '.join(twice)}")
+    if not missing:
+        return
+    unknown = [column for column in columns if column not in known]
+    near = [(column, difflib.get_close_matches(column, unknown, n=1)) for column in missing]
+    hints = "".join(f"; is {match[0]!r} meant to be {column!r}?" for column, match in near if match)
+    raise ConfigError(
+        f"{name}: missing columns {', '.join(missing)}; found {', '.join(columns)}; unknown {unknown}{hints}"
+    )

@@ -1,0 +1,116 @@
+"""A source opened: list its studies, then read the report and the radiographs of each.
+
+A Source holds no connection, so it crosses to a worker as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trrg_core.config import IngestConfig, SourceConfig, fingerprint
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.sources import iu_xray, mimic_cxr, plain
+from trrg_core.sources.reading import ReportText, decode_report
+from trrg_core.storage import Store, open_store
+from trrg_core.study import Image, Listing, Study
+
+if TYPE_CHECKING:
+    from trrg_core.image import StoredImage
+
+_LISTERS: Mapping[str, Callable[[Store, SourceConfig], Listing]] = {
+    "mimic-cxr": lambda store, config: mimic_cxr.list_studies(store, config=config),
+    "iu-xray": iu_xray.list_studies,
+    "plain": plain.list_studies,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A source tree and how to read it. The tree is only ever read."""
+
+    store: Store
+    config: SourceConfig
+    ingest: IngestConfig
+
+    def list_studies(self) -> Listing:
+        """The studies of the source, ordered, and the rows it could not use.
+
+        Raises:
+            ConfigError: if an index file or a column of it is missing, or the settings do not fit the tree.
+            StorageError: if the store fails.
+        """
+        return _LISTERS[self.config.kind](self.store, self.config)
+
+    def read_report(self, study: Study) -> ReportText:
+        """The study's report as text.
+
+        Raises:
+            DataError: `missing_report`, `report_not_utf8`, `empty_report`, `report_too_long`,
+                `checksum_mismatch` or `path_escape`.
+            StorageError: if the store fails.
+        """
+        return read_report(self.store, study, self.ingest)
+
+    def read_image(self, image: Image) -> StoredImage:
+        """The radiograph checked, resized and encoded; raises as `trrg_core.image.read_image`."""
+        from trrg_core.image import read_image  # codecs are not needed to list a source
+
+        return read_image(self.store, image, self.ingest)
+
+    def fingerprint(self, listing: Listing) -> str:
+        """Identifies what the source holds now: its listing, and the size and change mark of every file in it."""
+        stamps = self.store.stamps()
+        paths = [path for study in listing.studies for path in _paths(study)]
+        digest = hashlib.sha256()
+        for study in listing.studies:
+            digest.update(repr(study).encode())
+        for path in paths:
+            digest.update(f"{path}:{stamps.get(path, '')}\n".encode())
+        return fingerprint("source", self.config, digest.hexdigest())
+
+
+def open_source(config: SourceConfig, ingest: IngestConfig | None = None) -> Source:
+    """The source that `config` names, ready to be listed.
+
+    Raises:
+        ConfigError: if its root is not set or is not there.
+    """
+    if not config.root:
+        raise ConfigError("source.root is empty: give the folder or s3:// prefix of the source tree")
+    store = open_store(config.root)
+    if not store.exists():
+        raise ConfigError(f"source.root {config.root!r}: nothing is there")
+    return Source(store=store, config=config, ingest=ingest or IngestConfig())
+
+
+def read_report(root: Store | str, study: Study, ingest: IngestConfig | None = None) -> ReportText:
+    """The text of `study`'s report, inline or from its file; raises as `Source.read_report`."""
+    store = root if isinstance(root, Store) else open_store(root)
+    ingest = ingest or IngestConfig()
+    data = _report_bytes(store, study, ingest.max_report_bytes)
+    if study.report_sha256 and hashlib.sha256(data).hexdigest() != study.report_sha256:
+        raise DataError("checksum_mismatch", f"{study.report_path} is not the file its checksum list names")
+    return decode_report(data, on_bad_encoding=ingest.on_bad_encoding)
+
+
+def _report_bytes(store: Store, study: Study, max_bytes: int) -> bytes:
+    if study.report is not None:
+        data = study.report.encode("utf-8", errors="surrogateescape")
+        if len(data) > max_bytes:
+            raise DataError("report_too_long", f"report of {study.study_id}: {len(data)} bytes, allowed {max_bytes}")
+        return data
+    if not study.report_path:
+        raise DataError("missing_report", f"study {study.study_id} has no report in its source")
+    try:
+        return store.read_bytes(study.report_path, max_bytes)
+    except DataError as error:
+        reason = {"missing_file": "missing_report", "file_too_large": "report_too_long"}.get(error.reason)
+        raise DataError(reason or error.reason, str(error)) from error
+
+
+def _paths(study: Study) -> list[str]:
+    report = [study.report_path] if study.report is None and study.report_path else []
+    return [*report, *(image.path for image in study.images)]
