@@ -182,7 +182,7 @@ def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) 
 
 
 def _jpeg_reason(data: bytes, message: str) -> str:
-    if message.startswith("Premature end"):
+    if message.startswith("Premature end") or b"\xff\xda" not in data:  # FFDA: start of the first scan
         return "jpeg_truncated"
     if message.startswith("Unsupported") or _is_readable(data):
         # a tolerant reader can show it, yet nothing here can prove it whole: say so and keep it out
