@@ -12,7 +12,8 @@ from trrg_core.report.lexicon import load_rules
 from trrg_core.report.parsed import ParsedReport, Section
 
 _MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
-_BLANK_LINE = "\n \n"
+# "\n \n" in MIMIC's files, which MIT-LCP's parser looks for; other files have no space there
+_BLANK_LINE = re.compile(r"\n[ \t\r]?\n")
 _ADDED_PARAGRAPH = "mimic:last paragraph"
 
 
@@ -66,7 +67,8 @@ def _view_heading() -> re.Pattern[str]:
 @cache
 def _loose_heading() -> re.Pattern[str]:
     names = "|".join(sorted(load_rules()["sections.yaml"]["loose"], key=len, reverse=True))
-    return re.compile(rf"(?:^|\n)[ \t]*((?i:{names})(?:/(?i:{names}))?)[ \t]*:|\b({names.upper()})[ \t]*:")
+    line = rf"(?:^|\n)[ \t]*((?i:{names})(?:/(?i:{names}))?|[A-Z][A-Z (),/-]{{2,60}})[ \t]*:"
+    return re.compile(rf"{line}|\b({names.upper()})[ \t]*:")
 
 
 @cache
@@ -105,12 +107,11 @@ def _mimic_sections(text: str) -> tuple[Section, ...]:
 def _with_last_paragraph(text: str, sections: list[Section]) -> tuple[Section, ...]:
     """`sections`, the last one cut at its first blank line when nothing is named findings or impression."""
     last = sections[-1]
-    blank = text.find(_BLANK_LINE, last.start, last.end)
-    if blank < 0 or any(section.name in ("impression", "findings") for section in sections):
+    blank = _BLANK_LINE.search(text, last.start, last.end)
+    if blank is None or any(section.name in ("impression", "findings") for section in sections):
         return tuple(sections)
-    start = blank + len(_BLANK_LINE)
-    head = Section(name=last.name, start=last.start, end=blank, rule=last.rule)
-    tail = Section(name="last_paragraph", start=start, end=last.end, rule=_ADDED_PARAGRAPH)
+    head = Section(name=last.name, start=last.start, end=blank.start(), rule=last.rule)
+    tail = Section(name="last_paragraph", start=blank.end(), end=last.end, rule=_ADDED_PARAGRAPH)
     return (*sections[:-1], head, tail)
 
 
@@ -123,4 +124,5 @@ def _loose_sections(text: str) -> tuple[Section, ...]:
     for heading, end in zip(found, ends, strict=True):
         name, rule = _name_heading((heading[1] or heading[2]).lower())
         sections.append(Section(name=name, start=heading.end(), end=end, rule=f"loose {rule}"))
-    return tuple(section for section in sections if text[section.start : section.end].strip())
+    kept = [section for section in sections if text[section.start : section.end].strip()]
+    return _with_last_paragraph(text, kept) if kept else ()
