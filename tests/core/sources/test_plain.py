@@ -1,0 +1,207 @@
+import gzip
+import os
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trrg_core.config import PlainConfig, SourceConfig
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.image import encode_jpeg
+from trrg_core.sources import Source, open_source
+
+REAL = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[4] / "shared/data"))
+HEADER = "who,exam,file,text,part,side,day,hour\n"
+ROWS = (
+    "P1,E1,a,Clear.,train,pa,2020-01-02,10:00:00\n"
+    "P1,E1,b,Clear.,train,lateral,2020-01-02,10:00:00\n"
+    "P1,E2,c,Stable.,train,ap,2020-01-02,09:00:00\n"
+    "P2,E3,d,Effusion.,val,ap,January 2020,\n"
+)
+PLAIN = PlainConfig(
+    table="export.csv",
+    image_path="scans/{file}.jpg",
+    report_column="text",
+    patient_column="who",
+    study_column="exam",
+    split_column="part",
+    view_column="side",
+    date_column="day",
+    time_column="hour",
+)
+
+
+def opened(root: Path, plain: PlainConfig = PLAIN) -> Source:
+    return open_source(SourceConfig(kind="plain", root=str(root), plain=plain))
+
+
+def test_rows_of_one_study_are_its_radiographs(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS)
+    listing = opened(tmp_path).list_studies()
+    assert [study.study_id for study in listing.studies] == ["E1", "E2", "E3"]
+    first = listing.studies[0]
+    assert [(image.path, image.view_position) for image in first.images] == [
+        ("scans/a.jpg", "PA"),
+        ("scans/b.jpg", "LATERAL"),
+    ]
+    assert (first.study_date, first.study_time, first.prior_study_id) == ("20200102", "100000", "E2")
+    assert (listing.studies[2].split, listing.studies[2].study_date) == ("validate", "")
+    assert listing.rejects == ()
+
+
+@pytest.mark.parametrize("name", ["export.csv.gz", "export.tsv", "export.parquet"])
+def test_every_form_of_the_table_is_the_same(tmp_path: Path, name: str) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS)
+    expected = opened(tmp_path).list_studies().studies
+    if name.endswith(".parquet"):
+        cells = [line.split(",") for line in ROWS.splitlines()]
+        columns = {column: [row[i] for row in cells] for i, column in enumerate(HEADER.strip().split(","))}
+        pq.write_table(pa.table(columns), tmp_path / name, write_page_checksum=True)
+    elif name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress((HEADER + ROWS).encode()))
+    else:
+        (tmp_path / name).write_text((HEADER + ROWS).replace(",", "\t"))
+    found = opened(tmp_path, PLAIN.model_copy(update={"table": name})).list_studies().studies
+    assert [(s.study_id, s.report, s.images, s.split, s.prior_study_id) for s in found] == [
+        (s.study_id, s.report, s.images, s.split, s.prior_study_id) for s in expected
+    ]
+
+
+def test_a_flipped_byte_in_parquet_stops(tmp_path: Path) -> None:
+    cells = {name: [f"{name}{row}" for row in range(300)] for name in HEADER.strip().split(",")}
+    path = tmp_path / "export.parquet"
+    pq.write_table(pa.table(cells), path, write_page_checksum=True, compression="none", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"text77") + 5] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ConfigError, match="not a sound Parquet"):
+        opened(tmp_path, PLAIN.model_copy(update={"table": "export.parquet"})).list_studies()
+
+
+def test_rows_that_cannot_be_used_have_their_reasons(tmp_path: Path) -> None:
+    bad = (
+        ",E4,e,Clear.,train,ap,,\n"  # bad_id
+        "P5,E5,,Clear.,train,ap,,\n"  # missing_image
+        "P6,E6,../../etc/passwd,Clear.,train,ap,,\n"  # path_escape
+        "P7,E7,f,Clear.,holdout,ap,,\n"  # unknown_split
+        "P8,E8,g,Clear.,train,ap,,\n"
+        "P8,E8,h,Other text.,train,ap,,\n"  # duplicate_id, both
+        "P9,E3,i,Effusion.,val,ap,,\n"  # duplicate_id: a study of two patients, both
+        'P10,E10,j,"Never closed,train,ap,,\n'  # malformed_row
+        "P11,E11,k,Clear.,train,ap,,\n"
+        "P12,E12,l,Clear.,train,ap,,\n"
+        "P12,E13,m,Clear.,test,ap,,\n"  # patient_in_two_splits, both
+    )
+    (tmp_path / "export.csv").write_text(HEADER + ROWS + bad)
+    listing = opened(tmp_path).list_studies()
+    assert [study.study_id for study in listing.studies] == ["E1", "E2", "E11"]
+    assert Counter(reject.reason for reject in listing.rejects) == {
+        "bad_id": 1,
+        "missing_image": 1,
+        "path_escape": 1,
+        "unknown_split": 1,
+        "duplicate_id": 4,
+        "malformed_row": 1,
+        "patient_in_two_splits": 2,
+    }
+    assert not any("Never closed" in str(reject) or "Other text" in str(reject) for reject in listing.rejects)
+    assert "line 13" in next(reject.detail for reject in listing.rejects if reject.reason == "malformed_row")
+
+
+def test_an_identical_row_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS + ROWS.splitlines()[0] + "\n")
+    listing = opened(tmp_path).list_studies()
+    assert len(listing.studies) == 3
+    assert listing.counts["duplicate_rows"] == 1
+
+
+def test_without_a_study_column_each_row_is_a_study(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS)
+    listing = opened(tmp_path, PLAIN.model_copy(update={"study_column": ""})).list_studies()
+    assert [study.study_id for study in listing.studies] == [
+        "P1:scans/a.jpg",
+        "P1:scans/b.jpg",
+        "P1:scans/c.jpg",
+        "P2:scans/d.jpg",
+    ]
+
+
+def test_reports_can_be_files(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text("who,file,report_file\nP1,a,texts/a.txt\nP2,b,../b.txt\n")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_bytes(b"FINDINGS: Clear.\r\n")
+    plain = PlainConfig(
+        table="export.csv", image_path="{file}.jpg", report_path_column="report_file", report_column="",
+        patient_column="who",
+    )  # fmt: skip
+    source = opened(tmp_path, plain)
+    listing = source.list_studies()
+    assert source.read_report(listing.studies[0]).text == "FINDINGS: Clear.\n"
+    assert [reject.reason for reject in listing.rejects] == ["path_escape"]
+
+
+def test_a_table_or_column_that_is_not_there_stops(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"source\.plain\.table"):
+        opened(tmp_path).list_studies()
+    with pytest.raises(ConfigError, match=r"source\.plain\.table is empty"):
+        opened(tmp_path, PlainConfig()).list_studies()
+    (tmp_path / "export.csv").write_text(HEADER.replace("side", "sides") + ROWS)
+    with pytest.raises(ConfigError, match=r"missing columns side;.*is 'sides' meant"):
+        opened(tmp_path).list_studies()
+
+
+def test_a_source_crosses_to_a_worker_and_reads_there(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/a.jpg").write_bytes(encode_jpeg(np.full((40, 50), 90, np.uint8)))
+    source = pickle.loads(pickle.dumps(opened(tmp_path)))
+    study = source.list_studies().studies[0]
+    assert source.read_report(study).text == "Clear."
+    assert source.read_image(study.images[0]).columns == 50
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("folder", "plain", "num_studies", "num_patients", "num_reports"),
+    [
+        (
+            "hannover_cxr",
+            PlainConfig(
+                table="data.csv", image_path="images/{image_id}.jpg", report_column="",
+                patient_column="patient_id", view_column="projection",
+            ),
+            185, 50, 0,
+        ),
+        (
+            "covid_cxr",
+            PlainConfig(
+                table="metadata.csv", image_path="images/{filename}", report_column="clinical_notes",
+                patient_column="patientid", view_column="view", date_column="date",
+            ),
+            171, 104, 171,
+        ),
+    ],
+)  # fmt: skip
+def test_real_tables_are_read_whole(
+    folder: str, plain: PlainConfig, num_studies: int, num_patients: int, num_reports: int
+) -> None:
+    root = REAL / folder
+    if not root.is_dir():
+        pytest.skip(f"no {root}: set TRRG_REAL_DATA")
+    source = opened(root, plain)
+    listing = source.list_studies()
+    assert listing.rejects == ()
+    assert len(listing.studies) == num_studies
+    assert len({study.subject_id for study in listing.studies}) == num_patients
+    assert len([source.read_image(image) for study in listing.studies for image in study.images]) == num_studies
+    reasons: Counter[str] = Counter()
+    for study in listing.studies:
+        try:
+            source.read_report(study)
+        except DataError as error:
+            reasons[error.reason] += 1
+    assert reasons == ({"missing_report": num_studies - num_reports} if num_reports < num_studies else {})
