@@ -48,6 +48,7 @@ class Film:
         self.density: Grid = np.zeros((rows, columns), np.float32)
         self.lungs: Grid = np.zeros((rows, columns), np.float32)
         self.air: Grid = np.ones((rows, columns), np.float32)
+        self._affine = _affine_of(pose)
         size = (pose.width, pose.height)
         self._layers = {name: PilImage.new("L", size) for name in ("bright", "dark", "vessels")}
         self._pens = {name: ImageDraw.Draw(layer) for name, layer in self._layers.items()}
@@ -59,13 +60,11 @@ class Film:
     def stroke(self, points: Sequence[Point], *, width: float, strength: float, layer: str = "bright") -> None:
         """A line through `points`; `width` in units of u, `strength` in density."""
         pixels = max(1, round(width * self.pose.width * 0.5 * self.pose.scale))
-        self._pens[layer].line(
-            [self._to_pixel(point) for point in points], fill=_ink(strength), width=pixels, joint="curve"
-        )
+        self._pens[layer].line(self._to_pixels(points), fill=_ink(strength), width=pixels, joint="curve")
 
     def blob(self, points: Sequence[Point], *, strength: float, layer: str = "bright") -> None:
         """A filled outline."""
-        self._pens[layer].polygon([self._to_pixel(point) for point in points], fill=_ink(strength))
+        self._pens[layer].polygon(self._to_pixels(points), fill=_ink(strength))
 
     def develop(self, noise: np.random.Generator, *, grain: float, gamma: float, gain: float) -> PilImage.Image:
         """The finished picture, mode L; `grain` is the noise in density, `gain` and `gamma` the exposure."""
@@ -75,6 +74,8 @@ class Film:
         vessel_gain = _enlarge(np.minimum(inflated * np.float32(2.5), 1), size)
         soft = ImageFilter.BoxBlur(0.8)
         for name, sign in (("bright", 1.0), ("dark", -1.0), ("vessels", 1.0)):
+            if self._layers[name].getbbox() is None:
+                continue
             ink = np.asarray(self._layers[name].filter(soft), np.float32) * np.float32(sign / 255)
             grid += ink * vessel_gain if name == "vessels" else ink
         grid += noise.standard_normal(grid.shape, dtype=np.float32) * np.float32(grain)
@@ -82,13 +83,18 @@ class Film:
         levels = (np.linspace(0, 1, 1024) ** gamma * 255).astype(np.uint8)
         return PilImage.fromarray(levels[(grid * np.float32(1023)).astype(np.uint16)])
 
-    def _to_pixel(self, point: Point) -> Point:
-        pose = self.pose
-        u, w = point[0] * pose.scale, (point[1] - 0.5) * 2 * pose.scale
-        cos, sin = math.cos(pose.angle), math.sin(pose.angle)
-        x = u * cos - w * sin + pose.shift[0]
-        y = u * sin + w * cos + pose.shift[1]
-        return (x + 1) * 0.5 * (pose.width - 1), (y + 1) * 0.5 * (pose.height - 1)
+    def _to_pixels(self, points: Sequence[Point]) -> list[Point]:
+        (xu, xw, x0), (yu, yw, y0) = self._affine
+        return [(u * xu + (v - 0.5) * xw + x0, u * yu + (v - 0.5) * yw + y0) for u, v in points]
+
+
+def _affine_of(pose: Pose) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Pixel x and y as sums over (u, v - 0.5, 1)."""
+    half_x, half_y = (pose.width - 1) / 2, (pose.height - 1) / 2
+    cos, sin = math.cos(pose.angle) * pose.scale, math.sin(pose.angle) * pose.scale
+    across = (cos * half_x, -2 * sin * half_x, (pose.shift[0] + 1) * half_x)
+    down = (sin * half_y, 2 * cos * half_y, (pose.shift[1] + 1) * half_y)
+    return across, down
 
 
 def encode_jpeg(picture: PilImage.Image, quality: int = 88) -> bytes:
