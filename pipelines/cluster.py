@@ -1,0 +1,68 @@
+"""The way to Ray: the only `ray.init`. A laptop gets a local cluster, a cluster its address."""
+
+import logging
+
+import ray
+
+from trrg_core.config import RayConfig
+
+logger = logging.getLogger(__name__)
+
+# threads of a worker are its CPUs, nothing is fetched behind the user's back, and nothing is compiled
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DS_ACCELERATOR": "cpu",
+    "PYTHONWARNINGS": "ignore",
+}
+
+# these tell every second or every batch what a person watching a run cannot use
+QUIET = (
+    "ray.data",
+    "ray.train",
+    "ray.train.v2._internal.execution.controller.placement_group_cleaner",
+    "DeepSpeed",
+)
+
+
+def connect(config: RayConfig) -> None:
+    """Connect this process to Ray once; later calls find the connection and do nothing."""
+    if ray.is_initialized():
+        return
+    environment = {
+        "env_vars": worker_environment(config),
+        "worker_process_setup_hook": "pipelines.cluster.set_up_worker",
+    }
+    if config.address:
+        ray.init(address=config.address, runtime_env=environment, logging_level=logging.WARNING)
+        logger.info("connected to the Ray cluster at %s", config.address)
+        return
+    ray.init(
+        num_cpus=config.local_cpus,
+        object_store_memory=config.object_store_mb * 2**20,
+        include_dashboard=False,
+        runtime_env=environment,
+        logging_level=logging.WARNING,
+    )
+    logger.info("started a local Ray cluster with %d logical CPUs", config.local_cpus)
+
+
+def worker_environment(config: RayConfig) -> dict[str, str]:
+    """Environment variables of worker processes; on a real cluster the accelerator is left to DeepSpeed."""
+    if not config.address:
+        return dict(WORKER_ENVIRONMENT)
+    return {name: value for name, value in WORKER_ENVIRONMENT.items() if name != "DS_ACCELERATOR"}
+
+
+def set_up_worker() -> None:
+    """Logging of a worker process: our own progress is said, the chatter of the machinery is not."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in ("pipelines", "trrg_core"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    quieten()
+
+
+def quieten() -> None:
+    """Let the libraries that QUIET names speak of errors only; they set their own levels when first imported."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)

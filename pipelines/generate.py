@@ -1,0 +1,171 @@
+"""`shards` + generator run -> `predictions`: every study of the split exactly once, through Ray Data.
+
+Besides the hypothesis and its clues, each row names the training study whose image is nearest in the joint space:
+the report of that study is one of the floors.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+
+from pipelines.identity import code_version, job_fingerprint
+from pipelines.jobs import JobResult
+from pipelines.parts import Made, write_parts
+from pipelines.stages import fetched_model
+from trrg_core.batch import Batch, collate_images
+from trrg_core.config import GenerateConfig, TrrgConfig
+from trrg_core.decoding import generate_reports
+from trrg_core.errors import DataError
+from trrg_core.metrics.floors import nearest_neighbour
+from trrg_core.model.checkpoint import LoadedGenerator, load_model_folder
+from trrg_core.schema import PREDICTIONS
+from trrg_core.storage import Store
+from trrg_core.tables import TableRef, commit_parts, file_paths, find_by_fingerprint, read_table
+
+COLUMNS = ["subject_id", "study_id", "split", "views"]
+STUDIES_PER_FILE = 256
+
+
+def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
+    """Generate a report for every study of the split into a version of `predictions`."""
+    shards, split = TableRef.parse(inputs["shards"]), config.generate.split
+    identity = job_fingerprint("generate", config.generate, store, inputs)
+    found = find_by_fingerprint(store, "predictions", identity)
+    if found:
+        return JobResult.of_commit("generate", found, reused=True)
+    wanted = read_table(store, shards, columns=["split", "study_id"], split=split)["study_id"].to_pylist()
+    if not wanted:
+        raise DataError("no_studies", f"{shards} has no studies of split {split!r} to generate for")
+    settings = {"store": store, "run_id": inputs["generator"], "config": config.generate, "gpu": config.engine.use_gpu}
+    train_ids, train_embeddings = _embed_train(store, shards, settings, config)
+    written = write_parts(
+        _rows(store, shards, split),
+        generate_batch,
+        {**settings, "train": ray.put((train_ids, train_embeddings))},
+        store=store,
+        table="predictions",
+        fingerprint=identity,
+        batch_rows=_rows_per_task(len(wanted), config),
+        total=len(wanted),
+        num_gpus=float(config.engine.use_gpu),
+    )
+    commit_parts(
+        store,
+        "predictions",
+        written.parts,
+        PREDICTIONS,
+        fingerprint=identity,
+        parents=[str(shards), inputs["generator"]],
+        code_version=code_version(),
+        counts={"studies_in": len(wanted), "predictions": written.num_out},
+    )
+    result = find_by_fingerprint(store, "predictions", identity)
+    assert result is not None
+    _check_once(read_table(store, result.ref, columns=["study_id"])["study_id"].to_pylist(), wanted)
+    return JobResult.of_commit("generate", result)
+
+
+def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
+    """Predictions for a batch of shard rows."""
+    config = settings["config"]
+    assert isinstance(config, GenerateConfig)
+    loaded = _model(settings)
+    train_ids, train_embeddings = ray.get(settings["train"])
+    made: list[dict] = []
+    rows = batch.to_pylist()
+    for at in range(0, len(rows), config.batch_size):
+        some = rows[at : at + config.batch_size]
+        images = _images(some, loaded)
+        reports = generate_reports(
+            loaded.generator, images, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams
+        )
+        nearest = nearest_neighbour(_embed(loaded, images), train_embeddings)
+        made += [
+            {
+                "subject_id": row["subject_id"],
+                "study_id": row["study_id"],
+                "split": row["split"],
+                "hypothesis": report.text,
+                "clues": [{"observation": name, "probability": value} for name, value in report.clues.items()],
+                "neighbour_study_id": train_ids[index],
+            }
+            for row, report, index in zip(some, reports, nearest, strict=True)
+        ]
+    return Made(rows=pa.Table.from_pylist(made, schema=PREDICTIONS))
+
+
+def embed_batch(batch: pa.Table, *, settings: Mapping[str, object]) -> pa.Table:
+    """Study ids and joint-space vectors [N,D] of a batch of shard rows."""
+    loaded = _model(settings)
+    vectors = [_embed(loaded, _images(rows, loaded)) for rows in _groups(batch.to_pylist(), 32)]
+    return pa.table({"study_id": batch["study_id"], "vector": np.concatenate(vectors).tolist()})
+
+
+def _embed_train(
+    store: Store, shards: TableRef, settings: Mapping[str, object], config: TrrgConfig
+) -> tuple[list[str], np.ndarray]:
+    """Ids and vectors of the training studies, in id order."""
+    embedded = _rows(store, shards, "train").map_batches(
+        embed_batch,
+        batch_format="pyarrow",
+        batch_size=STUDIES_PER_FILE,
+        fn_kwargs={"settings": settings},
+        num_gpus=float(config.engine.use_gpu) or None,
+    )
+    rows = sorted(embedded.take_all(), key=lambda row: row["study_id"])
+    return [row["study_id"] for row in rows], np.array([row["vector"] for row in rows], dtype=np.float32)
+
+
+def _rows(store: Store, shards: TableRef, split: str) -> ray.data.Dataset:
+    paths = file_paths(store, shards, split=split)
+    return ray.data.read_parquet(paths, filesystem=store.pyarrow_filesystem(), columns=COLUMNS)
+
+
+def _rows_per_task(num_rows: int, config: TrrgConfig) -> int:
+    """Few enough tasks that loading the model is worth it, enough that every worker has one."""
+    share = -(-num_rows // config.engine.num_workers)
+    return max(config.generate.batch_size, min(STUDIES_PER_FILE, share))
+
+
+def _images(rows: list[dict], loaded: LoadedGenerator) -> Batch:
+    batch = collate_images(rows, observations=loaded.observations, config=loaded.config.pretrain)
+    return batch.to(next(loaded.generator.parameters()).device)
+
+
+@torch.no_grad()
+def _embed(loaded: LoadedGenerator, images: Batch) -> np.ndarray:
+    vectors: np.ndarray = loaded.generator.contrastive.encode_images(images).study_BD.float().cpu().numpy()
+    return vectors
+
+
+def _groups(rows: list[dict], size: int) -> list[list[dict]]:
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
+
+
+_MODELS: dict[str, LoadedGenerator] = {}
+
+
+def _model(settings: Mapping[str, object]) -> LoadedGenerator:
+    """The model of a generator run, once per worker process."""
+    store, run_id = settings["store"], str(settings["run_id"])
+    assert isinstance(store, Store)
+    if run_id not in _MODELS:
+        _MODELS.clear()
+        with fetched_model(store, run_id) as folder:
+            loaded = load_model_folder(folder)
+        loaded.generator.to("cuda" if settings["gpu"] else "cpu")
+        _MODELS[run_id] = loaded
+    return _MODELS[run_id]
+
+
+def _check_once(found: list[str], wanted: list[str]) -> None:
+    if sorted(found) != sorted(wanted):
+        missing, extra = sorted(set(wanted) - set(found))[:3], len(found) - len(set(found))
+        raise DataError(
+            "predictions_incomplete",
+            f"{len(wanted)} studies to predict, {len(found)} rows found; missing e.g. {missing}, {extra} duplicates",
+        )

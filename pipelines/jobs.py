@@ -1,0 +1,169 @@
+"""The jobs by name, and how one is run: here, or as a Ray Job that outlives whoever started it.
+
+A job is `(config, store, inputs) -> JobResult`; inputs and results are references, never rows.
+`python -m pipelines.jobs NAME ...` is the entry point on a cluster.
+"""
+
+import importlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from trrg_core.config import TrrgConfig
+from trrg_core.errors import ConfigError
+from trrg_core.runs import RunResult, list_results
+from trrg_core.storage import Store, open_store
+from trrg_core.tables import Commit, history
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A stage of the chain: its module, what it reads, and what it writes (a table, or a run)."""
+
+    name: str
+    summary: str
+    inputs: tuple[str, ...] = ()
+    output: str = ""
+    needs_ray: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What a job made: its reference, counts, rejects by reason, and whether it was found, not made."""
+
+    job: str
+    ref: str
+    counts: Mapping[str, float] = field(default_factory=dict)
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    reused: bool = False
+    seconds: float = 0.0
+
+    @classmethod
+    def of_commit(cls, job: str, commit: Commit | None, *, reused: bool = False) -> Self:
+        """The result that a table version stands for."""
+        assert commit is not None, f"{job}: its commit is not in the table's history"
+        return cls(job=job, ref=str(commit.ref), counts=commit.counts, rejects=commit.rejects, reused=reused)
+
+    @classmethod
+    def of_run(cls, run: RunResult, *, reused: bool = False) -> Self:
+        """The result that a finished run stands for."""
+        notes = {key: value for key, value in run.notes.items() if isinstance(value, str)}
+        return cls(job=run.job, ref=run.run_id, counts=run.metrics, notes=notes, reused=reused)
+
+
+# in the order a study walks; `outputs` of one job are named inputs of the next
+JOBS = {
+    job.name: job
+    for job in (
+        Job(name="ingest", summary="source tree -> studies", output="studies"),
+        Job(name="parse", summary="studies -> reports", inputs=("studies",), output="reports"),
+        Job(name="shard", summary="studies, reports -> shards", inputs=("studies", "reports"), output="shards"),
+        Job(name="pretrain", summary="shards -> contrastive run", inputs=("shards",), output="contrastive"),
+        Job(
+            name="finetune",
+            summary="shards, contrastive run -> generator run",
+            inputs=("shards", "contrastive"),
+            output="generator",
+        ),
+        Job(
+            name="generate",
+            summary="shards, generator run -> predictions",
+            inputs=("shards", "generator"),
+            output="predictions",
+        ),
+        Job(
+            name="evaluate",
+            summary="predictions -> scores and HTML report",
+            inputs=("shards", "generator", "predictions"),
+            output="scores",
+            needs_ray=False,
+        ),
+        Job(
+            name="register",
+            summary="generator run, scores -> model version",
+            inputs=("generator", "scores"),
+            output="model",
+            needs_ray=False,
+        ),
+    )
+}
+TABLE_OUTPUTS = ("studies", "reports", "shards", "predictions")
+
+
+def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
+    """Run job `name` in this process; its work is found by fingerprint when it was done before.
+
+    Raises:
+        ConfigError: for an unknown job or a missing input.
+    """
+    job = find_job(name)
+    missing = [wanted for wanted in job.inputs if wanted not in inputs]
+    if missing:
+        raise ConfigError(f"job {name!r} needs {', '.join(missing)}: give --input {missing[0]}=REF")
+    if job.needs_ray:
+        from pipelines.cluster import connect
+
+        connect(config.ray)
+    start = time.monotonic()
+    module = importlib.import_module(f"pipelines.{name}")
+    result: JobResult = module.run(config, open_store(store_uri), {wanted: inputs[wanted] for wanted in job.inputs})
+    result = replace(result, seconds=time.monotonic() - start)
+    logger.info(describe(result))
+    return result
+
+
+def find_job(name: str) -> Job:
+    """Job `name`.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if name not in JOBS:
+        raise ConfigError(f"no job {name!r}: expected one of {', '.join(JOBS)}")
+    return JOBS[name]
+
+
+def newest_outputs(store: Store, names: tuple[str, ...]) -> dict[str, str]:
+    """The newest result in the store for each output name that has one."""
+    found: dict[str, str] = {}
+    for job in JOBS.values():
+        if job.output not in names:
+            continue
+        if job.output in TABLE_OUTPUTS:
+            versions = history(store, job.output)
+            if versions:
+                found[job.output] = str(versions[0].ref)
+        else:
+            results = list_results(store, job.name)
+            if results:
+                found[job.output] = results[0].run_id
+    return found
+
+
+def describe(result: JobResult) -> str:
+    """A job's last line: what, how many, set aside, seconds, where."""
+    counts = ", ".join(f"{name} {value:g}" for name, value in result.counts.items())
+    aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
+    found = " (found, not redone)" if result.reused else ""
+    return f"{result.job}: {result.ref}{found}; {counts}{aside}; {result.seconds:.1f} s"
+
+
+def to_json(result: JobResult) -> str:
+    """`result` as one line of JSON."""
+    return json.dumps(
+        {
+            "job": result.job,
+            "ref": result.ref,
+            "counts": dict(result.counts),
+            "rejects": dict(result.rejects),
+            "notes": dict(result.notes),
+            "reused": result.reused,
+            "seconds": round(result.seconds, 3),
+        }
+    )

@@ -1,0 +1,65 @@
+"""Shards -> the rows of each training step, streamed by Ray Data in the order that `sampling.Plan` gives.
+
+A step can be taken up anywhere: rows before it are never read.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+
+from trrg_core.sampling import Chunk, Plan, RowGroup
+from trrg_core.storage import Store
+from trrg_core.tables import TableRef, file_paths
+
+
+def list_row_groups(store: Store, shards: TableRef, split: str) -> tuple[RowGroup, ...]:
+    """The row groups of a split, in file order, from the files' footers."""
+    filesystem = store.pyarrow_filesystem()
+    groups = []
+    for path in file_paths(store, shards, split=split):
+        footer = pq.read_metadata(path, filesystem=filesystem)
+        groups += [
+            RowGroup(path=path, index=index, num_rows=footer.row_group(index).num_rows)
+            for index in range(footer.num_row_groups)
+        ]
+    return tuple(groups)
+
+
+def stream_steps(store: Store, plan: Plan, start: int, stop: int) -> Iterator[list[dict]]:
+    """The rows of each step in [start, stop), `plan.batch_size` dicts a step, read ahead by Ray Data."""
+    chunks = plan.chunks(start, stop)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    rows = ray.data.from_items([{"index": index} for index in range(len(chunks))], override_num_blocks=len(chunks))
+    rows = rows.map_batches(
+        _read_chunk,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_kwargs={"chunks": chunks, "filesystem": store.pyarrow_filesystem()},
+        num_cpus=0.5,
+    )
+    for batch in rows.iter_batches(batch_size=plan.batch_size, batch_format="pyarrow", prefetch_batches=2):
+        yield batch.to_pylist()
+
+
+def read_rows(store: Store, groups: tuple[RowGroup, ...], batch_size: int) -> Iterator[list[dict]]:
+    """Every row of `groups`, in order, read in this process."""
+    filesystem = store.pyarrow_filesystem()
+    for group in groups:
+        rows = _read_group(group, filesystem).to_pylist()
+        for at in range(0, len(rows), batch_size):
+            yield rows[at : at + batch_size]
+
+
+def _read_chunk(batch: pa.Table, *, chunks: list[Chunk], filesystem: pa.fs.FileSystem) -> pa.Table:
+    chunk = chunks[batch["index"][0].as_py()]
+    table = pa.concat_tables([_read_group(group, filesystem) for group in chunk.groups])
+    return table.take(pa.array(chunk.order))
+
+
+def _read_group(group: RowGroup, filesystem: pa.fs.FileSystem) -> pa.Table:
+    file = pq.ParquetFile(group.path, filesystem=filesystem, page_checksum_verification=True)
+    return file.read_row_group(group.index)

@@ -1,0 +1,135 @@
+"""The columns of every table, as pyarrow schemas, and the one-row-per-study words they are made of.
+
+studies -> reports -> shards -> predictions; what could not be used is in `rejects`.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from trrg_core.labels import LabelSet, column_name
+
+TEXT = pa.string()
+
+IMAGE = pa.struct(
+    [
+        ("dicom_id", TEXT),
+        ("view_position", TEXT),
+        ("path", TEXT),
+        ("sha256", TEXT),
+        ("rows", pa.int32()),
+        ("columns", pa.int32()),
+        ("jpeg", pa.binary()),
+    ]
+)
+
+STUDIES = pa.schema(
+    [
+        ("subject_id", TEXT),
+        ("study_id", TEXT),
+        ("split", TEXT),
+        ("study_date", TEXT),
+        ("study_time", TEXT),
+        ("prior_study_id", TEXT),
+        ("report_path", TEXT),
+        ("report_sha256", TEXT),
+        ("report", TEXT),
+        ("images", pa.list_(IMAGE)),
+    ]
+)
+
+MENTION = pa.struct(
+    [
+        ("finding", TEXT),
+        ("observations", pa.list_(TEXT)),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("assertion", TEXT),
+        ("rule", TEXT),
+        ("cue", TEXT),
+        ("historical", pa.bool_()),
+        ("hypothetical", pa.bool_()),
+        ("experiencer", TEXT),
+        ("change", TEXT),
+        ("laterality", TEXT),
+        ("severity", TEXT),
+        ("anatomy", TEXT),
+        ("size", TEXT),
+    ]
+)
+SENTENCE = pa.struct(
+    [
+        ("text", TEXT),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("section", TEXT),
+        ("mentions", pa.list_(MENTION)),
+    ]
+)
+SECTION = pa.struct([("name", TEXT), ("start", pa.int32()), ("end", pa.int32()), ("rule", TEXT)])
+
+FACT = pa.struct([("observation", TEXT), ("assertion", TEXT)])
+SHARD_SENTENCE = pa.struct([("text", TEXT), ("facts", pa.list_(FACT))])
+VIEW = pa.struct([("view_position", TEXT), ("jpeg", pa.binary())])
+
+CLUE = pa.struct([("observation", TEXT), ("probability", pa.float32())])
+
+PREDICTIONS = pa.schema(
+    [
+        ("subject_id", TEXT),
+        ("study_id", TEXT),
+        ("split", TEXT),
+        ("hypothesis", TEXT),
+        ("clues", pa.list_(CLUE)),
+        ("neighbour_study_id", TEXT),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        ("job", TEXT),
+        ("fingerprint", TEXT),
+        ("reason", TEXT),
+        ("subject_id", TEXT),
+        ("study_id", TEXT),
+        ("dicom_id", TEXT),
+        ("path", TEXT),
+        ("detail", TEXT),
+    ]
+)
+
+
+def labels_type(label_set: LabelSet) -> pa.StructType:
+    """One nullable int8 per observation: 1, 0, -1, or null where the report says nothing."""
+    return pa.struct([pa.field(column_name(name), pa.int8()) for name in label_set.observations])
+
+
+def reports_schema(label_set: LabelSet) -> pa.Schema:
+    """Parsed reports: sections, sentences with mentions, and the labels of `label_set`."""
+    fields: list[pa.Field[Any]] = [
+        pa.field("subject_id", TEXT),
+        pa.field("study_id", TEXT),
+        pa.field("split", TEXT),
+        pa.field("parser_id", TEXT),
+        pa.field("sections", pa.list_(SECTION)),
+        pa.field("sentences", pa.list_(SENTENCE)),
+        pa.field("labels", labels_type(label_set)),
+        pa.field("findings", TEXT),
+        pa.field("impression", TEXT),
+    ]
+    return pa.schema(fields)
+
+
+def shards_schema(label_set: LabelSet) -> pa.Schema:
+    """What training reads: small images, the target report, its sentences with their facts, labels."""
+    fields: list[pa.Field[Any]] = [
+        pa.field("subject_id", TEXT),
+        pa.field("study_id", TEXT),
+        pa.field("split", TEXT),
+        pa.field("has_prior", pa.bool_()),
+        pa.field("views", pa.list_(VIEW)),
+        pa.field("report", TEXT),
+        pa.field("sentences", pa.list_(SHARD_SENTENCE)),
+        pa.field("labels", labels_type(label_set)),
+    ]
+    return pa.schema(fields)

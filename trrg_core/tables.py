@@ -1,0 +1,242 @@
+"""Delta tables: a finished table is one commit; every version stays readable and names what made it.
+
+Files are written first, by many processes, under `<table>/parts/<fingerprint>/`; they become a version all at
+once in `commit_parts`. What a killed job left behind is invisible.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from trrg_core.errors import ConfigError, StorageError
+from trrg_core.storage import Store
+
+TABLES = ("studies", "reports", "shards", "slices", "predictions", "rejects")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRef:
+    """One version of one table of a store: `studies@3`."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The reference that `text` spells.
+
+        Raises:
+            ConfigError: if `text` is not `name@version`.
+        """
+        name, separator, version = text.rpartition("@")
+        if not separator or not version.isdigit() or name not in TABLES:
+            raise ConfigError(f"{text!r} is no table reference: expected NAME@VERSION, NAME one of {', '.join(TABLES)}")
+        return cls(name=name, version=int(version))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One Parquet file of a table that is not yet committed. `path` is relative to the table."""
+
+    path: str
+    size: int
+    num_rows: int
+    split: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What a version says of itself. `content` identifies its rows: equal content, equal work downstream."""
+
+    ref: TableRef
+    fingerprint: str
+    content: str
+    parents: tuple[str, ...] = ()
+    code_version: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    created_ms: int = 0
+
+
+def table_uri(store: Store, name: str) -> str:
+    """Where table `name` of the store lives."""
+    return store.join("tables", name)
+
+
+def write_part(store: Store, name: str, path: str, rows: pa.Table, *, split: str = "") -> Part:
+    """Write `rows` as one Parquet file of the table, with page checksums, and describe it."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", row_group_size=64, write_page_checksum=True)
+    data = sink.getvalue().to_pybytes()
+    store.write_bytes(f"tables/{name}/{path}", data)
+    return Part(path=path, size=len(data), num_rows=rows.num_rows, split=split)
+
+
+def commit_parts(
+    store: Store,
+    name: str,
+    parts: Sequence[Part],
+    schema: pa.Schema,
+    *,
+    fingerprint: str,
+    content: str = "",
+    parents: Sequence[str] = (),
+    code_version: str = "",
+    counts: Mapping[str, int] | None = None,
+    rejects: Mapping[str, int] | None = None,
+    append: bool = False,
+) -> TableRef:
+    """Make `parts` the next version of table `name`; the rows of the version before are replaced.
+
+    Raises:
+        StorageError: if another writer committed first, or the store did not answer.
+    """
+    told = {
+        "fingerprint": fingerprint,
+        "content": content or fingerprint,
+        "parents": list(parents),
+        "code_version": code_version,
+        "counts": dict(counts or {}),
+        "rejects": dict(rejects or {}),
+    }
+    properties = CommitProperties(custom_metadata={"trrg": json.dumps(told)})
+    actions = [_add_action(part) for part in parts]
+    table = _open(store, name)
+    try:
+        if table is None:
+            create_table_with_add_actions(
+                table_uri(store, name),
+                Schema.from_arrow(schema),
+                actions,
+                storage_options=store.delta_options(),
+                commit_properties=properties,
+            )
+            return TableRef(name=name, version=0)
+        base = table.version()
+        mode = "append" if append else "overwrite"
+        table.create_write_transaction(actions, mode, Schema.from_arrow(schema), commit_properties=properties)
+    except CommitFailedError as error:
+        raise StorageError(f"another writer committed table {name!r} first; run again: {error}") from error
+    except DeltaError as error:
+        if table is None and _open(store, name) is not None:
+            raise StorageError(f"another writer created table {name!r} first; run again") from error
+        raise StorageError(f"table {name!r} could not be committed: {error}") from error
+    found = find_by_fingerprint(store, name, fingerprint)
+    if found is None:
+        raise StorageError(f"table {name!r}: the commit after version {base} cannot be found; run again")
+    return found.ref
+
+
+def read_table(store: Store, ref: TableRef, *, columns: Sequence[str] | None = None, split: str = "") -> pa.Table:
+    """The rows of a version, in file order; checksums of the pages are verified."""
+    files = file_paths(store, ref, split=split)
+    filesystem = store.pyarrow_filesystem()
+    schema = read_schema(store, ref)
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    pieces = [
+        pq.read_table(path, filesystem=filesystem, columns=list(wanted.names), page_checksum_verification=True)
+        for path in files
+    ]
+    table = pa.concat_tables(pieces).cast(wanted) if pieces else wanted.empty_table()
+    if split and "split" in table.column_names:
+        table = table.filter(pc.equal(table["split"], pa.scalar(split)))
+    return table
+
+
+def read_schema(store: Store, ref: TableRef) -> pa.Schema:
+    """The columns of a version."""
+    return pa.schema(_at(store, ref).schema().to_arrow())
+
+
+def file_paths(store: Store, ref: TableRef, *, split: str = "") -> list[str]:
+    """Paths of a version's files for `store.pyarrow_filesystem()`, sorted; only those that can hold `split`."""
+    actions = pa.table(_at(store, ref).get_add_actions(flatten=True)).to_pylist()
+    kept = [
+        action["path"]
+        for action in actions
+        if not split or (action.get("min.split") or split) <= split <= (action.get("max.split") or split)
+    ]
+    return [store.pyarrow_path(f"tables/{ref.name}/{path}") for path in sorted(kept)]
+
+
+def count_rows(store: Store, ref: TableRef) -> int:
+    """Rows of a version, from its log alone."""
+    actions = pa.table(_at(store, ref).get_add_actions(flatten=True)).to_pylist()
+    return sum(action["num_records"] for action in actions)
+
+
+def history(store: Store, name: str) -> list[Commit]:
+    """The commits of a table, newest first; empty if there is no such table."""
+    table = _open(store, name)
+    return [] if table is None else [_commit_of(name, entry) for entry in table.history() if "trrg" in entry]
+
+
+def find_commit(store: Store, ref: TableRef) -> Commit:
+    """What version `ref` says of itself.
+
+    Raises:
+        ConfigError: if there is no such version.
+    """
+    for commit in history(store, ref.name):
+        if commit.ref == ref:
+            return commit
+    raise ConfigError(f"no version {ref} in {store.uri}; `trrg history {ref.name}` lists them")
+
+
+def find_by_fingerprint(store: Store, name: str, fingerprint: str) -> Commit | None:
+    """The newest version of a table that was made by the work `fingerprint` identifies, if any."""
+    return next((commit for commit in history(store, name) if commit.fingerprint == fingerprint), None)
+
+
+def _commit_of(name: str, entry: Mapping[str, Any]) -> Commit:
+    told = json.loads(entry["trrg"])
+    return Commit(
+        ref=TableRef(name=name, version=entry["version"]),
+        fingerprint=told["fingerprint"],
+        content=told["content"],
+        parents=tuple(told["parents"]),
+        code_version=told["code_version"],
+        counts=told["counts"],
+        rejects=told["rejects"],
+        created_ms=entry["timestamp"],
+    )
+
+
+def _add_action(part: Part) -> AddAction:
+    stats: dict[str, Any] = {"numRecords": part.num_rows}
+    if part.split:
+        stats |= {
+            "minValues": {"split": part.split},
+            "maxValues": {"split": part.split},
+            "nullCount": {"split": 0},
+        }
+    return AddAction(part.path, part.size, {}, 0, True, json.dumps(stats))
+
+
+def _open(store: Store, name: str) -> DeltaTable | None:
+    try:
+        return DeltaTable(table_uri(store, name), storage_options=store.delta_options())
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"table {name!r} of {store.uri} did not open: {error}") from error
+
+
+def _at(store: Store, ref: TableRef) -> DeltaTable:
+    try:
+        return DeltaTable(table_uri(store, ref.name), version=ref.version, storage_options=store.delta_options())
+    except TableNotFoundError as error:
+        raise ConfigError(f"no table {ref.name!r} in {store.uri}") from error
+    except (DeltaError, OSError) as error:
+        raise ConfigError(f"no version {ref} in {store.uri}: {error}") from error
