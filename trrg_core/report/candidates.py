@@ -62,8 +62,11 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
     walk = _Walk()
     for index, hit in enumerate(hits):
         roles = [term.role for term in hit.entry.terms]
-        if index in boundaries or roles[0] in ("finding", "with"):
+        if index in boundaries or roles[0] == "with":
             walk.forget()
+        elif "finding" in roles:
+            _meet_finding(walk, roles)
+            continue
         elif roles[0] == "verb" or hit.entry.has_verb:
             walk.state = -1
         elif roles[0] in ("comma", "and"):
@@ -79,6 +82,14 @@ def _pass_separator(walk: _Walk, role: str) -> None:
         walk.places, walk.is_said = [], False
     if not walk.is_placed:
         walk.state = -1
+
+
+def _meet_finding(walk: _Walk, roles: Sequence[str]) -> None:
+    """A finding ends the wait, unless it is itself a state: "the aorta is tortuous and calcified"."""
+    if "state" in roles and walk.places:
+        walk.is_said = True
+    else:
+        walk.forget()
 
 
 def _meet_place(walk: _Walk, hits: Sequence[Hit], index: int, lexicon: Lexicon) -> Iterator[Candidate]:

@@ -41,6 +41,11 @@ class ReportParser:
     def __reduce__(self) -> tuple[type["ReportParser"], tuple[str, str, str]]:
         return type(self), self._arguments
 
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Ids of all findings and devices the lexicon can name, decoys left out."""
+        return tuple(name for name, kind in self._lexicon.kinds.items() if kind != "decoy")
+
     def parse(self, text: str) -> ParsedReport:
         """All that is said in one report. Any text is accepted; an empty one gives empty sections and null labels."""
         sections = find_sections(text)

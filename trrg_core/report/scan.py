@@ -93,17 +93,26 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
 
 
 def _longest(found: list[tuple[int, int, Entry]]) -> list[Hit]:
-    """Leftmost-longest hits: a phrase hides those inside it, and a finding any cue it overlaps."""
+    """Leftmost-longest hits, findings first: a phrase hides those inside it, a finding every cue it overlaps."""
     found.sort(key=_span)
-    hits: list[Hit] = []
+    findings: list[Hit] = []
     reached = 0
     for start, negative_end, entry in found:
-        if start < reached:
-            if -negative_end <= reached or not entry.is_finding or hits[-1].entry.is_finding:
-                continue
-            hits.pop()
-        reached = -negative_end
-        hits.append(Hit(start, reached, entry))
+        if entry.is_finding and start >= reached:
+            reached = -negative_end
+            findings.append(Hit(start, reached, entry))
+    hits: list[Hit] = []
+    reached = following = 0
+    for start, negative_end, entry in found:
+        while following < len(findings) and findings[following].start <= start:
+            reached = max(reached, findings[following].end)
+            hits.append(findings[following])
+            following += 1
+        is_overlapped = following < len(findings) and findings[following].start < -negative_end
+        if start >= reached and not is_overlapped:
+            reached = -negative_end
+            hits.append(Hit(start, reached, entry))
+    hits.extend(findings[following:])
     return hits
 
 

@@ -39,6 +39,8 @@ def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
 
 
 def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool:
+    if text[stop.start()] in "!?" and stop.start() == begin:
+        return False  # "? pneumonia" asks
     if text[stop.start()] in "!?\n" or stop.end() >= end:
         return True
     after = text[stop.end()]

@@ -1,0 +1,190 @@
+"""The parser as a whole: labels, offsets, independence of sentences, odd text, and time."""
+
+import pickle
+import time
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trrg_core.errors import ConfigError
+from trrg_core.labels import Assertion, Label
+from trrg_core.report.parser import ReportParser
+
+PARSER = ReportParser()
+PRESENT = ["small left pleural effusion", "right lower lobe consolidation", "mild pulmonary edema", "cardiomegaly"]
+SENTENCES = [
+    "No pleural effusion or pneumothorax.",
+    "Heart size is normal.",
+    "Possible left lower lobe pneumonia.",
+    "There is a small right pneumothorax.",
+    "Lungs are clear.",
+    "The edema has resolved.",
+    "Rule out fracture.",
+]
+sentences = st.sampled_from(SENTENCES)
+reports = st.lists(sentences, min_size=1, max_size=6).map(" ".join)
+
+
+def mentions(text: str) -> list[tuple[str, Assertion]]:
+    return [(one.finding, one.assertion) for part in PARSER.parse(text).sentences for one in part.mentions]
+
+
+def set_labels(text: str) -> dict[str, Label]:
+    return {name: label for name, label in PARSER.parse(text).labels.items() if label is not None}
+
+
+def test_an_empty_report_says_nothing() -> None:
+    parsed = PARSER.parse("")
+    assert parsed.sections == parsed.sentences == ()
+    assert set(parsed.labels.values()) == {None}
+
+
+def test_one_positive_sentence_outweighs_the_others() -> None:
+    text = "No effusion. Possible effusion. Small left effusion."
+    assert set_labels(text) == {"Pleural Effusion": Label.POSITIVE}
+    assert set_labels("No effusion. Possible effusion.")["Pleural Effusion"] == Label.UNCERTAIN
+
+
+def test_the_indication_makes_no_label() -> None:
+    text = "INDICATION: Pneumonia, effusion.\nFINDINGS: No effusion.\n"
+    assert set_labels(text) == {"Pleural Effusion": Label.NEGATIVE, "No Finding": Label.POSITIVE}
+
+
+def test_history_makes_no_label() -> None:
+    assert set_labels("History of pneumonia. Mother with lung cancer.") == {"No Finding": Label.POSITIVE}
+
+
+def test_a_hernia_is_not_no_finding_and_a_device_is() -> None:
+    assert set_labels("Small hiatal hernia.") == {}
+    assert set_labels("PICC tip in the SVC.") == {"Support Devices": Label.POSITIVE, "No Finding": Label.POSITIVE}
+
+
+def test_a_child_does_not_set_its_parent() -> None:
+    assert set_labels("Right lower lobe consolidation.") == {"Consolidation": Label.POSITIVE}
+
+
+def test_attributes_are_read_with_the_mention() -> None:
+    text = "Small left pleural effusion. A 1.5 cm nodule in the right upper lobe is unchanged."
+    effusion, nodule = (one for part in PARSER.parse(text).sentences for one in part.mentions)
+    assert (effusion.laterality, effusion.severity, effusion.change) == ("left", "small", "")
+    assert (nodule.laterality, nodule.anatomy, nodule.size) == ("right", "right upper lobe", "1.5 cm")
+
+
+def test_every_mention_names_its_rule_and_cue() -> None:
+    (mention,) = PARSER.parse("No evidence of pneumonia.").sentences[0].mentions
+    assert (mention.rule, mention.cue) == ("absent.no", "no evidence of")
+
+
+def test_a_line_break_within_a_phrase_is_a_space() -> None:
+    text = "There is no pleural\n effusion or pulmonary \n edema."
+    assert mentions(text) == [("pleural_effusion", Assertion.ABSENT), ("edema", Assertion.ABSENT)]
+    spans = [text[one.start : one.end] for one in PARSER.parse(text).sentences[0].mentions]
+    assert spans == ["pleural\n effusion", "pulmonary \n edema"]
+
+
+def test_a_parser_pickles_by_its_arguments() -> None:
+    copy = pickle.loads(pickle.dumps(ReportParser("nih14")))
+    assert copy.parser_id == ReportParser("nih14").parser_id != PARSER.parser_id
+
+
+def test_an_unknown_label_set_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="chexpert14"):
+        ReportParser("chexpert15")
+
+
+def test_label_sets_name_findings_of_the_lexicon() -> None:
+    for name in ("chexpert14", "nih14"):
+        parser = ReportParser(name)
+        known = set(parser.findings) | {"support_device"}
+        assert {one for ids in parser.label_set.findings.values() for one in ids} <= known
+        assert set(parser.label_set.abnormal) <= known
+
+
+def test_the_lexicon_holds_enough_findings() -> None:
+    assert len(PARSER.findings) >= 60
+
+
+@pytest.mark.parametrize(
+    "text", ["\0\0", "\ufeffNo effusion.", "No\r\neffusion.\r\n", "<b>No</b> <i>effusion</i>", "İ"]
+)
+def test_odd_characters_are_taken_as_they_come(text: str) -> None:
+    expected = [("pleural_effusion", Assertion.ABSENT)] if "effusion" in text else []
+    assert mentions(text) == expected
+
+
+def test_stacked_accents_do_not_move_offsets() -> None:
+    text = "Z\u0351\u036b\u0343a\u0328lgo İİ. Small effusion."
+    parsed = PARSER.parse(text)
+    (mention,) = parsed.sentences[-1].mentions
+    assert text[mention.start : mention.end] == "effusion"
+
+
+@pytest.mark.parametrize("piece", ["no ", "heart and ", "a.", "\n", " \n \n", "___", "1. ", "? ", "(", "FINDINGS: "])
+def test_a_megabyte_of_one_thing_takes_less_than_a_second(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    began = time.process_time()
+    PARSER.parse(text)
+    assert time.process_time() - began < 2  # a second on a quiet core, twice that on a busy one
+
+
+@pytest.mark.parametrize(
+    "piece", ["effusion ", "no effusion, ", "normal heart ", "versus effusion ", "1.5 cm effusion "]
+)
+def test_work_grows_no_faster_than_the_number_of_mentions(piece: str) -> None:
+    taken = []
+    for length in (50_000, 200_000):
+        began = time.process_time()
+        PARSER.parse(piece * (length // len(piece)))
+        taken.append(time.process_time() - began)
+    assert taken[1] < 10 * taken[0]  # four times the text; quadratic work would take sixteen times as long
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_offsets_point_at_the_text(text: str) -> None:
+    for sentence in PARSER.parse(text).sentences:
+        assert text[sentence.start : sentence.end] == sentence.text
+        for mention in sentence.mentions:
+            assert sentence.start <= mention.start < mention.end <= sentence.end
+
+
+@given(reports)
+@settings(max_examples=60, deadline=None)
+def test_parsing_again_gives_the_same(text: str) -> None:
+    assert PARSER.parse(text) == ReportParser().parse(text)
+
+
+@given(st.lists(sentences, min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_a_sentence_is_read_without_its_neighbours(parts: list[str]) -> None:
+    assert mentions(" ".join(parts)) == [one for part in parts for one in mentions(part)]
+
+
+@given(st.lists(sentences, min_size=2, max_size=5), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_sentences_does_not_change_labels(parts: list[str], random: Random) -> None:
+    shuffled = list(parts)
+    random.shuffle(shuffled)
+    assert PARSER.parse(" ".join(parts)).labels == PARSER.parse(" ".join(shuffled)).labels
+
+
+@given(st.lists(st.sampled_from(PRESENT), min_size=1, max_size=4, unique=True))
+@settings(max_examples=40, deadline=None)
+def test_negating_a_sentence_flips_exactly_its_mentions(phrases: list[str]) -> None:
+    said = ", ".join(phrases)
+    affirmed, denied = mentions(f"There is {said}."), mentions(f"There is no {' or '.join(phrases)}.")
+    assert [finding for finding, _ in affirmed] == [finding for finding, _ in denied]
+    assert {assertion for _, assertion in affirmed} == {Assertion.PRESENT}
+    assert {assertion for _, assertion in denied} == {Assertion.ABSENT}
+
+
+@pytest.mark.parametrize("template", ["Small {} effusion.", "There is {} basilar atelectasis.", "{} lower lobe mass."])
+def test_swapping_the_side_swaps_the_laterality_only(template: str) -> None:
+    sides = {}
+    for side in ("left", "right"):
+        (mention,) = PARSER.parse(template.format(side)).sentences[0].mentions
+        assert mention.laterality == side
+        sides[side] = (mention.finding, mention.assertion, mention.severity)
+    assert sides["left"] == sides["right"]
