@@ -18,5 +18,10 @@ How a trainer uses it (everything here is plain torch; nothing knows a cluster):
                                              config=config, seed=seed))
     reports = generate_reports(generator, batch, max_new_tokens=160)
 
+    take_weights(module, gathered_state)                                               # whole weights from an engine
+    save_contrastive_folder(folder, config=..., contrastive=..., perception=..., tokenizer=text_tokenizer)
+    save_model_folder(folder, config=..., generator=..., text_tokenizer=..., state=gathered_state)
+    load_contrastive_folder(folder).contrastive; load_model_folder(folder).generator   # safetensors and JSON only
+
 `torch.manual_seed` before each step makes a step repeatable; augmentation is seeded by the batch.
 """

@@ -100,8 +100,10 @@ class ClueInjection(nn.Module):
         threshold = torch.logit(threshold_O.float().clamp(0.01, 0.99))[clues.observation_BK]
         belief = (clues.probability_BK, clues.logit_BK / _SURE, torch.tanh(clues.logit_BK - threshold))
         dtype = self.from_text.weight.dtype
-        token = self.from_text(text_OD.to(dtype)[clues.observation_BK])
-        token = token + self.from_local(clues.local_BKD.to(dtype))
+        # unit vectors have tiny entries: scaled to unit variance, they weigh as much as the probability
+        unit = text_OD.shape[1] ** 0.5
+        token = self.from_text((text_OD * unit).to(dtype)[clues.observation_BK])
+        token = token + self.from_local((clues.local_BKD * unit).to(dtype))
         token = token + self.from_probability(torch.stack(belief, dim=-1).to(dtype))
         normed: Tensor = self.norm(token)
         return normed * clues.mask_BK[..., None].to(dtype)

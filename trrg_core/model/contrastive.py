@@ -27,18 +27,19 @@ class ContrastiveModel(nn.Module):
     def __init__(self, image: ImageEncoder, text: TextEncoder, *, config: PretrainConfig) -> None:
         super().__init__()
         self.image, self.text, self.config = image, text, config
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(_LOCAL_SHARPNESS)))
+        # one element, not a scalar: DeepSpeed broadcasts parameters as bytes, which a scalar tensor does not allow
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.temperature)]))
+        self.log_sharpness = nn.Parameter(torch.tensor([math.log(_LOCAL_SHARPNESS)]))
 
     @property
     def logit_scale(self) -> Tensor:
         """1 / temperature, bounded."""
-        return self.log_scale.float().exp().clamp(max=_MAX_LOGIT_SCALE)
+        return self.log_scale[0].float().exp().clamp(max=_MAX_LOGIT_SCALE)
 
     @property
     def sharpness(self) -> Tensor:
         """Inverse temperature of a sentence's attention over patches, bounded."""
-        return self.log_sharpness.float().exp().clamp(max=_MAX_LOGIT_SCALE)
+        return self.log_sharpness[0].float().exp().clamp(max=_MAX_LOGIT_SCALE)
 
     def forward(self, batch: Batch) -> LossOutput:
         """The loss of a batch with sentences; see `trrg_core.losses` for its parts."""

@@ -44,7 +44,7 @@ class _GatedAttention(nn.Module):
 
     def __init__(self, *, width: int, num_heads: int) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.head_size = num_heads, width // num_heads
         self.norm_query, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
         self.to_query = nn.Linear(width, width)
         self.to_key_value = nn.Linear(width, 2 * width)
@@ -63,4 +63,4 @@ class _GatedAttention(nn.Module):
         return updated
 
     def _split(self, x_BQW: Tensor) -> Tensor:
-        return x_BQW.reshape(*x_BQW.shape[:2], self.num_heads, -1).transpose(1, 2)
+        return x_BQW.reshape(*x_BQW.shape[:2], self.num_heads, self.head_size).transpose(1, 2)

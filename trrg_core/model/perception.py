@@ -100,10 +100,13 @@ class DiseasePerception(nn.Module):
 
 
 def build_perception(contrastive: ContrastiveModel, tokenizer: Any, observations: Sequence[str]) -> DiseasePerception:
-    """Uncalibrated perception of `observations` by `contrastive`, on its device."""
+    """Uncalibrated perception of `observations` by `contrastive`, on its device.
+
+    On the meta device, where nothing can be computed, the prompts stay unembedded: the shape is right.
+    """
     weight = contrastive.image.to_joint.weight
     perception = DiseasePerception(observations, joint_size=weight.shape[0]).to(weight.device)
-    return perception.embed_prompts(contrastive, tokenizer)
+    return perception if weight.is_meta else perception.embed_prompts(contrastive, tokenizer)
 
 
 @torch.no_grad()

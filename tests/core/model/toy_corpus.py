@@ -85,4 +85,4 @@ def draw(seed: int, findings: str) -> bytes:
 
 
 def toy_texts() -> list[str]:
-    return sorted(_SENTENCES.values()) + ["Write the findings of this chest radiograph."]
+    return [*sorted(_SENTENCES.values()), "Write the findings of this chest radiograph."]

@@ -1,0 +1,69 @@
+"""A folder of plain files, trusted as far as its manifest goes: no pickle, no code, every byte accounted for.
+
+`write_manifest` closes a folder; `check_folder` opens it: file kinds, names and sha256 must all agree.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from trrg_core.errors import ConfigError
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+_PLAIN = (".safetensors", ".json", ".yaml", ".txt")
+
+
+def write_manifest(folder: Path) -> None:
+    """Write `manifest.json`, last: the sha256 of every file. Files of a kind that is never read are removed first."""
+    for file in _files(folder):
+        if file.suffix not in _PLAIN:
+            file.unlink()  # model cards and chat templates that libraries leave behind
+    files = {file.relative_to(folder).as_posix(): _sha256(file) for file in _files(folder) if file.name != MANIFEST}
+    write_json(folder / MANIFEST, {"format": FORMAT_VERSION, "files": files})
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything but the plain files its manifest names, unchanged.
+
+    Raises:
+        ConfigError: naming the first file that is of a wrong kind, missing, added or changed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ConfigError(f"{folder} has no {MANIFEST}: not a finished model folder")
+    for file in _files(folder):
+        if file.suffix not in _PLAIN or file.is_symlink():
+            raise ConfigError(f"{file} is refused: a model folder holds only {', '.join(_PLAIN)} files")
+    manifest = read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT_VERSION:
+        raise ConfigError(f"{folder}: manifest format {manifest.get('format')!r}, expected {FORMAT_VERSION}")
+    found = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
+    odd = sorted(found ^ set(manifest["files"]))
+    if odd:
+        raise ConfigError(f"{folder}: {odd[0]} is {'not in the manifest' if odd[0] in found else 'missing'}")
+    for name, digest in manifest["files"].items():
+        if _sha256(folder / name) != digest:
+            raise ConfigError(f"{folder / name} was changed: its sha256 is not the manifest's")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`."""
+    return json.loads(path.read_text("utf-8"))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
