@@ -18,7 +18,9 @@ class DiseaseHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, num_observations, bias=False)
-        self.written = nn.Linear(width, num_observations)
+        # our own parameters, not a submodule's: ZeRO-3 gathers only what the running module owns
+        self.written_OH = nn.Parameter(torch.randn(num_observations, width) / math.sqrt(width))
+        self.written_O = nn.Parameter(torch.zeros(num_observations))
         self.intended = nn.Linear(width, num_observations)
 
     def forward(self, states_BTH: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,5 +35,5 @@ class DiseaseHead(nn.Module):
         scores_BOT = self.query(tokens).transpose(1, 2) / math.sqrt(tokens.shape[-1])
         weights_BOT = masked_softmax(scores_BOT, mask_BT[:, None])
         pooled_BOH = weights_BOT @ tokens
-        written = torch.einsum("boh,oh->bo", pooled_BOH, self.written.weight) + self.written.bias
+        written = torch.einsum("boh,oh->bo", pooled_BOH, self.written_OH) + self.written_O
         return self.intended(states[:, 0]).float(), written.float()

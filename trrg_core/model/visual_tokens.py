@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trrg_core.model.encoders import ImageFeatures, pool_grid
 
 _MAX_VIEWS = 8
+_START_STD = 0.02
 
 
 class VisualTokens(nn.Module):
@@ -18,11 +19,10 @@ class VisualTokens(nn.Module):
         super().__init__()
         self.grid_size = grid_size
         self.project = nn.Linear(hidden_width, width)
-        self.granularity = nn.Embedding(3, width)
-        self.view = nn.Embedding(_MAX_VIEWS, width)
-        self.cell = nn.Embedding(grid_size * grid_size, width)
-        for embedding in (self.granularity, self.view, self.cell):
-            nn.init.normal_(embedding.weight, std=0.02)
+        # our own parameters, not embedding modules: ZeRO-3 gathers only what the running module owns
+        self.granularity_3W = nn.Parameter(_START_STD * torch.randn(3, width))
+        self.view_VW = nn.Parameter(_START_STD * torch.randn(_MAX_VIEWS, width))
+        self.cell_GW = nn.Parameter(_START_STD * torch.randn(grid_size * grid_size, width))
 
     def forward(self, features: ImageFeatures) -> tuple[Tensor, Tensor]:
         """Tokens `[B,M,W]` and their mask: study, grid cells of each view, and last the patches of each view."""
@@ -30,9 +30,9 @@ class VisualTokens(nn.Module):
         grid_BVGC = pool_grid(hidden, grid_size=self.grid_size)
         weight = view_mask.to(hidden.dtype)[..., None]
         study_BC = (hidden.mean(2) * weight).sum(1) / weight.sum(1).clamp(min=1)
-        view_V1W = self.view.weight[: view_mask.shape[1], None]
-        cells = self.cell.weight[: grid_BVGC.shape[2]]
-        kind = self.granularity.weight
+        view_V1W = self.view_VW[: view_mask.shape[1], None]
+        cells = self.cell_GW[: grid_BVGC.shape[2]]
+        kind = self.granularity_3W
         tokens = (
             self.project(study_BC)[:, None] + kind[0],
             (self.project(grid_BVGC) + kind[1] + view_V1W + cells).flatten(1, 2),
