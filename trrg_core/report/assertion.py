@@ -12,24 +12,15 @@ from typing import Any
 from trrg_core.labels import Assertion
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
-from trrg_core.report.lexicon import Entry, Term, load_lexicon
-from trrg_core.report.scan import Hit, Plain, scan_sentence
+from trrg_core.report.lexicon import Term, load_lexicon
+from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
 from trrg_core.report.sentences import find_sentences
 
 # which cue decides when several reach a mention: "cannot exclude" holds a "not", "no possible" is a plain no
 _DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
 _SLOT_OF_ROLE = ("historical", "hypothetical", "family")
 _MOST_SAID = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
-_CONCEPT = Entry(
-    length=0,
-    opens_word=True,
-    closes_word=True,
-    has_verb=False,
-    is_target=True,
-    is_finding=True,
-    terms=(Term(role="finding", name="concept"),),
-    attributes=(),
-)
+_CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 
 

@@ -82,8 +82,12 @@ def rules_fingerprint() -> str:
 
 @cache
 def load_lexicon() -> Lexicon:
-    """The shipped rules, compiled; about half a second, once per process."""
-    rules = load_rules()
+    """The shipped rules, compiled; a quarter of a second, once per process."""
+    return compile_lexicon(load_rules())
+
+
+def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
+    """Rules of the form of `load_rules`, compiled: another word list under the same cues, say."""
     keys: dict[str, tuple[list[Term], list[tuple[str, str]]]] = {}
     for phrase, term in _all_terms(rules):
         terms = keys.setdefault(phrase, ([], []))[0]
@@ -127,6 +131,16 @@ def plurals(phrase: str) -> Iterator[str]:
         yield phrase[:-2] + "a"
     elif phrase[-1:].isalpha() and not phrase.endswith(("s", "ic", "ed", "ing", "al", "ive", "ous")):
         yield phrase + "s"
+
+
+def phrases_by_words(lexicon: Lexicon) -> dict[frozenset[str], str]:
+    """The finding of each phrase, by its words in any order."""
+    return {
+        frozenset(phrase.split()): term.name
+        for phrase, entry in lexicon.automaton.items()
+        for term in entry.terms
+        if term.role == "finding"
+    }
 
 
 def _read(name: str) -> str:

@@ -1,17 +1,26 @@
 """Mentions of one sentence: text in, findings with assertion, cue, rule and attributes out."""
 
+from collections.abc import Sequence
+
 from trrg_core.report.assertion import Asserted, assert_candidates
 from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.parsed import Mention
-from trrg_core.report.scan import Plain, scan_sentence
+from trrg_core.report.scan import Plain, add_spans, scan_sentence
 
 
-def find_mentions(sentence: str, lexicon: Lexicon) -> tuple[Mention, ...]:
-    """The mentions of `sentence` in text order; offsets are into `sentence`."""
-    scan = scan_sentence(sentence, lexicon)
+def find_mentions(
+    sentence: str, lexicon: Lexicon, entities: Sequence[tuple[int, int, str]] = ()
+) -> tuple[Mention, ...]:
+    """The mentions of `sentence` in text order; offsets are into `sentence`.
+
+    `entities` are (start, end, finding) that a model found; the rules' own findings win over them.
+    """
+    scan = scan_sentence(sentence, lexicon, everything=bool(entities))
+    if entities:
+        scan = add_spans(scan, entities)
     if not scan.has_target:
         return ()
     boundaries = find_boundaries(scan.hits)

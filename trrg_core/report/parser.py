@@ -36,6 +36,12 @@ class ReportParser:
         self._lexicon = load_lexicon()
         self._observations = {name: self.label_set.observations_of(name) for name in self._lexicon.kinds}
         self.parser_id = f"trrg-rules-{RULES_VERSION}-{rules_fingerprint()}-{self.label_set.name}"
+        self._entities = None
+        if spacy_model:
+            from trrg_core.report.entities import EntityFinder  # spaCy takes seconds to import
+
+            self._entities = EntityFinder(spacy_model, spacy_model_sha256, self._lexicon)
+            self.parser_id += f"-{self._entities.sha256[:12]}"
         self._mentions = lru_cache(maxsize=_REMEMBERED_SENTENCES)(self._find_mentions)
 
     def __reduce__(self) -> tuple[type["ReportParser"], tuple[str, str, str]]:
@@ -68,7 +74,8 @@ class ReportParser:
             yield Sentence(text=sentence, start=start, end=end, section=section.name, mentions=moved)
 
     def _find_mentions(self, sentence: str) -> tuple[Mention, ...]:
-        return find_mentions(sentence, self._lexicon)
+        entities = self._entities.find(sentence) if self._entities else ()
+        return find_mentions(sentence, self._lexicon, entities)
 
     def _labels(self, sentences: Iterable[Sentence]) -> Labels:
         said: dict[str, list[Assertion]] = {}

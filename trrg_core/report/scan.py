@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
@@ -90,6 +91,33 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     if not has_target and not everything:
         return Scan(plain)
     return Scan(plain, _longest(found), attributes, has_target)
+
+
+def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]]) -> Scan:
+    """`scan` with (start, end, finding) of the original sentence named too, where the rules name no finding."""
+    hits = list(scan.hits)
+    for start, end, finding in spans:
+        first, last = scan.plain.plain_span(start, end)
+        overlapping = [hit for hit in hits if hit.start < last and hit.end > first]
+        if first < last and not any(hit.entry.is_target for hit in overlapping):
+            hits = [hit for hit in hits if hit not in overlapping]
+            hits.append(Hit(first, last, named_entry(finding)))
+    hits.sort(key=lambda hit: hit.start)
+    return Scan(scan.plain, hits, scan.attributes, any(hit.entry.is_target for hit in hits))
+
+
+def named_entry(finding: str) -> Entry:
+    """The entry of a span that somebody else says names `finding`."""
+    return Entry(
+        length=0,
+        opens_word=True,
+        closes_word=True,
+        has_verb=False,
+        is_target=True,
+        is_finding=True,
+        terms=(Term(role="finding", name=finding),),
+        attributes=(),
+    )
 
 
 def _longest(found: list[tuple[int, int, Entry]]) -> list[Hit]:

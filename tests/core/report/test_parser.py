@@ -107,7 +107,7 @@ def test_the_lexicon_holds_enough_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\0\0", "\ufeffNo effusion.", "No\r\neffusion.\r\n", "<b>No</b> <i>effusion</i>", "İ"]
+    "text", ["\0\0\u0130", "\ufeffNo effusion.", "No\r\neffusion.\r\n", "<b>No</b> <i>effusion</i>", "İ"]
 )
 def test_odd_characters_are_taken_as_they_come(text: str) -> None:
     expected = [("pleural_effusion", Assertion.ABSENT)] if "effusion" in text else []
@@ -115,7 +115,7 @@ def test_odd_characters_are_taken_as_they_come(text: str) -> None:
 
 
 def test_stacked_accents_do_not_move_offsets() -> None:
-    text = "Z\u0351\u036b\u0343a\u0328lgo İİ. Small effusion."
+    text = "Z\u0351\u036b\u0343a\u0328lgo \u0130\u0130. Small effusion."
     parsed = PARSER.parse(text)
     (mention,) = parsed.sentences[-1].mentions
     assert text[mention.start : mention.end] == "effusion"
@@ -134,11 +134,11 @@ def test_a_megabyte_of_one_thing_takes_less_than_a_second(piece: str) -> None:
 )
 def test_work_grows_no_faster_than_the_number_of_mentions(piece: str) -> None:
     taken = []
-    for length in (50_000, 200_000):
+    for length in (20_000, 160_000):
         began = time.process_time()
         PARSER.parse(piece * (length // len(piece)))
         taken.append(time.process_time() - began)
-    assert taken[1] < 10 * taken[0]  # four times the text; quadratic work would take sixteen times as long
+    assert taken[1] < 30 * taken[0]  # eight times the text; quadratic work would take 64 times as long
 
 
 @given(st.text(max_size=300))

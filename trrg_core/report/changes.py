@@ -1,0 +1,68 @@
+"""What a new parse changes: two parses of the same studies in, changed labels by finding and by rule out."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trrg_core.labels import Label
+from trrg_core.report.parsed import Mention, ParsedReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Counts of changes between two parses; no report text, so it may be logged and shown.
+
+    `labels` is keyed by (observation, before, after), `rules` by (finding, assertion and rule before, and after)
+    with "" where there was no such mention; `study_ids` are those with a changed label.
+    """
+
+    num_studies: int
+    labels: Mapping[tuple[str, Label | None, Label | None], int]
+    rules: Mapping[tuple[str, str, str], int]
+    study_ids: tuple[str, ...] = ()
+    only_before: tuple[str, ...] = field(default=())
+    only_after: tuple[str, ...] = field(default=())
+
+
+def compare_parses(before: Iterable[tuple[str, ParsedReport]], after: Iterable[tuple[str, ParsedReport]]) -> Changes:
+    """What differs between two parses, given as (study_id, report) pairs in any order."""
+    old, new = dict(before), dict(after)
+    labels: Counter[tuple[str, Label | None, Label | None]] = Counter()
+    rules: Counter[tuple[str, str, str]] = Counter()
+    changed: list[str] = []
+    shared = [study_id for study_id in old if study_id in new]
+    for study_id in shared:
+        differing = compare_labels(old[study_id].labels, new[study_id].labels)
+        labels.update(differing)
+        rules.update(_changed_rules(old[study_id], new[study_id]))
+        if differing:
+            changed.append(study_id)
+    return Changes(
+        num_studies=len(shared),
+        labels=dict(labels.most_common()),
+        rules=dict(rules.most_common()),
+        study_ids=tuple(changed),
+        only_before=tuple(study_id for study_id in old if study_id not in new),
+        only_after=tuple(study_id for study_id in new if study_id not in old),
+    )
+
+
+def compare_labels(
+    before: Mapping[str, Label | None], after: Mapping[str, Label | None]
+) -> list[tuple[str, Label | None, Label | None]]:
+    """(observation, before, after) of each label that differs."""
+    names = [*before, *(name for name in after if name not in before)]
+    return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+
+
+def _changed_rules(before: ParsedReport, after: ParsedReport) -> list[tuple[str, str, str]]:
+    """(finding, said before, said after) of each mention that is new, gone or asserted otherwise."""
+    old, new = _said(before), _said(after)
+    spans = [*old, *(span for span in new if span not in old)]
+    return [(span[1], old.get(span, ""), new.get(span, "")) for span in spans if old.get(span) != new.get(span)]
+
+
+def _said(report: ParsedReport) -> dict[tuple[int, str], str]:
+    """What is said at each (start, finding): assertion and rule in one word."""
+    mentions: list[Mention] = [mention for sentence in report.sentences for mention in sentence.mentions]
+    return {(one.start, one.finding): f"{one.assertion} {one.rule}" for one in mentions}

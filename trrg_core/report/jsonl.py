@@ -1,0 +1,65 @@
+"""Reports as lines of JSON: `{"id", "text"}` in, what `trrg parse-text` prints out, one line a report."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from trrg_core.errors import DataError
+from trrg_core.report.parsed import Mention, ParsedReport
+from trrg_core.report.parser import ReportParser
+
+# what a line says of a mention, in this order
+_MENTION_KEYS = ("finding", "start", "end", "assertion", "cue", "rule", "laterality", "severity", "anatomy")
+_MORE_KEYS = ("historical", "hypothetical", "experiencer", "change", "size")
+
+
+def parse_jsonl(lines: Iterable[str], parser: ReportParser | None = None) -> Iterator[dict[str, Any]]:
+    """One record per non-blank line, ready for `json.dumps`. Labels are 1, 0, -1 or None.
+
+    Raises:
+        DataError: `not_a_report_line`, with the number of the line, when a line is not `{"id", "text"}`.
+    """
+    reader = parser or ReportParser()
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            report_id, text = _read_line(line, number)
+            yield {"id": report_id, **as_record(reader.parse(text))}
+
+
+def as_record(report: ParsedReport) -> dict[str, Any]:
+    """`report` as plain JSON values."""
+    return {
+        "sections": [
+            {"name": one.name, "start": one.start, "end": one.end, "rule": one.rule} for one in report.sections
+        ],
+        "sentences": [
+            {
+                "text": one.text,
+                "start": one.start,
+                "end": one.end,
+                "section": one.section,
+                "mentions": [_mention(mention) for mention in one.mentions],
+            }
+            for one in report.sentences
+        ],
+        "labels": {name: None if label is None else int(label) for name, label in report.labels.items()},
+        "parser_id": report.parser_id,
+    }
+
+
+def _mention(mention: Mention) -> dict[str, Any]:
+    values = vars(mention)
+    return {key: values[key] for key in (*_MENTION_KEYS, *_MORE_KEYS)} | {"assertion": str(mention.assertion)}
+
+
+def _read_line(line: str, number: int) -> tuple[str | int, str]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError("not_a_report_line", f"line {number} is not JSON: {error.msg}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise DataError("not_a_report_line", f'line {number}: expected an object with "id" and a string "text"')
+    report_id = record.get("id", number)
+    if not isinstance(report_id, str | int):
+        raise DataError("not_a_report_line", f'line {number}: "id" is neither a string nor a whole number')
+    return report_id, record["text"]
