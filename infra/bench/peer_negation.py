@@ -1,0 +1,122 @@
+"""Runs inside a peer's own environment: negation of given phrases in given sentences by negspaCy or medspaCy.
+
+`python peer_negation.py TOOL < work.json > result.json`; reads `{"phrases": {phrase: finding}, "reports": [[text,
+[[start, end], ...]], ...], "concepts": [[sentence, concept], ...], "rounds": n}`, no import of ours.
+"""
+
+import json
+import logging
+import sys
+import time
+import warnings
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+
+warnings.filterwarnings("ignore")
+logging.disable(logging.WARNING)
+Doc.set_extension("given", default=(), force=True)
+
+
+@Language.component("given_sentences")
+def given_sentences(doc):
+    """Sets the sentences that the caller gave, so that every tool has the same."""
+    starts = {start for start, _ in doc._.given}
+    for token in doc:
+        token.is_sent_start = token.idx in starts or token.i == 0
+    return doc
+
+
+def build(tool, phrases):
+    """A blank pipeline with the tool's own defaults for negation, and `phrases` as its targets."""
+    if tool == "medspacy-default":
+        import medspacy
+
+        nlp = medspacy.load()
+    else:
+        nlp = spacy.blank("en")
+        nlp.add_pipe("given_sentences")
+    if tool == "negspacy":
+        from negspacy.negation import Negex  # noqa: F401  registers the component
+
+        nlp.add_pipe("entity_ruler", config={"phrase_matcher_attr": "LOWER"}).add_patterns(
+            [{"label": "FINDING", "pattern": phrase, "id": finding} for phrase, finding in phrases.items()]
+        )
+        nlp.add_pipe("negex", config={"ent_types": ["FINDING"]})
+        return nlp
+    from medspacy.ner import TargetRule
+
+    if tool == "medspacy":
+        nlp.add_pipe("medspacy_target_matcher")
+        nlp.add_pipe("medspacy_context")
+    matcher = nlp.get_pipe("medspacy_target_matcher")
+    matcher.add([TargetRule(phrase, finding) for phrase, finding in phrases.items()])
+    return nlp
+
+
+def read_entity(tool, entity):
+    """(finding, PRESENT | ABSENT | UNCERTAIN, historical, of somebody else) of one entity."""
+    if tool == "negspacy":
+        return entity.ent_id_, "ABSENT" if entity._.negex else "PRESENT", False, False
+    said = "ABSENT" if entity._.is_negated else "UNCERTAIN" if entity._.is_uncertain else "PRESENT"
+    return entity.label_, said, bool(entity._.is_historical), bool(entity._.is_family)
+
+
+def run_reports(tool, nlp, reports):
+    """Entities per report."""
+    said = []
+    for text, spans in reports:
+        doc = nlp.make_doc(text)
+        doc._.given = spans
+        for _, pipe in nlp.pipeline:
+            doc = pipe(doc)
+        said.append([read_entity(tool, entity) for entity in doc.ents])
+    return said
+
+
+def run_concepts(tool, concepts):
+    """One answer a row: each sentence is read with only its own concept as target."""
+    answers = []
+    nlp = build(tool, {})
+    for sentence, concept in concepts:
+        doc = nlp.make_doc(sentence)
+        doc._.given = [[0, len(sentence)]]
+        for name, pipe in nlp.pipeline:
+            if name in ("entity_ruler", "medspacy_target_matcher"):
+                begin = sentence.lower().find(concept.lower())
+                upper = sentence.find(concept.upper())
+                begin = upper if upper >= 0 else begin
+                label = "FINDING"
+                span = (
+                    doc.char_span(begin, begin + len(concept), label=label, alignment_mode="expand")
+                    if begin >= 0
+                    else None
+                )
+                doc.ents = [span] if span else []
+            else:
+                doc = pipe(doc)
+        answers.append(read_entity(tool, doc.ents[0])[1:] if doc.ents else ("PRESENT", False, False))
+    return answers
+
+
+def main():
+    """Reads the work, does it, prints what was said and the CPU seconds of the fastest round."""
+    tool = sys.argv[1]
+    work = json.load(sys.stdin)
+    result = {}
+    if work.get("concepts"):
+        result["concepts"] = run_concepts(tool, work["concepts"])
+    if work.get("reports"):
+        nlp = build(tool, work["phrases"])
+        run_reports(tool, nlp, work["reports"][:20])
+        seconds = []
+        for _ in range(work["rounds"]):
+            began = time.process_time()
+            result["reports"] = run_reports(tool, nlp, work["reports"])
+            seconds.append(time.process_time() - began)
+        result["seconds"] = min(seconds)
+    json.dump(result, sys.stdout)
+
+
+main()
