@@ -1,0 +1,136 @@
+"""Scores as the template prints them: groups of rows, the forest of findings, and the sentence that sums them up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trrg_core.metrics.bootstrap import Interval
+from trrg_core.metrics.clinical import ObservationScore
+from trrg_core.metrics.score import Scores, gain_interval
+from trrg_core.metrics.truth import Rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One score of one system; `value` is None when it is absent, and then `reason` says why."""
+
+    value: float | None
+    interval: Interval | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One score in words and by name, a cell per system."""
+
+    label: str
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingRow:
+    """One observation: the model's score, its interval, and each other system's F1."""
+
+    score: ObservationScore
+    interval: Interval | None
+    others: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthRow:
+    """One truth rate in words, a rate per system; `lower_is_better` tells how to read it."""
+
+    label: str
+    rates: tuple[Rate, ...]
+    lower_is_better: bool
+
+
+_LANGUAGE = {
+    "bleu1": "BLEU-1",
+    "bleu4": "BLEU-4",
+    "meteor": "METEOR 1.5",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+}
+_TRUTH = {
+    "truth.unsupported_positive_rate": "Affirmed, not shown",
+    "truth.contradicted_negation_rate": "Denied, yet shown",
+    "truth.omitted_clue_rate": "Shown, left unsaid",
+    "truth.internal_contradiction_rate": "Contradicts itself",
+    "truth.false_prior_rate": "Compares with no prior",
+    "truth.identifier_rate": "Looks like personal data",
+    "truth.distinct_share": "Distinct reports",
+    "truth.modal_share": "Most frequent report",
+}
+
+
+def score_groups(systems: Sequence[Scores]) -> list[tuple[str, list[ScoreRow]]]:
+    """Clinical and language scores, the rows that at least one system has something to say of."""
+    family = systems[0].family
+    clinical = {
+        f"{prefix}.{average}.f1.{uncertain}": f"F1 {average}, {words}, {reading}"
+        for prefix, words in ((family, "all findings"), ("trrg5", "the five of CheXpert"))
+        for average in ("micro", "macro", "example")
+        for uncertain, reading in (("u0", "uncertain as no"), ("u1", "uncertain as yes"))
+    }
+    language = {
+        f"{name}.{protocol}": f"{words}, protocol {protocol}"
+        for protocol in ("full", "r2gen")
+        for name, words in _LANGUAGE.items()
+    }
+    groups = [("Clinical", _rows(systems, clinical)), ("Language", _rows(systems, language))]
+    return [(title, rows) for title, rows in groups if rows]
+
+
+def finding_rows(systems: Sequence[Scores]) -> list[FindingRow]:
+    """One row an observation, most frequent in the references first."""
+    model, others = systems[0], systems[1:]
+    tables = [(item.system, {row.observation: row.f1 for row in item.observations}) for item in others]
+    rows = [
+        FindingRow(
+            score=score,
+            interval=model.observation_intervals.get(score.observation),
+            others=tuple((name, table[score.observation]) for name, table in tables),
+        )
+        for score in model.observations
+    ]
+    return sorted(rows, key=lambda row: (-row.score.support, row.score.observation))
+
+
+def truth_rows(systems: Sequence[Scores]) -> list[TruthRow]:
+    """The truth rates of every system."""
+    return [
+        TruthRow(
+            label=label,
+            rates=tuple(item.rates[name] for item in systems),
+            lower_is_better=name != "truth.distinct_share",
+        )
+        for name, label in _TRUTH.items()
+    ]
+
+
+def sum_up(systems: Sequence[Scores]) -> str:
+    """One sentence: the model's clinical F1 against the best of the others, with the interval of the gain."""
+    model, others = systems[0], systems[1:]
+    name = f"{model.family}.micro.f1.u0"
+    opening = f"Clinical micro-F1 is {model.values[name]:.3f}"
+    if not others:
+        return f"{opening}; no floor was scored, so it cannot be judged."
+    best = max(others, key=lambda item: item.values[name])
+    gain = model.values[name] - best.values[name]
+    interval = gain_interval(model, best, name)
+    doubt = f" (95 % from {interval.low:+.3f} to {interval.high:+.3f})" if interval else ""
+    return f"{opening}, {gain:+.3f}{doubt} against the best of the others, {best.system}."
+
+
+def _rows(systems: Sequence[Scores], labels: dict[str, str]) -> list[ScoreRow]:
+    return [
+        ScoreRow(label=label, name=name, cells=tuple(_cell(item, name) for item in systems))
+        for name, label in labels.items()
+        if any(name in item.values or name in item.absent for item in systems)
+    ]
+
+
+def _cell(scores: Scores, name: str) -> Cell:
+    reason = "" if name in scores.values else scores.absent.get(name, "not measured")
+    return Cell(value=scores.values.get(name), interval=scores.intervals.get(name), reason=reason)
