@@ -5,6 +5,7 @@ needed, so this works in use as well as in evaluation. The judge is the percepti
 status says whether the report agrees with what the model itself saw.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,8 @@ class Support(StrEnum):
 
 
 _GRAVITY = tuple(Support)
+# "no other nodule" and "the lungs are otherwise clear" leave what was affirmed as it is
+_SETS_APART = re.compile(r"\b(?:other|otherwise|additional|further|remaining|remainder|elsewhere)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +125,16 @@ def gather_evidence(
 def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, ...]:
     """Findings affirmed in one place and denied in another that covers it, in text order.
 
-    "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large" and "no new effusion".
+    "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large", "no new" and "no other
+    effusion".
     """
     current = [(at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current]
     affirmed = [pair for pair in current if pair[1].assertion is Assertion.PRESENT]
-    denied = [pair for pair in current if pair[1].assertion is Assertion.ABSENT]
+    denied = [
+        (at, mention)
+        for at, mention in current
+        if mention.assertion is Assertion.ABSENT and not _SETS_APART.search(sentences[at].text)
+    ]
     found = {
         (yes.finding, yes_at, no_at): None
         for (yes_at, yes), (no_at, no) in product(affirmed, denied)

@@ -125,6 +125,12 @@ def test_a_denial_contradicts_only_what_it_covers(affirmed, denied, contradicts)
     assert [(item.affirmed_in, item.denied_in) for item in found] == ([(0, 1)] if contradicts else [])
 
 
+@pytest.mark.parametrize("text", ["No other nodule.", "Otherwise no nodule.", "The remaining lung has no nodule."])
+def test_a_denial_that_sets_the_rest_apart_contradicts_nothing(text):
+    affirmed = sentence(mention("nodule", P))
+    assert find_contradictions([affirmed, sentence(mention("nodule", A), text=text)]) == ()
+
+
 def test_different_findings_and_hedges_contradict_nothing():
     assert find_contradictions([sentence(mention("edema", P), mention("nodule", A), mention("mass", U))]) == ()
 
