@@ -84,7 +84,8 @@ def label_report(
     "No Finding" is POSITIVE when no abnormal observation is POSITIVE or UNCERTAIN, else None (CheXpert, 2019);
     `others` are the assertions made of the set's `abnormal` findings.
     """
-    labels: Labels = {name: aggregate(assertions.get(name, ())) for name in label_set.observations}
+    labels: Labels = dict.fromkeys(label_set.observations)
+    labels.update({name: aggregate(said) for name, said in assertions.items() if name in labels})
     if label_set.no_finding is not None:
         ignored = {label_set.no_finding, *label_set.not_abnormal}
         abnormal = any(

@@ -6,8 +6,7 @@ ends. Two sweeps over the hits, one each way, so the work is linear in the lengt
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from trrg_core.labels import Assertion
 from trrg_core.report.candidates import Candidate, find_candidates
@@ -24,8 +23,7 @@ _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asserted:
+class Asserted(NamedTuple):
     """What is asserted of one candidate, and the rule and cue (as written) that decided."""
 
     assertion: Assertion
@@ -63,10 +61,10 @@ def _sweep(
     active: _Reaching = {}
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
-        role = hits[index].entry.terms[0].role
+        role = hits[index].entry.role
         if index in boundaries:
             active.clear()
-        elif role in ("comma", "and", "with"):
+        elif role in ("comma", "and", "new_item", "with"):
             _shorten(active, role)
         for number in waiting.get(index, ()):
             if active:
@@ -101,7 +99,7 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     if not any(term.reach == "answer" for term in hits[index].entry.terms):
         return False
     before = index - 1
-    if before >= 0 and hits[before].entry.terms[0].role == "colon":
+    if before >= 0 and hits[before].entry.role == "colon":
         before -= 1
     follows = before >= 0 and hits[index].start - hits[before].end <= 2 and hits[before].entry.is_target
     return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";")

@@ -12,7 +12,7 @@ from trrg_core.report.candidates import Candidate
 from trrg_core.report.scan import Hit, Plain
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
-_SEPARATORS = ("comma", "and", "with", "stop")
+_SEPARATORS = ("comma", "and", "new_item", "with", "stop")
 _LEVELS = ("borderline", "trace", "minimal", "small", "mild", "moderate", "large", "severe")
 
 
@@ -23,7 +23,7 @@ def describe(
     has_digit = " mm" in plain.text or " cm" in plain.text or "mm" in plain.text or "cm" in plain.text
     if not attributes and not has_digit:
         return [{} for _ in candidates]
-    separators = [hit.start for hit in hits if hit.entry.terms[0].role in _SEPARATORS]
+    separators = [hit.start for hit in hits if hit.entry.role in _SEPARATORS]
     marks = [(hit.start, hit.end, hit.entry.attributes) for hit in attributes]
     if has_digit:
         marks.extend((m.start(), m.end(), (("size", m[0]),)) for m in _SIZE.finditer(plain.text))

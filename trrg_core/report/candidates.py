@@ -5,6 +5,7 @@ A finding named outright is a candidate as it stands; a place and the state said
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.scan import Hit
@@ -13,8 +14,7 @@ from trrg_core.report.scan import Hit
 _ATTRIBUTIVE_GAP = 36
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A named finding at [start, end). Cues count up to hit `first` from the left and from hit `last` on the right.
 
     `base` is what the words assert by themselves: "heart size is normal" is ABSENT with no negation in it.
@@ -69,7 +69,7 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
             continue
         elif roles[0] == "verb" or hit.entry.has_verb:
             walk.state = -1
-        elif roles[0] in ("comma", "and"):
+        elif roles[0] in ("comma", "and", "new_item"):
             _pass_separator(walk, roles[0])
         if "place" in roles:
             yield from _meet_place(walk, hits, index, lexicon)

@@ -16,10 +16,10 @@ def find_boundaries(hits: Sequence[Hit]) -> set[int]:
     boundaries: set[int] = set()
     has_verb = has_target = False
     for index, hit in enumerate(hits):
-        role = hit.entry.terms[0].role
-        is_separator = role == "comma" or role == "and"
+        role = hit.entry.role
+        is_separator = role in ("comma", "and", "new_item")
         opens = has_verb and verb_ahead[index]
-        opens = opens or (has_target and _opens_clause(hits, index, role))
+        opens = opens or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
         if role == "stop" or (is_separator and opens):
             boundaries.add(index)
         if index in boundaries:
@@ -36,8 +36,8 @@ def _verbs_ahead(hits: Sequence[Hit]) -> list[bool]:
     seen = False
     for index in range(len(hits) - 1, -1, -1):
         ahead[index] = seen
-        role = hits[index].entry.terms[0].role
-        if role == "comma" or role == "stop":
+        role = hits[index].entry.role
+        if role in ("comma", "stop"):
             # ", and the heart is normal": the comma defers to the "and" right behind it
             seen = False
         seen = seen or hits[index].entry.has_verb

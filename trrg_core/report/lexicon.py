@@ -35,9 +35,13 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key of the automaton: its length, whether its ends must be word ends, what it holds and means."""
+    """One key of the automaton: its length, whether its ends must be word ends, what it holds and means.
+
+    `role` is that of the first term.
+    """
 
     length: int
+    role: str
     opens_word: bool
     closes_word: bool
     has_verb: bool
@@ -150,6 +154,7 @@ def _read(name: str) -> str:
 def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], verbs: set[str]) -> Entry:
     return Entry(
         length=len(phrase),
+        role=terms[0].role if terms else "",
         opens_word=phrase[0].isalnum(),
         closes_word=phrase[-1].isalnum(),
         # "that is" opens no clause of its own

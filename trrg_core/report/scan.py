@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
 
@@ -13,8 +14,7 @@ _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
 _SPACES = re.compile(" {2,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A phrase of the rules found at [start, end) of a plain sentence."""
 
     start: int
@@ -81,7 +81,7 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     for last, entry in lexicon.automaton.iter(plain.text):
         end = last + 1
         start = end - entry.length
-        if (entry.closes_word and padded[end + 1].isalnum()) or (entry.opens_word and padded[start].isalnum()):
+        if (entry.opens_word and padded[start].isalnum()) or (entry.closes_word and padded[end + 1].isalnum()):
             continue
         if entry.terms:
             found.append((start, -end, entry))
@@ -110,6 +110,7 @@ def named_entry(finding: str) -> Entry:
     """The entry of a span that somebody else says names `finding`."""
     return Entry(
         length=0,
+        role="finding",
         opens_word=True,
         closes_word=True,
         has_verb=False,
