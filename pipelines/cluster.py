@@ -3,6 +3,7 @@
 import logging
 
 import ray
+import ray.data
 
 from trrg_core.config import RayConfig
 
@@ -29,6 +30,7 @@ def connect(config: RayConfig) -> None:
     """Connect this process to Ray once; later calls find the connection and do nothing."""
     if ray.is_initialized():
         return
+    quieten()
     environment = {
         "env_vars": worker_environment(config),
         "worker_process_setup_hook": "pipelines.cluster.set_up_worker",
@@ -66,3 +68,4 @@ def quieten() -> None:
     """Let the libraries that QUIET names speak of errors only; they set their own levels when first imported."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False

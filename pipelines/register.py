@@ -121,7 +121,7 @@ def _write_card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run
     lineage = {
         "generator run": inputs["generator"],
         "scores": inputs["scores"],
-        **{name: ref for name, ref in generator.inputs.items()},
+        **generator.inputs,
         "code version": generator.code_version,
         "configuration": fingerprint(config),
     }

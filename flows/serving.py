@@ -1,0 +1,60 @@
+"""The Prefect UI on loopback, with the deployments a person can start there."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import typer
+
+from trrg_core.errors import ConfigError
+
+START_TIMEOUT_S = 120
+
+
+def serve_ui(*, port: int, store: str) -> None:
+    """Run a Prefect server on 127.0.0.1 and serve `retrain` until interrupted.
+
+    Raises:
+        ConfigError: if the server does not come up.
+    """
+    url = f"http://127.0.0.1:{port}"
+    os.environ["PREFECT_API_URL"] = f"{url}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        _wait(server, f"{url}/api/health")
+        typer.echo(f"Prefect UI: {url}/deployments (stop with Ctrl-C)")
+        _serve(os.path.abspath(store) if "://" not in store else store)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _serve(store: str) -> None:
+    from prefect import serve
+
+    from flows.retraining import retrain
+
+    deployment = retrain.to_deployment(
+        name="retrain",
+        parameters={"store": store},
+        description="Source tree to registered model; every stage is found if it was done before.",
+        tags=["trrg"],
+    )
+    serve(deployment, limit=1)
+
+
+def _wait(server: subprocess.Popen[bytes], health: str) -> None:
+    end = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise ConfigError(f"the Prefect server stopped with code {server.returncode}; is the port in use?")
+        try:
+            with urllib.request.urlopen(health, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise ConfigError(f"no answer from {health} within {START_TIMEOUT_S} s")
