@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from trrg_core.labels import Assertion, Label
+from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import DraftStudy, SampleSummary, draft_sample, write_sample
 from trrg_core.sources.sample.findings_text import PART_OF
 from trrg_core.sources.sample.radiograph import take_radiograph
@@ -183,7 +184,9 @@ def test_prevalence_is_that_of_the_field(drafts: list[DraftStudy], observation: 
 
 
 def test_every_sign_of_the_picture_is_told_and_nothing_else(drafts: list[DraftStudy]) -> None:
-    named_by_others = {"opacity", "atelectasis"}  # words for pneumonia and for bands may name these too
+    named_by_others = {"opacity", "atelectasis", "pleural_plaque"}  # told with pneumonia, bands, thickening
+    not_drawn = {"degenerative_change", "scoliosis", "aortic_calcification"}
+    devices = {"support_device", "sternal_wires"}
     for draft in drafts:
         if not any(stated.section in ("findings", "last_paragraph") for stated in draft.report.stated):
             continue
@@ -194,15 +197,60 @@ def test_every_sign_of_the_picture_is_told_and_nothing_else(drafts: list[DraftSt
         shown = {sign.finding: sign.assertion for sign in draft.truth.signs}
         for finding, assertion in shown.items():
             assert assertion in told[finding]
-        for finding in set(told) - set(shown) - named_by_others - {"support_device"}:
+        for finding in set(told) - set(shown) - named_by_others - not_drawn - devices:
             assert told[finding] == {Assertion.ABSENT}
-        assert ("support_device" in told) == bool(draft.truth.devices)
+        assert bool(devices & set(told)) == bool(draft.truth.devices)
 
 
 def test_no_finding_means_nothing_but_devices(drafts: list[DraftStudy]) -> None:
     for draft in drafts:
         if draft.report.labels["No Finding"] == Label.POSITIVE and "FINDINGS:" in draft.report.text:
             assert draft.truth.signs == ()
+
+
+def stated_findings(draft: DraftStudy, assertion: Assertion) -> set[str]:
+    return {fact.finding for stated in draft.report.stated for fact in stated.line.facts if fact.assertion is assertion}
+
+
+@pytest.mark.parametrize("finding", ["degenerative_change", "scoliosis", "aortic_calcification"])
+def test_a_worn_spine_or_a_calcified_aorta_is_not_no_finding(drafts: list[DraftStudy], finding: str) -> None:
+    told = [draft for draft in drafts if finding in stated_findings(draft, Assertion.PRESENT)]
+    assert told
+    assert all(draft.report.labels["No Finding"] is None for draft in told)
+    assert all("Normal chest radiograph" not in draft.report.text for draft in told)
+
+
+def test_a_tortuous_aorta_and_denied_free_air_leave_no_finding(drafts: list[DraftStudy]) -> None:
+    for words in ("aorta is tortuous", "No free air"):
+        told = [d for d in drafts if words in " ".join(d.report.text.split()) and not d.truth.signs]
+        plain = [d for d in told if not stated_findings(d, Assertion.PRESENT) - {"support_device", "sternal_wires"}]
+        assert plain
+        assert all(draft.report.labels["No Finding"] is Label.POSITIVE for draft in plain)
+
+
+def test_wires_of_a_sternotomy_alone_are_no_support_device(drafts: list[DraftStudy]) -> None:
+    alone = [d for d in drafts if {device.kind for device in d.truth.devices} == {"sternal_wires"}]
+    assert alone
+    assert all(draft.report.labels["Support Devices"] is None for draft in alone)
+
+
+def test_the_parser_reads_the_labels_that_the_corpus_holds_true(drafts: list[DraftStudy]) -> None:
+    parser = ReportParser()
+    pairs = [
+        (label == Label.POSITIVE, found == Label.POSITIVE)
+        for draft in drafts
+        for label, found in zip(
+            draft.report.labels.values(), parser.parse(draft.report.text).labels.values(), strict=True
+        )
+    ]
+    assert 2 * pairs.count((True, True)) / (sum(true for true, _ in pairs) + sum(read for _, read in pairs)) >= 0.99
+
+
+def test_findings_sections_are_as_long_as_those_of_the_field(drafts: list[DraftStudy]) -> None:
+    sections = [[s.line.text for s in draft.report.stated if s.section != "impression"] for draft in drafts]
+    sections = [lines for lines in sections if lines]
+    assert np.mean([len(" ".join(lines).split()) for lines in sections]) >= 34
+    assert np.mean([4 <= len(lines) <= 8 for lines in sections]) > 0.75
 
 
 def test_each_sign_has_phrases_enough() -> None:

@@ -35,7 +35,7 @@ _NOT_DENIED_WITH = {
     "mass": frozenset({"nodule", "opacity"}),
     "nodule": frozenset({"mass", "opacity"}),
 }
-_MOST_ABSENCES = {"lungs": 1, "pleura": 2, "heart": 2, "bones": 1}
+_MOST_ABSENCES = {"lungs": 2, "pleura": 2, "heart": 2, "bones": 1}
 
 
 def write_findings(truth: StudyTruth, rng: Random, reader: Reader) -> list[Line]:
@@ -126,19 +126,21 @@ def _state_plain(part: str, truth: StudyTruth, rng: Random, reader: Reader) -> l
     keys: list[str] = []
     if part == "lungs" and "lungs" not in shown and rng.random() < 0.75:
         keys.append("clear")
-    if part == "lungs" and "lungs" not in shown and rng.random() < 0.12:
+    if part == "lungs" and "lungs" not in shown and rng.random() < 0.3:
         keys.append("vessels")
-    if part == "heart" and rng.random() < 0.08:
+    if part == "heart" and rng.random() < 0.05:
         keys.append("aorta")
-    if part == "bones" and "bones" not in shown and rng.random() < 0.5 * reader.negates:
-        keys.append("bones")
+    if part == "bones" and "bones" not in shown and rng.random() < 0.6 * reader.negates:
+        keys.append("worn" if rng.random() < 0.1 else "bones")
+    if part == "bones" and rng.random() < 0.2 * reader.negates:
+        keys.append("abdomen")
     return [say(choose(rng, plain[key], reader), {}) for key in keys]
 
 
 def _state_absences(part: str, truth: StudyTruth, before: list[Line], rng: Random, reader: Reader) -> list[Line]:
     lines: list[Line] = []
     shown = {sign.finding for sign in truth.signs}
-    odds = reader.negates * (0.35 if part == "bones" else 0.8 if part == "lungs" else 1.0)
+    odds = reader.negates * (0.35 if part == "bones" else 0.9 if part == "lungs" else 1.0)
     for _ in range(_MOST_ABSENCES[part]):
         free = _deniable(truth) - _named([*before, *lines])
         fitting = [
@@ -149,7 +151,7 @@ def _state_absences(part: str, truth: StudyTruth, before: list[Line], rng: Rando
         if not fitting or rng.random() > odds:
             break
         lines.append(say(choose(rng, fitting, reader), {}))
-        odds *= 0.75
+        odds *= 0.88
     return lines
 
 

@@ -1,7 +1,7 @@
 """A whole invented report: banner, odd headers, sections wrapped as MIMIC-CXR prints them, and the facts in it.
 
 StudyTruth -> Report. The labels are what the words of findings and impression name, by CheXpert's rules; an
-indication that asks for pneumonia states nothing.
+indication that asks for pneumonia states nothing, and a worn spine is not "No Finding".
 """
 
 import textwrap
@@ -13,7 +13,7 @@ from trrg_core.sources.sample.findings_text import state_sign, write_devices, wr
 from trrg_core.sources.sample.readers import READERS, Reader, choose
 from trrg_core.sources.sample.slots import slots_of
 from trrg_core.sources.sample.truth import Patient, Sign, StudyTruth
-from trrg_core.sources.sample.wording import Line, load_phrases, say
+from trrg_core.sources.sample.wording import Line, load_phrases, names_of, say
 
 _WIDTH = 78  # and the space every line starts with
 _BANNER = " " * 33 + "FINAL REPORT"
@@ -58,7 +58,7 @@ def write_report(patient: Patient, truth: StudyTruth, seed: int) -> Report:
     reader = rng.choice(READERS)
     shape = rng.choices(("both", "findings", "impression", "bare"), (0.88, 0.05, 0.055, 0.015))[0]
     findings = write_findings(truth, rng, reader) if shape != "impression" else []
-    impression = [] if shape in ("findings", "bare") else _write_impression(truth, rng, reader, whole=not findings)
+    impression = [] if shape in ("findings", "bare") else _write_impression(truth, rng, reader, findings)
     blocks = _write_frame(patient, truth, rng)
     if findings:
         blocks.append(_section("" if shape == "bare" else _header("FINDINGS", rng), findings, rng))
@@ -75,13 +75,17 @@ def write_report(patient: Patient, truth: StudyTruth, seed: int) -> Report:
 def _label(stated: list[StatedLine]) -> Labels:
     label_set = load_label_set("chexpert14")
     assertions: dict[str, list[Assertion]] = {}
+    others: list[Assertion] = []
     for fact in (fact for item in stated for fact in item.line.facts):
         for observation in label_set.observations_of(fact.finding):
             assertions.setdefault(observation, []).append(fact.assertion)
-    return label_report(assertions, label_set)
+        if fact.finding in label_set.abnormal:
+            others.append(fact.assertion)
+    return label_report(assertions, label_set, others)
 
 
-def _write_impression(truth: StudyTruth, rng: Random, reader: Reader, *, whole: bool) -> list[Line]:
+def _write_impression(truth: StudyTruth, rng: Random, reader: Reader, findings: list[Line]) -> list[Line]:
+    whole = not findings
     phrases = load_phrases("impressions")
     signs = sorted(truth.signs, key=lambda sign: _URGENCY.index(sign.finding))
     lines = write_devices(truth, rng, reader) if whole else []
@@ -89,7 +93,9 @@ def _write_impression(truth: StudyTruth, rng: Random, reader: Reader, *, whole: 
         lines.append(say(choose(rng, phrases["support_device"], reader), {}))
     lines += [_conclude(sign, rng, reader) for sign in (signs if whole else signs[:4])]
     if not signs:
-        lines.append(say(choose(rng, phrases["normal"], reader), {}))
+        stated = names_of((fact for line in findings for fact in line.facts), Assertion.PRESENT)
+        fitting = [phrase for phrase in phrases["normal"] if not phrase.unless & stated]
+        lines.append(say(choose(rng, fitting, reader), {}))
         if rng.random() < 0.2:
             lines.append(say(choose(rng, phrases["normal_negative"], reader), {}))
     return lines
