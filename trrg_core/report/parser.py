@@ -70,7 +70,7 @@ class ReportParser:
         for start, end in find_sentences(text, section.start, section.end):
             sentence = text[start:end]
             mentions = self._mentions(sentence) if is_read else ()
-            moved = tuple(_moved(mention, start) for mention in mentions)
+            moved = tuple([_moved(mention, start) for mention in mentions]) if mentions else ()
             yield Sentence(text=sentence, start=start, end=end, section=section.name, mentions=moved)
 
     def _find_mentions(self, sentence: str) -> tuple[Mention, ...]:

@@ -8,9 +8,9 @@ import re
 # a stop, a blank line, or a line that opens a list item or a heading
 _BREAK = re.compile(r"[.!?]+|\n[ \t]*(?=\n)|\n[ \t]*(?=(?:\d{1,2}[.)]|[-*\u2022])[ \t])")
 _LIST_MARK = re.compile(r"\s*(?:\(?\d{1,2}[.)](?=\s|[A-Za-z])|[-*\u2022](?=\s))?\s*")
-_WORD_BEFORE = re.compile(r"[^\W_]+$")
+_LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])
-_ABBREVIATIONS |= {"pt", "pts", "no", "eg", "ie", "e", "i", "g"}
+_ABBREVIATIONS |= {"pt", "pts", "no", "e.g", "i.e"}
 
 
 def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
@@ -34,7 +34,7 @@ def _skip_mark(text: str, start: int, end: int) -> int:
 
 def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
     piece = text[begin:end].rstrip()
-    if piece and any(char.isalnum() or char == "_" for char in piece):
+    if piece and (piece[0].isalnum() or any(char.isalnum() or char == "_" for char in piece)):
         spans.append((begin, begin + len(piece)))
 
 
@@ -44,8 +44,8 @@ def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool
     if text[stop.start()] in "!?\n" or stop.end() >= end:
         return True
     after = text[stop.end()]
-    word = _WORD_BEFORE.search(text, max(begin, stop.start() - 24), stop.start())
-    before = word[0].lower() if word else ""
+    words = text[max(begin, stop.start() - _LONGEST_WORD) : stop.start()].split()
+    before = words[-1].lower().lstrip("([\"'") if words else ""
     if after.isspace():
         return before not in _ABBREVIATIONS or _starts_new(text, stop.end(), end, before)
     if not after.isalpha() or not before or before[-1].isdigit():
