@@ -16,10 +16,11 @@ from trrg_core.config import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.html_report.page import Film, ReportPage, StudyPage, study_page
 from trrg_core.html_report.render import render_report
-from trrg_core.labels import Label, Labels, LabelSet, column_name, load_label_set
+from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.floors import modal_report
 from trrg_core.metrics.java import JavaError
 from trrg_core.metrics.meteor import Meteor
+from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
 from trrg_core.metrics.score import Prediction, Scores, gather_all, score_predictions
 from trrg_core.model.calibration import calibrations_from_json
 from trrg_core.report.parsed import ParsedReport
@@ -40,11 +41,15 @@ class Judged:
     shards: Mapping[str, dict]
     label_set: LabelSet
     thresholds: Mapping[str, float]
+    corpus: Corpus
+    vocabulary: frozenset[str]
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Score a version of `predictions` and both floors; write scores and the HTML report into a run folder."""
-    identity = job_fingerprint("evaluate", [config.evaluate, config.parse, config.shard.section], store, inputs)
+    identity = job_fingerprint(
+        "evaluate", [config.evaluate, config.parse, config.shard.section, config.source.kind], store, inputs
+    )
     run_id = f"evaluate-{identity}"
     found = read_result(store, run_id)
     if found:
@@ -78,6 +83,7 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Judg
             "predictions_incomplete", f"{len(predictions)} predictions for {len(truth)} studies of split {split!r}"
         )
     train = _train_reports(store, shards)
+    corpus: Corpus = "iu-xray" if config.source.kind == "iu-xray" else "mimic-cxr"
     modal = modal_report(list(train.values()))
     parse = partial(_parse_all, ReportParser(config.parse.label_set))
     hypotheses = {
@@ -97,6 +103,8 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Judg
         shards=truth,
         label_set=label_set,
         thresholds=_thresholds(store, inputs["generator"], label_set),
+        corpus=corpus,
+        vocabulary=build_vocabulary(train.values(), corpus),
     )
 
 
@@ -144,6 +152,8 @@ def _score(config: TrrgConfig, judged: Judged) -> tuple[Scores, ...]:
                 label_set=judged.label_set,
                 thresholds=judged.thresholds,
                 section=config.shard.section,
+                corpus=judged.corpus,
+                vocabulary=judged.vocabulary,
                 meteor=meteor,
                 bootstrap_samples=config.evaluate.bootstrap_samples,
                 seed=config.seed,
@@ -184,12 +194,3 @@ def _headline(scores: Sequence[Scores]) -> dict[str, float]:
     for floor in floors:
         headline |= {f"{floor.system.replace(' ', '_')}/{name}": value for name, value in floor.values.items()}
     return headline
-
-
-def shard_labels(row: Mapping, label_set: LabelSet) -> Labels:
-    """The labels of a shard row, by observation."""
-    stored = row["labels"]
-    return {
-        name: None if stored[column_name(name)] is None else Label(stored[column_name(name)])
-        for name in label_set.observations
-    }
