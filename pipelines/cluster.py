@@ -3,7 +3,6 @@
 import logging
 
 import ray
-import ray.data
 
 from trrg_core.config import RayConfig
 
@@ -19,6 +18,8 @@ WORKER_ENVIRONMENT = {
 
 # these tell every second or every batch what a person watching a run cannot use
 QUIET = (
+    "ray._private.authentication",
+    "ray._private.authentication.authentication_token_setup",
     "ray.data",
     "ray.train",
     "ray.train.v2._internal.execution.controller.placement_group_cleaner",
@@ -68,4 +69,3 @@ def quieten() -> None:
     """Let the libraries that QUIET names speak of errors only; they set their own levels when first imported."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 import ray
-import ray.data
 import torch
 
 from pipelines.identity import code_version, job_fingerprint
 from pipelines.jobs import JobResult
+from pipelines.loading import stream_table
 from pipelines.parts import Made, write_parts
 from pipelines.stages import fetched_model
 from trrg_core.batch import Batch, collate_images
@@ -24,10 +24,10 @@ from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.checkpoint import LoadedGenerator, load_model_folder
 from trrg_core.schema import PREDICTIONS
 from trrg_core.storage import Store
-from trrg_core.tables import TableRef, commit_parts, file_paths, find_by_fingerprint, read_table
+from trrg_core.tables import TableRef, commit_parts, find_by_fingerprint, read_table
 
 COLUMNS = ["subject_id", "study_id", "split", "views"]
-STUDIES_PER_FILE = 256
+ROWS_PER_TASK = 2048
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -43,13 +43,13 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     settings = {"store": store, "run_id": inputs["generator"], "config": config.generate, "gpu": config.engine.use_gpu}
     train_ids, train_embeddings = _embed_train(store, shards, settings, config)
     written = write_parts(
-        _rows(store, shards, split),
+        stream_table(store, shards, COLUMNS, split=split),
         generate_batch,
         {**settings, "train": ray.put((train_ids, train_embeddings))},
         store=store,
         table="predictions",
         fingerprint=identity,
-        batch_rows=_rows_per_task(len(wanted), config),
+        batch_rows=_share(len(wanted), config),
         total=len(wanted),
         num_gpus=float(config.engine.use_gpu),
     )
@@ -109,10 +109,11 @@ def _embed_train(
     store: Store, shards: TableRef, settings: Mapping[str, object], config: TrrgConfig
 ) -> tuple[list[str], np.ndarray]:
     """Ids and vectors of the training studies, in id order."""
-    embedded = _rows(store, shards, "train").map_batches(
+    num_train = read_table(store, shards, columns=["split"], split="train").num_rows
+    embedded = stream_table(store, shards, COLUMNS, split="train").map_batches(
         embed_batch,
         batch_format="pyarrow",
-        batch_size=STUDIES_PER_FILE,
+        batch_size=_share(num_train, config),
         fn_kwargs={"settings": settings},
         num_gpus=float(config.engine.use_gpu) or None,
     )
@@ -120,15 +121,10 @@ def _embed_train(
     return [row["study_id"] for row in rows], np.array([row["vector"] for row in rows], dtype=np.float32)
 
 
-def _rows(store: Store, shards: TableRef, split: str) -> ray.data.Dataset:
-    paths = file_paths(store, shards, split=split)
-    return ray.data.read_parquet(paths, filesystem=store.pyarrow_filesystem(), columns=COLUMNS)
-
-
-def _rows_per_task(num_rows: int, config: TrrgConfig) -> int:
-    """Few enough tasks that loading the model is worth it, enough that every worker has one."""
+def _share(num_rows: int, config: TrrgConfig) -> int:
+    """Rows of a task: a worker's share, so that each loads the model once, but no more than a file's worth."""
     share = -(-num_rows // config.engine.num_workers)
-    return max(config.generate.batch_size, min(STUDIES_PER_FILE, share))
+    return max(config.generate.batch_size, min(ROWS_PER_TASK, share))
 
 
 def _images(rows: list[dict], loaded: LoadedGenerator) -> Batch:

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from functools import cache
 
 import pyarrow as pa
-import ray.data
 
 from pipelines.identity import code_version, job_fingerprint
 from pipelines.jobs import JobResult
+from pipelines.loading import stream_table
 from pipelines.parts import Made, write_parts
 from pipelines.rejects import commit_rejects
 from trrg_core.config import ParseConfig, TrrgConfig
@@ -20,7 +20,7 @@ from trrg_core.report.sections import report_section
 from trrg_core.schema import reports_schema
 from trrg_core.storage import Store
 from trrg_core.study import Reject
-from trrg_core.tables import TableRef, commit_parts, count_rows, file_paths, find_by_fingerprint
+from trrg_core.tables import TableRef, commit_parts, count_rows, find_by_fingerprint
 
 REPORTS_PER_FILE = 4096
 
@@ -32,11 +32,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     found = find_by_fingerprint(store, "reports", identity)
     if found:
         return JobResult.of_commit("parse", found, reused=True)
-    rows = ray.data.read_parquet(
-        file_paths(store, studies),
-        filesystem=store.pyarrow_filesystem(),
-        columns=["subject_id", "study_id", "split", "report"],
-    )
+    rows = stream_table(store, studies, ["subject_id", "study_id", "split", "report"])
     written = write_parts(
         rows,
         parse_batch,

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-import ray.data
 
 from pipelines.identity import code_version, job_fingerprint
 from pipelines.jobs import JobResult
+from pipelines.loading import stream_table
 from pipelines.parts import Made, write_parts
 from pipelines.rejects import commit_rejects
 from trrg_core.config import ShardConfig, TrrgConfig
@@ -22,7 +22,7 @@ from trrg_core.labels import load_label_set
 from trrg_core.schema import shards_schema
 from trrg_core.storage import Store
 from trrg_core.study import Reject
-from trrg_core.tables import TableRef, commit_parts, count_rows, file_paths, find_by_fingerprint, read_table
+from trrg_core.tables import TableRef, commit_parts, count_rows, find_by_fingerprint, read_table
 
 REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 
@@ -35,11 +35,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     found = find_by_fingerprint(store, "shards", identity)
     if found:
         return JobResult.of_commit("shard", found, reused=True)
-    rows = ray.data.read_parquet(
-        file_paths(store, studies),
-        filesystem=store.pyarrow_filesystem(),
-        columns=["subject_id", "study_id", "split", "prior_study_id", "images"],
-    )
+    rows = stream_table(store, studies, ["subject_id", "study_id", "split", "prior_study_id", "images"])
     parsed = read_table(store, reports, columns=REPORT_COLUMNS)
     written = write_parts(
         rows,
