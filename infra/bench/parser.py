@@ -33,7 +33,7 @@ from trrg_core.report.sentences import find_sentences
 
 DATA = Path(os.environ.get("TRRG_REAL_DATA", "../shared/data"))
 PEERS = Path(".bench")
-TOOLS = {"negspacy": "negspacy", "medspacy": "medspacy", "medspacy-default": "medspacy"}
+TOOLS = {"spacy-tokenizer": "negspacy", "negspacy": "negspacy", "medspacy": "medspacy", "medspacy-default": "medspacy"}
 ROUNDS = 3
 Said = list[list[tuple[str, str]]]
 
@@ -245,7 +245,7 @@ def score_radlabels() -> list[Row]:
     said, seconds = time_reports(texts, lexicon)
     results = {tool: run_peer(tool, phrases=phrases, reports=reports, rounds=ROUNDS) for tool in TOOLS}
     scores = {tool: agreement(gold, [[(one[0], one[1]) for one in row] for row in result["reports"]])
-              for tool, result in results.items() if result and tool != "medspacy-default"}  # fmt: skip
+              for tool, result in results.items() if result and tool in ("negspacy", "medspacy")}  # fmt: skip
     speeds = {tool: len(texts) / result["seconds"] for tool, result in results.items() if result}
     parser_speed, repeated_speed = time_parser(texts)
     ours = len(texts) / seconds

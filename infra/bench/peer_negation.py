@@ -37,6 +37,8 @@ def build(tool, phrases):
     else:
         nlp = spacy.blank("en")
         nlp.add_pipe("given_sentences")
+    if tool == "spacy-tokenizer":
+        return spacy.blank("en")
     if tool == "negspacy":
         from negspacy.negation import Negex  # noqa: F401  registers the component
 

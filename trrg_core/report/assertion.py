@@ -38,11 +38,13 @@ def assert_candidates(
     candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], plain: Plain
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
-    if not any(term.role == "cue" or term.role in _SLOT_OF_ROLE for hit in hits for term in hit.entry.terms):
-        return [_decide(candidate, {}, {}, hits, plain) for candidate in candidates]
-    forward = _sweep(candidates, hits, boundaries, "forward", plain.text)
-    backward = _sweep(candidates, hits, boundaries, "backward", plain.text)
-    _add_alternatives(candidates, hits, forward)
+    directions: set[str] = set()
+    for hit in hits:
+        directions |= hit.entry.directions
+    forward = _sweep(candidates, hits, boundaries, "forward", plain.text) if "forward" in directions else {}
+    backward = _sweep(candidates, hits, boundaries, "backward", plain.text) if "backward" in directions else {}
+    if "both" in directions:
+        _add_alternatives(candidates, hits, forward)
     return [
         _decide(candidate, forward.get(index, {}), backward.get(index, {}), hits, plain)
         for index, candidate in enumerate(candidates)

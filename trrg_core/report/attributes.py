@@ -20,7 +20,7 @@ def describe(
     candidates: Sequence[Candidate], hits: Sequence[Hit], attributes: Sequence[Hit], plain: Plain
 ) -> list[dict[str, str]]:
     """For each candidate, its attributes by kind; kinds without a word are left out."""
-    has_digit = " mm" in plain.text or " cm" in plain.text or "mm" in plain.text or "cm" in plain.text
+    has_digit = "mm" in plain.text or "cm" in plain.text
     if not attributes and not has_digit:
         return [{} for _ in candidates]
     separators = [hit.start for hit in hits if hit.entry.role in _SEPARATORS]
@@ -40,6 +40,9 @@ def describe(
 def _window(number: int, candidates: Sequence[Candidate], separators: list[int], length: int) -> tuple[int, int]:
     """The stretch of text whose words can belong to a candidate."""
     candidate = candidates[number]
+    if len(candidates) == 1:
+        cut = bisect_left(separators, candidate.end)
+        return 0, separators[cut] if cut < len(separators) else length
     earlier = candidates[max(0, number - 3) : number]
     later = candidates[number + 1 : number + 4]
     low = max((other.end for other in earlier if other.end <= candidate.start), default=0)

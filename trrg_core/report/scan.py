@@ -116,6 +116,7 @@ def named_entry(finding: str) -> Entry:
         has_verb=False,
         is_target=True,
         is_finding=True,
+        directions=frozenset(),
         terms=(Term(role="finding", name=finding),),
         attributes=(),
     )
