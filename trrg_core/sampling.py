@@ -33,6 +33,9 @@ class Plan:
 
     `batch_size` rows a step and rank; every rank makes the same number of steps an epoch, so that no collective
     ever waits for a rank that has run dry. A rank dealt fewer rows starts over within the epoch.
+
+    Raises:
+        ValueError: if `groups` hold no row at all.
     """
 
     groups: tuple[RowGroup, ...]
@@ -41,6 +44,10 @@ class Plan:
     rank: int
     world_size: int
     window: int = 16
+
+    def __post_init__(self) -> None:
+        if not any(group.num_rows for group in self.groups):
+            raise ValueError(f"{len(self.groups)} row groups hold no row: there is nothing to walk through")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -59,7 +66,9 @@ class Plan:
 
     def _epoch(self, epoch: int, num_rows: int) -> list[Chunk]:
         rng = np.random.default_rng((self.seed, epoch))
-        shuffled = [self.groups[i] for i in rng.permutation(len(self.groups))]
+        # a rank dealt nothing but empty groups would never come to its rows
+        filled = [group for group in self.groups if group.num_rows]
+        shuffled = [filled[i] for i in rng.permutation(len(filled))]
         # fewer groups than ranks: every rank reads all of them, each in an order of its own
         mine = shuffled[self.rank :: self.world_size] if len(shuffled) >= self.world_size else shuffled
         own = np.random.default_rng((self.seed, epoch, self.rank))
