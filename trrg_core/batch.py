@@ -1,6 +1,6 @@
 """From a few studies (rows of a shard) to one `Batch` of tensors, ready for either training stage.
 
-B studies, V views, H W pixels, O observations, S sentence slots, T tokens. A row is
+B studies, V views, H W pixels, O observations, S sentence slots, P prompts, T tokens. A row is
 `{"study_id", "views": [{"view_position", "jpeg"}], "report", "sentences": [{"text", "facts": [{"observation",
 "assertion"}]}], "labels": {column: 1 | 0 | -1 | None}}`. Every draw depends on the seed and the study alone,
 never on the neighbours in the batch.
@@ -53,7 +53,8 @@ class Sentences:
     """Sentences of the batch's studies, S = B * sentences per study; empty slots have `valid_S` False.
 
     `facts_SO` holds what each sentence states (0 not mentioned, 1 present, 2 absent, 3 uncertain). The twin of a
-    sentence states the opposite of one of its facts; `has_twin_S` is False where there is none.
+    sentence states the opposite of one of its facts; `has_twin_S` is False where there is none. Beside them one
+    affirming prompt of each observation, then one denying prompt of each, P = 2 * O.
     """
 
     ids_ST: Tensor
@@ -64,6 +65,8 @@ class Sentences:
     twin_ids_ST: Tensor
     twin_mask_ST: Tensor
     has_twin_S: Tensor
+    prompt_ids_PT: Tensor
+    prompt_mask_PT: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +157,8 @@ def collate_pretrain(
         rng = np.random.default_rng([seed, zlib.crc32(row["study_id"].encode())])
         drawn = draw_sentences(row, stated, prompts=prompts, observations=observations, config=config, rng=rng)
         slots.extend(drawn + [_EMPTY] * (config.sentences_per_study - len(drawn)))
-    return replace(batch, sentences=_sentences(slots, tokenizer, len(observations), config))
+    pairs = _draw_prompt_pairs(prompts, np.random.default_rng(seed))
+    return replace(batch, sentences=_sentences(slots, pairs, tokenizer, len(observations), config))
 
 
 def collate_finetune(
@@ -253,6 +257,11 @@ def _draw_twin(facts: Sequence[int], prompts: Sequence[Prompts], rng: Generator)
     return str(rng.choice(opposite))
 
 
+def _draw_prompt_pairs(prompts: Sequence[Prompts], rng: Generator) -> list[str]:
+    present = [str(rng.choice(entry.present)) for entry in prompts]
+    return present + [str(rng.choice(entry.absent)) for entry in prompts]
+
+
 def _stating_sentences(row: Row, observations: Sequence[str]) -> list[_Statement]:
     found: list[_Statement] = []
     for sentence in row["sentences"]:
@@ -269,13 +278,16 @@ def _is_negated(facts: Sequence[int]) -> bool:
     return all(code in (NOT_STATED, STATED_ABSENT) for code in facts)
 
 
-def _sentences(slots: Sequence[_Slot], tokenizer: Any, num_observations: int, config: PretrainConfig) -> Sentences:
+def _sentences(
+    slots: Sequence[_Slot], pairs: list[str], tokenizer: Any, num_observations: int, config: PretrainConfig
+) -> Sentences:
     def encode(texts: list[str]) -> tuple[Tensor, Tensor]:
         rows = encode_texts(tokenizer, texts, max_tokens=config.max_sentence_tokens)
         return pad_ids(rows, pad_id=tokenizer.pad_token_id)
 
     ids, mask = encode([slot.text for slot in slots])
     twin_ids, twin_mask = encode([slot.twin for slot in slots])
+    prompt_ids, prompt_mask = encode(pairs)
     facts = [slot.facts or (NOT_STATED,) * num_observations for slot in slots]
     return Sentences(
         ids_ST=ids,
@@ -286,6 +298,8 @@ def _sentences(slots: Sequence[_Slot], tokenizer: Any, num_observations: int, co
         twin_ids_ST=twin_ids,
         twin_mask_ST=twin_mask,
         has_twin_S=torch.tensor([bool(slot.twin) for slot in slots]),
+        prompt_ids_PT=prompt_ids,
+        prompt_mask_PT=prompt_mask,
     )
 
 

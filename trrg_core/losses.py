@@ -11,7 +11,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional
 
-from trrg_core.batch import NOT_STATED, STATED_ABSENT, STATED_UNCERTAIN
+from trrg_core.batch import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 
 MATCH, MISMATCH, UNKNOWN = 1, 0, -1
 
@@ -137,6 +137,23 @@ def negated_twin_loss(
     margin = (similarity_S - twin_similarity_S) * logit_scale
     mask = has_twin_S.to(margin.dtype)
     return (functional.softplus(-margin) * mask).sum() / mask.sum().clamp(min=1)
+
+
+def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, silence_weight: float) -> Tensor:
+    """Each study is closer to the prompt of a finding that it states, and to the negated prompt where it denies it.
+
+    Args:
+        score_BO: scaled similarity with the affirming minus that with the denying prompt, float.
+        stated_BO: what studies state, int8 codes; uncertain findings take no part.
+        silence_weight: how much a finding that is passed over counts as absent, 0 to 1.
+
+    Returns:
+        Log loss of the pair's softmax, the weighted mean over studies and findings, a scalar.
+    """
+    present = (stated_BO == STATED_PRESENT).to(score_BO.dtype)
+    weight = torch.where(stated_BO == NOT_STATED, silence_weight, 1.0) * (stated_BO != STATED_UNCERTAIN)
+    losses = functional.binary_cross_entropy_with_logits(score_BO, present, reduction="none")
+    return (losses * weight).sum() / weight.sum().clamp(min=1)
 
 
 def report_loss(logits_BTV: Tensor, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:

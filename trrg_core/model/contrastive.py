@@ -1,7 +1,8 @@
 """Stage 1: disease-focused, sentence-level contrastive pre-training (TRRG, arXiv 2408.12141).
 
 Comes in: a batch with sentences. Goes out: the loss, or the features that perception and stage 2 build on.
-B studies of this rank, S sentences of this rank, G sentences of all ranks, N patches, D joint size, O observations.
+B studies of this rank, S sentences of this rank, G sentences of all ranks, K texts of a study,
+N patches, D joint size, P prompts, O observations.
 """
 
 import math
@@ -13,11 +14,19 @@ from torch import Tensor, nn
 
 from trrg_core.batch import Batch, Sentences
 from trrg_core.config import PretrainConfig, TrrgConfig
-from trrg_core.losses import LossOutput, gather_rows, negated_twin_loss, relate, sentence_contrastive_loss
+from trrg_core.losses import (
+    LossOutput,
+    disease_prompt_loss,
+    gather_rows,
+    negated_twin_loss,
+    relate,
+    sentence_contrastive_loss,
+)
 from trrg_core.model.backbones import Weights, build_backbone
 from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
 
 _MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
+_PROMPT_WEIGHT = 2.0  # of the prompts of all findings beside the twins of single sentences
 _LOCAL_SHARPNESS = 10.0  # start value: how sharply a sentence looks at single patches
 
 
@@ -52,8 +61,11 @@ class ContrastiveModel(nn.Module):
         by_study = sentence_contrastive_loss(global_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
         by_patch = sentence_contrastive_loss(local_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
         by_twin = self._twin_loss(batch.sentences, features, sentence_SD, twin_SD)
-        loss = by_study + self.config.local_weight * by_patch + self.config.hard_negative_weight * by_twin
-        parts = {"contrast_global": by_study, "contrast_local": by_patch, "negated_twin": by_twin, "scale": scale}
+        by_prompt = self._prompt_loss(batch, features)
+        hard = self.config.hard_negative_weight * (by_twin + _PROMPT_WEIGHT * by_prompt)
+        loss = by_study + self.config.local_weight * by_patch + hard
+        parts = {"contrast_global": by_study, "contrast_local": by_patch, "negated_twin": by_twin}
+        parts |= {"disease_prompts": by_prompt, "scale": scale}
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
 
     def encode_images(self, batch: Batch, *, augmented: bool = False) -> ImageFeatures:
@@ -86,19 +98,29 @@ class ContrastiveModel(nn.Module):
         return local_GB, relation_GB, global_GB, gather_rows(sentences.valid_S)
 
     def _twin_loss(self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor, twin_SD: Tensor) -> Tensor:
-        own = ImageFeatures(*(part[sentences.study_S] for part in features))
-        score_S, twin_score_S = (
-            score_own(text_SD, own, sharpness=self.sharpness) for text_SD in (sentence_SD, twin_SD)
-        )
-        return negated_twin_loss(score_S, twin_score_S, sentences.has_twin_S, logit_scale=self.logit_scale)
+        # slots are dealt study by study; scoring both texts in one go, without a copy of the patches per sentence
+        shape = (len(features.study_BD), -1, sentence_SD.shape[1])
+        pair_BKD = torch.cat((sentence_SD.reshape(shape), twin_SD.reshape(shape)), dim=1)
+        score_BK, twin_score_BK = score_own(pair_BKD, features, sharpness=self.sharpness).chunk(2, dim=1)
+        scale = self.logit_scale
+        return negated_twin_loss(score_BK.flatten(), twin_score_BK.flatten(), sentences.has_twin_S, logit_scale=scale)
+
+    def _prompt_loss(self, batch: Batch, features: ImageFeatures) -> Tensor:
+        """Every finding's prompt against its negated twin, for every study: what perception will ask."""
+        assert batch.sentences is not None
+        prompt_PD = self.text(batch.sentences.prompt_ids_PT, batch.sentences.prompt_mask_PT)
+        fit_PB = score_texts(prompt_PD, features, sharpness=self.sharpness)[0]
+        present_OB, absent_OB = fit_PB.chunk(2)
+        score_BO = (present_OB - absent_OB).T * self.logit_scale
+        return disease_prompt_loss(score_BO, batch.stated_BO, silence_weight=self.config.silence_share)
 
 
-def score_own(text_SD: Tensor, own: ImageFeatures, *, sharpness: Tensor) -> Tensor:
-    """As `score_texts`, but each text meets only the study in its own row: `[S]`."""
-    scores_SN = torch.einsum("sd,snd->sn", text_SD, own.patches_BND)
-    weights_SN = masked_softmax(scores_SN * sharpness, own.patch_mask_BN)
-    visual_SD = nn.functional.normalize(torch.einsum("sn,snd->sd", weights_SN, own.patches_BND), dim=-1)
-    return ((text_SD * own.study_BD).sum(-1) + (text_SD * visual_SD).sum(-1)) / 2
+def score_own(text_BKD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> Tensor:
+    """As `score_texts`, but the K texts of each study meet only that study: `[B,K]`."""
+    scores_BKN = text_BKD @ features.patches_BND.transpose(1, 2)
+    weights_BKN = masked_softmax(scores_BKN * sharpness, features.patch_mask_BN[:, None])
+    visual_BKD = nn.functional.normalize(weights_BKN @ features.patches_BND, dim=-1)
+    return ((text_BKD * features.study_BD[:, None]).sum(-1) + (text_BKD * visual_BKD).sum(-1)) / 2
 
 
 def score_texts(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> tuple[Tensor, Tensor]:

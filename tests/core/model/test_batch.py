@@ -116,6 +116,26 @@ def test_silence_draws_denying_prompts_but_is_no_label(prompts):
     assert stated == [NOT_STATED] * 3
 
 
+def test_each_finding_is_affirmed_and_then_denied_by_one_prompt(rows, prompts, text_tokenizer):
+    config = toy_config().pretrain
+    drawn = [
+        collate_pretrain(
+            rows[:1],
+            tokenizer=text_tokenizer,
+            prompts=prompts,
+            observations=OBSERVATIONS,
+            config=config,
+            seed=seed,
+        ).sentences.prompt_ids_PT
+        for seed in range(4)
+    ]
+    pools = [entry.present for entry in prompts] + [entry.absent for entry in prompts]
+    for ids_PT in drawn:
+        texts = [decode_ids(text_tokenizer, ids) for ids in ids_PT.tolist()]
+        assert all(text in [known.lower() for known in pool] for text, pool in zip(texts, pools, strict=True))
+    assert any(ids.shape != drawn[0].shape or (ids != drawn[0]).any() for ids in drawn)
+
+
 def test_a_draw_depends_on_the_study_and_the_seed_not_on_its_neighbours(rows, prompts, text_tokenizer):
     def drawn(chosen, seed):
         batch = collate_pretrain(

@@ -1,6 +1,6 @@
 import math
-import os
 import socket
+from datetime import timedelta
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from trrg_core.losses import (
     MISMATCH,
     UNKNOWN,
     disease_consistency_loss,
+    disease_prompt_loss,
     gather_rows,
     negated_twin_loss,
     relate,
@@ -95,6 +96,18 @@ def test_twin_loss_by_hand():
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-4.0)))
 
 
+def test_prompt_loss_by_hand():
+    score = torch.tensor([[2.0, 1.0], [-1.0, 9.0]])
+    stated = codes([PRESENT, 0], [ABSENT, UNCERTAIN])
+    loss = disease_prompt_loss(score, stated, silence_weight=0.5)
+    present, silent, absent = (math.log(1 + math.exp(x)) for x in (-2.0, 1.0, -1.0))
+    assert loss.item() == pytest.approx((present + 0.5 * silent + absent) / 2.5)
+
+
+def test_prompt_loss_without_a_clear_finding_is_zero():
+    assert disease_prompt_loss(torch.ones(1, 1), codes([UNCERTAIN]), silence_weight=0.5).item() == 0
+
+
 def test_report_loss_counts_only_report_tokens():
     logits = torch.zeros(1, 3, 4)
     logits[0, 2, 0] = 100.0
@@ -144,8 +157,9 @@ def _pairs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def _rank_gradients(rank: int, port: int, queue) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    address = f"tcp://127.0.0.1:{port}"
+    patience = timedelta(seconds=120)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=patience)
     torch.set_num_threads(1)
     sentences, images, relation = _pairs()
     mine = slice(2 * rank, 2 * rank + 2)
@@ -166,12 +180,11 @@ def test_two_ranks_together_equal_one_process_with_the_whole_batch():
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
-    workers = [context.Process(target=_rank_gradients, args=(rank, port, queue)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    found = sorted(queue.get() for _ in workers)
-    for worker in workers:
-        worker.join()
+    other = context.Process(target=_rank_gradients, args=(1, port, queue))
+    other.start()
+    _rank_gradients(0, port, queue)  # one rank is this process: importing torch once more is the cost of the test
+    found = sorted(queue.get() for _ in range(2))
+    other.join()
     sentences, images, relation = _pairs()
     sentences.requires_grad_()
     images.requires_grad_()

@@ -7,7 +7,7 @@ from trrg_core.config import load_config
 from trrg_core.decoding import generate_reports
 from trrg_core.labels import load_label_set
 from trrg_core.model.calibration import auroc_per_finding
-from trrg_core.model.contrastive import build_contrastive
+from trrg_core.model.contrastive import build_contrastive, score_own, score_texts
 from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
 from trrg_core.tokenization import encode_texts, pad_ids
@@ -39,6 +39,15 @@ def test_a_sentence_and_its_negation_are_told_apart(stage1, text_tokenizer, rows
     with_effusion = torch.tensor([row["labels"]["pleural_effusion"] == 1 for row in rows])
     assert (fit[0] > fit[1])[with_effusion].all()
     assert (fit[1] > fit[0])[~with_effusion].all()
+
+
+def test_a_study_scores_its_own_texts_as_any_texts(stage1, text_tokenizer, rows):
+    texts = ["There is a pleural effusion.", "No pneumothorax."]
+    ids, mask = pad_ids(encode_texts(text_tokenizer, texts, max_tokens=20), pad_id=text_tokenizer.pad_token_id)
+    features = stage1.model.encode_images(images_of(rows[:3]))
+    text_SD = stage1.model.text(ids, mask)
+    own_BK = score_own(text_SD.expand(3, -1, -1), features, sharpness=stage1.model.sharpness)
+    torch.testing.assert_close(own_BK, score_texts(text_SD, features, sharpness=stage1.model.sharpness)[0].T)
 
 
 def test_perceived_probabilities_are_a_softmax_of_two_similarities(stage1, rows):
