@@ -139,19 +139,28 @@ def commit_parts(
 
 
 def read_table(store: Store, ref: TableRef, *, columns: Sequence[str] | None = None, split: str = "") -> pa.Table:
-    """The rows of a version, in file order; checksums of the pages are verified."""
+    """The rows of a version, in file order; checksums of the pages are verified.
+
+    Raises:
+        ConfigError: if there is no such version.
+        StorageError: naming the file that is gone or whose bytes do not agree with their checksum.
+    """
     files = file_paths(store, ref, split=split)
-    filesystem = store.pyarrow_filesystem()
     schema = read_schema(store, ref)
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-    pieces = [
-        pq.read_table(path, filesystem=filesystem, columns=list(wanted.names), page_checksum_verification=True)
-        for path in files
-    ]
+    pieces = [_read_file(store, path, wanted.names) for path in files]
     table = pa.concat_tables(pieces).cast(wanted) if pieces else wanted.empty_table()
     if split and "split" in table.column_names:
         table = table.filter(pc.equal(table["split"], pa.scalar(split)))
     return table
+
+
+def _read_file(store: Store, path: str, columns: Sequence[str]) -> pa.Table:
+    filesystem = store.pyarrow_filesystem()
+    try:
+        return pq.read_table(path, filesystem=filesystem, columns=list(columns), page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
 
 
 def read_schema(store: Store, ref: TableRef) -> pa.Schema:
