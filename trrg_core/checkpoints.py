@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trrg_core.errors import DataError, StorageError, TrainingError
-from trrg_core.storage import Store
+from trrg_core.storage import Store, relative_path
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,13 @@ def fetch_checkpoint(store: Store, checkpoint: Checkpoint, local: Path) -> None:
     """
     for name, digest in checkpoint.files.items():
         try:
-            data = store.read_bytes(f"{checkpoint.path}/{name}")
+            data = store.read_bytes(f"{checkpoint.path}/{relative_path(name)}")
         except (StorageError, DataError) as error:
             raise TrainingError(f"{checkpoint.path}/{name} cannot be read: {error}") from error
         found = hashlib.sha256(data).hexdigest()
         if found != digest:
             raise TrainingError(f"{checkpoint.path}/{name}: sha256 is {found[:12]}, expected {digest[:12]}")
-        target = local / name
+        target = local / relative_path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
 
@@ -108,6 +108,6 @@ def _read_manifest(store: Store, path: str) -> Checkpoint | None:
             files=dict(data["files"]),
             notes=dict(data["notes"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, DataError):
         logger.warning("%s is no manifest; its checkpoint is set aside", path)
         return None
