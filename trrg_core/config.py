@@ -6,6 +6,7 @@
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from trrg_core.errors import ConfigError
 
 PRESETS = ("tiny", "base")
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """YAML 1.1, but 1e-4 is the number it looks like: as text it would reach a backbone's config class unchecked."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 class ConfigSection(BaseModel):
@@ -295,7 +305,7 @@ def _jsonable(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be part of a fingerprint")
 
 
-def _read_values(preset_or_path: str) -> dict[str, Any]:
+def _read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if preset_or_path in PRESETS:
         text = resources.files("trrg_core").joinpath("presets", f"{preset_or_path}.yaml").read_text("utf-8")
         return _load_yaml(text, preset_or_path)
@@ -304,26 +314,34 @@ def _read_values(preset_or_path: str) -> dict[str, Any]:
         near = difflib.get_close_matches(preset_or_path, PRESETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"no preset or file {preset_or_path!r}: presets are {', '.join(PRESETS)}{hint}")
-    values = _load_yaml(path.read_text("utf-8"), str(path))
-    preset = values.pop("preset", None)
-    return _merge(_read_values(preset), values) if preset else values
+    if path.absolute() in seen:
+        raise ConfigError(f"{path}: its `preset` leads back to itself")
+    values = _load_yaml(path.read_bytes(), str(path))
+    preset = values.pop("preset", "")
+    if not isinstance(preset, str):
+        raise ConfigError(f"{path}: `preset` must name a preset or a file, found {preset!r}")
+    return _merge(_read_values(preset, (*seen, path.absolute())), values) if preset else values
 
 
-def _load_yaml(text: str, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not YAML: {error}") from error
+def _load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
+    values = _parse_yaml(text, where) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected a mapping of sections, found {type(values).__name__}")
     return values
+
+
+def _parse_yaml(text: str | bytes, where: str) -> Any:
+    try:
+        return yaml.load(text, _YamlLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _parse_override(override: str) -> dict[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {override!r}: expected section.key=value, e.g. finetune.epochs=2")
-    value: Any = yaml.safe_load(text)
+    value = _parse_yaml(text, f"--set {override!r}")
     for part in reversed(key.strip().split(".")):
         value = {part: value}
     return dict(value)
@@ -346,10 +364,7 @@ def _explain_one(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _all_keys(), n=1, cutoff=0.5)
         return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    hint = ""
-    if isinstance(item["input"], str) and "e" in item["input"] and item["type"].startswith("float"):
-        hint = " (YAML needs a point: write 1.0e-4)"
-    return f"{where}: {item['msg']}, found {item['input']!r}{hint}"
+    return f"{where}: {item['msg']}, found {item['input']!r}"
 
 
 def _all_keys() -> list[str]:
