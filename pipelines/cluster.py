@@ -41,6 +41,7 @@ def connect(config: RayConfig) -> None:
         logger.info("connected to the Ray cluster at %s", config.address)
         return
     ray.init(
+        address="local",  # else a cluster that somebody else started on this machine would be joined
         num_cpus=config.local_cpus,
         object_store_memory=config.object_store_mb * 2**20,
         include_dashboard=False,
@@ -52,7 +53,7 @@ def connect(config: RayConfig) -> None:
 
 def worker_environment(config: RayConfig) -> dict[str, str]:
     """Environment variables of worker processes; on a real cluster the accelerator is left to DeepSpeed."""
-    if not config.address:
+    if not (config.address or config.jobs_address):
         return dict(WORKER_ENVIRONMENT)
     return {name: value for name, value in WORKER_ENVIRONMENT.items() if name != "DS_ACCELERATOR"}
 

@@ -1,19 +1,20 @@
 """The jobs by name, and how one is run: here, or as a Ray Job that outlives whoever started it.
 
 A job is `(config, store, inputs) -> JobResult`; inputs and results are references, never rows.
-`python -m pipelines.jobs NAME ...` is the entry point on a cluster.
+`python -m pipelines.jobs STORE SUBMISSION_ID` is the entry point of a Ray Job.
 """
 
 import importlib
 import json
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from trrg_core.config import TrrgConfig
-from trrg_core.errors import ConfigError
+from trrg_core.config import TrrgConfig, validate_config
+from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.runs import RunResult, list_results
 from trrg_core.storage import Store, open_store
 from trrg_core.tables import Commit, history
@@ -97,7 +98,7 @@ TABLE_OUTPUTS = ("studies", "reports", "shards", "predictions")
 
 
 def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
-    """Run job `name` in this process; its work is found by fingerprint when it was done before.
+    """Run job `name`, here or as a Ray Job where `ray.jobs_address` is set; work done before is found, not redone.
 
     Raises:
         ConfigError: for an unknown job or a missing input.
@@ -106,6 +107,10 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
     missing = [wanted for wanted in job.inputs if wanted not in inputs]
     if missing:
         raise ConfigError(f"job {name!r} needs {', '.join(missing)}: give --input {missing[0]}=REF")
+    if config.ray.jobs_address:
+        from pipelines.remote import run_remote
+
+        return run_remote(name, config, store_uri, inputs)
     if job.needs_ray:
         from pipelines.cluster import connect
 
@@ -167,3 +172,31 @@ def to_json(result: JobResult) -> str:
             "seconds": round(result.seconds, 3),
         }
     )
+
+
+def from_json(text: str) -> JobResult:
+    """The result that `to_json` wrote."""
+    return JobResult(**json.loads(text))
+
+
+def run_submitted(store: Store, submission_id: str) -> None:
+    """On the cluster: run the task that `pipelines.remote` left in the store, and leave its outcome there.
+
+    An expected error is left as kind and message; anything else ends the process with its traceback.
+    """
+    folder = f"jobs/{submission_id}"
+    task = json.loads(store.read_bytes(f"{folder}/task.json"))
+    config = validate_config(task["config"])
+    here = config.model_copy(update={"ray": config.ray.model_copy(update={"jobs_address": "", "address": "auto"})})
+    try:
+        result = run_job(task["job"], here, task["store"], task["inputs"])
+    except TrrgError as error:
+        told = {"kind": type(error).__name__, "message": str(error), "reason": getattr(error, "reason", "")}
+        store.write_bytes(f"{folder}/error.json", json.dumps(told).encode())
+        raise
+    store.write_bytes(f"{folder}/result.json", to_json(result).encode())
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run_submitted(open_store(sys.argv[1]), sys.argv[2])

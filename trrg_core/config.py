@@ -243,9 +243,11 @@ class RayConfig(ConfigSection):
     """How jobs reach a Ray cluster."""
 
     address: str = Field("", description="Ray address (`auto`, `ray://`...); empty starts a local one.")
+    jobs_address: str = Field(
+        "", description="Ray Jobs API (http://head:8265): each job runs there as a Ray Job; empty runs jobs here."
+    )
     local_cpus: int = Field(4, ge=2, description="Logical CPUs of a local cluster.")
     object_store_mb: int = Field(512, ge=80, description="Object store of a local cluster, MiB.")
-    batch_rows: int = Field(64, ge=1, description="Rows a Ray Data task handles at once.")
 
 
 class TrrgConfig(ConfigSection):

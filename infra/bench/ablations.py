@@ -1,0 +1,77 @@
+"""What clues, interaction and consistency are worth: the fine-tuning stage with each switched off, beside the full one.
+
+    python -m infra.bench.ablations --store demo/store
+
+Takes the newest shards and contrastive run of the store (`make demo` makes them), fine-tunes four times, generates and
+scores the test split each time, and prints the table of docs/ablations.md. Work done before is found, not redone.
+Reports only: with some 150 test studies and one seed, differences of a few points are noise.
+"""
+
+import argparse
+import logging
+import sys
+
+from pipelines.jobs import newest_outputs, run_job
+from trrg_core.config import load_config
+from trrg_core.storage import open_store
+
+VARIANTS = {
+    "full": (),
+    "clues off": ("finetune.clues=off",),
+    "interaction off": ("finetune.interaction=off",),
+    "consistency off": ("finetune.consistency=off",),
+}
+SCORES = (
+    "trrg14.micro.f1.u0",
+    "trrg14.macro.f1.u0",
+    "trrg5.micro.f1.u0",
+    "bleu4.full",
+    "truth.distinct_share",
+    "truth.unsupported_positive_rate",
+)
+FLOORS = {"modal report": "modal_report/", "nearest neighbour": "nearest_neighbour/"}
+
+
+def main() -> int:
+    """Run the variants and print the table; 1 when the full model is not above both floors."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("pipelines").setLevel(logging.INFO)
+    options = _parse_options()
+    rows = {name: _score(options, settings) for name, settings in VARIANTS.items()}
+    full = rows["full"]
+    table = {name: {score: row.get(score) for score in SCORES} for name, row in rows.items()}
+    table |= {name: {score: full.get(f"{prefix}{score}") for score in SCORES} for name, prefix in FLOORS.items()}
+    print("| variant | " + " | ".join(SCORES) + " |")
+    print("| --- |" + " ---: |" * len(SCORES))
+    for name, values in table.items():
+        print(f"| {name} | " + " | ".join(_show(value) for value in values.values()) + " |")
+    key = SCORES[0]
+    best_floor = max(table[name][key] or 0.0 for name in FLOORS)
+    print(f"verdict: {key} of the full model {full[key]:.3f}, of the better floor {best_floor:.3f}")
+    return 0 if full[key] > best_floor else 1
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", default="demo/store", help="store with shards and a contrastive run")
+    parser.add_argument("--preset", default="tiny", help="preset or YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all variants")
+    return parser.parse_args()
+
+
+def _score(options: argparse.Namespace, settings: tuple[str, ...]) -> dict[str, float]:
+    """The scores of one variant on the test split."""
+    config = load_config(options.preset, [*options.set, *settings])
+    refs = newest_outputs(open_store(options.store), ("shards", "contrastive"))
+    for job, output in (("finetune", "generator"), ("generate", "predictions"), ("evaluate", "scores")):
+        result = run_job(job, config, options.store, refs)
+        refs[output] = result.ref
+    return dict(result.counts)
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
