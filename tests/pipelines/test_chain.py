@@ -161,7 +161,7 @@ def test_the_ablations_run_and_enter_at_finetune(chain: str, prefect_home: str) 
 
 
 @pytest.mark.slow
-def test_the_same_chain_on_s3(tmp_path: Path, prefect_home: str) -> None:
+def test_the_same_chain_on_s3_under_zero_3(tmp_path: Path, prefect_home: str) -> None:
     from moto.server import ThreadedMotoServer
 
     root = tmp_path / "corpus"
@@ -178,7 +178,8 @@ def test_the_same_chain_on_s3(tmp_path: Path, prefect_home: str) -> None:
             "PREFECT_HOME": prefect_home,
         }
         _make_bucket(environment)
-        done = run_chain(root, "s3://reports/trrg", **environment)
+        # with ZeRO-3, so that the real models too have been sharded once, not only the toy one
+        done = run_chain(root, "s3://reports/trrg", "--set", "engine.zero_stage=3", **environment)
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         found = shown("s3://reports/trrg", **environment)
         assert set(found["tables"]) >= {"studies", "reports", "shards", "predictions"}
