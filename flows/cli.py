@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,7 +28,7 @@ PresetOption = Annotated[str, typer.Option("--preset", help="tiny, base, or a YA
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. finetune.clues=off. Repeats.")
 ]
-SourceOption = Annotated[str, typer.Option("--source", help="Reader: mimic-cxr, iu-xray or plain.")]
+SourceOption = Annotated[str, typer.Option("--source", help="Reader: mimic-cxr (the default), iu-xray or plain.")]
 RootOption = Annotated[str, typer.Option("--source-root", help="Folder or s3:// prefix of the studies; only read.")]
 InputOption = Annotated[
     list[str] | None,
@@ -84,16 +84,17 @@ def _job_command(name: str, summary: str) -> None:
     def command(
         store: StoreOption = "./trrg-store",
         preset: PresetOption = "tiny",
-        source: SourceOption = "mimic-cxr",
+        source: SourceOption = "",
         source_root: RootOption = "",
         settings: SetOption = None,
         inputs: InputOption = None,
         as_json: JsonOption = False,
     ) -> None:
+        from flows.entry import read_config
         from pipelines.jobs import describe, find_job, newest_outputs, run_job, to_json
         from trrg_core.storage import open_store
 
-        config = _load(preset, source, source_root, settings)
+        config = read_config(preset, source, source_root, settings or ())
         given = dict(_parse_input(text) for text in inputs or ())
         wanted = tuple(name for name in find_job(name_of_job).inputs if name not in given)
         result = run_job(name_of_job, config, store, {**newest_outputs(open_store(store), wanted), **given})
@@ -121,7 +122,7 @@ for _name, _summary in (
 def run(
     store: StoreOption = "./trrg-store",
     preset: PresetOption = "tiny",
-    source: SourceOption = "mimic-cxr",
+    source: SourceOption = "",
     source_root: RootOption = "",
     settings: SetOption = None,
     enter_at: Annotated[str, typer.Option("--from", help="First job to run; what comes before is taken as it is.")] = (
@@ -129,15 +130,18 @@ def run(
     ),
 ) -> None:
     """Run the retraining flow: ingest to register, each stage found if it was done before."""
+    from flows.entry import read_config, take_earlier
     from flows.views import say_run
     from pipelines.jobs import find_job
 
     find_job(enter_at)
-    _load(preset, source, source_root, settings)  # a wrong setting stops here, before anything starts
+    # a wrong setting or a missing earlier result stops here, before a server is started
+    read_config(preset, source, source_root, settings or ())
+    take_earlier(store, enter_at)
     from flows.retraining import retrain
 
     results = retrain(
-        source_root=source_root, store=store, source=source, preset=preset, settings=settings, enter_at=enter_at
+        source_root=source_root, store=store, source=source or None, preset=preset, settings=settings, enter_at=enter_at
     )
     say_run(results, store)
 
@@ -193,11 +197,9 @@ def parse_text(
     from trrg_core.report.jsonl import parse_jsonl
     from trrg_core.report.parser import ReportParser
 
-    try:
-        lines = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"--input {source}: {error.strerror}") from error
-    for parsed in parse_jsonl(lines.splitlines(), ReportParser(labels)):
+    text = _read_text(source, "--input")
+    # not splitlines(): a JSON string may hold U+2028 and its like as they are
+    for parsed in parse_jsonl(text.split("\n"), ReportParser(labels)):
         sys.stdout.write(json.dumps(parsed, ensure_ascii=False) + "\n")
 
 
@@ -209,9 +211,11 @@ def explain(
     """Show what the parser reads in a report: each mention, what is asserted of it, and the rule that decided."""
     from trrg_core.report.explain import explain_html, explain_terminal
 
-    is_file = len(report) < 4096 and "\n" not in report and Path(report).is_file()
-    text = Path(report).read_text("utf-8") if is_file else report
+    # os.path: pathlib raises, and so quotes the report, when a text is too long for a file's name
+    text = _read_text(report, "REPORT") if os.path.isfile(report) else report
     if html:
+        if not Path(html).parent.is_dir():
+            raise ConfigError(f"--html {html}: there is no folder {Path(html).parent}")
         Path(html).write_text(explain_html(text), "utf-8")
         typer.echo(f"{html} written")
     else:
@@ -231,13 +235,14 @@ def ui(
     serve_ui(port=port, store=store)
 
 
-def _load(preset: str, source: str, source_root: str, settings: list[str] | None) -> Any:
-    from trrg_core.config import load_config
-
-    overrides = [f"source.kind={source}", *(settings or ())]
-    if source_root:
-        overrides.insert(0, f"source.root={source_root}")
-    return load_config(preset, overrides)
+def _read_text(path: str, option: str) -> str:
+    try:
+        return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # not chained: its message may quote the report
+        raise ConfigError(f"{option} {path} is not UTF-8") from None
 
 
 def _parse_input(text: str) -> tuple[str, str]:

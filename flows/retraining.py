@@ -4,11 +4,9 @@ from typing import Any, Literal
 
 from prefect import flow
 
+from flows.entry import read_config, take_earlier
 from flows.tasks import run_stage
-from pipelines.jobs import JOBS, newest_outputs
-from trrg_core.config import load_config
-from trrg_core.errors import ConfigError
-from trrg_core.storage import open_store
+from pipelines.jobs import JOBS
 
 JobName = Literal["ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register"]
 
@@ -17,7 +15,7 @@ JobName = Literal["ingest", "parse", "shard", "pretrain", "finetune", "generate"
 def retrain(
     source_root: str = "",
     store: str = "./trrg-store",
-    source: Literal["mimic-cxr", "iu-xray", "plain"] = "mimic-cxr",
+    source: Literal["mimic-cxr", "iu-xray", "plain"] | None = None,
     preset: str = "tiny",
     settings: list[str] | None = None,
     enter_at: JobName = "ingest",
@@ -27,35 +25,18 @@ def retrain(
     Args:
         source_root: folder or s3:// prefix of the studies; only read. Not needed when entering later than ingest.
         store: folder or s3:// prefix where everything is kept.
-        source: reader of the source tree.
+        source: reader of the source tree; without it what the preset says.
         preset: `tiny` (CPU, minutes), `base` (GPU cluster), or the path of a YAML file.
         settings: single values, e.g. `finetune.clues=off`.
         enter_at: first job to run; what comes before is taken from the store as it is.
     """
-    overrides = [f"source.kind={source}", *(settings or ())]
-    if source_root:
-        overrides.insert(0, f"source.root={source_root}")
-    config = load_config(preset, overrides).model_dump(mode="json")
+    config = read_config(preset, source or "", source_root, settings or ()).model_dump(mode="json")
     names = list(JOBS)
-    earlier, later = names[: names.index(enter_at)], names[names.index(enter_at) :]
-    refs = _take_earlier(store, earlier)
+    later = names[names.index(enter_at) :]
+    refs = take_earlier(store, enter_at)
     results = {}
     for job in later:
         inputs = {name: refs[name] for name in JOBS[job].inputs}
         results[job] = run_stage(job, config, store, inputs)
         refs[JOBS[job].output] = results[job]["ref"]
     return results
-
-
-def _take_earlier(store: str, jobs: list[str]) -> dict[str, str]:
-    """The newest results of `jobs` in the store.
-
-    Raises:
-        ConfigError: if one has none.
-    """
-    wanted = tuple(JOBS[job].output for job in jobs)
-    found = newest_outputs(open_store(store), wanted)
-    missing = [job for job in jobs if JOBS[job].output not in found]
-    if missing:
-        raise ConfigError(f"{store} has no result of {missing[0]}: enter at {missing[0]} or earlier")
-    return found

@@ -33,8 +33,8 @@ SYSTEMS = {"model": "", "modal report": "modal_report/", "nearest neighbour": "n
 
 def written_before(folder: Path, studies: int, seed: int) -> bool:
     """Whether `trrg sample` wrote this very corpus before."""
-    note = _sample_note(folder)
-    return note.is_file() and json.loads(note.read_text()) == {"studies": studies, "seed": seed}
+    note = _sample_note(folder)  # it outlives a tree that was removed
+    return folder.is_dir() and note.is_file() and json.loads(note.read_text()) == {"studies": studies, "seed": seed}
 
 
 def say_sample(folder: Path, studies: int, seed: int, summary: Any) -> None:

@@ -1,0 +1,39 @@
+"""What both doors, the command line and the flow, do first: read the configuration, find where to enter the chain.
+
+No Prefect here, so that the command line can refuse before it starts a server.
+"""
+
+import json
+from collections.abc import Sequence
+
+from pipelines.jobs import JOBS, newest_outputs
+from trrg_core.config import TrrgConfig, load_config
+from trrg_core.errors import ConfigError
+from trrg_core.storage import open_store
+
+
+def read_config(preset: str, source: str, source_root: str, settings: Sequence[str]) -> TrrgConfig:
+    """The configuration of a preset or YAML file; an empty `source` or `source_root` leaves what it says there.
+
+    Raises:
+        ConfigError: for an unknown preset, key or value.
+    """
+    given = {"source.kind": source, "source.root": source_root}
+    # quoted, because values are YAML and a folder may be called 2024
+    doors = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
+    return load_config(preset, [*doors, *settings])
+
+
+def take_earlier(store: str, enter_at: str) -> dict[str, str]:
+    """The newest results in the store of the jobs before `enter_at`, by output name.
+
+    Raises:
+        ConfigError: if one has none; names the first such job.
+    """
+    names = list(JOBS)
+    jobs = names[: names.index(enter_at)]
+    found = newest_outputs(open_store(store), tuple(JOBS[job].output for job in jobs))
+    missing = [job for job in jobs if JOBS[job].output not in found]
+    if missing:
+        raise ConfigError(f"{store} has no result of {missing[0]}: enter at {missing[0]} or earlier")
+    return found

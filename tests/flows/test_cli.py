@@ -1,0 +1,229 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trrg_core.config import PRESETS, TrrgConfig, load_config
+
+TRRG = Path(sys.executable).parent / "trrg"
+JOBS = ("ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register")
+VERBS = ("sample", "run", "config", "show", "check", "parse-text", "explain", "ui", *JOBS)
+MOST_HELP_SECONDS = 1.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _away_from_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("cwd"))
+    yield
+    os.chdir(before)
+
+
+def _trrg(*words: str | Path, stdin: str | bytes = b"") -> subprocess.CompletedProcess[str]:
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    told = subprocess.run(
+        [TRRG, *words],
+        input=data,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+    )
+    return subprocess.CompletedProcess(told.args, told.returncode, told.stdout.decode(), told.stderr.decode())
+
+
+def _refused(told: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The one line of an expected error."""
+    assert told.returncode == code, told.stderr
+    assert told.stdout == ""
+    assert "Traceback" not in told.stderr
+    (line,) = told.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_the_help_of_the_app_names_every_verb_and_where_to_start() -> None:
+    told = _trrg("--help")
+    assert told.returncode == 0
+    assert not [verb for verb in VERBS if f" {verb} " not in told.stdout]
+    assert "Start with: trrg sample" in told.stdout
+    assert "not for clinical use" in told.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_each_verb_shows_an_example(verb: str) -> None:
+    told = _trrg(verb, "--help")
+    assert told.returncode == 0
+    assert f": trrg {verb}" in told.stdout
+
+
+def test_help_costs_less_than_a_second_of_cpu() -> None:
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        assert _trrg("--help").returncode == 0
+        seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+    assert 0 < min(seconds) < MOST_HELP_SECONDS
+
+
+def test_the_door_imports_nothing_heavy_before_a_verb_needs_it() -> None:
+    code = (
+        "import sys, flows.cli\n"
+        "print([one for one in ('torch', 'spacy', 'ray', 'prefect', 'pyarrow', 'pydantic') if one in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", ["run", "finetune"])
+def test_a_wrong_setting_stops_before_anything_starts(verb: str, tmp_path: Path) -> None:
+    where = ("--store", tmp_path / "store", "--source-root", tmp_path)
+    line = _refused(_trrg(verb, *where, "--set", "finetune.cluse=off"))
+    assert "unknown key 'finetune.cluse'; did you mean 'finetune.clues'?" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("config", "--preset", "tinny"), "no preset or file 'tinny': presets are tiny, base; did you mean 'tiny'?"),
+        (("config", "--set", "seed"), "expected section.key=value"),
+        (("config", "--set", "seed=["), "is not YAML"),
+        (("run", "--source", "nurses"), "source.kind: Input should be 'mimic-cxr', 'iu-xray' or 'plain'"),
+        (("run", "--from", "finetun"), "no job 'finetun': expected one of ingest, parse"),
+        (("show", "nurses@1"), "expected NAME@VERSION"),
+        (("show", "pretrain-none"), "run 'pretrain-none' of"),
+        (("show", "--store", "ftp://x"), "expected a local path or s3://bucket/prefix"),
+        (("finetune", "--input", "shards"), "expected NAME=REF"),
+        (("parse-text", "--input", "no-such-file"), "--input no-such-file: No such file or directory"),
+        (
+            ("explain", "--html", "no/such/page.html", "No edema."),
+            "--html no/such/page.html: there is no folder no/such",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_fix(words: tuple[str, ...], reason: str) -> None:
+    assert reason in _refused(_trrg(*words))
+
+
+@pytest.mark.parametrize("enter_at", ["finetune", "register"])
+def test_entering_late_on_an_empty_store_says_where_to_enter(tmp_path: Path, enter_at: str) -> None:
+    line = _refused(_trrg("run", "--from", enter_at, "--store", tmp_path / "store"))
+    assert "has no result of ingest: enter at ingest or earlier" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_printed_configuration_reads_back_as_the_same(tmp_path: Path, preset: str) -> None:
+    settings = ["finetune.optimizer.learning_rate=1e-5", "source.root='20: #24'", "finetune.clues=off"]
+    told = _trrg("config", "--preset", preset, *(word for one in settings for word in ("--set", one)))
+    assert told.returncode == 0
+    (tmp_path / "printed.yaml").write_text(told.stdout)
+    assert load_config(str(tmp_path / "printed.yaml")) == load_config(preset, settings)
+    assert "# Peak learning rate." in told.stdout
+
+
+def test_the_free_values_of_a_backbone_read_back_too(tmp_path: Path) -> None:
+    told = _trrg("config", "--set", "finetune.llm.config.rms_norm_eps=0.000001")
+    (tmp_path / "printed.yaml").write_text(told.stdout)
+    assert load_config(str(tmp_path / "printed.yaml")).finetune.llm.config["rms_norm_eps"] == 1e-6
+
+
+def test_plain_yaml_reads_the_printed_configuration() -> None:
+    assert TrrgConfig.model_validate(yaml.safe_load(_trrg("config").stdout)) == load_config("tiny")
+
+
+def test_a_source_said_in_a_file_stays_unless_another_is_asked_for(tmp_path: Path) -> None:
+    from flows.entry import read_config
+
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: tiny\nsource: {kind: plain, root: export}\n")
+    assert read_config(str(file), "", "", ()).source.kind == "plain"
+    asked = read_config(str(file), "iu-xray", "2024", ["seed=3"])
+    assert (asked.source.kind, asked.source.root, asked.seed) == ("iu-xray", "2024", 3)
+    assert read_config(str(file), "", "", ["source.kind=iu-xray"]).source.kind == "iu-xray"
+
+
+def test_parse_text_reads_lines_from_standard_input() -> None:
+    reports = [{"id": "a", "text": "No pneumothorax."}, {"id": 2, "text": "Odd\u2028line. There is edema."}]
+    lines = "\n\n".join(json.dumps(one, ensure_ascii=False) for one in reports)
+    told = _trrg("parse-text", stdin=lines)
+    assert told.returncode == 0, told.stderr
+    first, second = (json.loads(line) for line in told.stdout.split("\n") if line)
+    assert (first["id"], second["id"]) == ("a", 2)
+    assert (first["labels"]["Pneumothorax"], first["labels"]["Edema"]) == (0, None)
+    assert second["labels"]["Edema"] == 1
+
+
+def test_a_line_that_is_no_report_is_told_by_its_number_and_not_quoted() -> None:
+    told = _trrg("parse-text", stdin='{"id": 1, "text": "No edema."}\nsecretive words\n')
+    assert told.returncode == 3
+    assert "error: line 2 is not JSON" in told.stderr
+    assert "secretive" not in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_bytes_that_are_no_text_are_refused_and_not_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "report.txt"
+    file.write_bytes(b"secretive \xff\xfe")
+    assert "is not UTF-8" in _refused(_trrg("explain", file))
+    assert "is not UTF-8" in _refused(_trrg("parse-text", "--input", file))
+    assert "is not UTF-8" in _refused(_trrg("parse-text", stdin=b'{"text": "\xff"}'))
+
+
+def test_explain_shows_the_finding_and_what_is_said_of_it() -> None:
+    told = _trrg("explain", "No pleural effusion. Possible pneumonia.")
+    assert told.returncode == 0, told.stderr
+    assert [word for word in ("pleural_effusion", "ABSENT", "pneumonia", "UNCERTAIN") if word not in told.stdout] == []
+
+
+def test_explain_takes_a_text_longer_than_any_file_name() -> None:
+    told = _trrg("explain", "No pleural effusion is seen. " * 40)
+    assert told.returncode == 0, told.stderr
+    assert "pleural_effusion" in told.stdout
+
+
+def test_the_page_of_explain_escapes_markup(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    report = "<script>alert(1)</script> No <b>pleural effusion</b> & <img src=x onerror=alert(2)>."
+    told = _trrg("explain", "--html", page, report)
+    assert told.returncode == 0, told.stderr
+    text = page.read_text("utf-8")
+    assert not [tag for tag in ("<script", "<b>", "<img") if tag in text]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "pleural_effusion" in text
+
+
+def test_show_of_an_empty_store_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    told = _trrg("show", "--store", store)
+    assert (told.returncode, yaml.safe_load(told.stdout)) == (0, {"tables": {}, "runs": {}})
+    assert json.loads(_trrg("show", "--store", store, "--json").stdout) == {"tables": {}, "runs": {}}
+    assert json.loads(_trrg("show", "rejects", "--store", store, "--json").stdout) == {"rejects": "none"}
+    assert not store.exists()
+
+
+def test_a_sample_is_found_the_second_time_and_drawn_again_when_it_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    words = ("sample", "--studies", "3", "--seed", "5", folder)
+    assert "3 studies of " in _trrg(*words).stdout
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert _trrg(*words).stdout == f"{folder}: 3 studies of seed 5 are there already\n"
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
+    assert "is not empty" in _refused_after_progress(_trrg("sample", "--studies", "4", folder))
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+    assert "are there already" not in _trrg(*words).stdout
+    assert set(folder.rglob("*")) == set(files)
+
+
+def _refused_after_progress(told: subprocess.CompletedProcess[str]) -> str:
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+    return told.stderr
