@@ -171,25 +171,29 @@ def disease_consistency_loss(
     clue_BO: Tensor,
     clue_mask_BO: Tensor,
     clue_weight: float = 0.25,
+    silence_weight: float = 0.5,
 ) -> Tensor:
     """What the LLM is about to say, or has said, agrees with the parsed labels and with the disease clues (stage 2).
 
     Args:
         logits_BO: the disease head's logits, float.
         labels_BO: soft targets, 0 to 1 (0.5 where uncertain).
-        label_mask_BO: 0 where the report does not mention the observation.
+        label_mask_BO: 0 where the report does not mention the observation; 1 elsewhere.
         clue_BO: clue probabilities, 0 to 1; they are a target, so no gradient flows into them.
         clue_mask_BO: 0 where the clue was hidden.
         clue_weight: weight of the agreement with the clues, which may be wrong where labels are not.
+        silence_weight: how much a finding that is passed over counts as absent. Some are hardly ever denied in
+            writing (devices, opacities): from stated labels alone the head would learn to say yes to them always.
 
     Returns:
-        Mean over the stated observations plus the weighted mean divergence from the clues, a scalar.
+        Weighted mean over the observations plus the weighted mean divergence from the clues, a scalar.
     """
     by_label = functional.binary_cross_entropy_with_logits(logits_BO, labels_BO, reduction="none")
     clue = clue_BO.detach().clamp(1e-4, 1 - 1e-4)
     entropy = -(clue * clue.log() + (1 - clue) * (1 - clue).log())
     by_clue = functional.binary_cross_entropy_with_logits(logits_BO, clue, reduction="none") - entropy
-    return _masked_mean(by_label, label_mask_BO) + clue_weight * _masked_mean(by_clue, clue_mask_BO)
+    label_weight_BO = label_mask_BO + silence_weight * (1 - label_mask_BO)
+    return _masked_mean(by_label, label_weight_BO) + clue_weight * _masked_mean(by_clue, clue_mask_BO)
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

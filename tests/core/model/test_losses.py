@@ -121,11 +121,19 @@ def consistency(logits: torch.Tensor, **changes) -> torch.Tensor:
         "label_mask_BO": torch.tensor([[1.0, 0.0]]),
         "clue_BO": torch.tensor([[0.5, 0.5]]),
         "clue_mask_BO": torch.zeros(1, 2),
+        "silence_weight": 0.0,
     }
     return disease_consistency_loss(logits, **{**values, **changes})
 
 
-def test_labels_that_are_not_mentioned_give_no_gradient():
+def test_a_finding_passed_over_counts_as_weakly_absent():
+    logits = torch.tensor([[0.0, 2.0]])
+    stated, passed_over = math.log(2), math.log(1 + math.exp(2.0))
+    expected = (stated + 0.25 * passed_over) / 1.25
+    assert consistency(logits, silence_weight=0.25).item() == pytest.approx(expected)
+
+
+def test_labels_that_are_not_mentioned_give_no_gradient_without_silence():
     logits = torch.tensor([[0.3, 0.7]], requires_grad=True)
     consistency(logits).backward()
     assert logits.grad[0, 0] != 0
