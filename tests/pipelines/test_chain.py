@@ -151,13 +151,14 @@ def test_no_report_text_reaches_the_log_or_the_registry(chain: str, broken_tree:
 
 
 @pytest.mark.slow
-def test_the_ablations_run_and_enter_at_finetune(chain: str, prefect_home: str) -> None:
-    for setting in ("finetune.clues=off", "finetune.interaction=off", "finetune.consistency=off"):
-        done = run_chain(Path(), chain, "--from", "finetune", "--set", setting, PREFECT_HOME=prefect_home)
-        assert done.returncode == 0, done.stderr[-3000:]
-    runs = shown(chain)["runs"]
-    assert sum(name.startswith("finetune-") for name in runs) == 4
-    assert sum(name.startswith("pretrain-") for name in runs) == 1
+@pytest.mark.parametrize("setting", ["finetune.clues=off", "finetune.interaction=off", "finetune.consistency=off"])
+def test_an_ablation_trains_on_the_same_stage_1(chain: str, setting: str) -> None:
+    settings = [word for one in (*QUICK, setting) for word in ("--set", one)]
+    done = run_trrg("finetune", "--store", chain, "--json", *settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert not told["reused"]
+    assert sum(name.startswith("pretrain-") for name in shown(chain)["runs"]) == 1
 
 
 @pytest.mark.slow
