@@ -156,7 +156,8 @@ def test_an_ablation_trains_on_the_same_stage_1(chain: str, setting: str) -> Non
     settings = [word for one in (*QUICK, setting) for word in ("--set", one)]
     done = run_trrg("finetune", "--store", chain, "--json", *settings)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.strip().splitlines()[-1])
+    # workers' lines may come between and after
+    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"job"')))
     assert not told["reused"]
     assert sum(name.startswith("pretrain-") for name in shown(chain)["runs"]) == 1
 
