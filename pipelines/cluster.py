@@ -1,10 +1,14 @@
 """The way to Ray: the only `ray.init`. A laptop gets a local cluster, a cluster its address."""
 
 import logging
+import os
+from typing import Any
 
 import ray
+import ray.data
 
 from trrg_core.config import RayConfig
+from trrg_core.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +18,7 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "DS_ACCELERATOR": "cpu",
     "PYTHONWARNINGS": "ignore",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
 }
 
 # these tell every second or every batch what a person watching a run cannot use
@@ -28,27 +33,37 @@ QUIET = (
 
 
 def connect(config: RayConfig) -> None:
-    """Connect this process to Ray once; later calls find the connection and do nothing."""
+    """Connect this process to Ray once; later calls find the connection and do nothing.
+
+    Raises:
+        StorageError: if the cluster does not answer, or a local one does not start.
+    """
     if ray.is_initialized():
         return
     quieten()
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     environment = {
         "env_vars": worker_environment(config),
         "worker_process_setup_hook": "pipelines.cluster.set_up_worker",
     }
+    try:
+        ray.init(**_where(config), runtime_env=environment, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+        where = f"the cluster at {config.address}" if config.address else "a local cluster"
+        raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours show studies, not blocks
+    logger.info("Ray: %s", f"cluster at {config.address}" if config.address else f"local, {config.local_cpus} CPUs")
+
+
+def _where(config: RayConfig) -> dict[str, Any]:
     if config.address:
-        ray.init(address=config.address, runtime_env=environment, logging_level=logging.WARNING)
-        logger.info("connected to the Ray cluster at %s", config.address)
-        return
-    ray.init(
-        address="local",  # else a cluster that somebody else started on this machine would be joined
-        num_cpus=config.local_cpus,
-        object_store_memory=config.object_store_mb * 2**20,
-        include_dashboard=False,
-        runtime_env=environment,
-        logging_level=logging.WARNING,
-    )
-    logger.info("started a local Ray cluster with %d logical CPUs", config.local_cpus)
+        return {"address": config.address}
+    return {
+        "address": "local",  # else a cluster that somebody else started on this machine would be joined
+        "num_cpus": config.local_cpus,
+        "object_store_memory": config.object_store_mb * 2**20,
+        "include_dashboard": False,
+    }
 
 
 def worker_environment(config: RayConfig) -> dict[str, str]:
@@ -69,4 +84,7 @@ def set_up_worker() -> None:
 def quieten() -> None:
     """Let the libraries that QUIET names speak of errors only; they set their own levels when first imported."""
     for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Ray Train names one logger by its file
+    for name in [name for name in logging.root.manager.loggerDict if "/ray/train/" in name]:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -9,27 +9,18 @@ import torch
 from torch import nn
 
 from pipelines.jobs import JobResult
-from pipelines.stages import MODEL, find_or_train, load_stage1, observations_of, training_texts
+from pipelines.stages import MODEL, corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training import Stage, TrainingTask
 from trrg_core.batch import Batch, collate_finetune
 from trrg_core.config import TrrgConfig
 from trrg_core.model.checkpoint import save_model_folder
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.storage import Store
-from trrg_core.tokenization import load_tokenizer
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Train stage 2 on a version of `shards`, with the eyes of a pretrain run."""
-    stage = Stage(
-        name="finetune",
-        batch_size=config.finetune.batch_size,
-        epochs=config.finetune.epochs,
-        optimizer=config.finetune.optimizer,
-        build=build,
-        collate=collate,
-        finish=finish,
-    )
+    stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, finish=finish)
     result, reused = find_or_train(stage, config, config.finetune, store, inputs)
     return JobResult.of_run(result, reused=reused)
 
@@ -77,14 +68,6 @@ def _with_stage1_settings(config: TrrgConfig, stage1: TrrgConfig) -> TrrgConfig:
     return config.model_copy(update={"pretrain": stage1.pretrain})
 
 
-_TOKENIZERS: dict[str, Any] = {}
-
-
 def _tokenizer(task: TrainingTask) -> Any:
-    """The LLM's tokenizer of a run, once per process."""
-    if task.run_id not in _TOKENIZERS:
-        settings = task.config.finetune
-        _TOKENIZERS[task.run_id] = load_tokenizer(
-            settings.llm, training_texts(task.store, task.shards), vocabulary_size=settings.vocabulary_size
-        )
-    return _TOKENIZERS[task.run_id]
+    settings = task.config.finetune
+    return corpus_tokenizer(task, settings.llm, vocabulary_size=settings.vocabulary_size)

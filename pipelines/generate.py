@@ -11,10 +11,11 @@ import pyarrow as pa
 import ray
 import torch
 
-from pipelines.identity import code_version, job_fingerprint
+from pipelines.cluster import connect
+from pipelines.identity import job_fingerprint
 from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
-from pipelines.parts import Made, write_parts
+from pipelines.parts import Made, Work, commit_written, find_made, write_parts
 from pipelines.stages import fetched_model
 from trrg_core.batch import Batch, collate_images
 from trrg_core.config import GenerateConfig, TrrgConfig
@@ -24,7 +25,7 @@ from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.checkpoint import LoadedGenerator, load_model_folder
 from trrg_core.schema import PREDICTIONS
 from trrg_core.storage import Store
-from trrg_core.tables import TableRef, commit_parts, find_by_fingerprint, read_table
+from trrg_core.tables import TableRef, read_table
 
 COLUMNS = ["subject_id", "study_id", "split", "views"]
 ROWS_PER_TASK = 2048
@@ -33,40 +34,33 @@ ROWS_PER_TASK = 2048
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Generate a report for every study of the split into a version of `predictions`."""
     shards, split = TableRef.parse(inputs["shards"]), config.generate.split
-    identity = job_fingerprint("generate", config.generate, store, inputs)
-    found = find_by_fingerprint(store, "predictions", identity)
-    if found:
-        return JobResult.of_commit("generate", found, reused=True)
+    work = Work(
+        job="generate",
+        store=store,
+        table="predictions",
+        schema=PREDICTIONS,
+        fingerprint=job_fingerprint("generate", config.generate, store, inputs),
+        parents=(str(shards), inputs["generator"]),
+    )
+    if found := find_made(work):
+        return found
+    connect(config.ray)
     wanted = read_table(store, shards, columns=["split", "study_id"], split=split)["study_id"].to_pylist()
     if not wanted:
         raise DataError("no_studies", f"{shards} has no studies of split {split!r} to generate for")
     settings = {"store": store, "run_id": inputs["generator"], "config": config.generate, "gpu": config.engine.use_gpu}
     train_ids, train_embeddings = _embed_train(store, shards, settings, config)
     written = write_parts(
+        work,
         stream_table(store, shards, COLUMNS, split=split),
         generate_batch,
         {**settings, "train": ray.put((train_ids, train_embeddings))},
-        store=store,
-        table="predictions",
-        fingerprint=identity,
         batch_rows=_share(len(wanted), config),
         total=len(wanted),
         num_gpus=float(config.engine.use_gpu),
     )
-    commit_parts(
-        store,
-        "predictions",
-        written.parts,
-        PREDICTIONS,
-        fingerprint=identity,
-        parents=[str(shards), inputs["generator"]],
-        code_version=code_version(),
-        counts={"studies_in": len(wanted), "predictions": written.num_out},
-    )
-    result = find_by_fingerprint(store, "predictions", identity)
-    assert result is not None
-    _check_once(read_table(store, result.ref, columns=["study_id"])["study_id"].to_pylist(), wanted)
-    return JobResult.of_commit("generate", result)
+    _check_once([study_id for _, study_id, _ in written.ids], wanted)
+    return commit_written(work, written, counts={"studies_in": len(wanted), "predictions": written.num_out})
 
 
 def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
@@ -76,9 +70,7 @@ def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
     loaded = _model(settings)
     train_ids, train_embeddings = ray.get(settings["train"])
     made: list[dict] = []
-    rows = batch.to_pylist()
-    for at in range(0, len(rows), config.batch_size):
-        some = rows[at : at + config.batch_size]
+    for some in _groups(batch.to_pylist(), config.batch_size):
         images = _images(some, loaded)
         reports = generate_reports(
             loaded.generator, images, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams

@@ -10,17 +10,16 @@ from dataclasses import asdict
 import pyarrow as pa
 import ray.data
 
+from pipelines.cluster import connect
 from pipelines.identity import code_version
 from pipelines.jobs import JobResult
-from pipelines.parts import Made, write_parts
-from pipelines.rejects import commit_rejects
+from pipelines.parts import Made, Work, commit_rejects, commit_written, find_made, write_parts
 from trrg_core.config import TrrgConfig, fingerprint
 from trrg_core.errors import DataError
 from trrg_core.schema import STUDIES
 from trrg_core.sources import Source, open_source
 from trrg_core.storage import Store
 from trrg_core.study import Image, Listing, Reject, Study
-from trrg_core.tables import commit_parts, find_by_fingerprint
 
 STUDIES_PER_FILE = 256
 
@@ -30,34 +29,28 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     source = open_source(config.source, config.ingest)
     listing = source.list_studies()
     identity = fingerprint("ingest", config.ingest, source.fingerprint(listing), code_version())
-    found = find_by_fingerprint(store, "studies", identity)
-    if found:
-        return JobResult.of_commit("ingest", found, reused=True)
+    work = Work(job="ingest", store=store, table="studies", schema=STUDIES, fingerprint=identity)
+    if found := find_made(work):
+        return found
+    connect(config.ray)
     written = write_parts(
+        work,
         _as_rows(listing),
         ingest_batch,
         {"source": source},
-        store=store,
-        table="studies",
-        fingerprint=identity,
         batch_rows=STUDIES_PER_FILE,
         total=len(listing.studies),
     )
     rejects = (*listing.rejects, *written.rejects)
-    commit_rejects(store, "ingest", identity, rejects)
+    commit_rejects(work, rejects)
     _check_share(config, rejects, written.num_out)
-    commit_parts(
-        store,
-        "studies",
-        written.parts,
-        STUDIES,
-        fingerprint=identity,
+    return commit_written(
+        work,
+        written,
+        rejects=rejects,
         content=fingerprint(list(written.contents)),
-        code_version=code_version(),
         counts={"studies_in": written.num_in, "studies": written.num_out},
-        rejects=Counter(reject.reason for reject in rejects),
     )
-    return JobResult.of_commit("ingest", find_by_fingerprint(store, "studies", identity))
 
 
 def ingest_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:

@@ -30,7 +30,6 @@ class Job:
     summary: str
     inputs: tuple[str, ...] = ()
     output: str = ""
-    needs_ray: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +82,12 @@ JOBS = {
             summary="predictions -> scores and HTML report",
             inputs=("shards", "generator", "predictions"),
             output="scores",
-            needs_ray=False,
         ),
         Job(
             name="register",
             summary="generator run, scores -> model version",
             inputs=("generator", "scores"),
             output="model",
-            needs_ray=False,
         ),
     )
 }
@@ -111,10 +108,6 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
         from pipelines.remote import run_remote
 
         return run_remote(name, config, store_uri, inputs)
-    if job.needs_ray:
-        from pipelines.cluster import connect
-
-        connect(config.ray)
     start = time.monotonic()
     module = importlib.import_module(f"pipelines.{name}")
     result: JobResult = module.run(config, open_store(store_uri), {wanted: inputs[wanted] for wanted in job.inputs})

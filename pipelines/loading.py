@@ -33,8 +33,6 @@ def stream_table(store: Store, ref: TableRef, columns: Sequence[str], *, split: 
 
     Ray's own reader lists, reads and maps in separate tasks, each a process to start, and verifies nothing.
     """
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
     paths = file_paths(store, ref, split=split)
     files = ray.data.from_items([{"path": path} for path in paths], override_num_blocks=max(1, len(paths)))
     return files.map_batches(

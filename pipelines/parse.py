@@ -1,17 +1,16 @@
 """`studies` -> `reports`: sections, sentences, mentions with their assertion, and labels, by the parser."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 
 import pyarrow as pa
 
-from pipelines.identity import code_version, job_fingerprint
+from pipelines.cluster import connect
+from pipelines.identity import job_fingerprint
 from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
-from pipelines.parts import Made, write_parts
-from pipelines.rejects import commit_rejects
+from pipelines.parts import Made, Work, commit_written, find_made, write_parts
 from trrg_core.config import ParseConfig, TrrgConfig
 from trrg_core.labels import LabelSet, column_name, load_label_set
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
@@ -20,7 +19,7 @@ from trrg_core.report.sections import report_section
 from trrg_core.schema import reports_schema
 from trrg_core.storage import Store
 from trrg_core.study import Reject
-from trrg_core.tables import TableRef, commit_parts, count_rows, find_by_fingerprint
+from trrg_core.tables import TableRef, count_rows
 
 REPORTS_PER_FILE = 4096
 
@@ -28,34 +27,26 @@ REPORTS_PER_FILE = 4096
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Parse every report of a version of `studies` into a version of `reports`."""
     studies = TableRef.parse(inputs["studies"])
-    identity = job_fingerprint("parse", config.parse, store, inputs)
-    found = find_by_fingerprint(store, "reports", identity)
-    if found:
-        return JobResult.of_commit("parse", found, reused=True)
-    rows = stream_table(store, studies, ["subject_id", "study_id", "split", "report"])
-    written = write_parts(
-        rows,
-        parse_batch,
-        {"config": config.parse},
+    work = Work(
+        job="parse",
         store=store,
         table="reports",
-        fingerprint=identity,
+        schema=reports_schema(load_label_set(config.parse.label_set)),
+        fingerprint=job_fingerprint("parse", config.parse, store, inputs),
+        parents=(str(studies),),
+    )
+    if found := find_made(work):
+        return found
+    connect(config.ray)
+    written = write_parts(
+        work,
+        stream_table(store, studies, ["subject_id", "study_id", "split", "report"]),
+        parse_batch,
+        {"config": config.parse},
         batch_rows=REPORTS_PER_FILE,
         total=count_rows(store, studies),
     )
-    commit_rejects(store, "parse", identity, written.rejects)
-    commit_parts(
-        store,
-        "reports",
-        written.parts,
-        reports_schema(load_label_set(config.parse.label_set)),
-        fingerprint=identity,
-        parents=[str(studies)],
-        code_version=code_version(),
-        counts={"reports_in": written.num_in, "reports": written.num_out},
-        rejects=Counter(reject.reason for reject in written.rejects),
-    )
-    return JobResult.of_commit("parse", find_by_fingerprint(store, "reports", identity))
+    return commit_written(work, written, counts={"reports_in": written.num_in, "reports": written.num_out})
 
 
 def parse_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:

@@ -14,7 +14,7 @@ from torch import nn
 
 from pipelines.jobs import JobResult
 from pipelines.loading import list_row_groups, read_rows
-from pipelines.stages import MODEL, find_or_train, observations_of, training_texts
+from pipelines.stages import MODEL, corpus_tokenizer, find_or_train, observations_of
 from pipelines.training import Stage, TrainingTask
 from trrg_core.batch import Batch, collate_images, collate_pretrain
 from trrg_core.config import TrrgConfig
@@ -25,20 +25,11 @@ from trrg_core.model.perception import DiseasePerception, build_perception, perc
 from trrg_core.model.prompts import Prompts, load_prompts
 from trrg_core.storage import Store
 from trrg_core.tables import TableRef
-from trrg_core.tokenization import load_tokenizer
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Train stage 1 on a version of `shards`."""
-    stage = Stage(
-        name="pretrain",
-        batch_size=config.pretrain.batch_size,
-        epochs=config.pretrain.epochs,
-        optimizer=config.pretrain.optimizer,
-        build=build,
-        collate=collate,
-        finish=finish,
-    )
+    stage = Stage(name="pretrain", schedule=config.pretrain, build=build, collate=collate, finish=finish)
     result, reused = find_or_train(stage, config, [config.pretrain, config.parse.label_set], store, inputs)
     return JobResult.of_run(result, reused=reused)
 
@@ -114,17 +105,6 @@ def _prompts(observations: tuple[str, ...]) -> tuple[Prompts, ...]:
     return load_prompts(observations)
 
 
-_TOKENIZERS: dict[str, Any] = {}
-
-
 def _tokenizer(task: TrainingTask) -> Any:
-    """The sentence tokenizer of a run, once per process."""
-    if task.run_id not in _TOKENIZERS:
-        settings = task.config.pretrain
-        _TOKENIZERS[task.run_id] = load_tokenizer(
-            settings.text_encoder,
-            training_texts(task.store, task.shards),
-            vocabulary_size=settings.vocabulary_size,
-            lowercase=True,
-        )
-    return _TOKENIZERS[task.run_id]
+    settings = task.config.pretrain
+    return corpus_tokenizer(task, settings.text_encoder, vocabulary_size=settings.vocabulary_size, lowercase=True)

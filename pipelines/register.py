@@ -40,7 +40,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         card = _write_card(config, store, inputs, run_id, decision)
         name = config.register_.model_name
         client.update_model_version(name, version.version, description=card)
-        for key, value in _gate_scores(config, scores.metrics).items():
+        for key, value in _own_scores(scores.metrics).items():
             client.set_model_version_tag(name, version.version, f"score.{key}", str(value))
         client.set_registered_model_alias(name, CHALLENGER, version.version)
         if decision.promote:
@@ -102,7 +102,8 @@ def _gate_score(config: TrrgConfig) -> str:
     return f"{family_name(config.parse.label_set, num_observations=len(observations))}.micro.f1.u0"
 
 
-def _gate_scores(config: TrrgConfig, metrics: Mapping[str, float]) -> dict[str, float]:
+def _own_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The model's scores, without those of the floors (`floor/name`)."""
     return {name: value for name, value in metrics.items() if "/" not in name}
 
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from pipelines.identity import code_version, job_fingerprint
+from pipelines.cluster import connect
+from pipelines.identity import job_fingerprint
 from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
-from pipelines.parts import Made, write_parts
-from pipelines.rejects import commit_rejects
+from pipelines.parts import Made, Work, commit_written, find_made, write_parts
 from trrg_core.config import ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.image import decode_image, encode_jpeg, resize_long_side
@@ -22,7 +22,7 @@ from trrg_core.labels import load_label_set
 from trrg_core.schema import shards_schema
 from trrg_core.storage import Store
 from trrg_core.study import Reject
-from trrg_core.tables import TableRef, commit_parts, count_rows, find_by_fingerprint, read_table
+from trrg_core.tables import TableRef, count_rows, read_table
 
 REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 
@@ -30,36 +30,27 @@ REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Join images and parsed reports into a version of `shards`."""
     studies, reports = TableRef.parse(inputs["studies"]), TableRef.parse(inputs["reports"])
-    settings = [config.shard, config.parse.label_set]
-    identity = job_fingerprint("shard", settings, store, inputs)
-    found = find_by_fingerprint(store, "shards", identity)
-    if found:
-        return JobResult.of_commit("shard", found, reused=True)
-    rows = stream_table(store, studies, ["subject_id", "study_id", "split", "prior_study_id", "images"])
-    parsed = read_table(store, reports, columns=REPORT_COLUMNS)
-    written = write_parts(
-        rows,
-        shard_batch,
-        {"config": config.shard, "label_set": config.parse.label_set, "reports": ray.put(parsed)},
+    work = Work(
+        job="shard",
         store=store,
         table="shards",
-        fingerprint=identity,
+        schema=shards_schema(load_label_set(config.parse.label_set)),
+        fingerprint=job_fingerprint("shard", [config.shard, config.parse.label_set], store, inputs),
+        parents=(str(studies), str(reports)),
+    )
+    if found := find_made(work):
+        return found
+    connect(config.ray)
+    parsed = read_table(store, reports, columns=REPORT_COLUMNS)
+    written = write_parts(
+        work,
+        stream_table(store, studies, ["subject_id", "study_id", "split", "prior_study_id", "images"]),
+        shard_batch,
+        {"config": config.shard, "label_set": config.parse.label_set, "reports": ray.put(parsed)},
         batch_rows=config.shard.rows_per_file,
         total=count_rows(store, studies),
     )
-    commit_rejects(store, "shard", identity, written.rejects)
-    commit_parts(
-        store,
-        "shards",
-        written.parts,
-        shards_schema(load_label_set(config.parse.label_set)),
-        fingerprint=identity,
-        parents=[str(studies), str(reports)],
-        code_version=code_version(),
-        counts={"studies_in": written.num_in, **_split_counts(written.parts)},
-        rejects=Counter(reject.reason for reject in written.rejects),
-    )
-    return JobResult.of_commit("shard", find_by_fingerprint(store, "shards", identity))
+    return commit_written(work, written, counts={"studies_in": written.num_in, **_split_counts(written.parts)})
 
 
 def shard_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:

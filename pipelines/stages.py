@@ -5,17 +5,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from pipelines.identity import code_version, job_fingerprint
 from pipelines.training import Stage, TrainingTask, train
-from trrg_core.config import TrrgConfig
+from trrg_core.config import EncoderConfig, TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.model.checkpoint import LoadedContrastive, load_contrastive_folder
 from trrg_core.runs import RunResult, read_result, run_path
 from trrg_core.storage import Store
 from trrg_core.tables import TableRef, read_table
+from trrg_core.tokenization import load_tokenizer
 
 MODEL = "model"
 
@@ -52,6 +54,23 @@ def load_stage1(store: Store, run_id: str) -> LoadedContrastive:
     """Stage 1 of a finished pretrain run, once per process."""
     with fetched_model(store, run_id) as folder:
         return load_contrastive_folder(folder)
+
+
+_TOKENIZERS: dict[str, Any] = {}
+
+
+def corpus_tokenizer(
+    task: TrainingTask, encoder: EncoderConfig, *, vocabulary_size: int, lowercase: bool = False
+) -> Any:
+    """The tokenizer of a run's text backbone, once per process: a pretrained one's own, else trained on the corpus."""
+    if task.run_id not in _TOKENIZERS:
+        _TOKENIZERS[task.run_id] = load_tokenizer(
+            encoder,
+            training_texts(task.store, task.shards),
+            vocabulary_size=vocabulary_size,
+            lowercase=lowercase,
+        )
+    return _TOKENIZERS[task.run_id]
 
 
 def training_texts(store: Store, shards: TableRef) -> Iterator[str]:

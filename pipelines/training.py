@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
-from pipelines.cluster import quieten
+from pipelines.cluster import connect, quieten
 from pipelines.engine import Engine
 from pipelines.loading import list_row_groups, stream_steps
 from trrg_core.checkpoints import fetch_newest, finish_checkpoint, remove_old, upload_files
@@ -59,11 +59,23 @@ class TrainingTask:
         return TableRef.parse(self.inputs["shards"])
 
 
+class Schedule(Protocol):
+    """How long and in what steps a stage trains; `batch_size` is studies per worker and step."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """What a training stage supplies, as top-level functions.
 
     Args:
+        schedule: batch size, epochs and optimizer: the stage's section of the configuration.
         build: the model to train, on CPU, from the task; called by every rank after seeding.
         collate: rows of one step and a seed -> a batch with `.to(device)`.
         finish: rank 0 only, with the trained weights: writes what the next stage reads under `runs/<id>/`, and
@@ -71,12 +83,22 @@ class Stage:
     """
 
     name: str
-    batch_size: int
-    epochs: float
-    optimizer: OptimizerConfig
+    schedule: Schedule
     build: Callable[[TrainingTask], nn.Module]
     collate: Callable[[TrainingTask, Sequence[dict], int], Any]
     finish: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
+
+
+class LocalTrainer(TorchTrainer):
+    """Ray Train without its watch over the placement group, which asks a dashboard that a local cluster has not.
+
+    It would ask that of any other cluster on the machine instead, hear that our run is unknown there, and remove our
+    workers. A local cluster ends with its driver, so there is nothing to clean up.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
 
 
 def train(stage: Stage, task: TrainingTask) -> RunResult:
@@ -85,8 +107,9 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
     Raises:
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
+    connect(task.config.ray)
     engine = task.config.engine
-    trainer = TorchTrainer(
+    trainer = (TorchTrainer if task.config.ray.address else LocalTrainer)(
         train_worker,
         train_loop_config={"stage": stage, "task": task},
         torch_config=TorchConfig(backend="nccl" if engine.use_gpu else "gloo", timeout_s=engine.collective_timeout_s),
@@ -96,6 +119,7 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
             storage_path=task.store.pyarrow_path(task.path),
             storage_filesystem=task.store.pyarrow_filesystem(),
             failure_config=FailureConfig(max_failures=engine.max_failures),
+            logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
     try:
@@ -117,14 +141,14 @@ def train_worker(settings: Mapping[str, Any]) -> None:
     groups = list_row_groups(task.store, task.shards, "train")
     if not groups:
         raise ConfigError(f"{task.shards} has no rows of split 'train'")
-    plan = Plan(groups=groups, batch_size=stage.batch_size, seed=config.seed, rank=rank, world_size=world)
-    total = max(1, round(stage.epochs * plan.steps_per_epoch))
+    plan = Plan(groups=groups, batch_size=stage.schedule.batch_size, seed=config.seed, rank=rank, world_size=world)
+    total = max(1, round(stage.schedule.epochs * plan.steps_per_epoch))
     torch.manual_seed(config.seed)
     engine = Engine(
         stage.build(task),
         config=config.engine,
-        optimizer=stage.optimizer,
-        batch_size=stage.batch_size,
+        optimizer=stage.schedule.optimizer,
+        batch_size=stage.schedule.batch_size,
         total_steps=total,
     )
     start, losses = _resume(task, engine)

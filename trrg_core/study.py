@@ -1,8 +1,10 @@
 """A study as a source hands it over: who, which images, which report file. Nothing is decoded yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from trrg_core.errors import DataError
 
 Split = Literal["train", "validate", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validate", "test")
@@ -67,3 +69,20 @@ class Listing:
     rejects: tuple[Reject, ...] = field(default=())
     counts: Mapping[str, int] = field(default_factory=dict)
     unknown_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def check_patients(ids: Iterable[tuple[str, str, str]]) -> None:
+    """Check the (subject_id, study_id, split) of all rows of a table: each study once, each patient in one split.
+
+    Raises:
+        DataError: `duplicate_study` or `patient_in_two_splits`, naming the first.
+    """
+    split_of: dict[str, str] = {}
+    studies: set[str] = set()
+    for subject_id, study_id, split in ids:
+        if study_id in studies:
+            raise DataError("duplicate_study", f"study {study_id} is there twice; each study may be one row")
+        studies.add(study_id)
+        other = split_of.setdefault(subject_id, split)
+        if other != split:
+            raise DataError("patient_in_two_splits", f"patient {subject_id} is in {other!r} and in {split!r}")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,12 +86,17 @@ def _die_once(task: TrainingTask) -> None:
         os.kill(os.getpid(), 9)
 
 
+@dataclass(frozen=True)
+class ToySchedule:
+    epochs: float
+    batch_size: int = 4
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=0.01))
+
+
 def toy_stage(epochs: float = 3) -> Stage:
     return Stage(
         name="pretrain",
-        batch_size=4,
-        epochs=epochs,
-        optimizer=OptimizerConfig(learning_rate=0.01),
+        schedule=ToySchedule(epochs=epochs),
         build=build,
         collate=collate,
         finish=finish,
