@@ -219,6 +219,16 @@ class GenerateConfig(ConfigSection):
     batch_size: int = Field(16, ge=1, description="Studies decoded together.")
     num_beams: int = Field(1, ge=1, description="Beams; 1 is greedy.")
     max_new_tokens: int = Field(160, ge=8, description="Longest generated report, tokens.")
+    candidates: int = Field(1, ge=1, description="Drafts of a study; the one that agrees best with its clues is kept.")
+    temperature: float = Field(1.0, gt=0, description="Temperature at which drafts are drawn.")
+    writer_share: float = Field(0.33, ge=0, le=1, description="Weight of what most drafts state, beside the clues.")
+    likelihood_weight: float = Field(1.0, ge=0, description="Weight of a draft's mean token log probability.")
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Self:
+        if self.candidates > 1 and self.num_beams > 1:
+            raise ValueError("candidates are drawn, not searched for with beams: set num_beams or candidates to 1")
+        return self
 
 
 class EvaluateConfig(ConfigSection):

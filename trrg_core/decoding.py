@@ -1,27 +1,50 @@
 """Reports from radiographs: greedy by default, no forced length, no repetition penalty.
 
 A forced minimum length pads a normal report with invented findings, and a repetition penalty punishes the
-repeated "no ..." of a truthful one.
+repeated "no ..." of a truthful one. With more than one candidate, drafts are drawn and the one is kept that agrees
+best with the study's clues.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from transformers import GenerationConfig
 
 from trrg_core.batch import Batch
+from trrg_core.candidates import choose_draft
+from trrg_core.config import GenerateConfig
+from trrg_core.drafts import Draft, write_drafts
+from trrg_core.evidence import Clue
+from trrg_core.model.checkpoint import LoadedGenerator
 from trrg_core.model.clues import clue_probabilities
 from trrg_core.model.generator import ReportGenerator
+from trrg_core.report.parser import ReportParser
 from trrg_core.tokenization import decode_ids
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedReport:
-    """A hypothesis, and the calibrated clue probabilities by observation that it was written from."""
+    """A hypothesis, and the calibrated clue probabilities by observation that it was written from.
+
+    `score` says how well it agrees with them among `num_candidates` drafts; None where there was no choice.
+    """
 
     study_id: str
     text: str
     clues: dict[str, float] = field(default_factory=dict)
+    num_candidates: int = 1
+    score: float | None = None
+
+
+def write_reports(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig) -> list[GeneratedReport]:
+    """One report per study, in the batch's order, decoded as `config` says."""
+    if config.candidates == 1:
+        return generate_reports(
+            loaded.generator, batch, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams
+        )
+    return _choose_reports(loaded.generator, batch, config, _parser(loaded.config.parse.label_set))
 
 
 @torch.no_grad()
@@ -52,3 +75,58 @@ def generate_reports(
         GeneratedReport(study_id=study_id, text=decode_ids(tokenizer, ids), clues=said)
         for study_id, ids, said in zip(batch.study_ids, ids_BT.tolist(), clues, strict=True)
     ]
+
+
+@torch.no_grad()
+def _choose_reports(
+    generator: ReportGenerator, batch: Batch, config: GenerateConfig, parser: ReportParser
+) -> list[GeneratedReport]:
+    generator.eval()
+    prefix = generator.prefix(batch)
+    drafts = write_drafts(
+        generator,
+        prefix,
+        batch.study_ids,
+        count=config.candidates,
+        temperature=config.temperature,
+        max_new_tokens=config.max_new_tokens,
+    )
+    perception = generator.perception
+    thresholds = dict(zip(perception.observations, perception.threshold_O.tolist(), strict=True))
+    clues = clue_probabilities(prefix.clues, perception)
+    return [
+        _choose_report(study_id, some, said, thresholds, parser, config)
+        for study_id, some, said in zip(batch.study_ids, drafts, clues, strict=True)
+    ]
+
+
+def _choose_report(
+    study_id: str,
+    drafts: list[Draft],
+    clues: dict[str, float],
+    thresholds: Mapping[str, float],
+    parser: ReportParser,
+    config: GenerateConfig,
+) -> GeneratedReport:
+    choice = choose_draft(
+        [parser.parse(draft.text) for draft in drafts],
+        [draft.log_probability for draft in drafts],
+        clues=[
+            Clue(observation=name, probability=probability, threshold=thresholds[name])
+            for name, probability in clues.items()
+        ],
+        writer_share=config.writer_share,
+        likelihood_weight=config.likelihood_weight,
+    )
+    return GeneratedReport(
+        study_id=study_id,
+        text=drafts[choice.index].text,
+        clues=clues,
+        num_candidates=len(drafts),
+        score=choice.score,
+    )
+
+
+@cache
+def _parser(label_set: str) -> ReportParser:
+    return ReportParser(label_set)

@@ -223,3 +223,8 @@ def test_a_fingerprint_changes_with_every_single_value() -> None:
 def test_a_fingerprint_takes_no_value_that_json_cannot_hold() -> None:
     with pytest.raises(TypeError, match="set cannot be part"):
         fingerprint({1, 2})
+
+
+def test_candidates_and_beams_are_not_searched_at_once() -> None:
+    with pytest.raises(ConfigError, match="set num_beams or candidates to 1"):
+        load_config("tiny", ["generate.candidates=4", "generate.num_beams=2"])

@@ -16,7 +16,7 @@ How a trainer uses it (everything here is plain torch; nothing knows a cluster):
     generator = build_generator(config, contrastive, perception, llm_tokenizer, observations)  # stage 2
     loss, parts = generator(collate_finetune(rows, tokenizer=llm_tokenizer, observations=observations,
                                              config=config, seed=seed))
-    reports = generate_reports(generator, batch, max_new_tokens=160)
+    reports = generate_reports(generator, batch, max_new_tokens=160)                   # plain; write_reports chooses
 
     take_weights(module, gathered_state)                                               # whole weights from an engine
     save_contrastive_folder(folder, config=..., contrastive=..., perception=..., tokenizer=text_tokenizer)
