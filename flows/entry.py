@@ -5,6 +5,7 @@ No Prefect here, so that the command line can refuse before it starts a server.
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipelines.jobs import JOBS, newest_outputs
 from trrg_core.config import TrrgConfig, load_config
@@ -22,6 +23,21 @@ def read_config(preset: str, source: str, source_root: str, settings: Sequence[s
     # quoted, because values are YAML and a folder may be called 2024
     doors = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
     return load_config(preset, [*doors, *settings])
+
+
+def check_source(config: TrrgConfig) -> None:
+    """Check that there is a source to read, before anything is started for it.
+
+    Raises:
+        ConfigError: if none is named, or it is a folder of this machine that is not there.
+    """
+    root = config.source.root
+    if not root:
+        raise ConfigError("no source to read: give --source-root FOLDER, or source.root in the YAML file")
+    # a cluster may see folders that this machine does not
+    is_here = "://" not in root and not config.ray.jobs_address and not config.ray.address
+    if is_here and not Path(root).expanduser().exists():
+        raise ConfigError(f"source root {root!r}: there is no such folder")
 
 
 def take_earlier(store: str, enter_at: str) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """What the command line shows: tables and trees of plain values, never report text."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -29,25 +28,6 @@ HEADLINE = (
     "truth.contradicted_negation_rate",
 )
 SYSTEMS = {"model": "", "modal report": "modal_report/", "nearest neighbour": "nearest_neighbour/"}
-
-
-def written_before(folder: Path, studies: int, seed: int) -> bool:
-    """Whether `trrg sample` wrote this very corpus before."""
-    note = _sample_note(folder)  # it outlives a tree that was removed
-    return folder.is_dir() and note.is_file() and json.loads(note.read_text()) == {"studies": studies, "seed": seed}
-
-
-def say_sample(folder: Path, studies: int, seed: int, summary: Any) -> None:
-    """Say what was written, and note it beside the tree."""
-    _sample_note(folder).write_text(json.dumps({"studies": studies, "seed": seed}))
-    print_line(
-        f"{folder}: {summary.num_studies} studies of {summary.num_patients} patients, {summary.num_images} images; "
-        f"truth beside it in {summary.truth_path}"
-    )
-
-
-def _sample_note(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.sample.json")
 
 
 def say_run(results: Mapping[str, Mapping[str, Any]], store: str) -> None:
@@ -117,6 +97,17 @@ def _rejects(store: Store) -> dict[str, Any]:
 def _plain(value: Any) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(json.dumps(vars(value), default=str))
     return fields
+
+
+def print_labels_of(reports: Iterable[Mapping[str, Any]]) -> None:
+    """The labels of parsed reports, one row a report; no text of theirs."""
+    table = Table()
+    for column in ("id", "positive", "uncertain", "negative"):
+        table.add_column(column)
+    for report in reports:
+        said = {wanted: [name for name, label in report["labels"].items() if label == wanted] for wanted in (1, -1, 0)}
+        table.add_row(str(report["id"]), *(", ".join(names) for names in said.values()))
+    Console(markup=False, highlight=False).print(table)
 
 
 def print_tree(value: Any) -> None:

@@ -1,8 +1,10 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,7 +217,7 @@ def test_a_sample_is_found_the_second_time_and_drawn_again_when_it_is_gone(tmp_p
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert _trrg(*words).stdout == f"{folder}: 3 studies of seed 5 are there already\n"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
-    assert "is not empty" in _refused_after_progress(_trrg("sample", "--studies", "4", folder))
+    assert "is not empty" in _refused(_trrg("sample", "--studies", "4", folder))
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
@@ -223,7 +225,57 @@ def test_a_sample_is_found_the_second_time_and_drawn_again_when_it_is_gone(tmp_p
     assert set(folder.rglob("*")) == set(files)
 
 
-def _refused_after_progress(told: subprocess.CompletedProcess[str]) -> str:
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
-    return told.stderr
+def test_an_interrupted_sample_leaves_no_tree_and_is_drawn_anew(tmp_path: Path) -> None:
+    folder, partial = tmp_path / "corpus", tmp_path / "corpus.partial"
+    with subprocess.Popen(
+        [TRRG, "sample", "--studies", "3000", folder], stderr=subprocess.DEVNULL, start_new_session=True
+    ) as drawing:
+        while drawing.poll() is None and not any(partial.rglob("*.jpg")):
+            time.sleep(0.05)
+        os.killpg(drawing.pid, signal.SIGKILL)
+    assert partial.is_dir()
+    assert not folder.exists()
+    told = _trrg("sample", "--studies", "2", folder)
+    assert told.returncode == 0, told.stderr
+    assert len(list(folder.rglob("s*.txt"))) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "corpus",
+        "corpus.sample.json",
+        "corpus.truth.jsonl.gz",
+    ]
+
+
+def test_a_sample_does_not_remove_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    mine = tmp_path / "corpus.partial" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert "is in the way" in _refused(_trrg("sample", "--studies", "2", tmp_path / "corpus"))
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("verb", ["run", "ingest"])
+def test_without_a_source_nothing_starts(verb: str, tmp_path: Path) -> None:
+    assert "give --source-root FOLDER" in _refused(_trrg(verb, "--store", tmp_path / "store"))
+    line = _refused(_trrg(verb, "--store", tmp_path / "store", "--source-root", tmp_path / "none"))
+    assert "there is no such folder" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_source_is_told_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys, flows.cli\n"
+        "sys.argv = ['trrg', 'run']\n"
+        "try: flows.cli.main()\n"
+        "except SystemExit as stop: print(stop.code, {'torch', 'ray', 'prefect'} & set(sys.modules) or '')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "2"
+
+
+def test_parse_text_prints_a_table_of_labels_for_people() -> None:
+    told = _trrg("parse-text", "--table", stdin='{"id": "a7", "text": "No pneumothorax. There is edema."}')
+    assert told.returncode == 0, told.stderr
+    (row,) = (line for line in told.stdout.splitlines() if "a7" in line)
+    assert row.index("Edema") < row.index("Pneumothorax")
+    with_flag = _trrg("parse-text", "--json", stdin='{"id": "a7", "text": "No pneumothorax."}')
+    assert json.loads(with_flag.stdout)["labels"]["Pneumothorax"] == 0

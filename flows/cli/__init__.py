@@ -1,0 +1,52 @@
+"""The front door: `trrg`. Every verb reads its options, calls one thing, and prints what came of it.
+
+`chain` runs jobs, `versions` and `label_verbs` look at tables, `texts` reads report text, `machine` is the rest.
+"""
+
+import logging
+import os
+import sys
+
+import typer
+
+from flows.cli import chain, machine, texts, versions
+from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
+
+EXIT_CODES = {ConfigError: 2, DataError: 3, StorageError: 75}
+
+app = typer.Typer(
+    name="trrg",
+    help="Retrain a truthful radiology report generator. Research software, not for clinical use.",
+    epilog="Start with: trrg sample --studies 200 corpus && trrg run --source-root corpus",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for _verbs in (chain, versions, texts, machine):
+    app.add_typer(_verbs.app)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line and an exit code, not a traceback."""
+    _set_up()
+    try:
+        app()
+    except TrrgError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+
+
+def _set_up() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in ("pipelines", "trrg_core", "flows"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    for name, value in {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }.items():
+        os.environ.setdefault(name, value)
