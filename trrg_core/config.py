@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from trrg_core.errors import ConfigError
 
@@ -33,6 +34,16 @@ class ConfigSection(BaseModel):
     """A frozen part of the configuration; an unknown key is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_CREDENTIALS = re.compile(r"(?:https?|s3)://[^/?#]*@|[\w+.-]+://[^/?#@]*:[^/?#]*@", re.IGNORECASE)
+
+
+def _without_credentials(uri: str) -> str:
+    # every run folder and every commit keeps the configuration, and the Prefect UI shows it
+    if _CREDENTIALS.match(uri.strip()):
+        raise PydanticCustomError("credentials", "must not carry credentials: they come from the environment")
+    return uri
 
 
 class PlainConfig(ConfigSection):
@@ -66,6 +77,8 @@ class SourceConfig(ConfigSection):
     )
     image_folder: str = Field("", description="Folder of IU-Xray's images; empty looks for it and counts the missing.")
     plain: PlainConfig = PlainConfig()
+
+    _root_is_public = field_validator("root")(_without_credentials)
 
 
 class IngestConfig(ConfigSection):
@@ -244,9 +257,13 @@ class RegisterConfig(ConfigSection):
 
     model_name: str = Field("trrg", pattern=r"^[A-Za-z0-9_.-]+$", description="Registered model name.")
     tracking_uri: str = Field("", description="MLflow server; empty keeps a SQLite registry in the store.")
-    min_f1_gain: float = Field(0.0, ge=-1, le=1, description="Clinical micro-F1 above the better floor, at least.")
+    min_f1_gain: float = Field(
+        0.0, ge=-1, le=1, description="Clinical micro-F1 above the better floor, more than this."
+    )
     max_f1_drop: float = Field(0.01, ge=0, le=1, description="Clinical micro-F1 below the champion, at most.")
     min_distinct_share: float = Field(0.05, ge=0, le=1, description="Share of distinct generated reports, at least.")
+
+    _uri_is_public = field_validator("tracking_uri")(_without_credentials)
 
 
 class RayConfig(ConfigSection):
@@ -258,6 +275,8 @@ class RayConfig(ConfigSection):
     )
     local_cpus: int = Field(4, ge=2, description="Logical CPUs of a local cluster.")
     object_store_mb: int = Field(512, ge=80, description="Object store of a local cluster, MiB.")
+
+    _addresses_are_public = field_validator("address", "jobs_address")(_without_credentials)
 
 
 class TrrgConfig(ConfigSection):
@@ -282,7 +301,7 @@ class TrrgConfig(ConfigSection):
 def load_config(preset_or_path: str = "tiny", overrides: Sequence[str] = ()) -> TrrgConfig:
     """The configuration of a preset or a YAML file, with `a.b=value` overrides applied.
 
-    A file may name a `preset` to start from and give only what differs.
+    A file may name a `preset` to start from and give only what differs; a path is relative to that file.
 
     Raises:
         ConfigError: for an unknown preset, key or value; names the nearest right key.
@@ -323,16 +342,26 @@ def _read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, 
         return _load_yaml(text, preset_or_path)
     path = Path(preset_or_path)
     if not path.is_file():
-        near = difflib.get_close_matches(preset_or_path, PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"no preset or file {preset_or_path!r}: presets are {', '.join(PRESETS)}{hint}")
+        raise _no_preset(preset_or_path)
     if path.absolute() in seen:
         raise ConfigError(f"{path}: its `preset` leads back to itself")
     values = _load_yaml(path.read_bytes(), str(path))
     preset = values.pop("preset", "")
     if not isinstance(preset, str):
         raise ConfigError(f"{path}: `preset` must name a preset or a file, found {preset!r}")
-    return _merge(_read_values(preset, (*seen, path.absolute())), values) if preset else values
+    if not preset:
+        return values
+    beside = path.parent / preset
+    if preset not in PRESETS and not beside.is_file():
+        raise _no_preset(preset)
+    start = preset if preset in PRESETS else str(beside)
+    return _merge(_read_values(start, (*seen, path.absolute())), values)
+
+
+def _no_preset(name: str) -> ConfigError:
+    near = difflib.get_close_matches(name, PRESETS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ConfigError(f"no preset or file {name!r}: presets are {', '.join(PRESETS)}{hint}")
 
 
 def _load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
@@ -376,6 +405,8 @@ def _explain_one(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _all_keys(), n=1, cutoff=0.5)
         return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if item["type"] == "credentials":
+        return f"{where}: {item['msg']}"  # and not what was found
     return f"{where}: {item['msg']}, found {item['input']!r}"
 
 

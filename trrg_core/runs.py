@@ -5,7 +5,7 @@ The id is a hash of what went in, never a time, so that a re-run finds its folde
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from trrg_core.errors import ConfigError
@@ -45,7 +45,7 @@ def write_result(store: Store, result: RunResult) -> None:
 def read_result(store: Store, run_id: str) -> RunResult | None:
     """The result of run `run_id`, or None while it is not finished."""
     path = f"{run_path(run_id)}/{RESULT}"
-    return RunResult(**json.loads(store.read_bytes(path))) if store.exists(path) else None
+    return _from_json(store.read_bytes(path)) if store.exists(path) else None
 
 
 def require_result(store: Store, run_id: str) -> RunResult:
@@ -63,6 +63,12 @@ def require_result(store: Store, run_id: str) -> RunResult:
 def list_results(store: Store, job: str = "") -> list[RunResult]:
     """Finished runs, newest first; of one job when it is given."""
     paths = [path for path in store.list("runs") if path.endswith(f"/{RESULT}") and path.count("/") == 2]
-    found = [RunResult(**json.loads(store.read_bytes(path))) for path in paths]
+    found = [_from_json(store.read_bytes(path)) for path in paths]
     kept = [result for result in found if not job or result.job == job]
     return sorted(kept, key=lambda result: result.finished_ms, reverse=True)
+
+
+def _from_json(data: bytes) -> RunResult:
+    """What `write_result` wrote; a field that a newer version added is left alone."""
+    known = {one.name for one in fields(RunResult)}
+    return RunResult(**{name: value for name, value in json.loads(data).items() if name in known})

@@ -228,3 +228,40 @@ def test_a_fingerprint_takes_no_value_that_json_cannot_hold() -> None:
 def test_candidates_and_beams_are_not_searched_at_once() -> None:
     with pytest.raises(ConfigError, match="set num_beams or candidates to 1"):
         load_config("tiny", ["generate.candidates=4", "generate.num_beams=2"])
+
+
+def test_the_preset_of_a_file_is_looked_for_beside_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine" / "start.yaml").write_text("preset: tiny\nseed: 3\n")
+    (tmp_path / "mine" / "more.yaml").write_text("preset: start.yaml\nfinetune: {epochs: 2}\n")
+    (tmp_path / "elsewhere" / "start.yaml").write_text("preset: tiny\nseed: 4\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = load_config("../mine/more.yaml")
+    assert (config.seed, config.finetune.epochs) == (3, 2)
+    (tmp_path / "mine" / "start.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"no preset or file 'start\.yaml'"):
+        load_config("../mine/more.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "uri"),
+    [
+        ("register.tracking_uri", "https://ann:hunter2@mlflow.example.org"),
+        ("register.tracking_uri", "https://hunter2@mlflow.example.org"),
+        ("register.tracking_uri", "postgresql+psycopg2://ann:hunter2@db/mlflow"),
+        ("source.root", "s3://ann:hunter2@bucket/mimic"),
+        ("ray.jobs_address", "http://ann:hunter2@head:8265"),
+    ],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(key: str, uri: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: must not carry credentials") as caught:
+        load_config("tiny", [f"{key}={uri}"])
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://mlflow.example.org/a@b", "postgresql://ann@db/mlflow", "sqlite:////tmp/a:b@c.db", "models@home"]
+)
+def test_an_address_without_credentials_is_taken(uri: str) -> None:
+    assert load_config("tiny", [f"register.tracking_uri={uri}"]).register_.tracking_uri == uri
