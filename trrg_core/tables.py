@@ -1,7 +1,7 @@
 """Delta tables: a finished table is one commit; every version stays readable and names what made it.
 
 Files are written first, by many processes, under `<table>/parts/<fingerprint>/`; they become a version all at
-once in `commit_parts`. What a killed job left behind is invisible.
+once in `commit_parts`, which may name files of an earlier version again. What a killed job left behind is invisible.
 """
 
 import json
@@ -16,6 +16,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
+from trrg_core import delta_log
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage import Store
 
@@ -57,7 +58,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """What a version says of itself. `content` identifies its rows: equal content, equal work downstream."""
+    """What a version says of itself. `content` identifies its rows: equal content, equal work downstream.
+
+    `settings` identifies how rows were made, whatever they were made of: equal settings, and a row whose origin did
+    not change can be taken over. `notes` are short lists of ids and names, never report text.
+    """
 
     ref: TableRef
     fingerprint: str
@@ -66,6 +71,8 @@ class Commit:
     code_version: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
+    settings: str = ""
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     created_ms: int = 0
 
 
@@ -95,9 +102,13 @@ def commit_parts(
     code_version: str = "",
     counts: Mapping[str, int] | None = None,
     rejects: Mapping[str, int] | None = None,
+    settings: str = "",
+    notes: Mapping[str, Sequence[str]] | None = None,
     append: bool = False,
 ) -> TableRef:
     """Make `parts` the next version of table `name`; the rows of the version before are replaced.
+
+    A part may be a file that an earlier version of the same columns has too; it is used as it is.
 
     Raises:
         StorageError: if another writer committed first, or the store did not answer.
@@ -109,15 +120,20 @@ def commit_parts(
         "code_version": code_version,
         "counts": dict(counts or {}),
         "rejects": dict(rejects or {}),
+        "settings": settings,
+        "notes": {key: list(lines) for key, lines in (notes or {}).items()},
     }
-    actions = [_add_action(part) for part in parts]
     table = _open(store, name)
     version = 0 if table is None else table.version() + 1
+    metadata = {"trrg": json.dumps({**told, "version": version})}
+    actions = [_add_action(part) for part in parts]
+    if table is not None and not append and delta_log.shares_a_file(table, actions):
+        if not delta_log.commit_beside(store, name, table, actions, metadata):
+            raise StorageError(f"another writer committed table {name!r} first; run again")
+        return TableRef(name=name, version=version)
     # tried again by deltalake, a creation that lost its race becomes a version with the rows of both writers; and
     # the version is written down because DeltaTable.history() miscounts while others commit
-    properties = CommitProperties(
-        custom_metadata={"trrg": json.dumps({**told, "version": version})}, max_commit_retries=0
-    )
+    properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
     try:
         if table is None:
             create_table_with_add_actions(
@@ -156,10 +172,22 @@ def read_table(store: Store, ref: TableRef, *, columns: Sequence[str] | None = N
     return table
 
 
-def _read_file(store: Store, path: str, columns: Sequence[str]) -> pa.Table:
+def read_part(store: Store, name: str, part: Part, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one file of a table; a column may be a leaf of a nested one (`images.list.element.sha256`).
+
+    Raises:
+        StorageError: as `read_table`.
+    """
+    return _read_file(store, store.pyarrow_path(f"tables/{name}/{part.path}"), columns)
+
+
+def _read_file(store: Store, path: str, columns: Sequence[str] | None) -> pa.Table:
     filesystem = store.pyarrow_filesystem()
+    wanted = None if columns is None else list(columns)
     try:
-        return pq.read_table(path, filesystem=filesystem, columns=list(columns), page_checksum_verification=True)
+        # ParquetFile, for read_table knows no leaves of nested columns
+        with pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True) as file:
+            return file.read(columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"{path} cannot be read: {error}") from error
 
@@ -169,21 +197,27 @@ def read_schema(store: Store, ref: TableRef) -> pa.Schema:
     return pa.schema(_at(store, ref).schema().to_arrow())
 
 
+def list_parts(store: Store, ref: TableRef) -> list[Part]:
+    """The files of a version, sorted by path, from its log alone. Raises as `read_table`."""
+    return [
+        Part(path=file["path"], size=file["size_bytes"], num_rows=file["num_records"], split=_only_split(file))
+        for file in delta_log.files_of(_at(store, ref))
+    ]
+
+
 def file_paths(store: Store, ref: TableRef, *, split: str = "") -> list[str]:
     """Paths of a version's files for `store.pyarrow_filesystem()`, sorted; only those that can hold `split`."""
-    actions = pa.table(_at(store, ref).get_add_actions(flatten=True)).to_pylist()
     kept = [
         action["path"]
-        for action in actions
+        for action in delta_log.files_of(_at(store, ref))
         if not split or (action.get("min.split") or split) <= split <= (action.get("max.split") or split)
     ]
-    return [store.pyarrow_path(f"tables/{ref.name}/{path}") for path in sorted(kept)]
+    return [store.pyarrow_path(f"tables/{ref.name}/{path}") for path in kept]
 
 
 def count_rows(store: Store, ref: TableRef) -> int:
     """Rows of a version, from its log alone."""
-    actions = pa.table(_at(store, ref).get_add_actions(flatten=True)).to_pylist()
-    return sum(action["num_records"] for action in actions)
+    return sum(part.num_rows for part in list_parts(store, ref))
 
 
 def history(store: Store, name: str) -> list[Commit]:
@@ -219,6 +253,8 @@ def _commit_of(name: str, entry: Mapping[str, Any]) -> Commit:
         code_version=told["code_version"],
         counts=told["counts"],
         rejects=told["rejects"],
+        settings=told.get("settings", ""),
+        notes=told.get("notes", {}),
         created_ms=entry["timestamp"],
     )
 
@@ -232,6 +268,11 @@ def _add_action(part: Part) -> AddAction:
             "nullCount": {"split": 0},
         }
     return AddAction(part.path, part.size, {}, 0, True, json.dumps(stats))
+
+
+def _only_split(file: Mapping[str, Any]) -> str:
+    low, high = file.get("min.split"), file.get("max.split")
+    return str(low) if low and low == high else ""
 
 
 def _open(store: Store, name: str) -> DeltaTable | None:

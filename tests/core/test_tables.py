@@ -1,3 +1,4 @@
+import json
 import threading
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,6 +11,7 @@ from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage import Store, open_store
 from trrg_core.tables import (
     Commit,
+    Part,
     TableRef,
     commit_parts,
     count_rows,
@@ -17,6 +19,8 @@ from trrg_core.tables import (
     find_by_fingerprint,
     find_commit,
     history,
+    list_parts,
+    read_part,
     read_schema,
     read_table,
     write_part,
@@ -130,6 +134,8 @@ def test_a_commit_says_what_made_it(store: Store) -> None:
         code_version="0.1",
         counts={"studies": 1},
         rejects={"missing_file": 2},
+        settings="how",
+        notes={"unknown_columns": ["a.csv: b"]},
     )
     found = find_commit(store, ref)
     assert found == Commit(
@@ -140,6 +146,8 @@ def test_a_commit_says_what_made_it(store: Store) -> None:
         code_version="0.1",
         counts={"studies": 1},
         rejects={"missing_file": 2},
+        settings="how",
+        notes={"unknown_columns": ["a.csv: b"]},
         created_ms=found.created_ms,
     )
     assert found.created_ms > 1_600_000_000_000
@@ -156,6 +164,59 @@ def test_work_is_found_by_its_fingerprint_newest_first(store: Store) -> None:
     assert found.ref == again == TableRef(name="studies", version=2)
     assert [commit.fingerprint for commit in history(store, "studies")] == ["f1", "f2", "f1"]
     assert find_by_fingerprint(store, "studies", "f3") is None
+
+
+def _part(store: Store, name: str) -> Part:
+    return write_part(store, "studies", f"parts/{name}/0.parquet", _rows([name]), split="train")
+
+
+def _log_of(store: Store, version: int) -> list[str]:
+    lines = store.read_bytes(f"tables/studies/_delta_log/{version:020d}.json").decode().splitlines()
+    return [f"{kind} {told['path']}" for line in lines for kind, told in json.loads(line).items() if "path" in told]
+
+
+def test_a_version_may_keep_files_of_the_one_before(store: Store) -> None:
+    parts = {name: _part(store, name) for name in ("s1", "s2", "s3")}
+    first = commit_parts(store, "studies", [parts["s1"], parts["s2"]], SCHEMA, fingerprint="f1")
+    second = commit_parts(store, "studies", [parts["s2"], parts["s3"]], SCHEMA, fingerprint="f2", parents=[str(first)])
+    assert [_names(store, ref) for ref in (first, second)] == [["s1", "s2"], ["s2", "s3"]]
+    assert list_parts(store, second) == [parts["s2"], parts["s3"]]
+    assert _log_of(store, 1) == ["add parts/s3/0.parquet", "remove parts/s1/0.parquet"], "a path once per version"
+    assert find_commit(store, second).parents == ("studies@0",)
+    # and one of a version further back, whose file the version before does not have
+    third = commit_parts(store, "studies", [parts["s1"]], SCHEMA, fingerprint="f3")
+    assert [_names(store, ref) for ref in (first, second, third)] == [["s1", "s2"], ["s2", "s3"], ["s1"]]
+    assert len(history(store, "studies")) == 3
+
+
+def test_a_version_that_keeps_files_loses_to_one_that_was_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trrg_core import tables
+
+    kept = _part(store, "s1")
+    commit_parts(store, "studies", [kept], SCHEMA, fingerprint="f1")
+    look = tables._open
+
+    def look_and_dawdle(store: Store, name: str) -> object:
+        found = look(store, name)
+        monkeypatch.setattr(tables, "_open", look)
+        _commit(store, ["fast"], "fast")
+        return found
+
+    more = _part(store, "s2")
+    monkeypatch.setattr(tables, "_open", look_and_dawdle)
+    with pytest.raises(StorageError, match="another writer committed table 'studies' first"):
+        commit_parts(store, "studies", [kept, more], SCHEMA, fingerprint="slow")
+    again = commit_parts(store, "studies", [kept, more], SCHEMA, fingerprint="slow")
+    assert (str(again), _names(store, again)) == ("studies@2", ["s1", "s2"])
+
+
+def test_a_leaf_of_a_nested_column_is_read_alone(store: Store) -> None:
+    part = write_part(store, "studies", "parts/f/0", _rows(["s1", "s2"]))
+    rows = read_part(store, "studies", part, columns=["study_id", "labels.edema"])
+    assert rows.to_pylist() == [
+        {"study_id": "s1", "labels": {"edema": 1}},
+        {"study_id": "s2", "labels": {"edema": 0}},
+    ]
 
 
 def test_what_is_not_there_is_a_config_error(store: Store) -> None:
