@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trrg_core.batch import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 
 FORMAT_VERSION = 1
-_MIN_SUPPORT = 5  # below this many positives or others a fitted threshold would be noise
+_MIN_SUPPORT = 5  # below this many positives or others the threshold of best F1 would be noise
 _PRIOR = 0.02  # pull of log temperature to 0 and of the offset to the mean score: keeps rare findings sane
 
 Floats = NDArray[np.float64]
@@ -49,7 +49,10 @@ class Auroc:
 
 
 def fit_calibration(score_NO: Floats, stated_NO: NDArray[np.int8]) -> tuple[Calibration, ...]:
-    """One calibration per observation, fitted on `validate`: Platt's two values, then the threshold of best F1."""
+    """One calibration per observation, fitted on `validate`: Platt's two values, then the threshold.
+
+    It is the one of best F1; for a finding too rare to fit it, the one that shows the finding as often as it was there.
+    """
     return tuple(_fit_one(score_NO[:, index], stated_NO[:, index]) for index in range(score_NO.shape[1]))
 
 
@@ -113,11 +116,10 @@ def _fit_one(scores: Floats, stated: NDArray[np.int8]) -> Calibration:
         return Calibration(**support)
     slope, intercept = _platt(x, y)
     probability = 1 / (1 + np.exp(-(slope * x + intercept)))
-    enough = min(support.values()) >= _MIN_SUPPORT
     return Calibration(
         temperature=1 / slope,
         offset=-intercept / slope,
-        threshold=_best_threshold(probability, y) if enough else 0.5,
+        threshold=_fit_threshold(probability, y, enough=min(support.values()) >= _MIN_SUPPORT),
         **support,
     )
 
@@ -146,11 +148,13 @@ def _platt(x: Floats, y: Floats) -> tuple[float, float]:
     return slope, intercept - slope * centre
 
 
-def _best_threshold(probability: Floats, y: Floats) -> float:
-    """The middle of the gap between scores at which F1 is best; the first of equals from the top."""
+def _fit_threshold(probability: Floats, y: Floats, *, enough: bool) -> float:
+    """The middle of a gap between scores: where F1 is best, or where as many are shown as there are positives."""
+    if not y.any():
+        return 0.5
     order = np.argsort(-probability, kind="stable")
     ranked, hits = probability[order], np.cumsum(y[order])
     f1 = 2 * hits / (np.arange(1, len(y) + 1) + y.sum())
-    best = int(np.argmax(f1))
-    following = ranked[best + 1] if best + 1 < len(ranked) else ranked[best]
-    return float(np.clip((ranked[best] + following) / 2, 0.02, 0.98))
+    last = int(np.argmax(f1)) if enough else int(y.sum()) - 1
+    following = ranked[min(last + 1, len(y) - 1)]
+    return float(np.clip((ranked[last] + following) / 2, 0.02, 0.98))

@@ -66,10 +66,22 @@ def test_a_separable_finding_stays_finite_and_its_threshold_separates():
     assert (probability[:5] < found.threshold).all()
 
 
-def test_too_little_support_keeps_the_even_threshold():
-    found = fit_calibration(column([0.0, 1.0, 2.0]), stated([2, 2, 1]))[0]
-    assert found.threshold == 0.5
-    assert (found.num_present, found.num_other) == (1, 2)
+def test_a_rare_finding_is_shown_as_often_as_it_was_there():
+    # the positive ranks second: F1 of one finding is no guide, so one study is shown, not two
+    scores = column([*range(8), 9.0, 8.5])
+    found = fit_calibration(scores, stated([2] * 9 + [1]))[0]
+    probability = 1 / (1 + np.exp(-(scores[:, 0] - found.offset) / found.temperature))
+    assert (probability >= found.threshold).tolist() == [False] * 8 + [True, False]
+    assert found.threshold < 0.5
+    assert (found.num_present, found.num_other) == (1, 9)
+
+
+def test_with_one_side_empty_nothing_or_everything_is_shown():
+    scores = column([0.0, 1.0, 2.0])
+    never, always = fit_calibration(scores, stated([2, 2, 0]))[0], fit_calibration(scores, stated([1, 1, 1]))[0]
+    assert never.threshold == 0.5
+    probability = 1 / (1 + np.exp(-(scores[:, 0] - always.offset) / always.temperature))
+    assert (probability >= always.threshold).all()
 
 
 def test_a_finding_never_stated_is_perceived_as_rare():
