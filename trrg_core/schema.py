@@ -1,6 +1,6 @@
 """The columns of every table, as pyarrow schemas, and the one-row-per-study words they are made of.
 
-studies -> reports -> shards -> predictions; what could not be used is in `rejects`.
+studies -> reports -> shards -> predictions; a slice chooses among shards; what could not be used is in `rejects`.
 """
 
 from typing import Any
@@ -82,6 +82,19 @@ PREDICTIONS = pa.schema(
         ("hypothesis", TEXT),
         ("clues", pa.list_(CLUE)),
         ("neighbour_study_id", TEXT),
+    ]
+)
+
+WEIGHTS: pa.DataType = pa.list_(pa.float32())
+REPEAT: pa.DataType = pa.int16()
+# one row per train study that is in the slice; one weight in 0..1 per sentence of its shard row, in that order
+SLICES = pa.schema(
+    [
+        ("subject_id", TEXT),
+        ("study_id", TEXT),
+        ("split", TEXT),
+        ("repeat", REPEAT),
+        ("sentence_weights", WEIGHTS),
     ]
 )
 

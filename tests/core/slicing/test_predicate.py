@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from invented_shards import study, table_of
+
+from trrg_core.errors import ConfigError
+from trrg_core.slicing.predicate import matching_rows, query_labels
+
+ROWS = table_of(
+    [study("s1", "Edema+", words=4), study("s2", "Edema-", words=6), study("s3", words=9), study("s4", "Edema?")]
+).rows
+
+
+@pytest.mark.parametrize(
+    ("where", "chosen"),
+    [
+        ("", [1, 1, 1, 1]),
+        ("  \n", [1, 1, 1, 1]),
+        ("edema = 1", [1, 0, 0, 0]),
+        ("edema IS NULL", [0, 0, 1, 0]),
+        ("edema <> 1", [0, 1, 0, 1]),
+        ("num_words BETWEEN 4 AND 6 AND NOT edema = 1", [0, 1, 0, 0]),
+        ("edema = 1 -- a comment", [1, 0, 0, 0]),
+        ("study_id IN ('s2', 's9') OR edema_present > 0", [1, 1, 0, 0]),
+        ("subject_id IN (SELECT subject_id FROM labels WHERE num_words > 4)", [0, 1, 1, 0]),
+        ("list_sum(denials) > 0", [0, 1, 0, 0]),
+    ],
+)
+def test_a_predicate_chooses_the_rows_for_which_it_is_true(where: str, chosen: list[int]) -> None:
+    assert matching_rows(ROWS, where).astype(int).tolist() == chosen
+
+
+REFUSED = {
+    "edma = 1": "edma",
+    "edema = ": "syntax",
+    "edema = 1; DROP TABLE labels": "one statement",
+    "1 = 1) OR (SELECT 1": "syntax",
+    "edema = 1) -- (": "syntax",
+    "edema, num_words": "single expression",
+    "count(*) > 1": "aggregates",
+    "'text'": "Could not convert",
+    "random() < 0.5": "random",
+    "now() > TIMESTAMP '2020-01-01'": "now",
+    "current_date > DATE '2020-01-01'": "current_date",
+    "uuid() > 'a'": "uuid",
+    "setseed(0.1) IS NULL": "setseed",
+    "current_setting('threads') = '1'": "current_setting",
+    "sleep_ms(10) IS NULL": "sleep_ms",
+    "study_id IN (SELECT study_id FROM labels USING SAMPLE 1)": "sample",
+    "1 IN (SELECT 1 FROM read_csv('/etc/hosts'))": "nothing else",
+    "1 IN (SELECT 1 FROM '/etc/hosts')": "nothing else",
+    "1 IN (SELECT 1 FROM duckdb_settings())": "nothing else",
+    "1 IN (SELECT 1 FROM information_schema.tables)": "nothing else",
+    "1 IN (SELECT 1 FROM ROWS)": "nothing else",
+    "getenv('HOME') = 'x'": "getenv",
+}
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_what_is_no_lasting_predicate_over_labels_is_refused(where: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        matching_rows(ROWS, where)
+    assert "`where` was refused" in str(error.value)
+    assert REFUSED[where] in str(error.value)
+
+
+def test_a_predicate_cannot_write(tmp_path: Path) -> None:
+    target = tmp_path / "stolen.csv"
+    for where in (f"(COPY labels TO '{target}')", f"1 IN (SELECT 1 FROM (COPY labels TO '{target}'))"):
+        with pytest.raises(ConfigError, match="refused"):
+            matching_rows(ROWS, where)
+    with pytest.raises(ConfigError, match="one SELECT"):
+        query_labels(ROWS, f"COPY labels TO '{target}'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_keep_their_order_whatever_their_number() -> None:
+    many = ROWS.take(np.tile(np.arange(4), 50_000))
+    assert matching_rows(many, "edema = 1").reshape(-1, 4).tolist() == [[True, False, False, False]] * 50_000
+
+
+def test_one_select_is_answered() -> None:
+    answer = query_labels(ROWS, "SELECT count(*) AS n, avg(num_words) AS words FROM labels WHERE edema IS NOT NULL")
+    assert answer.to_pylist() == [{"n": 3, "words": pytest.approx(13 / 3)}]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE labels",
+        "SELECT 1; SELECT 2",
+        "SET threads = 2",
+        "ATTACH 'other.db'",
+        "INSTALL httpfs",
+        "PRAGMA database_list",
+        "SELECT * FROM read_text('/etc/hosts')",
+        "SELECT nonsense FROM labels",
+        "",
+    ],
+)
+def test_anything_but_one_select_over_labels_is_refused(sql: str) -> None:
+    with pytest.raises(ConfigError):
+        query_labels(ROWS, sql)

@@ -1,0 +1,144 @@
+"""What a spec asks, as sums over studies: the asks of `spec`, each with the studies it counts.
+
+Names of observations, columns and values are checked here, against the label table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from trrg_core.errors import ConfigError
+from trrg_core.labels import Assertion, column_name
+from trrg_core.slicing.label_table import LABEL_OF
+from trrg_core.slicing.spec import Balance, Bound, SliceSpec, nearest
+
+Ints = NDArray[np.int64]
+Kind = Literal["cap", "quota", "balance", "rows"]
+
+# a slice a little short of `rows` is as asked: patients are whole
+ROWS_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One thing asked of the slice: a count or a share of its study rows.
+
+    `counted` says which studies, [S] bool; `part` how far of the way it is followed, 0..1.
+    """
+
+    kind: Kind
+    what: str
+    asked: float
+    is_share: bool
+    counted: NDArray[np.bool_]
+    tolerance: float = 0.0
+    part: float = 1.0
+
+    @property
+    def relation(self) -> str:
+        """How the achieved stands to the asked: `>=`, `<=` or `=`."""
+        return {"cap": "<=", "quota": ">=", "balance": "=", "rows": "="}[self.kind]
+
+    @property
+    def words(self) -> str:
+        """The ask in one breath: `cap Edema PRESENT <= 50%`."""
+        return f"{self.kind} {self.what} {self.relation} {f'{self.asked:.1%}' if self.is_share else f'{self.asked:g}'}"
+
+    def achieved(self, repeats: Ints) -> float:
+        """What a slice with `repeats` [S] has of it; a share of nothing is 0."""
+        count = float(repeats[self.counted].sum())
+        return count / max(1.0, float(repeats.sum())) if self.is_share else count
+
+    def is_met(self, repeats: Ints) -> bool:
+        """Whether that is what was asked."""
+        off = self.achieved(repeats) - self.asked
+        slack = self.tolerance + 1e-9
+        if self.kind == "cap":
+            return off <= slack
+        return off >= -slack if self.kind == "quota" else abs(off) <= slack
+
+    def relaxed(self, part: float) -> "Ask":
+        """The same ask, followed only `part` of the way; a cap is followed all the way, always."""
+        return self if self.kind == "cap" else replace(self, part=part)
+
+
+def gather_asks(spec: SliceSpec, rows: pa.Table, observations: Sequence[str]) -> list[Ask]:
+    """Every ask of `spec` on the study rows `rows`, caps first.
+
+    Raises:
+        ConfigError: for an observation, column or value that the label table does not have.
+    """
+    asks = [_bound_ask("cap", cap, rows, observations) for cap in spec.caps]
+    asks += [_bound_ask("quota", quota, rows, observations) for quota in spec.quotas]
+    for balance in spec.balance:
+        asks += _balance_asks(balance, rows)
+    if spec.rows is not None:
+        everything = np.ones(rows.num_rows, dtype=bool)
+        slack = ROWS_TOLERANCE * spec.rows
+        asks.append(
+            Ask(kind="rows", what="study rows", asked=spec.rows, is_share=False, counted=everything, tolerance=slack)
+        )
+    return asks
+
+
+def find_observation(name: str, observations: Sequence[str]) -> str:
+    """The observation that `name` spells, as a name or a column.
+
+    Raises:
+        ConfigError: naming the nearest, if there is none.
+    """
+    for observation in observations:
+        if column_name(name) == column_name(observation):
+            return observation
+    raise ConfigError(f"no observation {name!r} in the label table{nearest(name, observations)}")
+
+
+def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:
+    """For each study whether its report's label of `observation` is that of `assertion`."""
+    labels: Any = rows[column_name(observation)]
+    mask: NDArray[np.bool_] = (
+        pc.equal(labels, pa.scalar(int(LABEL_OF[assertion]), pa.int8())).fill_null(False).to_numpy()
+    )
+    return mask
+
+
+def _bound_ask(kind: Kind, bound: Bound, rows: pa.Table, observations: Sequence[str]) -> Ask:
+    observation = find_observation(bound.observation, observations)
+    return Ask(
+        kind=kind,
+        what=f"{observation} {bound.assertion}",
+        asked=float(bound.share if bound.share is not None else bound.count or 0),
+        is_share=bound.share is not None,
+        counted=states(rows, observation, bound.assertion),
+    )
+
+
+def _balance_asks(balance: Balance, rows: pa.Table) -> list[Ask]:
+    column = balance.column
+    if column not in rows.column_names:
+        known = [name for name in rows.column_names if not pa.types.is_nested(rows.schema.field(name).type)]
+        raise ConfigError(f"balance: the shards have no column {column!r}{nearest(column, known)}")
+    if pa.types.is_nested(rows.schema.field(column).type):
+        raise ConfigError(f"balance: the values of column {column!r} are lists")
+    column_values: Any = rows[column].cast(pa.string())
+    values = column_values.fill_null("")
+    there: list[Any] = pc.unique(values).to_pylist()
+    for value in balance.shares:
+        if value not in there:
+            raise ConfigError(f"balance: no study of the base has {column} {value!r}{nearest(value, there)}")
+    return [
+        Ask(
+            kind="balance",
+            what=f"{column} {value or 'unknown'}",
+            asked=share,
+            is_share=True,
+            counted=pc.equal(values, pa.scalar(value)).to_numpy(),
+            tolerance=balance.tolerance,
+        )
+        for value, share in balance.shares.items()
+    ]

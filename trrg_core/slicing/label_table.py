@@ -1,0 +1,184 @@
+"""`shards` -> the label table: one row a study with all that a slice is chosen by, and no text or pixel.
+
+Columns: ids, `split`, `has_prior`, views, the label of each observation under its column name (1, 0, -1, null), how
+many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), and what each sentence denies. A
+sentence makes one assertion of an observation, the strongest: "no left, small right effusion" is PRESENT.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from trrg_core.errors import StorageError
+from trrg_core.labels import Assertion, Label, column_name
+from trrg_core.storage import Store
+from trrg_core.tables import TableRef, file_paths
+
+Ints = NDArray[np.int64]
+
+# what is read of a shard: dotted names reach into lists, so that images stay where they are
+SHARD_COLUMNS = (
+    "subject_id",
+    "study_id",
+    "split",
+    "has_prior",
+    "views.list.element.view_position",
+    "report",
+    "sentences.list.element.facts",
+    "labels",
+)
+LABEL_OF = {
+    Assertion.PRESENT: Label.POSITIVE,
+    Assertion.ABSENT: Label.NEGATIVE,
+    Assertion.UNCERTAIN: Label.UNCERTAIN,
+}
+_ORDER = ("split", "subject_id", "study_id")
+MAX_OBSERVATIONS = 62  # what a sentence denies is a bit of an int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """What is known of every study, ordered by split, patient and study; a patient's train studies are neighbours.
+
+    `rows` has also `denials`, one int64 per sentence of the shard row in its order: bit `i` is set when the sentence
+    denies observation `i`; 0 when it affirms or suspects anything, or states nothing.
+    """
+
+    rows: pa.Table
+    observations: tuple[str, ...]
+
+    def split_rows(self, split: str) -> pa.Table:
+        """The rows of one split; nothing is copied."""
+        found = np.flatnonzero(pc.equal(self.rows["split"], pa.scalar(split)).to_numpy())
+        return self.rows.slice(int(found[0]) if len(found) else 0, len(found))
+
+
+def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
+    """The label table of a version of `shards`; of the files only the columns of labels, facts and text are read.
+
+    Raises:
+        ConfigError: if there is no such version.
+        StorageError: naming the file that cannot be read.
+    """
+    pieces = [_read_columns(store, path) for path in file_paths(store, shards)]
+    return label_table(pa.concat_tables(pieces), observations)
+
+
+def _read_columns(store: Store, path: str) -> pa.Table:
+    try:
+        file = pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True)
+        return file.read(columns=list(SHARD_COLUMNS))
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+
+
+def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
+    """The label table of rows of `shards`, in any order, of which the columns SHARD_COLUMNS are looked at.
+
+    Raises:
+        ValueError: for more than 62 observations.
+    """
+    if len(observations) > MAX_OBSERVATIONS:
+        raise ValueError(f"{len(observations)} observations: at most {MAX_OBSERVATIONS} fit")
+    columns: dict[str, Any] = {name: shards[name] for name in ("subject_id", "study_id", "split", "has_prior")}
+    columns |= _view_columns(whole(shards["views"]))
+    columns["num_words"] = pc.cast(pc.list_value_length(pc.utf8_split_whitespace(whole(shards["report"]))), pa.int32())
+    labels = whole(shards["labels"])
+    columns |= {column_name(name): labels.field(column_name(name)) for name in observations}
+    columns |= _sentence_columns(whole(shards["sentences"]), observations)
+    return ordered(LabelTable(rows=pa.table(columns), observations=tuple(observations)))
+
+
+def ordered(labels: LabelTable) -> LabelTable:
+    """`labels` by split, patient and study, which no order of the files can change."""
+    if _is_ordered(labels.rows):
+        return labels
+    order = pc.sort_indices(labels.rows, sort_keys=[(key, "ascending") for key in _ORDER])
+    return LabelTable(rows=labels.rows.take(order).combine_chunks(), observations=labels.observations)
+
+
+def _is_ordered(rows: pa.Table) -> bool:
+    later = np.zeros(max(0, rows.num_rows - 1), dtype=bool)
+    for key in reversed(_ORDER):  # a row is after the one before it, or equal and after it by the keys that follow
+        this, last = rows[key].slice(1), rows[key].slice(0, len(later))
+        later = pc.greater(this, last).to_numpy() | (pc.equal(this, last).to_numpy() & later)
+    return bool(later.all())
+
+
+def whole(column: Any) -> Any:
+    """A column as one array."""
+    array = column.combine_chunks()
+    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
+
+
+def _view_columns(views: Any) -> dict[str, Any]:
+    """`num_views`, the distinct positions joined ("LATERAL+PA"), and the frontal among them, PA before AP, or none."""
+    combinations: dict[tuple[str, ...], int] = {}
+    positions = views.flatten().field("view_position").fill_null("").to_pylist()
+    lengths = pc.list_value_length(views).fill_null(0).to_numpy()
+    codes = np.empty(len(views), dtype=np.int64)
+    at = 0
+    for row, length in enumerate(lengths.tolist()):
+        seen = tuple(sorted({position or "unknown" for position in positions[at : at + length]}))
+        codes[row] = combinations.setdefault(seen, len(combinations))
+        at += length
+    names = pa.array(["+".join(seen) or "none" for seen in combinations], pa.string())
+    chosen = [next((view for view in ("PA", "AP") if view in seen), "none") for seen in combinations]
+    frontals = pa.array(chosen, pa.string())
+    return {
+        "num_views": pa.array(lengths.astype(np.int16)),
+        "view_positions": names.take(codes),
+        "frontal": frontals.take(codes),
+    }
+
+
+def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, Any]:
+    """Counts by observation and assertion, `num_sentences`, and `denials`."""
+    lengths = pc.list_value_length(sentences).fill_null(0).to_numpy().astype(np.int64)
+    bits = _assertion_bits(sentences.flatten().field("facts"), observations)
+    present, uncertain = bits[Assertion.PRESENT], bits[Assertion.UNCERTAIN] & ~bits[Assertion.PRESENT]
+    absent = bits[Assertion.ABSENT] & ~present & ~uncertain
+    columns: dict[str, Any] = {"num_sentences": pa.array(lengths.astype(np.int32))}
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    for index, name in enumerate(observations):
+        for assertion, mask in (
+            (Assertion.PRESENT, present),
+            (Assertion.ABSENT, absent),
+            (Assertion.UNCERTAIN, uncertain),
+        ):
+            running = np.concatenate([[0], np.cumsum(mask >> index & 1)])
+            counts = (running[offsets[1:]] - running[offsets[:-1]]).astype(np.int16)
+            columns[f"{column_name(name)}_{assertion.lower()}"] = pa.array(counts)
+    denials = np.where(present | uncertain, 0, absent)
+    columns["denials"] = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(denials))
+    return columns
+
+
+def _assertion_bits(facts: Any, observations: Sequence[str]) -> dict[Assertion, Ints]:
+    """For each assertion and sentence, the observations of which the sentence makes it, as bits."""
+    lengths = pc.list_value_length(facts).fill_null(0).to_numpy().astype(np.int64)
+    stated = facts.flatten()
+    bit = _lookup(stated.field("observation"), {name: 1 << index for index, name in enumerate(observations)})
+    said = _lookup(stated.field("assertion"), {str(assertion): at + 1 for at, assertion in enumerate(Assertion)})
+    starts = np.cumsum(lengths) - lengths
+    filled = np.flatnonzero(lengths)
+    bits = {}
+    for at, assertion in enumerate(Assertion):
+        bits[assertion] = np.zeros(len(lengths), dtype=np.int64)
+        if len(filled):
+            bits[assertion][filled] = np.bitwise_or.reduceat(np.where(said == at + 1, bit, 0), starts[filled])
+    return bits
+
+
+def _lookup(words: Any, values: dict[str, int]) -> Ints:
+    """The value of each word; 0 for a word without one."""
+    coded = words.dictionary_encode()
+    table = np.array([values.get(word, 0) for word in coded.dictionary.to_pylist()] + [0], dtype=np.int64)
+    found: Ints = table[coded.indices.fill_null(len(table) - 1).to_numpy()]
+    return found

@@ -1,0 +1,71 @@
+"""A slice as a table with its recipe, and shard rows read through it: dropped, repeated, with sentence weights.
+
+The Delta table holds the rows; the recipe (the spec, the base, asked and achieved) is a JSON file beside it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from trrg_core.schema import SLICES
+from trrg_core.slicing.label_table import whole
+from trrg_core.slicing.plan import Line, Slice
+from trrg_core.slicing.spec import SliceSpec, validate_slice_spec
+
+Ints = NDArray[np.int64]
+
+
+def slice_digest(plan: Slice) -> str:
+    """16 hex digits that identify the rows of a slice: equal studies, repeats and weights, equal digest."""
+    rows = plan.rows.combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return hashlib.sha256(sink.getvalue().to_pybytes()).hexdigest()[:16]
+
+
+def recipe_bytes(plan: Slice, spec: SliceSpec) -> bytes:
+    """What made the slice and what came of it, as JSON; no study is named."""
+    told = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "rows"}
+    told["lines"] = [asdict(line) for line in plan.lines]
+    return json.dumps({"spec": spec.model_dump(mode="json"), "answer": told}, indent=1, sort_keys=True).encode()
+
+
+def read_recipe(rows: pa.Table, recipe: bytes) -> tuple[Slice, SliceSpec]:
+    """The slice and spec that `rows` of the table `slices` and the recipe beside them are of."""
+    data: Mapping[str, Any] = json.loads(recipe)
+    told = dict(data["answer"])
+    told["lines"] = tuple(Line(**line) for line in told["lines"])
+    told["notes"] = tuple(told["notes"])
+    return Slice(rows=rows.select(SLICES.names).cast(SLICES), **told), validate_slice_spec(data["spec"])
+
+
+@dataclass(frozen=True)
+class SliceReader:
+    """Shard rows through a slice: what a training worker reads instead of the rows themselves."""
+
+    rows: pa.Table
+
+    def repeats(self, study_ids: Any) -> Ints:
+        """How often each study of a column of ids comes, 0 for one that is not in the slice."""
+        at = self._places(study_ids)
+        repeats = np.append(self.rows["repeat"].to_numpy().astype(np.int64), 0)
+        return np.asarray(repeats[at])
+
+    def read(self, shards: pa.Table) -> pa.Table:
+        """Rows of `shards` as the slice has them: each `repeat` times running, with its `sentence_weights` column."""
+        at = self._places(shards["study_id"])
+        index = np.repeat(np.arange(shards.num_rows), self.repeats(shards["study_id"]))
+        weights = whole(self.rows["sentence_weights"]).take(at[index])
+        return shards.take(index).append_column(SLICES.field("sentence_weights"), weights)
+
+    def _places(self, study_ids: Any) -> Ints:
+        found = pc.index_in(study_ids, value_set=whole(self.rows["study_id"]))
+        return np.asarray(found.fill_null(self.rows.num_rows).to_numpy().astype(np.int64))

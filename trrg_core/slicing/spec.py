@@ -1,0 +1,152 @@
+"""`SliceSpec`: what a slice is asked to be. A YAML file, the form in Prefect, and part of the slice's identity.
+
+Checked here for form; names of observations and columns are checked against the label table in `plan`.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from trrg_core.config import ConfigSection
+from trrg_core.errors import ConfigError
+from trrg_core.labels import Assertion
+from trrg_core.tables import TableRef
+
+WhereUnit = Literal["patients", "studies"]
+
+
+class Bound(ConfigSection):
+    """A bound on the studies whose report makes `assertion` of `observation`: a count or a share of the slice."""
+
+    observation: str = Field(description="Observation of the label set, e.g. Pneumothorax.")
+    assertion: Assertion = Field(Assertion.PRESENT, description="PRESENT, ABSENT or UNCERTAIN.")
+    share: float | None = Field(None, ge=0, le=1, description="Share of the slice's study rows; or give `count`.")
+    count: int | None = Field(None, ge=0, description="Study rows, repeats counted; or give `share`.")
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if (self.share is None) == (self.count is None):
+            raise ValueError("give either `share` or `count`")
+        return self
+
+
+class Quota(Bound):
+    """At least so many."""
+
+
+class Cap(Bound):
+    """At most so many; a cap is kept even where a quota then is missed."""
+
+
+class NegatedCap(ConfigSection):
+    """At most this share of the sentences that speak of `observation` may deny it, by weighing sentences down."""
+
+    observation: str = Field(description="Observation of the label set.")
+    share: float = Field(ge=0, le=1, description="Share of denying sentences, weighted; 1 lifts the general cap.")
+
+
+class Balance(ConfigSection):
+    """Shares of the slice's study rows by the values of a column; values left out are free."""
+
+    column: str = Field(description="Column of the label table: frontal, view_positions, has_prior, sex, age_band.")
+    shares: dict[str, float] = Field(min_length=1, description="Share of the study rows by value.")
+    tolerance: float = Field(0.01, ge=0, le=1, description="How far off a share may be.")
+
+    @field_validator("shares")
+    @classmethod
+    def _are_shares(cls, shares: dict[str, float]) -> dict[str, float]:
+        if (
+            not all(math.isfinite(share) and 0 <= share <= 1 for share in shares.values())
+            or sum(shares.values()) > 1 + 1e-9
+        ):
+            raise ValueError("shares must lie in 0..1 and sum to at most 1")
+        return shares
+
+
+class SliceSpec(ConfigSection):
+    """What a slice of the train studies is asked to be; `validate` and `test` are never touched."""
+
+    name: str = Field("slice", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the slice.")
+    base: str = Field("", description="Version to slice, shards@VERSION; empty: the newest.")
+    where: str = Field("", description="SQL predicate over the label table; empty keeps every study.")
+    where_unit: WhereUnit = Field(
+        "patients",
+        description="patients: whose train studies all pass `where`; studies: each that passes, alone.",
+    )
+    rows: int | None = Field(None, ge=1, description="Study rows wanted, repeats counted; empty: as near the base's.")
+    quotas: tuple[Quota, ...] = Field((), description="At least so many studies, by observation and assertion.")
+    caps: tuple[Cap, ...] = Field((), description="At most so many studies, by observation and assertion.")
+    max_negated_share: float | None = Field(
+        None, ge=0, le=1, description="Cap on denying sentences of every observation; empty: none."
+    )
+    negated: tuple[NegatedCap, ...] = Field((), description="Caps on denying sentences of single observations.")
+    balance: tuple[Balance, ...] = Field((), description="Shares by view, prior, sex or age.")
+    max_repeats: int = Field(1, ge=1, le=100, description="A study comes at most so often.")
+    seed: int = Field(7, ge=0, description="Seed of the choice between equals.")
+
+    @field_validator("base")
+    @classmethod
+    def _is_shards(cls, base: str) -> str:
+        if base:
+            try:
+                name = TableRef.parse(base).name
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+            if name != "shards":
+                raise ValueError(f"expected shards@VERSION, found a version of {name}")
+        return base
+
+
+def load_slice_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SliceSpec:
+    """The spec in a YAML file, with top-level values replaced by `overrides`.
+
+    Raises:
+        ConfigError: if there is no such file or it is not a spec; names the nearest right key.
+    """
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"no slice spec {str(path)!r}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values or {}, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
+    return validate_slice_spec({**(values or {}), **(overrides or {})})
+
+
+def validate_slice_spec(values: Mapping[str, Any]) -> SliceSpec:
+    """`values` as a checked SliceSpec.
+
+    Raises:
+        ConfigError: naming each wrong key or value and where it stands.
+    """
+    try:
+        return SliceSpec.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(item) for item in error.errors(include_url=False))) from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name nearest to `name`, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{nearest(str(item['loc'][-1]), _keys_beside(item['loc']))}"
+    return f"{where or 'spec'}: {item['msg']}, found {item['input']!r}"
+
+
+def _keys_beside(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The right keys where the wrong key at `place` stands: of a list's entries, or of the spec."""
+    entries: dict[str, type[BaseModel]] = {"quotas": Quota, "caps": Cap, "negated": NegatedCap, "balance": Balance}
+    model = entries.get(str(place[0]), SliceSpec) if len(place) > 1 else SliceSpec
+    return tuple(model.model_fields)
