@@ -151,11 +151,13 @@ def _label_line(
 
 
 def _length_line(before: Profile, after: Profile, limits: DriftThresholds) -> DriftLine:
-    """Report lengths in bins of about a tenth of the baseline each."""
+    """Report lengths in bins of about a tenth of the baseline each, and one on either side of all its lengths."""
     lengths = np.array(sorted(before.lengths), dtype=np.float64)
-    running = np.cumsum([before.lengths[int(length)] for length in lengths])
-    cuts = np.searchsorted(running, np.linspace(0, running[-1] if len(running) else 0, _LENGTH_BINS + 1)[1:-1])
-    edges = np.unique(lengths[cuts]) if len(lengths) else np.zeros(0)
+    edges = lengths
+    if len(lengths):
+        running = np.cumsum([before.lengths[int(length)] for length in lengths])
+        cuts = np.searchsorted(running, np.linspace(0, running[-1], _LENGTH_BINS + 1)[1:-1])
+        edges = np.unique([lengths[0] - 1, *lengths[cuts], lengths[-1]])
     rows = [_binned(one.lengths, edges) for one in (before, after)]
     means = [_mean(one.lengths) for one in (before, after)]
     return _line("report length", means[0], means[1], rows[0], rows[1], limits)
