@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from trrg_core.errors import DataError, StorageError
 from trrg_core.schema import REJECTS
 from trrg_core.storage import Store
 from trrg_core.study import SPLITS, Reject, check_patients
-from trrg_core.tables import Part, commit_parts, find_by_fingerprint, write_part
+from trrg_core.tables import Part, commit_parts, find_by_fingerprint, history, list_parts, read_part, write_part
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,10 @@ COMMIT_ATTEMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A version of `table` that `job` is to make; `fingerprint` says from what, so that it is made once."""
+    """A version of `table` that `job` is to make; `fingerprint` says from what, so that it is made once.
+
+    `settings` says how a row of it is made, whatever the others are (`Commit.settings`).
+    """
 
     job: str
     store: Store
@@ -42,6 +45,7 @@ class Work:
     schema: pa.Schema
     fingerprint: str
     parents: tuple[str, ...] = ()
+    settings: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +60,10 @@ class Made:
 class Written:
     """All files of a job, what was set aside, how many rows went in; `ids`: (patient, study, split) of each row out."""
 
-    parts: tuple[Part, ...]
-    rejects: tuple[Reject, ...]
-    num_in: int
-    ids: tuple[tuple[str, str, str], ...]
-    contents: tuple[str, ...] = field(default=())
+    parts: tuple[Part, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    num_in: int = 0
+    ids: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def num_out(self) -> int:
@@ -107,6 +110,25 @@ def write_parts(
     return _gather(found)
 
 
+def write_here(
+    work: Work,
+    rows: Sequence[Mapping[str, object]],
+    process: Process,
+    settings: Mapping[str, object],
+    *,
+    batch_rows: int,
+) -> Written:
+    """As `write_parts`, in this process, a batch after the other: for what is done before a cluster has started."""
+    batches = [pa.Table.from_pylist(list(rows[at : at + batch_rows])) for at in range(0, len(rows), batch_rows)]
+    found = []
+    with track(work.table, len(rows)) as advance:
+        for batch in batches:
+            summary = _process_and_write(batch, process=process, settings=settings, work=work)["summary"][0]
+            found.append(json.loads(summary.as_py()))
+            advance(batch.num_rows)
+    return _gather(found)
+
+
 def commit_rejects(work: Work, rejects: Sequence[Reject]) -> None:
     """Append `rejects` to the table of all rejects, once per work; an empty list makes no version."""
     if not rejects or find_by_fingerprint(work.store, "rejects", work.fingerprint):
@@ -118,6 +140,19 @@ def commit_rejects(work: Work, rejects: Sequence[Reject]) -> None:
     _commit(whole, [part], append=True, counts={"rows": len(rows)})
 
 
+def rejects_of(store: Store, fingerprint: str) -> list[Reject]:
+    """What the work `fingerprint` set aside, as far as it was committed."""
+    versions = history(store, "rejects")
+    parts = list_parts(store, versions[0].ref) if versions else []
+    rows = [
+        row
+        for part in parts
+        if part.path.startswith(f"parts/{fingerprint}/")
+        for row in read_part(store, "rejects", part, columns=[one.name for one in fields(Reject)]).to_pylist()
+    ]
+    return [Reject(**row) for row in rows]
+
+
 def commit_written(
     work: Work,
     written: Written,
@@ -125,6 +160,7 @@ def commit_written(
     counts: Mapping[str, int],
     content: str = "",
     rejects: Sequence[Reject] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
 ) -> JobResult:
     """Make `written` a version of the table; what was set aside is appended to `rejects` first.
 
@@ -136,7 +172,7 @@ def commit_written(
     check_patients(written.ids)
     commit_rejects(work, aside)
     reasons = Counter(reject.reason for reject in aside)
-    _commit(work, written.parts, content=content, counts=counts, rejects=reasons)
+    _commit(work, written.parts, content=content, counts=counts, rejects=reasons, notes=notes)
     return JobResult.of_commit(work.job, find_by_fingerprint(work.store, work.table, work.fingerprint))
 
 
@@ -151,6 +187,7 @@ def _commit(work: Work, parts: Sequence[Part], **told: Any) -> None:
                 work.schema,
                 fingerprint=work.fingerprint,
                 parents=work.parents,
+                settings=work.settings,
                 code_version=code_version(),
                 **told,
             )
@@ -172,7 +209,6 @@ def _gather(summaries: Sequence[dict]) -> Written:
         rejects=tuple(sorted(rejects, key=lambda reject: tuple(asdict(reject).values()))),
         num_in=sum(one["num_in"] for one in summaries),
         ids=tuple(sorted((patient, study, split) for one in summaries for patient, study, split in one["ids"])),
-        contents=tuple(sorted(content for one in summaries for content in one["contents"])),
     )
 
 
@@ -180,9 +216,8 @@ def _process_and_write(batch: pa.Table, *, process: Process, settings: Mapping[s
     name = hashlib.sha256("\n".join(batch["study_id"].to_pylist()).encode()).hexdigest()[:16]
     path = f"parts/{work.fingerprint}/{{split}}{name}"
     done = f"tables/{work.table}/{path.format(split='')}.json"
-    try:
-        summary = work.store.read_bytes(done).decode()
-    except DataError:
+    summary = _summary_of(work, done)
+    if not summary:
         made = process(batch, settings)
         parts = [part for split in SPLITS if (part := _write_split(work, path, made.rows, split))]
         summary = json.dumps(
@@ -191,11 +226,20 @@ def _process_and_write(batch: pa.Table, *, process: Process, settings: Mapping[s
                 "rejects": [asdict(reject) for reject in made.rejects],
                 "num_in": batch.num_rows,
                 "ids": _ids(made.rows),
-                "contents": _contents(made.rows),
             }
         )
         work.store.write_bytes(done, summary.encode())
     return pa.table({"summary": [summary]})
+
+
+def _summary_of(work: Work, path: str) -> str:
+    """What an earlier attempt wrote of this batch; empty unless all its files are still there."""
+    try:
+        summary = work.store.read_bytes(path).decode()
+    except DataError:
+        return ""
+    files = [part["path"] for part in json.loads(summary)["parts"]]
+    return summary if all(work.store.exists(f"tables/{work.table}/{file}") for file in files) else ""
 
 
 def _write_split(work: Work, path: str, rows: pa.Table, split: str) -> Part | None:
@@ -207,15 +251,3 @@ def _write_split(work: Work, path: str, rows: pa.Table, split: str) -> Part | No
 
 def _ids(rows: pa.Table) -> list[tuple[str, ...]]:
     return [tuple(row.values()) for row in rows.select(["subject_id", "study_id", "split"]).to_pylist()]
-
-
-def _contents(rows: pa.Table) -> list[str]:
-    """One digest per row over what a source can change: its report and its images."""
-    if "report_sha256" not in rows.column_names:
-        return []
-    fields = rows.select(["subject_id", "study_id", "split", "report_sha256"]).to_pylist()
-    digests = []
-    for row, images in zip(fields, rows["images"].to_pylist(), strict=True):
-        told = [*row.values(), *((image["dicom_id"], image["sha256"], image["view_position"]) for image in images)]
-        digests.append(hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16])
-    return digests

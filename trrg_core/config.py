@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -87,7 +87,11 @@ class IngestConfig(ConfigSection):
     max_side_px: int = Field(512, ge=32, le=4096, description="Longest side of the kept image, pixels.")
     jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of the kept image.")
     max_pixels: int = Field(100_000_000, ge=1, description="Images whose header claims more are refused undecoded.")
-    max_reject_share: float = Field(0.2, ge=0, le=1, description="Stop when a larger share of rows is set aside.")
+    max_reject_share: float = Field(0.2, ge=0, le=1, description="Stop when a larger share of studies is set aside.")
+    max_reject_share_by_reason: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description="Stop when a reason touches a larger share of studies, by reason, e.g. {jpeg_corrupt: 0.01}.",
+    )
     max_file_bytes: int = Field(268_435_456, ge=1, description="Larger image files are set aside unread, bytes.")
     max_report_bytes: int = Field(65_536, ge=1, description="Longer reports are set aside, bytes.")
     on_bad_encoding: Literal["reject", "cp1252"] = Field(

@@ -18,14 +18,13 @@ from PIL import Image as Pillow
 from trrg_core.config import IngestConfig
 from trrg_core.errors import DataError
 from trrg_core.storage import Store, open_store
-from trrg_core.study import Image
+from trrg_core.study import Image, counterpart_path
 
 Grey = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
 _MIN_SIDE_PX = 8
 _PNG = b"\x89PNG\r\n\x1a\n"
-_OTHER_SUFFIX = {".jpg": ".dcm", ".dcm": ".jpg"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,9 +234,7 @@ def stretch(values: NDArray[np.float32], low: float | None = None, high: float |
 
 
 def _read(store: Store, path: str, max_bytes: int) -> tuple[str, bytes]:
-    stem, dot, suffix = path.rpartition(".")
-    other = _OTHER_SUFFIX.get(dot + suffix.lower())
-    for candidate in (path, stem + other if other else ""):
+    for candidate in (path, counterpart_path(path)):
         try:
             if candidate:
                 return candidate, store.read_bytes(candidate, max_bytes)

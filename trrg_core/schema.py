@@ -10,6 +10,7 @@ import pyarrow as pa
 from trrg_core.labels import LabelSet, column_name
 
 TEXT = pa.string()
+BYTES: pa.DataType = pa.binary()
 
 IMAGE = pa.struct(
     [
@@ -23,6 +24,7 @@ IMAGE = pa.struct(
     ]
 )
 
+# `report_signature`: 128 bytes of `near_duplicates`; `source_stamp` changes when the study does in its source
 STUDIES = pa.schema(
     [
         ("subject_id", TEXT),
@@ -34,6 +36,8 @@ STUDIES = pa.schema(
         ("report_path", TEXT),
         ("report_sha256", TEXT),
         ("report", TEXT),
+        ("report_signature", BYTES),
+        ("source_stamp", TEXT),
         ("images", pa.list_(IMAGE)),
     ]
 )

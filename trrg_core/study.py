@@ -9,6 +9,8 @@ from trrg_core.errors import DataError
 Split = Literal["train", "validate", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validate", "test")
 
+_OTHER_SUFFIX = {".jpg": ".dcm", ".dcm": ".jpg"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
@@ -69,6 +71,13 @@ class Listing:
     rejects: tuple[Reject, ...] = field(default=())
     counts: Mapping[str, int] = field(default_factory=dict)
     unknown_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def counterpart_path(path: str) -> str:
+    """Where the image at `path` is read when it is not there, `.dcm` for `.jpg` and back; empty for other kinds."""
+    stem, dot, suffix = path.rpartition(".")
+    other = _OTHER_SUFFIX.get(dot + suffix.lower(), "")
+    return stem + other if other else ""
 
 
 def check_patients(ids: Iterable[tuple[str, str, str]]) -> None:

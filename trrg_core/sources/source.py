@@ -15,7 +15,7 @@ from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import iu_xray, mimic_cxr, plain
 from trrg_core.sources.reading import ReportText, decode_report
 from trrg_core.storage import Store, open_store
-from trrg_core.study import Image, Listing, Study
+from trrg_core.study import Image, Listing, Study, counterpart_path
 
 if TYPE_CHECKING:
     from trrg_core.image import StoredImage
@@ -60,16 +60,30 @@ class Source:
 
         return read_image(self.store, image, self.ingest)
 
-    def fingerprint(self, listing: Listing) -> str:
-        """Identifies what the source holds now: its listing, and the size and change mark of every file in it."""
-        stamps = self.store.stamps()
-        paths = [path for study in listing.studies for path in _paths(study)]
+    def stamp_studies(self, listing: Listing) -> dict[str, str]:
+        """For each study id a mark that changes when the study does: its row, or the size or change mark of a file."""
+        marks = self.store.stamps()
+        return {study.study_id: _stamp(study, marks) for study in listing.studies}
+
+    def fingerprint(self, listing: Listing, stamps: Mapping[str, str] | None = None) -> str:
+        """Identifies what the source holds now: each study by its stamp, what was set aside, columns not read."""
+        stamps = self.stamp_studies(listing) if stamps is None else stamps
         digest = hashlib.sha256()
         for study in listing.studies:
-            digest.update(repr(study).encode())
-        for path in paths:
-            digest.update(f"{path}:{stamps.get(path, '')}\n".encode())
-        return fingerprint("source", self.config, digest.hexdigest())
+            digest.update(f"{study.study_id}:{stamps[study.study_id]}\n".encode())
+        for reject in listing.rejects:
+            digest.update(repr(reject).encode(errors="backslashreplace"))
+        columns = {name: list(found) for name, found in listing.unknown_columns.items()}
+        return fingerprint("source", self.config, digest.hexdigest(), columns)
+
+    def settings_fingerprint(self) -> str:
+        """Identifies how a study becomes a row, whatever the source holds: same settings and stamp, same row.
+
+        What only decides when a run stops is not part of it; neither is how the source is split, for a stamp tells
+        the split.
+        """
+        kept = self.ingest.model_dump(exclude={"max_reject_share", "max_reject_share_by_reason"})
+        return fingerprint("ingest", kept, self.config.kind, self.store.uri)
 
 
 def open_source(config: SourceConfig, ingest: IngestConfig | None = None) -> Source:
@@ -111,6 +125,15 @@ def _report_bytes(store: Store, study: Study, max_bytes: int) -> bytes:
         raise DataError(reason or error.reason, str(error)) from error
 
 
+def _stamp(study: Study, marks: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(repr(study).encode(errors="backslashreplace"))
+    for path in _paths(study):
+        digest.update(f"\n{path}:{marks.get(path, '')}".encode(errors="backslashreplace"))
+    return digest.hexdigest()[:16]
+
+
 def _paths(study: Study) -> list[str]:
+    """Every file that reading the study may open: the counterpart of an image is read where the image is missing."""
     report = [study.report_path] if study.report is None and study.report_path else []
-    return [*report, *(image.path for image in study.images)]
+    images = [path for image in study.images for path in (image.path, counterpart_path(image.path)) if path]
+    return [*report, *images]
