@@ -1,10 +1,13 @@
 """`studies` -> `reports`: sections, sentences, mentions with their assertion, and labels, by the parser."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from itertools import accumulate, chain
+from operator import attrgetter
+from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
@@ -12,16 +15,19 @@ from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
 from pipelines.parts import Made, Work, commit_written, find_made, write_parts
 from trrg_core.config import ParseConfig, TrrgConfig
-from trrg_core.labels import LabelSet, column_name, load_label_set
+from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 from trrg_core.report.parser import ReportParser
 from trrg_core.report.sections import report_section
-from trrg_core.schema import reports_schema
+from trrg_core.schema import MENTION, SECTION, SENTENCE, TEXT, labels_type, reports_schema
 from trrg_core.storage import Store
 from trrg_core.study import Reject
 from trrg_core.tables import TableRef, count_rows
 
 REPORTS_PER_FILE = 4096
+# parsed reports are many small objects, which the garbage collector walks again and again while they live
+REPORTS_AT_ONCE = 256
+_Item = TypeVar("_Item")
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -53,47 +59,65 @@ def parse_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
     """Parsed reports of a batch; a report with neither findings nor impression text is kept and counted."""
     config = settings["config"]
     assert isinstance(config, ParseConfig)
-    parser, label_set = _parser(config), load_label_set(config.label_set)
-    rows, rejects = [], []
-    studies = batch.to_pylist()
-    for study, parsed in zip(studies, parser.parse_many([study["report"] for study in studies]), strict=True):
-        row = report_row(study, parsed, label_set)
-        rows.append(row)
-        if not (row["findings"] or row["impression"]):
-            reason = Reject(reason="no_report_section", subject_id=row["subject_id"], study_id=row["study_id"])
-            rejects.append(reason)
-    return Made(rows=pa.Table.from_pylist(rows, schema=reports_schema(label_set)), rejects=rejects)
+    parser = _parser(config)
+    starts = range(0, max(1, batch.num_rows), REPORTS_AT_ONCE)
+    rows = pa.concat_tables([_parse_rows(batch.slice(start, REPORTS_AT_ONCE), parser) for start in starts])
+    return Made(rows=rows, rejects=_without_section(rows))
 
 
-def report_row(study: Mapping[str, str], parsed: ParsedReport, label_set: LabelSet) -> dict:
-    """One row of `reports`."""
-    text = study["report"]
-    return {
-        "subject_id": study["subject_id"],
-        "study_id": study["study_id"],
-        "split": study["split"],
-        "parser_id": parsed.parser_id,
-        "sections": [asdict(section) for section in parsed.sections],
-        "sentences": [_sentence_row(sentence, label_set) for sentence in parsed.sentences],
-        "labels": {column_name(name): label for name, label in parsed.labels.items()},
-        "findings": report_section(parsed, text, "findings"),
-        "impression": report_section(parsed, text, "impression"),
+def _parse_rows(studies: pa.Table, parser: ReportParser) -> pa.Table:
+    """Rows of `reports`, one a study, built by column: a dict per mention would cost as much as its parse."""
+    texts = studies["report"].to_pylist()
+    reports = list(parser.parse_many(texts))
+    columns = {
+        **{name: studies[name] for name in ("subject_id", "study_id", "split")},
+        "parser_id": pa.array([report.parser_id for report in reports]),
+        "sections": _lists([report.sections for report in reports], partial(_structs, SECTION)),
+        "sentences": _lists([report.sentences for report in reports], partial(_sentences, parser.label_set)),
+        "labels": _labels(reports, parser.label_set),
     }
+    for name in ("findings", "impression"):
+        columns[name] = pa.array([report_section(*pair, name) for pair in zip(reports, texts, strict=True)])
+    return pa.table(columns, reports_schema(parser.label_set))
 
 
-def _sentence_row(sentence: Sentence, label_set: LabelSet) -> dict:
-    mentions = [_mention_row(mention, label_set) for mention in sentence.mentions]
-    return {
-        "text": sentence.text,
-        "start": sentence.start,
-        "end": sentence.end,
-        "section": sentence.section,
-        "mentions": mentions,
-    }
+def _lists(values: Sequence[Sequence[_Item]], to_array: Callable[[Sequence[_Item]], pa.Array]) -> pa.ListArray:
+    """One list a row; `to_array` makes the items of all rows."""
+    offsets = [0, *accumulate(map(len, values))]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), to_array(list(chain.from_iterable(values))))
 
 
-def _mention_row(mention: Mention, label_set: LabelSet) -> dict:
-    return asdict(mention) | {"observations": list(label_set.observations_of(mention.finding))}
+def _structs(kind: pa.StructType, items: Sequence[object], **made: pa.Array) -> pa.StructArray:
+    """One struct an item; a field that is not in `made` is the item's attribute of that name."""
+    columns = [
+        made[field.name] if field.name in made else pa.array(map(attrgetter(field.name), items), field.type)
+        for field in kind
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(kind))
+
+
+def _sentences(label_set: LabelSet, sentences: Sequence[Sentence]) -> pa.StructArray:
+    mentions = _lists([sentence.mentions for sentence in sentences], partial(_mentions, label_set))
+    return _structs(SENTENCE, sentences, mentions=mentions)
+
+
+def _mentions(label_set: LabelSet, mentions: Sequence[Mention]) -> pa.StructArray:
+    observations_of = {finding: label_set.observations_of(finding) for finding in {one.finding for one in mentions}}
+    observations = _lists([observations_of[mention.finding] for mention in mentions], partial(pa.array, type=TEXT))
+    return _structs(MENTION, mentions, observations=observations)
+
+
+def _labels(reports: Sequence[ParsedReport], label_set: LabelSet) -> pa.StructArray:
+    kind = labels_type(label_set)
+    columns = [pa.array([report.labels[name] for report in reports], pa.int8()) for name in label_set.observations]
+    return pa.StructArray.from_arrays(columns, fields=list(kind))
+
+
+def _without_section(rows: pa.Table) -> list[Reject]:
+    """One reject per report that has neither findings nor impression text."""
+    is_silent = pc.and_(pc.equal(rows["findings"], ""), pc.equal(rows["impression"], ""))
+    silent = rows.filter(is_silent).select(["subject_id", "study_id"]).to_pylist()
+    return [Reject(reason="no_report_section", **ids) for ids in silent]
 
 
 @cache

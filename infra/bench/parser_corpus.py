@@ -1,0 +1,120 @@
+"""The parse job at MIMIC-CXR's size: 227,835 invented reports through Ray Data into a throw-away store.
+
+The reports are those of the sample corpus, drafted without pictures; a pool of several thousand distinct ones is
+repeated under new ids. Drafting and writing `studies` is not timed, `pipelines.parse.run` is: start of Ray, read,
+parse, Parquet, commit. Memory is that of the whole process tree, so pages that processes share count in each.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+
+import psutil
+import pyarrow as pa
+import ray
+
+from pipelines import parse
+from pipelines.ingest import STUDIES_PER_FILE
+from trrg_core.config import load_config
+from trrg_core.schema import STUDIES as STUDIES_SCHEMA
+from trrg_core.sources.sample import draft_sample
+from trrg_core.storage import Store, open_store
+from trrg_core.study import SPLITS
+from trrg_core.tables import Part, TableRef, commit_parts, read_table, write_part
+
+STUDIES, PATIENTS = 227_835, 65_379  # of MIMIC-CXR
+NUM_CPUS = 2
+POOL = 8_000
+_SAMPLE_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusRun:
+    """What the job took: wall clock, most resident memory of all its processes together, and what it made."""
+
+    num_reports: int
+    num_mentions: int
+    num_distinct: int
+    wall_s: float
+    peak_bytes: int
+
+
+def parse_corpus(num_reports: int = STUDIES, pool: int = POOL) -> CorpusRun:
+    """Invent `num_reports` reports, parse them on two CPUs, and measure."""
+    config = load_config("tiny", [f"ray.local_cpus={NUM_CPUS}"])
+    with TemporaryDirectory(prefix="trrg-bench-") as folder:
+        store = open_store(folder)
+        texts = [draft.report.text for draft in draft_sample(pool, seed=11)]
+        studies = _write_studies(store, texts, num_reports)
+        try:
+            with _watch_memory() as peak:
+                began = time.perf_counter()
+                made = parse.run(config, store, {"studies": str(studies)})
+                wall_s = time.perf_counter() - began
+        finally:
+            ray.shutdown()
+        rows = read_table(store, TableRef.parse(made.ref), columns=["sentences"])["sentences"]
+        mentions = sum(len(pa.ListArray.flatten(chunk.flatten().field("mentions"))) for chunk in rows.chunks)
+    return CorpusRun(
+        num_reports=len(rows), num_mentions=mentions, num_distinct=len(set(texts)), wall_s=wall_s, peak_bytes=max(peak)
+    )
+
+
+def _write_studies(store: Store, texts: list[str], count: int) -> TableRef:
+    """A version of `studies` with reports and no images, in files as ingest makes them."""
+    parts: list[Part] = []
+    for first in range(0, count, STUDIES_PER_FILE):
+        rows = [_study(number, texts) for number in range(first, min(first + STUDIES_PER_FILE, count))]
+        for split in SPLITS:
+            if chosen := [row for row in rows if row["split"] == split]:
+                table = pa.Table.from_pylist(chosen, schema=STUDIES_SCHEMA)
+                parts.append(write_part(store, "studies", f"parts/bench/{split}-{first}.parquet", table, split=split))
+    return commit_parts(store, "studies", parts, STUDIES_SCHEMA, fingerprint="bench")
+
+
+def _study(number: int, texts: list[str]) -> dict[str, object]:
+    """One row; a patient has its studies in a row and all of them in one split."""
+    patient = number * PATIENTS // STUDIES
+    split = {0: "validate", 1: "test"}.get(patient % 50, "train")
+    return dict.fromkeys(STUDIES_SCHEMA.names) | {
+        "subject_id": f"{10_000_000 + patient}",
+        "study_id": f"{50_000_000 + number}",
+        "split": split,
+        "report": texts[number % len(texts)],
+        "images": [],
+    }
+
+
+@contextmanager
+def _watch_memory() -> Iterator[list[int]]:
+    """Resident bytes of this process and all below it, twice a second; the samples are complete after the block."""
+    samples: list[int] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_SAMPLE_EVERY_S):
+            samples.append(_tree_bytes())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+        samples.append(_tree_bytes())
+
+
+def _tree_bytes() -> int:
+    root = psutil.Process()
+    sizes = []
+    for process in itertools.chain([root], root.children(recursive=True)):
+        try:
+            sizes.append(process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            continue  # ended since it was listed
+    return sum(sizes)
