@@ -12,27 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trrg_core.errors import StorageError
 from trrg_core.labels import Assertion, Label, column_name
-from trrg_core.storage import Store
-from trrg_core.tables import TableRef, file_paths
 
 Ints = NDArray[np.int64]
 
-# what is read of a shard: dotted names reach into lists, so that images stay where they are
-SHARD_COLUMNS = (
-    "subject_id",
-    "study_id",
-    "split",
-    "has_prior",
-    "views.list.element.view_position",
-    "report",
-    "sentences.list.element.facts",
-    "labels",
-)
 LABEL_OF = {
     Assertion.PRESENT: Label.POSITIVE,
     Assertion.ABSENT: Label.NEGATIVE,
@@ -59,27 +44,8 @@ class LabelTable:
         return self.rows.slice(int(found[0]) if len(found) else 0, len(found))
 
 
-def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
-    """The label table of a version of `shards`; of the files only the columns of labels, facts and text are read.
-
-    Raises:
-        ConfigError: if there is no such version.
-        StorageError: naming the file that cannot be read.
-    """
-    pieces = [_read_columns(store, path) for path in file_paths(store, shards)]
-    return label_table(pa.concat_tables(pieces), observations)
-
-
-def _read_columns(store: Store, path: str) -> pa.Table:
-    try:
-        file = pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True)
-        return file.read(columns=list(SHARD_COLUMNS))
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} cannot be read: {error}") from error
-
-
 def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
-    """The label table of rows of `shards`, in any order, of which the columns SHARD_COLUMNS are looked at.
+    """The label table of rows of `shards`, in any order; of images only their positions are looked at.
 
     Raises:
         ValueError: for more than 62 observations.

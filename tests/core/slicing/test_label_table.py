@@ -1,12 +1,8 @@
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
-from invented_shards import LABEL_SET, OBSERVATIONS, SCHEMA, study, table_of
+from invented_shards import OBSERVATIONS, SCHEMA, study, table_of
 
-from trrg_core.slicing.label_table import label_table, read_label_table
-from trrg_core.storage import open_store
-from trrg_core.tables import commit_parts, write_part
+from trrg_core.slicing.label_table import label_table
 
 ROWS = [
     study("s3", "Edema+ Pneumothorax-", patient="p2", views=("PA", "LATERAL", "PA")),
@@ -81,16 +77,3 @@ def test_a_split_is_a_run_of_rows() -> None:
 def test_too_many_observations_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 62"):
         label_table(SCHEMA.empty_table(), [f"o{at}" for at in range(63)])
-
-
-def test_the_label_table_of_a_version_is_that_of_its_rows(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store"))
-    rows = pa.Table.from_pylist(ROWS, schema=SCHEMA)
-    parts = [
-        write_part(
-            store, "shards", f"parts/f/{split}.parquet", rows.filter(pa.compute.field("split") == split), split=split
-        )
-        for split in ("train", "test")
-    ]
-    ref = commit_parts(store, "shards", parts, SCHEMA, fingerprint="f")
-    assert read_label_table(store, ref, LABEL_SET.observations).rows.equals(table_of(ROWS).rows)
