@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion, column_name
+from trrg_core.slicing.arrays import text_scalar, to_arrow, to_numpy
 from trrg_core.slicing.label_table import LABEL_OF
 from trrg_core.slicing.spec import Balance, Bound, SliceSpec, nearest
 
@@ -22,6 +23,7 @@ Kind = Literal["cap", "quota", "balance", "rows"]
 
 # a slice a little short of `rows` is as asked: patients are whole
 ROWS_TOLERANCE = 0.01
+_NOT_MENTIONED = 127  # no label has this number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +102,9 @@ def find_observation(name: str, observations: Sequence[str]) -> str:
 
 def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:
     """For each study whether its report's label of `observation` is that of `assertion`."""
-    labels: Any = rows[column_name(observation)]
-    mask: NDArray[np.bool_] = (
-        pc.equal(labels, pa.scalar(int(LABEL_OF[assertion]), pa.int8())).fill_null(False).to_numpy()
-    )
-    return mask
+    column: Any = rows[column_name(observation)]
+    labels = to_numpy(column.fill_null(to_arrow(np.array([_NOT_MENTIONED], dtype=np.int8))[0]))
+    return np.asarray(labels == LABEL_OF[assertion])
 
 
 def _bound_ask(kind: Kind, bound: Bound, rows: pa.Table, observations: Sequence[str]) -> Ask:
@@ -126,7 +126,7 @@ def _balance_asks(balance: Balance, rows: pa.Table) -> list[Ask]:
     if pa.types.is_nested(rows.schema.field(column).type):
         raise ConfigError(f"balance: the values of column {column!r} are lists")
     column_values: Any = rows[column].cast(pa.string())
-    values = column_values.fill_null("")
+    values = column_values.fill_null(text_scalar(""))
     there: list[Any] = pc.unique(values).to_pylist()
     for value in balance.shares:
         if value not in there:
@@ -137,7 +137,7 @@ def _balance_asks(balance: Balance, rows: pa.Table) -> list[Ask]:
             what=f"{column} {value or 'unknown'}",
             asked=share,
             is_share=True,
-            counted=pc.equal(values, pa.scalar(value)).to_numpy(),
+            counted=to_numpy(pc.equal(values, text_scalar(value))),
             tolerance=balance.tolerance,
         )
         for value, share in balance.shares.items()

@@ -9,8 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trrg_core.labels import Assertion, column_name
+from trrg_core.slicing.arrays import to_numpy, whole
 from trrg_core.slicing.asks import states
-from trrg_core.slicing.label_table import LabelTable, whole
+from trrg_core.slicing.label_table import LabelTable
 from trrg_core.slicing.slice_rows import SliceReader
 from trrg_core.study import SPLITS
 
@@ -67,17 +68,17 @@ def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:
     coded: Any = whole(rows["view_positions"]).dictionary_encode()
     weights = np.ones(rows.num_rows) if repeats is None else repeats
     names = coded.dictionary.to_pylist()
-    counts = np.bincount(coded.indices.to_numpy(), weights=weights, minlength=len(names))
+    counts = np.bincount(to_numpy(coded.indices), weights=weights, minlength=len(names))
     return dict(sorted(zip(names, counts.astype(int).tolist(), strict=True)))
 
 
 def _count(rows: pa.Table, repeats: Ints, observation: str, assertion: Assertion | None, split: str) -> LabelCount:
     sentences = 0
     if assertion is None:
-        stated = rows[column_name(observation)].is_null().to_numpy()
+        stated = to_numpy(rows[column_name(observation)].is_null())
     else:
         stated = states(rows, observation, assertion)
-        sentences = int(rows[f"{column_name(observation)}_{assertion.lower()}"].to_numpy() @ repeats)
+        sentences = int(to_numpy(rows[f"{column_name(observation)}_{assertion.lower()}"]) @ repeats)
     return LabelCount(
         observation=observation,
         assertion=assertion,

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from trrg_core.config import ConfigSection
 from trrg_core.labels import Assertion
+from trrg_core.slicing.arrays import to_numpy
 from trrg_core.slicing.distribution import label_distribution, view_mix
 from trrg_core.slicing.label_table import LabelTable
 from trrg_core.slicing.slice_rows import SliceReader
@@ -86,7 +87,7 @@ def profile(
     rows = labels.split_rows(split)
     repeats = np.ones(rows.num_rows, np.int64) if through is None else through.repeats(rows["study_id"])
     counts = label_distribution(labels, through)
-    lengths = np.bincount(rows["num_words"].to_numpy(), weights=repeats).astype(int)
+    lengths = np.bincount(to_numpy(rows["num_words"]), weights=repeats).astype(int)
     return Profile(
         studies=int(repeats.sum()),
         labels={

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.labels import Assertion, Label, column_name
+from trrg_core.slicing.arrays import text_scalar, to_arrow, to_numpy, whole
 
 Ints = NDArray[np.int64]
 
@@ -40,7 +41,7 @@ class LabelTable:
 
     def split_rows(self, split: str) -> pa.Table:
         """The rows of one split; nothing is copied."""
-        found = np.flatnonzero(pc.equal(self.rows["split"], pa.scalar(split)).to_numpy())
+        found = np.flatnonzero(to_numpy(pc.equal(self.rows["split"], text_scalar(split))))
         return self.rows.slice(int(found[0]) if len(found) else 0, len(found))
 
 
@@ -73,21 +74,15 @@ def _is_ordered(rows: pa.Table) -> bool:
     later = np.zeros(max(0, rows.num_rows - 1), dtype=bool)
     for key in reversed(_ORDER):  # a row is after the one before it, or equal and after it by the keys that follow
         this, last = rows[key].slice(1), rows[key].slice(0, len(later))
-        later = pc.greater(this, last).to_numpy() | (pc.equal(this, last).to_numpy() & later)
+        later = to_numpy(pc.greater(this, last)) | (to_numpy(pc.equal(this, last)) & later)
     return bool(later.all())
-
-
-def whole(column: Any) -> Any:
-    """A column as one array."""
-    array = column.combine_chunks()
-    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
 
 
 def _view_columns(views: Any) -> dict[str, Any]:
     """`num_views`, the distinct positions joined ("LATERAL+PA"), and the frontal among them, PA before AP, or none."""
     combinations: dict[tuple[str, ...], int] = {}
     positions = views.flatten().field("view_position").fill_null("").to_pylist()
-    lengths = pc.list_value_length(views).fill_null(0).to_numpy()
+    lengths = to_numpy(pc.list_value_length(views).fill_null(0))
     codes = np.empty(len(views), dtype=np.int64)
     at = 0
     for row, length in enumerate(lengths.tolist()):
@@ -98,19 +93,19 @@ def _view_columns(views: Any) -> dict[str, Any]:
     chosen = [next((view for view in ("PA", "AP") if view in seen), "none") for seen in combinations]
     frontals = pa.array(chosen, pa.string())
     return {
-        "num_views": pa.array(lengths.astype(np.int16)),
-        "view_positions": names.take(codes),
-        "frontal": frontals.take(codes),
+        "num_views": to_arrow(lengths.astype(np.int16)),
+        "view_positions": names.take(to_arrow(codes)),
+        "frontal": frontals.take(to_arrow(codes)),
     }
 
 
 def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, Any]:
     """Counts by observation and assertion, `num_sentences`, and `denials`."""
-    lengths = pc.list_value_length(sentences).fill_null(0).to_numpy().astype(np.int64)
+    lengths = to_numpy(pc.list_value_length(sentences).fill_null(0)).astype(np.int64)
     bits = _assertion_bits(sentences.flatten().field("facts"), observations)
     present, uncertain = bits[Assertion.PRESENT], bits[Assertion.UNCERTAIN] & ~bits[Assertion.PRESENT]
     absent = bits[Assertion.ABSENT] & ~present & ~uncertain
-    columns: dict[str, Any] = {"num_sentences": pa.array(lengths.astype(np.int32))}
+    columns: dict[str, Any] = {"num_sentences": to_arrow(lengths.astype(np.int32))}
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     for index, name in enumerate(observations):
         for assertion, mask in (
@@ -120,15 +115,15 @@ def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, 
         ):
             running = np.concatenate([[0], np.cumsum(mask >> index & 1)])
             counts = (running[offsets[1:]] - running[offsets[:-1]]).astype(np.int16)
-            columns[f"{column_name(name)}_{assertion.lower()}"] = pa.array(counts)
+            columns[f"{column_name(name)}_{assertion.lower()}"] = to_arrow(counts)
     denials = np.where(present | uncertain, 0, absent)
-    columns["denials"] = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(denials))
+    columns["denials"] = pa.ListArray.from_arrays(to_arrow(offsets.astype(np.int32)), to_arrow(denials))
     return columns
 
 
 def _assertion_bits(facts: Any, observations: Sequence[str]) -> dict[Assertion, Ints]:
     """For each assertion and sentence, the observations of which the sentence makes it, as bits."""
-    lengths = pc.list_value_length(facts).fill_null(0).to_numpy().astype(np.int64)
+    lengths = to_numpy(pc.list_value_length(facts).fill_null(0)).astype(np.int64)
     stated = facts.flatten()
     bit = _lookup(stated.field("observation"), {name: 1 << index for index, name in enumerate(observations)})
     said = _lookup(stated.field("assertion"), {str(assertion): at + 1 for at, assertion in enumerate(Assertion)})
@@ -146,5 +141,5 @@ def _lookup(words: Any, values: dict[str, int]) -> Ints:
     """The value of each word; 0 for a word without one."""
     coded = words.dictionary_encode()
     table = np.array([values.get(word, 0) for word in coded.dictionary.to_pylist()] + [0], dtype=np.int64)
-    found: Ints = table[coded.indices.fill_null(len(table) - 1).to_numpy()]
+    found: Ints = table[to_numpy(coded.indices.fill_null(len(table) - 1))]
     return found

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trrg_core.errors import ConfigError
 from trrg_core.labels import column_name
 from trrg_core.schema import SLICES
+from trrg_core.slicing.arrays import to_arrow, to_numpy
 from trrg_core.slicing.asks import Ask, find_observation, gather_asks
 from trrg_core.slicing.label_table import LabelTable, ordered
 from trrg_core.slicing.predicate import matching_rows
@@ -112,7 +113,7 @@ def plan_slice(labels: LabelTable, spec: SliceSpec) -> Slice:
 def _patients_of(rows: pa.Table) -> Ints:
     """The number of each row's patient, by rows in which a patient's studies are neighbours."""
     ids: Any = rows["subject_id"]
-    changes = pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1)).to_numpy()
+    changes = to_numpy(pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1)))
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(changes, dtype=np.int64)])
 
 
@@ -134,12 +135,12 @@ def _choose(train: pa.Table, patient: Ints, spec: SliceSpec) -> tuple[Mask, tupl
 def _take(train: pa.Table, indices: Ints, negated: Mapping[str, float]) -> pa.Table:
     """The rows at `indices`, with the columns that a slice is written from."""
     counts = [f"{column_name(name)}_{kind}" for name in negated for kind in ("present", "absent", "uncertain")]
-    return train.select(["subject_id", "study_id", "split", "denials", *counts]).take(indices)
+    return train.select(["subject_id", "study_id", "split", "denials", *counts]).take(to_arrow(indices))
 
 
 def _slice_rows(rows: pa.Table, repeats: Ints, weighed: Weighed) -> pa.Table:
     columns: dict[str, Any] = {name: rows[name] for name in ("subject_id", "study_id", "split")}
-    columns |= {"repeat": pa.array(repeats.astype(np.int16)), "sentence_weights": weighed.weights}
+    columns |= {"repeat": to_arrow(repeats.astype(np.int16)), "sentence_weights": weighed.weights}
     return pa.table(columns, schema=SLICES).combine_chunks()
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
+from trrg_core.slicing.arrays import to_arrow, to_numpy
 
 TABLE = "labels"
 ROW = "__row"
@@ -63,13 +64,13 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     """
     if not where.strip():
         return np.ones(rows.num_rows, dtype=bool)
-    numbered = rows.append_column(ROW, pa.array(np.arange(rows.num_rows)))
+    numbered = rows.append_column(ROW, to_arrow(np.arange(rows.num_rows)))
     with open_labels(numbered) as connection:
         try:
             expression = duckdb.SQLExpression(where)
             _refuse_impure(connection, where)
             relation = connection.table(TABLE).filter(expression)
-            kept = relation.project(ROW).to_arrow_table()[ROW].to_numpy()
+            kept = to_numpy(relation.project(ROW).to_arrow_table()[ROW])
         except duckdb.Error as error:
             raise ConfigError(f"`where` was refused: {_first_line(error)}") from error
     chosen = np.zeros(rows.num_rows, dtype=bool)

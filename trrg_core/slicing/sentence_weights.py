@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.labels import column_name
-from trrg_core.slicing.label_table import whole
+from trrg_core.slicing.arrays import to_arrow, to_numpy, whole
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -77,7 +77,7 @@ def weigh_sentences(rows: pa.Table, repeats: Ints, caps: Mapping[str, float], ob
     before = _count(rows, repeats, capped, patterns, np.ones(len(patterns.mass)))
     room = np.array([_room(before[name], caps[name]) for name in capped])
     weight = _rake(patterns, room)
-    values = pa.array(weight[patterns.code].astype(np.float32), pa.float32())
+    values = to_arrow(weight[patterns.code].astype(np.float32))
     total = float(patterns.mass @ weight)
     squares = float(patterns.mass @ weight**2)
     return Weighed(
@@ -104,17 +104,17 @@ def _room(negation: Negation, cap: float) -> float:
 
 def _patterns_of(rows: pa.Table, repeats: Ints, indices: Sequence[int]) -> _Patterns:
     lists = whole(rows["denials"])
-    lengths = pc.list_value_length(lists).to_numpy()
+    lengths = to_numpy(pc.list_value_length(lists))
     coded = lists.flatten().dictionary_encode()
-    code = coded.indices.to_numpy().astype(np.int64)
-    bits = coded.dictionary.to_numpy()
+    code = to_numpy(coded.indices).astype(np.int64)
+    bits = to_numpy(coded.dictionary)
     denies = (
         np.stack([bits >> index & 1 for index in indices], axis=1).astype(bool)
         if indices
         else np.zeros((len(bits), 0), bool)
     )
     mass = np.bincount(code, weights=np.repeat(repeats, lengths), minlength=len(bits)).astype(np.float64)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    offsets = to_arrow(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     return _Patterns(code=code, denies=denies, mass=mass, offsets=offsets)
 
 
@@ -124,7 +124,7 @@ def _count(
     found = {}
     for at, name in enumerate(names):
         column = column_name(name)
-        said = {kind: float(rows[f"{column}_{kind}"].to_numpy() @ repeats) for kind in _KINDS}
+        said = {kind: float(to_numpy(rows[f"{column}_{kind}"]) @ repeats) for kind in _KINDS}
         deny = patterns.denies[:, at]
         mixed = said["absent"] - float(patterns.mass[deny].sum())
         found[name] = Negation(

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.schema import SLICES
-from trrg_core.slicing.label_table import whole
+from trrg_core.slicing.arrays import to_arrow, to_numpy, whole
 from trrg_core.slicing.plan import Line, Slice
 from trrg_core.slicing.spec import SliceSpec, validate_slice_spec
 
@@ -56,16 +56,16 @@ class SliceReader:
     def repeats(self, study_ids: Any) -> Ints:
         """How often each study of a column of ids comes, 0 for one that is not in the slice."""
         at = self._places(study_ids)
-        repeats = np.append(self.rows["repeat"].to_numpy().astype(np.int64), 0)
+        repeats = np.append(to_numpy(self.rows["repeat"]).astype(np.int64), 0)
         return np.asarray(repeats[at])
 
     def read(self, shards: pa.Table) -> pa.Table:
         """Rows of `shards` as the slice has them: each `repeat` times running, with its `sentence_weights` column."""
         at = self._places(shards["study_id"])
         index = np.repeat(np.arange(shards.num_rows), self.repeats(shards["study_id"]))
-        weights = whole(self.rows["sentence_weights"]).take(at[index])
-        return shards.take(index).append_column(SLICES.field("sentence_weights"), weights)
+        weights = whole(self.rows["sentence_weights"]).take(to_arrow(at[index]))
+        return shards.take(to_arrow(index)).append_column(SLICES.field("sentence_weights"), weights)
 
     def _places(self, study_ids: Any) -> Ints:
         found = pc.index_in(study_ids, value_set=whole(self.rows["study_id"]))
-        return np.asarray(found.fill_null(self.rows.num_rows).to_numpy().astype(np.int64))
+        return np.asarray(to_numpy(found.fill_null(self.rows.num_rows)).astype(np.int64))

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,3 +79,33 @@ def test_a_version_that_is_not_there_is_refused(store: Store) -> None:
     _commit(store, ROWS, "f1")
     with pytest.raises(ConfigError, match="shards@7"):
         load_label_table(store, TableRef(name="shards", version=7), OBSERVATIONS)
+
+
+RE_SLICE = """
+import sys
+import trrg_core.slicing.drift, trrg_core.slicing.slice_rows
+from trrg_core.slicing.label_files import load_label_table
+from trrg_core.slicing.plan import plan_slice
+from trrg_core.slicing.spec import validate_slice_spec
+from trrg_core.storage import open_store
+from trrg_core.tables import TableRef
+
+names = ["Edema", "Pneumothorax", "Pleural Effusion"]
+labels = load_label_table(open_store(sys.argv[1]), TableRef.parse("shards@0"), names)
+asked = {
+    "where": "num_words > 0",
+    "quotas": [{"observation": "Edema", "share": 0.5}],
+    "balance": [{"column": "frontal", "shares": {"PA": 1.0}}],
+    "max_negated_share": 0.5,
+}
+assert plan_slice(labels, validate_slice_spec(asked)).num_rows == 2
+heavy = {"torch", "spacy", "ray", "prefect", "mlflow", "transformers", "pandas", "scipy", "matplotlib"}
+sys.exit(f"imports {heavy & set(sys.modules)}" if heavy & set(sys.modules) else 0)
+"""
+
+
+def test_a_re_slice_of_a_known_version_imports_nothing_heavy(store: Store) -> None:
+    ref = _commit(store, ROWS, "f1")
+    load_label_table(store, ref, OBSERVATIONS)
+    told = subprocess.run([sys.executable, "-c", RE_SLICE, store.uri], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr

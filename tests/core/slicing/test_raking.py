@@ -113,8 +113,7 @@ def test_what_a_linear_program_finds_feasible_is_not_missed(
     )
     room = linprog(-mass, A_ub=rows, b_ub=np.zeros(len(rows)), bounds=(0, most))
     raked = rake(kinds, limits, most)
-    left = float(mass @ raked.rate)
-    if -room.fun > 1:  # a share is kept by an empty slice too: feasible means that something is left
+    if -room.fun > 1 - 1e-6:  # a share is kept by an empty slice too: feasible means that a study is left
         assert not raked.missed.any()
     else:
-        assert raked.missed.any() or left < 1
+        assert raked.missed.any() or float(mass @ raked.rate) < 1

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +67,3 @@ def test_rows_outside_the_slice_read_as_no_rows() -> None:
     read = reader.read(pa.Table.from_pylist([ROWS[3]], schema=SCHEMA))
     assert read.num_rows == 0
     assert read.column_names == [*SCHEMA.names, "sentence_weights"]
-
-
-def test_slicing_imports_nothing_heavy() -> None:
-    code = (
-        "import sys\n"
-        "import trrg_core.slicing.plan, trrg_core.slicing.drift, trrg_core.slicing.slice_rows\n"
-        "heavy = {'torch', 'spacy', 'ray', 'prefect', 'mlflow', 'transformers', 'pandas', 'scipy', 'matplotlib'}\n"
-        "sys.exit(f'imports {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)\n"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr

@@ -1,0 +1,46 @@
+"""Between numpy and Arrow without pandas, which pyarrow's own conversions import: a second before the first answer."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def to_arrow(values: NDArray[Any]) -> Any:
+    """Numbers as an Arrow array of the same type, without nulls; the memory is shared."""
+    flat: Any = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])
+
+
+def to_numpy(column: Any) -> NDArray[Any]:
+    """Integers or booleans without nulls as a numpy array, not to be written to.
+
+    Raises:
+        ValueError: for nulls or another type.
+    """
+    array = whole(column)
+    if pa.types.is_boolean(array.type):  # bits there, bytes here
+        return to_numpy(array.cast(pa.uint8())).view(np.bool_)
+    if array.null_count or not pa.types.is_integer(array.type):
+        raise ValueError(f"expected integers without nulls, found {array.type} with {array.null_count} nulls")
+    kind = np.dtype(str(array.type))
+    data = array.buffers()[1]
+    if not len(array):
+        return np.zeros(0, kind)
+    return np.frombuffer(data, kind, count=len(array), offset=array.offset * kind.itemsize)
+
+
+def whole(column: Any) -> Any:
+    """A column as one array."""
+    if isinstance(column, pa.Array):
+        return column
+    array = column.combine_chunks()
+    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
+
+
+def text_scalar(text: str) -> Any:
+    """`text` as an Arrow scalar; `pa.scalar` too asks pandas whether it is null."""
+    data = text.encode()
+    offsets = np.array([0, len(data)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(data)])[0]
