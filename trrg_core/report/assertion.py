@@ -38,9 +38,7 @@ def assert_candidates(
     candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], plain: Plain
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
-    directions: set[str] = set()
-    for hit in hits:
-        directions |= hit.entry.directions
+    directions = frozenset().union(*(hit.entry.directions for hit in hits))
     forward = _sweep(candidates, hits, boundaries, "forward", plain.text) if "forward" in directions else {}
     backward = _sweep(candidates, hits, boundaries, "backward", plain.text) if "backward" in directions else {}
     if "both" in directions:
@@ -135,6 +133,8 @@ def _leads_to_either(hits: Sequence[Hit], index: int) -> bool:
 def _decide(
     candidate: Candidate, forward: _Reaching, backward: _Reaching, hits: Sequence[Hit], plain: Plain
 ) -> Asserted:
+    if not backward and not forward and candidate.base == "PRESENT":
+        return Asserted(Assertion.PRESENT, candidate.pair or "named")
     context = {**backward, **forward}
     times: dict[str, Any] = {
         "historical": "historical" in context,

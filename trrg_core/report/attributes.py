@@ -24,10 +24,10 @@ def describe(
     if not attributes and not has_digit:
         return [{} for _ in candidates]
     separators = [hit.start for hit in hits if hit.entry.role in _SEPARATORS]
-    marks = [(hit.start, hit.end, hit.entry.attributes) for hit in attributes]
+    marks = [(hit.start, -hit.end, hit.entry.attributes) for hit in attributes]
     if has_digit:
-        marks.extend((m.start(), m.end(), (("size", m[0]),)) for m in _SIZE.finditer(plain.text))
-    marks.sort(key=lambda mark: (mark[0], -mark[1]))
+        marks.extend((m.start(), -m.end(), (("size", m[0]),)) for m in _SIZE.finditer(plain.text))
+    marks.sort()
     starts = [mark[0] for mark in marks]
     described = []
     for number, candidate in enumerate(candidates):
@@ -57,12 +57,10 @@ def _window(number: int, candidates: Sequence[Candidate], separators: list[int],
 def _choose(candidate: Candidate, window: Sequence[tuple[int, int, tuple[tuple[str, str], ...]]]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     ends: dict[str, int] = {}
-    before = [mark for mark in window if mark[0] < candidate.end]
-    behind = [mark for mark in window if mark[0] >= candidate.end]
-    for start, end, values in (*before, *behind):
+    for start, negative_end, values in window:
         for kind, value in values:
-            if kind in chosen and (start >= candidate.end or end <= ends[kind]):
+            if kind in chosen and (start >= candidate.end or -negative_end <= ends[kind]):
                 continue
             chosen[kind] = value
-            ends[kind] = end
+            ends[kind] = -negative_end
     return chosen

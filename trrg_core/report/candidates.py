@@ -35,10 +35,11 @@ def find_candidates(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon)
     found = [
         Candidate(term.name, hit.start, hit.end, index, index)
         for index, hit in enumerate(hits)
+        if hit.entry.is_finding
         for term in hit.entry.terms
         if term.role == "finding"
     ]
-    if any(hit.entry.is_target and hit.term("state") for hit in hits):
+    if any(hit.entry.is_state for hit in hits):
         found.extend(_pair_up(hits, boundaries, lexicon))
         found.sort(key=lambda candidate: (candidate.start, candidate.end))
     return found

@@ -47,6 +47,7 @@ class Entry:
     has_verb: bool
     is_target: bool
     is_finding: bool
+    is_state: bool
     directions: frozenset[str]
     terms: tuple[Term, ...]
     attributes: tuple[tuple[str, str], ...]
@@ -162,6 +163,7 @@ def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], ve
         has_verb=not verbs.isdisjoint(phrase.split()) and all(term.name != "relative" for term in terms),
         is_target=any(term.role in ("finding", "state") for term in terms),
         is_finding=any(term.role == "finding" for term in terms),
+        is_state=any(term.role == "state" for term in terms),
         directions=frozenset(term.direction for term in terms if term.direction),
         terms=tuple(terms),
         attributes=tuple(attributes),

@@ -7,8 +7,10 @@ from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.lexicon import Lexicon
-from trrg_core.report.parsed import Mention
+from trrg_core.report.parsed import Mention, made
 from trrg_core.report.scan import Plain, add_spans, scan_sentence
+
+_NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size"), "")
 
 
 def find_mentions(
@@ -38,15 +40,5 @@ def find_mentions(
 
 def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:
     start, end = plain.original(candidate.start, candidate.end)
-    return Mention(
-        finding=candidate.finding,
-        start=start,
-        end=end,
-        assertion=asserted.assertion,
-        rule=asserted.rule,
-        cue=asserted.cue,
-        historical=asserted.historical,
-        hypothetical=asserted.hypothetical,
-        experiencer=asserted.experiencer,
-        **attributes,
-    )
+    place = {"finding": candidate.finding, "start": start, "end": end}
+    return made(Mention, place | asserted._asdict() | _NO_ATTRIBUTES | attributes)

@@ -4,8 +4,11 @@ Offsets are character offsets into the report text as given, half open: `text[st
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from trrg_core.labels import Assertion, Labels
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +65,10 @@ class ParsedReport:
     sentences: tuple[Sentence, ...]
     labels: Labels
     parser_id: str
+
+
+def made(kind: type[_Value], values: dict[str, Any]) -> _Value:
+    """A frozen value from all of its fields, four times as fast as its constructor: a report makes two dozen."""
+    one = kind.__new__(kind)
+    vars(one).update(values)
+    return one

@@ -6,16 +6,14 @@ to the cue that made it, and the same text always gets the same labels under one
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, TypeVar
 
 from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_label_set
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
-from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence
+from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, made
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
 
-_Value = TypeVar("_Value", Mention, Sentence)
 # radiologists repeat themselves: half the sentences of a corpus are among its most common few thousand
 _REMEMBERED_SENTENCES = 16_384
 
@@ -74,7 +72,7 @@ class ReportParser:
             mentions = self._mentions(sentence) if is_read else ()
             moved = tuple([_moved(mention, start) for mention in mentions]) if mentions else ()
             values = {"text": sentence, "start": start, "end": end, "section": section.name, "mentions": moved}
-            yield _made(Sentence, values)
+            yield made(Sentence, values)
 
     def _find_mentions(self, sentence: str) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()
@@ -93,11 +91,4 @@ class ReportParser:
 
 def _moved(mention: Mention, offset: int) -> Mention:
     """`mention` of a sentence that starts at `offset` of the report."""
-    return _made(Mention, vars(mention) | {"start": mention.start + offset, "end": mention.end + offset})
-
-
-def _made(kind: type[_Value], values: dict[str, Any]) -> _Value:
-    """A frozen value from all of its fields, four times as fast as its constructor: a report makes a dozen."""
-    made = kind.__new__(kind)
-    vars(made).update(values)
-    return made
+    return made(Mention, {**vars(mention), "start": mention.start + offset, "end": mention.end + offset})

@@ -1,9 +1,9 @@
 """A sentence made matchable, and every rule hit in it: the first step from text to mentions."""
 
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
@@ -26,8 +26,7 @@ class Hit(NamedTuple):
         return next((term for term in self.entry.terms if term.role in roles), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """A sentence in lower case with single spaces; `offsets` lead back to the original (None: unchanged)."""
 
     text: str
@@ -44,13 +43,12 @@ class Plain:
         return bisect_left(self.offsets, start), bisect_left(self.offsets, end)
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """All that the rules see in one sentence: terms (the longest wins, none overlap) and attributes."""
 
     plain: Plain
-    hits: list[Hit] = field(default_factory=list)
-    attributes: list[Hit] = field(default_factory=list)
+    hits: Sequence[Hit] = ()
+    attributes: Sequence[Hit] = ()
     has_target: bool = False
 
 
@@ -116,35 +114,38 @@ def named_entry(finding: str) -> Entry:
         has_verb=False,
         is_target=True,
         is_finding=True,
+        is_state=False,
         directions=frozenset(),
         terms=(Term(role="finding", name=finding),),
         attributes=(),
     )
 
 
+# stands behind the last finding of any sentence
+_BEYOND = Hit(sys.maxsize, sys.maxsize, named_entry(""))
+
+
 def _longest(found: list[tuple[int, int, Entry]]) -> list[Hit]:
     """Leftmost-longest hits, findings first: a phrase hides those inside it, a finding every cue it overlaps."""
-    found.sort(key=_span)
+    found.sort()  # no two have the same span, so entries are never compared
     findings: list[Hit] = []
     reached = 0
     for start, negative_end, entry in found:
         if entry.is_finding and start >= reached:
             reached = -negative_end
             findings.append(Hit(start, reached, entry))
+    findings.append(_BEYOND)
     hits: list[Hit] = []
     reached = following = 0
     for start, negative_end, entry in found:
-        while following < len(findings) and findings[following].start <= start:
-            reached = max(reached, findings[following].end)
+        if start < reached:
+            continue
+        while findings[following].start <= start:
+            reached = findings[following].end
             hits.append(findings[following])
             following += 1
-        is_overlapped = following < len(findings) and findings[following].start < -negative_end
-        if start >= reached and not is_overlapped:
+        if start >= reached and findings[following].start >= -negative_end:
             reached = -negative_end
             hits.append(Hit(start, reached, entry))
-    hits.extend(findings[following:])
+    hits.extend(findings[following:-1])
     return hits
-
-
-def _span(item: tuple[int, int, Entry]) -> tuple[int, int]:
-    return item[0], item[1]
