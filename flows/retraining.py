@@ -19,6 +19,7 @@ def retrain(
     preset: str = "tiny",
     settings: list[str] | None = None,
     enter_at: JobName = "ingest",
+    slice_ref: str = "",
 ) -> dict[str, Any]:
     """Retrain the report generator and register it.
 
@@ -29,14 +30,14 @@ def retrain(
         preset: `tiny` (CPU, minutes), `base` (GPU cluster), or the path of a YAML file.
         settings: single values, e.g. `finetune.clues=off`.
         enter_at: first job to run; what comes before is taken from the store as it is.
+        slice_ref: slice to train on, e.g. `slices@0`; empty trains on every study of the shards.
     """
     config = read_config(preset, source or "", source_root, settings or ()).model_dump(mode="json")
     names = list(JOBS)
     later = names[names.index(enter_at) :]
-    refs = take_earlier(store, enter_at)
+    refs = take_earlier(store, enter_at) | ({"slice": slice_ref} if slice_ref else {})
     results = {}
     for job in later:
-        inputs = {name: refs[name] for name in JOBS[job].inputs}
-        results[job] = run_stage(job, config, store, inputs)
+        results[job] = run_stage(job, config, store, JOBS[job].inputs_of(refs))
         refs[JOBS[job].output] = results[job]["ref"]
     return results

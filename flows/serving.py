@@ -1,4 +1,4 @@
-"""The Prefect UI on loopback, with the deployments a person can start there."""
+"""The Prefect UI on loopback, with the deployments that a person can start there."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ START_TIMEOUT_S = 120
 
 
 def serve_ui(*, port: int, store: str) -> None:
-    """Run a Prefect server on 127.0.0.1 and serve `retrain` until interrupted.
+    """Run a Prefect server on 127.0.0.1 and serve the flows until interrupted.
 
     Raises:
         ConfigError: if the server does not come up.
@@ -36,15 +36,18 @@ def serve_ui(*, port: int, store: str) -> None:
 def _serve(store: str) -> None:
     from prefect import serve
 
+    from flows.reslicing import reslice
     from flows.retraining import retrain
 
-    deployment = retrain.to_deployment(
-        name="retrain",
-        parameters={"store": store},
-        description="Source tree to registered model; every stage is found if it was done before.",
-        tags=["trrg"],
-    )
-    serve(deployment, limit=1)
+    told = {
+        retrain: "Source tree to registered model; every stage is found if it was done before.",
+        reslice: "Another sample of the train studies, by a spec; training on it may follow.",
+    }
+    deployments = [
+        flow.to_deployment(name=flow.name, parameters={"store": store}, description=description, tags=["trrg"])
+        for flow, description in told.items()
+    ]
+    serve(*deployments, limit=1)
 
 
 def _wait(server: subprocess.Popen[bytes], health: str) -> None:

@@ -15,8 +15,9 @@ from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
 from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
-from pipelines.parts import Made, Work, commit_written, find_made, write_parts
+from pipelines.parts import Made, write_parts
 from pipelines.stages import fetched_model
+from pipelines.versions import Work, commit_written, find_made
 from trrg_core.batch import Batch, collate_images
 from trrg_core.config import GenerateConfig, TrrgConfig
 from trrg_core.decoding import generate_reports

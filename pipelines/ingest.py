@@ -15,18 +15,8 @@ import ray.data
 from pipelines.cluster import connect
 from pipelines.identity import code_version
 from pipelines.jobs import JobResult
-from pipelines.parts import (
-    Made,
-    Process,
-    Work,
-    Written,
-    commit_rejects,
-    commit_written,
-    find_made,
-    rejects_of,
-    write_here,
-    write_parts,
-)
+from pipelines.parts import Made, Process, write_here, write_parts
+from pipelines.versions import Work, Written, commit_rejects, commit_written, find_made, rejects_of
 from trrg_core.config import IngestConfig, RayConfig, TrrgConfig, fingerprint
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.schema import STUDIES

@@ -24,12 +24,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A stage of the chain: its module, what it reads, and what it writes (a table, or a run)."""
+    """A stage of the chain: its module, what it reads (must, may), and what it writes (a table, or a run)."""
 
     name: str
     summary: str
     inputs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     output: str = ""
+
+    def inputs_of(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Those of `refs` that this job reads."""
+        return {name: refs[name] for name in (*self.inputs, *self.optional) if name in refs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +69,18 @@ JOBS = {
         Job(name="ingest", summary="source tree -> studies", output="studies"),
         Job(name="parse", summary="studies -> reports", inputs=("studies",), output="reports"),
         Job(name="shard", summary="studies, reports -> shards", inputs=("studies", "reports"), output="shards"),
-        Job(name="pretrain", summary="shards -> contrastive run", inputs=("shards",), output="contrastive"),
+        Job(
+            name="pretrain",
+            summary="shards -> contrastive run",
+            inputs=("shards",),
+            optional=("slice",),
+            output="contrastive",
+        ),
         Job(
             name="finetune",
             summary="shards, contrastive run -> generator run",
             inputs=("shards", "contrastive"),
+            optional=("slice",),
             output="generator",
         ),
         Job(
@@ -110,7 +122,7 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
         return run_remote(name, config, store_uri, inputs)
     start = time.monotonic()
     module = importlib.import_module(f"pipelines.{name}")
-    result: JobResult = module.run(config, open_store(store_uri), {wanted: inputs[wanted] for wanted in job.inputs})
+    result: JobResult = module.run(config, open_store(store_uri), job.inputs_of(inputs))
     result = replace(result, seconds=time.monotonic() - start)
     logger.info(describe(result))
     return result

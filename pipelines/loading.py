@@ -11,21 +11,31 @@ import pyarrow.parquet as pq
 import ray.data
 
 from trrg_core.sampling import Chunk, Plan, RowGroup
+from trrg_core.slicing.slice_rows import SliceReader
 from trrg_core.storage import Store
-from trrg_core.tables import TableRef, file_paths
+from trrg_core.tables import TableRef, file_paths, read_table
 
 
-def list_row_groups(store: Store, shards: TableRef, split: str) -> tuple[RowGroup, ...]:
-    """The row groups of a split, in file order, from the files' footers."""
+def list_row_groups(
+    store: Store, shards: TableRef, split: str, through: SliceReader | None = None
+) -> tuple[RowGroup, ...]:
+    """The row groups of a split, in file order; through a slice, with as many rows as it hands out of each."""
     filesystem = store.pyarrow_filesystem()
     groups = []
     for path in file_paths(store, shards, split=split):
-        footer = pq.read_metadata(path, filesystem=filesystem)
-        groups += [
-            RowGroup(path=path, index=index, num_rows=footer.row_group(index).num_rows)
-            for index in range(footer.num_row_groups)
-        ]
+        with pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True) as file:
+            for index in range(file.num_row_groups):
+                num_rows = file.metadata.row_group(index).num_rows
+                if through:
+                    ids = file.read_row_group(index, columns=["study_id"])["study_id"]
+                    num_rows = int(through.repeats(ids).sum())
+                groups.append(RowGroup(path=path, index=index, num_rows=num_rows))
     return tuple(groups)
+
+
+def open_slice(store: Store, ref: str) -> SliceReader:
+    """The slice `ref`, ready to read shard rows through."""
+    return SliceReader(read_table(store, TableRef.parse(ref)))
 
 
 def stream_table(store: Store, ref: TableRef, columns: Sequence[str], *, split: str = "") -> ray.data.Dataset:
@@ -43,7 +53,9 @@ def stream_table(store: Store, ref: TableRef, columns: Sequence[str], *, split: 
     )
 
 
-def stream_steps(store: Store, plan: Plan, start: int, stop: int) -> Iterator[list[dict]]:
+def stream_steps(
+    store: Store, plan: Plan, start: int, stop: int, through: SliceReader | None = None
+) -> Iterator[list[dict]]:
     """The rows of each step in [start, stop), `plan.batch_size` dicts a step, read ahead by Ray Data."""
     chunks = plan.chunks(start, stop)
     context = ray.data.DataContext.get_current()
@@ -54,7 +66,7 @@ def stream_steps(store: Store, plan: Plan, start: int, stop: int) -> Iterator[li
         _read_chunk,
         batch_size=1,
         batch_format="pyarrow",
-        fn_kwargs={"chunks": chunks, "filesystem": store.pyarrow_filesystem()},
+        fn_kwargs={"chunks": chunks, "filesystem": store.pyarrow_filesystem(), "through": through},
         num_cpus=0.5,
     )
     for batch in rows.iter_batches(batch_size=plan.batch_size, batch_format="pyarrow", prefetch_batches=2):
@@ -76,9 +88,13 @@ def _read_file(batch: pa.Table, *, columns: list[str], split: str, filesystem: p
     return rows.filter(pc.equal(rows["split"], split)) if split else rows
 
 
-def _read_chunk(batch: pa.Table, *, chunks: list[Chunk], filesystem: pa.fs.FileSystem) -> pa.Table:
+def _read_chunk(
+    batch: pa.Table, *, chunks: list[Chunk], filesystem: pa.fs.FileSystem, through: SliceReader | None
+) -> pa.Table:
     chunk = chunks[batch["index"][0].as_py()]
     table = pa.concat_tables([_read_group(group, filesystem) for group in chunk.groups])
+    if through:
+        table = through.read(table)
     return table.take(pa.array(chunk.order))
 
 

@@ -13,7 +13,8 @@ from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
 from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
-from pipelines.parts import Made, Work, commit_written, find_made, write_parts
+from pipelines.parts import Made, write_parts
+from pipelines.versions import Work, commit_written, find_made
 from trrg_core.config import ParseConfig, TrrgConfig
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence

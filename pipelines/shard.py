@@ -14,7 +14,8 @@ from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
 from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
-from pipelines.parts import Made, Work, commit_written, find_made, write_parts
+from pipelines.parts import Made, write_parts
+from pipelines.versions import Work, commit_written, find_made
 from trrg_core.config import ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.image import decode_image, encode_jpeg, resize_long_side

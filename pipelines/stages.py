@@ -12,11 +12,12 @@ import pyarrow as pa
 from pipelines.identity import code_version, job_fingerprint
 from pipelines.training import Stage, TrainingTask, train
 from trrg_core.config import EncoderConfig, TrrgConfig
+from trrg_core.errors import ConfigError
 from trrg_core.labels import load_label_set
 from trrg_core.model.checkpoint import LoadedContrastive, load_contrastive_folder
 from trrg_core.runs import RunResult, read_result, run_path
 from trrg_core.storage import Store
-from trrg_core.tables import TableRef, read_table
+from trrg_core.tables import TableRef, find_commit, read_table
 from trrg_core.tokenization import load_tokenizer
 
 MODEL = "model"
@@ -26,6 +27,7 @@ def find_or_train(
     stage: Stage, config: TrrgConfig, settings: object, store: Store, inputs: Mapping[str, str]
 ) -> tuple[RunResult, bool]:
     """The finished run of this stage, config and inputs, and whether it was there already."""
+    _check_slice(store, inputs)
     identity = job_fingerprint(stage.name, [config.seed, config.engine.num_workers, settings], store, inputs)
     run_id = f"{stage.name}-{identity}"
     found = read_result(store, run_id)
@@ -33,6 +35,17 @@ def find_or_train(
         return found, True
     task = TrainingTask(run_id=run_id, config=config, store=store, inputs=dict(inputs), code_version=code_version())
     return train(stage, task), False
+
+
+def _check_slice(store: Store, inputs: Mapping[str, str]) -> None:
+    if "slice" not in inputs:
+        return
+    parents = find_commit(store, TableRef.parse(inputs["slice"])).parents
+    if inputs["shards"] not in parents:
+        raise ConfigError(
+            f"{inputs['slice']} is a sample of {', '.join(parents)}, not of {inputs['shards']}: "
+            "slice again with `trrg reslice`, or give the shards it was made of"
+        )
 
 
 def observations_of(config: TrrgConfig) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from torch import nn
 
 from pipelines.cluster import connect, quieten
 from pipelines.engine import Engine
-from pipelines.loading import list_row_groups, stream_steps
+from pipelines.loading import list_row_groups, open_slice, stream_steps
+from pipelines.progress import follow, note_progress
 from trrg_core.checkpoints import fetch_newest, finish_checkpoint, remove_old, upload_files
 from trrg_core.config import OptimizerConfig, TrrgConfig
 from trrg_core.errors import ConfigError, TrainingError
@@ -52,6 +53,11 @@ class TrainingTask:
     def path(self) -> str:
         """The run's folder in the store."""
         return run_path(self.run_id)
+
+    @property
+    def progress(self) -> str:
+        """The file in which rank 0 notes how far it is."""
+        return f"{self.path}/progress.json"
 
     @property
     def shards(self) -> TableRef:
@@ -123,7 +129,8 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         ),
     )
     try:
-        trainer.fit()
+        with follow(task.store, task.progress, f"{stage.name} steps"):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
     result = read_result(task.store, task.run_id)
@@ -138,9 +145,10 @@ def train_worker(settings: Mapping[str, Any]) -> None:
     stage, task = settings["stage"], settings["task"]
     config = task.config
     rank, world = dist.get_rank(), dist.get_world_size()
-    groups = list_row_groups(task.store, task.shards, "train")
-    if not groups:
-        raise ConfigError(f"{task.shards} has no rows of split 'train'")
+    through = open_slice(task.store, task.inputs["slice"]) if "slice" in task.inputs else None
+    groups = list_row_groups(task.store, task.shards, "train", through)
+    if not any(group.num_rows for group in groups):
+        raise ConfigError(f"{task.inputs.get('slice', task.shards)} has no rows of split 'train'")
     plan = Plan(groups=groups, batch_size=stage.schedule.batch_size, seed=config.seed, rank=rank, world_size=world)
     total = max(1, round(stage.schedule.epochs * plan.steps_per_epoch))
     torch.manual_seed(config.seed)
@@ -152,13 +160,14 @@ def train_worker(settings: Mapping[str, Any]) -> None:
         total_steps=total,
     )
     start, losses = _resume(task, engine)
-    clock = _Clock(stage.name, start, total, config.engine.log_every_steps)
-    for step, rows in enumerate(stream_steps(task.store, plan, start, total) if start < total else (), start):
+    clock = _Clock(task, start, total)
+    for step, rows in enumerate(stream_steps(task.store, plan, start, total, through) if start < total else (), start):
         seed = step_seed(config.seed, step, rank)
         torch.manual_seed(seed)
         batch = stage.collate(task, rows, seed).to(engine.device)
         losses.append(engine.train_step(batch, step))
-        clock.tell(step + 1, losses[-1], rank)
+        if rank == 0:
+            clock.tell(step + 1, losses[-1])
         if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
             _save(task, engine, step + 1, losses)
             ray.train.report({"step": step + 1, **losses[-1]})
@@ -223,19 +232,19 @@ def _finish(stage: Stage, task: TrainingTask, engine: Engine, losses: list[dict[
 
 
 class _Clock:
-    """Says from rank 0, every few steps, how far the run is and when it will be done."""
+    """Notes every few steps how far the run is and when it will be done."""
 
-    def __init__(self, name: str, start: int, total: int, every: int) -> None:
-        self.name, self.start, self.total, self.every = name, start, total, every
+    def __init__(self, task: TrainingTask, start: int, total: int) -> None:
+        self.task, self.start, self.total = task, start, total
         self.began = time.monotonic()
 
-    def tell(self, step: int, losses: Mapping[str, float], rank: int) -> None:
-        if rank != 0 or (step % self.every and step != self.total):
+    def tell(self, step: int, losses: Mapping[str, float]) -> None:
+        if step % self.task.config.engine.log_every_steps and step != self.total:
             return
         per_step = (time.monotonic() - self.began) / (step - self.start)
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        left = per_step * (self.total - step)
-        logger.info("%s: step %d of %d, %s, %.2f s/step, %d s left", self.name, step, self.total, parts, per_step, left)
+        text = f"{parts}, {per_step:.2f} s/step, {per_step * (self.total - step):.0f} s left"
+        note_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -93,6 +93,7 @@ def run(
     enter_at: Annotated[str, typer.Option("--from", help="First job to run; what comes before is taken as it is.")] = (
         "ingest"
     ),
+    slice_ref: Annotated[str, typer.Option("--slice", help="Train on this slice, e.g. slices@0.")] = "",
 ) -> None:
     """Run the retraining flow: ingest to register, each stage found if it was done before."""
     from flows.entry import check_source, read_config, take_earlier
@@ -108,6 +109,12 @@ def run(
     from flows.retraining import retrain
 
     results = retrain(
-        source_root=source_root, store=store, source=source or None, preset=preset, settings=settings, enter_at=enter_at
+        source_root=source_root,
+        store=store,
+        source=source or None,
+        preset=preset,
+        settings=settings,
+        enter_at=enter_at,
+        slice_ref=slice_ref,
     )
     say_run(results, store)

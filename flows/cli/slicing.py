@@ -1,0 +1,48 @@
+"""Re-slicing: `trrg reslice SPEC` compiles a spec and shows what was asked, what came of it, before and after."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import DEFAULT_STORE, JsonOption, LabelSetOption, StoreOption, check_folder_of
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Example: trrg reslice rare-findings.yaml --dry-run; then trrg run --from pretrain --slice slices@0"
+)
+def reslice(
+    spec: Annotated[Path, typer.Argument(help="YAML file that says what the slice is asked to be.")],
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come of it; write nothing.")] = False,
+    png: Annotated[str, typer.Option("--png", help="Draw the labels before and after into this file.")] = "",
+    label_set: LabelSetOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Choose another sample of the train studies: quotas, caps, fewer denials. `validate` and `test` stay whole."""
+    from rich.console import Console
+
+    from flows.slice_views import as_table, asked_rows, draw_slice, label_rows, summary
+    from flows.views import print_line
+    from pipelines.reslice import make_slice
+    from trrg_core.slicing.spec import load_slice_spec
+    from trrg_core.storage import open_store
+
+    if png:
+        check_folder_of(png, "--png")
+    made = make_slice(open_store(store), load_slice_spec(spec), label_set=label_set, dry_run=dry_run)
+    if png:
+        draw_slice(made, Path(png))
+    if as_json:
+        told = {"ref": made.result.ref, "base": str(made.base), "counts": dict(made.result.counts)}
+        print_line(json.dumps({**told, "asked": asked_rows(made), "labels": label_rows(made)}))
+        return
+    console = Console()
+    if made.plan.lines:
+        console.print(as_table("Asked and achieved", asked_rows(made)))
+    console.print(as_table("Labels of the train studies", label_rows(made)))
+    for line in summary(made):
+        print_line(line)

@@ -1,0 +1,110 @@
+"""Training through a slice: the same shards, other rows; and a spec that is committed once."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.loading import _read_chunk, list_row_groups, open_slice
+from pipelines.reslice import make_slice, read_slice
+from pipelines.stages import _check_slice
+from trrg_core.errors import ConfigError
+from trrg_core.labels import column_name, load_label_set
+from trrg_core.sampling import Plan
+from trrg_core.schema import shards_schema
+from trrg_core.slicing.spec import Quota, SliceSpec
+from trrg_core.storage import Store, open_store
+from trrg_core.tables import TableRef, commit_parts, history, write_part
+
+CHEXPERT = load_label_set("chexpert14")
+SPEC = SliceSpec(rows=40, quotas=(Quota(observation="Pneumothorax", share=0.25),), max_negated_share=0.5, max_repeats=3)
+
+
+def _study(number: int, split: str) -> dict[str, Any]:
+    said = "PRESENT" if number % 10 == 0 else "ABSENT"
+    label = 1 if said == "PRESENT" else 0
+    return {
+        "subject_id": f"p{number}",
+        "study_id": f"s{number}",
+        "split": split,
+        "has_prior": False,
+        "views": [{"view_position": "PA", "jpeg": b"film"}],
+        "report": "invented",
+        "sentences": [{"text": "invented", "facts": [{"observation": "Pneumothorax", "assertion": said}]}],
+        "labels": {column_name("Pneumothorax"): label},
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with shards@0: 100 train studies of which 10 have a pneumothorax, 10 studies to test on."""
+    store = open_store(str(tmp_path / "store"))
+    schema = shards_schema(CHEXPERT)
+    splits = {"train": range(100), "test": range(100, 110)}
+    parts = [
+        write_part(
+            store,
+            "shards",
+            f"parts/{split}.parquet",
+            pa.Table.from_pylist([_study(number, split) for number in numbers], schema=schema),
+            split=split,
+        )
+        for split, numbers in splits.items()
+    ]
+    commit_parts(store, "shards", parts, schema, fingerprint="shards")
+    return store
+
+
+def test_training_reads_the_slices_rows_each_as_often_as_it_says(store: Store):
+    made = make_slice(store, SPEC)
+    through = open_slice(store, made.result.ref)
+    wanted = Counter(dict(zip(*(made.plan.rows[name].to_pylist() for name in ("study_id", "repeat")), strict=True)))
+
+    groups = list_row_groups(store, TableRef.parse("shards@0"), "train", through)
+    plan = Plan(groups=groups, batch_size=1, seed=3, rank=0, world_size=1)
+    chunks = plan.chunks(0, plan.steps_per_epoch)
+    filesystem = store.pyarrow_filesystem()
+    read = [
+        _read_chunk(pa.table({"index": [at]}), chunks=chunks, filesystem=filesystem, through=through)
+        for at in range(len(chunks))
+    ]
+    rows = pa.concat_tables(read)
+
+    assert plan.steps_per_epoch == made.plan.num_rows == 40
+    assert Counter(rows["study_id"].to_pylist()) == wanted
+    assert max(wanted.values()) <= 3
+    positive = [row for row in rows.to_pylist() if row["labels"][column_name("Pneumothorax")] == 1]
+    assert len(positive) >= 10
+    assert all(row["sentence_weights"] == [1.0] for row in positive)
+    assert any(row["sentence_weights"][0] < 1 for row in rows.to_pylist())
+
+
+def test_the_same_spec_is_committed_once_and_read_back(store: Store):
+    first, again = make_slice(store, SPEC), make_slice(store, SPEC)
+    assert (first.result.ref, again.result.ref) == ("slices@0", "slices@0")
+    assert again.result.reused
+    assert again.plan == first.plan
+    plan, spec = read_slice(store, TableRef.parse("slices@0"))
+    assert plan.rows.equals(first.plan.rows)
+    assert spec == SPEC.model_copy(update={"base": "shards@0"})
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(store: Store):
+    dry = make_slice(store, SPEC, dry_run=True)
+    assert dry.result.ref == ""
+    assert history(store, "slices") == []
+    assert make_slice(store, SPEC).plan == dry.plan
+
+
+def test_a_slice_of_other_shards_is_refused_before_training(store: Store):
+    ref = make_slice(store, SPEC).result.ref
+    _check_slice(store, {"shards": "shards@0", "slice": ref})
+    with pytest.raises(ConfigError, match="of shards@0, not of shards@1"):
+        _check_slice(store, {"shards": "shards@1", "slice": ref})
+
+
+def test_a_store_without_shards_says_what_to_run(tmp_path: Path):
+    with pytest.raises(ConfigError, match="trrg shard"):
+        make_slice(open_store(str(tmp_path / "empty")), SPEC)
