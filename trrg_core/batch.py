@@ -79,9 +79,13 @@ class Reports:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B studies. `stated_BO` is int8: 0 not mentioned, 1 present, 2 absent, 3 uncertain; pixels are uint8."""
+    """B studies. `stated_BO` is int8: 0 not mentioned, 1 present, 2 absent, 3 uncertain; pixels are uint8.
+
+    `has_prior` says of each study whether there is an earlier one, None where nobody knows.
+    """
 
     study_ids: tuple[str, ...]
+    has_prior: tuple[bool | None, ...]
     seed: int
     pixels_BVHW: Tensor
     view_ids_BV: Tensor
@@ -133,6 +137,7 @@ def collate_images(rows: Sequence[Row], *, observations: Sequence[str], config: 
     stated = [_stated(row.get("labels") or {}, observations) for row in rows]
     return Batch(
         study_ids=tuple(row["study_id"] for row in rows),
+        has_prior=tuple(row.get("has_prior") for row in rows),
         seed=seed,
         pixels_BVHW=torch.from_numpy(pixels),
         view_ids_BV=view_ids,

@@ -10,16 +10,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trrg_core.comparison import compares_with_prior
 from trrg_core.evidence import Clue, find_contradictions
 from trrg_core.labels import Label, Labels
-from trrg_core.report.parsed import ParsedReport
+from trrg_core.report.parsed import ParsedReport, Sentence
 
 # log odds; one sure clue must not outweigh all that the others say
 _SUREST = 5.0
 # a possible finding stands between saying it and passing over it
 _SAID = {Label.POSITIVE: 1.0, Label.UNCERTAIN: 0.5, Label.NEGATIVE: 0.0, None: 0.0}
-# what denying a finding costs that is believed with odds of 20 to 1
-_SELF_CONTRADICTION = 3.0
+# a sentence that cannot be true costs what denying a finding costs that is believed with odds of 20 to 1
+_UNTRUE = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +45,17 @@ def choose_draft(
     log_probabilities: Sequence[float],
     *,
     clues: Sequence[Clue],
+    has_prior: bool | None,
     writer_share: float,
     likelihood_weight: float,
 ) -> Choice:
-    """The draft that agrees best with what perception and writer believe.
+    """The draft that agrees best with what perception and writer believe, and says least that cannot be true.
 
     Args:
         parsed: what each draft says.
         log_probabilities: the writer's own, mean per token, of each draft: the better told of equal drafts wins.
         clues: what perception saw; of an observation without one the writer alone is heard.
+        has_prior: whether the study has an earlier one; without one no draft can compare. None when unknown.
         writer_share: weight of the writer's belief beside perception's, 0 to 1.
         likelihood_weight: how much one nat per token counts beside the log likelihood of what is said.
 
@@ -65,7 +68,7 @@ def choose_draft(
     scores = tuple(
         agreement(report.labels, odds)
         + likelihood_weight * log_probability
-        - _SELF_CONTRADICTION * len(find_contradictions(report.sentences))
+        - _UNTRUE * _count_untrue(report.sentences, has_prior)
         for report, log_probability in zip(parsed, log_probabilities, strict=True)
     )
     return Choice(index=max(range(len(scores)), key=scores.__getitem__), scores=scores, odds=odds)
@@ -92,6 +95,12 @@ def agreement(labels: Labels, odds: Mapping[str, float]) -> float:
     A finding that is passed over counts as absent, for a finding that is there gets written down.
     """
     return sum(_log_likelihood(value, _SAID[labels[name]]) for name, value in odds.items())
+
+
+def _count_untrue(sentences: Sequence[Sentence], has_prior: bool | None) -> int:
+    """Contradictions within the report, and comparisons with a study that does not exist."""
+    compared = sum(compares_with_prior(item.text) for item in sentences) if has_prior is False else 0
+    return len(find_contradictions(sentences)) + compared
 
 
 def _log_likelihood(odds: float, said: float) -> float:

@@ -238,6 +238,7 @@ class GenerateConfig(ConfigSection):
     max_new_tokens: int = Field(160, ge=8, description="Longest generated report, tokens.")
     candidates: int = Field(1, ge=1, description="Drafts of a study; the one that agrees best with its clues is kept.")
     temperature: float = Field(1.0, gt=0, description="Temperature at which drafts are drawn.")
+    min_share: float = Field(0.05, ge=0, lt=1, description="Never draw tokens below this share of the likeliest.")
     writer_share: float = Field(0.33, ge=0, le=1, description="Weight of what most drafts state, beside the clues.")
     likelihood_weight: float = Field(1.0, ge=0, description="Weight of a draft's mean token log probability.")
 

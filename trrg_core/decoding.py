@@ -5,7 +5,7 @@ repeated "no ..." of a truthful one. With more than one candidate, drafts are dr
 best with the study's clues.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -18,8 +18,9 @@ from trrg_core.config import GenerateConfig
 from trrg_core.drafts import Draft, write_drafts
 from trrg_core.evidence import Clue
 from trrg_core.model.checkpoint import LoadedGenerator
-from trrg_core.model.clues import clue_probabilities
+from trrg_core.model.clues import Clues, clue_probabilities
 from trrg_core.model.generator import ReportGenerator
+from trrg_core.model.perception import DiseasePerception
 from trrg_core.report.parser import ReportParser
 from trrg_core.tokenization import decode_ids
 
@@ -89,42 +90,48 @@ def _choose_reports(
         batch.study_ids,
         count=config.candidates,
         temperature=config.temperature,
+        min_share=config.min_share,
         max_new_tokens=config.max_new_tokens,
     )
-    perception = generator.perception
-    thresholds = dict(zip(perception.observations, perception.threshold_O.tolist(), strict=True))
-    clues = clue_probabilities(prefix.clues, perception)
+    clues = _judged_clues(prefix.clues, generator.perception)
     return [
-        _choose_report(study_id, some, said, thresholds, parser, config)
-        for study_id, some, said in zip(batch.study_ids, drafts, clues, strict=True)
+        _choose_report(*study, config=config, parser=parser)
+        for study in zip(batch.study_ids, drafts, clues, batch.has_prior, strict=True)
     ]
 
 
 def _choose_report(
     study_id: str,
-    drafts: list[Draft],
-    clues: dict[str, float],
-    thresholds: Mapping[str, float],
-    parser: ReportParser,
+    drafts: Sequence[Draft],
+    clues: Sequence[Clue],
+    has_prior: bool | None,
+    *,
     config: GenerateConfig,
+    parser: ReportParser,
 ) -> GeneratedReport:
     choice = choose_draft(
         [parser.parse(draft.text) for draft in drafts],
         [draft.log_probability for draft in drafts],
-        clues=[
-            Clue(observation=name, probability=probability, threshold=thresholds[name])
-            for name, probability in clues.items()
-        ],
+        clues=clues,
+        has_prior=has_prior,
         writer_share=config.writer_share,
         likelihood_weight=config.likelihood_weight,
     )
     return GeneratedReport(
         study_id=study_id,
         text=drafts[choice.index].text,
-        clues=clues,
+        clues={clue.observation: clue.probability for clue in clues},
         num_candidates=len(drafts),
         score=choice.score,
     )
+
+
+def _judged_clues(clues: Clues, perception: DiseasePerception) -> list[list[Clue]]:
+    thresholds = dict(zip(perception.observations, perception.threshold_O.tolist(), strict=True))
+    return [
+        [Clue(observation=name, probability=value, threshold=thresholds[name]) for name, value in said.items()]
+        for said in clue_probabilities(clues, perception)
+    ]
 
 
 @cache

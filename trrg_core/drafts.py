@@ -33,10 +33,13 @@ def write_drafts(
     *,
     count: int,
     temperature: float,
+    min_share: float,
     max_new_tokens: int,
 ) -> list[list[Draft]]:
     """`count` drafts of each study, the greedy one first; the generator must be in eval mode.
 
+    Tokens that are less likely than `min_share` of the likeliest are never drawn: a word from the far tail garbles a
+    sentence, and opens no new finding that is worth a draft.
     A drawn draft is seeded by its study and its number: it does not depend on the study's neighbours in the batch,
     nor on how many drafts there are.
     """
@@ -45,6 +48,7 @@ def write_drafts(
     draw = _DrawRows(
         [seed if row % count else None for row, seed in enumerate(seeds)],
         temperature=temperature,
+        min_share=min_share,
         end_id=tokenizer.eos_token_id,
         device=prefix.mask_BL.device,
     )
@@ -74,16 +78,19 @@ class _DrawRows:
     which drawing them all from one generator would not.
     """
 
-    def __init__(self, seeds: Sequence[int | None], *, temperature: float, end_id: int, device: torch.device) -> None:
+    def __init__(
+        self, seeds: Sequence[int | None], *, temperature: float, min_share: float, end_id: int, device: torch.device
+    ) -> None:
         self.generators = [None if seed is None else torch.Generator(device=device).manual_seed(seed) for seed in seeds]
-        self.temperature, self.end_id = temperature, end_id
+        self.temperature, self.min_share, self.end_id = temperature, min_share, end_id
         self.writing_N = torch.ones(len(seeds), dtype=torch.bool, device=device)
         self.log_probability_N = torch.zeros(len(seeds), device=device)
         self.num_tokens_N = torch.zeros(len(seeds), device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         log_share_NY = scores.float().log_softmax(-1)
-        noisy_NY = log_share_NY / self.temperature
+        far_off_NY = log_share_NY.exp() < self.min_share * log_share_NY.amax(-1, keepdim=True).exp()
+        noisy_NY = (log_share_NY / self.temperature).masked_fill(far_off_NY, -torch.inf)
         for row, (generator, is_writing) in enumerate(zip(self.generators, self.writing_N.tolist(), strict=True)):
             if generator is not None and is_writing:
                 waiting_Y = torch.empty_like(noisy_NY[row]).exponential_(generator=generator)

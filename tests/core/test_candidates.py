@@ -20,7 +20,7 @@ def states(finding: str, assertion: Assertion) -> Sentence:
 P, N, U = Label.POSITIVE, Label.NEGATIVE, Label.UNCERTAIN
 CLUES = (clue("Edema", 0.8), clue("Fracture", 0.1))
 ODDS = {"Edema": math.log(4), "Fracture": -math.log(9)}
-ONLY_CLUES = {"clues": CLUES, "writer_share": 0.0}
+ONLY_CLUES = {"clues": CLUES, "has_prior": None, "writer_share": 0.0}
 
 
 def labels(edema: Label | None = None, fracture: Label | None = None) -> dict[str, Label | None]:
@@ -88,14 +88,16 @@ def test_the_better_told_of_equal_drafts_wins_and_the_first_of_ties():
 
 def test_without_clues_the_draft_that_most_others_share_wins():
     drafts = [draft(P), draft(N), draft(N), draft(N, P)]
-    choice = choose_draft(drafts, [-0.1, -0.9, -0.8, -0.2], clues=(), writer_share=0.3, likelihood_weight=1.0)
+    choice = choose_draft(
+        drafts, [-0.1, -0.9, -0.8, -0.2], clues=(), has_prior=None, writer_share=0.3, likelihood_weight=1.0
+    )
     assert choice.index == 2
 
 
 def test_the_order_of_drafts_does_not_matter():
     drafts, costs = [draft(P), draft(N, P), draft()], [-0.3, -0.2, -0.1]
     straight, turned = (
-        choose_draft(some, means, clues=CLUES, writer_share=0.5, likelihood_weight=1.0)
+        choose_draft(some, means, clues=CLUES, has_prior=None, writer_share=0.5, likelihood_weight=1.0)
         for some, means in ((drafts, costs), (drafts[::-1], costs[::-1]))
     )
     assert turned.scores == pytest.approx(straight.scores[::-1])
@@ -108,6 +110,17 @@ def test_a_draft_that_contradicts_itself_gives_way():
     choice = choose_draft(drafts, [-0.1, -0.9], **ONLY_CLUES, likelihood_weight=1.0)
     assert choice.index == 1
     assert choice.scores[0] + 3.0 - choice.scores[1] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("has_prior", "kept"), [(False, 1), (True, 0), (None, 0)])
+def test_a_draft_that_compares_with_no_prior_gives_way(has_prior, kept):
+    compares, describes = (
+        Sentence(text=text, start=0, end=len(text), section="findings")
+        for text in ("Edema is unchanged.", "There is edema.")
+    )
+    drafts = [draft(P, None, compares), draft(P, None, describes)]
+    settings = {**ONLY_CLUES, "has_prior": has_prior, "likelihood_weight": 1.0}
+    assert choose_draft(drafts, [-0.1, -0.9], **settings).index == kept
 
 
 def test_no_drafts_are_no_choice():

@@ -58,6 +58,12 @@ def test_rows_without_labels_can_be_used():
     assert batch.stated_BO.tolist() == [[NOT_STATED] * 4]
 
 
+def test_a_batch_knows_which_studies_have_a_prior():
+    rows = [{**toy_row(0), "has_prior": True}, {**toy_row(1), "has_prior": False}, toy_row(2)]
+    batch = collate_images(rows, observations=OBSERVATIONS, config=toy_config().pretrain)
+    assert batch.has_prior == (True, False, None)
+
+
 def test_a_frontal_and_a_lateral_view_come_before_a_second_frontal():
     views = [{"view_position": name, "jpeg": b""} for name in ("AP", "PA", "LL", "LATERAL")]
     assert [view["view_position"] for view in choose_views(views, num_views=3)] == ["PA", "LATERAL", "AP"]
