@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from trrg_core.errors import ConfigError
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.schema import FACT, VIEW
-from trrg_core.slicing.label_files import load_label_table
+from trrg_core.slicing.label_files import read_label_table
 from trrg_core.slicing.label_table import LabelTable, label_table
 from trrg_core.slicing.slice_rows import SliceReader
 from trrg_core.storage import Store
@@ -60,6 +60,7 @@ def read_labelled(store: Store, ref: TableRef, *, label_set: str = "") -> Labell
     if base.name not in ("reports", "shards"):
         raise ConfigError(f"{ref} has no labels: give a version of reports, shards or slices")
     observations = find_observations(store, base, label_set)
+    # not the kept copy: who only looks writes nothing
     read = read_label_table if base.name == "shards" else _read_reports
     return Labelled(table=read(store, base, observations), through=through, base=base)
 

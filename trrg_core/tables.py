@@ -220,10 +220,28 @@ def count_rows(store: Store, ref: TableRef) -> int:
     return sum(part.num_rows for part in list_parts(store, ref))
 
 
-def history(store: Store, name: str) -> list[Commit]:
-    """The commits of a table, newest first; empty if there is no such table."""
+def history(store: Store, name: str, *, with_removed: bool = False) -> list[Commit]:
+    """The commits of a table, newest first; empty if there is no such table.
+
+    Versions whose files were removed are left out, so that no work is found whose rows are gone.
+    """
     table = _open(store, name)
-    return [] if table is None else [_commit_of(name, entry) for entry in table.history() if "trrg" in entry]
+    if table is None:
+        return []
+    gone = frozenset() if with_removed else removed_versions(store, name)
+    commits = [_commit_of(name, entry) for entry in table.history() if "trrg" in entry]
+    return [commit for commit in commits if commit.ref.version not in gone]
+
+
+def removed_versions(store: Store, name: str) -> frozenset[int]:
+    """Versions of a table whose files `retention` removed; their commits stay in the log."""
+    path = removed_path(name)
+    return frozenset(json.loads(store.read_bytes(path))) if store.exists(path) else frozenset()
+
+
+def removed_path(name: str) -> str:
+    """Where in the store the removed versions of table `name` are noted."""
+    return f"tables/{name}/removed.json"
 
 
 def find_commit(store: Store, ref: TableRef) -> Commit:
