@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from flows.cli import chain, machine, texts, versions
+from flows.cli import chain, label_verbs, machine, slicing, texts, versions
 from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
 
 EXIT_CODES = {ConfigError: 2, DataError: 3, StorageError: 75}
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for _verbs in (chain, versions, texts, machine):
+for _verbs in (chain, versions, label_verbs, slicing, texts, machine):
     app.add_typer(_verbs.app)
 
 
@@ -44,6 +44,7 @@ def _set_up() -> None:
     for name, value in {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "pipelines,trrg_core,flows",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "TOKENIZERS_PARALLELISM": "false",

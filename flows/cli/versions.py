@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from flows.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    LabelSetOption,
+    LimitOption,
+    PresetOption,
+    RefArgument,
+    SetOption,
+    StoreOption,
+)
+from trrg_core.errors import ConfigError
 
 app = typer.Typer()
 PANEL = "Versions"
@@ -29,3 +39,112 @@ def show(
         typer.echo(json.dumps(found, indent=1))
     else:
         print_tree(found)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg history reports --json")
+def history(
+    table: Annotated[str, typer.Argument(help="studies, reports, shards, slices, predictions or rejects.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """List the versions of a table, newest first: rows, counts, what was set aside, parents, when, by which code."""
+    from flows.version_views import describe_history, print_history
+    from trrg_core.storage import open_store
+
+    versions = describe_history(open_store(store), table)
+    if as_json:
+        typer.echo(json.dumps(versions, indent=1))
+    elif versions:
+        print_history(versions)
+    else:
+        typer.echo(f"{table}: no version yet")
+
+
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg rejects; trrg rejects reports@0; trrg rejects ingest")
+def rejects(
+    what: Annotated[str, typer.Argument(help="A table version, a job, or nothing for all.")] = "",
+    reason: Annotated[str, typer.Option(help="Only rows with this reason code.")] = "",
+    limit: LimitOption = 20,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Count and list what was set aside: reason, ids and path, never report text."""
+    from flows.version_views import describe_rejects, print_rejects
+    from trrg_core.set_aside import read_rejects
+    from trrg_core.storage import open_store
+
+    told = describe_rejects(read_rejects(open_store(store), what, reason=reason), limit)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        print_rejects(told)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg diff reports@0 reports@1")
+def diff(
+    before: RefArgument,
+    after: RefArgument,
+    limit: LimitOption = 20,
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two versions of a table: studies added, removed, changed; labels by finding and rule; drift."""
+    from flows.version_views import describe_diff, print_diff
+    from trrg_core.storage import open_store
+    from trrg_core.tables import TableRef
+    from trrg_core.version_diff import compare_reports, compare_rows
+
+    place = open_store(store)
+    old, new = TableRef.parse(before), TableRef.parse(after)
+    rows = compare_rows(place, old, new)
+    changes = compare_reports(place, old, new, rows.changed) if old.name == "reports" else None
+    told = describe_diff(rows, changes, limit)
+    if old.name in ("reports", "shards", "slices"):
+        from flows.label_views import compare_labelled
+
+        told |= compare_labelled(place, old, new, label_set)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        print_diff(told, limit)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg gc --keep 2; trrg gc --keep 2 --yes")
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go; so it is without --yes.")] = False,
+    keep: Annotated[int, typer.Option(min=1, help="Newest versions of each table that stay in any case.")] = 3,
+    keep_runs: Annotated[
+        int, typer.Option(min=0, help="Newest finished runs of each job that stay in any case; 0: all of them.")
+    ] = 0,
+    min_age: Annotated[
+        float, typer.Option(min=0, help="Refuse when anything was written in the last so many hours.")
+    ] = 24,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove versions and runs that no kept version, run, slice or registered model refers to; else say which.
+
+    A registry on a server is asked when --preset or --set names it (register.tracking_uri).
+    """
+    from flows.version_views import describe_sweep, print_sweep
+    from trrg_core.config import load_config
+    from trrg_core.retention import plan_sweep, sweep
+    from trrg_core.storage import open_store
+
+    if yes and dry_run:
+        raise ConfigError("give --dry-run or --yes, not both")
+    place, config = open_store(store), load_config(preset, settings or ())
+    from flows.registered import registered_names
+
+    named = registered_names(place, config.register_)
+    plan = plan_sweep(place, keep=keep, keep_runs=keep_runs or None, registered=named)
+    if yes:
+        sweep(place, plan, min_age_hours=min_age)
+    if as_json:
+        typer.echo(json.dumps({**describe_sweep(plan), "removed": yes}, indent=1))
+    else:
+        print_sweep(describe_sweep(plan), done=yes)

@@ -15,7 +15,8 @@ from trrg_core.config import PRESETS, TrrgConfig, load_config
 
 TRRG = Path(sys.executable).parent / "trrg"
 JOBS = ("ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register")
-VERBS = ("sample", "run", "config", "show", "check", "parse-text", "explain", "ui", *JOBS)
+STORE_VERBS = ("show", "history", "rejects", "diff", "gc", "labels", "drift")
+VERBS = ("sample", "run", "config", "check", "parse-text", "explain", "ui", *STORE_VERBS, *JOBS)
 MOST_HELP_SECONDS = 1.0
 
 

@@ -1,0 +1,78 @@
+"""Verbs about labels: how they are distributed, how that drifted, and the studies behind them."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    LabelSetOption,
+    RefArgument,
+    StoreOption,
+    check_folder_of,
+)
+
+app = typer.Typer()
+PANEL = "Labels"
+
+
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg labels shards@0; trrg labels slices@1 --png labels.png")
+def labels(
+    ref: RefArgument,
+    png: Annotated[str, typer.Option("--png", help="Draw the chart into this file too.")] = "",
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Count labels by finding, assertion and split, with bars: of reports, shards, or a slice's train rows."""
+    from flows.label_views import count_labels, describe_counts, print_counts
+    from trrg_core.labelled import read_labelled
+    from trrg_core.storage import open_store
+    from trrg_core.tables import TableRef
+
+    if png:
+        check_folder_of(png, "--png")
+    counts = count_labels(read_labelled(open_store(store), TableRef.parse(ref), label_set=label_set))
+    if png:
+        from trrg_core.label_chart import draw_counts
+
+        draw_counts(counts, png, title=ref)
+    if as_json:
+        typer.echo(json.dumps(describe_counts(counts), indent=1))
+    else:
+        print_counts(counts)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg drift shards@0 shards@1 --psi 0.1 --fail")
+def drift(
+    before: RefArgument,
+    after: RefArgument,
+    split: Annotated[str, typer.Option(help="train, validate or test.")] = "train",
+    psi: Annotated[float, typer.Option(help="Population stability index from which a shift is an alarm.")] = 0.2,
+    js: Annotated[float, typer.Option(help="Jensen-Shannon divergence, bits, from which a shift is an alarm.")] = 0.05,
+    ratio: Annotated[float, typer.Option(help="Factor by which a label's share grew or shrank, for an alarm.")] = 1.5,
+    p_value: Annotated[float, typer.Option(help="A shift with a larger p-value may be chance: no alarm.")] = 0.001,
+    new_words: Annotated[float, typer.Option(help="Share of words never used before, for an alarm.")] = 0.05,
+    only_alarms: Annotated[bool, typer.Option("--alarms", help="Show only the alarms.")] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 when there is an alarm.")] = False,
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how labels, report length, views and vocabulary drifted from one version to another."""
+    from flows.label_views import describe_drift, measure_drift, print_drift, read_thresholds
+    from trrg_core.storage import open_store
+    from trrg_core.tables import TableRef
+
+    limits = read_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
+    old, new = TableRef.parse(before), TableRef.parse(after)
+    found = measure_drift(open_store(store), old, new, split=split, thresholds=limits, label_set=label_set)
+    if as_json:
+        typer.echo(json.dumps(describe_drift(found), indent=1))
+    else:
+        print_drift(found, only_alarms=only_alarms)
+    if fail and found.alarms:
+        sys.exit(1)

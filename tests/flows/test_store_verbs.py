@@ -1,0 +1,205 @@
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from flows.cli import main
+from tests.core.toy_versions import MAYBE, NO, YES, write_chain
+from trrg_core.runs import RunResult, write_result
+from trrg_core.schema import REJECTS
+from trrg_core.storage import Store, open_store
+from trrg_core.tables import commit_parts, read_table, write_part
+from trrg_core.tables import history as history_of
+
+BEFORE = {"1": ("train", {"Edema": MAYBE}), "2": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}
+AFTER = {"1": ("train", {"Edema": YES}), "2": ("train", {"Edema": NO}), "4": ("test", {"Pneumonia": YES})}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = open_store(str(tmp_path / "store"))
+    write_chain(store, BEFORE, run="a")
+    write_chain(store, AFTER, run="b")
+    told = {
+        "job": "parse",
+        "fingerprint": "reports-b",
+        "reason": "no_report_section",
+        "study_id": "9",
+        "path": "p/9.txt",
+    }
+    part = write_part(store, "rejects", "parts/b.parquet", pa.Table.from_pylist([told], schema=REJECTS))
+    commit_parts(store, "rejects", [part], REJECTS, fingerprint="reports-b", append=True)
+    return store
+
+
+Trrg = Callable[..., "Told"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a verb printed and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def trrg(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trrg:
+    """The command line in this process: one that starts anew for each verb would cost seconds a time."""
+    monkeypatch.setattr("flows.cli._set_up", lambda: None)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def call(*words: str | Path) -> Told:
+        monkeypatch.setattr("sys.argv", ["trrg", *map(str, words), "--store", store.uri])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        told = capsys.readouterr()
+        return Told(int(stop.value.code or 0), told.out, told.err)
+
+    return call
+
+
+def _json(trrg: Trrg, *words: str | Path) -> Any:
+    told = trrg(*words, "--json")
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def test_history_lists_versions_newest_first(trrg: Trrg) -> None:
+    newest, oldest = _json(trrg, "history", "reports")
+    assert (newest["version"], oldest["version"]) == ("reports@1", "reports@0")
+    assert (newest["rows"], newest["parents"], newest["removed"]) == (3, ["studies@1"], False)
+    told = trrg("history", "reports").stdout
+    assert told.index("reports@1") < told.index("reports@0")
+    assert "studies@1" in told
+    assert trrg("history", "predictions").stdout == "predictions: no version yet\n"
+    assert trrg("history", "nurses").stderr.startswith("error: no table 'nurses': expected one of studies")
+
+
+def test_rejects_are_counted_and_listed_with_their_path(trrg: Trrg) -> None:
+    told = _json(trrg, "rejects", "reports@1")
+    assert told["counts"] == {"parse": {"no_report_section": 1}}
+    assert [(row["study_id"], row["path"]) for row in told["rows"]] == [("9", "p/9.txt")]
+    assert _json(trrg, "rejects", "reports@0") == {"total": 0, "counts": {}, "rows": []}
+    assert _json(trrg, "rejects", "--limit", "0")["rows"] == []
+    words = trrg("rejects", "parse").stdout
+    assert not [word for word in ("no_report_section", "p/9.txt") if word not in words]
+    assert trrg("rejects", "shards@0").stdout == "nothing was set aside\n"
+
+
+def test_diff_of_two_parses_tells_labels_and_rules(trrg: Trrg) -> None:
+    told = _json(trrg, "diff", "reports@0", "reports@1")
+    assert told["studies"] == {"added": 1, "removed": 1, "changed": 1}
+    assert told["study_ids"] == {"added": ["4"], "removed": ["3"], "changed": ["1"]}
+    assert told["labels"] == [{"finding": "edema", "before": "uncertain", "after": "positive", "studies": 1}]
+    assert told["rules"] == [{"finding": "edema", "before": "UNCERTAIN toy", "after": "PRESENT toy", "mentions": 1}]
+    moved = {(one["finding"], one["assertion"]): one["change"] for one in told["label_counts"] if one["change"]}
+    assert moved == {("Edema", "PRESENT"): 1, ("Edema", "UNCERTAIN"): -1}
+    assert {line["what"] for line in told["drift"]} >= {"Edema PRESENT", "report length"}
+    words = trrg("diff", "reports@0", "reports@1").stdout
+    assert "rows 3 -> 3: 1 added, 1 removed, 1 changed" in words
+    assert "UNCERTAIN toy" in words
+
+
+def test_diff_of_studies_and_of_two_tables(trrg: Trrg) -> None:
+    told = _json(trrg, "diff", "studies@0", "studies@1")
+    assert told["columns_changed"] == {"report": 1}
+    assert "labels" not in told
+    refused = trrg("diff", "studies@0", "shards@0")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_labels_are_counted_by_finding_assertion_and_split(trrg: Trrg, tmp_path: Path) -> None:
+    png = tmp_path / "labels.png"
+    rows = _json(trrg, "labels", "shards@0", "--png", png)
+    counts = {(row["finding"], row["assertion"], row["split"]): (row["studies"], row["of"]) for row in rows}
+    assert counts[("Edema", "UNCERTAIN", "train")] == (1, 2)
+    assert counts[("Edema", None, "test")] == (1, 1)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    words = trrg("labels", "reports@0").stdout
+    assert "Pneumonia" in words
+    assert "\u2591" in words
+    assert "there is no folder no/such" in trrg("labels", "shards@0", "--png", "no/such/x.png").stderr
+
+
+def test_drift_alarms_and_fails_only_when_asked(trrg: Trrg) -> None:
+    quiet = trrg("drift", "shards@0", "shards@1", "--fail", "--new-words", "0.9")
+    assert quiet.returncode == 0, quiet.stderr
+    assert "0 of " in quiet.stdout
+    loud = ("drift", "shards@0", "shards@1", "--p-value", "1", "--psi", "0.001", "--alarms")
+    assert trrg(*loud).returncode == 0
+    failed = trrg(*loud, "--fail")
+    assert failed.returncode == 1
+    assert "Edema PRESENT" in failed.stdout
+    assert any(line["alarm"] for line in _json(trrg, *loud))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("shards@0", "shards@1", "--ratio", "0"), "--ratio: Input should be greater than 1"),
+        (("shards@0", "shards@1", "--split", "trian"), "no split 'trian': expected one of train, validate, test"),
+        (("shards@0", "reports@1"), "cannot be compared"),
+        (("shards@0", "shards@9"), "no version shards@9"),
+        (("shards@0", "studies@1"), "studies@1 has no labels"),
+    ],
+)
+def test_drift_refuses_what_cannot_be_compared(trrg: Trrg, words: tuple[str, ...], reason: str) -> None:
+    told = trrg("drift", *words)
+    assert told.returncode == 2
+    assert reason in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_gc_says_what_would_go_and_removes_it_only_when_told(store: Store, trrg: Trrg) -> None:
+    write_result(store, RunResult(run_id="pretrain-1", job="pretrain", inputs={"shards": "shards@0"}))
+    write_chain(store, AFTER, run="c")
+    before = store.stamps()
+    told = _json(trrg, "gc", "--keep", "1")
+    assert told["versions"] == ["studies@1", "reports@1", "shards@1"]
+    assert told["kept"]["shards@0"] == "named by pretrain-1"
+    assert told["bytes"] > 0
+    assert "would be freed" in trrg("gc", "--keep", "1", "--dry-run").stdout
+    young = trrg("gc", "--keep", "1", "--yes")
+    assert young.returncode == 2
+    assert "a job may be at work" in young.stderr
+    assert "not both" in trrg("gc", "--dry-run", "--yes").stderr
+    assert store.stamps() == before
+    for path in store.list():
+        os.utime(store.join(path), (time.time() - 25 * 3600,) * 2)
+    removed = trrg("gc", "--keep", "1", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert "freed" in removed.stdout
+    assert [commit.ref.version for commit in history_of(store, "shards")] == [2, 0]
+    for commit in history_of(store, "studies"):
+        assert read_table(store, commit.ref).num_rows == 3
+    assert [row["removed"] for row in _json(trrg, "history", "reports")] == [False, True, False]
+
+
+def test_gc_keeps_what_a_registered_model_names(store: Store, trrg: Trrg) -> None:
+    from mlflow import MlflowClient
+
+    from pipelines.mlflow_store import registry
+    from trrg_core.config import RegisterConfig
+
+    write_chain(store, AFTER, run="c")
+    write_result(store, RunResult(run_id="finetune-1", job="finetune", inputs={"shards": "shards@1"}, finished_ms=1))
+    write_result(store, RunResult(run_id="finetune-2", job="finetune", inputs={"shards": "shards@2"}, finished_ms=2))
+    with registry(store, RegisterConfig()) as client:
+        assert isinstance(client, MlflowClient)
+        client.create_registered_model("m")
+        client.create_model_version("m", source=store.join("runs/finetune-1/model"))
+    told = _json(trrg, "gc", "--keep", "1", "--keep-runs", "1")
+    assert told["runs"] == []
+    assert told["kept"]["finetune-1"] == "named by models:/m/1"
+    assert told["kept"]["shards@1"] == "named by finetune-1"
+    assert told["versions"] == ["studies@0", "reports@0", "shards@0"]
