@@ -51,14 +51,19 @@ class Ask:
         """The ask in one breath: `cap Edema PRESENT <= 50%`."""
         return f"{self.kind} {self.what} {self.relation} {f'{self.asked:.1%}' if self.is_share else f'{self.asked:g}'}"
 
+    @property
+    def at_base(self) -> float:
+        """What every study once has of it."""
+        return float(np.count_nonzero(self.counted)) / (max(1, len(self.counted)) if self.is_share else 1)
+
     def achieved(self, repeats: Ints) -> float:
         """What a slice with `repeats` [S] has of it; a share of nothing is 0."""
         count = float(repeats[self.counted].sum())
         return count / max(1.0, float(repeats.sum())) if self.is_share else count
 
-    def is_met(self, repeats: Ints) -> bool:
-        """Whether that is what was asked."""
-        off = self.achieved(repeats) - self.asked
+    def is_met(self, achieved: float) -> bool:
+        """Whether what was achieved is what was asked."""
+        off = achieved - self.asked
         slack = self.tolerance + 1e-9
         if self.kind == "cap":
             return off <= slack

@@ -90,7 +90,7 @@ def plan_slice(labels: LabelTable, spec: SliceSpec) -> Slice:
     patient = _patients_of(train)
     chosen, notes = _choose(train, patient, spec)
     inside = [replace(ask, counted=ask.counted[chosen]) for ask in asks]
-    patient = np.unique(patient[chosen], return_inverse=True)[1].reshape(-1)
+    patient = _numbered_anew(patient[chosen])
     solved = solve_asks(inside, patient, spec)
     kept = solved.repeats > 0
     rows = _take(train, np.flatnonzero(chosen)[kept], negated)
@@ -115,6 +115,11 @@ def _patients_of(rows: pa.Table) -> Ints:
     ids: Any = rows["subject_id"]
     changes = to_numpy(pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1)))
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(changes, dtype=np.int64)])
+
+
+def _numbered_anew(patient: Ints) -> Ints:
+    """Ascending numbers of patients without the gaps."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(patient) > 0, dtype=np.int64)])
 
 
 def _choose(train: pa.Table, patient: Ints, spec: SliceSpec) -> tuple[Mask, tuple[str, ...]]:
@@ -147,7 +152,8 @@ def _slice_rows(rows: pa.Table, repeats: Ints, weighed: Weighed) -> pa.Table:
 def _ask_lines(asks: Sequence[Ask], inside: Sequence[Ask], solved: Solved, spec: SliceSpec) -> list[Line]:
     lines = []
     for at, (ask, part) in enumerate(zip(asks, inside, strict=True)):
-        met = part.is_met(solved.repeats)
+        achieved = part.achieved(solved.repeats)
+        met = part.is_met(achieved)
         others = [inside[other].words for other in solved.conflicts.get(at, ())]
         lines.append(
             Line(
@@ -156,8 +162,8 @@ def _ask_lines(asks: Sequence[Ask], inside: Sequence[Ask], solved: Solved, spec:
                 relation=ask.relation,
                 asked=ask.asked,
                 is_share=ask.is_share,
-                before=ask.achieved(np.ones(len(ask.counted), dtype=np.int64)),
-                achieved=part.achieved(solved.repeats),
+                before=ask.at_base,
+                achieved=achieved,
                 is_met=met,
                 reason="" if met else explain_ask(part, solved.repeats, spec.max_repeats, others),
             )

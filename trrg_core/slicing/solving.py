@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trrg_core.slicing.asks import Ask
-from trrg_core.slicing.limits import Kinds, group_patients, limits_of
+from trrg_core.slicing.limits import Kinds, Limits, group_patients, limits_of
 from trrg_core.slicing.raking import rake
 from trrg_core.slicing.rounding import round_rates
 from trrg_core.slicing.spec import SliceSpec
@@ -33,6 +33,7 @@ class Solved:
 class _Tried:
     """Rates by kind of patient for some asks. `torn` are the asks that pull against each other if it `failed`."""
 
+    limits: Limits
     rate: Floats
     failed: bool
     torn: tuple[int, ...]
@@ -47,10 +48,8 @@ def solve_asks(asks: Sequence[Ask], patient: Ints, spec: SliceSpec) -> Solved:
         spec: for the most repeats and the seed.
     """
     kinds = group_patients(asks, patient)
-    followed, conflicts = _follow(asks, kinds, spec.max_repeats)
-    rate = _try(followed, kinds, spec.max_repeats).rate
-    limits = limits_of(followed, kinds)
-    repeats = round_rates(kinds, limits, rate, max_repeats=spec.max_repeats, seed=spec.seed)
+    tried, conflicts = _follow(asks, kinds, spec.max_repeats)
+    repeats = round_rates(kinds, tried.limits, tried.rate, max_repeats=spec.max_repeats, seed=spec.seed)
     return Solved(repeats=repeats[patient], conflicts=conflicts)
 
 
@@ -59,14 +58,19 @@ def _try(asks: Sequence[Ask], kinds: Kinds, most: int) -> _Tried:
     raked = rake(kinds, limits, most)
     is_empty = float(kinds.members @ (kinds.size * raked.rate)) < 1.0
     torn = limits.ask[(raked.strain > _AT_THE_EDGE) | raked.missed]
-    return _Tried(rate=raked.rate, failed=bool(raked.missed.any()) or is_empty, torn=tuple(sorted(set(torn.tolist()))))
+    return _Tried(
+        limits=limits,
+        rate=raked.rate,
+        failed=bool(raked.missed.any()) or is_empty,
+        torn=tuple(sorted(set(torn.tolist()))),
+    )
 
 
-def _follow(asks: Sequence[Ask], kinds: Kinds, most: int) -> tuple[list[Ask], dict[int, tuple[int, ...]]]:
-    """The asks as far as they can be followed together, and what stands in the way of which."""
+def _follow(asks: Sequence[Ask], kinds: Kinds, most: int) -> tuple[_Tried, dict[int, tuple[int, ...]]]:
+    """The rates for the asks as far as they can be followed together, and what stands in the way of which."""
     first = _try(asks, kinds, most)
     if not first.failed:
-        return list(asks), {}
+        return first, {}
     for torn in (first.torn, tuple(range(len(asks)))):
         followed = [ask.relaxed(0.0) if at in torn else ask for at, ask in enumerate(asks)]
         if not _try(followed, kinds, most).failed:
@@ -81,7 +85,7 @@ def _follow(asks: Sequence[Ask], kinds: Kinds, most: int) -> tuple[list[Ask], di
             continue
         conflicts[at] = tuple(other for other in tried.torn if other != at)
         followed = _with(followed, at, _farthest(followed, at, asks[at], kinds, most))
-    return followed, conflicts
+    return _try(followed, kinds, most), conflicts
 
 
 def _farthest(followed: Sequence[Ask], at: int, ask: Ask, kinds: Kinds, most: int) -> Ask:
