@@ -6,11 +6,14 @@ No Prefect here, so that the command line can refuse before it starts a server.
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pipelines.jobs import JOBS, newest_outputs
 from trrg_core.config import TrrgConfig, load_config
 from trrg_core.errors import ConfigError
 from trrg_core.storage import open_store
+
+OnDrift = Literal["warn", "stop", "ignore"]
 
 
 def read_config(preset: str, source: str, source_root: str, settings: Sequence[str]) -> TrrgConfig:

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from prefect import flow
 
-from flows.entry import read_config, take_earlier
+from flows.alarms import watch_drift
+from flows.entry import OnDrift, read_config, take_earlier
 from flows.tasks import run_stage
 from pipelines.jobs import JOBS
 
@@ -20,6 +21,7 @@ def retrain(
     settings: list[str] | None = None,
     enter_at: JobName = "ingest",
     slice_ref: str = "",
+    on_drift: OnDrift = "warn",
 ) -> dict[str, Any]:
     """Retrain the report generator and register it.
 
@@ -31,6 +33,7 @@ def retrain(
         settings: single values, e.g. `finetune.clues=off`.
         enter_at: first job to run; what comes before is taken from the store as it is.
         slice_ref: slice to train on, e.g. `slices@0`; empty trains on every study of the shards.
+        on_drift: what to do when the shards have drifted from those the champion learned from.
     """
     config = read_config(preset, source or "", source_root, settings or ()).model_dump(mode="json")
     names = list(JOBS)
@@ -40,4 +43,6 @@ def retrain(
     for job in later:
         results[job] = run_stage(job, config, store, JOBS[job].inputs_of(refs))
         refs[JOBS[job].output] = results[job]["ref"]
+        if job == "shard" and on_drift != "ignore":
+            watch_drift(refs["shards"], store, config["parse"]["label_set"], on_drift)
     return results

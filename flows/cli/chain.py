@@ -1,7 +1,7 @@
 """Verbs of the chain: an invented corpus, each job by itself, and the whole run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -94,6 +94,10 @@ def run(
         "ingest"
     ),
     slice_ref: Annotated[str, typer.Option("--slice", help="Train on this slice, e.g. slices@0.")] = "",
+    on_drift: Annotated[
+        Literal["warn", "stop", "ignore"],
+        typer.Option(help="What to do when the data has drifted from what the champion learned from."),
+    ] = "warn",
 ) -> None:
     """Run the retraining flow: ingest to register, each stage found if it was done before."""
     from flows.entry import check_source, read_config, take_earlier
@@ -116,5 +120,6 @@ def run(
         settings=settings,
         enter_at=enter_at,
         slice_ref=slice_ref,
+        on_drift=on_drift,
     )
     say_run(results, store)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,9 @@ from flows.cli.options import (
     RefArgument,
     StoreOption,
     check_folder_of,
+    write_page,
 )
+from trrg_core.errors import ConfigError
 
 app = typer.Typer()
 PANEL = "Labels"
@@ -76,3 +79,35 @@ def drift(
         print_drift(found, only_alarms=only_alarms)
     if fail and found.alarms:
         sys.exit(1)
+
+
+@app.command(
+    rich_help_panel=PANEL, epilog='Example: trrg view shards@0 --finding "Pleural Effusion" --says UNCERTAIN --out look'
+)
+def view(
+    ref: RefArgument,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page; it belongs beside the data.")] = Path(
+        "trrg-view"
+    ),
+    finding: Annotated[str, typer.Option(help="Only studies with a label of this observation.")] = "",
+    says: Annotated[str, typer.Option(help="With this label: PRESENT, ABSENT or UNCERTAIN.")] = "",
+    split: Annotated[str, typer.Option(help="Only train, validate or test.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many studies; each brings its images along.")] = 200,
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a page of studies to leaf through: image, report with coloured spans, labels, filters. No server."""
+    from trrg_core.browsing import Wanted, gather_page
+    from trrg_core.html_report.browser import render_browser
+    from trrg_core.labels import Assertion
+    from trrg_core.storage import open_store
+    from trrg_core.tables import TableRef
+
+    if says and says.upper() not in list(Assertion):
+        raise ConfigError(f"--says {says!r}: expected one of {', '.join(Assertion)}")
+    wanted = Wanted(finding=finding, says=Assertion(says.upper()) if says else None, split=split, limit=limit)
+    page = gather_page(open_store(store), TableRef.parse(ref), wanted, label_set=label_set)
+    place = write_page(out, render_browser(page))
+    typer.echo(
+        f"{place}: {len(page.cards)} of {page.num_matching} studies; it holds report text, keep it with the data"
+    )

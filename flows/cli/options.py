@@ -64,3 +64,18 @@ def check_folder_of(path: str, option: str) -> None:
     """
     if not Path(path).parent.is_dir():
         raise ConfigError(f"{option} {path}: there is no folder {Path(path).parent}")
+
+
+def write_page(folder: Path, text: str) -> Path:
+    """`text` as `index.html` of a folder, which is made if need be.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    place = folder / "index.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigError(f"{place}: {error.strerror}") from error
+    return place
