@@ -16,6 +16,7 @@ from trrg_core.slicing.limits import Kinds, Limits
 Floats = NDArray[np.float64]
 
 _MAX_STEPS = 80
+_LAST_STEPS = 3
 _TOLERANCE = 1e-7  # of the base's studies
 _QUANTUM = 2.0**-20
 
@@ -69,23 +70,37 @@ class _Dual:
         return float(self.mass @ conjugate - self.bound @ values)
 
     def solve(self) -> Floats:
-        """Projected Newton with a step that is halved until it goes down."""
+        """Projected Newton with a step that is halved until it goes down, then whole steps to the last digits.
+
+        The last digits matter: rates that differ in them may round to another patient.
+        """
         values = np.zeros(len(self.bound))
         best = self.value(values)
-        goal = _TOLERANCE * float(self.mass.sum())
         for _ in range(_MAX_STEPS):
-            slope = self.density @ values
-            weight = self.mass * np.exp(np.minimum(slope, self.top))
-            gradient = self.density.T @ weight - self.bound
-            free = ~(((values <= self.low) & (gradient > 0)) | ((values >= self.high) & (gradient < 0)))
-            if not free.any() or np.abs(gradient[free]).max() <= goal:
+            gradient, step, off = self._look(values)
+            if off <= _TOLERANCE:
                 break
-            step = self._newton_step(gradient, np.where(slope < self.top, weight, 0.0), free)
             moved = self._search(values, step, best, gradient)
             if moved is None:
                 break
             values, best = moved
+        for _ in range(_LAST_STEPS):
+            _, step, off = self._look(values)
+            tried = np.clip(values + step, self.low, self.high)
+            if self._look(tried)[2] >= off / 2:
+                break
+            values = tried
         return values
+
+    def _look(self, values: Floats) -> tuple[Floats, Floats, float]:
+        """Gradient and Newton step at `values`, and the largest part of the gradient that is free to act."""
+        slope = self.density @ values
+        weight = self.mass * np.exp(np.minimum(slope, self.top))
+        gradient = self.density.T @ weight - self.bound
+        free = ~(((values <= self.low) & (gradient > 0)) | ((values >= self.high) & (gradient < 0)))
+        off = float(np.abs(gradient[free]).max()) if free.any() else 0.0
+        step = self._newton_step(gradient, np.where(slope < self.top, weight, 0.0), free)
+        return gradient, step, off / float(self.mass.sum())
 
     def _newton_step(self, gradient: Floats, weight: Floats, free: NDArray[np.bool_]) -> Floats:
         density = self.density[:, free]
