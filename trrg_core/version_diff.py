@@ -18,6 +18,7 @@ from trrg_core.errors import ConfigError, StorageError
 from trrg_core.labels import Assertion, Label
 from trrg_core.report.changes import Changes, compare_parses
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+from trrg_core.row_lookup import read_studies
 from trrg_core.storage import Store
 from trrg_core.tables import TableRef, count_rows, file_paths, read_schema
 
@@ -71,7 +72,7 @@ def compare_rows(store: Store, before: TableRef, after: TableRef) -> RowChanges:
 
 def compare_reports(store: Store, before: TableRef, after: TableRef, study_ids: Sequence[str]) -> Changes:
     """Which labels of `study_ids` changed between two versions of `reports`, by finding and by rule."""
-    old, new = (_rows_of(store, ref, study_ids, ("study_id", "sentences", "labels")) for ref in (before, after))
+    old, new = (read_studies(store, ref, study_ids, ("study_id", "sentences", "labels")) for ref in (before, after))
     labels: Counter[tuple[str, Label | None, Label | None]] = Counter()
     rules: Counter[tuple[str, str, str]] = Counter()
     changed: list[str] = []
@@ -138,17 +139,6 @@ def _differing(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> tuple[tu
             counts[name] = int(differs.sum())
     changed = _ids(mine["study_id"].filter(pa.array(anywhere)))
     return changed, {name: count for name, count in counts.items() if count}
-
-
-def _rows_of(store: Store, ref: TableRef, study_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    wanted = pa.array(study_ids, pa.string())
-    pieces = [
-        pa.Table.from_batches([batch]).filter(pc.is_in(batch["study_id"], value_set=wanted))
-        for path in file_paths(store, ref)
-        for batch in _batches(store, path, columns)
-    ]
-    rows = pa.concat_tables(pieces) if pieces else read_schema(store, ref).empty_table().select(list(columns))
-    return rows.sort_by("study_id")
 
 
 def _parses(rows: pa.Table) -> list[tuple[str, ParsedReport]]:

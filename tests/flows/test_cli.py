@@ -15,7 +15,7 @@ from trrg_core.config import PRESETS, TrrgConfig, load_config
 
 TRRG = Path(sys.executable).parent / "trrg"
 JOBS = ("ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register")
-STORE_VERBS = ("show", "history", "rejects", "diff", "gc", "labels", "drift")
+STORE_VERBS = ("show", "history", "rejects", "diff", "gc", "labels", "drift", "view")
 VERBS = ("sample", "run", "config", "check", "parse-text", "explain", "ui", *STORE_VERBS, *JOBS)
 MOST_HELP_SECONDS = 1.0
 

@@ -203,3 +203,18 @@ def test_gc_keeps_what_a_registered_model_names(store: Store, trrg: Trrg) -> Non
     assert told["kept"]["finetune-1"] == "named by models:/m/1"
     assert told["kept"]["shards@1"] == "named by finetune-1"
     assert told["versions"] == ["studies@0", "reports@0", "shards@0"]
+
+
+def test_view_writes_a_page_of_the_studies_asked_for(trrg: Trrg, tmp_path: Path) -> None:
+    told = trrg("view", "shards@0", "--finding", "edema", "--says", "uncertain", "--out", tmp_path / "a" / "look")
+    assert told.returncode == 0, told.stderr
+    page = (tmp_path / "a" / "look" / "index.html").read_text("utf-8")
+    assert told.stdout.startswith(f"{tmp_path}/a/look/index.html: 1 of 1 studies")
+    assert "Possible <mark" in page
+    assert "Study 1" in page
+    assert "Study 2" not in page
+    assert "expected one of PRESENT" in trrg("view", "shards@0", "--says", "maybe").stderr
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    refused = trrg("view", "shards@0", "--out", blocked)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

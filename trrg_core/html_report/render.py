@@ -26,11 +26,11 @@ def render_report(page: ReportPage) -> str:
     """
     if not page.systems:
         raise ValueError("a page shows at least one system")
-    style, script = _read("page.css"), _read("page_script.html")
+    style, script = read_part("page.css"), read_part("page_script.html")
     views = [(index, view_study(study)) for index, study in enumerate(page.studies)]
     views.sort(key=lambda item: (-item[1].num_untruths, item[0]))
     return (
-        _environment()
+        template_environment()
         .get_template("page.html")
         .render(
             page=page,
@@ -44,15 +44,16 @@ def render_report(page: ReportPage) -> str:
             issues=ISSUES,
             style=Markup(style),  # our own files, not data
             script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=hash_source(style),
+            script_hash=hash_source(script),
         )
     )
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """The templates of this folder, every value escaped, a missing one an error."""
     environment = Environment(
-        loader=FunctionLoader(_read),
+        loader=FunctionLoader(read_part),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -62,9 +63,11 @@ def _environment() -> Environment:
     return environment
 
 
-def _read(name: str) -> str:
+def read_part(name: str) -> str:
+    """A file of this folder as text."""
     return resources.files("trrg_core.html_report").joinpath(name).read_text("utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_source(text: str) -> str:
+    """The source of a style sheet or script as a Content-Security-Policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trrg_core.evidence import Clue, SentenceEvidence, Support
+from trrg_core.html_report.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.html_report.page import Film, StudyPage
 from trrg_core.labels import column_name
 from trrg_core.report.parsed import Mention, Sentence
@@ -19,15 +20,6 @@ ISSUES = {
     "false-prior": "Compares with no prior",
     "omitted": "Shown clue left unsaid",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A stretch of text; `mention` is None between mentions."""
-
-    text: str
-    mention: Mention | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +62,7 @@ def view_study(study: StudyPage) -> StudyView:
     """`study` as its card prints it."""
     return StudyView(
         study=study,
-        films=tuple((film.view_position, _data_uri(film)) for film in study.films),
+        films=tuple((film.view_position, data_uri(film)) for film in study.films),
         reference=tuple(Line(pieces=_pieces(sentence)) for sentence in study.reference),
         hypothesis=_judged_lines(study),
         clues=_bars(study),
@@ -104,23 +96,13 @@ def _unread(text: str) -> list[Line]:
 
 
 def _pieces(sentence: Sentence, evidence: SentenceEvidence | None = None) -> tuple[Piece, ...]:
-    pieces: list[Piece] = []
-    end = 0
-    for mention in sorted(sentence.mentions, key=lambda item: (item.start, -item.end)):
-        start, stop = mention.start - sentence.start, mention.end - sentence.start
-        if start < end or stop > len(sentence.text):
-            continue  # mentions that overlap are marked once, by the first and longest
-        pieces += [Piece(text=sentence.text[end:start])] if start > end else []
-        pieces.append(Piece(text=sentence.text[start:stop], mention=mention, note=_note(mention, evidence)))
-        end = stop
-    rest = sentence.text[end:]
-    return (*pieces, Piece(text=rest)) if rest else tuple(pieces)
+    return cut_at_mentions(
+        sentence.text, sentence.mentions, lambda mention: _note(mention, evidence), start=sentence.start
+    )
 
 
 def _note(mention: Mention, evidence: SentenceEvidence | None) -> str:
-    words = [mention.finding.replace("_", " "), mention.assertion.lower()]
-    words += [word for word in (mention.laterality, mention.severity, mention.anatomy, mention.change) if word]
-    words += ["historical"] if mention.historical else []
+    words = describe_mention(mention)
     clue = next((item.clue for item in evidence.mentions if item.mention is mention), None) if evidence else None
     if clue is not None:
         words.append(f"clue {clue.observation} {clue.probability:.2f}, shown from {clue.threshold:.2f}")
@@ -162,7 +144,8 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _data_uri(film: Film) -> str:
+def data_uri(film: Film) -> str:
+    """A radiograph for an `img` tag; empty when it is no JPEG."""
     if not film.jpeg.startswith(b"\xff\xd8"):
         return ""
     return f"data:image/jpeg;base64,{base64.b64encode(film.jpeg).decode()}"

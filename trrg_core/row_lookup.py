@@ -1,0 +1,43 @@
+"""Rows of a few studies out of a large version: of each file only the row groups that hold one of them are read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trrg_core.errors import StorageError
+from trrg_core.storage import Store
+from trrg_core.tables import TableRef, file_paths, read_schema
+
+
+def read_studies(store: Store, ref: TableRef, study_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """The rows of `study_ids` in a version, sorted by study; ids that it does not have are left out.
+
+    Raises:
+        ConfigError: if there is no such version.
+        StorageError: naming the file that cannot be read.
+    """
+    wanted = pa.array(study_ids, pa.string())
+    pieces = [_read_file(store, path, wanted, list(columns)) for path in file_paths(store, ref)]
+    found = [piece for piece in pieces if piece is not None]
+    schema = read_schema(store, ref)
+    rows = pa.concat_tables(found) if found else pa.schema([schema.field(one) for one in columns]).empty_table()
+    return rows.sort_by("study_id")
+
+
+def _read_file(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.Table | None:
+    try:
+        with pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True) as file:
+            there = pc.is_in(file.read(columns=["study_id"])["study_id"], value_set=wanted).to_numpy()
+            sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+            group = np.repeat(np.arange(len(sizes)), sizes)
+            chosen = np.unique(group[there])
+            if not len(chosen):
+                return None
+            rows = file.read_row_groups(chosen.tolist(), columns=columns)
+            return rows.filter(pa.array(there[np.isin(group, chosen)]))
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
