@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.schema import SLICES
@@ -66,6 +66,15 @@ class SliceReader:
         weights = whole(self.rows["sentence_weights"]).take(to_arrow(at[index]))
         return shards.take(to_arrow(index)).append_column(SLICES.field("sentence_weights"), weights)
 
+    def __reduce__(self) -> tuple[type["SliceReader"], tuple[pa.Table]]:
+        return type(self), (self.rows,)  # without the places: a worker finds them faster than it would receive them
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        study_ids: list[Any] = self.rows["study_id"].to_pylist()
+        return {study_id: place for place, study_id in enumerate(study_ids)}
+
     def _places(self, study_ids: Any) -> Ints:
-        found = pc.index_in(study_ids, value_set=whole(self.rows["study_id"]))
-        return np.asarray(to_numpy(found.fill_null(self.rows.num_rows)).astype(np.int64))
+        missing = self.rows.num_rows
+        found = (self._place.get(study_id, missing) for study_id in study_ids.to_pylist())
+        return np.fromiter(found, dtype=np.int64, count=len(study_ids))

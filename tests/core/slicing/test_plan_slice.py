@@ -138,6 +138,14 @@ def test_where_keeps_patients_all_of_whose_studies_pass_unless_told_otherwise() 
     assert _repeats(_plan(labels, where="edema = 1", where_unit="studies")) == {"s1": 1, "s3": 1, "s4": 1}
 
 
+def test_where_sees_the_train_studies_and_no_others() -> None:
+    labels = table_of([study("s1", words=4), study("s2", words=9), study("s3", words=99, split="test")])
+    assert _repeats(_plan(labels, where="num_words = (SELECT max(num_words) FROM labels)")) == {"s2": 1}
+    assert _repeats(_plan(labels, where="split <> 'validate'")) == {"s1": 1, "s2": 1}
+    with pytest.raises(ConfigError, match="no study is left"):
+        _plan(labels, where="split = 'test'")
+
+
 def test_where_that_matches_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="no study is left"):
         _plan(_singles({"Edema+": 3}), where="edema = 0")

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,15 @@ def test_shard_rows_are_dropped_repeated_and_weighed() -> None:
     third = read["sentence_weights"].to_pylist()[0]
     np.testing.assert_allclose(third, [2 / 3] * 3, atol=1 / 4096)
     assert read["views"].to_pylist()[1] == ROWS[0]["views"]
+
+
+def test_a_reader_crosses_to_a_worker_as_its_rows_alone() -> None:
+    reader = SliceReader(plan_slice(table_of(ROWS), SPEC).rows)
+    asked = pa.chunked_array([["s3", "s1"], ["s4"]])
+    fresh = len(pickle.dumps(reader))
+    assert reader.repeats(asked).tolist() == [1, 2, 0]
+    assert len(pickle.dumps(reader)) == fresh
+    assert pickle.loads(pickle.dumps(reader)).repeats(asked).tolist() == [1, 2, 0]
 
 
 def test_rows_outside_the_slice_read_as_no_rows() -> None:
