@@ -136,6 +136,10 @@ def _decide(
     if not backward and not forward and candidate.base == "PRESENT":
         return Asserted(Assertion.PRESENT, candidate.pair or "named")
     context = {**backward, **forward}
+    # "previous edema is improving", "prior pneumonia has cleared": both say how it is now
+    is_current = "current" in context or ("ABSENT" in backward and "ABSENT" not in forward)
+    if is_current:
+        context.pop("historical", None)
     times: dict[str, Any] = {
         "historical": "historical" in context,
         "hypothetical": "hypothetical" in context,
