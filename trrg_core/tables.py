@@ -189,6 +189,7 @@ def _read_file(store: Store, path: str, columns: Sequence[str] | None) -> pa.Tab
         with pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True) as file:
             return file.read(columns=wanted)
     except (OSError, pa.ArrowException) as error:
+        _ask_for_access(store, "tables")
         raise StorageError(f"{path} cannot be read: {error}") from error
 
 
@@ -277,6 +278,15 @@ def _commit_of(name: str, entry: Mapping[str, Any]) -> Commit:
     )
 
 
+def _ask_for_access(store: Store, path: str) -> None:
+    """Look at `path` through the store, which raises a ConfigError where access is refused: no use to try again.
+
+    deltalake and pyarrow tell a refusal only in prose.
+    """
+    if store.is_s3:
+        store.exists(path)
+
+
 def _add_action(part: Part) -> AddAction:
     stats: dict[str, Any] = {"numRecords": part.num_rows}
     if part.split:
@@ -299,6 +309,7 @@ def _open(store: Store, name: str) -> DeltaTable | None:
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
+        _ask_for_access(store, f"tables/{name}/_delta_log")
         raise StorageError(f"table {name!r} of {store.uri} did not open: {error}") from error
 
 
@@ -308,4 +319,5 @@ def _at(store: Store, ref: TableRef) -> DeltaTable:
     except TableNotFoundError as error:
         raise ConfigError(f"no table {ref.name!r} in {store.uri}") from error
     except (DeltaError, OSError) as error:
+        _ask_for_access(store, f"tables/{ref.name}/_delta_log")
         raise ConfigError(f"no version {ref} in {store.uri}: {error}") from error
