@@ -257,6 +257,20 @@ def find_commit(store: Store, ref: TableRef) -> Commit:
     raise ConfigError(f"no version {ref} in {store.uri}; `trrg history {ref.name}` lists them")
 
 
+def resolve_ref(store: Store, text: str) -> TableRef:
+    """The version that `text` names: `reports@2`, or `reports` for the newest.
+
+    Raises:
+        ConfigError: if it names no table, or one without a version.
+    """
+    if text not in TABLES:
+        return TableRef.parse(text)
+    versions = history(store, text)
+    if not versions:
+        raise ConfigError(f"{store.uri} has no version of {text} yet")
+    return versions[0].ref
+
+
 def find_by_fingerprint(store: Store, name: str, fingerprint: str) -> Commit | None:
     """The newest version of a table that was made by the work `fingerprint` identifies, if any."""
     return next((commit for commit in history(store, name) if commit.fingerprint == fingerprint), None)

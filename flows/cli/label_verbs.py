@@ -34,15 +34,17 @@ def labels(
     from flows.label_views import count_labels, describe_counts, print_counts
     from trrg_core.labelled import read_labelled
     from trrg_core.storage import open_store
-    from trrg_core.tables import TableRef
+    from trrg_core.tables import resolve_ref
 
     if png:
         check_folder_of(png, "--png")
-    counts = count_labels(read_labelled(open_store(store), TableRef.parse(ref), label_set=label_set))
+    place = open_store(store)
+    version = resolve_ref(place, ref)
+    counts = count_labels(read_labelled(place, version, label_set=label_set))
     if png:
         from trrg_core.label_chart import draw_counts
 
-        draw_counts(counts, png, title=ref)
+        draw_counts(counts, png, title=str(version))
     if as_json:
         typer.echo(json.dumps(describe_counts(counts), indent=1))
     else:
@@ -68,11 +70,12 @@ def drift(
     """Measure how labels, report length, views and vocabulary drifted from one version to another."""
     from flows.label_views import describe_drift, measure_drift, print_drift, read_thresholds
     from trrg_core.storage import open_store
-    from trrg_core.tables import TableRef
+    from trrg_core.tables import resolve_ref
 
     limits = read_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
-    old, new = TableRef.parse(before), TableRef.parse(after)
-    found = measure_drift(open_store(store), old, new, split=split, thresholds=limits, label_set=label_set)
+    place = open_store(store)
+    old, new = resolve_ref(place, before), resolve_ref(place, after)
+    found = measure_drift(place, old, new, split=split, thresholds=limits, label_set=label_set)
     if as_json:
         typer.echo(json.dumps(describe_drift(found), indent=1))
     else:
@@ -101,13 +104,13 @@ def view(
     from trrg_core.html_report.browser import render_browser
     from trrg_core.labels import Assertion
     from trrg_core.storage import open_store
-    from trrg_core.tables import TableRef
+    from trrg_core.tables import resolve_ref
 
     if says and says.upper() not in list(Assertion):
         raise ConfigError(f"--says {says!r}: expected one of {', '.join(Assertion)}")
     wanted = Wanted(finding=finding, says=Assertion(says.upper()) if says else None, split=split, limit=limit)
-    page = gather_page(open_store(store), TableRef.parse(ref), wanted, label_set=label_set)
-    place = write_page(out, render_browser(page))
-    typer.echo(
-        f"{place}: {len(page.cards)} of {page.num_matching} studies; it holds report text, keep it with the data"
-    )
+    place = open_store(store)
+    page = gather_page(place, resolve_ref(place, ref), wanted, label_set=label_set)
+    written = write_page(out, render_browser(page))
+    count = f"{len(page.cards)} of {page.num_matching} studies"
+    typer.echo(f"{written}: {count}; it holds report text, keep it with the data")

@@ -20,7 +20,10 @@ InputOption = Annotated[
     typer.Option("--input", metavar="NAME=REF", help="An input, e.g. shards=shards@2; default: the newest. Repeats."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
-RefArgument = Annotated[str, typer.Argument(metavar="REF", help="A table version, e.g. reports@2.", show_default=False)]
+RefArgument = Annotated[
+    str,
+    typer.Argument(metavar="REF", help="A table version, e.g. reports@2; reports is its newest.", show_default=False),
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows or ids of a kind.")]
 LabelSetOption = Annotated[
     str, typer.Option("--label-set", help="Set the labels are of, when it is a YAML file of your own.")

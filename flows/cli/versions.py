@@ -92,11 +92,11 @@ def diff(
     """Compare two versions of a table: studies added, removed, changed; labels by finding and rule; drift."""
     from flows.version_views import describe_diff, print_diff
     from trrg_core.storage import open_store
-    from trrg_core.tables import TableRef
+    from trrg_core.tables import resolve_ref
     from trrg_core.version_diff import compare_reports, compare_rows
 
     place = open_store(store)
-    old, new = TableRef.parse(before), TableRef.parse(after)
+    old, new = resolve_ref(place, before), resolve_ref(place, after)
     rows = compare_rows(place, old, new)
     changes = compare_reports(place, old, new, rows.changed) if old.name == "reports" else None
     told = describe_diff(rows, changes, limit)

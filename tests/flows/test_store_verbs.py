@@ -125,6 +125,8 @@ def test_labels_are_counted_by_finding_assertion_and_split(trrg: Trrg, tmp_path:
     assert counts[("Edema", "UNCERTAIN", "train")] == (1, 2)
     assert counts[("Edema", None, "test")] == (1, 1)
     assert png.read_bytes().startswith(b"\x89PNG")
+    assert _json(trrg, "labels", "shards") == _json(trrg, "labels", "shards@1")
+    assert "has no version of slices yet" in trrg("labels", "slices").stderr
     words = trrg("labels", "reports@0").stdout
     assert "Pneumonia" in words
     assert "\u2591" in words
