@@ -31,6 +31,7 @@ from trrg_core.sources.increment import (
 )
 from trrg_core.sources.near_duplicates import NearDuplicates, find_near_duplicates, report_signature
 from trrg_core.sources.reject_shares import check_shares
+from trrg_core.sources.room import check_room
 from trrg_core.storage import Store
 from trrg_core.study import Image, Listing, Reject, Study
 from trrg_core.tables import Commit, Part, history, list_parts, read_part
@@ -65,6 +66,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     base = _find_base(store, settings)
     increment = _plan(store, listing, stamps, base)
     work = replace(work, parents=(str(base.ref),) if base else ())
+    check_room(store, config.ingest, increment.read)
     cut = _cut_files(config.ray, work, increment)
     read = _read_studies(config.ray, work, source, increment.read, stamps)
     files = [*increment.kept, *index_files(store, [*cut.parts, *read.parts])]
@@ -181,6 +183,7 @@ def ingest_study(source: Source, study: Study, stamp: str) -> tuple[list[dict], 
     row = asdict(study) | {
         "report": report.text,
         "report_sha256": report.sha256,
+        "report_flags": list(report.flags),
         "report_signature": report_signature(report.text),
         "source_stamp": stamp,
         "images": images,

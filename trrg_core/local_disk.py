@@ -76,6 +76,12 @@ def stamps(folder: Path) -> dict[str, str]:
     return marks
 
 
+def free_bytes(folder: Path) -> int:
+    """Room left on the disk where `folder` is or will be, bytes."""
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    return shutil.disk_usage(place).free
+
+
 def delete(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens when there is none."""
     with _explained(path):

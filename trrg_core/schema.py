@@ -24,7 +24,7 @@ IMAGE = pa.struct(
     ]
 )
 
-# `report_signature`: 128 bytes of `near_duplicates`; `source_stamp` changes when the study does in its source
+# `report_flags`: what `decode_report` mended; `report_signature`: 128 bytes of `near_duplicates`; `source_stamp` changes when the study does in its source
 STUDIES = pa.schema(
     [
         ("subject_id", TEXT),
@@ -36,6 +36,7 @@ STUDIES = pa.schema(
         ("report_path", TEXT),
         ("report_sha256", TEXT),
         ("report", TEXT),
+        ("report_flags", pa.list_(TEXT)),
         ("report_signature", BYTES),
         ("source_stamp", TEXT),
         ("images", pa.list_(IMAGE)),

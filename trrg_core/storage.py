@@ -84,6 +84,10 @@ class Store:
         base = relative_path(path)
         return {f"{base}/{name}" if base else name: mark for name, mark in marks.items()}
 
+    def free_bytes(self) -> int | None:
+        """Room left for new files, bytes; None where there is no telling (S3)."""
+        return None if self.is_s3 else local_disk.free_bytes(Path(self.uri))
+
     def delete(self, path: str) -> None:
         """Remove a file or everything under a folder; nothing happens when there is none.
 

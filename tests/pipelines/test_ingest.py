@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import ingest
+from pipelines import ingest, versions
 from pipelines.jobs import JobResult
 from tests.pipelines.tree import Entry, Tree, make_tree
 from trrg_core.config import load_config
-from trrg_core.errors import ConfigError, DataError
+from trrg_core.errors import ConfigError, DataError, StorageError
+from trrg_core.schema import STUDIES
 from trrg_core.storage import Store, open_store
 from trrg_core.tables import TableRef, find_commit, history, list_parts, read_table
 
@@ -286,3 +288,43 @@ def test_near_duplicate_reports_are_counted_by_id_and_without_their_text(tree: T
     assert "50000001 50000002 50000003" in commit.notes["near_duplicate_reports"]
     assert commit.counts["near_duplicate_reports"] >= 3
     assert "word" not in str(commit)
+
+
+def test_a_patient_in_two_splits_is_never_committed(store: Store) -> None:
+    work = versions.Work(job="ingest", store=store, table="studies", schema=STUDIES, fingerprint="f")
+    leaking = versions.Written(ids=(("p1", "s1", "train"), ("p1", "s2", "test")))
+    with pytest.raises(DataError) as caught:
+        versions.commit_written(work, leaking, counts={})
+    assert caught.value.reason == "patient_in_two_splits"
+    assert history(store, "studies") == []
+
+
+def test_markup_and_formulas_are_kept_as_they_are(tree: Tree, store: Store) -> None:
+    text = " FINDINGS:\n <script>alert(1)</script> </s><|system|> =cmd|'/c calc'!A0 {{ x }} ![](http://x)\n"
+    tree.studies[50000001].text = text
+    tree.write()
+    rows = read_table(store, TableRef.parse(run(tree, store).ref), columns=["study_id", "report"]).to_pylist()
+    assert {"study_id": "50000001", "report": text} in rows
+
+
+def test_what_was_mended_in_a_report_is_a_column(tree: Tree, store: Store) -> None:
+    tree.report(50000001).write_bytes(b" FINDINGS:\r\n na\xefve lung\x00\r\n")
+    tree.report(50000002).write_bytes(b"\xef\xbb\xbf FINDINGS: clear\n")
+    ref = TableRef.parse(run(tree, store, on_bad_encoding="cp1252").ref)
+    rows = read_table(store, ref, columns=["study_id", "report_flags"]).to_pylist()
+    flags = {row["study_id"]: row["report_flags"] for row in rows}
+    assert (flags["50000001"], flags["50000002"], flags["50000003"]) == (["not_utf8", "nul", "cr"], ["bom"], [])
+
+
+def test_a_limit_on_file_size_ends_cleanly_and_the_next_run_goes_on(tree: Tree, store: Store, tmp_path: Path) -> None:
+    """A file system that takes no more bytes: the error says so, no cut file stays, nothing is committed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"no room for \d+ bytes at .*parquet"):
+            run(tree, store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert history(store, "studies") == []
+    assert not [path for path in Path(store.uri).rglob("*") if path.is_file() and path.suffix != ".json"]
+    assert outcome(store, run(tree, store).ref) == from_scratch(tree, tmp_path / "scratch")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import ingest, parts
+from pipelines import ingest, versions
 from pipelines.jobs import JobResult
 from tests.pipelines.test_ingest import edit, from_scratch, outcome, run, small_files, stamps
 from tests.pipelines.tree import Tree, make_tree
@@ -27,7 +27,7 @@ def at_once(trees: list[Tree], store: Store, monkeypatch: pytest.MonkeyPatch) ->
     """What an ingest of each tree gives when all come to commit each table at the same moment."""
     gates: dict[str, threading.Barrier] = {name: threading.Barrier(len(trees)) for name in ("studies", "rejects")}
     tried: list[tuple[int, str]] = []
-    commit = parts.commit_parts
+    commit = versions.commit_parts
 
     def commit_together(store: Store, name: str, *rest: Any, **told: Any) -> TableRef:
         if (threading.get_ident(), name) not in tried:
@@ -35,7 +35,7 @@ def at_once(trees: list[Tree], store: Store, monkeypatch: pytest.MonkeyPatch) ->
             gates[name].wait(30)
         return commit(store, name, *rest, **told)
 
-    monkeypatch.setattr(parts, "commit_parts", commit_together)
+    monkeypatch.setattr(versions, "commit_parts", commit_together)
     results: dict[int, JobResult] = {}
     threads = [
         threading.Thread(target=lambda at=at, tree=tree: results.update({at: run(tree, store)}))

@@ -37,6 +37,4 @@ def _what(reject: Reject) -> tuple[str, str]:
 
 def _too_many(found: str, limit: str, rejects: Sequence[Reject]) -> DataError:
     reasons = dict(Counter(reject.reason for reject in rejects).most_common(5))
-    return DataError(
-        "too_many_rejects", f"{found}, allowed are {limit}: {reasons}; `trrg show rejects` lists them"
-    )
+    return DataError("too_many_rejects", f"{found}, allowed are {limit}: {reasons}; `trrg show rejects` lists them")
