@@ -16,7 +16,7 @@ import ahocorasick
 import yaml
 
 RULE_FILES = ("findings.yaml", "patterns.yaml", "cues.yaml", "attributes.yaml", "sections.yaml")
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 
 _GROUP = re.compile(r"\(([^()]*)\)")
 

@@ -10,17 +10,21 @@ from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.parsed import Mention, made
 from trrg_core.report.scan import Plain, add_spans, scan_sentence
 
+_Span = tuple[int, int, str]
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size"), "")
 
 
 def find_mentions(
-    sentence: str, lexicon: Lexicon, entities: Sequence[tuple[int, int, str]] = ()
+    sentence: str, lexicon: Lexicon, entities: Sequence[_Span] = (), defined: Sequence[_Span] = ()
 ) -> tuple[Mention, ...]:
     """The mentions of `sentence` in text order; offsets are into `sentence`.
 
-    `entities` are (start, end, finding) that a model found; the rules' own findings win over them.
+    `entities` are (start, end, finding) that a model found; the rules' own findings win over them. `defined` are
+    abbreviations that the report itself defines; they win over the rules, and one without a finding names nothing.
     """
-    scan = scan_sentence(sentence, lexicon, everything=bool(entities))
+    scan = scan_sentence(sentence, lexicon, everything=bool(entities or defined))
+    if defined:
+        scan = add_spans(scan, defined, wins=True)
     if entities:
         scan = add_spans(scan, entities)
     if not scan.has_target:

@@ -4,10 +4,11 @@ It stands between ingest (texts) and everything that learns from text. Rules onl
 to the cue that made it, and the same text always gets the same labels under one `parser_id`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_label_set
+from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
 from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, made
@@ -56,8 +57,11 @@ class ReportParser:
         """All that is said in one report. Any text is accepted; an empty one gives empty sections and null labels."""
         sections = find_sections(text)
         read = {section.start for section in sections_read(sections)}
+        named = name_definitions(find_definitions(text), self._lexicon) if "(" in text else {}
         sentences = tuple(
-            sentence for section in sections for sentence in self._sentences(text, section, section.start in read)
+            sentence
+            for section in sections
+            for sentence in self._sentences(text, section, section.start in read, named)
         )
         labels = self._labels(sentences) if read else dict.fromkeys(self.label_set.observations)
         return ParsedReport(sections=sections, sentences=sentences, labels=labels, parser_id=self.parser_id)
@@ -66,17 +70,18 @@ class ReportParser:
         """`parse` of each text, lazily and in order."""
         return map(self.parse, texts)
 
-    def _sentences(self, text: str, section: Section, is_read: bool) -> Iterator[Sentence]:
+    def _sentences(self, text: str, section: Section, is_read: bool, named: Mapping[str, str]) -> Iterator[Sentence]:
         for start, end in find_sentences(text, section.start, section.end):
             sentence = text[start:end]
-            mentions = self._mentions(sentence) if is_read else ()
+            defined = find_defined(sentence, named) if named else ()
+            mentions = self._mentions(sentence, defined) if is_read else ()
             moved = tuple([_moved(mention, start) for mention in mentions]) if mentions else ()
             values = {"text": sentence, "start": start, "end": end, "section": section.name, "mentions": moved}
             yield made(Sentence, values)
 
-    def _find_mentions(self, sentence: str) -> tuple[Mention, ...]:
+    def _find_mentions(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()
-        return find_mentions(sentence, self._lexicon, entities)
+        return find_mentions(sentence, self._lexicon, entities, defined)
 
     def _labels(self, sentences: Iterable[Sentence]) -> Labels:
         said: dict[str, list[Assertion]] = {}

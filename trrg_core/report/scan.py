@@ -91,15 +91,18 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     return Scan(plain, _longest(found), attributes, has_target)
 
 
-def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]]) -> Scan:
-    """`scan` with (start, end, finding) of the original sentence named too, where the rules name no finding."""
+def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]], *, wins: bool = False) -> Scan:
+    """`scan` with (start, end, finding) of the original sentence named too, where the rules name no finding.
+
+    With `wins` the rules give way; a span without a finding then names nothing.
+    """
     hits = list(scan.hits)
     for start, end, finding in spans:
         first, last = scan.plain.plain_span(start, end)
         overlapping = [hit for hit in hits if hit.start < last and hit.end > first]
-        if first < last and not any(hit.entry.is_target for hit in overlapping):
+        if first < last and (wins or not any(hit.entry.is_target for hit in overlapping)):
             hits = [hit for hit in hits if hit not in overlapping]
-            hits.append(Hit(first, last, named_entry(finding)))
+            hits.extend([Hit(first, last, named_entry(finding))] if finding else [])
     hits.sort(key=lambda hit: hit.start)
     return Scan(scan.plain, hits, scan.attributes, any(hit.entry.is_target for hit in hits))
 
