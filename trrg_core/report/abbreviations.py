@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.scan import scan_sentence
 
-_SHORT = re.compile(r"\(([A-Z](?=[a-z0-9-]*[A-Z])[A-Za-z0-9-]{1,8})\)")
+# a de-identified word ("XXXX") abbreviates nothing
+_SHORT = re.compile(r"\((?!X+\))([A-Z](?=[a-z0-9-]*[A-Z])[A-Za-z0-9-]{1,8})\)")
 _WORD = re.compile(r"\S+")
 _LONGEST_WORD = 40
 _MOST_DEFINITIONS = 64

@@ -74,6 +74,10 @@ def test_a_word_in_brackets_is_no_definition(text: str) -> None:
     assert find_definitions(text) == {}
 
 
+def test_a_mask_abbreviates_nothing() -> None:
+    assert find_definitions("XXXX XXXX xray XXXX scan (XXXX).") == {}
+
+
 @pytest.mark.parametrize("text", [*DEFINING, *NOT_DEFINING])
 def test_definitions_are_those_of_scispacy(text: str) -> None:
     spacy = pytest.importorskip("spacy")
