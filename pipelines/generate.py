@@ -20,7 +20,7 @@ from pipelines.stages import fetched_model
 from pipelines.versions import Work, commit_written, find_made
 from trrg_core.batch import Batch, collate_images
 from trrg_core.config import GenerateConfig, TrrgConfig
-from trrg_core.decoding import generate_reports
+from trrg_core.decoding import write_reports
 from trrg_core.errors import DataError
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.checkpoint import LoadedGenerator, load_model_folder
@@ -28,7 +28,7 @@ from trrg_core.schema import PREDICTIONS
 from trrg_core.storage import Store
 from trrg_core.tables import TableRef, read_table
 
-COLUMNS = ["subject_id", "study_id", "split", "views"]
+COLUMNS = ["subject_id", "study_id", "split", "has_prior", "views"]
 ROWS_PER_TASK = 2048
 
 
@@ -73,9 +73,7 @@ def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
     made: list[dict] = []
     for some in _groups(batch.to_pylist(), config.batch_size):
         images = _images(some, loaded)
-        reports = generate_reports(
-            loaded.generator, images, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams
-        )
+        reports = write_reports(loaded, images, config)
         nearest = nearest_neighbour(_embed(loaded, images), train_embeddings)
         made += [
             {

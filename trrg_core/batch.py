@@ -218,7 +218,7 @@ def draw_sentences(
     most_negated = max(1, int(config.max_negated_share * total))
     chosen = _draw_prompts(stated, prompts, round(config.prompt_share * total), config.silence_share, rng)
     num_negated = sum(_is_negated(facts) for _, facts in chosen)
-    own = _stating_sentences(row, observations)
+    own = _stating_sentences(row, observations, rng)
     for index in rng.permutation(len(own)):
         text, facts = own[index]
         negated = _is_negated(facts)
@@ -267,9 +267,13 @@ def _draw_prompt_pairs(prompts: Sequence[Prompts], rng: Generator) -> list[str]:
     return present + [str(rng.choice(entry.absent)) for entry in prompts]
 
 
-def _stating_sentences(row: Row, observations: Sequence[str]) -> list[_Statement]:
+def _stating_sentences(row: Row, observations: Sequence[str], rng: Generator) -> list[_Statement]:
+    """The sentences that state a fact; through a slice, each with the chance that its weight gives it."""
     found: list[_Statement] = []
-    for sentence in row["sentences"]:
+    weights = row.get("sentence_weights") or [1.0] * len(row["sentences"])
+    for sentence, weight in zip(row["sentences"], weights, strict=True):
+        if weight < 1 and rng.random() >= weight:
+            continue
         facts = [NOT_STATED] * len(observations)
         for fact in sentence["facts"]:
             if fact["observation"] in observations:

@@ -105,10 +105,12 @@ def commit_parts(
     settings: str = "",
     notes: Mapping[str, Sequence[str]] | None = None,
     append: bool = False,
+    once: bool = False,
 ) -> TableRef:
     """Make `parts` the next version of table `name`; the rows of the version before are replaced.
 
-    A part may be a file that an earlier version of the same columns has too; it is used as it is.
+    A part may be a file that an earlier version of the same columns has too; it is used as it is. With `once` a
+    version that has this fingerprint is given back and no other made, whoever made it and however late.
 
     Raises:
         StorageError: if another writer committed first, or the store did not answer.
@@ -124,6 +126,8 @@ def commit_parts(
         "notes": {key: list(lines) for key, lines in (notes or {}).items()},
     }
     table = _open(store, name)
+    if once and table is not None and (made := _find(_history(store, name, table), fingerprint)):
+        return made.ref
     version = 0 if table is None else table.version() + 1
     metadata = {"trrg": json.dumps({**told, "version": version})}
     actions = [_add_action(part) for part in parts]
@@ -227,8 +231,10 @@ def history(store: Store, name: str, *, with_removed: bool = False) -> list[Comm
     Versions whose files were removed are left out, so that no work is found whose rows are gone.
     """
     table = _open(store, name)
-    if table is None:
-        return []
+    return [] if table is None else _history(store, name, table, with_removed=with_removed)
+
+
+def _history(store: Store, name: str, table: DeltaTable, *, with_removed: bool = False) -> list[Commit]:
     gone = frozenset() if with_removed else removed_versions(store, name)
     commits = [_commit_of(name, entry) for entry in table.history() if "trrg" in entry]
     return [commit for commit in commits if commit.ref.version not in gone]
@@ -273,7 +279,11 @@ def resolve_ref(store: Store, text: str) -> TableRef:
 
 def find_by_fingerprint(store: Store, name: str, fingerprint: str) -> Commit | None:
     """The newest version of a table that was made by the work `fingerprint` identifies, if any."""
-    return next((commit for commit in history(store, name) if commit.fingerprint == fingerprint), None)
+    return _find(history(store, name), fingerprint)
+
+
+def _find(commits: Sequence[Commit], fingerprint: str) -> Commit | None:
+    return next((commit for commit in commits if commit.fingerprint == fingerprint), None)
 
 
 def _commit_of(name: str, entry: Mapping[str, Any]) -> Commit:

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from trrg_core.config import PRESETS, TrrgConfig, fingerprint, load_config
+from trrg_core.config import TrrgConfig, fingerprint, load_config
+from trrg_core.config_values import PRESETS
 from trrg_core.errors import ConfigError
 
 

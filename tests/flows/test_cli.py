@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trrg_core.config import PRESETS, TrrgConfig, load_config
+from trrg_core.config import TrrgConfig, load_config
+from trrg_core.config_values import PRESETS
 
 TRRG = Path(sys.executable).parent / "trrg"
 JOBS = ("ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register")

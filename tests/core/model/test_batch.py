@@ -180,3 +180,24 @@ def test_a_batch_moves_as_a_whole(rows, llm_tokenizer):
     assert moved.pixels_BVHW.is_meta
     assert moved.reports.ids_BT.is_meta
     assert moved.study_ids == batch.study_ids
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_a_sentence_is_drawn_with_the_chance_that_its_slice_gives_it(weight, prompts):
+    config = toy_config("pretrain.prompt_share=0", "pretrain.max_negated_share=1").pretrain
+    row = toy_row(1, "e")
+    count = len(row["sentences"])
+    drawn = [
+        len(
+            draw_sentences(
+                row | {"sentence_weights": [weight] * count},
+                [NOT_STATED] * 3,
+                prompts=prompts,
+                observations=OBSERVATIONS,
+                config=config,
+                rng=np.random.default_rng(seed),
+            )
+        )
+        for seed in range(1000)
+    ]
+    assert sum(drawn) == pytest.approx(1000 * count * weight, rel=0.15)
