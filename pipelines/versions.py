@@ -123,6 +123,7 @@ def _commit(work: Work, parts: Sequence[Part], **told: Any) -> None:
                 parents=work.parents,
                 settings=work.settings,
                 code_version=code_version(),
+                once=True,
                 **told,
             )
             return

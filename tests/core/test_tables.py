@@ -210,6 +210,14 @@ def test_a_version_that_keeps_files_loses_to_one_that_was_first(store: Store, mo
     assert (str(again), _names(store, again)) == ("studies@2", ["s1", "s2"])
 
 
+def test_the_same_work_is_committed_once_though_it_comes_again(store: Store) -> None:
+    part = _part(store, "s1")
+    first = commit_parts(store, "studies", [part], SCHEMA, fingerprint="f1", once=True)
+    other = _commit(store, ["s2"], "f2")
+    assert commit_parts(store, "studies", [part], SCHEMA, fingerprint="f1", once=True) == first
+    assert [commit.ref for commit in history(store, "studies")] == [other, first]
+
+
 def test_a_leaf_of_a_nested_column_is_read_alone(store: Store) -> None:
     part = write_part(store, "studies", "parts/f/0", _rows(["s1", "s2"]))
     rows = read_part(store, "studies", part, columns=["study_id", "labels.edema"])
