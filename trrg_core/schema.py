@@ -24,7 +24,7 @@ IMAGE = pa.struct(
     ]
 )
 
-# `report_flags`: what `decode_report` mended; `report_signature`: 128 bytes of `near_duplicates`; `source_stamp` changes when the study does in its source
+# `report_flags`: what was mended in it; `report_signature`: of `near_duplicates`; `source_stamp`: changes when it does
 STUDIES = pa.schema(
     [
         ("subject_id", TEXT),
