@@ -26,6 +26,10 @@ TEXT_SIDE = (
     "trrg_core.tables",
     "trrg_core.runs",
     "trrg_core.sampling",
+    "trrg_core.slicing.plan",
+    "trrg_core.slicing.label_files",
+    "trrg_core.slicing.drift",
+    "pipelines.reslice",
 )
 HEAVY = ("torch", "spacy", "scispacy", "transformers", "ray", "prefect", "deepspeed", "mlflow")
 # loading any of these can run code that came with the data
