@@ -10,9 +10,9 @@ import sys
 import typer
 
 from flows.cli import chain, label_verbs, machine, slicing, texts, versions
-from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
+from trrg_core.errors import ConfigError, StorageError, TrrgError
 
-EXIT_CODES = {ConfigError: 2, DataError: 3, StorageError: 75}
+EXIT_CODES = {ConfigError: 2, StorageError: 75}
 
 app = typer.Typer(
     name="trrg",

@@ -1,9 +1,11 @@
 """An S3 service on loopback (moto) behind a proxy that fails on demand, for tests of stores."""
 
 import http.client
+import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +15,22 @@ from urllib.parse import urlsplit
 
 @dataclass
 class FaultyS3:
-    """`faults` are served one per request, oldest first, then the service answers; `requests` counts all."""
+    """`faults` are served one per request, oldest first, then the service answers; `requests` counts all.
+
+    `share` of the requests beyond those fail by chance: refused with 503, reset, or late.
+    """
 
     endpoint: str = ""
     faults: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    share: float = 0.0
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def next_fault(self) -> str:
+        """What befalls the next request; empty for nothing."""
+        if self.faults:
+            return self.faults.pop(0)
+        return self.chance.choice(("503", "reset", "late")) if self.chance.random() < self.share else ""
 
 
 @contextmanager
@@ -55,7 +68,9 @@ def _handler(state: FaultyS3, target: str) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             body = self._body()
             state.requests.append(f"{self.command} {self.path}")
-            fault = state.faults.pop(0) if state.faults else ""
+            fault = state.next_fault()
+            if fault == "late":
+                time.sleep(0.5)
             if fault == "reset":
                 self._reset()
             elif fault == "hang":

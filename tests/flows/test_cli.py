@@ -166,7 +166,7 @@ def test_parse_text_reads_lines_from_standard_input() -> None:
 
 def test_a_line_that_is_no_report_is_told_by_its_number_and_not_quoted() -> None:
     told = _trrg("parse-text", stdin='{"id": 1, "text": "No edema."}\nsecretive words\n')
-    assert told.returncode == 3
+    assert told.returncode == 1
     assert "error: line 2 is not JSON" in told.stderr
     assert "secretive" not in told.stderr
     assert "Traceback" not in told.stderr
