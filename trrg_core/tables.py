@@ -152,7 +152,8 @@ def commit_parts(
             table.create_write_transaction(actions, mode, Schema.from_arrow(schema), commit_properties=properties)
     except CommitFailedError as error:
         raise StorageError(f"another writer committed table {name!r} first; run again: {error}") from error
-    except DeltaError as error:
+    except (DeltaError, OSError) as error:
+        # an OSError: the service lost the request or its answer; deltalake never sends a commit twice
         if table is None and _open(store, name) is not None:
             raise StorageError(f"another writer created table {name!r} first; run again") from error
         raise StorageError(f"table {name!r} could not be committed: {error}") from error
@@ -236,7 +237,11 @@ def history(store: Store, name: str, *, with_removed: bool = False) -> list[Comm
 
 def _history(store: Store, name: str, table: DeltaTable, *, with_removed: bool = False) -> list[Commit]:
     gone = frozenset() if with_removed else removed_versions(store, name)
-    commits = [_commit_of(name, entry) for entry in table.history() if "trrg" in entry]
+    try:
+        entries = table.history()
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"the history of table {name!r} of {store.uri} cannot be read: {error}") from error
+    commits = [_commit_of(name, entry) for entry in entries if "trrg" in entry]
     return [commit for commit in commits if commit.ref.version not in gone]
 
 
@@ -342,6 +347,9 @@ def _at(store: Store, ref: TableRef) -> DeltaTable:
         return DeltaTable(table_uri(store, ref.name), version=ref.version, storage_options=store.delta_options())
     except TableNotFoundError as error:
         raise ConfigError(f"no table {ref.name!r} in {store.uri}") from error
-    except (DeltaError, OSError) as error:
+    except OSError as error:
+        _ask_for_access(store, f"tables/{ref.name}/_delta_log")
+        raise StorageError(f"{ref} of {store.uri} did not open: {error}") from error
+    except DeltaError as error:
         _ask_for_access(store, f"tables/{ref.name}/_delta_log")
         raise ConfigError(f"no version {ref} in {store.uri}: {error}") from error
