@@ -2,8 +2,9 @@
 
     python -m infra.bench.ablations --store demo/store
 
-Takes the newest shards and contrastive run of the store (`make demo` makes them), fine-tunes four times, generates and
-scores the test split each time, and prints the table of docs/ablations.md. Work done before is found, not redone.
+Takes the newest shards and contrastive run of the store (`make demo` makes them), fine-tunes four times, generates with
+many drafts a study and with one, scores the test split each time, and prints the table of docs/ablations.md. Work done
+before is found, not redone.
 Reports only: with some 150 test studies and one seed, differences of a few points are noise.
 """
 
@@ -21,6 +22,8 @@ VARIANTS = {
     "interaction off": ("finetune.interaction=off",),
     "consistency off": ("finetune.consistency=off",),
 }
+# with one draft the training alone is seen, with the preset's many also what the choice among them adds
+DECODINGS = {"preset's drafts": (), "one draft": ("generate.candidates=1",)}
 SCORES = (
     "trrg14.micro.f1.u0",
     "trrg14.macro.f1.u0",
@@ -37,8 +40,12 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipelines").setLevel(logging.INFO)
     options = _parse_options()
-    rows = {name: _score(options, settings) for name, settings in VARIANTS.items()}
-    full = rows["full"]
+    rows = {
+        f"{name}, {decoding}": _score(options, (*settings, *more))
+        for name, settings in VARIANTS.items()
+        for decoding, more in DECODINGS.items()
+    }
+    full = next(iter(rows.values()))
     table = {name: {score: row.get(score) for score in SCORES} for name, row in rows.items()}
     table |= {name: {score: full.get(f"{prefix}{score}") for score in SCORES} for name, prefix in FLOORS.items()}
     print("| variant | " + " | ".join(SCORES) + " |")
