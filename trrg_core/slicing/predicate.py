@@ -7,15 +7,17 @@ is read before it runs, so that the same spec on the same base chooses the same 
 import json
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
 from trrg_core.slicing.arrays import to_arrow, to_numpy
+
+if TYPE_CHECKING:
+    import duckdb  # at run time only where it is asked: it complains at the end of every long process it was in
 
 TABLE = "labels"
 ROW = "__row"
@@ -30,8 +32,10 @@ _LOCKED = {
 }
 
 
-def open_labels(rows: pa.Table) -> duckdb.DuckDBPyConnection:
+def open_labels(rows: pa.Table) -> "duckdb.DuckDBPyConnection":
     """A locked database in which `rows` is the table `labels` and there is nothing else."""
+    import duckdb
+
     connection = duckdb.connect(":memory:", config=_LOCKED)
     connection.register(TABLE, rows)
     connection.execute("SET lock_configuration = true")
@@ -44,6 +48,8 @@ def query_labels(rows: pa.Table, sql: str) -> pa.Table:
     Raises:
         ConfigError: if `sql` is anything else, or does not fit the table.
     """
+    import duckdb
+
     with open_labels(rows) as connection:
         try:
             statements = connection.extract_statements(sql)
@@ -64,6 +70,8 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     """
     if not where.strip():
         return np.ones(rows.num_rows, dtype=bool)
+    import duckdb
+
     numbered = rows.append_column(ROW, to_arrow(np.arange(rows.num_rows)))
     with open_labels(numbered) as connection:
         try:
@@ -78,7 +86,7 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     return chosen
 
 
-def _refuse_impure(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+def _refuse_impure(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
     """Stop at what would let a predicate choose differently tomorrow, or look at anything but the labels."""
     text = f"SELECT 1 FROM {TABLE} WHERE (\n{where}\n)"
     parsed = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
@@ -100,6 +108,8 @@ def _refuse_impure(connection: duckdb.DuckDBPyConnection, where: str) -> None:
 @cache
 def _changeable_functions() -> frozenset[str]:
     """Names of the functions whose answer depends on more than their arguments."""
+    import duckdb
+
     with duckdb.connect(":memory:", config=_LOCKED) as connection:
         found = connection.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
