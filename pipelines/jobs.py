@@ -103,6 +103,7 @@ JOBS = {
         ),
     )
 }
+COUNTS_TOLD = 8
 TABLE_OUTPUTS = ("studies", "reports", "shards", "predictions")
 
 
@@ -158,7 +159,9 @@ def newest_outputs(store: Store, names: tuple[str, ...]) -> dict[str, str]:
 
 def describe(result: JobResult) -> str:
     """A job's last line: what, how many, set aside, seconds, where."""
-    counts = ", ".join(f"{name} {value:g}" for name, value in result.counts.items())
+    shown = list(result.counts.items())[:COUNTS_TOLD]
+    more = len(result.counts) - len(shown)
+    counts = ", ".join(f"{name} {value:g}" for name, value in shown) + (f" and {more} more" if more else "")
     aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
     found = " (found, not redone)" if result.reused else ""
     return f"{result.job}: {result.ref}{found}; {counts}{aside}; {result.seconds:.1f} s"

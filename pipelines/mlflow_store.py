@@ -4,6 +4,7 @@ SQLite cannot live on S3. There the file is fetched, changed and put back under 
 writers one wins and the other is told to try again.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
     Raises:
         StorageError: if another writer holds the store's registry.
     """
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
     if config.tracking_uri:
         yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
     elif store.is_s3:
