@@ -48,7 +48,7 @@ def connect(config: RayConfig) -> None:
     }
     try:
         ray.init(**_where(config), runtime_env=environment, logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+    except Exception as error:  # a node that does not start in time is a bare Exception
         where = f"the cluster at {config.address}" if config.address else "a local cluster"
         raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours show studies, not blocks
