@@ -1,26 +1,28 @@
-"""The data side against plain loops: image ingest, re-slicing, prevalence by SQL.
+"""The data side against plain loops: ingest, the loader, memory, re-slicing, prevalence by SQL.
 
-`python -m infra.bench.data [images] [reslice] [prevalence]` runs the sections named, or all. Each runs ours and its
-peers in turn for several rounds and prints a table and a verdict from the medians, in CPU time, which other work on
-the machine moves little; exits 1 when a floor is not kept.
+`python -m infra.bench.data`, or with `--only NAME` one section of it. Each runs ours and its peers in turn for several
+rounds and prints a table and a verdict from the medians, in CPU time where it can be, which other work on the machine
+moves little. The last line tells all verdicts; exits 1 when a floor is not kept.
 """
 
+import argparse
 import io
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import simplejpeg
 from PIL import Image
 
+from infra.bench.data_memory import bench_memory
 from infra.bench.label_corpus import OBSERVATIONS, invent_labels
 from trrg_core.image import decode, encode_jpeg, resize_long_side
 from trrg_core.labels import column_name
@@ -30,7 +32,7 @@ from trrg_core.slicing.predicate import query_labels
 from trrg_core.slicing.spec import SliceSpec, validate_slice_spec
 
 SIDE_PX = 512
-ROUNDS = 5
+ROUNDS, ROUNDS_OF_JOBS = 5, 3
 FLOOR_OVER_PILLOW = 1.3
 GOAL_OF_BARE_DECODE = 0.85
 FLOOR_RESLICE_S, GOAL_RESLICE_S = 1.0, 0.2
@@ -178,6 +180,8 @@ def prevalence_with_pandas(file: Path) -> pd.DataFrame:
 
 def bench_prevalence(labels: LabelTable) -> bool:
     """Prevalence of all observations by split: SQL over the kept Parquet file and over the table in memory."""
+    import duckdb  # torch's worker processes import this module again
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "labels.parquet"
         pq.write_table(labels.rows, file, compression="zstd")
@@ -200,18 +204,36 @@ def bench_prevalence(labels: LabelTable) -> bool:
 
 def main() -> int:
     """Run the sections, print their tables and verdicts; 0 when every floor is kept."""
-    wanted = sys.argv[1:] or ["images", "reslice", "prevalence"]
-    labels = invent_labels() if {"reslice", "prevalence"} & set(wanted) else None
-    sections: dict[str, Callable[[], bool]] = {"images": bench_images}
-    if labels is not None:
-        sections |= {"reslice": lambda: bench_reslice(labels), "prevalence": lambda: bench_prevalence(labels)}
+    labels = cache(invent_labels)
+    sections: dict[str, Callable[[], bool]] = {
+        "images": bench_images,
+        "read_images": _bench_read_images,
+        "loader": _bench_loader,
+        "memory": bench_memory,
+        "reslice": lambda: bench_reslice(labels()),
+        "prevalence": lambda: bench_prevalence(labels()),
+    }
+    arguments = argparse.ArgumentParser(prog="python -m infra.bench.data", description=__doc__)
+    arguments.add_argument("--only", choices=sections, action="append", help="measure this section; may be repeated")
     kept = {}
-    for name in wanted:
-        print(f"\n{name}")
+    for name in arguments.parse_args().only or sections:
+        print(f"\n{name}", flush=True)
         kept[name] = sections[name]()
     below = [name for name, is_kept in kept.items() if not is_kept]
     print(f"\nfloors kept: {len(kept) - len(below)} of {len(kept)}" + (f"; below: {', '.join(below)}" if below else ""))
     return 1 if below else 0
+
+
+def _bench_read_images() -> bool:
+    from infra.bench.data_ray import bench_read_images  # the other sections need no Ray
+
+    return bench_read_images(draw_films(8), SIDE_PX, ROUNDS_OF_JOBS)
+
+
+def _bench_loader() -> bool:
+    from infra.bench.data_loader import bench_loader  # nor torch
+
+    return bench_loader(ROUNDS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+"""Image ingest against `ray.data.read_images`: the same files, both run by Ray Data on two CPUs.
+
+CPU seconds are those of the whole process tree: driver, Ray's own processes, workers. Ray is up and its workers are
+warm before anything is counted.
+"""
+
+import io
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import ray
+import ray.data
+from PIL import Image
+
+from infra.bench.process_tree import watch_tree
+from pipelines import ingest
+from pipelines.cluster import connect
+from trrg_core.config import TrrgConfig, load_config
+from trrg_core.image import decode, resize_long_side
+from trrg_core.storage import open_store
+
+NUM_CPUS = 2
+FILMS, WARM_FILMS = 264, 8  # more than one batch of studies, so that ingest goes through Ray
+FLOOR_OVER_READ_IMAGES = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Films:
+    """A hospital's export of one radiograph a study, all of one size, and the long side they are read to."""
+
+    root: Path
+    num: int
+    side_px: int
+    small_size: tuple[int, int]
+
+    @property
+    def config(self) -> TrrgConfig:
+        """Ingest of these films as a plain source."""
+        words = [
+            "source.kind=plain",
+            f"source.root={self.root}",
+            "source.plain.table=table.csv",
+            f"ingest.max_side_px={self.side_px}",
+            f"ray.local_cpus={NUM_CPUS}",
+        ]
+        return load_config("tiny", words)
+
+
+def lay_out(root: Path, films: list[bytes], num: int, side_px: int) -> Films:
+    """`num` files of `films` in turn, and the table that names them."""
+    (root / "images").mkdir(parents=True)
+    lines = ["image,patient,report"]
+    for at in range(num):
+        name = f"images/{at:05d}.jpg"
+        (root / name).write_bytes(films[at % len(films)])
+        lines.append(f"{name},p{at},Study {at}: the lungs are clear.")
+    (root / "table.csv").write_text("\n".join(lines) + "\n")
+    with Image.open(io.BytesIO(films[0])) as image:
+        columns, rows = image.size
+    scale = side_px / max(rows, columns)
+    return Films(root=root, num=num, side_px=side_px, small_size=(round(rows * scale), round(columns * scale)))
+
+
+def whole_ingest(films: Films) -> int:
+    """The job: listing, SHA-256, strict decode, resize, JPEG again, near-duplicates, Parquet with checksums, commit."""
+    with TemporaryDirectory(prefix="trrg-bench-") as folder:
+        result = ingest.run(films.config, open_store(folder), {})
+    return int(result.counts["studies"])
+
+
+def our_pixels(films: Films) -> int:
+    """Strict decode and resize alone, a map over paths; the pixels are handed out as `read_images` does."""
+    paths = [{"path": str(films.root / f"images/{at:05d}.jpg")} for at in range(films.num)]
+    data = ray.data.from_items(paths, override_num_blocks=-(-films.num // 32))
+    return (
+        data.map_batches(_decode_films, batch_format="numpy", fn_kwargs={"side_px": films.side_px})
+        .materialize()
+        .count()
+    )
+
+
+def read_images_resized(films: Films) -> int:
+    """`read_images(size=, mode="L")`: its own reader decodes with Pillow and resizes to a fixed size."""
+    return ray.data.read_images(str(films.root / "images"), size=films.small_size, mode="L").materialize().count()
+
+
+def read_images_written(films: Films) -> int:
+    """`read_images`, a map that shrinks and encodes, `write_parquet`: the table one would write with it."""
+    data = ray.data.read_images(str(films.root / "images"), mode="L", include_paths=True)
+    with TemporaryDirectory(prefix="trrg-bench-") as folder:
+        data.map(_shrink, fn_kwargs={"side_px": films.side_px}).write_parquet(folder)
+        return ray.data.read_parquet(folder).count()
+
+
+def bench_read_images(drawn: list[bytes], side_px: int, rounds: int) -> bool:
+    """Median CPU-seconds of `rounds` interleaved rounds, after one unmeasured on a few films."""
+    works: dict[str, Callable[[Films], int]] = {
+        "ours: the whole ingest job": whole_ingest,
+        "ours: decode, resize": our_pixels,
+        "read_images(size, mode)": read_images_resized,
+        "read_images, map, Parquet": read_images_written,
+    }
+    with TemporaryDirectory(prefix="trrg-bench-") as folder:
+        films = lay_out(Path(folder) / "films", drawn, FILMS, side_px)
+        few = lay_out(Path(folder) / "few", drawn, WARM_FILMS, side_px)
+        connect(films.config.ray)
+        for work in works.values():
+            work(few)
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+        for _ in range(rounds):
+            for name, work in works.items():
+                taken[name].append(_measure(work, films))
+        ray.shutdown()
+    cpu = {name: statistics.median(one[0] for one in found) for name, found in taken.items()}
+    wall = {name: statistics.median(one[1] for one in found) for name, found in taken.items()}
+    print(f"{f'{FILMS} films, Ray on {NUM_CPUS} CPUs':28}{'ms CPU per film':>16}{'ms wall':>9}")
+    for name in works:
+        print(f"{name:28}{1000 * cpu[name] / FILMS:16.1f}{1000 * wall[name] / FILMS:9.1f}")
+    job, pixels, resized, written = cpu.values()
+    ratio = resized / pixels
+    passed = ratio >= FLOOR_OVER_READ_IMAGES
+    print(
+        f"{'PASS' if passed else 'FAIL'}: {ratio:.2f}x read_images pixels for pixels (floor {FLOOR_OVER_READ_IMAGES}), "
+        f"{written / job:.2f}x table for table, {resized / job:.2f}x with the whole job on our side alone"
+    )
+    return passed
+
+
+def _measure(work: Callable[[Films], int], films: Films) -> tuple[float, float]:
+    began = time.perf_counter()
+    with watch_tree() as use:
+        num = work(films)
+    assert num == films.num, f"{num} of {films.num} films came out"
+    return use.cpu_s, time.perf_counter() - began
+
+
+def _decode_films(batch: dict[str, np.ndarray], side_px: int) -> dict[str, np.ndarray]:
+    films = [decode(Path(path).read_bytes(), min_side_px=side_px).pixels for path in batch["path"]]
+    return {"image": np.stack([resize_long_side(film, side_px) for film in films])}
+
+
+def _shrink(row: dict, side_px: int) -> dict:
+    image = Image.fromarray(row["image"])
+    image.thumbnail((side_px, side_px), Image.Resampling.BILINEAR, reducing_gap=None)
+    with io.BytesIO() as data:
+        image.save(data, "JPEG", quality=90)
+        return {"path": row["path"], "jpeg": data.getvalue()}
