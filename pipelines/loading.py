@@ -3,7 +3,8 @@
 A step can be taken up anywhere: rows before it are never read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,23 +62,41 @@ def stream_steps(
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    rows = ray.data.from_items([{"index": index} for index in range(len(chunks))], override_num_blocks=len(chunks))
+    # a task is sent its own chunk: all of them, sent to each, would grow with the length of the run
+    rows = ray.data.from_items([_tell_chunk(chunk) for chunk in chunks], override_num_blocks=len(chunks))
     rows = rows.map_batches(
         _read_chunk,
         batch_size=1,
         batch_format="pyarrow",
-        fn_kwargs={"chunks": chunks, "filesystem": store.pyarrow_filesystem(), "through": through},
+        fn_kwargs={"filesystem": store.pyarrow_filesystem(), "through": through},
         num_cpus=0.5,
     )
-    for batch in rows.iter_batches(batch_size=plan.batch_size, batch_format="pyarrow", prefetch_batches=2):
-        yield batch.to_pylist()
+    # whole blocks, cut here: Ray's own cutting costs about as much a step as decoding a few images
+    blocks = rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+    yield from _cut_steps(blocks, plan.batch_size)
+
+
+def _cut_steps(blocks: Iterable[pa.Table], batch_size: int) -> Iterator[list[dict]]:
+    """The rows of `blocks` in order, `batch_size` at a time, wherever a block ends; the last ones may be fewer."""
+    rest: list[dict] = []
+    for block in blocks:
+        at = 0
+        while at < block.num_rows:
+            taken = block.slice(at, batch_size - len(rest))
+            rest += taken.to_pylist()
+            at += taken.num_rows
+            if len(rest) == batch_size:
+                yield rest
+                rest = []
+    if rest:
+        yield rest
 
 
 def read_rows(store: Store, groups: tuple[RowGroup, ...], batch_size: int) -> Iterator[list[dict]]:
     """Every row of `groups`, in order, read in this process."""
     filesystem = store.pyarrow_filesystem()
     for group in groups:
-        rows = _read_group(group, filesystem).to_pylist()
+        rows = _open_file(group.path, filesystem).read_row_group(group.index).to_pylist()
         for at in range(0, len(rows), batch_size):
             yield rows[at : at + batch_size]
 
@@ -88,16 +107,18 @@ def _read_file(batch: pa.Table, *, columns: list[str], split: str, filesystem: p
     return rows.filter(pc.equal(rows["split"], split)) if split else rows
 
 
-def _read_chunk(
-    batch: pa.Table, *, chunks: list[Chunk], filesystem: pa.fs.FileSystem, through: SliceReader | None
-) -> pa.Table:
-    chunk = chunks[batch["index"][0].as_py()]
-    table = pa.concat_tables([_read_group(group, filesystem) for group in chunk.groups])
+def _tell_chunk(chunk: Chunk) -> dict:
+    return {"groups": [asdict(group) for group in chunk.groups], "order": list(chunk.order)}
+
+
+def _read_chunk(batch: pa.Table, *, filesystem: pa.fs.FileSystem, through: SliceReader | None) -> pa.Table:
+    groups = [RowGroup(**group) for group in batch["groups"][0].as_py()]
+    files = {path: _open_file(path, filesystem) for path in {group.path for group in groups}}
+    table = pa.concat_tables([files[group.path].read_row_group(group.index) for group in groups])
     if through:
         table = through.read(table)
-    return table.take(pa.array(chunk.order))
+    return table.take(batch["order"].combine_chunks().flatten())
 
 
-def _read_group(group: RowGroup, filesystem: pa.fs.FileSystem) -> pa.Table:
-    file = pq.ParquetFile(group.path, filesystem=filesystem, page_checksum_verification=True)
-    return file.read_row_group(group.index)
+def _open_file(path: str, filesystem: pa.fs.FileSystem) -> pq.ParquetFile:
+    return pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True)

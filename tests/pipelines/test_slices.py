@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.loading import _read_chunk, list_row_groups, open_slice
+from pipelines.loading import _read_chunk, _tell_chunk, list_row_groups, open_slice
 from pipelines.reslice import make_slice, read_slice
 from pipelines.stages import _check_slice
 from trrg_core.errors import ConfigError
@@ -67,8 +67,8 @@ def test_training_reads_the_slices_rows_each_as_often_as_it_says(store: Store):
     chunks = plan.chunks(0, plan.steps_per_epoch)
     filesystem = store.pyarrow_filesystem()
     read = [
-        _read_chunk(pa.table({"index": [at]}), chunks=chunks, filesystem=filesystem, through=through)
-        for at in range(len(chunks))
+        _read_chunk(pa.Table.from_pylist([_tell_chunk(chunk)]), filesystem=filesystem, through=through)
+        for chunk in chunks
     ]
     rows = pa.concat_tables(read)
 
