@@ -68,7 +68,7 @@ def _lose_report(report: Path) -> str:
 
 def _bad_bytes(report: Path) -> str:
     report.write_bytes(report.read_bytes() + b"caf\xe9")
-    return "bad_encoding"
+    return "report_not_utf8"
 
 
 def _too_long(report: Path) -> str:
