@@ -21,7 +21,7 @@ test: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest $(if $(CI),,-m "not slow")
+	.venv/bin/python -m pytest -m $(if $(CI),"not long","not slow")
 
 test-slow: setup
 	.venv/bin/python -m pytest -m slow

@@ -151,9 +151,10 @@ def test_no_report_text_reaches_the_log_or_the_registry(chain: str, broken_tree:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", ["finetune.clues=off", "finetune.interaction=off", "finetune.consistency=off"])
-def test_an_ablation_trains_on_the_same_stage_1(chain: str, setting: str) -> None:
-    settings = [word for one in (*QUICK, setting) for word in ("--set", one)]
+def test_an_ablation_trains_on_the_same_stage_1(chain: str) -> None:
+    # all at once; each by itself is tested on the model, and measured by infra.bench.ablations
+    off = ("finetune.clues=off", "finetune.interaction=off", "finetune.consistency=off")
+    settings = [word for one in (*QUICK, *off) for word in ("--set", one)]
     done = run_trrg("finetune", "--store", chain, "--json", *settings)
     assert done.returncode == 0, done.stderr[-3000:]
     # workers' lines may come between and after

@@ -17,7 +17,7 @@ from trrg_core.sources.sample.layout import write_sample
 from trrg_core.storage import Store, open_store
 from trrg_core.tables import history, read_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.ray, pytest.mark.timeout(900)]
 
 TRRG = Path(sys.executable).parent / "trrg"
 STUDIES = 2000
