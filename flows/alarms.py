@@ -6,10 +6,10 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from flows.entry import OnDrift
-from flows.label_views import measure_drift
+from flows.label_views import drift_rows, measure_drift
 from trrg_core.errors import DataError
 from trrg_core.runs import list_results, read_result
-from trrg_core.slicing.drift import Drift, DriftThresholds
+from trrg_core.slicing.drift import DriftThresholds
 from trrg_core.storage import Store, open_store
 from trrg_core.tables import TableRef
 
@@ -54,20 +54,3 @@ def champion_shards(store: Store) -> str:
         if registered.metrics.get("promoted") and generator:
             return generator.inputs["shards"]
     return ""
-
-
-def drift_rows(found: Drift) -> list[dict[str, str]]:
-    """One row per thing compared, alarms first."""
-    lines = (*found.alarms, *(line for line in found.lines if not line.reason))
-    return [
-        {
-            "what": line.what,
-            "before": f"{line.before:.4g}",
-            "after": f"{line.after:.4g}",
-            "PSI": f"{line.psi:.3f}",
-            "JS bits": f"{line.js:.3f}",
-            "p": f"{line.p_value:.2g}",
-            "alarm": line.reason,
-        }
-        for line in lines
-    ]

@@ -121,17 +121,34 @@ def describe_drift(found: Drift) -> list[dict[str, Any]]:
     return [{**vars(line), "alarm": bool(line.reason)} for line in found.lines]
 
 
+def drift_rows(found: Drift, *, only_alarms: bool = False) -> list[dict[str, str]]:
+    """One row a thing compared, as people read it, alarms first."""
+    others = () if only_alarms else (line for line in found.lines if not line.reason)
+    return [
+        {
+            "what": line.what,
+            "before": f"{line.before:.4g}",
+            "after": f"{line.after:.4g}",
+            "PSI": f"{line.psi:.3f}",
+            "JS bits": f"{line.js:.3f}",
+            "chi-square": f"{line.chi_square:.1f}",
+            "p": f"{line.p_value:.2g}",
+            "alarm": line.reason,
+        }
+        for line in (*found.alarms, *others)
+    ]
+
+
 def print_drift(found: Drift, *, only_alarms: bool) -> None:
     """The lines as a table, alarms first."""
-    lines = found.alarms if only_alarms else (*found.alarms, *(line for line in found.lines if not line.reason))
-    table = Table()
-    for column in ("what", "before", "after", "PSI", "JS bits", "chi-square", "p", "alarm"):
-        table.add_column(column, justify="left" if column in ("what", "alarm") else "right")
-    for line in lines:
-        numbers = (f"{line.psi:.3f}", f"{line.js:.3f}", f"{line.chi_square:.1f}", f"{line.p_value:.2g}")
-        table.add_row(line.what, f"{line.before:.4g}", f"{line.after:.4g}", *numbers, line.reason)
+    rows = drift_rows(found, only_alarms=only_alarms)
     console = Console(markup=False, highlight=False)
-    if lines:
+    if rows:
+        table = Table()
+        for column in rows[0]:
+            table.add_column(column, justify="left" if column in ("what", "alarm") else "right")
+        for row in rows:
+            table.add_row(*row.values())
         console.print(table)
     console.print(f"{len(found.alarms)} of {len(found.lines)} are an alarm")
 

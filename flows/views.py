@@ -11,8 +11,9 @@ from rich.table import Table
 
 from trrg_core.config import TrrgConfig
 from trrg_core.runs import list_results, require_result
+from trrg_core.set_aside import count_rejects, read_rejects
 from trrg_core.storage import Store
-from trrg_core.tables import TABLES, TableRef, find_commit, history, read_table
+from trrg_core.tables import TABLES, TableRef, find_commit, history
 
 HEADLINE = (
     "trrg14.micro.f1.u0",
@@ -70,7 +71,7 @@ def _score_table(metrics: Mapping[str, float]) -> Table:
 def describe_store(store: Store, what: str) -> dict[str, Any]:
     """What the store holds, or one table version, one run, or the rejects by job and reason."""
     if what == "rejects":
-        return _rejects(store)
+        return {"rejects": count_rejects(read_rejects(store)) or "none"}
     if "@" in what:
         commit = find_commit(store, TableRef.parse(what))
         return {what: _plain(commit)}
@@ -81,17 +82,6 @@ def describe_store(store: Store, what: str) -> dict[str, Any]:
     tables = {name: [str(commit.ref) for commit in history(store, name)] for name in TABLES}
     runs = {result.run_id: {"job": result.job} for result in list_results(store)}
     return {"tables": {name: refs for name, refs in tables.items() if refs}, "runs": runs}
-
-
-def _rejects(store: Store) -> dict[str, Any]:
-    versions = history(store, "rejects")
-    if not versions:
-        return {"rejects": "none"}
-    counts: dict[str, dict[str, int]] = {}
-    for row in read_table(store, versions[0].ref, columns=["job", "reason"]).to_pylist():
-        by_reason = counts.setdefault(row["job"], {})
-        by_reason[row["reason"]] = by_reason.get(row["reason"], 0) + 1
-    return {"rejects": counts}
 
 
 def _plain(value: Any) -> dict[str, Any]:
