@@ -17,7 +17,7 @@ from trrg_core.study import SPLITS
 from trrg_core.tables import TableRef, commit_parts, write_part
 
 LABEL_SET = load_label_set("chexpert14")
-FINDINGS = {"Edema": "edema", "Pneumonia": "pneumonia", "Cardiomegaly": "cardiomegaly"}
+FINDINGS = {"Edema": "edema", "Pneumonia": "pneumonia", "Cardiomegaly": "cardiomegaly", "Pneumothorax": "pneumothorax"}
 OPENING = {Assertion.PRESENT: "There is ", Assertion.ABSENT: "No ", Assertion.UNCERTAIN: "Possible "}
 YES, NO, MAYBE = Assertion.PRESENT, Assertion.ABSENT, Assertion.UNCERTAIN
 

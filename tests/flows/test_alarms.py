@@ -1,35 +1,19 @@
 """The drift alarm of the retraining flow, on stores made by hand."""
 
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.alarms import champion_shards, watch_drift
+from tests.core.toy_versions import NO, YES, shard_row
 from trrg_core.errors import DataError
-from trrg_core.labels import column_name, load_label_set
+from trrg_core.labels import load_label_set
 from trrg_core.runs import RunResult, write_result
 from trrg_core.schema import shards_schema
 from trrg_core.storage import Store, open_store
-from trrg_core.tables import commit_parts, write_part
 
 SCHEMA = shards_schema(load_label_set("chexpert14"))
-
-
-def _study(number: int, *, has_edema: bool) -> dict[str, Any]:
-    said, label = ("PRESENT", 1) if has_edema else ("ABSENT", 0)
-    return {
-        "subject_id": f"p{number}",
-        "study_id": f"s{number}",
-        "split": "train",
-        "has_prior": False,
-        "views": [{"view_position": "PA", "jpeg": b"film"}],
-        "report": "Invented words.",
-        "sentences": [{"text": "Invented.", "facts": [{"observation": "Edema", "assertion": said}]}],
-        "labels": {column_name("Edema"): label},
-    }
 
 
 @pytest.fixture
@@ -37,11 +21,8 @@ def store(tmp_path: Path) -> Store:
     """shards@0, which the champion learned from, shards@1 with the same shares, shards@2 with three times the edema."""
     store = open_store(str(tmp_path / "store"))
     for version, share in enumerate((0.1, 0.1, 0.3)):
-        rows = [_study(number, has_edema=number < 600 * share) for number in range(600)]
-        part = write_part(
-            store, "shards", f"parts/{version}.parquet", pa.Table.from_pylist(rows, SCHEMA), split="train"
-        )
-        commit_parts(store, "shards", [part], SCHEMA, fingerprint=str(version))
+        rows = [shard_row(f"{number}", {"Edema": YES if number < 600 * share else NO}) for number in range(600)]
+        write_version(store, "shards", rows, SCHEMA, fingerprint=str(version))
     write_result(store, RunResult(run_id="finetune-a", job="finetune", inputs={"shards": "shards@0"}))
     write_result(
         store,

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,50 +9,28 @@ import pytest
 from pipelines.loading import _read_chunk, _tell_chunk, list_row_groups, open_slice
 from pipelines.reslice import make_slice, read_slice
 from pipelines.stages import _check_slice
+from tests.core.toy_versions import NO, YES, shard_row, write_version
 from trrg_core.errors import ConfigError
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.sampling import Plan
 from trrg_core.schema import shards_schema
 from trrg_core.slicing.spec import Quota, SliceSpec
 from trrg_core.storage import Store, open_store
-from trrg_core.tables import TableRef, commit_parts, history, write_part
+from trrg_core.tables import TableRef, history
 
 CHEXPERT = load_label_set("chexpert14")
 SPEC = SliceSpec(rows=40, quotas=(Quota(observation="Pneumothorax", share=0.25),), max_negated_share=0.5, max_repeats=3)
-
-
-def _study(number: int, split: str) -> dict[str, Any]:
-    said = "PRESENT" if number % 10 == 0 else "ABSENT"
-    label = 1 if said == "PRESENT" else 0
-    return {
-        "subject_id": f"p{number}",
-        "study_id": f"s{number}",
-        "split": split,
-        "has_prior": False,
-        "views": [{"view_position": "PA", "jpeg": b"film"}],
-        "report": "invented",
-        "sentences": [{"text": "invented", "facts": [{"observation": "Pneumothorax", "assertion": said}]}],
-        "labels": {column_name("Pneumothorax"): label},
-    }
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store with shards@0: 100 train studies of which 10 have a pneumothorax, 10 studies to test on."""
     store = open_store(str(tmp_path / "store"))
-    schema = shards_schema(CHEXPERT)
-    splits = {"train": range(100), "test": range(100, 110)}
-    parts = [
-        write_part(
-            store,
-            "shards",
-            f"parts/{split}.parquet",
-            pa.Table.from_pylist([_study(number, split) for number in numbers], schema=schema),
-            split=split,
-        )
-        for split, numbers in splits.items()
+    rows = [
+        shard_row(f"s{number}", {"Pneumothorax": NO if number % 10 else YES}, "train" if number < 100 else "test")
+        for number in range(110)
     ]
-    commit_parts(store, "shards", parts, schema, fingerprint="shards")
+    write_version(store, "shards", rows, shards_schema(CHEXPERT), fingerprint="shards")
     return store
 
 
