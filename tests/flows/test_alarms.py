@@ -6,7 +6,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.alarms import champion_shards, watch_drift
-from tests.core.toy_versions import NO, YES, shard_row
+from tests.core.toy_versions import NO, YES, shard_row, write_version
 from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
 from trrg_core.runs import RunResult, write_result
