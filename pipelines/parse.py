@@ -78,7 +78,9 @@ def _parse_rows(studies: pa.Table, parser: ReportParser) -> pa.Table:
         "labels": _labels(reports, parser.label_set),
     }
     for name in ("findings", "impression"):
-        columns[name] = pa.array([report_section(*pair, name) for pair in zip(reports, texts, strict=True)])
+        columns[name] = pa.array([report_section(*pair, name) for pair in zip(reports, texts, strict=True)], TEXT)
+    is_silent = pc.and_(pc.equal(columns["findings"], ""), pc.equal(columns["impression"], ""))
+    columns["usable"] = pc.invert(is_silent)
     return pa.table(columns, reports_schema(parser.label_set))
 
 
@@ -116,8 +118,7 @@ def _labels(reports: Sequence[ParsedReport], label_set: LabelSet) -> pa.StructAr
 
 def _without_section(rows: pa.Table) -> list[Reject]:
     """One reject per report that has neither findings nor impression text."""
-    is_silent = pc.and_(pc.equal(rows["findings"], ""), pc.equal(rows["impression"], ""))
-    silent = rows.filter(is_silent).select(["subject_id", "study_id"]).to_pylist()
+    silent = rows.filter(pc.invert(rows["usable"])).select(["subject_id", "study_id"]).to_pylist()
     return [Reject(reason="no_report_section", **ids) for ids in silent]
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 
 from pipelines.cluster import connect
@@ -20,10 +19,11 @@ from trrg_core.config import ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.image import decode_image, encode_jpeg, resize_long_side
 from trrg_core.labels import load_label_set
+from trrg_core.row_lookup import index_studies, read_studies
 from trrg_core.schema import shards_schema
 from trrg_core.storage import Store
 from trrg_core.study import Reject
-from trrg_core.tables import TableRef, count_rows, read_table
+from trrg_core.tables import TableRef, count_rows
 
 REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 
@@ -42,12 +42,18 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     if found := find_made(work):
         return found
     connect(config.ray)
-    parsed = read_table(store, reports, columns=REPORT_COLUMNS)
+    where = ray.put(index_studies(store, reports))
     written = write_parts(
         work,
         stream_table(store, studies, ["subject_id", "study_id", "split", "prior_study_id", "images"]),
         shard_batch,
-        {"config": config.shard, "label_set": config.parse.label_set, "reports": ray.put(parsed)},
+        {
+            "config": config.shard,
+            "label_set": config.parse.label_set,
+            "store": store,
+            "reports": reports,
+            "where": where,
+        },
         batch_rows=config.shard.rows_per_file,
         total=count_rows(store, studies),
     )
@@ -58,7 +64,7 @@ def shard_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
     """Shard rows of a batch of studies; a study whose target section is empty is set aside."""
     config, label_set = settings["config"], load_label_set(str(settings["label_set"]))
     assert isinstance(config, ShardConfig)
-    reports = _reports_of(batch["study_id"], ray.get(settings["reports"]))
+    reports = _read_reports(batch["study_id"].to_pylist(), settings)
     rows, rejects = [], []
     for study in batch.to_pylist():
         try:
@@ -121,9 +127,12 @@ def _view(image: Mapping, max_side_px: int) -> dict:
     return {"view_position": image["view_position"], "jpeg": jpeg}
 
 
-def _reports_of(study_ids: pa.ChunkedArray, reports: pa.Table) -> dict[str, dict]:
-    wanted = reports.filter(pc.is_in(reports["study_id"], value_set=study_ids.combine_chunks()))
-    return {row["study_id"]: row for row in wanted.to_pylist()}
+def _read_reports(study_ids: list[str], settings: Mapping[str, object]) -> dict[str, dict]:
+    store, ref = settings["store"], settings["reports"]
+    assert isinstance(store, Store)
+    assert isinstance(ref, TableRef)
+    rows = read_studies(store, ref, study_ids, REPORT_COLUMNS, index=ray.get(settings["where"]))
+    return {row["study_id"]: row for row in rows.to_pylist()}
 
 
 def _split_counts(parts: Iterable) -> dict[str, int]:

@@ -134,6 +134,7 @@ def reports_schema(label_set: LabelSet) -> pa.Schema:
         pa.field("labels", labels_type(label_set)),
         pa.field("findings", TEXT),
         pa.field("impression", TEXT),
+        pa.field("usable", pa.bool_()),
     ]
     return pa.schema(fields)
 

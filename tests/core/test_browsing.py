@@ -12,7 +12,6 @@ from trrg_core.browsing import Wanted, gather_page
 from trrg_core.errors import ConfigError
 from trrg_core.html_report.browser import render_browser
 from trrg_core.labels import Label
-from trrg_core.row_lookup import read_studies
 from trrg_core.schema import SLICES, STUDIES, reports_schema
 from trrg_core.storage import Store, open_store
 from trrg_core.tables import TableRef
@@ -153,16 +152,3 @@ def test_markup_in_a_report_is_text_and_nothing_else_can_run(tmp_path: Path) -> 
     assert f"script-src 'sha256-{digest}'" in policy
     assert "unsafe" not in policy
     assert not re.search(r"https?://", text)
-
-
-def test_a_lookup_reads_only_the_studies_asked_for(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "many"))
-    rows = [study_row(f"{number:03d}", {"Edema": NO}, "train" if number % 3 else "test") for number in range(200)]
-    ref = write_version(store, "studies", rows, STUDIES, fingerprint="s")
-    found = read_studies(store, ref, ["150", "003", "nobody", "199"], ("study_id", "split"))
-    assert found.to_pylist() == [
-        {"study_id": "003", "split": "test"},
-        {"study_id": "150", "split": "test"},
-        {"study_id": "199", "split": "train"},
-    ]
-    assert read_studies(store, ref, [], ("study_id", "report")).num_rows == 0

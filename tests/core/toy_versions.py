@@ -81,6 +81,7 @@ def report_row(study_id: str, said: Said, split: str = "train", rule: str = "toy
         "labels": _labels(said),
         "findings": report_text(said),
         "impression": "",
+        "usable": True,
     }
 
 
