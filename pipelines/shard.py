@@ -25,6 +25,7 @@ from trrg_core.storage import Store
 from trrg_core.study import Reject
 from trrg_core.tables import TableRef, count_rows
 
+STUDY_COLUMNS = ["subject_id", "study_id", "split", "prior_study_id", "sex", "age_years", "images"]
 REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 
 
@@ -45,7 +46,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     where = ray.put(index_studies(store, reports))
     written = write_parts(
         work,
-        stream_table(store, studies, ["subject_id", "study_id", "split", "prior_study_id", "images"]),
+        stream_table(store, studies, STUDY_COLUMNS),
         shard_batch,
         {
             "config": config.shard,
@@ -95,6 +96,8 @@ def shard_row(study: Mapping, report: Mapping | None, config: ShardConfig) -> di
         "study_id": study["study_id"],
         "split": study["split"],
         "has_prior": bool(study["prior_study_id"]),
+        "sex": study["sex"],
+        "age_years": study["age_years"],
         "views": [_view(image, config.max_side_px) for image in study["images"]],
         "report": target,
         "sentences": [

@@ -45,6 +45,8 @@ class PlainConfig(ConfigSection):
     view_column: str = Field("", description="Column with the view position.")
     date_column: str = Field("", description="Column with the study's date, YYYYMMDD or YYYY-MM-DD.")
     time_column: str = Field("", description="Column with the study's time, HHMMSS or HH:MM:SS.")
+    sex_column: str = Field("", description="Column with the patient's sex: F or M, female or male.")
+    age_column: str = Field("", description="Column with the patient's age at the study, years.")
 
 
 class SourceConfig(ConfigSection):

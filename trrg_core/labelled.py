@@ -23,7 +23,7 @@ SHIPPED_SETS = ("chexpert14", "nih14")
 
 # what a sentence states of this patient now; an observation that is stated twice is one bit of the label table
 _FACTS = """
-SELECT subject_id, study_id, split, NULL::BOOLEAN AS has_prior, labels,
+SELECT subject_id, study_id, split, NULL::BOOLEAN AS has_prior, '' AS sex, NULL::SMALLINT AS age_years, labels,
   concat_ws(' ', findings, impression) AS report,
   list_transform(sentences, lambda sentence: {'facts': flatten(list_transform(
     list_filter(sentence.mentions, lambda mention:

@@ -11,6 +11,7 @@ from trrg_core.labels import LabelSet, column_name
 
 TEXT = pa.string()
 BYTES: pa.DataType = pa.binary()
+AGE: pa.DataType = pa.int16()
 
 IMAGE = pa.struct(
     [
@@ -33,6 +34,8 @@ STUDIES = pa.schema(
         ("study_date", TEXT),
         ("study_time", TEXT),
         ("prior_study_id", TEXT),
+        ("sex", TEXT),
+        ("age_years", AGE),
         ("report_path", TEXT),
         ("report_sha256", TEXT),
         ("report", TEXT),
@@ -146,6 +149,8 @@ def shards_schema(label_set: LabelSet) -> pa.Schema:
         pa.field("study_id", TEXT),
         pa.field("split", TEXT),
         pa.field("has_prior", pa.bool_()),
+        pa.field("sex", TEXT),
+        pa.field("age_years", AGE),
         pa.field("views", pa.list_(VIEW)),
         pa.field("report", TEXT),
         pa.field("sentences", pa.list_(SHARD_SENTENCE)),

@@ -7,6 +7,7 @@ from typing import Literal
 from trrg_core.errors import DataError
 
 Split = Literal["train", "validate", "test"]
+Sex = Literal["F", "M", ""]
 SPLITS: tuple[Split, ...] = ("train", "validate", "test")
 
 _OTHER_SUFFIX = {".jpg": ".dcm", ".dcm": ".jpg"}
@@ -33,6 +34,7 @@ class Study:
     `prior_study_id` is the patient's latest study strictly before this one, empty when none is known.
     `report` is the text itself where the source has no report files; `report_path` is then the table it is from.
     `report_sha256` is what the source's checksum list says of the report file, empty when it says nothing.
+    `sex` is empty and `age_years`, at the study, None when unknown.
     """
 
     subject_id: str
@@ -45,6 +47,8 @@ class Study:
     prior_study_id: str = ""
     report: str | None = None
     report_sha256: str = ""
+    sex: Sex = ""
+    age_years: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

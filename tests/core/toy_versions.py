@@ -92,6 +92,8 @@ def shard_row(study_id: str, said: Said, split: str = "train") -> dict[str, Any]
         "study_id": study_id,
         "split": split,
         "has_prior": False,
+        "sex": "",
+        "age_years": None,
         "views": [{"view_position": "PA", "jpeg": encode_jpeg(np.full((8, 8), 128, np.uint8))}],
         "report": report_text(said),
         "sentences": [

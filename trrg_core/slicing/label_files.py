@@ -20,7 +20,7 @@ from trrg_core.tables import TableRef, file_paths, find_commit
 logger = logging.getLogger(__name__)
 
 LABEL_FOLDER = "label_tables"
-_LAYOUT = 1  # another number where the columns of a label table change: copies of the old ones are then not found
+_LAYOUT = 2  # another number where the columns of a label table change: copies of the old ones are then not found
 _OBSERVATIONS = b"observations"
 # dotted names reach into lists, so that images and sentences stay where they are
 _SHARD_COLUMNS = (
@@ -28,6 +28,8 @@ _SHARD_COLUMNS = (
     "study_id",
     "split",
     "has_prior",
+    "sex",
+    "age_years",
     "views.list.element.view_position",
     "report",
     "sentences.list.element.facts",

@@ -1,8 +1,9 @@
 """`shards` -> the label table: one row a study with all that a slice is chosen by, and no text or pixel.
 
-Columns: ids, `split`, `has_prior`, views, the label of each observation under its column name (1, 0, -1, null), how
-many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), and what each sentence denies. A
-sentence makes one assertion of an observation, the strongest: "no left, small right effusion" is PRESENT.
+Columns: ids, `split`, `has_prior`, `sex`, `age_years`, `age_band`, views, the label of each observation under its
+column name (1, 0, -1, null), how many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), and
+what each sentence denies. A sentence makes one assertion of an observation, the strongest: "no left, small right
+effusion" is PRESENT.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ LABEL_OF = {
     Assertion.ABSENT: Label.NEGATIVE,
     Assertion.UNCERTAIN: Label.UNCERTAIN,
 }
+_TAKEN = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
+_AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # each from this age on, years
 _ORDER = ("split", "subject_id", "study_id")
 MAX_OBSERVATIONS = 62  # what a sentence denies is a bit of an int64
 
@@ -53,7 +56,8 @@ def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
     """
     if len(observations) > MAX_OBSERVATIONS:
         raise ValueError(f"{len(observations)} observations: at most {MAX_OBSERVATIONS} fit")
-    columns: dict[str, Any] = {name: shards[name] for name in ("subject_id", "study_id", "split", "has_prior")}
+    columns: dict[str, Any] = {name: shards[name] for name in _TAKEN}
+    columns["age_band"] = _age_bands(shards["age_years"])
     columns |= _view_columns(whole(shards["views"]))
     columns["num_words"] = pc.cast(pc.list_value_length(pc.utf8_split_whitespace(whole(shards["report"]))), pa.int32())
     labels = whole(shards["labels"])
@@ -76,6 +80,13 @@ def _is_ordered(rows: pa.Table) -> bool:
         this, last = rows[key].slice(1), rows[key].slice(0, len(later))
         later = to_numpy(pc.greater(this, last)) | (to_numpy(pc.equal(this, last)) & later)
     return bool(later.all())
+
+
+def _age_bands(ages: Any) -> Any:
+    """The name of each age's band; empty when the age is unknown."""
+    names, starts = ["", *_AGE_BANDS], np.array(list(_AGE_BANDS.values()))
+    known = to_numpy(whole(ages).fill_null(-1))
+    return pa.array(names, pa.string()).take(to_arrow(np.searchsorted(starts, known, side="right")))
 
 
 def _view_columns(views: Any) -> dict[str, Any]:

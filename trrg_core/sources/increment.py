@@ -28,6 +28,8 @@ INDEX_COLUMNS = (
     "study_date",
     "study_time",
     "prior_study_id",
+    "sex",
+    "age_years",
     "report_sha256",
     "report_signature",
     "source_stamp",

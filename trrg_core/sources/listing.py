@@ -11,7 +11,7 @@ from itertools import groupby
 
 from trrg_core.config import SourceConfig
 from trrg_core.errors import ConfigError
-from trrg_core.study import SPLITS, Image, Listing, Reject, Split, Study
+from trrg_core.study import SPLITS, Image, Listing, Reject, Sex, Split, Study
 
 _SALT = "trrg-split-1"
 _SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "validation": "validate", "dev": "validate"}
@@ -29,6 +29,8 @@ class Draft:
     splits: tuple[str, ...] = ()
     study_date: str = ""
     study_time: str = ""
+    sex: Sex = ""
+    age_years: int | None = None
 
 
 def build_listing(
@@ -161,6 +163,8 @@ def _study(draft: Draft, split: Split) -> Study:
         images=draft.images,
         study_date=draft.study_date,
         study_time=draft.study_time,
+        sex=draft.sex,
+        age_years=draft.age_years,
         report=draft.report,
     )
 

@@ -1,7 +1,8 @@
 """The tree of MIMIC-CXR and MIMIC-CXR-JPG: index files, report files, JPEG or DICOM -> Listing.
 
 Index files may be .csv.gz or .csv. The study list is from MIMIC-CXR; metadata and split are from MIMIC-CXR-JPG.
-A tree of DICOM alone has a record list instead of metadata, and is split by patient here.
+A tree of DICOM alone has a record list instead of metadata, and is split by patient here. Sex and age are known
+where MIMIC-IV's `patients.csv` lies beside the lists.
 """
 
 import re
@@ -14,6 +15,7 @@ from trrg_core.config import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.checksums import read_checksums
 from trrg_core.sources.listing import Draft, build_listing
+from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_OTHERS, PatientRow, patients_by_id
 from trrg_core.sources.reading import Row, Rows, read_rows, settle_duplicates
 from trrg_core.storage import Store, open_store, relative_path
 from trrg_core.study import Image, Listing, Reject, Study
@@ -22,6 +24,7 @@ STUDY_LIST = "cxr-study-list.csv"
 RECORD_LIST = "cxr-record-list.csv"
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
 SPLIT = "mimic-cxr-2.0.0-split.csv"
+PATIENTS = "patients.csv"
 
 _METADATA_COLUMNS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
 _METADATA_OTHERS = (
@@ -44,6 +47,7 @@ class _Index:
     images: list[Row] = field(default_factory=list)
     splits: list[Row] = field(default_factory=list)
     records: list[Row] = field(default_factory=list)
+    patients: list[Row] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     unknown_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -84,6 +88,7 @@ def _read_index(store: Store) -> _Index:
             raise ConfigError(f"{store.uri}: neither {METADATA}[.gz] nor {RECORD_LIST}[.gz] is there")
         index.images = index.records
     _read(store, index, SPLIT, "dicom_id", index.splits, ("dicom_id", "study_id", "subject_id", "split"))
+    _read(store, index, PATIENTS, "subject_id", index.patients, PATIENT_COLUMNS, PATIENT_OTHERS)
     return index
 
 
@@ -128,7 +133,7 @@ def _rows_of(store: Store, name: str, required: tuple[str, ...], optional: tuple
 def _usable(rows: Iterable[Row], name: str) -> tuple[list[Row], list[Reject]]:
     good, bad = [], []
     for row in rows:
-        numbers = row["subject_id"].isdecimal() and row["study_id"].isdecimal()
+        numbers = row["subject_id"].isdecimal() and row.get("study_id", "0").isdecimal()
         if numbers and _DICOM_ID.fullmatch(row.get("dicom_id", "0")):
             good.append(row)
         else:
@@ -140,7 +145,7 @@ def _describe(row: Row, name: str) -> Reject:
     return Reject(
         reason="duplicate_id",
         subject_id=row["subject_id"][:64],
-        study_id=row["study_id"][:64],
+        study_id=row.get("study_id", "")[:64],
         dicom_id=row.get("dicom_id", "")[:64],
         path=row.get("path", name)[:300],
         detail=f"{name}: rows of one id contradict each other",
@@ -192,6 +197,7 @@ def _image_reject(row: Row, reason: str, detail: str, *, path: str = "") -> Reje
 
 def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> list[Draft]:
     splits = _splits_by(index.splits, "study_id")
+    patients = patients_by_id(index.patients)
     drafts = []
     for row in index.studies:
         found = images.get(row["study_id"], [])
@@ -200,6 +206,7 @@ def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> lis
             index.rejects.append(replace(_describe(row, STUDY_LIST), reason=problem[0], detail=problem[1]))
             continue
         date, time = _earliest(_moment(image_row) for _, image_row in found)
+        patient = patients.get(row["subject_id"], PatientRow())
         drafts.append(
             Draft(
                 subject_id=row["subject_id"],
@@ -209,6 +216,8 @@ def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> lis
                 splits=tuple(sorted(splits.get(row["study_id"], ()))),
                 study_date=date,
                 study_time=time,
+                sex=patient.sex,
+                age_years=patient.age_at(date),
             )
         )
     return drafts

@@ -10,6 +10,7 @@ from typing import Any
 from trrg_core.config import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.listing import Draft, build_listing, is_usable_id
+from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_rows
 from trrg_core.storage import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
@@ -59,6 +60,8 @@ def _columns(plain: PlainConfig) -> tuple[str, ...]:
         plain.view_column,
         plain.date_column,
         plain.time_column,
+        plain.sex_column,
+        plain.age_column,
         *_PLACEHOLDER.findall(plain.image_path),
     )
     return tuple(dict.fromkeys(name for name in named if name))
@@ -111,6 +114,8 @@ def _draft(row: Row, plain: PlainConfig) -> Draft:
         splits=(split,) if split else (),
         study_date=date,
         study_time=_digits(row, plain.time_column, 6) if date else "",
+        sex=read_sex(row[plain.sex_column]) if plain.sex_column else "",
+        age_years=read_age(row[plain.age_column]) if plain.age_column else None,
     )
 
 
@@ -155,5 +160,5 @@ def _conflict(part: Draft, table: str) -> Reject:
         study_id=part.study_id,
         dicom_id=part.images[0].dicom_id,
         path=table,
-        detail="rows of one study differ in patient, report, date or view",
+        detail="rows of one study differ in patient, report, date, sex, age or view",
     )

@@ -26,6 +26,8 @@ def study(
     views: Sequence[str] = ("PA",),
     sentences: Sequence[str] | None = None,
     words: int = 3,
+    sex: str = "",
+    age: int | None = None,
 ) -> dict[str, Any]:
     """A shard row; `labels` as in "Edema+ Pneumothorax-", `sentences` likewise, by default one per label."""
     said = _parse(labels)
@@ -35,6 +37,8 @@ def study(
         "study_id": study_id,
         "split": split,
         "has_prior": False,
+        "sex": sex,
+        "age_years": age,
         "views": [{"view_position": view, "jpeg": b"film"} for view in views],
         "report": " ".join(["word"] * words),
         "sentences": [{"text": "invented", "facts": _facts(text)} for text in told],

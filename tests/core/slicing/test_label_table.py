@@ -52,6 +52,14 @@ def test_views_are_named_once_each_and_the_frontal_found() -> None:
     assert rows["num_words"].to_pylist() == [3, 5, 3, 3]
 
 
+def test_ages_fall_into_bands_and_unknown_ones_into_none() -> None:
+    ages = {"a": None, "b": 0, "c": 17, "d": 18, "e": 59, "f": 60, "g": 80, "h": 104}
+    rows = table_of([study(name, age=age, sex="F" if age else "") for name, age in ages.items()]).rows
+    assert rows["age_years"].to_pylist() == list(ages.values())
+    assert rows["age_band"].to_pylist() == ["", "0-17", "0-17", "18-39", "40-59", "60-79", "80+", "80+"]
+    assert rows["sex"].to_pylist() == ["", "", "F", "F", "F", "F", "F", "F"]
+
+
 def test_no_text_and_no_image_is_kept() -> None:
     kept = table_of(ROWS).rows
     assert not {"report", "sentences", "views", "jpeg", "text"} & set(kept.column_names)

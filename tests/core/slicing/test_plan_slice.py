@@ -74,6 +74,23 @@ def test_rows_and_balance_are_met_together() -> None:
     assert plan.infeasible == ()
 
 
+def test_sex_and_age_are_balanced_where_a_source_tells_them() -> None:
+    rows = [
+        study(f"s{at}", "Edema+" if at % 2 else "", sex="F" if at % 4 == 0 else "M", age=30 + at % 50)
+        for at in range(400)
+    ]
+    balance = [
+        {"column": "sex", "shares": {"F": 0.5, "M": 0.5}},
+        {"column": "age_band", "shares": {"60-79": 0.6}},
+    ]
+    plan = _plan(table_of(rows), rows=120, balance=balance)
+    assert _line(plan, "sex F").before == pytest.approx(0.25)
+    assert _line(plan, "sex F").achieved == pytest.approx(0.5, abs=0.01)
+    assert _line(plan, "age_band 60-79").achieved == pytest.approx(0.6, abs=0.01)
+    plan = _plan(table_of(rows), where="sex = 'F' AND age_years >= 70")
+    assert plan.num_rows == sum(at % 4 == 0 and 30 + at % 50 >= 70 for at in range(400))
+
+
 def test_too_few_studies_are_said_in_figures() -> None:
     asked = [{"observation": "Edema", "count": 50}]
     plan = _plan(_singles({"Edema+": 10, "": 30}), quotas=asked, max_repeats=2)
@@ -156,7 +173,10 @@ def test_where_that_matches_nothing_is_refused() -> None:
     [
         ({"quotas": [{"observation": "Edemaa", "share": 0.1}]}, "did you mean 'Edema'?"),
         ({"negated": [{"observation": "Ptx", "share": 0.1}]}, "no observation 'Ptx'"),
-        ({"balance": [{"column": "sex", "shares": {"F": 0.5}}]}, "the shards have no column 'sex'"),
+        (
+            {"balance": [{"column": "sexx", "shares": {"F": 0.5}}]},
+            "the shards have no column 'sexx'; did you mean 'sex'?",
+        ),
         ({"balance": [{"column": "frontl", "shares": {"AP": 0.5}}]}, "did you mean 'frontal'?"),
         ({"balance": [{"column": "frontal", "shares": {"ap": 0.5}}]}, "no study of the base has frontal 'ap'"),
         ({"balance": [{"column": "denials", "shares": {"1": 0.5}}]}, "are lists"),

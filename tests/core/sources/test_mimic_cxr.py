@@ -21,6 +21,7 @@ REPORT = " FINAL REPORT\n FINDINGS:\n \n The lungs are clear.\n"
 META = "mimic-cxr-2.0.0-metadata.csv.gz"
 SPLIT = "mimic-cxr-2.0.0-split.csv.gz"
 STUDIES = "cxr-study-list.csv.gz"
+PATIENTS = "patients.csv.gz"
 
 
 def jpeg() -> bytes:
@@ -88,6 +89,28 @@ def test_a_sound_tree_is_listed_by_patient_and_id(tree: Tree) -> None:
         Image(dicom_id="d50000001", path="files/p10/p10000001/s50000001/d50000001.jpg", view_position="AP"),
     )
     assert len(list_studies(str(tree.root), 2).studies) == 2
+
+
+def test_sex_and_age_come_from_the_patients_of_mimic_iv_when_they_are_there(tree: Tree) -> None:
+    listing = tree.list()
+    assert {(study.sex, study.age_years) for study in listing.studies} == {("", None)}
+    header = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n"
+    tree.write(PATIENTS, header + "10000001,F,60,2178,2014 - 2016,\n10000002,?,old,2181,,\n10000009,M,50,2178,,\n")
+    told = tree.list()
+    assert [(study.subject_id, study.sex, study.age_years) for study in told.studies] == [
+        ("10000001", "F", 62),
+        ("10000001", "F", 62),
+        ("10000002", "", None),
+        ("10000003", "", None),
+    ]
+    assert told.rejects == ()
+
+
+def test_rows_that_contradict_each_other_on_a_patient_are_set_aside_and_its_studies_kept(tree: Tree) -> None:
+    tree.write(PATIENTS, "subject_id,gender,anchor_age,anchor_year\n10000001,F,60,2178\n10000001,M,60,2178\n")
+    listing = tree.list()
+    assert [study.sex for study in listing.studies] == [""] * 4
+    assert reasons(listing) == {"duplicate_id": 2}
 
 
 def test_the_order_of_index_rows_does_not_matter(tree: Tree) -> None:

@@ -15,12 +15,12 @@ from trrg_core.image import encode_jpeg
 from trrg_core.sources import Source, open_source
 
 REAL = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[4] / "shared/data"))
-HEADER = "who,exam,file,text,part,side,day,hour\n"
+HEADER = "who,exam,file,text,part,side,day,hour,gender,years\n"
 ROWS = (
-    "P1,E1,a,Clear.,train,pa,2020-01-02,10:00:00\n"
-    "P1,E1,b,Clear.,train,lateral,2020-01-02,10:00:00\n"
-    "P1,E2,c,Stable.,train,ap,2020-01-02,09:00:00\n"
-    "P2,E3,d,Effusion.,val,ap,January 2020,\n"
+    "P1,E1,a,Clear.,train,pa,2020-01-02,10:00:00,female,64\n"
+    "P1,E1,b,Clear.,train,lateral,2020-01-02,10:00:00,female,64\n"
+    "P1,E2,c,Stable.,train,ap,2020-01-02,09:00:00,F,064Y\n"
+    "P2,E3,d,Effusion.,val,ap,January 2020,,n/k,6 months\n"
 )
 PLAIN = PlainConfig(
     table="export.csv",
@@ -32,6 +32,8 @@ PLAIN = PlainConfig(
     view_column="side",
     date_column="day",
     time_column="hour",
+    sex_column="gender",
+    age_column="years",
 )
 
 
@@ -50,6 +52,7 @@ def test_rows_of_one_study_are_its_radiographs(tmp_path: Path) -> None:
     ]
     assert (first.study_date, first.study_time, first.prior_study_id) == ("20200102", "100000", "E2")
     assert (listing.studies[2].split, listing.studies[2].study_date) == ("validate", "")
+    assert [(study.sex, study.age_years) for study in listing.studies] == [("F", 64), ("F", 64), ("", None)]
     assert listing.rejects == ()
 
 
@@ -84,17 +87,17 @@ def test_a_flipped_byte_in_parquet_stops(tmp_path: Path) -> None:
 
 def test_rows_that_cannot_be_used_have_their_reasons(tmp_path: Path) -> None:
     bad = (
-        ",E4,e,Clear.,train,ap,,\n"  # bad_id
-        "P5,E5,,Clear.,train,ap,,\n"  # missing_image
-        "P6,E6,../../etc/passwd,Clear.,train,ap,,\n"  # path_escape
-        "P7,E7,f,Clear.,holdout,ap,,\n"  # unknown_split
-        "P8,E8,g,Clear.,train,ap,,\n"
-        "P8,E8,h,Other text.,train,ap,,\n"  # duplicate_id, both
-        "P9,E3,i,Effusion.,val,ap,,\n"  # duplicate_id: a study of two patients, both
-        'P10,E10,j,"Never closed,train,ap,,\n'  # malformed_row
-        "P11,E11,k,Clear.,train,ap,,\n"
-        "P12,E12,l,Clear.,train,ap,,\n"
-        "P12,E13,m,Clear.,test,ap,,\n"  # patient_in_two_splits, both
+        ",E4,e,Clear.,train,ap,,,,\n"  # bad_id
+        "P5,E5,,Clear.,train,ap,,,,\n"  # missing_image
+        "P6,E6,../../etc/passwd,Clear.,train,ap,,,,\n"  # path_escape
+        "P7,E7,f,Clear.,holdout,ap,,,,\n"  # unknown_split
+        "P8,E8,g,Clear.,train,ap,,,,\n"
+        "P8,E8,h,Other text.,train,ap,,,,\n"  # duplicate_id, both
+        "P9,E3,i,Effusion.,val,ap,,,,\n"  # duplicate_id: a study of two patients, both
+        'P10,E10,j,"Never closed,train,ap,,,,\n'  # malformed_row
+        "P11,E11,k,Clear.,train,ap,,,,\n"
+        "P12,E12,l,Clear.,train,ap,,,,\n"
+        "P12,E13,m,Clear.,test,ap,,,,\n"  # patient_in_two_splits, both
     )
     (tmp_path / "export.csv").write_text(HEADER + ROWS + bad)
     listing = opened(tmp_path).list_studies()
@@ -166,28 +169,34 @@ def test_a_source_crosses_to_a_worker_and_reads_there(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(
-    ("folder", "plain", "num_studies", "num_patients", "num_reports"),
+    ("folder", "plain", "num_studies", "num_patients", "num_reports", "sexes", "num_ages"),
     [
         (
             "hannover_cxr",
             PlainConfig(
                 table="data.csv", image_path="images/{image_id}.jpg", report_column="",
-                patient_column="patient_id", view_column="projection",
+                patient_column="patient_id", view_column="projection", sex_column="sex", age_column="age",
             ),
-            185, 50, 0,
+            185, 50, 0, {"M": 149, "F": 36}, 0,
         ),
         (
             "covid_cxr",
             PlainConfig(
                 table="metadata.csv", image_path="images/{filename}", report_column="clinical_notes",
-                patient_column="patientid", view_column="view", date_column="date",
+                patient_column="patientid", view_column="view", date_column="date", sex_column="sex", age_column="age",
             ),
-            171, 104, 171,
+            171, 104, 171, {"M": 96, "F": 65, "": 10}, 164,
         ),
     ],
 )  # fmt: skip
 def test_real_tables_are_read_whole(
-    folder: str, plain: PlainConfig, num_studies: int, num_patients: int, num_reports: int
+    folder: str,
+    plain: PlainConfig,
+    num_studies: int,
+    num_patients: int,
+    num_reports: int,
+    sexes: dict[str, int],
+    num_ages: int,
 ) -> None:
     root = REAL / folder
     if not root.is_dir():
@@ -197,6 +206,8 @@ def test_real_tables_are_read_whole(
     assert listing.rejects == ()
     assert len(listing.studies) == num_studies
     assert len({study.subject_id for study in listing.studies}) == num_patients
+    assert Counter(study.sex for study in listing.studies) == sexes
+    assert sum(study.age_years is not None for study in listing.studies) == num_ages
     assert len([source.read_image(image) for study in listing.studies for image in study.images]) == num_studies
     reasons: Counter[str] = Counter()
     for study in listing.studies:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from trrg_core.labels import Assertion, Label
 from trrg_core.report.parser import ReportParser
+from trrg_core.sources.mimic_cxr import list_studies
 from trrg_core.sources.sample import DraftStudy, SampleSummary, draft_sample, write_sample
 from trrg_core.sources.sample.findings_text import PART_OF
 from trrg_core.sources.sample.radiograph import take_radiograph
@@ -81,6 +82,17 @@ def test_tables_have_the_headers_of_mimic_cxr_jpg(summary: SampleSummary) -> Non
     for name, header in headers.items():
         text = gzip.decompress((summary.root / f"{name}.csv.gz").read_bytes()).decode()
         assert text.splitlines()[0] == header
+
+
+def test_sex_and_age_are_those_of_the_patient_at_each_study(summary: SampleSummary, drafts: list[DraftStudy]) -> None:
+    patients = {draft.patient.subject_id: draft.patient for draft in drafts}
+    studies = list_studies(str(summary.root)).studies
+    assert {study.sex for study in studies} == {"F", "M"}
+    for study in studies:
+        patient = patients[study.subject_id]
+        assert study.sex == patient.sex
+        years = int(study.study_date[:4]) - int(patient.studies[0].date[:4])
+        assert study.age_years == (patient.age if patient.age <= 89 else 91) + years
 
 
 def test_every_listed_file_is_there_and_every_file_is_listed(summary: SampleSummary) -> None:

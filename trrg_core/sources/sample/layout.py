@@ -1,4 +1,5 @@
-"""The corpus on disk, in the layout of MIMIC-CXR-JPG: `files/p10/p10000032/s50414267.txt` and its neighbours.
+"""The corpus on disk, in the layout of MIMIC-CXR-JPG: `files/p10/p10000032/s50414267.txt` and its neighbours, with
+the `patients.csv.gz` of MIMIC-IV.
 
 Last room: patients and studies -> text files, JPEGs and the gzipped CSVs. What is true of each study is written
 beside the tree, to `<root>.truth.jsonl.gz`, so that no reader of the tree can see it.
@@ -24,6 +25,7 @@ from trrg_core.sources.sample.reports import Report, write_report
 from trrg_core.sources.sample.truth import Patient, StudyTruth, imagine_patient
 
 _VIEW_NAMES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral"}
+_ANCHOR_YEARS = "2014 - 2016"  # the years that MIMIC-IV says a patient's own years stand for
 _METADATA_COLUMNS = (
     "dicom_id",
     "subject_id",
@@ -172,6 +174,11 @@ def _write_tables(root: Path, drafts: Sequence[DraftStudy], images: Sequence[tup
         ("dicom_id", "study_id", "subject_id", "split"),
         ((i.dicom_id, t.study_id, t.subject_id, t.split) for t, i in each),
     )
+    _write_csv(
+        root / "patients.csv.gz",
+        ("subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"),
+        (_patient_row(patient) for patient in {draft.patient.number: draft.patient for draft in drafts}.values()),
+    )
     names = load_label_set("chexpert14").observations
     _write_csv(
         root / "mimic-cxr-2.0.0-chexpert.csv.gz",
@@ -194,6 +201,12 @@ def _metadata_row(truth: StudyTruth, image: _TakenImage) -> tuple[object, ...]:
     view = (_VIEW_NAMES[image.view], lying)
     ids = (image.dicom_id, truth.subject_id, truth.study_id)
     return (*ids, procedure, image.view, image.rows, image.columns, *when, procedure, *view)
+
+
+def _patient_row(patient: Patient) -> tuple[object, ...]:
+    """As in MIMIC-IV, where each age above 89 is 91."""
+    age = patient.age if patient.age <= 89 else 91
+    return (patient.subject_id, patient.sex, age, patient.studies[0].date[:4], _ANCHOR_YEARS, "")
 
 
 def _truth_record(draft: DraftStudy) -> dict[str, Any]:
