@@ -56,7 +56,8 @@ def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: b
     found = find_made(work)
     plan = read_slice(store, TableRef.parse(found.ref))[0] if found else plan_slice(labels, fixed)
     if not plan.num_studies:
-        raise DataError("empty_slice", f"{spec.name}: no study can be taken: {'; '.join(plan.infeasible)}")
+        why = "; ".join((*plan.infeasible, *plan.notes))
+        raise DataError("empty_slice", f"{spec.name}: no study can be taken: {why}")
     result = found or (_unwritten(plan) if dry_run else _commit(work, plan, fixed))
     return Resliced(
         base=base,

@@ -2,10 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -32,13 +32,13 @@ def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, A
     """
     if preset_or_path in PRESETS:
         text = resources.files("trrg_core").joinpath("presets", f"{preset_or_path}.yaml").read_text("utf-8")
-        return _load_yaml(text, preset_or_path)
+        return load_yaml(text, preset_or_path)
     path = Path(preset_or_path)
     if not path.is_file():
         raise _no_preset(preset_or_path)
     if path.absolute() in seen:
         raise ConfigError(f"{path}: its `preset` leads back to itself")
-    values = _load_yaml(path.read_bytes(), str(path))
+    values = load_yaml(path.read_bytes(), str(path))
     preset = values.pop("preset", "")
     if not isinstance(preset, str):
         raise ConfigError(f"{path}: `preset` must name a preset or a file, found {preset!r}")
@@ -52,15 +52,18 @@ def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, A
 
 
 def _no_preset(name: str) -> ConfigError:
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ConfigError(f"no preset or file {name!r}: presets are {', '.join(PRESETS)}{hint}")
+    return ConfigError(f"no preset or file {name!r}: presets are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
 
 
-def _load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
+def load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
+    """The keys and values of a YAML text; an empty one has none. `where` names it.
+
+    Raises:
+        ConfigError: if it is not YAML, or no mapping.
+    """
     values = _parse_yaml(text, where) or {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping of sections, found {type(values).__name__}")
+        raise ConfigError(f"{where}: expected a mapping of keys, found {type(values).__name__}")
     return values
 
 
@@ -95,16 +98,22 @@ def merge_values(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name nearest to `name`, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> str:
     """Each wrong key or value of `model`, where it stands, and the nearest right key."""
     return "; ".join(_explain_item(item, model) for item in error.errors(include_url=False))
 
 
 def _explain_item(item: Any, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in item["loc"])
+    where = ".".join(str(part) for part in item["loc"]) or "the whole"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, _all_keys(model), n=1, cutoff=0.5)
-        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        key = ".".join(part for part in item["loc"] if isinstance(part, str))
+        return f"unknown key {where!r}{nearest(key, _all_keys(model))}"
     if item["type"] == "credentials":
         return f"{where}: {item['msg']}"  # and not what was found
     return f"{where}: {item['msg']}, found {item['input']!r}"
@@ -117,9 +126,9 @@ def _all_keys(model: type[BaseModel]) -> list[str]:
         for name, info in model.model_fields.items():
             key = f"{prefix}{info.alias or name}"
             keys.append(key)
-            kind = info.annotation
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                walk(kind, f"{key}.")
+            for kind in (info.annotation, *get_args(info.annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    walk(kind, f"{key}.")
 
     walk(model, "")
     return keys

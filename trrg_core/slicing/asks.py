@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from trrg_core.config_values import nearest
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion, column_name
 from trrg_core.slicing.arrays import text_scalar, to_arrow, to_numpy
 from trrg_core.slicing.label_table import LABEL_OF
-from trrg_core.slicing.spec import Balance, Bound, SliceSpec, nearest
+from trrg_core.slicing.spec import Balance, Bound, SliceSpec
 
 Ints = NDArray[np.int64]
 Kind = Literal["cap", "quota", "balance", "rows"]

@@ -3,16 +3,15 @@
 Checked here for form; names of observations and columns are checked against the label table in `plan`.
 """
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trrg_core.config import ConfigSection
+from trrg_core.config_values import explain_errors, load_yaml
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion
 from trrg_core.tables import TableRef
@@ -108,16 +107,11 @@ def load_slice_spec(path: str | Path, overrides: Mapping[str, Any] | None = None
     Raises:
         ConfigError: if there is no such file or it is not a spec; names the nearest right key.
     """
-    file = Path(path)
     try:
-        values = yaml.safe_load(file.read_bytes())
+        text = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"no slice spec {str(path)!r}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values or {}, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys, found {type(values).__name__}")
-    return validate_slice_spec({**(values or {}), **(overrides or {})})
+    return validate_slice_spec({**load_yaml(text, str(path)), **(overrides or {})})
 
 
 def validate_slice_spec(values: Mapping[str, Any]) -> SliceSpec:
@@ -129,24 +123,4 @@ def validate_slice_spec(values: Mapping[str, Any]) -> SliceSpec:
     try:
         return SliceSpec.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(item) for item in error.errors(include_url=False))) from error
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known name nearest to `name`, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
-def _explain(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {where!r}{nearest(str(item['loc'][-1]), _keys_beside(item['loc']))}"
-    return f"{where or 'spec'}: {item['msg']}, found {item['input']!r}"
-
-
-def _keys_beside(place: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The right keys where the wrong key at `place` stands: of a list's entries, or of the spec."""
-    entries: dict[str, type[BaseModel]] = {"quotas": Quota, "caps": Cap, "negated": NegatedCap, "balance": Balance}
-    model = entries.get(str(place[0]), SliceSpec) if len(place) > 1 else SliceSpec
-    return tuple(model.model_fields)
+        raise ConfigError(explain_errors(error, SliceSpec)) from error

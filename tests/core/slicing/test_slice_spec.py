@@ -45,9 +45,9 @@ def test_an_empty_spec_asks_for_nothing() -> None:
         ({"quota": []}, "unknown key 'quota'; did you mean 'quotas'?"),
         (
             {"quotas": [{"observation": "Edema", "shre": 0.1}]},
-            "unknown key 'quotas.0.shre'; did you mean 'share'?",
+            "unknown key 'quotas.0.shre'; did you mean 'quotas.share'?",
         ),
-        ({"balance": [{"colum": "frontal", "shares": {"AP": 1}}]}, "did you mean 'column'?"),
+        ({"balance": [{"colum": "frontal", "shares": {"AP": 1}}]}, "did you mean 'balance.column'?"),
         ({"caps": [{"observation": "Edema"}]}, "give either `share` or `count`"),
         ({"caps": [{"observation": "Edema", "share": 0.1, "count": 3}]}, "give either `share` or `count`"),
         ({"caps": [{"observation": "Edema", "share": 1.5}]}, "caps.0.share"),
