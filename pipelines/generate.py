@@ -92,8 +92,9 @@ def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
 def embed_batch(batch: pa.Table, *, settings: Mapping[str, object]) -> pa.Table:
     """Study ids and joint-space vectors [N,D] of a batch of shard rows."""
     loaded = _model(settings)
-    vectors = [_embed(loaded, _images(rows, loaded)) for rows in _groups(batch.to_pylist(), 32)]
-    return pa.table({"study_id": batch["study_id"], "vector": np.concatenate(vectors).tolist()})
+    vectors = np.concatenate([_embed(loaded, _images(rows, loaded)) for rows in _groups(batch.to_pylist(), 32)])
+    column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1])
+    return pa.table({"study_id": batch["study_id"], "vector": column})
 
 
 def _embed_train(
@@ -108,8 +109,9 @@ def _embed_train(
         fn_kwargs={"settings": settings},
         num_gpus=float(config.engine.use_gpu) or None,
     )
-    rows = sorted(embedded.take_all(), key=lambda row: row["study_id"])
-    return [row["study_id"] for row in rows], np.array([row["vector"] for row in rows], dtype=np.float32)
+    rows = pa.concat_tables(embedded.iter_batches(batch_size=None, batch_format="pyarrow")).sort_by("study_id")
+    vectors = rows["vector"].combine_chunks().flatten().to_numpy()
+    return rows["study_id"].to_pylist(), vectors.reshape(rows.num_rows, -1)
 
 
 def _share(num_rows: int, config: TrrgConfig) -> int:

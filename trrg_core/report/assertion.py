@@ -19,6 +19,7 @@ from trrg_core.report.sentences import find_sentences
 _DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
 _SLOT_OF_ROLE = ("historical", "hypothetical", "family")
 _MOST_SAID = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
+_ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 
@@ -66,9 +67,12 @@ def _sweep(
             active.clear()
         elif role in ("comma", "and", "new_item", "with"):
             _shorten(active, role)
-        for number in waiting.get(index, ()):
-            if active:
+        elif role == "verb":
+            _drop(active, "adjacent")
+        if index in waiting and active:
+            for number in waiting[index]:
                 reached[number] = dict(active)
+            _drop(active, "adjacent")
         for term in hits[index].entry.terms:
             if term.direction == direction and _applies(term, hits, index, text):
                 active[_slot(term)] = (index, term)
@@ -81,18 +85,38 @@ def _slot(term: Term) -> str:
 
 def _shorten(active: _Reaching, role: str) -> None:
     """Drop the cues that do not reach past a comma, "and" or "with"."""
-    for slot in [slot for slot, (_, term) in active.items() if term.reach == "phrase"]:
-        del active[slot]
+    _drop(active, "phrase")
+    _drop(active, "adjacent")
     if role == "with":
         active.pop("ABSENT", None)
 
 
+def _drop(active: _Reaching, reach: str) -> None:
+    for slot in [slot for slot, (_, term) in active.items() if term.reach == reach]:
+        del active[slot]
+
+
 def _applies(term: Term, hits: Sequence[Hit], index: int, text: str) -> bool:
-    """Whether an answer ("Effusion: none") stands where an answer stands, and other cues do not."""
+    """Whether an answer ("Effusion: none") stands where an answer stands, and other cues do not.
+
+    "Is likely" doubts what follows it, and what is before it only where nothing does.
+    """
+    if term.gives_way and hits[index].entry.turns and _leads_to_target(hits, index):
+        return False
     is_answer = _is_answer(hits, index, text)
     if term.reach == "answer":
         return is_answer
     return not (is_answer and term.direction == "forward")
+
+
+def _leads_to_target(hits: Sequence[Hit], index: int) -> bool:
+    """Whether a finding follows before a comma, a stop or the like."""
+    for hit in hits[index + 1 :]:
+        if hit.entry.is_target:
+            return True
+        if hit.entry.role in _ENDS_PHRASE:
+            return False
+    return False
 
 
 def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:

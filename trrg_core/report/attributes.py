@@ -13,6 +13,7 @@ from trrg_core.report.scan import Hit, Plain
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
+_Mark = tuple[int, int, tuple[tuple[str, str], ...]]
 _LEVELS = ("borderline", "trace", "minimal", "small", "mild", "moderate", "large", "severe")
 
 
@@ -27,7 +28,7 @@ def describe(
     marks = [(hit.start, -hit.end, hit.entry.attributes) for hit in attributes]
     if has_digit:
         marks.extend((m.start(), -m.end(), (("size", m[0]),)) for m in _SIZE.finditer(plain.text))
-    marks.sort()
+    marks = _outside_changes(sorted(marks))
     starts = [mark[0] for mark in marks]
     described = []
     for number, candidate in enumerate(candidates):
@@ -35,6 +36,19 @@ def describe(
         window = marks[bisect_left(starts, low) : bisect_left(starts, high)]
         described.append(_choose(candidate, window))
     return described
+
+
+def _outside_changes(marks: Sequence[_Mark]) -> list[_Mark]:
+    """Marks in order, without those inside words of change: "slightly smaller" says how much it changed."""
+    kept: list[_Mark] = []
+    reached = 0
+    for start, negative_end, values in marks:
+        if -negative_end <= reached:
+            continue
+        if values[0][0] == "change":
+            reached = -negative_end
+        kept.append((start, negative_end, values))
+    return kept
 
 
 def _window(number: int, candidates: Sequence[Candidate], separators: list[int], length: int) -> tuple[int, int]:

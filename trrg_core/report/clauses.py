@@ -3,44 +3,56 @@
 "No effusion is seen, and the heart is enlarged" has two clauses; "no effusion, edema, and pneumothorax" has one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trrg_core.report.scan import Hit
 
 _NEW_CLAUSE = ("break", "stop", "place")
+_PREPOSITION = "absent.without"
 
 
 def find_boundaries(hits: Sequence[Hit]) -> set[int]:
     """Indices of the hits (stops, commas, "and") that end a clause."""
-    verb_ahead = _verbs_ahead(hits)
+    verb_ahead = _ahead(hits, _is_verb, ("comma", "stop"))
+    said_ahead = _ahead(hits, _is_said, ("comma", "new_item", "stop"))
     boundaries: set[int] = set()
-    has_verb = has_target = False
+    has_verb = has_target = has_preposition = False
     for index, hit in enumerate(hits):
         role = hit.entry.role
         is_separator = role in ("comma", "and", "new_item")
-        opens = has_verb and verb_ahead[index]
+        opens = (has_verb and verb_ahead[index]) or (has_preposition and said_ahead[index])
         opens = opens or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
         if role == "stop" or (is_separator and opens):
             boundaries.add(index)
         if index in boundaries:
-            has_verb, has_target = hit.entry.has_verb, False
+            has_verb, has_target, has_preposition = hit.entry.has_verb, False, False
         else:
             has_verb = has_verb or hit.entry.has_verb or role == "participle"
             has_target = has_target or role in ("finding", "state")
+            has_preposition = has_preposition or hit.entry.terms[0].name == _PREPOSITION
     return boundaries
 
 
-def _verbs_ahead(hits: Sequence[Hit]) -> list[bool]:
-    """For each hit, whether a verb follows before the next comma or stop."""
+def _is_verb(hit: Hit) -> bool:
+    return hit.entry.has_verb
+
+
+def _is_said(hit: Hit) -> bool:
+    """A verb, or words of doubt, which hold one: "may reflect"."""
+    return hit.entry.has_verb or any(term.value == "UNCERTAIN" for term in hit.entry.terms)
+
+
+def _ahead(hits: Sequence[Hit], is_it: Callable[[Hit], bool], ends: Sequence[str]) -> list[bool]:
+    """For each hit, whether one that `is_it` follows before the next hit of a role in `ends`."""
     ahead = [False] * len(hits)
     seen = False
     for index in range(len(hits) - 1, -1, -1):
         ahead[index] = seen
         role = hits[index].entry.role
-        if role in ("comma", "stop"):
+        if role in ends:
             # ", and the heart is normal": the comma defers to the "and" right behind it
             seen = False
-        seen = seen or hits[index].entry.has_verb
+        seen = seen or is_it(hits[index])
     return ahead
 
 

@@ -16,7 +16,7 @@ import ahocorasick
 import yaml
 
 RULE_FILES = ("findings.yaml", "patterns.yaml", "cues.yaml", "attributes.yaml", "sections.yaml")
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 
 _GROUP = re.compile(r"\(([^()]*)\)")
 
@@ -31,13 +31,14 @@ class Term:
     reach: str = ""
     value: str = ""
     is_strong: bool = False
+    gives_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One key of the automaton: its length, whether its ends must be word ends, what it holds and means.
 
-    `role` is that of the first term.
+    `role` is that of the first term. `turns`: it doubts what is behind it, or else what is before it.
     """
 
     length: int
@@ -49,6 +50,7 @@ class Entry:
     is_finding: bool
     is_state: bool
     directions: frozenset[str]
+    turns: bool
     terms: tuple[Term, ...]
     attributes: tuple[tuple[str, str], ...]
 
@@ -154,6 +156,7 @@ def _read(name: str) -> str:
 
 
 def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], verbs: set[str]) -> Entry:
+    directions = frozenset(term.direction for term in terms if term.direction)
     return Entry(
         length=len(phrase),
         role=terms[0].role if terms else "",
@@ -164,7 +167,8 @@ def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], ve
         is_target=any(term.role in ("finding", "state") for term in terms),
         is_finding=any(term.role == "finding" for term in terms),
         is_state=any(term.role == "state" for term in terms),
-        directions=frozenset(term.direction for term in terms if term.direction),
+        directions=directions,
+        turns="forward" in directions and any(term.gives_way for term in terms),
         terms=tuple(terms),
         attributes=tuple(attributes),
     )
@@ -198,6 +202,7 @@ def _cue(body: dict[str, Any]) -> Term:
         reach=body.get("reach", ""),
         value=body.get("assertion", ""),
         is_strong=body.get("strength") == "strong",
+        gives_way=body.get("gives_way") == "yes",
     )
 
 

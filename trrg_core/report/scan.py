@@ -119,6 +119,7 @@ def named_entry(finding: str) -> Entry:
         is_finding=True,
         is_state=False,
         directions=frozenset(),
+        turns=False,
         terms=(Term(role="finding", name=finding),),
         attributes=(),
     )

@@ -72,6 +72,29 @@ def test_attributes_are_read_with_the_mention() -> None:
     assert (nodule.laterality, nodule.anatomy, nodule.size) == ("right", "right upper lobe", "1.5 cm")
 
 
+@pytest.mark.parametrize(
+    ("text", "change", "severity"),
+    [
+        ("The effusion is slightly smaller.", "improved", ""),
+        ("Slight decrease in the small right effusion.", "improved", "small"),
+        ("Edema is not worse.", "stable", ""),
+        ("No worsening of edema.", "stable", ""),
+        ("The pneumothorax has not increased in size.", "stable", ""),
+        ("No significant interval change in bilateral effusions.", "stable", ""),
+        ("The opacity is more likely atelectasis.", "", ""),
+        ("The effusion is more conspicuous.", "worse", ""),
+        ("Interval clearing of the consolidation.", "resolved", ""),
+        ("Severe edema has markedly worsened.", "worse", "severe"),
+        ("The pneumothorax is no larger than before.", "stable", ""),
+        ("The pneumothorax has not resolved.", "stable", ""),
+        ("Edema has almost completely resolved.", "improved", ""),
+    ],
+)
+def test_change_is_told_apart_from_severity_and_denied_change_is_none(text: str, change: str, severity: str) -> None:
+    mention = PARSER.parse(text).sentences[0].mentions[0]
+    assert (mention.change, mention.severity) == (change, severity)
+
+
 def test_every_mention_names_its_rule_and_cue() -> None:
     (mention,) = PARSER.parse("No evidence of pneumonia.").sentences[0].mentions
     assert (mention.rule, mention.cue) == ("absent.no", "no evidence of")
