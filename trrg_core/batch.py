@@ -22,7 +22,7 @@ from trrg_core.config import PretrainConfig, TrrgConfig
 from trrg_core.labels import Assertion, Label, column_name
 from trrg_core.model.prompts import Prompts
 from trrg_core.pixels import letterbox
-from trrg_core.tokenization import encode_texts, pad_ids
+from trrg_core.tokenization import encode_texts, pad_ids, token_ends
 
 Row = Mapping[str, Any]
 _Statement = tuple[str, tuple[int, ...]]  # a sentence, and what it states of each observation
@@ -71,10 +71,11 @@ class Sentences:
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """Reference reports with their end token, right-padded."""
+    """Reference reports with their end token, right-padded; `weights_BT` is how much the loss counts each token."""
 
     ids_BT: Tensor
     mask_BT: Tensor
+    weights_BT: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +170,34 @@ def collate_pretrain(
 def collate_finetune(
     rows: Sequence[Row], *, tokenizer: Any, observations: Sequence[str], config: TrrgConfig, seed: int
 ) -> Batch:
-    """Stage 2: radiographs, labels and the reference reports; rows must have a non-empty `report`."""
+    """Stage 2: radiographs, labels and the reference reports; rows must have a non-empty `report`.
+
+    Through a slice a token counts as much as the weight of its sentence says, so that denials can be learned less.
+    """
     batch = collate_images(rows, observations=observations, config=config.pretrain, seed=seed)
     longest = config.finetune.max_report_tokens - 1
     texts = [row["report"] for row in rows]
     encoded = encode_texts(tokenizer, texts, max_tokens=longest, special_tokens=False)
     ids, mask = pad_ids([[*report, tokenizer.eos_token_id] for report in encoded], pad_id=tokenizer.pad_token_id)
-    return replace(batch, reports=Reports(ids_BT=ids, mask_BT=mask))
+    weights = mask.float()
+    for index, row in enumerate(rows):
+        if min(row.get("sentence_weights") or [1.0]) < 1:
+            counts = _token_weights(row, tokenizer, longest)
+            weights[index, : len(counts)] = torch.tensor(counts)
+    return replace(batch, reports=Reports(ids_BT=ids, mask_BT=mask, weights_BT=weights))
+
+
+def _token_weights(row: Row, tokenizer: Any, max_tokens: int) -> list[float]:
+    """How much each token of the report counts: what its sentence weighs, 1 outside the weighed sentences."""
+    spans: list[tuple[int, int, float]] = []
+    cursor = 0
+    for sentence, weight in zip(row["sentences"], row["sentence_weights"], strict=True):
+        start = row["report"].find(sentence["text"], cursor)
+        if start >= 0:  # else of another section than the one that is learned
+            cursor = start + len(sentence["text"])
+            spans.append((start, cursor, weight))
+    ends = token_ends(tokenizer, row["report"], max_tokens=max_tokens)
+    return [next((weight for start, stop, weight in spans if start < end <= stop), 1.0) for end in ends]
 
 
 def choose_views(views: Sequence[Row], *, num_views: int) -> list[Row]:

@@ -156,11 +156,14 @@ def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, silence_weight: 
     return (losses * weight).sum() / weight.sum().clamp(min=1)
 
 
-def report_loss(logits_BTV: Tensor, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Mean cross entropy of the report's tokens; `logits_BTV[:, t]` predicts `ids_BT[:, t]`."""
+def report_loss(logits_BTV: Tensor, ids_BT: Tensor, weights_BT: Tensor) -> Tensor:
+    """Weighted mean cross entropy of the report's tokens; `logits_BTV[:, t]` predicts `ids_BT[:, t]`.
+
+    `weights_BT` says how much each token counts, 0 for padding; a mask counts each alike.
+    """
     losses = functional.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT.flatten(), reduction="none")
-    mask = mask_BT.flatten().to(losses.dtype)
-    return (losses * mask).sum() / mask.sum().clamp(min=1)
+    weights = weights_BT.flatten().to(losses.dtype)
+    return (losses * weights).sum() / weights.sum().clamp(min=1)
 
 
 def disease_consistency_loss(

@@ -76,6 +76,25 @@ def encode_texts(
     return [list(ids) for ids in encoded["input_ids"]]
 
 
+def token_ends(tokenizer: Any, text: str, *, max_tokens: int) -> list[int]:
+    """Where in `text` each of the tokens of `encode_texts` without special tokens ends, in characters.
+
+    Raises:
+        NotImplementedError: for a tokenizer that is not a fast one, which knows no places.
+    """
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,
+        truncation=True,
+        max_length=max_tokens,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return [end for _, end in encoded["offset_mapping"]]
+
+
 def pad_ids(rows: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Tensor, Tensor]:
     """`rows` right-padded to the longest: ids [N,T] int64 and mask [N,T] bool, T at least 1."""
     width = max((len(row) for row in rows), default=0) or 1

@@ -78,7 +78,7 @@ class ReportGenerator(nn.Module):
             raise ValueError("a fine-tuning batch needs reports: use collate_finetune")
         prefix = self.prefix(batch)
         logits_BTY, states_BTH = self._read(prefix, batch.reports)
-        report = report_loss(logits_BTY[:, :-1], batch.reports.ids_BT, batch.reports.mask_BT)
+        report = report_loss(logits_BTY[:, :-1], batch.reports.ids_BT, batch.reports.weights_BT)
         parts = {"report": report}
         loss = report
         if self.config.consistency:

@@ -182,6 +182,40 @@ def test_a_batch_moves_as_a_whole(rows, llm_tokenizer):
     assert moved.study_ids == batch.study_ids
 
 
+def test_a_token_counts_what_its_sentence_weighs(llm_tokenizer):
+    facts = [{"observation": "Pneumothorax", "assertion": "ABSENT"}]
+    row = toy_row(1) | {
+        "report": "Heart is large. No edema. There is 1 tube. No edema.",
+        "sentences": [
+            {"text": text, "facts": facts} for text in ("Heart is large.", "No edema.", "No edema.", "Not in this one.")
+        ],
+        "sentence_weights": [1.0, 0.5, 0.25, 0.0],
+    }
+    reports = _finetune_reports([row, toy_row(2)], llm_tokenizer)
+    told: dict[float, str] = {}
+    for token, weight in zip(reports.ids_BT[0].tolist(), reports.weights_BT[0].tolist(), strict=True):
+        told[weight] = told.get(weight, "") + llm_tokenizer.decode([token])
+    length = int(reports.mask_BT[0].sum())
+    assert told[0.5].strip() == told[0.25].strip() == "No edema."
+    assert "".join(told[1.0].split()).startswith("Heartislarge.Thereis1tube.")
+    assert reports.weights_BT[0, length - 1] == 1  # the end is learned whatever is said
+    assert torch.equal(reports.weights_BT[1], reports.mask_BT[1].float())
+
+
+def test_a_cut_report_keeps_the_weights_of_what_is_left(llm_tokenizer):
+    row = toy_row(1) | {"report": "No edema. " * 40, "sentences": [], "sentence_weights": []}
+    sentence = {"text": "No edema.", "facts": []}
+    row |= {"sentences": [sentence] * 40, "sentence_weights": [0.0] * 40}
+    reports = _finetune_reports([row], llm_tokenizer, "finetune.max_report_tokens=20")
+    assert reports.ids_BT.shape == (1, 20)
+    assert reports.weights_BT.tolist() == [[0.0] * 19 + [1.0]]
+
+
+def _finetune_reports(rows, tokenizer, *settings):
+    config = toy_config(*settings)
+    return collate_finetune(rows, tokenizer=tokenizer, observations=OBSERVATIONS, config=config, seed=0).reports
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.25])
 def test_a_sentence_is_drawn_with_the_chance_that_its_slice_gives_it(weight, prompts):
     config = toy_config("pretrain.prompt_share=0", "pretrain.max_negated_share=1").pretrain

@@ -115,6 +115,17 @@ def test_report_loss_counts_only_report_tokens():
     assert report_loss(logits, ids, mask).item() == pytest.approx(math.log(4))
 
 
+def test_report_loss_counts_a_token_by_its_weight():
+    logits = torch.tensor([[[2.0, 0.0], [0.0, 0.0]]], requires_grad=True)
+    ids = torch.tensor([[1, 1]])
+    sure, even = math.log(1 + math.exp(2)), math.log(2)
+    loss = report_loss(logits, ids, torch.tensor([[0.25, 1.0]]))
+    assert loss.item() == pytest.approx((0.25 * sure + even) / 1.25)
+    report_loss(logits, ids, torch.tensor([[0.0, 1.0]])).backward()
+    assert logits.grad[0, 0].abs().max() == 0
+    assert logits.grad[0, 1].abs().max() > 0
+
+
 def consistency(logits: torch.Tensor, **changes) -> torch.Tensor:
     values = {
         "labels_BO": torch.tensor([[1.0, 0.0]]),
