@@ -64,15 +64,7 @@ def encode_texts(
     """Token ids of each text, at most `max_tokens`; special tokens inside a text lose their power."""
     if not texts:
         return []
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=special_tokens,
-        truncation=True,
-        max_length=max_tokens,
-        split_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
+    encoded = _encode(tokenizer, list(texts), max_tokens, special_tokens=special_tokens)
     return [list(ids) for ids in encoded["input_ids"]]
 
 
@@ -82,17 +74,21 @@ def token_ends(tokenizer: Any, text: str, *, max_tokens: int) -> list[int]:
     Raises:
         NotImplementedError: for a tokenizer that is not a fast one, which knows no places.
     """
-    encoded = tokenizer(
-        text,
-        add_special_tokens=False,
+    encoded = _encode(tokenizer, text, max_tokens, special_tokens=False, return_offsets_mapping=True)
+    return [end for _, end in encoded["offset_mapping"]]
+
+
+def _encode(tokenizer: Any, texts: Any, max_tokens: int, *, special_tokens: bool, **more: bool) -> Any:
+    return tokenizer(
+        texts,
+        add_special_tokens=special_tokens,
         truncation=True,
         max_length=max_tokens,
         split_special_tokens=True,
-        return_offsets_mapping=True,
         return_attention_mask=False,
         return_token_type_ids=False,
+        **more,
     )
-    return [end for _, end in encoded["offset_mapping"]]
 
 
 def pad_ids(rows: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Tensor, Tensor]:
