@@ -74,7 +74,7 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
             _pass_separator(walk, roles[0])
         if "place" in roles:
             yield from _meet_place(walk, hits, index, lexicon)
-        elif "state" in roles:
+        elif "state" in roles and not (walk.places and _describes_finding(hits, index)):
             yield from _meet_state(walk, hits, index, lexicon)
 
 
@@ -117,6 +117,12 @@ def _meet_state(walk: _Walk, hits: Sequence[Hit], index: int, lexicon: Lexicon) 
     walk.state = -1
     for place in walk.places:
         yield from _pair(hits, place, index, lexicon)
+
+
+def _describes_finding(hits: Sequence[Hit], index: int) -> bool:
+    """Whether a state stands right before a finding: "behind the heart is a large hernia"."""
+    following = hits[index + 1] if index + 1 < len(hits) else None
+    return following is not None and following.entry.is_finding and following.start <= hits[index].end + 1
 
 
 def _pair(hits: Sequence[Hit], place: int, state: int, lexicon: Lexicon) -> Iterator[Candidate]:
