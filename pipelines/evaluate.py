@@ -9,7 +9,8 @@ from functools import partial
 
 import pyarrow as pa
 
-from pipelines.identity import code_version, job_fingerprint
+from pipelines.identity import job_fingerprint
+from pipelines.job_code import code_version
 from pipelines.jobs import JobResult
 from pipelines.stages import MODEL
 from trrg_core.config import TrrgConfig

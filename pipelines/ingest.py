@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import ray.data
 
 from pipelines.cluster import connect
-from pipelines.identity import code_version
+from pipelines.job_code import code_of
 from pipelines.jobs import JobResult
 from pipelines.parts import Made, Process, write_here, write_parts
 from pipelines.versions import Work, Written, commit_rejects, commit_written, find_made, rejects_of
@@ -50,7 +50,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     source = open_source(config.source, config.ingest)
     listing = source.list_studies()
     stamps = source.stamp_studies(listing)
-    settings = fingerprint(source.settings_fingerprint(), code_version())
+    settings = fingerprint(source.settings_fingerprint(), code_of("ingest"))
     work = Work(
         job="ingest",
         store=store,

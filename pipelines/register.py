@@ -11,7 +11,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipelines.evaluate import SCORES
-from pipelines.identity import code_version, job_fingerprint
+from pipelines.identity import job_fingerprint
+from pipelines.job_code import code_version
 from pipelines.jobs import JobResult
 from pipelines.mlflow_store import registry
 from pipelines.stages import MODEL

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from pipelines.identity import code_version
+from pipelines.job_code import code_version
 from pipelines.jobs import JobResult, from_json
 from trrg_core.config import TrrgConfig, fingerprint
 from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError, TrrgError

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pipelines.identity import code_version, input_content
+from pipelines.identity import input_content
+from pipelines.job_code import code_version
 from pipelines.jobs import JobResult, newest_outputs
 from pipelines.versions import Work, Written, commit_written, find_made
 from trrg_core.config import fingerprint

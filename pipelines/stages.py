@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.identity import code_version, job_fingerprint
+from pipelines.identity import job_fingerprint
+from pipelines.job_code import code_version
 from pipelines.training import Stage, TrainingTask, train
 from trrg_core.config import EncoderConfig, TrrgConfig
 from trrg_core.errors import ConfigError

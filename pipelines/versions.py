@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.identity import code_version
+from pipelines.job_code import code_version
 from pipelines.jobs import JobResult
 from trrg_core.errors import StorageError
 from trrg_core.schema import REJECTS

@@ -109,7 +109,7 @@ def load_label_set(name: str) -> LabelSet:
     Raises:
         ConfigError: if there is no such set.
     """
-    shipped = resources.files("trrg_core.report.rules").joinpath("label_sets")
+    shipped = resources.files("trrg_core.report.rules.label_sets")
     file = shipped.joinpath(f"{name}.yaml")
     try:
         text = file.read_text("utf-8") if file.is_file() else Path(name).read_text("utf-8")
