@@ -8,7 +8,8 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from pipelines.jobs import JobResult, run_job, to_json
+from pipelines.jobs import run_job
+from pipelines.results import JobResult, to_json
 from trrg_core.config import validate_config
 from trrg_core.errors import StorageError
 

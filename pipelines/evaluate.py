@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.identity import job_fingerprint
 from pipelines.job_code import code_version
-from pipelines.jobs import JobResult
+from pipelines.results import JobResult
 from pipelines.stages import MODEL
 from trrg_core.config import TrrgConfig
 from trrg_core.errors import DataError

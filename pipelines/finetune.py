@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.jobs import JobResult
+from pipelines.results import JobResult
 from pipelines.stages import MODEL, corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training import Stage, TrainingTask
 from trrg_core.batch import Batch, collate_finetune

@@ -13,9 +13,9 @@ import torch
 
 from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
-from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
 from pipelines.parts import Made, write_parts
+from pipelines.results import JobResult
 from pipelines.stages import fetched_model
 from pipelines.versions import Work, commit_written, find_made
 from trrg_core.batch import Batch, collate_images

@@ -14,8 +14,8 @@ import ray.data
 
 from pipelines.cluster import connect
 from pipelines.job_code import code_of
-from pipelines.jobs import JobResult
 from pipelines.parts import Made, Process, write_here, write_parts
+from pipelines.results import JobResult
 from pipelines.versions import Work, Written, commit_rejects, commit_written, find_made, rejects_of
 from trrg_core.config import IngestConfig, RayConfig, TrrgConfig, fingerprint
 from trrg_core.errors import ConfigError, DataError

@@ -10,14 +10,14 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Self
+from dataclasses import dataclass, replace
 
+from pipelines.results import JobResult, describe, to_json
 from trrg_core.config import TrrgConfig, validate_config
 from trrg_core.errors import ConfigError, TrrgError
-from trrg_core.runs import RunResult, list_results
+from trrg_core.runs import list_results
 from trrg_core.storage import Store, open_store
-from trrg_core.tables import Commit, history
+from trrg_core.tables import history
 
 logger = logging.getLogger(__name__)
 
@@ -35,31 +35,6 @@ class Job:
     def inputs_of(self, refs: Mapping[str, str]) -> dict[str, str]:
         """Those of `refs` that this job reads."""
         return {name: refs[name] for name in (*self.inputs, *self.optional) if name in refs}
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobResult:
-    """What a job made: its reference, counts, rejects by reason, and whether it was found, not made."""
-
-    job: str
-    ref: str
-    counts: Mapping[str, float] = field(default_factory=dict)
-    rejects: Mapping[str, int] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
-    reused: bool = False
-    seconds: float = 0.0
-
-    @classmethod
-    def of_commit(cls, job: str, commit: Commit | None, *, reused: bool = False) -> Self:
-        """The result that a table version stands for."""
-        assert commit is not None, f"{job}: its commit is not in the table's history"
-        return cls(job=job, ref=str(commit.ref), counts=commit.counts, rejects=commit.rejects, reused=reused)
-
-    @classmethod
-    def of_run(cls, run: RunResult, *, reused: bool = False) -> Self:
-        """The result that a finished run stands for."""
-        notes = {key: value for key, value in run.notes.items() if isinstance(value, str)}
-        return cls(job=run.job, ref=run.run_id, counts=run.metrics, notes=notes, reused=reused)
 
 
 # in the order a study walks; `outputs` of one job are named inputs of the next
@@ -103,7 +78,6 @@ JOBS = {
         ),
     )
 }
-COUNTS_TOLD = 8
 TABLE_OUTPUTS = ("studies", "reports", "shards", "predictions")
 
 
@@ -118,7 +92,7 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
     if missing:
         raise ConfigError(f"job {name!r} needs {', '.join(missing)}: give --input {missing[0]}=REF")
     if config.ray.jobs_address:
-        from pipelines.remote import run_remote
+        from pipelines.remote import run_remote  # Ray is only needed here
 
         return run_remote(name, config, store_uri, inputs)
     start = time.monotonic()
@@ -155,36 +129,6 @@ def newest_outputs(store: Store, names: tuple[str, ...]) -> dict[str, str]:
             if results:
                 found[job.output] = results[0].run_id
     return found
-
-
-def describe(result: JobResult) -> str:
-    """A job's last line: what, how many, set aside, seconds, where."""
-    shown = list(result.counts.items())[:COUNTS_TOLD]
-    more = len(result.counts) - len(shown)
-    counts = ", ".join(f"{name} {value:g}" for name, value in shown) + (f" and {more} more" if more else "")
-    aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
-    found = " (found, not redone)" if result.reused else ""
-    return f"{result.job}: {result.ref}{found}; {counts}{aside}; {result.seconds:.1f} s"
-
-
-def to_json(result: JobResult) -> str:
-    """`result` as one line of JSON."""
-    return json.dumps(
-        {
-            "job": result.job,
-            "ref": result.ref,
-            "counts": dict(result.counts),
-            "rejects": dict(result.rejects),
-            "notes": dict(result.notes),
-            "reused": result.reused,
-            "seconds": round(result.seconds, 3),
-        }
-    )
-
-
-def from_json(text: str) -> JobResult:
-    """The result that `to_json` wrote."""
-    return JobResult(**json.loads(text))
 
 
 def run_submitted(store: Store, submission_id: str) -> None:

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
-from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
 from pipelines.parts import Made, write_parts
+from pipelines.results import JobResult
 from pipelines.versions import Work, commit_written, find_made
 from trrg_core.config import ParseConfig, TrrgConfig
 from trrg_core.labels import LabelSet, load_label_set

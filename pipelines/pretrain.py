@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipelines.jobs import JobResult
 from pipelines.loading import list_row_groups, read_rows
+from pipelines.results import JobResult
 from pipelines.stages import MODEL, corpus_tokenizer, find_or_train, observations_of
 from pipelines.training import Stage, TrainingTask
 from trrg_core.batch import Batch, collate_images, collate_pretrain

@@ -13,8 +13,8 @@ from mlflow.exceptions import MlflowException
 from pipelines.evaluate import SCORES
 from pipelines.identity import job_fingerprint
 from pipelines.job_code import code_version
-from pipelines.jobs import JobResult
 from pipelines.mlflow_store import registry
+from pipelines.results import JobResult
 from pipelines.stages import MODEL
 from trrg_core.config import TrrgConfig, fingerprint
 from trrg_core.labels import load_label_set

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipelines.job_code import code_version
-from pipelines.jobs import JobResult, from_json
+from pipelines.results import JobResult, from_json
 from trrg_core.config import TrrgConfig, fingerprint
 from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError, TrrgError
 from trrg_core.storage import Store, open_store

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from pipelines.identity import input_content
 from pipelines.job_code import code_version
-from pipelines.jobs import JobResult, newest_outputs
+from pipelines.jobs import newest_outputs
+from pipelines.results import JobResult
 from pipelines.versions import Work, Written, commit_written, find_made
 from trrg_core.config import fingerprint
 from trrg_core.errors import ConfigError, DataError

@@ -11,9 +11,9 @@ import ray
 
 from pipelines.cluster import connect
 from pipelines.identity import job_fingerprint
-from pipelines.jobs import JobResult
 from pipelines.loading import stream_table
 from pipelines.parts import Made, write_parts
+from pipelines.results import JobResult
 from pipelines.versions import Work, commit_written, find_made
 from trrg_core.config import ShardConfig, TrrgConfig
 from trrg_core.errors import DataError

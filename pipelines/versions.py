@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.job_code import code_version
-from pipelines.jobs import JobResult
+from pipelines.results import JobResult
 from trrg_core.errors import StorageError
 from trrg_core.schema import REJECTS
 from trrg_core.storage import Store

@@ -18,7 +18,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.processing import apply_windowing
 
 from trrg_core.errors import DataError
-from trrg_core.image import Grey, check_size, decode_jpeg_strictly, jpeg_size, stretch
+from trrg_core.grey import Grey, check_size, stretch
+from trrg_core.jpeg import decode_jpeg_strictly, jpeg_size
 
 # technical tags only: names, dates, ids and free text stay in the file
 ALLOWED_TAGS = (

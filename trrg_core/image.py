@@ -1,7 +1,6 @@
 """Radiographs: bytes of a JPEG, PNG or DICOM file -> checked grey pixels -> the small JPEG that TRRG keeps.
 
-Decoding is strict. Pillow and torchvision accept a JPEG whose middle was zeroed; simplejpeg (libjpeg-turbo with its
-warnings as errors) does not. Sizes are read from the header before anything is allocated.
+Decoding is strict, and sizes are read from the header before anything is allocated.
 """
 
 import hashlib
@@ -12,18 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from trrg_core.config import IngestConfig
 from trrg_core.errors import DataError
+from trrg_core.grey import MAX_PIXELS, Grey, check_size, stretch
+from trrg_core.jpeg import decode_jpeg_strictly
 from trrg_core.storage import Store, open_store
 from trrg_core.study import Image, counterpart_path
 
-Grey = NDArray[np.uint8]
-
-MAX_PIXELS = 100_000_000
-_MIN_SIDE_PX = 8
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -134,70 +130,6 @@ def encode_jpeg(image: Grey, quality: int = 90) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image)[:, :, None], quality=quality, colorspace="GRAY"))
 
 
-def check_size(rows: int, columns: int, max_pixels: int) -> None:
-    """Refuse a header's claim before it costs memory.
-
-    Raises:
-        DataError: `too_many_pixels`, or `too_small` for what can be no radiograph.
-    """
-    if rows * columns > max_pixels:
-        raise DataError("too_many_pixels", f"the header claims {rows} x {columns} pixels, allowed are {max_pixels}")
-    if min(rows, columns) < _MIN_SIDE_PX:
-        raise DataError("too_small", f"{rows} x {columns} pixels are no radiograph")
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG's or JPEG-LS's frame header claims; None when there is no such header."""
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = struct.unpack(">HH", data[place + 5 : place + 9])
-            return rows, columns
-        is_bare = marker == 0xFF or 0xD0 <= marker <= 0xD8
-        place += 1 if marker == 0xFF else 2 if is_bare else 2 + struct.unpack(">H", data[place + 2 : place + 4])[0]
-    return None
-
-
-def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) -> tuple[Grey, tuple[int, int]]:
-    """Grey pixels of a JPEG and the (rows, columns) of its header; a file with any defect is refused.
-
-    Raises:
-        DataError: as `decode_image` for JPEG.
-    """
-    size = jpeg_size(data)
-    if size is None:
-        raise DataError("jpeg_truncated", "the file ends before its frame header")
-    check_size(*size, max_pixels)
-    rows, columns = size
-    shrink = min(1.0, min_side_px / max(rows, columns)) if min_side_px else 1.0
-    floor = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}
-    try:
-        pixels = simplejpeg.decode_jpeg(data, "GRAY", **floor)
-    except ValueError as error:
-        raise DataError(_jpeg_reason(data, str(error)), f"JPEG of {rows} x {columns}: {error}") from error
-    grey: Grey = pixels[:, :, 0]
-    return grey, size
-
-
-def _jpeg_reason(data: bytes, message: str) -> str:
-    if message.startswith("Premature end") or b"\xff\xda" not in data:  # FFDA: start of the first scan
-        return "jpeg_truncated"
-    if message.startswith("Unsupported") or _is_readable(data):
-        # a tolerant reader can show it, yet nothing here can prove it whole: say so and keep it out
-        return "jpeg_corrupt" if message.startswith("Corrupt") else "jpeg_unsupported"
-    return "jpeg_corrupt"
-
-
-def _is_readable(data: bytes) -> bool:
-    try:
-        with Pillow.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        return False
-    return True
-
-
 def _decode_jpeg(data: bytes, max_pixels: int, min_side_px: int) -> Decoded:
     pixels, (rows, columns) = decode_jpeg_strictly(data, max_pixels=max_pixels, min_side_px=min_side_px)
     return Decoded(pixels=pixels, rows=rows, columns=columns)
@@ -222,15 +154,6 @@ def _grey(image: Pillow.Image) -> Grey:
         # 16-bit exports of 10 to 14-bit detectors: the bits in use differ, so the range in use is stretched
         return stretch(np.asarray(image).astype(np.float32))
     return np.asarray(image.convert("L"))
-
-
-def stretch(values: NDArray[np.float32], low: float | None = None, high: float | None = None) -> Grey:
-    """`values` mapped so that `low` is 0 and `high` is 255, clipped; the smallest and largest value by default."""
-    low = float(values.min()) if low is None else low
-    high = float(values.max()) if high is None else high
-    span = high - low if high > low else 1.0
-    scaled: Grey = np.clip(np.rint((values - low) * (255.0 / span)), 0, 255).astype(np.uint8)
-    return scaled
 
 
 def _read(store: Store, path: str, max_bytes: int) -> tuple[str, bytes]:

@@ -55,7 +55,8 @@ def _add_job(name: str, summary: str) -> None:
         as_json: JsonOption = False,
     ) -> None:
         from flows.entry import check_source, read_config
-        from pipelines.jobs import describe, find_job, newest_outputs, run_job, to_json
+        from pipelines.jobs import find_job, newest_outputs, run_job
+        from pipelines.results import describe, to_json
         from trrg_core.storage import open_store
 
         config = read_config(preset, source, source_root, settings or ())

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines import ingest, versions
-from pipelines.jobs import JobResult
+from pipelines.results import JobResult
 from tests.pipelines.tree import Entry, Tree, make_tree
 from trrg_core.config import load_config
 from trrg_core.errors import ConfigError, DataError, StorageError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines import ingest, versions
-from pipelines.jobs import JobResult
+from pipelines.results import JobResult
 from tests.pipelines.test_ingest import edit, from_scratch, outcome, run, small_files, stamps
 from tests.pipelines.tree import Tree, make_tree
 from trrg_core.storage import Store, open_store

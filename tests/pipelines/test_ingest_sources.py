@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from pipelines import ingest
-from pipelines.jobs import JobResult
+from pipelines.results import JobResult
 from tests.pipelines.invented_store import parse_studies
 from trrg_core.config import load_config
 from trrg_core.errors import DataError

@@ -44,7 +44,8 @@ def test_a_job_reaches_what_it_runs_and_no_more(job: str, inside: list[str], out
 
 def test_every_source_of_the_chain_is_reached_by_a_job() -> None:
     reached = set().union(*(reach(job) for job in JOBS))
-    own = {PIPELINES / f"{name}.py" for name in ("reslice", "job_code", "__init__")}
+    # how a job is found and run is not what it makes
+    own = {PIPELINES / f"{name}.py" for name in ("jobs", "remote", "reslice")}
     assert set(PIPELINES.glob("*.py")) - reached <= own
     assert set(RULES.glob("*.yaml")) <= reached
 

@@ -14,7 +14,8 @@ import pytest
 import ray
 from ray.job_submission import JobSubmissionClient
 
-from pipelines.jobs import JobResult, run_job
+from pipelines.jobs import run_job
+from pipelines.results import JobResult
 from trrg_core.config import TrrgConfig, load_config
 from trrg_core.errors import ConfigError
 from trrg_core.sources.sample.layout import write_sample

@@ -1,0 +1,32 @@
+"""Grey pixels: how many a header may claim before anything is allocated, and any values made eight bits."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trrg_core.errors import DataError
+
+Grey = NDArray[np.uint8]
+
+MAX_PIXELS = 100_000_000
+_MIN_SIDE_PX = 8
+
+
+def check_size(rows: int, columns: int, max_pixels: int) -> None:
+    """Refuse a header's claim before it costs memory.
+
+    Raises:
+        DataError: `too_many_pixels`, or `too_small` for what can be no radiograph.
+    """
+    if rows * columns > max_pixels:
+        raise DataError("too_many_pixels", f"the header claims {rows} x {columns} pixels, allowed are {max_pixels}")
+    if min(rows, columns) < _MIN_SIDE_PX:
+        raise DataError("too_small", f"{rows} x {columns} pixels are no radiograph")
+
+
+def stretch(values: NDArray[np.float32], low: float | None = None, high: float | None = None) -> Grey:
+    """`values` mapped so that `low` is 0 and `high` is 255, clipped; the smallest and largest value by default."""
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    span = high - low if high > low else 1.0
+    scaled: Grey = np.clip(np.rint((values - low) * (255.0 / span)), 0, 255).astype(np.uint8)
+    return scaled
