@@ -44,6 +44,9 @@ def assert_candidates(
     backward = _sweep(candidates, hits, boundaries, "backward", plain.text) if "backward" in directions else {}
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
+    for index, candidate in enumerate(candidates):
+        if candidate.first and hits[candidate.first - 1].entry.role == "part":
+            backward.pop(index, None)  # said of its tip, not of the line
     return [
         _decide(candidate, forward.get(index, {}), backward.get(index, {}), hits, plain)
         for index, candidate in enumerate(candidates)
