@@ -14,7 +14,7 @@ _PREPOSITION = "absent.without"
 def find_boundaries(hits: Sequence[Hit]) -> set[int]:
     """Indices of the hits (stops, commas, "and") that end a clause."""
     verb_ahead = _ahead(hits, _is_verb, ("comma", "stop"))
-    said_ahead = _ahead(hits, _is_said, ("comma", "new_item", "stop"))
+    said_ahead: list[bool] = []
     boundaries: set[int] = set()
     has_verb = has_target = has_preposition = False
     for index, hit in enumerate(hits):
@@ -29,7 +29,9 @@ def find_boundaries(hits: Sequence[Hit]) -> set[int]:
         else:
             has_verb = has_verb or hit.entry.has_verb or role == "participle"
             has_target = has_target or role in ("finding", "state")
-            has_preposition = has_preposition or hit.entry.terms[0].name == _PREPOSITION
+            if not has_preposition and hit.entry.terms[0].name == _PREPOSITION:
+                has_preposition = True
+                said_ahead = said_ahead or _ahead(hits, _is_said, ("comma", "new_item", "stop"))
     return boundaries
 
 
