@@ -8,7 +8,7 @@ import ray
 import ray.data
 
 from trrg_core.config import RayConfig
-from trrg_core.errors import StorageError
+from trrg_core.errors import ConfigError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "DS_ACCELERATOR": "cpu",
     "PYTHONWARNINGS": "ignore",
     "RAY_DATA_LOG_LEVEL": "ERROR",
 }
+# a cluster of this machine alone has no node that could be taken away from under a run
+LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
 # these tell every second or every batch what a person watching a run cannot use
 QUIET = (
@@ -55,6 +56,21 @@ def connect(config: RayConfig) -> None:
     logger.info("Ray: %s", f"cluster at {config.address}" if config.address else f"local, {config.local_cpus} CPUs")
 
 
+def check_gpus(config: RayConfig, wanted: int) -> None:
+    """Check that this machine has a GPU for each of `wanted` workers; a real cluster may still grow.
+
+    Raises:
+        ConfigError: if it has not: Ray would wait for ever.
+    """
+    found = int(ray.cluster_resources().get("GPU", 0))
+    if not config.address and found < wanted:
+        instead = f"engine.num_workers={found}" if found else "engine.use_gpu=false"
+        raise ConfigError(
+            f"{wanted} workers want a GPU each and this machine has {found}: "
+            f"give --set {instead}, or a cluster (ray.address, ray.jobs_address)"
+        )
+
+
 def _where(config: RayConfig) -> dict[str, Any]:
     if config.address:
         return {"address": config.address}
@@ -67,10 +83,9 @@ def _where(config: RayConfig) -> dict[str, Any]:
 
 
 def worker_environment(config: RayConfig) -> dict[str, str]:
-    """Environment variables of worker processes; on a real cluster the accelerator is left to DeepSpeed."""
-    if not (config.address or config.jobs_address):
-        return dict(WORKER_ENVIRONMENT)
-    return {name: value for name, value in WORKER_ENVIRONMENT.items() if name != "DS_ACCELERATOR"}
+    """Environment variables of worker processes."""
+    is_local = not (config.address or config.jobs_address)
+    return {**WORKER_ENVIRONMENT, **(LOCAL_ENVIRONMENT if is_local else {})}
 
 
 def set_up_worker() -> None:

@@ -1,6 +1,7 @@
 """DeepSpeed, and nowhere else: one model, one optimizer, ZeRO 0 to 3, the same words on CPU and GPU."""
 
 import math
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,11 +29,7 @@ class Engine:
         batch_size: int,
         total_steps: int,
     ) -> None:
-        import deepspeed
-
-        if not config.use_gpu:
-            # its shared-memory collective is compiled at first use; gloo serves as well on one machine
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
         self.config, self.optimizer, self.total_steps = config, optimizer, total_steps
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.engine, *_ = deepspeed.initialize(
@@ -129,6 +126,18 @@ def learning_rate_scale(step: int, total_steps: int, optimizer: OptimizerConfig)
         return (step + 1) / warmup
     done = (step - warmup) / max(1, total_steps - warmup)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _import_deepspeed(*, use_gpu: bool) -> Any:
+    """DeepSpeed, told that it is on the CPU where it would take a GPU that it finds."""
+    if not use_gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+
+    if not use_gpu:
+        # its shared-memory collective is compiled at first use; gloo serves as well on one machine
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
 
 
 def _mean_over_ranks(parts: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
-from pipelines.cluster import connect, quieten
+from pipelines.cluster import check_gpus, connect, quieten
 from pipelines.engine import Engine
 from pipelines.loading import list_row_groups, open_slice, stream_steps
 from pipelines.progress import follow, note_progress
@@ -115,6 +115,7 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
     """
     connect(task.config.ray)
     engine = task.config.engine
+    check_gpus(task.config.ray, engine.num_workers if engine.use_gpu else 0)
     trainer = (TorchTrainer if task.config.ray.address else LocalTrainer)(
         train_worker,
         train_loop_config={"stage": stage, "task": task},

@@ -63,6 +63,7 @@ def _sweep(
         waiting.setdefault(candidate.first if is_forward else candidate.last, []).append(number)
     reached: dict[int, _Reaching] = {}
     active: _Reaching = {}
+    follows = False
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
         role = hits[index].entry.role
@@ -77,8 +78,10 @@ def _sweep(
                 reached[number] = dict(active)
             _drop(active, "adjacent")
         for term in hits[index].entry.terms:
-            if term.direction == direction and _applies(term, hits, index, text):
+            if term.direction == direction and _applies(term, hits, index, text, follows):
                 active[_slot(term)] = (index, term)
+        # on the way back: whether a finding was met since the last comma, stop or the like
+        follows = hits[index].entry.is_target or (follows and role not in _ENDS_PHRASE)
     return reached
 
 
@@ -99,27 +102,17 @@ def _drop(active: _Reaching, reach: str) -> None:
         del active[slot]
 
 
-def _applies(term: Term, hits: Sequence[Hit], index: int, text: str) -> bool:
+def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bool) -> bool:
     """Whether an answer ("Effusion: none") stands where an answer stands, and other cues do not.
 
-    "Is likely" doubts what follows it, and what is before it only where nothing does.
+    "Is likely" doubts what follows it, and what is before it only where no finding `follows`.
     """
-    if term.gives_way and hits[index].entry.turns and _leads_to_target(hits, index):
+    if term.gives_way and follows and hits[index].entry.turns:
         return False
     is_answer = _is_answer(hits, index, text)
     if term.reach == "answer":
         return is_answer
     return not (is_answer and term.direction == "forward")
-
-
-def _leads_to_target(hits: Sequence[Hit], index: int) -> bool:
-    """Whether a finding follows before a comma, a stop or the like."""
-    for hit in hits[index + 1 :]:
-        if hit.entry.is_target:
-            return True
-        if hit.entry.role in _ENDS_PHRASE:
-            return False
-    return False
 
 
 def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
