@@ -152,6 +152,7 @@ def test_stacked_accents_do_not_move_offsets() -> None:
         "is likely ",
         "without, ",
         "tip of the ",
+        "? ",
         "a.",
         "\n",
         " \n \n",
