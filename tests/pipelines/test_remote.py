@@ -1,5 +1,6 @@
 """A job as a Ray Job: found again by whoever comes back, its error told by kind."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -40,6 +41,10 @@ def jobs_address() -> Iterator[str]:
             yield address
         finally:
             os.killpg(cluster.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                cluster.wait(3)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(cluster.pid, signal.SIGKILL)  # its own farewell takes half a minute
             patch.undo()
 
 
