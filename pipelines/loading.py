@@ -3,8 +3,11 @@
 A step can be taken up anywhere: rows before it are never read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,23 +60,38 @@ def stream_table(store: Store, ref: TableRef, columns: Sequence[str], *, split: 
 def stream_steps(
     store: Store, plan: Plan, start: int, stop: int, through: SliceReader | None = None
 ) -> Iterator[list[dict]]:
-    """The rows of each step in [start, stop), `plan.batch_size` dicts a step, read ahead by Ray Data."""
-    chunks = plan.chunks(start, stop)
+    """The rows of each step in [start, stop), `plan.batch_size` dicts a step, read ahead by Ray Data.
+
+    The first chunk is read here: its steps are taken while Ray Data starts the processes that read the others.
+    """
+    chunks = [_tell_chunk(chunk) for chunk in plan.chunks(start, stop)]
+    reading = {"filesystem": store.pyarrow_filesystem(), "through": through}
+    with ThreadPoolExecutor(1) as starter:
+        streamed = _stream_chunks(chunks[1:], reading)
+        second = starter.submit(next, streamed, None)
+        here = (_read_chunk(pa.Table.from_pylist([chunk]), **reading) for chunk in chunks[:1])
+        yield from _cut_steps(chain(here, _result(second), streamed), plan.batch_size)
+
+
+def _stream_chunks(chunks: list[dict], reading: Mapping[str, Any]) -> Iterator[pa.Table]:
+    """The rows of each chunk in order, a table a chunk, read by Ray Data a few chunks ahead."""
+    if not chunks:
+        return
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     # a task is sent its own chunk: all of them, sent to each, would grow with the length of the run
-    rows = ray.data.from_items([_tell_chunk(chunk) for chunk in chunks], override_num_blocks=len(chunks))
-    rows = rows.map_batches(
-        _read_chunk,
-        batch_size=1,
-        batch_format="pyarrow",
-        fn_kwargs={"filesystem": store.pyarrow_filesystem(), "through": through},
-        num_cpus=0.5,
-    )
-    # whole blocks, cut here: Ray's own cutting costs about as much a step as decoding a few images
-    blocks = rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
-    yield from _cut_steps(blocks, plan.batch_size)
+    rows = ray.data.from_items(chunks, override_num_blocks=len(chunks))
+    rows = rows.map_batches(_read_chunk, batch_size=1, batch_format="pyarrow", fn_kwargs=dict(reading), num_cpus=0.5)
+    # whole blocks, cut by us: Ray's own cutting costs about as much a step as decoding a few images
+    yield from rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+
+
+def _result(block: "Future[pa.Table | None]") -> Iterator[pa.Table]:
+    """The block when it is there; nothing if there was none."""
+    found = block.result()
+    if found is not None:
+        yield found
 
 
 def _cut_steps(blocks: Iterable[pa.Table], batch_size: int) -> Iterator[list[dict]]:

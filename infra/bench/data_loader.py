@@ -144,7 +144,8 @@ def _shard_rows(drafts: list[DraftStudy], config: TrrgConfig) -> Iterator[dict]:
     parsed = parse_batch(pa.Table.from_pylist(told), {"config": config.parse}).rows.to_pylist()
     reports = {row["study_id"]: row for row in parsed}
     for draft, row in zip(drafts, told, strict=True):
-        study = row | {"prior_study_id": "", "images": [_image(draft, view, config) for view in draft.truth.views]}
+        about = {"prior_study_id": "", "sex": draft.patient.sex, "age_years": draft.patient.age}
+        study = {**row, **about, "images": [_image(draft, view, config) for view in draft.truth.views]}
         try:
             yield shard_row(study, reports.get(row["study_id"]), config.shard)
         except DataError:
