@@ -121,7 +121,7 @@ def _tell(found: dict[str, list[Pass]]) -> bool:
 def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
     """ROWS shard rows in files as the shard job makes them: a pool of invented studies, repeated under new ids."""
     schema = shards_schema(load_label_set(config.parse.label_set))
-    pool = list(_shard_rows(list(draft_sample(POOL, SEED)), config))
+    pool = list(make_shard_rows(list(draft_sample(POOL, SEED)), config))
     size = config.shard.rows_per_file
     parts = []
     for first in range(0, ROWS, size):
@@ -131,7 +131,8 @@ def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
     return commit_parts(store, "shards", parts, schema, fingerprint="bench")
 
 
-def _shard_rows(drafts: list[DraftStudy], config: TrrgConfig) -> Iterator[dict]:
+def make_shard_rows(drafts: list[DraftStudy], config: TrrgConfig) -> Iterator[dict]:
+    """Rows of `shards` of invented studies, each through the parser and the shard job's own row."""
     told = [
         {
             "subject_id": one.truth.subject_id,

@@ -1,0 +1,24 @@
+"""What the benches feed to the pipeline is what the pipeline makes: a bench is run by hand, and breaks unseen."""
+
+from infra.bench.data_loader import make_shard_rows
+from infra.bench.label_corpus import invent_labels
+from trrg_core.config import load_config
+from trrg_core.labels import load_label_set
+from trrg_core.schema import shards_schema
+from trrg_core.slicing.plan import plan_slice
+from trrg_core.slicing.spec import validate_slice_spec
+from trrg_core.sources.sample.layout import draft_sample
+
+
+def test_the_loader_is_fed_rows_of_the_shards() -> None:
+    rows = list(make_shard_rows(list(draft_sample(4, seed=1)), load_config("tiny")))
+    assert rows
+    assert {tuple(row) for row in rows} == {tuple(shards_schema(load_label_set("chexpert14")).names)}
+
+
+def test_the_slice_compiler_is_fed_a_label_table_that_it_can_slice() -> None:
+    invented = invent_labels(studies=600, patients=200)
+    quota = {"observation": "Pneumothorax", "share": 0.1}
+    plan = plan_slice(invented, validate_slice_spec({"rows": 200, "quotas": [quota], "max_repeats": 4}))
+    assert plan.infeasible == ()
+    assert abs(plan.num_rows - 200) <= 2
