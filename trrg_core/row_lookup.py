@@ -51,9 +51,10 @@ def read_studies(
         paths = pc.unique(index.filter(pc.is_in(index["study_id"], wanted))["path"]).to_pylist()
     pieces = [_read_file(store, path, wanted, list(columns)) for path in paths]
     found = [piece for piece in pieces if piece is not None]
-    schema = read_schema(store, ref)
-    rows = pa.concat_tables(found) if found else pa.schema([schema.field(one) for one in columns]).empty_table()
-    return rows.sort_by("study_id")
+    if not found:
+        schema = read_schema(store, ref)
+        return pa.schema([schema.field(one) for one in columns]).empty_table()
+    return pa.concat_tables(found).sort_by("study_id")
 
 
 def _read_file(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.Table | None:

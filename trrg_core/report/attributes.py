@@ -14,7 +14,6 @@ from trrg_core.report.scan import Hit, Plain
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
 _Mark = tuple[int, int, tuple[tuple[str, str], ...]]
-_LEVELS = ("borderline", "trace", "minimal", "small", "mild", "moderate", "large", "severe")
 
 
 def describe(
@@ -68,7 +67,7 @@ def _window(number: int, candidates: Sequence[Candidate], separators: list[int],
     return low, min([high, *separators[cut : cut + 1]])
 
 
-def _choose(candidate: Candidate, window: Sequence[tuple[int, int, tuple[tuple[str, str], ...]]]) -> dict[str, str]:
+def _choose(candidate: Candidate, window: Sequence[_Mark]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     ends: dict[str, int] = {}
     for start, negative_end, values in window:
