@@ -1,17 +1,14 @@
 """Rows of a few studies out of a large version: of each file only the row groups that hold one of them are read."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from trrg_core.errors import StorageError
 from trrg_core.storage import Store
-from trrg_core.tables import TableRef, file_paths, read_schema
+from trrg_core.tables import TableRef, file_paths, open_file, read_schema
 
 
 def index_studies(store: Store, ref: TableRef) -> pa.Table:
@@ -22,7 +19,7 @@ def index_studies(store: Store, ref: TableRef) -> pa.Table:
     empty = pa.table({"study_id": pa.array([], pa.string()), "path": pa.array([], pa.string()).dictionary_encode()})
     pieces = [empty]
     for path in file_paths(store, ref):
-        with _open(store, path) as file:
+        with open_file(store, path) as file:
             ids = file.read(columns=["study_id"])["study_id"]
         paths = pa.DictionaryArray.from_arrays(np.zeros(len(ids), np.int32), [path])
         pieces.append(pa.table({"study_id": ids, "path": paths}))
@@ -58,7 +55,7 @@ def read_studies(
 
 
 def _read_file(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.Table | None:
-    with _open(store, path) as file:
+    with open_file(store, path) as file:
         there = pc.is_in(file.read(columns=["study_id"])["study_id"], value_set=wanted).to_numpy()
         sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
         group = np.repeat(np.arange(len(sizes)), sizes)
@@ -67,12 +64,3 @@ def _read_file(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.T
             return None
         rows = file.read_row_groups(chosen.tolist(), columns=columns)
         return rows.filter(pa.array(there[np.isin(group, chosen)]))
-
-
-@contextmanager
-def _open(store: Store, path: str) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True) as file:
-            yield file
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} cannot be read: {error}") from error

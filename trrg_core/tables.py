@@ -5,7 +5,8 @@ once in `commit_parts`, which may name files of an earlier version again. What a
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -186,16 +187,21 @@ def read_part(store: Store, name: str, part: Part, *, columns: Sequence[str] | N
     return _read_file(store, store.pyarrow_path(f"tables/{name}/{part.path}"), columns)
 
 
-def _read_file(store: Store, path: str, columns: Sequence[str] | None) -> pa.Table:
-    filesystem = store.pyarrow_filesystem()
-    wanted = None if columns is None else list(columns)
+@contextmanager
+def open_file(store: Store, path: str) -> Iterator[pq.ParquetFile]:
+    """One file of `file_paths`, opened to be read with its page checksums verified. Raises as `read_table`."""
     try:
         # ParquetFile, for read_table knows no leaves of nested columns
-        with pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True) as file:
-            return file.read(columns=wanted)
+        with pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True) as file:
+            yield file
     except (OSError, pa.ArrowException) as error:
         _ask_for_access(store, "tables")
         raise StorageError(f"{path} cannot be read: {error}") from error
+
+
+def _read_file(store: Store, path: str, columns: Sequence[str] | None) -> pa.Table:
+    with open_file(store, path) as file:
+        return file.read(columns=None if columns is None else list(columns))
 
 
 def read_schema(store: Store, ref: TableRef) -> pa.Schema:

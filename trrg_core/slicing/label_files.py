@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trrg_core.config import fingerprint
-from trrg_core.errors import DataError, StorageError
+from trrg_core.errors import DataError
 from trrg_core.slicing.label_table import LabelTable, label_table
 from trrg_core.storage import Store
-from trrg_core.tables import TableRef, file_paths, find_commit
+from trrg_core.tables import TableRef, file_paths, find_commit, open_file
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,8 @@ def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]
 
 
 def _read_columns(store: Store, path: str) -> pa.Table:
-    try:
-        file = pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True)
+    with open_file(store, path) as file:
         return file.read(columns=list(_SHARD_COLUMNS))
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} cannot be read: {error}") from error
 
 
 def _to_bytes(labels: LabelTable) -> bytes:
