@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipelines.jobs import JOBS, newest_outputs
-from trrg_core.config import TrrgConfig, load_config
+from pipelines.running.catalog import JOBS, newest_outputs
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
-from trrg_core.storage import open_store
+from trrg_core.storage.store import open_store
 
 OnDrift = Literal["warn", "stop", "ignore"]
 

@@ -6,12 +6,12 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from flows.render.slices import asked_rows, label_rows, slice_picture, summary
 from flows.retraining import retrain
-from flows.slice_views import asked_rows, label_rows, slice_picture, summary
 from flows.tasks import is_worth_retrying
-from pipelines.reslice import make_slice
+from pipelines.jobs.reslice import make_slice
 from trrg_core.slicing.spec import SliceSpec
-from trrg_core.storage import open_store
+from trrg_core.storage.store import open_store
 
 
 @task(retries=3, retry_delay_seconds=[2, 5, 15], retry_condition_fn=is_worth_retrying, persist_result=False)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from prefect import flow
 
-from flows.alarms import watch_drift
+from flows.drift import watch_drift
 from flows.entry import OnDrift, read_config, take_earlier
 from flows.tasks import run_stage
-from pipelines.jobs import JOBS
+from pipelines.running.catalog import JOBS
 
 JobName = Literal["ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register"]
 

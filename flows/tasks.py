@@ -8,9 +8,9 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from pipelines.jobs import run_job
-from pipelines.results import JobResult, to_json
-from trrg_core.config import validate_config
+from pipelines.records.job_result import JobResult, to_json
+from pipelines.running.catalog import run_job
+from trrg_core.config.load import validate_config
 from trrg_core.errors import StorageError
 
 

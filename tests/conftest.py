@@ -1,17 +1,15 @@
 """What tests share: the licensed data when it is there, and a quiet environment for child processes."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.real_data import REAL_DATA
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of licensed data; the test is skipped with the reason when it is absent."""
-    folder = Path(os.environ.get("TRRG_REAL_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no licensed data at {folder}: set TRRG_REAL_DATA")
-    return folder
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no licensed data at {REAL_DATA}: set TRRG_REAL_DATA")
+    return REAL_DATA

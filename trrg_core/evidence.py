@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
-from trrg_core.comparison import compares_with_prior
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+from trrg_core.report.prior_comparison import compares_with_prior
 
 
 class Support(StrEnum):

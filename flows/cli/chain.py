@@ -30,7 +30,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
 ) -> None:
     """Write an invented corpus in the layout of MIMIC-CXR-JPG."""
-    from flows.drawing import draw_sample, drawn_before
+    from flows.cli.sample_corpus import draw_sample, drawn_before
 
     if drawn_before(folder, studies, seed):
         typer.echo(f"{folder}: {studies} studies of seed {seed} are there already")
@@ -55,9 +55,9 @@ def _add_job(name: str, summary: str) -> None:
         as_json: JsonOption = False,
     ) -> None:
         from flows.entry import check_source, read_config
-        from pipelines.jobs import find_job, newest_outputs, run_job
-        from pipelines.results import describe, to_json
-        from trrg_core.storage import open_store
+        from pipelines.records.job_result import describe, to_json
+        from pipelines.running.catalog import find_job, newest_outputs, run_job
+        from trrg_core.storage.store import open_store
 
         config = read_config(preset, source, source_root, settings or ())
         if name == "ingest":
@@ -102,8 +102,8 @@ def run(
 ) -> None:
     """Run the retraining flow: ingest to register, each stage found if it was done before."""
     from flows.entry import check_source, read_config, take_earlier
-    from flows.views import say_run
-    from pipelines.jobs import find_job
+    from flows.render.terminal import say_run
+    from pipelines.running.catalog import find_job
 
     find_job(enter_at)
     # a wrong setting or a missing earlier result stops here, before a server is started

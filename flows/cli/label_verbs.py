@@ -31,10 +31,10 @@ def labels(
     as_json: JsonOption = False,
 ) -> None:
     """Count labels by finding, assertion and split, with bars: of reports, shards, or a slice's train rows."""
-    from flows.label_views import count_labels, describe_counts, print_counts
-    from trrg_core.labelled import read_labelled
-    from trrg_core.storage import open_store
-    from trrg_core.tables import resolve_ref
+    from flows.render.labels import count_labels, describe_counts, print_counts
+    from trrg_core.label_stats.labelled_version import read_labelled
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.delta import resolve_ref
 
     if png:
         check_folder_of(png, "--png")
@@ -42,7 +42,7 @@ def labels(
     version = resolve_ref(place, ref)
     counts = count_labels(read_labelled(place, version, label_set=label_set))
     if png:
-        from trrg_core.label_chart import draw_counts
+        from trrg_core.pages.label_chart import draw_counts
 
         draw_counts(counts, png, title=str(version))
     if as_json:
@@ -68,9 +68,9 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how labels, report length, views and vocabulary drifted from one version to another."""
-    from flows.label_views import describe_drift, measure_drift, print_drift, read_thresholds
-    from trrg_core.storage import open_store
-    from trrg_core.tables import resolve_ref
+    from flows.render.labels import describe_drift, measure_drift, print_drift, read_thresholds
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.delta import resolve_ref
 
     limits = read_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
     place = open_store(store)
@@ -100,11 +100,11 @@ def view(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a page of studies to leaf through: image, report with coloured spans, labels, filters. No server."""
-    from trrg_core.browsing import Wanted, gather_page
-    from trrg_core.html_report.browser import render_browser
     from trrg_core.labels import Assertion
-    from trrg_core.storage import open_store
-    from trrg_core.tables import resolve_ref
+    from trrg_core.pages.browser import render_browser
+    from trrg_core.pages.browsing import Wanted, gather_page
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.delta import resolve_ref
 
     if says and says.upper() not in list(Assertion):
         raise ConfigError(f"--says {says!r}: expected one of {', '.join(Assertion)}")

@@ -13,8 +13,8 @@ app = typer.Typer()
 @app.command(epilog="Example: trrg config --preset base --set engine.zero_stage=3")
 def config(preset: PresetOption = "tiny", settings: SetOption = None) -> None:
     """Print the whole configuration as YAML, each value with its meaning."""
-    from flows.views import explain_config
-    from trrg_core.config import load_config
+    from flows.render.terminal import explain_config
+    from trrg_core.config.load import load_config
 
     typer.echo(explain_config(load_config(preset, settings or ())))
 
@@ -22,7 +22,7 @@ def config(preset: PresetOption = "tiny", settings: SetOption = None) -> None:
 @app.command(epilog="Example: trrg check --store s3://bucket/prefix")
 def check(store: StoreOption = DEFAULT_STORE) -> None:
     """Check this machine: packages, Java, GPU, names that shadow ours, and whether the store can be written."""
-    from flows.checks import run_checks
+    from flows.cli.checks import run_checks
 
     failed = 0
     for found in run_checks(store):

@@ -25,11 +25,11 @@ def reslice(
     """Choose another sample of the train studies: quotas, caps, fewer denials. `validate` and `test` stay whole."""
     from rich.console import Console
 
-    from flows.slice_views import as_table, asked_rows, draw_slice, label_rows, summary
-    from flows.views import print_line
-    from pipelines.reslice import make_slice
+    from flows.render.slices import as_table, asked_rows, draw_slice, label_rows, summary
+    from flows.render.terminal import print_line
+    from pipelines.jobs.reslice import make_slice
     from trrg_core.slicing.spec import load_slice_spec
-    from trrg_core.storage import open_store
+    from trrg_core.storage.store import open_store
 
     if png:
         check_folder_of(png, "--png")

@@ -32,7 +32,7 @@ def parse_text(
         for parsed in reports:
             sys.stdout.write(json.dumps(parsed, ensure_ascii=False) + "\n")
     else:
-        from flows.views import print_labels_of
+        from flows.render.terminal import print_labels_of
 
         print_labels_of(reports)
 

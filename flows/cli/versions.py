@@ -31,8 +31,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what the store holds, or one thing of it."""
-    from flows.views import describe_store, print_tree
-    from trrg_core.storage import open_store
+    from flows.render.terminal import describe_store, print_tree
+    from trrg_core.storage.store import open_store
 
     found = describe_store(open_store(store), what)
     if as_json:
@@ -48,8 +48,8 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """List the versions of a table, newest first: rows, counts, what was set aside, parents, when, by which code."""
-    from flows.version_views import describe_history, print_history
-    from trrg_core.storage import open_store
+    from flows.render.versions import describe_history, print_history
+    from trrg_core.storage.store import open_store
 
     versions = describe_history(open_store(store), table)
     if as_json:
@@ -69,9 +69,9 @@ def rejects(
     as_json: JsonOption = False,
 ) -> None:
     """Count and list what was set aside: reason, ids and path, never report text."""
-    from flows.version_views import describe_rejects, print_rejects
-    from trrg_core.set_aside import read_rejects
-    from trrg_core.storage import open_store
+    from flows.render.versions import describe_rejects, print_rejects
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.rejects import read_rejects
 
     told = describe_rejects(read_rejects(open_store(store), what, reason=reason), limit)
     if as_json:
@@ -90,10 +90,10 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two versions of a table: studies added, removed, changed; labels by finding and rule; drift."""
-    from flows.version_views import describe_diff, print_diff
-    from trrg_core.storage import open_store
-    from trrg_core.tables import resolve_ref
-    from trrg_core.version_diff import compare_reports, compare_rows
+    from flows.render.versions import describe_diff, print_diff
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.delta import resolve_ref
+    from trrg_core.tables.diff import compare_reports, compare_rows
 
     place = open_store(store)
     old, new = resolve_ref(place, before), resolve_ref(place, after)
@@ -101,7 +101,7 @@ def diff(
     changes = compare_reports(place, old, new, rows.changed) if old.name == "reports" else None
     told = describe_diff(rows, changes, limit)
     if old.name in ("reports", "shards", "slices"):
-        from flows.label_views import compare_labelled
+        from flows.render.labels import compare_labelled
 
         told |= compare_labelled(place, old, new, label_set)
     if as_json:
@@ -130,15 +130,15 @@ def gc(
 
     A registry on a server is asked when --preset or --set names it (register.tracking_uri).
     """
-    from flows.version_views import describe_sweep, print_sweep
-    from trrg_core.config import load_config
-    from trrg_core.retention import plan_sweep, sweep
-    from trrg_core.storage import open_store
+    from flows.render.versions import describe_sweep, print_sweep
+    from trrg_core.config.load import load_config
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.retention import plan_sweep, sweep
 
     if yes and dry_run:
         raise ConfigError("give --dry-run or --yes, not both")
     place, config = open_store(store), load_config(preset, settings or ())
-    from flows.registered import registered_names
+    from pipelines.registry.references import registered_names
 
     named = registered_names(place, config.register_)
     plan = plan_sweep(place, keep=keep, keep_runs=keep_runs or None, registered=named)

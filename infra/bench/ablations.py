@@ -12,9 +12,9 @@ import argparse
 import logging
 import sys
 
-from pipelines.jobs import newest_outputs, run_job
-from trrg_core.config import load_config
-from trrg_core.storage import open_store
+from pipelines.running.catalog import newest_outputs, run_job
+from trrg_core.config.load import load_config
+from trrg_core.storage.store import open_store
 
 VARIANTS = {
     "full": (),

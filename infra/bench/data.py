@@ -24,9 +24,9 @@ from PIL import Image
 
 from infra.bench.data_memory import bench_memory
 from infra.bench.label_corpus import OBSERVATIONS, invent_labels
-from trrg_core.image import decode, encode_jpeg, resize_long_side
+from trrg_core.imaging.decode import decode, encode_jpeg, resize_long_side
+from trrg_core.label_stats.label_table import LabelTable
 from trrg_core.labels import column_name
-from trrg_core.slicing.label_table import LabelTable
 from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.predicate import query_labels
 from trrg_core.slicing.spec import SliceSpec, validate_slice_spec

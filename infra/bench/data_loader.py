@@ -18,21 +18,22 @@ import ray
 import torch
 
 from infra.bench.process_tree import watch_tree
-from pipelines.cluster import connect
-from pipelines.loading import list_row_groups, stream_steps
-from pipelines.parse import parse_batch
-from pipelines.shard import shard_row
-from trrg_core.batch import Batch, collate_images
-from trrg_core.config import TrrgConfig, load_config
+from pipelines.jobs.parse import parse_batch
+from pipelines.jobs.shard import shard_row
+from pipelines.ray_data.cluster import connect
+from pipelines.ray_data.read import list_row_groups, stream_steps
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.image import encode_jpeg, resize_long_side
+from trrg_core.imaging.decode import encode_jpeg, resize_long_side
 from trrg_core.labels import load_label_set
-from trrg_core.sampling import Plan
-from trrg_core.schema import shards_schema
 from trrg_core.sources.sample.layout import DraftStudy, draft_sample
 from trrg_core.sources.sample.radiograph import take_radiograph
-from trrg_core.storage import Store, open_store
-from trrg_core.tables import TableRef, commit_parts, read_table, write_part
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.schema import shards_schema
+from trrg_core.training.batch import Batch, collate_images
+from trrg_core.training.sampling_plan import Plan
 
 ROWS = 8192
 POOL = 128

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from infra.bench.process_tree import watch_tree
-from trrg_core.image import encode_jpeg
+from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.sources.sample.layout import draft_sample
 
 SIZES = (500, 5_000)
@@ -22,8 +22,8 @@ MOST_GROWTH = 1.3
 JOBS = {"ingest": (), "parse": ("studies",), "shard": ("studies", "reports")}
 _RUN = """
 import sys
-from pipelines.jobs import run_job
-from trrg_core.config import load_config
+from pipelines.running.catalog import run_job
+from trrg_core.config.load import load_config
 
 name, store, *words = sys.argv[1:]
 inputs = dict(word.removeprefix("input:").split("=", 1) for word in words if word.startswith("input:"))

@@ -18,11 +18,12 @@ import ray.data
 from PIL import Image
 
 from infra.bench.process_tree import watch_tree
-from pipelines import ingest
-from pipelines.cluster import connect
-from trrg_core.config import TrrgConfig, load_config
-from trrg_core.image import decode, resize_long_side
-from trrg_core.storage import open_store
+from pipelines.jobs import ingest
+from pipelines.ray_data.cluster import connect
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.imaging.decode import decode, resize_long_side
+from trrg_core.storage.store import open_store
 
 NUM_CPUS = 2
 FILMS, WARM_FILMS = 264, 8  # more than one batch of studies, so that ingest goes through Ray

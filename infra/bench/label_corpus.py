@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
+from trrg_core.label_stats.label_table import LabelTable, ordered
 from trrg_core.labels import column_name
-from trrg_core.slicing.label_table import LabelTable, ordered
 
 STUDIES, PATIENTS = 227_835, 65_379
 # positive, negative, uncertain: round figures near those published for MIMIC-CXR-JPG (arXiv 1901.07042)

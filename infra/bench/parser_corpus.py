@@ -1,7 +1,7 @@
 """The parse job at MIMIC-CXR's size: 227,835 invented reports through Ray Data into a throw-away store.
 
 The reports are those of the sample corpus, drafted without pictures; a pool of several thousand distinct ones is
-repeated under new ids. Drafting and writing `studies` is not timed, `pipelines.parse.run` is: start of Ray, read,
+repeated under new ids. Drafting and writing `studies` is not timed, `pipelines.jobs.parse.run` is: start of Ray, read,
 parse, Parquet, commit. Memory is that of the whole process tree, so pages that processes share count in each.
 """
 
@@ -17,14 +17,14 @@ import psutil
 import pyarrow as pa
 import ray
 
-from pipelines import parse
-from pipelines.ingest import STUDIES_PER_FILE
-from trrg_core.config import load_config
-from trrg_core.schema import STUDIES as STUDIES_SCHEMA
+from pipelines.jobs import parse
+from pipelines.jobs.ingest import STUDIES_PER_FILE
+from trrg_core.config.load import load_config
 from trrg_core.sources.sample import draft_sample
-from trrg_core.storage import Store, open_store
+from trrg_core.storage.store import Store, open_store
 from trrg_core.study import SPLITS
-from trrg_core.tables import Part, TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.delta import Part, TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.schema import STUDIES as STUDIES_SCHEMA
 
 STUDIES, PATIENTS = 227_835, 65_379  # of MIMIC-CXR
 NUM_CPUS = 2

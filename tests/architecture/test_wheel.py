@@ -47,7 +47,7 @@ def test_every_module_and_data_file_is_inside(wheel: Path) -> None:
         for path in (ROOT / package).rglob(f"*.{suffix}")
         if "__pycache__" not in path.parts
     }
-    assert {"trrg_core/presets/tiny.yaml", "trrg_core/report/rules/label_sets/chexpert14.yaml"} <= wanted
+    assert {"trrg_core/config/presets/tiny.yaml", "trrg_core/report/rules/label_sets/chexpert14.yaml"} <= wanted
     assert any(name.endswith(".html") for name in wanted)
     assert wanted <= set(_names(wheel))
 
@@ -80,8 +80,8 @@ def test_what_was_packed_works_away_from_the_tree(wheel: Path, tmp_path: Path) -
         "del sys.modules['trrg_core']\n"
         "import trrg_core\n"
         f"assert trrg_core.__file__.startswith({str(tmp_path)!r}), trrg_core.__file__\n"
-        "from trrg_core.config import load_config\n"
-        "from trrg_core.config_values import PRESETS\n"
+        "from trrg_core.config.load import load_config\n"
+        "from trrg_core.config.values import PRESETS\n"
         "from trrg_core.labels import Label\n"
         "from trrg_core.report.parser import ReportParser\n"
         "[load_config(preset) for preset in PRESETS]\n"

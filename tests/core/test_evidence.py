@@ -1,9 +1,8 @@
 import csv
-import os
-from pathlib import Path
 
 import pytest
 
+from tests.real_data import REAL_DATA
 from trrg_core.evidence import Clue, Support, find_contradictions, gather_evidence
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
@@ -146,7 +145,7 @@ def test_a_contradiction_within_one_sentence_is_named_once():
 
 @pytest.mark.real_data
 def test_radiologists_rarely_contradict_themselves():
-    root = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[2] / "../shared/data"))
+    root = REAL_DATA
     table = root / "iu_xray" / "indiana_reports.csv"
     if not table.is_file():
         pytest.skip("no indiana_reports.csv under TRRG_REAL_DATA")

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trrg_core.image import encode_jpeg
+from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.labels import Assertion, aggregate, column_name, load_label_set
 from trrg_core.report.parsed import Mention
-from trrg_core.schema import STUDIES, reports_schema, shards_schema
-from trrg_core.storage import Store
+from trrg_core.storage.store import Store
 from trrg_core.study import SPLITS
-from trrg_core.tables import TableRef, commit_parts, write_part
+from trrg_core.tables.delta import TableRef, commit_parts, write_part
+from trrg_core.tables.schema import STUDIES, reports_schema, shards_schema
 
 LABEL_SET = load_label_set("chexpert14")
 FINDINGS = {"Edema": "edema", "Pneumonia": "pneumonia", "Cardiomegaly": "cardiomegaly", "Pneumothorax": "pneumothorax"}

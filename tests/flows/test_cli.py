@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trrg_core.config import TrrgConfig, load_config
-from trrg_core.config_values import PRESETS
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.config.values import PRESETS
 
 TRRG = Path(sys.executable).parent / "trrg"
 JOBS = ("ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register")

@@ -11,11 +11,11 @@ import pytest
 
 from flows.cli import main
 from tests.core.toy_versions import MAYBE, NO, YES, write_chain
-from trrg_core.runs import RunResult, write_result
-from trrg_core.schema import REJECTS
-from trrg_core.storage import Store, open_store
-from trrg_core.tables import commit_parts, read_table, write_part
-from trrg_core.tables import history as history_of
+from trrg_core.runs.results import RunResult, write_result
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.delta import commit_parts, read_table, write_part
+from trrg_core.tables.delta import history as history_of
+from trrg_core.tables.schema import REJECTS
 
 BEFORE = {"1": ("train", {"Edema": MAYBE}), "2": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}
 AFTER = {"1": ("train", {"Edema": YES}), "2": ("train", {"Edema": NO}), "4": ("test", {"Pneumonia": YES})}
@@ -190,8 +190,8 @@ def test_gc_says_what_would_go_and_removes_it_only_when_told(store: Store, trrg:
 def test_gc_keeps_what_a_registered_model_names(store: Store, trrg: Trrg) -> None:
     from mlflow import MlflowClient
 
-    from pipelines.mlflow_store import registry
-    from trrg_core.config import RegisterConfig
+    from pipelines.registry.mlflow_store import registry
+    from trrg_core.config.settings import RegisterConfig
 
     write_chain(store, AFTER, run="c")
     write_result(store, RunResult(run_id="finetune-1", job="finetune", inputs={"shards": "shards@1"}, finished_ms=1))

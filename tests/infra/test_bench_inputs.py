@@ -2,12 +2,12 @@
 
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.label_corpus import invent_labels
-from trrg_core.config import load_config
+from trrg_core.config.load import load_config
 from trrg_core.labels import load_label_set
-from trrg_core.schema import shards_schema
 from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.sources.sample.layout import draft_sample
+from trrg_core.tables.schema import shards_schema
 
 
 def test_the_loader_is_fed_rows_of_the_shards() -> None:

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pipelines import ingest
-from pipelines.parse import parse_batch
-from trrg_core.config import load_config
+from pipelines.jobs import ingest
+from pipelines.jobs.parse import parse_batch
+from trrg_core.config.load import load_config
 from trrg_core.labels import load_label_set
-from trrg_core.schema import reports_schema
 from trrg_core.sources.sample.layout import write_sample
-from trrg_core.storage import Store, open_store
+from trrg_core.storage.store import Store, open_store
 from trrg_core.study import SPLITS
-from trrg_core.tables import TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.schema import reports_schema
 
 
 def make_store(folder: Path, num_studies: int) -> Store:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from trrg_core.image import encode_jpeg
+from trrg_core.imaging.decode import encode_jpeg
 
 COLUMNS = "dicom_id,subject_id,study_id,ViewPosition,StudyDate,StudyTime"
 

@@ -16,13 +16,7 @@ from trrg_core.errors import DataError
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.labels import Labels, LabelSet
 from trrg_core.metrics.bootstrap import Interval, percentile_interval, resample_observation_f1, resample_scores
-from trrg_core.metrics.clinical import (
-    FIVE,
-    ObservationScore,
-    family_name,
-    score_labels,
-    score_observations,
-)
+from trrg_core.metrics.clinical import FIVE, ObservationScore, family_name, score_labels, score_observations
 from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.nlg import PROTOCOLS, Protocol, score_nlg
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, MIN_COUNT, Corpus

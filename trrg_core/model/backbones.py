@@ -9,7 +9,7 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from trrg_core.config import EncoderConfig
+from trrg_core.config.settings import EncoderConfig
 from trrg_core.errors import ConfigError
 
 Weights = Literal["pretrained", "random"]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trrg_core.batch import Batch
 from trrg_core.model.perception import DiseasePerception, Perceived
+from trrg_core.training.batch import Batch
 
 _SURE = 6.0  # logit of a certain clue (probability 0.9975); keeps oracle clues finite
 

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trrg_core.batch import Batch, Sentences
-from trrg_core.config import PretrainConfig, TrrgConfig
-from trrg_core.losses import (
+from trrg_core.config.settings import PretrainConfig, TrrgConfig
+from trrg_core.model.backbones import Weights, build_backbone
+from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
+from trrg_core.training.batch import Batch, Sentences
+from trrg_core.training.losses import (
     LossOutput,
     disease_prompt_loss,
     gather_rows,
@@ -22,8 +24,6 @@ from trrg_core.losses import (
     relate,
     sentence_contrastive_loss,
 )
-from trrg_core.model.backbones import Weights, build_backbone
-from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
 
 _MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
 _PROMPT_WEIGHT = 2.0  # of the prompts of all findings beside the twins of single sentences

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trrg_core.batch import VIEW_POSITIONS, Batch
-from trrg_core.pixels import augment
+from trrg_core.imaging.transforms import augment
+from trrg_core.training.batch import VIEW_POSITIONS, Batch
 
 
 class ImageFeatures(NamedTuple):

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trrg_core.batch import Batch, Reports
-from trrg_core.config import FinetuneConfig, TrrgConfig
-from trrg_core.losses import LossOutput, disease_consistency_loss, report_loss
+from trrg_core.config.settings import FinetuneConfig, TrrgConfig
 from trrg_core.model.backbones import Weights
 from trrg_core.model.clues import ClueInjection, Clues, blur_clues, clues_of, hide_clues
 from trrg_core.model.contrastive import ContrastiveModel
@@ -25,7 +23,9 @@ from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.model.llm import build_llm
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.model.visual_tokens import VisualTokens
-from trrg_core.tokenization import encode_texts
+from trrg_core.training.batch import Batch, Reports
+from trrg_core.training.losses import LossOutput, disease_consistency_loss, report_loss
+from trrg_core.training.tokenization import encode_texts
 
 
 class Prefix(NamedTuple):

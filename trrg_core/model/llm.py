@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from trrg_core.config import LoraSettings, TrrgConfig
+from trrg_core.config.settings import LoraSettings, TrrgConfig
 from trrg_core.model.backbones import Weights, build_backbone
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trrg_core.batch import Batch
 from trrg_core.model.calibration import Calibration
 from trrg_core.model.contrastive import ContrastiveModel, score_texts
 from trrg_core.model.encoders import ImageFeatures
-from trrg_core.model.prompts import Prompts, load_prompts
-from trrg_core.tokenization import encode_texts, pad_ids
+from trrg_core.training.batch import Batch
+from trrg_core.training.prompts import Prompts, load_prompts
+from trrg_core.training.tokenization import encode_texts, pad_ids
 
 
 class Perceived(NamedTuple):

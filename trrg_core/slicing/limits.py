@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.slicing.asks import Ask, Kind
+from trrg_core.slicing.constraints import Ask, Kind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

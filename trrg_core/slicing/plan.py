@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
+from trrg_core.label_stats.label_table import LabelTable, ordered
 from trrg_core.labels import column_name
-from trrg_core.schema import SLICES
-from trrg_core.slicing.arrays import to_arrow, to_numpy
-from trrg_core.slicing.asks import Ask, find_observation, gather_asks
-from trrg_core.slicing.label_table import LabelTable, ordered
+from trrg_core.slicing.constraints import Ask, find_observation, gather_asks
 from trrg_core.slicing.predicate import matching_rows
 from trrg_core.slicing.reasons import explain_ask, explain_negated
 from trrg_core.slicing.sentence_weights import Weighed, denied_share, weigh_sentences
-from trrg_core.slicing.solving import Solved, solve_asks
+from trrg_core.slicing.solver import Solved, solve_asks
 from trrg_core.slicing.spec import SliceSpec
+from trrg_core.tables.arrow_numpy import to_arrow, to_numpy
+from trrg_core.tables.schema import SLICES
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
-from trrg_core.slicing.arrays import to_arrow, to_numpy
+from trrg_core.tables.arrow_numpy import to_arrow, to_numpy
 
 if TYPE_CHECKING:
     import duckdb  # at run time only where it is asked: it complains at the end of every long process it was in

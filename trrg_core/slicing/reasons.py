@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.slicing.asks import Ask
+from trrg_core.slicing.constraints import Ask
 from trrg_core.slicing.sentence_weights import Negation
 
 Ints = NDArray[np.int64]

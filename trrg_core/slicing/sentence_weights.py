@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.labels import column_name
-from trrg_core.slicing.arrays import to_arrow, to_numpy, whole
+from trrg_core.tables.arrow_numpy import to_arrow, to_numpy, whole
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trrg_core.config import ConfigSection
-from trrg_core.config_values import explain_errors, load_yaml
+from trrg_core.config.settings import ConfigSection
+from trrg_core.config.values import explain_errors, load_yaml
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion
-from trrg_core.tables import TableRef
+from trrg_core.tables.delta import TableRef
 
 WhereUnit = Literal["patients", "studies"]
 

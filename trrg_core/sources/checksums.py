@@ -3,7 +3,7 @@
 import re
 
 from trrg_core.errors import DataError
-from trrg_core.storage import Store
+from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 
 NAMES = ("SHA256SUMS.txt", "SHA256SUMS")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from trrg_core.errors import StorageError
-from trrg_core.storage import Store
+from trrg_core.storage.store import Store
 from trrg_core.study import Study
-from trrg_core.tables import Part, read_part
+from trrg_core.tables.delta import Part, read_part
 
 logger = logging.getLogger(__name__)
 

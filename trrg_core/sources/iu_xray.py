@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trrg_core.config import SourceConfig
+from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.listing import Draft, build_listing
 from trrg_core.sources.reading import read_rows, settle_duplicates
-from trrg_core.storage import Store, relative_path
+from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
 
 ARCHIVES = ("ecgen-radiology.tgz", "NLMCXR_reports.tgz")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from trrg_core.config import SourceConfig
+from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError
 from trrg_core.study import SPLITS, Image, Listing, Reject, Sex, Split, Study
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from trrg_core.config import SourceConfig
+from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.checksums import read_checksums
 from trrg_core.sources.listing import Draft, build_listing
 from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_OTHERS, PatientRow, patients_by_id
 from trrg_core.sources.reading import Row, Rows, read_rows, settle_duplicates
-from trrg_core.storage import Store, open_store, relative_path
+from trrg_core.storage.store import Store, open_store, relative_path
 from trrg_core.study import Image, Listing, Reject, Study
 
 STUDY_LIST = "cxr-study-list.csv"

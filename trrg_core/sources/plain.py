@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from trrg_core.config import PlainConfig, SourceConfig
+from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.listing import Draft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_rows
-from trrg_core.storage import Store, relative_path
+from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")

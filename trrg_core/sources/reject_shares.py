@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from trrg_core.config import IngestConfig
+from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import DataError
 from trrg_core.study import Reject
 

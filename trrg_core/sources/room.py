@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from trrg_core.config import IngestConfig
+from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import StorageError
-from trrg_core.storage import Store
+from trrg_core.storage.store import Store
 from trrg_core.study import Study
 
 # half a bit a pixel: a grey radiograph at quality 90 takes one to two, so who fails here would surely run out

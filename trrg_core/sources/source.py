@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trrg_core.config import IngestConfig, SourceConfig, fingerprint
+from trrg_core.config.fingerprint import fingerprint
+from trrg_core.config.settings import IngestConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import iu_xray, mimic_cxr, plain
 from trrg_core.sources.reading import ReportText, decode_report
-from trrg_core.storage import Store, open_store
+from trrg_core.storage.store import Store, open_store
 from trrg_core.study import Image, Listing, Study, counterpart_path
 
 if TYPE_CHECKING:
-    from trrg_core.image import StoredImage
+    from trrg_core.imaging.decode import StoredImage
 
 _LISTERS: Mapping[str, Callable[[Store, SourceConfig], Listing]] = {
     "mimic-cxr": lambda store, config: mimic_cxr.list_studies(store, config=config),
@@ -56,7 +57,7 @@ class Source:
 
     def read_image(self, image: Image) -> StoredImage:
         """The radiograph checked, resized and encoded; raises as `trrg_core.image.read_image`."""
-        from trrg_core.image import read_image  # codecs are not needed to list a source
+        from trrg_core.imaging.decode import read_image  # codecs are not needed to list a source
 
         return read_image(self.store, image, self.ingest)
 

@@ -1,16 +1,14 @@
 import json
 import math
-import os
-from pathlib import Path
 
 import pytest
 
+from tests.real_data import REAL_DATA
 from trrg_core.metrics import java
 from trrg_core.metrics.java import JavaError, find_java, run_java
 from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.nlg import NLG_NAMES, score_nlg, score_tokens, tokenise_ptb
 
-REAL_DATA = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[3] / "../shared/data"))
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java on this machine")
 
 

@@ -1,16 +1,16 @@
 import pytest
 import torch
-from toy_corpus import OBSERVATIONS, toy_config, toy_rows
 
-from trrg_core.batch import collate_finetune, collate_images, collate_pretrain
-from trrg_core.config import load_config
-from trrg_core.decoding import generate_reports
+from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows
+from trrg_core.config.load import load_config
+from trrg_core.generation.decoding import generate_reports
 from trrg_core.labels import load_label_set
 from trrg_core.model.calibration import auroc_per_finding
 from trrg_core.model.contrastive import build_contrastive, score_own, score_texts
 from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
-from trrg_core.tokenization import encode_texts, pad_ids
+from trrg_core.training.batch import collate_finetune, collate_images, collate_pretrain
+from trrg_core.training.tokenization import encode_texts, pad_ids
 
 
 def images_of(rows, config=None):
@@ -163,7 +163,7 @@ def test_any_image_backbone_gives_patches_and_a_study_vector(backbone, rows, pro
     import yaml
 
     values["pretrain"]["image_encoder"]["config"] = yaml.safe_load(backbone)
-    from trrg_core.config import validate_config
+    from trrg_core.config.load import validate_config
 
     config = validate_config(values)
     model = build_contrastive(config, text_tokenizer, OBSERVATIONS)

@@ -1,20 +1,18 @@
 """Labels that other people made, read where they lie: skipped without the data that TRRG_REAL_DATA names."""
 
 import csv
-import os
-from pathlib import Path
 
 import pytest
 
+from tests.real_data import REAL_DATA
 from trrg_core.report.assertion import assess_concept
 from trrg_core.report.parser import ReportParser
 
 pytestmark = pytest.mark.real_data
-DATA = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).resolve().parents[3] / ".." / "shared" / "data"))
 
 
 def rows(name: str, **options: object) -> list[dict[str, str]]:
-    path = DATA / name
+    path = REAL_DATA / name
     if not path.is_file():
         pytest.skip(f"TRRG_REAL_DATA has no {name}")
     with path.open(newline="", encoding="utf-8") as file:

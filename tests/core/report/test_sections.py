@@ -1,11 +1,10 @@
 """Sections: MIT-LCP's choices on MIMIC's layout, and headings of other layouts."""
 
 import csv
-import os
-from pathlib import Path
 
 import pytest
 
+from tests.real_data import REAL_DATA
 from trrg_core.report.sections import find_sections, label_section, report_section
 
 MIMIC = "\n".join(
@@ -80,8 +79,7 @@ def test_text_without_headings_is_one_section() -> None:
 
 @pytest.mark.real_data
 def test_sections_equal_mit_lcp_on_every_study() -> None:
-    default = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
-    root = Path(os.environ.get("TRRG_REAL_DATA", default)) / "mimic_like"
+    root = REAL_DATA / "mimic_like"
     if not root.is_dir():
         pytest.skip("TRRG_REAL_DATA has no mimic_like folder")
     with (root / "expected_sections_mitlcp.csv").open(newline="", encoding="utf-8") as file:

@@ -5,13 +5,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invented_shards import OBSERVATIONS, study, table_of
 
+from tests.core.invented_shards import OBSERVATIONS, study, table_of
 from trrg_core.errors import ConfigError
+from trrg_core.label_stats.label_table import LabelTable
 from trrg_core.labels import column_name
-from trrg_core.slicing.label_table import LabelTable
 from trrg_core.slicing.plan import Line, Slice, plan_slice
-from trrg_core.slicing.slice_rows import slice_digest
+from trrg_core.slicing.recipe import slice_digest
 from trrg_core.slicing.spec import SliceSpec, validate_slice_spec
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from invented_shards import study, table_of
 
+from tests.core.invented_shards import study, table_of
 from trrg_core.errors import ConfigError
 from trrg_core.slicing.predicate import matching_rows, query_labels
 

@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from trrg_core.slicing.asks import Ask
+from trrg_core.slicing.constraints import Ask
 from trrg_core.slicing.limits import Kinds, group_patients, limits_of
 from trrg_core.slicing.raking import rake
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from trrg_core.config import SourceConfig
+from tests.real_data import REAL_DATA
+from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import open_source, read_report
 from trrg_core.sources.iu_xray import lay_out, list_studies
-from trrg_core.storage import open_store
+from trrg_core.storage.store import open_store
 from trrg_core.study import Listing, Study
-
-REAL = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[4] / "shared/data"))
 
 
 def xml(uid: int, findings: str = "The lungs are clear.", impression: str = "Normal.", extra: str = "") -> bytes:
@@ -222,7 +221,7 @@ def test_a_folder_without_reports_stops(tmp_path: Path) -> None:
     [("xml", 2769, 23, 715), ("kaggle", 2691, 21, 637), ("r2gen", 2670, 0, 0)],
 )
 def test_real_iu_xray_is_read_whole(form: str, num_studies: int, num_empty: int, num_hashed: int) -> None:
-    root = REAL / "iu_xray"
+    root = REAL_DATA / "iu_xray"
     if not root.is_dir():
         pytest.skip(f"no {root}: set TRRG_REAL_DATA")
     source = open_source(SourceConfig(kind="iu-xray", root=str(root), iu_form=form))
@@ -244,7 +243,7 @@ def test_real_iu_xray_is_read_whole(form: str, num_studies: int, num_empty: int,
 
 @pytest.mark.real_data
 def test_the_fixed_split_of_r2gen_has_its_known_sizes() -> None:
-    path = REAL / "iu_xray/r2gen_split.csv"
+    path = REAL_DATA / "iu_xray/r2gen_split.csv"
     if not path.is_file():
         pytest.skip(f"no {path}: set TRRG_REAL_DATA")
     source = open_source(SourceConfig(kind="iu-xray", root=str(path.parent), iu_form="xml", on_missing_split="reject"))

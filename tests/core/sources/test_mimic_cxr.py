@@ -2,21 +2,20 @@ import csv
 import gzip
 import hashlib
 import io
-import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trrg_core.config import IngestConfig, SourceConfig
+from tests.real_data import REAL_DATA
+from trrg_core.config.settings import IngestConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.image import encode_jpeg
+from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.sources import open_source
 from trrg_core.sources.mimic_cxr import list_studies
 from trrg_core.study import Image, Listing, Study
 
-REAL = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[4] / "shared/data"))
 REPORT = " FINAL REPORT\n FINDINGS:\n \n The lungs are clear.\n"
 META = "mimic-cxr-2.0.0-metadata.csv.gz"
 SPLIT = "mimic-cxr-2.0.0-split.csv.gz"
@@ -422,7 +421,7 @@ def test_a_root_that_is_not_there_stops(root: str) -> None:
 
 @pytest.mark.real_data
 def test_the_tree_in_mimic_layout_is_read_whole() -> None:
-    root = REAL / "mimic_like"
+    root = REAL_DATA / "mimic_like"
     if not root.is_dir():
         pytest.skip(f"no {root}: set TRRG_REAL_DATA")
     source = open_source(SourceConfig(root=str(root)))

@@ -1,5 +1,4 @@
 import gzip
-import os
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -9,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trrg_core.config import PlainConfig, SourceConfig
+from tests.real_data import REAL_DATA
+from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.image import encode_jpeg
+from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.sources import Source, open_source
 
-REAL = Path(os.environ.get("TRRG_REAL_DATA", Path(__file__).parents[4] / "shared/data"))
 HEADER = "who,exam,file,text,part,side,day,hour,gender,years\n"
 ROWS = (
     "P1,E1,a,Clear.,train,pa,2020-01-02,10:00:00,female,64\n"
@@ -198,7 +197,7 @@ def test_real_tables_are_read_whole(
     sexes: dict[str, int],
     num_ages: int,
 ) -> None:
-    root = REAL / folder
+    root = REAL_DATA / folder
     if not root.is_dir():
         pytest.skip(f"no {root}: set TRRG_REAL_DATA")
     source = opened(root, plain)

@@ -1,6 +1,7 @@
 import pytest
 
-from trrg_core.config import IngestConfig, load_config
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.reject_shares import check_shares
 from trrg_core.study import Reject

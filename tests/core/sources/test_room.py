@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from trrg_core import local_disk
-from trrg_core.config import IngestConfig
+from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import StorageError
 from trrg_core.sources.room import check_room
-from trrg_core.storage import open_store
+from trrg_core.storage import local_disk
+from trrg_core.storage.store import open_store
 from trrg_core.study import Image, Study
 
 IMAGE = Image(dicom_id="d", path="d.jpg")

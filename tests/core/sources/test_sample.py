@@ -16,8 +16,8 @@ from trrg_core.report.parser import ReportParser
 from trrg_core.sources.mimic_cxr import list_studies
 from trrg_core.sources.sample import DraftStudy, SampleSummary, draft_sample, write_sample
 from trrg_core.sources.sample.findings_text import PART_OF
+from trrg_core.sources.sample.ground_truth import Sign, StudyTruth, imagine_patient
 from trrg_core.sources.sample.radiograph import take_radiograph
-from trrg_core.sources.sample.truth import Sign, StudyTruth, imagine_patient
 from trrg_core.sources.sample.wording import Fact, load_phrases, read_phrase, say
 
 COMPARES = re.compile(r"unchanged|prior|previous|again|stable|interval|remains|increased in size|no longer", re.I)

@@ -1,18 +1,14 @@
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trrg_core.config import PlainConfig, SourceConfig
+from tests.core.faulty_s3 import FaultyS3, faulty_s3, make_bucket
+from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import DataError
-from trrg_core.image import encode_jpeg
+from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.sources import open_source
-from trrg_core.storage import open_store
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from faulty_s3 import FaultyS3, faulty_s3, make_bucket
+from trrg_core.storage.store import open_store
 
 
 @pytest.fixture

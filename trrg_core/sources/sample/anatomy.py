@@ -12,7 +12,7 @@ import numpy as np
 
 from trrg_core.labels import Assertion
 from trrg_core.sources.sample.film import Film, Grid, Point, bump, step
-from trrg_core.sources.sample.truth import Patient, Sign, StudyTruth
+from trrg_core.sources.sample.ground_truth import Patient, Sign, StudyTruth
 
 INNER = 0.74  # half width of the chest's inside at its widest
 NUM_RIBS = 9

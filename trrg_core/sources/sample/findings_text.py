@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from random import Random
 
 from trrg_core.labels import Assertion
+from trrg_core.sources.sample.ground_truth import Sign, StudyTruth
 from trrg_core.sources.sample.readers import Reader, choose, feels_like_denying
 from trrg_core.sources.sample.slots import slots_of, slots_of_device
-from trrg_core.sources.sample.truth import Sign, StudyTruth
 from trrg_core.sources.sample.wording import Line, Phrase, load_phrases, say
 
 PART_OF = {

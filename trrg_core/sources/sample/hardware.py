@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 
 from trrg_core.sources.sample.film import Film, Point
-from trrg_core.sources.sample.truth import Device
+from trrg_core.sources.sample.ground_truth import Device
 
 _METAL = 0.34
 

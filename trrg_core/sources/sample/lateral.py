@@ -6,7 +6,7 @@ import numpy as np
 
 from trrg_core.labels import Assertion
 from trrg_core.sources.sample.film import Film, Grid, bump, step
-from trrg_core.sources.sample.truth import Patient, Sign, StudyTruth
+from trrg_core.sources.sample.ground_truth import Patient, Sign, StudyTruth
 
 _ZONE_V = {"upper": 0.3, "middle": 0.48, "lower": 0.66}
 _PATCHY = {"consolidation": 0.85, "pneumonia": 0.6, "opacity": 0.45, "atelectasis": 0.45}

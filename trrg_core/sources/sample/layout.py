@@ -20,9 +20,9 @@ from typing import Any
 
 from trrg_core.labels import load_label_set
 from trrg_core.sources.sample.film import encode_jpeg
+from trrg_core.sources.sample.ground_truth import Patient, StudyTruth, imagine_patient
 from trrg_core.sources.sample.radiograph import take_radiograph
 from trrg_core.sources.sample.reports import Report, write_report
-from trrg_core.sources.sample.truth import Patient, StudyTruth, imagine_patient
 
 _VIEW_NAMES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral"}
 _ANCHOR_YEARS = "2014 - 2016"  # the years that MIMIC-IV says a patient's own years stand for

@@ -7,10 +7,10 @@ from PIL import Image as PilImage
 
 from trrg_core.sources.sample.anatomy import draw_chest, measure_chest
 from trrg_core.sources.sample.film import Film, Pose
+from trrg_core.sources.sample.ground_truth import Patient, StudyTruth
 from trrg_core.sources.sample.hardware import draw_device
 from trrg_core.sources.sample.lateral import draw_lateral
 from trrg_core.sources.sample.shadows import draw_sign
-from trrg_core.sources.sample.truth import Patient, StudyTruth
 
 
 def take_radiograph(patient: Patient, truth: StudyTruth, view: str, seed: int) -> PilImage.Image:

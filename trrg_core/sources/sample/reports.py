@@ -10,9 +10,9 @@ from random import Random
 
 from trrg_core.labels import Assertion, Labels, label_report, load_label_set
 from trrg_core.sources.sample.findings_text import state_sign, write_devices, write_findings
+from trrg_core.sources.sample.ground_truth import Patient, Sign, StudyTruth
 from trrg_core.sources.sample.readers import READERS, Reader, choose
 from trrg_core.sources.sample.slots import slots_of
-from trrg_core.sources.sample.truth import Patient, Sign, StudyTruth
 from trrg_core.sources.sample.wording import Line, load_phrases, names_of, say
 
 _WIDTH = 78  # and the space every line starts with

@@ -9,7 +9,7 @@ import numpy as np
 from trrg_core.labels import Assertion
 from trrg_core.sources.sample.anatomy import INNER, Chest, outward, rib_path, wall
 from trrg_core.sources.sample.film import Film, Grid, Point, bump, step
-from trrg_core.sources.sample.truth import Sign
+from trrg_core.sources.sample.ground_truth import Sign
 
 _ZONE_V = {"upper": 0.27, "middle": 0.47, "lower": 0.64}
 

@@ -1,6 +1,6 @@
 """Words for the measures of a sign: side, place, size and grade, singular or plural."""
 
-from trrg_core.sources.sample.truth import Device, Sign
+from trrg_core.sources.sample.ground_truth import Device, Sign
 
 
 def slots_of(sign: Sign) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What the command line and the Prefect UI show: plain values, terminal tables, charts."""

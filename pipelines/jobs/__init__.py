@@ -1,0 +1,1 @@
+"""The jobs of the chain, one module each: `run(config, store, inputs) -> JobResult`."""

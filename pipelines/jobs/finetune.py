@@ -1,0 +1,73 @@
+"""`shards` + contrastive run -> a generator run: stage 2, the LLM with clues injected, as a model folder."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipelines.records.job_result import JobResult
+from pipelines.training.loop import Stage, TrainingTask
+from pipelines.training.runs import MODEL, corpus_tokenizer, find_or_train, load_stage1, observations_of
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.model.generator import ReportGenerator, build_generator
+from trrg_core.model.model_folder import save_model_folder
+from trrg_core.storage.store import Store
+from trrg_core.training.batch import Batch, collate_finetune
+
+
+def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
+    """Train stage 2 on a version of `shards`, with the eyes of a pretrain run."""
+    stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, finish=finish)
+    result, reused = find_or_train(stage, config, config.finetune, store, inputs)
+    return JobResult.of_run(result, reused=reused)
+
+
+def build(task: TrainingTask) -> ReportGenerator:
+    """The generator on top of the trained stage 1, the same on every rank."""
+    stage1 = load_stage1(task.store, task.inputs["contrastive"])
+    config = _with_stage1_settings(task.config, stage1.config)
+    observations = observations_of(task.config)
+    return build_generator(config, stage1.contrastive, stage1.perception, _tokenizer(task), observations)
+
+
+def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> Batch:
+    """One step's batch: radiographs, labels and reference reports."""
+    stage1 = load_stage1(task.store, task.inputs["contrastive"])
+    return collate_finetune(
+        rows,
+        tokenizer=_tokenizer(task),
+        observations=observations_of(task.config),
+        config=_with_stage1_settings(task.config, stage1.config),
+        seed=seed,
+    )
+
+
+def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Write the model folder that generates reports without anything else."""
+    stage1 = load_stage1(task.store, task.inputs["contrastive"])
+    generator: nn.Module = build(task)
+    trained = sum(parameter.numel() for parameter in generator.parameters() if parameter.requires_grad)
+    with tempfile.TemporaryDirectory() as local:
+        folder = Path(local) / MODEL
+        save_model_folder(
+            folder,
+            config=_with_stage1_settings(task.config, stage1.config),
+            generator=generator,
+            text_tokenizer=stage1.tokenizer,
+            state=state,
+        )
+        task.store.upload_dir(folder, f"{task.path}/{MODEL}")
+    return {"trained_parameters": float(trained)}
+
+
+def _with_stage1_settings(config: TrrgConfig, stage1: TrrgConfig) -> TrrgConfig:
+    """`config` with the pretrain section that its stage 1 was really built with."""
+    return config.model_copy(update={"pretrain": stage1.pretrain})
+
+
+def _tokenizer(task: TrainingTask) -> Any:
+    settings = task.config.finetune
+    return corpus_tokenizer(task, settings.llm, vocabulary_size=settings.vocabulary_size)

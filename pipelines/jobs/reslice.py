@@ -1,0 +1,112 @@
+"""`shards` + a spec -> `slices`: another sample of the same train studies, for training to read the shards through.
+
+Arithmetic on labels alone, so it runs where it is asked for, without Ray.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipelines.records.code_version import code_version
+from pipelines.records.commit import Work, Written, commit_written, find_made
+from pipelines.records.fingerprint import input_content
+from pipelines.records.job_result import JobResult
+from pipelines.running.catalog import newest_outputs
+from trrg_core.config.fingerprint import fingerprint
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.label_stats.distribution import LabelCount, label_distribution
+from trrg_core.label_stats.label_table_cache import load_label_table
+from trrg_core.label_stats.labelled_version import find_observations
+from trrg_core.slicing.plan import Slice, plan_slice
+from trrg_core.slicing.recipe import read_recipe, recipe_bytes, slice_digest
+from trrg_core.slicing.spec import SliceSpec
+from trrg_core.storage.folders import TABLE_FOLDER
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TableRef, find_commit, read_table, write_part
+from trrg_core.tables.schema import SLICES
+from trrg_core.tables.slice_reader import SliceReader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resliced:
+    """A slice and what it changed: `result` has no reference after a dry run."""
+
+    base: TableRef
+    plan: Slice
+    result: JobResult
+    before: tuple[LabelCount, ...]
+    after: tuple[LabelCount, ...]
+
+
+def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: bool = False) -> Resliced:
+    """Compile `spec` into a slice of its base, and commit it unless `dry_run`.
+
+    Raises:
+        ConfigError: if the base is not there, or the spec cannot be read against its label table.
+        DataError: `empty_slice` if no study can be taken.
+    """
+    start = time.monotonic()
+    base = _base_of(store, spec)
+    labels = load_label_table(store, base, find_observations(store, base, label_set))
+    fixed = spec.model_copy(update={"base": str(base)})
+    work = Work(
+        job="reslice",
+        store=store,
+        table="slices",
+        schema=SLICES,
+        fingerprint=fingerprint("reslice", fixed, input_content(store, str(base)), code_version()),
+        parents=(str(base),),
+    )
+    found = find_made(work)
+    plan = read_slice(store, TableRef.parse(found.ref))[0] if found else plan_slice(labels, fixed)
+    if not plan.num_studies:
+        why = "; ".join((*plan.infeasible, *plan.notes))
+        raise DataError("empty_slice", f"{spec.name}: no study can be taken: {why}")
+    result = found or (_unwritten(plan) if dry_run else _commit(work, plan, fixed))
+    return Resliced(
+        base=base,
+        plan=plan,
+        result=replace(result, seconds=time.monotonic() - start),
+        before=label_distribution(labels),
+        after=label_distribution(labels, SliceReader(plan.rows)),
+    )
+
+
+def read_slice(store: Store, ref: TableRef) -> tuple[Slice, SliceSpec]:
+    """A committed slice and the spec it was made by."""
+    rows = read_table(store, ref)
+    return read_recipe(rows, store.read_bytes(_recipe_path(find_commit(store, ref).fingerprint)))
+
+
+def _base_of(store: Store, spec: SliceSpec) -> TableRef:
+    newest = spec.base or newest_outputs(store, ("shards",)).get("shards")
+    if not newest:
+        raise ConfigError(f"{store.uri} has no shards to slice: run `trrg shard` first")
+    return TableRef.parse(newest)
+
+
+def _unwritten(plan: Slice) -> JobResult:
+    return JobResult(job="reslice", ref="", counts=_counts(plan))
+
+
+def _commit(work: Work, plan: Slice, spec: SliceSpec) -> JobResult:
+    part = write_part(work.store, work.table, f"parts/{work.fingerprint}/slice.parquet", plan.rows, split="train")
+    work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
+    ids = plan.rows.select(["subject_id", "study_id", "split"]).to_pylist()
+    written = Written(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
+    return commit_written(work, written, counts=_counts(plan), content=slice_digest(plan))
+
+
+def _counts(plan: Slice) -> Mapping[str, int]:
+    return {
+        "studies_in": plan.base_studies,
+        "studies": plan.num_studies,
+        "rows": plan.num_rows,
+        "patients": plan.num_patients,
+        "asked": len(plan.lines),
+        "missed": len(plan.infeasible),
+    }
+
+
+def _recipe_path(identity: str) -> str:
+    return f"{TABLE_FOLDER}/slices/parts/{identity}/recipe.json"

@@ -1,0 +1,1 @@
+"""Ray Data: the connection to Ray, reading table versions, and writing new ones."""

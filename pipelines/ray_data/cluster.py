@@ -1,0 +1,105 @@
+"""The way to Ray: the only `ray.init`. A laptop gets a local cluster, a cluster its address."""
+
+import logging
+import os
+from typing import Any
+
+import ray
+import ray.data
+
+from trrg_core.config.settings import RayConfig
+from trrg_core.errors import ConfigError, StorageError
+
+logger = logging.getLogger(__name__)
+
+# threads of a worker are its CPUs, nothing is fetched behind the user's back, and nothing is compiled
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+}
+# a cluster of this machine alone has no node that could be taken away from under a run
+LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+
+# these tell every second or every batch what a person watching a run cannot use
+QUIET = (
+    "ray._private.authentication",
+    "ray._private.authentication.authentication_token_setup",
+    "ray.data",
+    "ray.train",
+    "ray.train.v2._internal.execution.controller.placement_group_cleaner",
+    "DeepSpeed",
+)
+
+
+def connect(config: RayConfig) -> None:
+    """Connect this process to Ray once; later calls find the connection and do nothing.
+
+    Raises:
+        StorageError: if the cluster does not answer, or a local one does not start.
+    """
+    if ray.is_initialized():
+        return
+    quieten()
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    environment = {
+        "env_vars": worker_environment(config),
+        "worker_process_setup_hook": "pipelines.ray_data.cluster.set_up_worker",
+    }
+    try:
+        ray.init(**_where(config), runtime_env=environment, logging_level=logging.WARNING)
+    except Exception as error:  # a node that does not start in time is a bare Exception
+        where = f"the cluster at {config.address}" if config.address else "a local cluster"
+        raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours show studies, not blocks
+    logger.info("Ray: %s", f"cluster at {config.address}" if config.address else f"local, {config.local_cpus} CPUs")
+
+
+def check_gpus(config: RayConfig, wanted: int) -> None:
+    """Check that this machine has a GPU for each of `wanted` workers; a real cluster may still grow.
+
+    Raises:
+        ConfigError: if it has not: Ray would wait for ever.
+    """
+    found = int(ray.cluster_resources().get("GPU", 0))
+    if not config.address and found < wanted:
+        instead = f"engine.num_workers={found}" if found else "engine.use_gpu=false"
+        raise ConfigError(
+            f"{wanted} workers want a GPU each and this machine has {found}: "
+            f"give --set {instead}, or a cluster (ray.address, ray.jobs_address)"
+        )
+
+
+def _where(config: RayConfig) -> dict[str, Any]:
+    if config.address:
+        return {"address": config.address}
+    return {
+        "address": "local",  # else a cluster that somebody else started on this machine would be joined
+        "num_cpus": config.local_cpus,
+        "object_store_memory": config.object_store_mb * 2**20,
+        "include_dashboard": False,
+    }
+
+
+def worker_environment(config: RayConfig) -> dict[str, str]:
+    """Environment variables of worker processes."""
+    is_local = not (config.address or config.jobs_address)
+    return {**WORKER_ENVIRONMENT, **(LOCAL_ENVIRONMENT if is_local else {})}
+
+
+def set_up_worker() -> None:
+    """Logging of a worker process: our own progress is said, the chatter of the machinery is not."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in ("pipelines", "trrg_core"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    quieten()
+
+
+def quieten() -> None:
+    """Let the libraries that QUIET names speak of errors only; they set their own levels when first imported."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Ray Train names one logger by its file
+    for name in [name for name in logging.root.manager.loggerDict if "/ray/train/" in name]:
+        logging.getLogger(name).setLevel(logging.ERROR)

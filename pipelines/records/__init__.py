@@ -1,0 +1,1 @@
+"""What a job leaves behind: fingerprint, code version, commit, result, progress."""

@@ -1,0 +1,22 @@
+"""What a job's work is: a fingerprint over settings, inputs and code, so that the same work is found, not redone."""
+
+from collections.abc import Mapping
+
+from pipelines.records.code_version import code_of
+from trrg_core.config.fingerprint import fingerprint
+from trrg_core.runs.results import require_result
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TableRef, find_commit
+
+
+def job_fingerprint(job: str, settings: object, store: Store, inputs: Mapping[str, str]) -> str:
+    """What identifies a job's work: its settings, the content of its inputs, and the code it runs."""
+    contents = {name: input_content(store, ref) for name, ref in inputs.items()}
+    return fingerprint(job, settings, contents, code_of(job))
+
+
+def input_content(store: Store, ref: str) -> str:
+    """What identifies the content behind a reference: a table version's, or a finished run's id."""
+    if "@" in ref:
+        return find_commit(store, TableRef.parse(ref)).content
+    return require_result(store, ref).run_id

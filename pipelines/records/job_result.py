@@ -1,0 +1,66 @@
+"""What a job made, as it is handed on: between tasks, to a person, and through the store as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from trrg_core.runs.results import RunResult
+from trrg_core.tables.delta import Commit
+
+COUNTS_TOLD = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What a job made: its reference, counts, rejects by reason, and whether it was found, not made."""
+
+    job: str
+    ref: str
+    counts: Mapping[str, float] = field(default_factory=dict)
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    reused: bool = False
+    seconds: float = 0.0
+
+    @classmethod
+    def of_commit(cls, job: str, commit: Commit | None, *, reused: bool = False) -> Self:
+        """The result that a table version stands for."""
+        assert commit is not None, f"{job}: its commit is not in the table's history"
+        return cls(job=job, ref=str(commit.ref), counts=commit.counts, rejects=commit.rejects, reused=reused)
+
+    @classmethod
+    def of_run(cls, run: RunResult, *, reused: bool = False) -> Self:
+        """The result that a finished run stands for."""
+        notes = {key: value for key, value in run.notes.items() if isinstance(value, str)}
+        return cls(job=run.job, ref=run.run_id, counts=run.metrics, notes=notes, reused=reused)
+
+
+def describe(result: JobResult) -> str:
+    """A job's last line: what, how many, set aside, seconds, where."""
+    shown = list(result.counts.items())[:COUNTS_TOLD]
+    more = len(result.counts) - len(shown)
+    counts = ", ".join(f"{name} {value:g}" for name, value in shown) + (f" and {more} more" if more else "")
+    aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
+    found = " (found, not redone)" if result.reused else ""
+    return f"{result.job}: {result.ref}{found}; {counts}{aside}; {result.seconds:.1f} s"
+
+
+def to_json(result: JobResult) -> str:
+    """`result` as one line of JSON."""
+    return json.dumps(
+        {
+            "job": result.job,
+            "ref": result.ref,
+            "counts": dict(result.counts),
+            "rejects": dict(result.rejects),
+            "notes": dict(result.notes),
+            "reused": result.reused,
+            "seconds": round(result.seconds, 3),
+        }
+    )
+
+
+def from_json(text: str) -> JobResult:
+    """The result that `to_json` wrote."""
+    return JobResult(**json.loads(text))

@@ -1,0 +1,64 @@
+"""What the model registry names: runs and versions that must stay as long as the model does. Only reads."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipelines.registry.mlflow_store import DATABASE
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import StorageError
+from trrg_core.storage.store import Store
+
+_RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")
+
+
+def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
+    """Each run or table version that a registered model version names, and by which one.
+
+    Raises:
+        StorageError: if the registry does not answer.
+    """
+    with _read_only(store, config) as client:
+        if client is None:
+            return {}
+        try:
+            return {
+                name: f"named by models:/{one.name}/{one.version}" for one in _versions(client) for name in _names(one)
+            }
+        except MlflowException as error:
+            raise StorageError(f"the model registry did not answer: {error}") from error
+
+
+@contextmanager
+def _read_only(store: Store, config: RegisterConfig) -> Iterator[MlflowClient | None]:
+    """A client of the registry; of one that lives in the store a client of a copy, which MLflow may write to."""
+    if config.tracking_uri:
+        yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
+    elif not store.exists(DATABASE):
+        yield None
+    else:
+        with tempfile.TemporaryDirectory() as local:
+            copy = Path(local) / "mlflow.db"
+            copy.write_bytes(store.read_bytes(DATABASE))
+            yield MlflowClient(tracking_uri=f"sqlite:///{copy}", registry_uri=f"sqlite:///{copy}")
+
+
+def _versions(client: MlflowClient) -> Iterator[ModelVersion]:
+    token = None
+    while True:
+        page = client.search_model_versions(max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _names(version: ModelVersion) -> list[str]:
+    tags = [value for key, value in version.tags.items() if key.startswith("trrg.")]
+    return [*tags, *_RUN_OF_SOURCE.findall(version.source or "")]

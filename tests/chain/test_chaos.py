@@ -1,0 +1,207 @@
+"""A corpus full of faults, an S3 that fails one request in ten, a kill on the way: nothing is lost, nothing added."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.faulty_s3 import FaultyS3, faulty_s3, make_bucket
+from trrg_core.sources.sample.layout import write_sample
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.delta import history, read_table
+
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.ray, pytest.mark.timeout(900)]
+
+TRRG = Path(sys.executable).parent / "trrg"
+STUDIES = 2000
+PER_FAULT = STUDIES // 20
+JOBS = ("ingest", "parse", "shard")
+
+
+def _cut(report: Path) -> str:
+    image = _last_image(report)
+    image.write_bytes(image.read_bytes()[:-1500])
+    return "jpeg_truncated"
+
+
+def _empty_image(report: Path) -> str:
+    _last_image(report).write_bytes(b"")
+    return "empty_file"
+
+
+def _no_image(report: Path) -> str:
+    _last_image(report).write_text("not a radiograph, though it is called one")
+    return "not_an_image"
+
+
+def _lose_image(report: Path) -> str:
+    _last_image(report).unlink()
+    return "missing_image"
+
+
+def _claim_size(report: Path) -> str:
+    """A header that claims 60,000 x 60,000 pixels."""
+    image = _last_image(report)
+    data = bytearray(image.read_bytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
+    image.write_bytes(bytes(data))
+    return "too_many_pixels"
+
+
+def _empty_report(report: Path) -> str:
+    report.write_text("")
+    return "empty_report"
+
+
+def _lose_report(report: Path) -> str:
+    report.unlink()
+    return "missing_report"
+
+
+def _bad_bytes(report: Path) -> str:
+    report.write_bytes(report.read_bytes() + b"caf\xe9")
+    return "report_not_utf8"
+
+
+def _too_long(report: Path) -> str:
+    report.write_bytes(report.read_bytes() + b" " * 70_000)
+    return "report_too_long"
+
+
+IMAGE_FAULTS = (_cut, _empty_image, _no_image, _lose_image, _claim_size)
+REPORT_FAULTS = (_empty_report, _lose_report, _bad_bytes, _too_long)
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, str]]:
+    """The clean tree, its twin with 5 % of each fault, and the fault of each study that has one."""
+    folder = tmp_path_factory.mktemp("chaos")
+    clean, broken = folder / "clean", folder / "broken"
+    write_sample(clean, num_studies=STUDIES, seed=23, num_processes=os.cpu_count() or 1)
+    shutil.copytree(clean, broken)
+    reports = sorted(broken.glob("files/*/*/s*.txt"))
+    at = iter(reports[::2])  # every second study, so that faults and sound studies are neighbours
+    done = {}
+    for fault in (*IMAGE_FAULTS, *REPORT_FAULTS):
+        for _ in range(PER_FAULT):
+            report = next(at)
+            done[report.stem.removeprefix("s")] = fault(report)
+    return clean, broken, done
+
+
+def _last_image(report: Path) -> Path:
+    return max(report.with_suffix("").glob("*.jpg"))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    with faulty_s3() as state:
+        make_bucket(state, "chaos")
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": state.endpoint,
+        }.items():
+            monkeypatch.setenv(name, value)
+        state.share = 0.1
+        yield state
+
+
+def test_the_end_is_that_of_the_clean_corpus_without_what_was_set_aside(
+    trees: tuple[Path, Path, dict[str, str]], s3: FaultyS3, tmp_path: Path
+) -> None:
+    clean, broken, faults = trees
+    calm = open_store(str(tmp_path / "store"))
+    for job in JOBS:
+        _run(job, calm.uri, clean)
+    stormy = open_store("s3://chaos/trrg")
+    _run_and_kill("ingest", stormy, broken)
+    for job in JOBS:
+        _run(job, stormy.uri, broken)
+    s3.share = 0.0
+    assert len(s3.requests) > 100
+    # read from a copy: deltalake holds the interpreter while it waits, and the service lives in this process
+    stormy.download_dir("tables", tmp_path / "copy" / "tables")
+    ended = open_store(str(tmp_path / "copy"))
+
+    lost, hurt = _expected_losses(clean, faults)
+    assert len(lost) > 5 * PER_FAULT
+    assert hurt
+    studies = _rows(calm, "studies")
+    places = {study: _place_of_image(studies, study, dicom_id) for study, dicom_id in hurt.items()}
+    for table in ("studies", "reports", "shards"):
+        wanted = {key: _without(row, key, places) for key, row in _rows(calm, table).items() if key not in lost}
+        found = {key: _without(row, key, {}) for key, row in _rows(ended, table).items()}
+        assert set(found) == set(wanted), table
+        assert found == wanted, table
+    aside = read_table(ended, history(ended, "rejects")[0].ref).to_pylist()
+    ingested = [row for row in aside if row["job"] == "ingest"]
+    told = {row["study_id"]: row["reason"] for row in ingested if row["reason"] != "no_usable_image"}
+    assert told == faults
+    assert {row["study_id"] for row in ingested if row["reason"] == "no_usable_image"} == lost & set(_by_image(faults))
+
+
+def _run(job: str, store: str, root: Path) -> None:
+    done = subprocess.run(_command(job, store, root), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"{job}: {done.stdout[-1000:]}\n{done.stderr[-3000:]}"
+
+
+def _run_and_kill(job: str, store: Store, root: Path) -> None:
+    """Start a job and kill it when some of its files are written and none is committed."""
+    process = subprocess.Popen(
+        _command(job, store.uri, root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    end = time.monotonic() + 300
+    while len([path for path in store.list("tables/studies") if path.endswith(".json")]) < 2:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not [path for path in store.list("tables/studies") if "_delta_log" in path]
+
+
+def _command(job: str, store: str, root: Path) -> list[str]:
+    settings = ["--set", "ingest.max_reject_share=1"]
+    return [str(TRRG), job, "--store", store, "--source-root", str(root), *settings]
+
+
+def _rows(store: Store, table: str) -> dict[str, dict[str, Any]]:
+    rows = read_table(store, history(store, table)[0].ref).to_pylist()
+    assert len({row["study_id"] for row in rows}) == len(rows)
+    return {row["study_id"]: row for row in rows}
+
+
+def _by_image(faults: Mapping[str, str]) -> dict[str, str]:
+    reasons = {"jpeg_truncated", "empty_file", "not_an_image", "missing_image", "too_many_pixels"}
+    return {study: reason for study, reason in faults.items() if reason in reasons}
+
+
+def _expected_losses(clean: Path, faults: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
+    """Studies that must be gone, and of the studies with an image left the dicom_id that must be gone."""
+    images = {path.stem: sorted(path.with_suffix("").glob("*.jpg")) for path in clean.glob("files/*/*/s*.txt")}
+    by_image = _by_image(faults)
+    hurt = {study: images[f"s{study}"][-1].stem for study in by_image if len(images[f"s{study}"]) > 1}
+    return set(faults) - set(hurt), hurt
+
+
+def _place_of_image(rows: Mapping[str, dict[str, Any]], study: str, dicom_id: str) -> int:
+    return [image["dicom_id"] for image in rows[study]["images"]].index(dicom_id)
+
+
+def _without(row: dict[str, Any], study: str, places: Mapping[str, int]) -> dict[str, Any]:
+    """A clean row as it must be when its study has lost an image."""
+    kept = {name: value for name, value in row.items() if name != "source_stamp"}
+    for name in ("images", "views"):
+        if name in kept and study in places:
+            kept[name] = [one for at, one in enumerate(kept[name]) if at != places[study]]
+    return kept

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, write_chain, write_version
+from trrg_core.errors import ConfigError
+from trrg_core.label_stats.distribution import label_distribution
+from trrg_core.label_stats.labelled_version import read_labelled, read_texts
+from trrg_core.labels import Assertion
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.delta import TableRef
+from trrg_core.tables.schema import SLICES, reports_schema
+
+SAID = {
+    "1": ("train", {"Edema": NO, "Pneumonia": YES}),
+    "2": ("train", {"Edema": NO}),
+    "3": ("test", {"Edema": MAYBE}),
+}
+Counts = dict[tuple[str, Assertion | None, str], tuple[int, int]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = open_store(str(tmp_path / "store"))
+    write_chain(store, SAID)
+    return store
+
+
+def _counts(store: Store, ref: str) -> Counts:
+    labelled = read_labelled(store, TableRef.parse(ref))
+    counts = label_distribution(labelled.table, labelled.through)
+    return {(one.observation, one.assertion, one.split): (one.studies, one.sentences) for one in counts}
+
+
+def test_reports_and_shards_of_the_same_studies_count_alike(store: Store) -> None:
+    of_reports = _counts(store, "reports@0")
+    assert of_reports == _counts(store, "shards@0")
+    assert of_reports[("Edema", NO, "train")] == (2, 2)
+    assert of_reports[("Pneumonia", YES, "train")] == (1, 1)
+    assert of_reports[("Pneumonia", None, "train")] == (1, 0)
+    assert of_reports[("Edema", MAYBE, "test")] == (1, 1)
+
+
+def test_a_slice_counts_its_train_rows_as_often_as_it_has_them(store: Store) -> None:
+    row = {"subject_id": "p2", "study_id": "2", "split": "train", "repeat": 3, "sentence_weights": [1.0]}
+    ref = write_version(store, "slices", [row], SLICES, fingerprint="s", parents=["shards@0"])
+    counts = _counts(store, str(ref))
+    assert counts[("Edema", NO, "train")] == (3, 3)
+    assert {split for _, _, split in counts} == {"train"}
+    assert read_texts(store, read_labelled(store, ref), "train") == ["No edema."] * 3
+
+
+def test_mentions_of_the_past_or_of_others_make_no_fact(tmp_path: Path) -> None:
+    row = report_row("1", {"Edema": YES, "Pneumonia": YES, "Cardiomegaly": YES})
+    for sentence, aside in zip(
+        row["sentences"], ({"historical": True}, {"hypothetical": True}, {"experiencer": "mother"}), strict=True
+    ):
+        sentence["mentions"][0] |= aside
+    store = open_store(str(tmp_path / "other"))
+    write_version(store, "reports", [row], reports_schema(LABEL_SET), fingerprint="r")
+    sentences = {key[0]: count[1] for key, count in _counts(store, "reports@0").items() if key[1] is YES}
+    assert sum(sentences.values()) == 0
+
+
+def test_a_table_without_labels_and_an_unknown_set_are_refused(store: Store) -> None:
+    with pytest.raises(ConfigError, match="studies@0 has no labels"):
+        read_labelled(store, TableRef.parse("studies@0"))
+    with pytest.raises(ConfigError, match=r"the labels of shards@0 are not of nih14: .*--label-set"):
+        read_labelled(store, TableRef.parse("shards@0"), label_set="nih14")

@@ -1,0 +1,169 @@
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from tests.core.toy_corpus import OBSERVATIONS, toy_config
+from trrg_core.config.load import validate_config
+from trrg_core.errors import ConfigError
+from trrg_core.model.generator import build_generator
+from trrg_core.model.manifest import write_manifest
+from trrg_core.model.model_folder import (
+    load_contrastive_folder,
+    load_model_folder,
+    save_contrastive_folder,
+    save_model_folder,
+    take_weights,
+)
+from trrg_core.model.perception import perceive
+from trrg_core.training.batch import collate_finetune, collate_images
+
+FRESH = """
+import sys, torch
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from tests.core.toy_corpus import OBSERVATIONS, toy_rows
+from trrg_core.training.batch import collate_finetune
+from trrg_core.model.model_folder import load_model_folder
+torch.set_num_threads(1)
+loaded = load_model_folder(Path(sys.argv[1]))
+model = loaded.generator
+batch = collate_finetune(toy_rows(3), tokenizer=model.tokenizer, observations=loaded.observations,
+                         config=loaded.config, seed=0)
+with torch.no_grad():
+    logits = model._read(model.prefix(batch), batch.reports)[0]
+torch.save(logits, sys.argv[3])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(stage2, text_tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "model"
+    save_model_folder(path, config=stage2.config, generator=stage2.model, text_tokenizer=text_tokenizer)
+    return path
+
+
+@torch.no_grad()
+def logits_of(model, rows, config):
+    batch = collate_finetune(rows, tokenizer=model.tokenizer, observations=OBSERVATIONS, config=config, seed=0)
+    return model.eval()._read(model.prefix(batch), batch.reports)[0]
+
+
+def test_a_fresh_process_gives_identical_logits(folder, stage2, rows, tmp_path):
+    out = tmp_path / "logits.pt"
+    here = str(__import__("pathlib").Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", FRESH, str(folder), here, str(out)], check=True, timeout=120)
+    assert torch.equal(torch.load(out, weights_only=True), logits_of(stage2.model, rows[:3], stage2.config))
+
+
+def test_the_folder_holds_plain_files_only(folder):
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+    assert json.loads((folder / "perception.json").read_text())["observations"].keys() == set(OBSERVATIONS)
+
+
+def copy_of(folder, tmp_path):
+    import shutil
+
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def test_a_pickle_is_refused_even_when_the_manifest_names_it(folder, tmp_path):
+    copy = copy_of(folder, tmp_path)
+    (copy / "model.safetensors").unlink()
+    (copy / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ConfigError, match=r"pytorch_model\.bin is refused"):
+        load_model_folder(copy)
+
+
+def test_a_changed_file_is_refused(folder, tmp_path):
+    copy = copy_of(folder, tmp_path)
+    with (copy / "config.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(ConfigError, match=r"config\.json was changed"):
+        load_model_folder(copy)
+
+
+def test_a_missing_or_added_file_is_refused(folder, tmp_path):
+    copy = copy_of(folder, tmp_path)
+    (copy / "more.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"more\.json is not in the manifest"):
+        load_model_folder(copy)
+    (copy / "more.json").unlink()
+    (copy / "perception.json").unlink()
+    with pytest.raises(ConfigError, match=r"perception\.json is missing"):
+        load_model_folder(copy)
+
+
+def test_a_folder_without_a_manifest_is_unfinished(folder, tmp_path):
+    copy = copy_of(folder, tmp_path)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match="not a finished model folder"):
+        load_model_folder(copy)
+
+
+def test_stage_one_comes_back_as_it_went(stage1, text_tokenizer, rows, tmp_path):
+    save_contrastive_folder(
+        tmp_path / "one",
+        config=stage1.config,
+        contrastive=stage1.model,
+        perception=stage1.perception,
+        tokenizer=text_tokenizer,
+    )
+    loaded = load_contrastive_folder(tmp_path / "one")
+    batch = collate_images(rows, observations=OBSERVATIONS, config=stage1.config.pretrain)
+    before = perceive(stage1.model, stage1.perception, batch)
+    after = perceive(loaded.contrastive, loaded.perception, batch)
+    assert torch.equal(before.logit_BO, after.logit_BO)
+    assert loaded.perception.calibrations == stage1.perception.calibrations
+    with pytest.raises(ConfigError, match="expected a generator"):
+        load_model_folder(tmp_path / "one")
+
+
+def test_a_gathered_state_can_be_saved_by_an_empty_twin(stage1, stage2, text_tokenizer, llm_tokenizer, rows, tmp_path):
+    state = {**stage2.model.state_dict(), "a.cache": torch.zeros(1)}
+    with torch.device("meta"):
+        twin = build_generator(stage2.config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+    folder = tmp_path / "model"
+    save_model_folder(folder, config=stage2.config, generator=twin, text_tokenizer=text_tokenizer, state=state)
+    loaded = load_model_folder(folder).generator
+    assert torch.equal(logits_of(loaded, rows[:2], stage2.config), logits_of(stage2.model, rows[:2], stage2.config))
+
+
+def test_missing_weights_are_named(stage1):
+    state = dict(stage1.model.state_dict())
+    del state["log_scale"]
+    with pytest.raises(ConfigError, match="log_scale"):
+        take_weights(stage1.model, state)
+
+
+def test_a_named_llm_is_saved_as_adapters_only(stage1, text_tokenizer, llm_tokenizer, rows, tmp_path):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 96}
+    base = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(llm_tokenizer), **shape))
+    base.save_pretrained(tmp_path / "base")
+    values = toy_config("finetune.lora.train_embeddings=false").model_dump(mode="json")
+    values["finetune"]["llm"] = {"pretrained": str(tmp_path / "base")}
+    config = validate_config(values)
+    model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    save_model_folder(tmp_path / "model", config=config, generator=model, text_tokenizer=text_tokenizer)
+    assert (tmp_path / "model/adapter/adapter_model.safetensors").is_file()
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "model/model.safetensors", "pt") as file:
+        assert not [name for name in file.keys() if name.startswith("llm.")]  # noqa: SIM118
+    loaded = load_model_folder(tmp_path / "model").generator
+    assert torch.equal(logits_of(loaded, rows[:2], config), logits_of(model, rows[:2], config))
+
+
+def test_files_that_are_never_read_do_not_stay(tmp_path):
+    (tmp_path / "README.md").write_text("left behind by a library")
+    (tmp_path / "config.json").write_text("{}")
+    write_manifest(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "manifest.json"]

@@ -1,0 +1,231 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from trrg_core.evidence import gather_evidence
+from trrg_core.labels import Assertion, LabelSet
+from trrg_core.metrics.score import Prediction, Scores, score_predictions
+from trrg_core.pages.render import render_report
+from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
+from trrg_core.pages.score_view import sum_up
+from trrg_core.pages.study_view import view_study
+from trrg_core.registry.gate import Decision
+from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+
+LABELS = LabelSet(
+    name="chexpert-three",
+    observations=("Edema", "Fracture", "No Finding"),
+    findings={"Edema": ("edema",), "Fracture": ("fracture",)},
+    no_finding="No Finding",
+)
+THRESHOLDS = {"Edema": 0.5, "Fracture": 0.5}
+JPEG = b"\xff\xd8\xff\xe0 invented"
+HOSTILE = "<script>alert(1)</script> </style> \"quoted' </article> {{ 7*7 }} <img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, as a browser would see them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, tag: str, css_class: str = "") -> list[dict[str, str | None]]:
+        wanted = set(css_class.split())
+        return [found for name, found in self.tags if name == tag and wanted <= set((found.get("class") or "").split())]
+
+
+def sentence(text: str, start: int, word: str = "", assertion: Assertion = Assertion.PRESENT) -> Sentence:
+    mentions = ()
+    if word:
+        at = start + text.index(word)
+        mentions = (Mention(finding=word, start=at, end=at + len(word), assertion=assertion, rule="test"),)
+    return Sentence(text=text, start=start, end=start + len(text), section="findings", mentions=mentions)
+
+
+def predict(study_id: str, *sentences: Sentence, text: str = "", clues=None, truth=None, said=None) -> Prediction:
+    parsed = ParsedReport(sections=(), sentences=sentences, labels=said or {}, parser_id="test")
+    return Prediction(
+        subject_id=f"p{study_id}",
+        study_id=study_id,
+        reference="reference",
+        reference_labels=truth or {},
+        hypothesis=text or " ".join(item.text for item in sentences),
+        parsed=parsed,
+        clues=clues or {"Edema": 0.1, "Fracture": 0.1},
+        has_prior=False,
+    )
+
+
+def shown(prediction: Prediction, reference: tuple[Sentence, ...] = (), films=(Film(jpeg=JPEG, view_position="PA"),)):
+    evidence = gather_evidence(
+        prediction.parsed,
+        clues=prediction.clues,
+        thresholds=THRESHOLDS,
+        label_set=LABELS,
+        has_prior=prediction.has_prior,
+    )
+    return study_page(prediction, reference=reference, evidence=evidence, films=films, label_set=LABELS)
+
+
+def score(predictions, system="model", samples=20) -> Scores:
+    return score_predictions(
+        predictions,
+        system=system,
+        label_set=LABELS,
+        thresholds=THRESHOLDS,
+        section="findings",
+        protocols=("r2gen",),
+        bootstrap_samples=samples,
+    )
+
+
+FINE = predict("fine", sentence("No edema.", 0, "edema", Assertion.ABSENT))
+WRONG = predict(
+    "wrong",
+    sentence("No edema.", 0, "edema", Assertion.ABSENT),
+    sentence("New fracture.", 10, "fracture"),
+    clues={"Edema": 0.9, "Fracture": 0.2},
+    truth={"Edema": 1},
+    said={"Edema": 0, "Fracture": 1},
+)
+
+
+def render(*predictions: Prediction, systems=None, **options) -> str:
+    systems = systems or (score(predictions), score(predictions, "modal report"))
+    studies = tuple(shown(item) for item in predictions)
+    return render_report(ReportPage(title="Test", systems=systems, studies=studies, **options))
+
+
+def test_report_text_is_shown_word_for_word_and_never_runs():
+    hostile = predict("1", sentence(HOSTILE, 0))
+    page = ReportPage(
+        title=HOSTILE,
+        systems=(score([hostile]),),
+        studies=(shown(hostile, reference=(sentence(HOSTILE, 0, "quoted"),)),),
+        lineage={HOSTILE: HOSTILE},
+        decision=Decision(promote=False, reasons=(HOSTILE,)),
+    )
+    html = render_report(page)
+    seen = Page(html)
+    assert len(seen.all("script")) == 1
+    assert len(seen.all("style")) == 1
+    assert [image["src"][:15] for image in seen.all("img")] == ["data:image/jpeg"]
+    assert not [name for _, found in seen.tags for name in found if name.startswith("on") or name == "style"]
+    assert "".join(seen.texts).count(HOSTILE) == 6  # title, heading, lineage twice, gate, hypothesis
+
+
+def test_a_hostile_study_id_and_view_stay_inside_their_attributes():
+    hostile = predict('"><b onclick=x', sentence("Clear.", 0))
+    films = (Film(jpeg=JPEG, view_position='PA" onerror="x'),)
+    html = render_report(ReportPage(title="t", systems=(score([hostile]),), studies=(shown(hostile, films=films),)))
+    assert not Page(html).all("b")
+    assert "onerror" not in Page(html).all("img")[0]
+
+
+def test_the_page_loads_nothing_and_its_policy_names_its_own_style_and_script():
+    html = render(FINE)
+    policy = next(found["content"] for found in Page(html).all("meta") if found.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for tag in ("style", "script"):
+        inside = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not re.search(r"https?://|url\(|@import", html)
+
+
+def test_each_sentence_is_marked_with_its_status_and_each_mention_with_its_assertion():
+    seen = Page(render(WRONG))
+    assert len(seen.all("p", "line CONTRADICTED")) == 1
+    assert len(seen.all("p", "line UNSUPPORTED")) == 1
+    notes = {mark["class"]: mark["title"] for mark in seen.all("mark") if mark.get("title")}
+    assert notes["absent"] == "edema, absent, clue Edema 0.90, shown from 0.50"
+    assert notes["present"] == "fracture, present, clue Fracture 0.20, shown from 0.50"
+    assert any("no prior to compare with" in text for text in seen.texts)
+
+
+def test_studies_with_the_most_untruths_come_first_and_can_be_put_back():
+    articles = Page(render(FINE, WRONG)).all("article")
+    assert [(item["data-index"], item["data-rank"]) for item in articles] == [("1", "0"), ("0", "1")]
+    assert articles[0]["data-issues"] == "contradicted unsupported missed invented false-prior"
+    assert articles[0]["data-findings"] == "edema fracture"
+    assert articles[1]["data-issues"] == ""
+
+
+def test_missed_and_invented_findings_leave_no_finding_aside():
+    study = shown(predict("1", truth={"Edema": 1, "No Finding": None}, said={"Edema": -1, "No Finding": 1}))
+    assert study.missed == ("Edema",)
+    assert study.invented == ()
+
+
+def test_text_that_is_no_sentence_is_still_shown():
+    view = view_study(shown(predict("1", sentence("Clear.", 10), text="FINDINGS: Clear. Trailing")))
+    assert [line.pieces[0].text for line in view.hypothesis] == ["FINDINGS:", "Clear.", "Trailing"]
+    assert [line.status is None for line in view.hypothesis] == [True, False, True]
+
+
+def test_overlapping_mentions_do_not_double_the_text():
+    text = "right pleural effusion"
+    mentions = tuple(
+        Mention(finding="x", start=start, end=end, assertion=Assertion.PRESENT, rule="test")
+        for start, end in ((6, 22), (14, 22), (6, 13))
+    )
+    line = Sentence(text=text, start=0, end=22, section="findings", mentions=mentions)
+    pieces = view_study(shown(predict("1", line))).hypothesis[0].pieces
+    assert [piece.text for piece in pieces] == ["right ", "pleural effusion"]
+
+
+def test_clues_are_drawn_with_probability_and_threshold_and_the_unsaid_are_named():
+    html = render(predict("1", sentence("Clear.", 0), clues={"Edema": 0.8, "Fracture": 0.25}))
+    assert 'aria-label="probability 0.80, shown from 0.50"' in html
+    assert html.count("<em>unsaid</em>") == 1
+    assert html.index("probability 0.80") < html.index("probability 0.25")
+
+
+def test_bytes_that_are_no_jpeg_are_not_embedded():
+    html = render_report(
+        ReportPage(title="t", systems=(score([FINE]),), studies=(shown(FINE, films=(Film(jpeg=b"<html>"),)),))
+    )
+    assert not Page(html).all("img")
+    assert "no image" in html
+
+
+def test_every_image_has_words_for_those_who_do_not_see_it():
+    seen = Page(render(FINE, WRONG))
+    assert [image["alt"] for image in seen.all("img")] == [
+        "Radiograph of study wrong, view PA",
+        "Radiograph of study fine, view PA",
+    ]
+    assert all(found.get("aria-label") or found.get("aria-hidden") for found in seen.all("svg") if "role" in found)
+
+
+def test_an_absent_score_says_why():
+    assert '<span class="absent" title="not asked for">' in render(FINE, WRONG)
+
+
+def test_the_summary_compares_with_the_best_of_the_others():
+    hit = predict("1", truth={"Edema": 1}, said={"Edema": 1})
+    miss = predict("1", truth={"Edema": 1}, said={})
+    model, floor = score([hit], samples=0), score([miss], "modal report", samples=0)
+    assert sum_up((model, floor)) == "Clinical micro-F1 is 1.000, +1.000 against the best of the others, modal report."
+    assert "no floor was scored" in sum_up((model,))
+
+
+def test_without_studies_or_films_the_page_still_stands():
+    empty = render_report(ReportPage(title="t", systems=(score([FINE]),), studies=()))
+    assert "Studies (0)" in empty
+    bare: StudyPage = shown(FINE, films=())
+    assert "no radiograph" in render_report(ReportPage(title="t", systems=(score([FINE]),), studies=(bare,)))
+    with pytest.raises(ValueError, match="at least one system"):
+        render_report(ReportPage(title="t", systems=(), studies=()))

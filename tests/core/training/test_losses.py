@@ -1,0 +1,214 @@
+import math
+import socket
+from datetime import timedelta
+
+import pytest
+import torch
+from torch import multiprocessing
+
+from trrg_core.training.losses import (
+    MATCH,
+    MISMATCH,
+    UNKNOWN,
+    disease_consistency_loss,
+    disease_prompt_loss,
+    gather_rows,
+    negated_twin_loss,
+    relate,
+    report_loss,
+    sentence_contrastive_loss,
+)
+
+PRESENT, ABSENT, UNCERTAIN = 1, 2, 3
+
+
+def codes(*rows: list[int]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.int8)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "study", "expected"),
+    [
+        ([PRESENT, 0], [PRESENT, 0], MATCH),
+        ([PRESENT, 0], [ABSENT, 0], MISMATCH),
+        ([PRESENT, 0], [0, PRESENT], MISMATCH),
+        ([ABSENT, 0], [0, PRESENT], UNKNOWN),
+        ([ABSENT, 0], [PRESENT, 0], MISMATCH),
+        ([PRESENT, 0], [UNCERTAIN, 0], UNKNOWN),
+        ([UNCERTAIN, 0], [UNCERTAIN, 0], MATCH),
+        ([UNCERTAIN, 0], [ABSENT, 0], MISMATCH),
+        ([UNCERTAIN, 0], [0, 0], MISMATCH),
+        ([ABSENT, ABSENT], [ABSENT, 0], UNKNOWN),
+        ([ABSENT, ABSENT], [0, PRESENT], MISMATCH),
+        ([0, 0], [PRESENT, 0], UNKNOWN),
+    ],
+)
+def test_what_a_study_says_of_a_sentence(sentence, study, expected):
+    assert relate(codes(sentence), codes(study), torch.tensor([[False]])).item() == expected
+
+
+def test_a_sentence_always_matches_its_own_study():
+    assert relate(codes([PRESENT]), codes([ABSENT]), torch.tensor([[True]])).item() == MATCH
+
+
+def test_contrastive_loss_by_hand():
+    similarity = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    relation = torch.tensor([[MATCH, MISMATCH], [MISMATCH, MATCH]])
+    expected = math.log(1 + math.exp(-2.0))
+    assert sentence_contrastive_loss(similarity, relation, logit_scale=2.0).item() == pytest.approx(expected)
+
+
+def test_contrastive_loss_is_symmetric():
+    similarity = torch.randn(5, 5)
+    relation = torch.eye(5, dtype=torch.int8)
+    relation[0, 3] = relation[3, 0] = MATCH
+    one = sentence_contrastive_loss(similarity, relation, logit_scale=5.0)
+    other = sentence_contrastive_loss(similarity.T, relation.T, logit_scale=5.0)
+    assert one.item() == pytest.approx(other.item())
+
+
+def test_pairs_that_state_the_same_are_not_pushed_apart():
+    similarity = torch.zeros(2, 3, requires_grad=True)
+    relation = torch.tensor([[MATCH, MATCH, MISMATCH], [MISMATCH, UNKNOWN, MATCH]])
+    sentence_contrastive_loss(similarity, relation, logit_scale=1.0).backward()
+    assert (similarity.grad[relation == MATCH] < 0).all()
+    assert (similarity.grad[relation == MISMATCH] > 0).all()
+    assert (similarity.grad[relation == UNKNOWN] == 0).all()
+
+
+def test_empty_slots_change_nothing():
+    similarity, relation = torch.randn(3, 2), torch.tensor([[1, 0], [0, 1], [1, 0]])
+    valid = torch.tensor([True, True, False])
+    with_empty = sentence_contrastive_loss(similarity, relation, logit_scale=3.0, valid_S=valid)
+    without = sentence_contrastive_loss(similarity[:2], relation[:2], logit_scale=3.0)
+    assert with_empty.item() == pytest.approx(without.item())
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match="differ"):
+        sentence_contrastive_loss(torch.zeros(2, 2), torch.zeros(2, 3), logit_scale=1.0)
+
+
+def test_twin_loss_by_hand():
+    loss = negated_twin_loss(
+        torch.tensor([0.5, 9.0]), torch.tensor([0.1, 0.0]), torch.tensor([True, False]), logit_scale=10.0
+    )
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-4.0)))
+
+
+def test_prompt_loss_by_hand():
+    score = torch.tensor([[2.0, 1.0], [-1.0, 9.0]])
+    stated = codes([PRESENT, 0], [ABSENT, UNCERTAIN])
+    loss = disease_prompt_loss(score, stated, silence_weight=0.5)
+    present, silent, absent = (math.log(1 + math.exp(x)) for x in (-2.0, 1.0, -1.0))
+    assert loss.item() == pytest.approx((present + 0.5 * silent + absent) / 2.5)
+
+
+def test_prompt_loss_without_a_clear_finding_is_zero():
+    assert disease_prompt_loss(torch.ones(1, 1), codes([UNCERTAIN]), silence_weight=0.5).item() == 0
+
+
+def test_report_loss_counts_only_report_tokens():
+    logits = torch.zeros(1, 3, 4)
+    logits[0, 2, 0] = 100.0
+    ids, mask = torch.tensor([[1, 2, 3]]), torch.tensor([[True, True, False]])
+    assert report_loss(logits, ids, mask).item() == pytest.approx(math.log(4))
+
+
+def test_report_loss_counts_a_token_by_its_weight():
+    logits = torch.tensor([[[2.0, 0.0], [0.0, 0.0]]], requires_grad=True)
+    ids = torch.tensor([[1, 1]])
+    sure, even = math.log(1 + math.exp(2)), math.log(2)
+    loss = report_loss(logits, ids, torch.tensor([[0.25, 1.0]]))
+    assert loss.item() == pytest.approx((0.25 * sure + even) / 1.25)
+    report_loss(logits, ids, torch.tensor([[0.0, 1.0]])).backward()
+    assert logits.grad[0, 0].abs().max() == 0
+    assert logits.grad[0, 1].abs().max() > 0
+
+
+def consistency(logits: torch.Tensor, **changes) -> torch.Tensor:
+    values = {
+        "labels_BO": torch.tensor([[1.0, 0.0]]),
+        "label_mask_BO": torch.tensor([[1.0, 0.0]]),
+        "clue_BO": torch.tensor([[0.5, 0.5]]),
+        "clue_mask_BO": torch.zeros(1, 2),
+        "silence_weight": 0.0,
+    }
+    return disease_consistency_loss(logits, **{**values, **changes})
+
+
+def test_a_finding_passed_over_counts_as_weakly_absent():
+    logits = torch.tensor([[0.0, 2.0]])
+    stated, passed_over = math.log(2), math.log(1 + math.exp(2.0))
+    expected = (stated + 0.25 * passed_over) / 1.25
+    assert consistency(logits, silence_weight=0.25).item() == pytest.approx(expected)
+
+
+def test_labels_that_are_not_mentioned_give_no_gradient_without_silence():
+    logits = torch.tensor([[0.3, 0.7]], requires_grad=True)
+    consistency(logits).backward()
+    assert logits.grad[0, 0] != 0
+    assert logits.grad[0, 1] == 0
+
+
+def test_consistency_by_hand_and_agreement_with_clues():
+    logits = torch.tensor([[0.0, 0.0]])
+    assert consistency(logits).item() == pytest.approx(math.log(2))
+    clue = torch.tensor([[0.9, 0.9]])
+    agreeing, against = torch.logit(clue), -torch.logit(clue)
+    shown = {"label_mask_BO": torch.zeros(1, 2), "clue_BO": clue, "clue_mask_BO": torch.ones(1, 2)}
+    assert consistency(agreeing, **shown).item() == pytest.approx(0.0, abs=1e-6)
+    divergence = 0.9 * math.log(9) - 0.1 * math.log(9)
+    assert consistency(against, **shown, clue_weight=1.0).item() == pytest.approx(divergence, rel=1e-5)
+
+
+def test_an_uncertain_label_is_met_best_by_an_even_guess():
+    uncertain = {"labels_BO": torch.tensor([[0.5, 0.0]])}
+    even = consistency(torch.tensor([[0.0, 0.0]]), **uncertain)
+    assert even < consistency(torch.tensor([[2.0, 0.0]]), **uncertain)
+    assert even < consistency(torch.tensor([[-2.0, 0.0]]), **uncertain)
+
+
+def _pairs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sentences, images = torch.randn(4, 3, generator=generator), torch.randn(4, 3, generator=generator)
+    return sentences, images, torch.eye(4, dtype=torch.int8)
+
+
+def _rank_gradients(rank: int, port: int, queue) -> None:
+    address = f"tcp://127.0.0.1:{port}"
+    patience = timedelta(seconds=120)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2, timeout=patience)
+    torch.set_num_threads(1)
+    sentences, images, relation = _pairs()
+    mine = slice(2 * rank, 2 * rank + 2)
+    own_sentences = sentences[mine].clone().requires_grad_()
+    own_images = images[mine].clone().requires_grad_()
+    loss = sentence_contrastive_loss(
+        gather_rows(own_sentences) @ gather_rows(own_images).T, gather_rows(relation[mine]), logit_scale=2.0
+    )
+    loss.backward()
+    # engines average over ranks, so each rank's share counts half
+    queue.put((rank, loss.item(), (own_sentences.grad / 2).tolist(), (own_images.grad / 2).tolist()))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_together_equal_one_process_with_the_whole_batch():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    other = context.Process(target=_rank_gradients, args=(1, port, queue))
+    other.start()
+    _rank_gradients(0, port, queue)  # one rank is this process: importing torch once more is the cost of the test
+    found = sorted(queue.get() for _ in range(2))
+    other.join()
+    sentences, images, relation = _pairs()
+    sentences.requires_grad_()
+    images.requires_grad_()
+    loss = sentence_contrastive_loss(sentences @ images.T, relation, logit_scale=2.0)
+    loss.backward()
+    assert [entry[1] for entry in found] == pytest.approx([loss.item()] * 2)
+    torch.testing.assert_close(torch.tensor(found[0][2] + found[1][2]), sentences.grad)
+    torch.testing.assert_close(torch.tensor(found[0][3] + found[1][3]), images.grad)

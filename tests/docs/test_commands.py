@@ -1,0 +1,63 @@
+"""Every `trrg` command that the README and the docs show is one that works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from flows.cli import app, main
+from tests.core.toy_versions import NO, YES, write_chain
+from trrg_core.slicing.spec import validate_slice_spec
+from trrg_core.storage.store import open_store
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# they train; the chain's own tests run them
+TRAINING = {"run"}
+
+
+def _commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("trrg ") and "COMMAND" not in line]
+
+
+COMMANDS = [command for page in PAGES for command in _commands(page)]
+
+
+def test_the_pages_show_commands():
+    assert len(COMMANDS) > 12
+    assert any(command.startswith("trrg run") for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_shown_command_works(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    words = shlex.split(command, comments=True)[1:]
+    if words[0] in TRAINING:
+        verb = typer.main.get_command(app).commands[words[0]]
+        verb.make_context(words[0], words[1:]).close()
+        return
+    for name in ("trrg-store", "demo/store"):
+        store = open_store(str(tmp_path / name))
+        write_chain(store, {"1": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}, run="a")
+        write_chain(store, {"1": ("train", {"Edema": YES}), "3": ("test", {"Pneumonia": YES})}, run="b")
+    for name in ("spec.yaml", "rare-findings.yaml"):
+        (tmp_path / name).write_text("name: shown\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flows.cli._set_up", lambda: None)
+    monkeypatch.setattr("sys.argv", ["trrg", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None), capsys.readouterr().err
+
+
+def test_the_shown_spec_is_a_spec():
+    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "slices.md").read_text(), flags=re.DOTALL)
+    assert shown
+    for text in shown:
+        assert validate_slice_spec(yaml.safe_load(text)).quotas

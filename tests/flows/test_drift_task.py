@@ -1,0 +1,51 @@
+"""The drift alarm of the retraining flow, on stores made by hand."""
+
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.drift import champion_shards, watch_drift
+from tests.core.toy_versions import NO, YES, shard_row, write_version
+from trrg_core.errors import DataError
+from trrg_core.labels import load_label_set
+from trrg_core.runs.results import RunResult, write_result
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.schema import shards_schema
+
+SCHEMA = shards_schema(load_label_set("chexpert14"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """shards@0, which the champion learned from, shards@1 with the same shares, shards@2 with three times the edema."""
+    store = open_store(str(tmp_path / "store"))
+    for version, share in enumerate((0.1, 0.1, 0.3)):
+        rows = [shard_row(f"{number}", {"Edema": YES if number < 600 * share else NO}) for number in range(600)]
+        write_version(store, "shards", rows, SCHEMA, fingerprint=str(version))
+    write_result(store, RunResult(run_id="finetune-a", job="finetune", inputs={"shards": "shards@0"}))
+    write_result(
+        store,
+        RunResult(run_id="register-a", job="register", inputs={"generator": "finetune-a"}, metrics={"promoted": 1.0}),
+    )
+    later = {"generator": "finetune-b"}
+    write_result(
+        store, RunResult(run_id="register-b", job="register", inputs=later, metrics={"promoted": 0.0}, finished_ms=9)
+    )
+    return store
+
+
+def test_the_champion_is_the_newest_promoted_model(store: Store, tmp_path: Path):
+    assert champion_shards(store) == "shards@0"
+    assert champion_shards(open_store(str(tmp_path / "empty"))) == ""
+
+
+@pytest.mark.flow
+def test_drift_is_counted_and_stops_the_flow_only_when_asked(store: Store):
+    with prefect_test_harness():
+        assert watch_drift("shards@0", store.uri, "chexpert14", "stop") == 0
+        assert watch_drift("shards@1", store.uri, "chexpert14", "stop") == 0
+        assert watch_drift("shards@2", store.uri, "chexpert14", "warn") >= 1
+        with pytest.raises(DataError, match=r"drifted from shards@0.*Edema") as caught:
+            watch_drift("shards@2", store.uri, "chexpert14", "stop")
+    assert caught.value.reason == "drift"

@@ -1,0 +1,87 @@
+"""Training through a slice: the same shards, other rows; and a spec that is committed once."""
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipelines.jobs.reslice import make_slice, read_slice
+from pipelines.ray_data.read import _read_chunk, _tell_chunk, list_row_groups, open_slice
+from pipelines.training.runs import _check_slice
+from tests.core.toy_versions import NO, YES, shard_row, write_version
+from trrg_core.errors import ConfigError
+from trrg_core.labels import column_name, load_label_set
+from trrg_core.slicing.spec import Quota, SliceSpec
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.delta import TableRef, history
+from trrg_core.tables.schema import shards_schema
+from trrg_core.training.sampling_plan import Plan
+
+CHEXPERT = load_label_set("chexpert14")
+SPEC = SliceSpec(rows=40, quotas=(Quota(observation="Pneumothorax", share=0.25),), max_negated_share=0.5, max_repeats=3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with shards@0: 100 train studies of which 10 have a pneumothorax, 10 studies to test on."""
+    store = open_store(str(tmp_path / "store"))
+    rows = [
+        shard_row(f"s{number}", {"Pneumothorax": NO if number % 10 else YES}, "train" if number < 100 else "test")
+        for number in range(110)
+    ]
+    write_version(store, "shards", rows, shards_schema(CHEXPERT), fingerprint="shards")
+    return store
+
+
+def test_training_reads_the_slices_rows_each_as_often_as_it_says(store: Store):
+    made = make_slice(store, SPEC)
+    through = open_slice(store, made.result.ref)
+    wanted = Counter(dict(zip(*(made.plan.rows[name].to_pylist() for name in ("study_id", "repeat")), strict=True)))
+
+    groups = list_row_groups(store, TableRef.parse("shards@0"), "train", through)
+    plan = Plan(groups=groups, batch_size=1, seed=3, rank=0, world_size=1)
+    chunks = plan.chunks(0, plan.steps_per_epoch)
+    filesystem = store.pyarrow_filesystem()
+    read = [
+        _read_chunk(pa.Table.from_pylist([_tell_chunk(chunk)]), filesystem=filesystem, through=through)
+        for chunk in chunks
+    ]
+    rows = pa.concat_tables(read)
+
+    assert plan.steps_per_epoch == made.plan.num_rows == 40
+    assert Counter(rows["study_id"].to_pylist()) == wanted
+    assert max(wanted.values()) <= 3
+    positive = [row for row in rows.to_pylist() if row["labels"][column_name("Pneumothorax")] == 1]
+    assert len(positive) >= 10
+    assert all(row["sentence_weights"] == [1.0] for row in positive)
+    assert any(row["sentence_weights"][0] < 1 for row in rows.to_pylist())
+
+
+def test_the_same_spec_is_committed_once_and_read_back(store: Store):
+    first, again = make_slice(store, SPEC), make_slice(store, SPEC)
+    assert (first.result.ref, again.result.ref) == ("slices@0", "slices@0")
+    assert again.result.reused
+    assert again.plan == first.plan
+    plan, spec = read_slice(store, TableRef.parse("slices@0"))
+    assert plan.rows.equals(first.plan.rows)
+    assert spec == SPEC.model_copy(update={"base": "shards@0"})
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(store: Store):
+    dry = make_slice(store, SPEC, dry_run=True)
+    assert dry.result.ref == ""
+    assert history(store, "slices") == []
+    assert make_slice(store, SPEC).plan == dry.plan
+
+
+def test_a_slice_of_other_shards_is_refused_before_training(store: Store):
+    ref = make_slice(store, SPEC).result.ref
+    _check_slice(store, {"shards": "shards@0", "slice": ref})
+    with pytest.raises(ConfigError, match="of shards@0, not of shards@1"):
+        _check_slice(store, {"shards": "shards@1", "slice": ref})
+
+
+def test_a_store_without_shards_says_what_to_run(tmp_path: Path):
+    with pytest.raises(ConfigError, match="trrg shard"):
+        make_slice(open_store(str(tmp_path / "empty")), SPEC)

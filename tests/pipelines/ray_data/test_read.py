@@ -1,0 +1,64 @@
+"""Steps are cut wherever blocks end, and a task hands out just its chunk, in the plan's order."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipelines.ray_data.read import _cut_steps, _read_chunk, _tell_chunk, list_row_groups
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.delta import TableRef, commit_parts, write_part
+from trrg_core.training.sampling_plan import Plan
+
+SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
+
+
+@pytest.mark.parametrize(
+    ("blocks", "steps"),
+    [
+        ([6], [2, 2, 2]),
+        ([1, 1, 1, 1], [2, 2]),
+        ([3, 4, 1], [2, 2, 2, 2]),
+        ([5, 0, 2], [2, 2, 2, 1]),
+        ([], []),
+    ],
+)
+def test_steps_are_cut_in_order_wherever_a_block_ends(blocks: list[int], steps: list[int]) -> None:
+    rows = iter(range(sum(blocks)))
+    tables = [pa.table({"at": pa.array([next(rows) for _ in range(size)], pa.int64())}) for size in blocks]
+    cut = [[row["at"] for row in step] for step in _cut_steps(tables, 2)]
+    assert [len(step) for step in cut] == steps
+    assert [at for step in cut for at in step] == list(range(sum(blocks)))
+
+
+def test_a_step_keeps_its_rows_when_the_next_is_cut() -> None:
+    first, second = _cut_steps([pa.table({"at": [0, 1, 2]})], 2)
+    assert (first, second) == ([{"at": 0}, {"at": 1}], [{"at": 2}])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with shards@0: 300 train rows in two files, hence row groups of 64, 64, 22, 64, 64, 22."""
+    store = open_store(str(tmp_path / "store"))
+    parts = []
+    for first in (0, 150):
+        rows = [{"study_id": f"s{at:03d}", "split": "train"} for at in range(first, first + 150)]
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        parts.append(write_part(store, "shards", f"parts/{first}.parquet", table, split="train"))
+    commit_parts(store, "shards", parts, SCHEMA, fingerprint="shards")
+    return store
+
+
+def test_a_task_reads_the_rows_of_its_chunk_in_the_order_of_the_plan(store: Store) -> None:
+    groups = list_row_groups(store, TableRef.parse("shards@0"), "train")
+    assert [group.num_rows for group in groups] == [64, 64, 22, 64, 64, 22]
+    plan = Plan(groups=groups, batch_size=7, seed=3, rank=0, world_size=1, window=4)
+    start_of = {(group.path, group.index): at for group, at in zip(groups, (0, 64, 128, 150, 214, 278), strict=True)}
+    read: list[str] = []
+    for chunk in plan.chunks(5, plan.steps_per_epoch):
+        held = [start_of[group.path, group.index] + row for group in chunk.groups for row in range(group.num_rows)]
+        told = pa.Table.from_pylist([_tell_chunk(chunk)])
+        ids = _read_chunk(told, filesystem=store.pyarrow_filesystem(), through=None)["study_id"].to_pylist()
+        assert ids == [f"s{held[at]:03d}" for at in chunk.order]
+        read += ids
+    assert len(read) == len(set(read)) == 7 * (plan.steps_per_epoch - 5)

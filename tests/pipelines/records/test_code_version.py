@@ -1,0 +1,87 @@
+"""What code a job's work depends on: all that it reaches, and nothing else."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pipelines
+import trrg_core
+from pipelines.records.code_version import code_of, reached_files
+from pipelines.running.catalog import JOBS
+
+CORE, PIPELINES = (Path(str(package.__file__)).parent for package in (trrg_core, pipelines))
+RULES = CORE / "report" / "rules"
+
+
+def reach(job: str) -> set[Path]:
+    return reached_files(f"pipelines.jobs.{job}")
+
+
+@pytest.mark.parametrize(
+    ("job", "inside", "outside"),
+    [
+        (
+            "ingest",
+            ["imaging/dicom.py", "sources/iu_xray.py", "tables/schema.py"],
+            ["report/parser.py", "training/losses.py", "metrics/nlg.py"],
+        ),
+        (
+            "parse",
+            ["report/clauses.py", "report/rules/cues.yaml"],
+            ["imaging/dicom.py", "model/llm.py", "label_stats/drift.py"],
+        ),
+        (
+            "shard",
+            ["imaging/decode.py", "tables/lookup.py"],
+            ["report/clauses.py", "report/rules/cues.yaml", "training/losses.py"],
+        ),
+        (
+            "pretrain",
+            ["training/losses.py", "training/prompts.yaml", "training/batch.py"],
+            ["report/rules/cues.yaml", "sources/plain.py"],
+        ),
+        ("finetune", ["model/llm.py", "model/architectures.yaml"], ["metrics/nlg.py", "pages/page.html"]),
+        # drafts are chosen by what the parser reads in them
+        ("generate", ["generation/drafts.py", "report/rules/cues.yaml"], ["pages/page.html", "sources/mimic_cxr.py"]),
+        ("evaluate", ["metrics/nlg.py", "pages/page.html", "report/parser.py"], ["sources/mimic_cxr.py"]),
+    ],
+)
+def test_a_job_reaches_what_it_runs_and_no_more(job: str, inside: list[str], outside: list[str]) -> None:
+    found = reach(job)
+    assert PIPELINES / "jobs" / f"{job}.py" in found
+    assert [name for name in inside if CORE / name not in found] == []
+    assert [name for name in outside if CORE / name in found] == []
+
+
+def test_every_source_of_the_chain_is_reached_by_a_job() -> None:
+    reached = set().union(*(reach(job) for job in JOBS))
+    # how a job is found and run is not what it makes
+    own = {*PIPELINES.glob("running/*.py"), *PIPELINES.glob("registry/*.py"), PIPELINES / "jobs" / "reslice.py"}
+    assert set(PIPELINES.rglob("*.py")) - reached <= own
+    assert set(RULES.glob("*.yaml")) <= reached
+
+
+def test_nothing_but_the_table_of_jobs_imports_by_a_made_up_name() -> None:
+    dynamic = [
+        file.relative_to(root).as_posix()
+        for root in (CORE, PIPELINES)
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("import_module", "__import__")
+    ]
+    assert dynamic == ["running/catalog.py"]
+
+
+def test_a_changed_rule_makes_another_parse_and_the_same_ingest(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_bytes, changed = Path.read_bytes, RULES / "cues.yaml"
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read_bytes(file) + b"#" * (file == changed))
+    code_of.cache_clear()
+    before = {job: code_of(job) for job in JOBS}
+    code_of.cache_clear()
+    monkeypatch.undo()
+    after = {job: code_of(job) for job in JOBS}
+    same = {job for job in JOBS if before[job] == after[job]}
+    assert {"ingest", "shard", "pretrain", "finetune"} <= same
+    assert {"parse", "generate", "evaluate"}.isdisjoint(same)

@@ -1,0 +1,100 @@
+"""A job as a Ray Job: found again by whoever comes back, its error told by kind."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.job_submission import JobSubmissionClient
+
+from pipelines.records.job_result import JobResult
+from pipelines.running.catalog import run_job
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
+from trrg_core.sources.sample.layout import write_sample
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def jobs_address() -> Iterator[str]:
+    """A cluster of its own, on ports that nobody holds: others may run on this machine."""
+    gcs, dashboard, agent, client = free_ports(4)
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=4"]
+    command += [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    command += [f"--ray-client-server-port={client}", f"--object-store-memory={200 * 2**20}"]
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as cluster:
+        try:
+            address = f"http://127.0.0.1:{dashboard}"
+            wait_for(address, cluster)
+            yield address
+        finally:
+            os.killpg(cluster.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                cluster.wait(3)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(cluster.pid, signal.SIGKILL)  # its own farewell takes half a minute
+            patch.undo()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_for(address: str, cluster: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and cluster.poll() is None:
+        try:
+            JobSubmissionClient(address).list_jobs()
+            return
+        except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError):
+            time.sleep(1)
+    raise RuntimeError(f"no cluster at {address}")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trees") / "corpus"
+    write_sample(root, num_studies=12, seed=8)
+    return root
+
+
+def config_for(root: Path, jobs_address: str) -> TrrgConfig:
+    return load_config("tiny", [f"source.root={root}", f"ray.jobs_address={jobs_address}"])
+
+
+def test_two_who_ask_for_the_same_work_share_one_ray_job(jobs_address: str, corpus: Path, tmp_path: Path) -> None:
+    config, results = config_for(corpus, jobs_address), list[JobResult]()
+    first = threading.Thread(target=lambda: results.append(run_job("ingest", config, str(tmp_path), {})))
+    first.start()
+    client = JobSubmissionClient(jobs_address)
+    while not [job for job in client.list_jobs() if job.submission_id] and first.is_alive():
+        time.sleep(0.2)
+    results.append(run_job("ingest", config, str(tmp_path), {}))
+    first.join()
+    assert [result.ref for result in results] == ["studies@0", "studies@0"]
+    assert results[0].counts["studies"] == 12
+    assert len([job for job in client.list_jobs() if job.submission_id]) == 1
+
+
+def test_the_error_of_a_ray_job_comes_back_by_its_kind(jobs_address: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ConfigError, match="cxr-study-list"):
+        run_job("ingest", config_for(empty, jobs_address), str(tmp_path / "store"), {})

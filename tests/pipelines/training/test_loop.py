@@ -1,0 +1,108 @@
+"""The training loop under fire: real Ray Train workers and DeepSpeed engines, a model small enough to be quick."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from pipelines.ray_data.cluster import connect
+from pipelines.training.loop import train
+from tests.pipelines.training import toy_stage as toy
+from trrg_core.config.settings import RayConfig
+from trrg_core.runs.checkpoints import list_checkpoints
+from trrg_core.storage.store import Store, open_store
+
+pytestmark = pytest.mark.ray
+
+DRIVER = """
+import sys, ray
+sys.path.insert(0, sys.argv[1])
+from pipelines.ray_data.cluster import connect
+from pipelines.training.loop import train
+from tests.pipelines.training import toy_stage as toy
+from trrg_core.config.settings import RayConfig
+from trrg_core.storage.store import open_store
+ray.cloudpickle.register_pickle_by_value(toy)
+connect(RayConfig())
+train(toy.toy_stage(), toy.toy_task(open_store(sys.argv[2]), sys.argv[3], "killed-driver", 2))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_store(str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def shards(store: Store) -> str:
+    return toy.write_toy_shards(store)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    connect(RayConfig())
+    ray.cloudpickle.register_pickle_by_value(toy)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store: Store, shards: str, cluster: None) -> list[dict[str, float]]:
+    """The losses of a run with ZeRO-2 that nothing happened to."""
+    result = train(toy.toy_stage(), toy.toy_task(store, shards, "undisturbed", 2))
+    assert result.metrics["steps"] == 36
+    return _losses(store, "undisturbed")
+
+
+def _losses(store: Store, run_id: str) -> list[dict[str, float]]:
+    losses: list[dict[str, float]] = json.loads(store.read_bytes(f"runs/{run_id}/losses.json"))
+    return losses
+
+
+def test_a_killed_worker_recovers_under_zero_3_with_the_same_losses(
+    store: Store, shards: str, undisturbed: list[dict[str, float]]
+) -> None:
+    order = Path(store.uri) / "die-once"
+    order.write_text("rank 1, once a checkpoint is there")
+    result = train(toy.toy_stage(), toy.toy_task(store, shards, "killed-worker", 3))
+    assert not order.exists(), "the worker was never killed"
+    losses = _losses(store, "killed-worker")
+    # the frozen layer is left out of checkpoints and rebuilt from the seed, and still all 69 weights come back
+    assert result.metrics["num_weights"] == 69
+    assert [one["noise"] for one in losses] == [one["noise"] for one in undisturbed]
+    assert [one["loss"] for one in losses] == pytest.approx([one["loss"] for one in undisturbed], abs=1e-5)
+
+
+def test_only_the_newest_checkpoints_are_kept(store: Store, undisturbed: list[dict[str, float]]) -> None:
+    assert [one.step for one in list_checkpoints(store, "runs/undisturbed/checkpoints")] == [36, 32]
+
+
+def test_training_lowers_the_loss(undisturbed: list[dict[str, float]]) -> None:
+    first, last = undisturbed[:6], undisturbed[-6:]
+    assert sum(one["loss"] for one in last) < sum(one["loss"] for one in first)
+
+
+def test_a_killed_driver_run_again_ends_with_the_same_losses(
+    store: Store, shards: str, undisturbed: list[dict[str, float]]
+) -> None:
+    ray.shutdown()
+    command = [sys.executable, "-c", DRIVER, str(Path(__file__).parents[3]), store.uri, shards]
+    folder = "runs/killed-driver/checkpoints"
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as driver:
+        end = time.monotonic() + 240
+        while not list_checkpoints(store, folder) and driver.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        os.killpg(driver.pid, signal.SIGKILL)
+    assert not store.exists("runs/killed-driver/result.json")
+    steps_before = list_checkpoints(store, folder)[0].step
+    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    assert 0 < steps_before < 36
+    assert _losses(store, "killed-driver") == undisturbed

@@ -1,0 +1,119 @@
+"""A stage small enough to see through: a linear model on numbers, through the real loop and engine."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import torch
+from torch import nn
+
+from pipelines.training.loop import Stage, TrainingTask
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import OptimizerConfig
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import commit_parts, write_part
+
+SCHEMA = pa.schema(
+    [("study_id", pa.string()), ("split", pa.string()), ("x", pa.list_(pa.float32())), ("y", pa.float32())]
+)
+
+
+@dataclass(frozen=True)
+class ToyBatch:
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def to(self, device: torch.device) -> "ToyBatch":
+        return ToyBatch(self.x.to(device), self.y.to(device))
+
+
+class ToyOutput(NamedTuple):
+    loss: torch.Tensor
+    parts: dict[str, torch.Tensor]
+
+
+class ToyModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(4, 4)
+        self.frozen.requires_grad_(False)
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
+
+    def forward(self, batch: ToyBatch) -> ToyOutput:
+        error = (self.layers(self.frozen(batch.x)).squeeze(-1) - batch.y).square().mean()
+        return ToyOutput(loss=error, parts={"noise": torch.rand(())})
+
+
+def write_toy_shards(store: Store, num_rows: int = 96) -> str:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(num_rows, 4, generator=generator)
+    rows = pa.table(
+        {
+            "study_id": [str(i) for i in range(num_rows)],
+            "split": ["train"] * num_rows,
+            "x": x.tolist(),
+            "y": x.sum(1).tolist(),
+        },
+        schema=SCHEMA,
+    )
+    parts = [
+        write_part(store, "shards", f"parts/toy/{at}.parquet", rows.slice(at, 24), split="train")
+        for at in range(0, num_rows, 24)
+    ]
+    return str(commit_parts(store, "shards", parts, SCHEMA, fingerprint="toy"))
+
+
+def build(task: TrainingTask) -> nn.Module:
+    return ToyModel()
+
+
+def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> ToyBatch:
+    _die_once(task)
+    return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]))
+
+
+def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
+    return {"num_weights": float(sum(value.numel() for value in state.values()))}
+
+
+def _die_once(task: TrainingTask) -> None:
+    """Kill this worker the moment step checkpoints exist, if the test asked for it and it did not happen yet."""
+    order = Path(task.store.uri) / "die-once"
+    if order.exists() and task.store.list(f"{task.path}/checkpoints") and torch.distributed.get_rank() == 1:
+        order.unlink()
+        os.kill(os.getpid(), 9)
+
+
+@dataclass(frozen=True)
+class ToySchedule:
+    epochs: float
+    batch_size: int = 4
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=0.01))
+
+
+def toy_stage(epochs: float = 3) -> Stage:
+    return Stage(
+        name="pretrain",
+        schedule=ToySchedule(epochs=epochs),
+        build=build,
+        collate=collate,
+        finish=finish,
+    )
+
+
+def toy_task(store: Store, shards: str, run_id: str, zero_stage: int) -> TrainingTask:
+    overrides = [
+        f"engine.zero_stage={zero_stage}",
+        "engine.checkpoint_every_steps=8",
+        "engine.log_every_steps=100",
+    ]
+    return TrainingTask(
+        run_id=run_id,
+        config=load_config("tiny", overrides),
+        store=store,
+        inputs={"shards": shards},
+        code_version="toy",
+    )

@@ -1,0 +1,1 @@
+"""Settings: the pydantic sections, presets, and how values become a checked `TrrgConfig`."""

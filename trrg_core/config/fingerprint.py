@@ -1,0 +1,18 @@
+"""What identifies a piece of work: a hash over settings, inputs and code versions."""
+
+import hashlib
+import json
+
+from pydantic import BaseModel
+
+
+def fingerprint(*parts: object) -> str:
+    """16 hex digits that identify `parts`: equal JSON values, equal fingerprint."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_jsonable)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} cannot be part of a fingerprint")

@@ -1,0 +1,134 @@
+"""Configuration values as people write them: presets, YAML files, `a.b=value`, and errors that name the right key."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from trrg_core.errors import ConfigError
+
+PRESETS = ("tiny", "base")
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """YAML 1.1, but 1e-4 is the number it looks like: as text it would reach a backbone's config class unchecked."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a preset or a YAML file, with those of the preset it starts from beneath.
+
+    Raises:
+        ConfigError: if there is none of that name, or it is not YAML.
+    """
+    if preset_or_path in PRESETS:
+        text = resources.files("trrg_core").joinpath("config", "presets", f"{preset_or_path}.yaml").read_text("utf-8")
+        return load_yaml(text, preset_or_path)
+    path = Path(preset_or_path)
+    if not path.is_file():
+        raise _no_preset(preset_or_path)
+    if path.absolute() in seen:
+        raise ConfigError(f"{path}: its `preset` leads back to itself")
+    values = load_yaml(path.read_bytes(), str(path))
+    preset = values.pop("preset", "")
+    if not isinstance(preset, str):
+        raise ConfigError(f"{path}: `preset` must name a preset or a file, found {preset!r}")
+    if not preset:
+        return values
+    beside = path.parent / preset
+    if preset not in PRESETS and not beside.is_file():
+        raise _no_preset(preset)
+    start = preset if preset in PRESETS else str(beside)
+    return merge_values(read_values(start, (*seen, path.absolute())), values)
+
+
+def _no_preset(name: str) -> ConfigError:
+    return ConfigError(f"no preset or file {name!r}: presets are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+
+
+def load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
+    """The keys and values of a YAML text; an empty one has none. `where` names it.
+
+    Raises:
+        ConfigError: if it is not YAML, or no mapping.
+    """
+    values = _parse_yaml(text, where) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a mapping of keys, found {type(values).__name__}")
+    return values
+
+
+def _parse_yaml(text: str | bytes, where: str) -> Any:
+    try:
+        return yaml.load(text, _YamlLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def parse_override(override: str) -> dict[str, Any]:
+    """The value of one `a.b=value`, nested under its keys.
+
+    Raises:
+        ConfigError: if it is not spelt so.
+    """
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected section.key=value, e.g. finetune.epochs=2")
+    value = _parse_yaml(text, f"--set {override!r}")
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def merge_values(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `change` gives, section by section."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = merge_values(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name nearest to `name`, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def explain_errors(error: ValidationError, model: type[BaseModel]) -> str:
+    """Each wrong key or value of `model`, where it stands, and the nearest right key."""
+    return "; ".join(_explain_item(item, model) for item in error.errors(include_url=False))
+
+
+def _explain_item(item: Any, model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "the whole"
+    if item["type"] == "extra_forbidden":
+        key = ".".join(part for part in item["loc"] if isinstance(part, str))
+        return f"unknown key {where!r}{nearest(key, _all_keys(model))}"
+    if item["type"] == "credentials":
+        return f"{where}: {item['msg']}"  # and not what was found
+    return f"{where}: {item['msg']}, found {item['input']!r}"
+
+
+def _all_keys(model: type[BaseModel]) -> list[str]:
+    keys: list[str] = []
+
+    def walk(model: type[BaseModel], prefix: str) -> None:
+        for name, info in model.model_fields.items():
+            key = f"{prefix}{info.alias or name}"
+            keys.append(key)
+            for kind in (info.annotation, *get_args(info.annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    walk(kind, f"{key}.")
+
+    walk(model, "")
+    return keys

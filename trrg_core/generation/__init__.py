@@ -1,0 +1,1 @@
+"""Text generation: decoding, several drafts of a report, and the choice among them."""

@@ -1,0 +1,139 @@
+"""Reports from radiographs: greedy by default, no forced length, no repetition penalty.
+
+A forced minimum length pads a normal report with invented findings, and a repetition penalty punishes the
+repeated "no ..." of a truthful one. With more than one candidate, drafts are drawn and the one is kept that agrees
+best with the study's clues.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from transformers import GenerationConfig
+
+from trrg_core.config.settings import GenerateConfig
+from trrg_core.evidence import Clue
+from trrg_core.generation.drafts import Draft, write_drafts
+from trrg_core.generation.reranking import choose_draft
+from trrg_core.model.clues import Clues, clue_probabilities
+from trrg_core.model.generator import ReportGenerator
+from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.model.perception import DiseasePerception
+from trrg_core.report.parser import ReportParser
+from trrg_core.training.batch import Batch
+from trrg_core.training.tokenization import decode_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedReport:
+    """A hypothesis, and the calibrated clue probabilities by observation that it was written from.
+
+    `score` says how well it agrees with them among `num_candidates` drafts; None where there was no choice.
+    """
+
+    study_id: str
+    text: str
+    clues: dict[str, float] = field(default_factory=dict)
+    num_candidates: int = 1
+    score: float | None = None
+
+
+def write_reports(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig) -> list[GeneratedReport]:
+    """One report per study, in the batch's order, decoded as `config` says."""
+    if config.candidates == 1:
+        return generate_reports(
+            loaded.generator, batch, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams
+        )
+    return _choose_reports(loaded.generator, batch, config, _parser(loaded.config.parse.label_set))
+
+
+@torch.no_grad()
+def generate_reports(
+    generator: ReportGenerator, batch: Batch, *, max_new_tokens: int, num_beams: int = 1
+) -> list[GeneratedReport]:
+    """One report per study, in the batch's order; the generator is put into eval mode.
+
+    A study's report does not depend on its neighbours in the batch, nor on their number.
+    """
+    generator.eval()
+    prefix = generator.prefix(batch)
+    tokenizer = generator.tokenizer
+    ids_BT = generator.llm.generate(
+        inputs_embeds=prefix.embeddings_BLH,
+        attention_mask=prefix.mask_BL.long(),
+        generation_config=GenerationConfig(
+            do_sample=False,
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        ),
+    )
+    clues = clue_probabilities(prefix.clues, generator.perception)
+    return [
+        GeneratedReport(study_id=study_id, text=decode_ids(tokenizer, ids), clues=said)
+        for study_id, ids, said in zip(batch.study_ids, ids_BT.tolist(), clues, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _choose_reports(
+    generator: ReportGenerator, batch: Batch, config: GenerateConfig, parser: ReportParser
+) -> list[GeneratedReport]:
+    generator.eval()
+    prefix = generator.prefix(batch)
+    drafts = write_drafts(
+        generator,
+        prefix,
+        batch.study_ids,
+        count=config.candidates,
+        temperature=config.temperature,
+        min_share=config.min_share,
+        max_new_tokens=config.max_new_tokens,
+    )
+    clues = _judged_clues(prefix.clues, generator.perception)
+    return [
+        _choose_report(*study, config=config, parser=parser)
+        for study in zip(batch.study_ids, drafts, clues, batch.has_prior, strict=True)
+    ]
+
+
+def _choose_report(
+    study_id: str,
+    drafts: Sequence[Draft],
+    clues: Sequence[Clue],
+    has_prior: bool | None,
+    *,
+    config: GenerateConfig,
+    parser: ReportParser,
+) -> GeneratedReport:
+    choice = choose_draft(
+        [parser.parse(draft.text) for draft in drafts],
+        [draft.log_probability for draft in drafts],
+        clues=clues,
+        has_prior=has_prior,
+        writer_share=config.writer_share,
+        likelihood_weight=config.likelihood_weight,
+    )
+    return GeneratedReport(
+        study_id=study_id,
+        text=drafts[choice.index].text,
+        clues={clue.observation: clue.probability for clue in clues},
+        num_candidates=len(drafts),
+        score=choice.score,
+    )
+
+
+def _judged_clues(clues: Clues, perception: DiseasePerception) -> list[list[Clue]]:
+    thresholds = dict(zip(perception.observations, perception.threshold_O.tolist(), strict=True))
+    return [
+        [Clue(observation=name, probability=value, threshold=thresholds[name]) for name, value in said.items()]
+        for said in clue_probabilities(clues, perception)
+    ]
+
+
+@cache
+def _parser(label_set: str) -> ReportParser:
+    return ReportParser(label_set)

@@ -1,0 +1,1 @@
+"""Radiographs: files -> checked grey pixels -> the small JPEG that is kept -> tensors."""

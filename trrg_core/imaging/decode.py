@@ -1,0 +1,167 @@
+"""Radiographs: bytes of a JPEG, PNG or DICOM file -> checked grey pixels -> the small JPEG that TRRG keeps.
+
+Decoding is strict, and sizes are read from the header before anything is allocated.
+"""
+
+import hashlib
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import simplejpeg
+from PIL import Image as Pillow
+
+from trrg_core.config.settings import IngestConfig
+from trrg_core.errors import DataError
+from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
+from trrg_core.imaging.jpeg import decode_jpeg_strictly
+from trrg_core.storage.store import Store, open_store
+from trrg_core.study import Image, counterpart_path
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Pixels `[H, W]` uint8, bright where the X-ray was absorbed; the file's own size; allow-listed DICOM facts."""
+
+    pixels: Grey = field(repr=False)
+    rows: int
+    columns: int
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """A radiograph as TRRG keeps it. `rows` and `columns` are of `jpeg`; `sha256` is of the original file."""
+
+    dicom_id: str
+    path: str
+    view_position: str
+    sha256: str
+    rows: int
+    columns: int
+    jpeg: bytes = field(repr=False)
+    original_rows: int
+    original_columns: int
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Grey:
+    """The grey pixels `[H, W]` of a JPEG, PNG or DICOM file, uint8.
+
+    Raises:
+        DataError: `empty_file`, `not_an_image`, `too_many_pixels`, `too_small`, `jpeg_truncated`, `jpeg_corrupt`,
+            `jpeg_unsupported`, `png_corrupt`, or a `dicom_...` reason of `trrg_core.dicom`.
+    """
+    return decode(data, max_pixels=max_pixels).pixels
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -> Decoded:
+    """As `decode_image`, with the file's own size and facts.
+
+    Args:
+        data: the whole file.
+        max_pixels: a header that claims more is refused before anything is decoded.
+        min_side_px: when above 0 a JPEG may come out smaller by 1/2, 1/4 or 1/8, its long side at least this. The
+            whole file is read and checked all the same.
+    """
+    if not data:
+        raise DataError("empty_file", "the image file is empty")
+    if data[:2] == b"\xff\xd8":
+        return _decode_jpeg(data, max_pixels, min_side_px)
+    if data[:8] == _PNG:
+        return _decode_png(data, max_pixels)
+    if data[128:132] == b"DICM":
+        from trrg_core.imaging.dicom import decode_dicom  # pydicom is only needed for DICOM trees
+
+        pixels, facts = decode_dicom(data, max_pixels=max_pixels)
+        return Decoded(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1], facts=facts)
+    raise DataError("not_an_image", f"{len(data)} bytes that are no JPEG, PNG or DICOM")
+
+
+def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = None) -> StoredImage:
+    """The radiograph at `image.path`, checked, resized so that its long side is at most `max_side_px`, and encoded.
+
+    When the file is not there, its `.dcm` or `.jpg` counterpart is read instead.
+
+    Raises:
+        DataError: `missing_image`, `file_too_large`, `path_escape`, `checksum_mismatch`, or as `decode_image`.
+        StorageError: if the store fails.
+    """
+    store = root if isinstance(root, Store) else open_store(root)
+    ingest = ingest or IngestConfig()
+    path, data = _read(store, image.path, ingest.max_file_bytes)
+    digest = hashlib.sha256(data).hexdigest()
+    if image.sha256 and path == image.path and digest != image.sha256:
+        raise DataError("checksum_mismatch", f"{path} is not the file its checksum list names")
+    try:
+        found = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
+    except DataError as error:
+        raise DataError(error.reason, f"{path}: {error}") from error
+    small = resize_long_side(found.pixels, ingest.max_side_px)
+    return StoredImage(
+        dicom_id=image.dicom_id,
+        path=path,
+        view_position=image.view_position or found.facts.get("ViewPosition", ""),
+        sha256=digest,
+        rows=small.shape[0],
+        columns=small.shape[1],
+        jpeg=encode_jpeg(small, ingest.jpeg_quality),
+        original_rows=found.rows,
+        original_columns=found.columns,
+    )
+
+
+def resize_long_side(image: Grey, max_side_px: int) -> Grey:
+    """`image` `[H, W]` with its long side at most `max_side_px`, aspect kept; never enlarged."""
+    rows, columns = image.shape
+    scale = max_side_px / max(rows, columns)
+    if scale >= 1:
+        return image
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    # Hamming: as fast as bilinear and nearly as sharp as bicubic when shrinking; it averages, so nothing aliases
+    return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.HAMMING))
+
+
+def encode_jpeg(image: Grey, quality: int = 90) -> bytes:
+    """`image` `[H, W]` as a grey JPEG without any metadata."""
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image)[:, :, None], quality=quality, colorspace="GRAY"))
+
+
+def _decode_jpeg(data: bytes, max_pixels: int, min_side_px: int) -> Decoded:
+    pixels, (rows, columns) = decode_jpeg_strictly(data, max_pixels=max_pixels, min_side_px=min_side_px)
+    return Decoded(pixels=pixels, rows=rows, columns=columns)
+
+
+def _decode_png(data: bytes, max_pixels: int) -> Decoded:
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise DataError("png_corrupt", "the file ends before its header")
+    columns, rows = struct.unpack(">II", data[16:24])
+    check_size(rows, columns, max_pixels)
+    try:
+        with Pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.load()
+            pixels = _grey(image)
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        raise DataError("png_corrupt", f"PNG of {rows} x {columns}: {error}") from error
+    return Decoded(pixels=pixels, rows=rows, columns=columns)
+
+
+def _grey(image: Pillow.Image) -> Grey:
+    if image.mode.startswith("I"):
+        # 16-bit exports of 10 to 14-bit detectors: the bits in use differ, so the range in use is stretched
+        return stretch(np.asarray(image).astype(np.float32))
+    return np.asarray(image.convert("L"))
+
+
+def _read(store: Store, path: str, max_bytes: int) -> tuple[str, bytes]:
+    for candidate in (path, counterpart_path(path)):
+        try:
+            if candidate:
+                return candidate, store.read_bytes(candidate, max_bytes)
+        except DataError as error:
+            if error.reason != "missing_file":
+                raise
+    raise DataError("missing_image", f"no file {path}")

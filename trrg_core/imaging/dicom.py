@@ -1,0 +1,172 @@
+"""DICOM radiographs: what the header says is checked before pixels are touched, then grey values as a reader sees them.
+
+bytes -> modality LUT -> VOI LUT or window -> MONOCHROME1 turned round -> uint8. Only allow-listed tags leave this file.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.encaps import get_frame
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_windowing
+
+from trrg_core.errors import DataError
+from trrg_core.imaging.intensity import Grey, check_size, stretch
+from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_size
+
+# technical tags only: names, dates, ids and free text stay in the file
+ALLOWED_TAGS = (
+    "Modality",
+    "BodyPartExamined",
+    "ViewPosition",
+    "Rows",
+    "Columns",
+    "BitsStored",
+    "PhotometricInterpretation",
+)
+
+# words that BodyPartExamined uses for a chest radiograph in DICOM (PS3.16 annex L) and in Spanish exports
+_CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG")
+# CR, DX: radiographs; DR, RG: older words for them; OT, SC: exports that lost theirs
+_MODALITIES = ("", "CR", "DX", "DR", "RG", "OT", "SC")
+_JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_J2K_START = b"\xff\x4f\xff\x51"
+
+
+def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]:
+    """The pixels `[H, W]` uint8, bright where the X-ray was absorbed, and the allow-listed facts of the header.
+
+    Raises:
+        DataError: `dicom_corrupt`, `dicom_unsupported`, `dicom_no_pixels`, `dicom_multiframe`, `dicom_not_grey`,
+            `dicom_bad_voi`, `wrong_body_part`, `wrong_modality`, `burned_in_annotation`, `too_many_pixels`.
+    """
+    header = _read_header(data)
+    _check_header(header, max_pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of odd values and quotes them
+        raw = _raw_pixels(header, max_pixels)
+        pixels = _displayed(raw, header)
+    facts = {tag: str(header.get(tag, "")).strip() for tag in ALLOWED_TAGS}
+    return pixels, {tag: value for tag, value in facts.items() if value}
+
+
+def _read_header(data: bytes) -> Any:
+    if _DEFLATED in data[:1024]:
+        raise DataError("dicom_unsupported", "a deflated data set may unpack to any size")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(io.BytesIO(data))
+            header.get("PixelData")
+            return header
+    except (InvalidDicomError, ValueError, KeyError, EOFError, struct.error, NotImplementedError, OSError) as error:
+        raise DataError("dicom_corrupt", f"the data set cannot be read: {type(error).__name__}") from error
+
+
+def _check_header(header: Any, max_pixels: int) -> None:
+    modality = _text(header, "Modality")
+    part = _text(header, "BodyPartExamined")
+    if modality not in _MODALITIES:
+        raise DataError("wrong_modality", f"modality {modality[:16]!r} is no radiograph")
+    if part and ("SPINE" in part or not any(word in part for word in _CHEST_WORDS)):
+        raise DataError("wrong_body_part", f"body part {part[:32]!r} is not the chest")
+    if _text(header, "BurnedInAnnotation") == "YES":
+        raise DataError("burned_in_annotation", "the header says that text is burned into the pixels")
+    if "PixelData" not in header or not header.PixelData:
+        raise DataError("dicom_no_pixels", "there is no pixel data")
+    if _number(header, "NumberOfFrames", 1) > 1:
+        raise DataError("dicom_multiframe", f"{_number(header, 'NumberOfFrames', 1)} frames, expected one")
+    colour = _text(header, "PhotometricInterpretation")
+    if _number(header, "SamplesPerPixel", 1) != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
+        raise DataError("dicom_not_grey", f"photometric interpretation {colour[:16]!r}")
+    check_size(_number(header, "Rows", 0), _number(header, "Columns", 0), max_pixels)
+
+
+def _text(header: Any, tag: str) -> str:
+    return str(header.get(tag) or "").strip().upper()
+
+
+def _number(header: Any, tag: str, default: int) -> int:
+    try:
+        value = header.get(tag)
+        return default if value is None or value == "" else int(value)
+    except (TypeError, ValueError) as error:
+        raise DataError("dicom_corrupt", f"{tag} is not a number") from error
+
+
+def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
+    syntax = str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
+    try:
+        if syntax and header.file_meta.TransferSyntaxUID.is_compressed:
+            frame = get_frame(header.PixelData, 0, number_of_frames=1)
+            _check_codestream(frame, header)
+            if syntax == _JPEG_BASELINE:
+                return decode_jpeg_strictly(frame, max_pixels=max_pixels)[0]
+        pixels: NDArray[Any] = header.pixel_array
+    except DataError:
+        raise
+    except (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError, TypeError, OSError) as error:
+        raise DataError("dicom_corrupt", f"pixels cannot be decoded: {type(error).__name__}") from error
+    except (struct.error, zlib.error, IndexError, EOFError) as error:
+        raise DataError("dicom_corrupt", f"pixels cannot be decoded: {type(error).__name__}") from error
+    if pixels.ndim != 2:
+        raise DataError("dicom_multiframe", f"pixels of {pixels.ndim} dimensions, expected 2")
+    bits = _number(header, "BitsStored", pixels.dtype.itemsize * 8)
+    # old exports keep an overlay in the bits above the stored ones
+    return pixels & ((1 << bits) - 1) if pixels.dtype.kind == "u" and bits < pixels.dtype.itemsize * 8 else pixels
+
+
+def _check_codestream(frame: bytes, header: Any) -> None:
+    """A codestream says its own size, and the decoder allocates for that one, not for the header's."""
+    claimed = jpeg_size(frame) if frame[:2] == b"\xff\xd8" else None
+    start = frame.find(_J2K_START, 0, 256)
+    if start >= 0 and len(frame) >= start + 24:
+        right, bottom, left, top = struct.unpack(">IIII", frame[start + 8 : start + 24])
+        claimed = (bottom - top, right - left)
+    if claimed is not None and claimed != (int(header.Rows), int(header.Columns)):
+        raise DataError("dicom_corrupt", f"the codestream claims {claimed}, the header {header.Rows, header.Columns}")
+
+
+def _displayed(raw: NDArray[Any], header: Any) -> Grey:
+    padding = _padding(raw, header)
+    inside = raw[~padding] if padding is not None and not padding.all() else raw
+    # one table entry per raw value instead of float arithmetic per pixel
+    first = int(inside.min())
+    values = np.arange(first, int(inside.max()) + 1).astype(raw.dtype)
+    table = _table(values, header)
+    if _text(header, "PhotometricInterpretation") == "MONOCHROME1":
+        table = (255 - table).astype(np.uint8)
+    pixels: Grey = table[np.clip(raw.astype(np.int64) - first, 0, len(table) - 1)]
+    return pixels if padding is None else np.where(padding, np.uint8(0), pixels)
+
+
+def _padding(raw: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
+    if header.get("PixelPaddingValue") in (None, ""):
+        return None
+    value = _number(header, "PixelPaddingValue", 0)
+    padding: NDArray[np.bool_] = raw.astype(np.int64) == value
+    return padding if padding.any() else None
+
+
+def _table(values: NDArray[Any], header: Any) -> Grey:
+    """The displayed grey of each raw value, 0 to 255, before MONOCHROME1 is turned round."""
+    try:
+        real = apply_modality_lut(values, header)
+        if header.get("VOILUTSequence"):
+            shown = apply_voi_lut(real, header)
+            return stretch(shown.astype(np.float32))
+        if header.get("WindowCenter") in (None, "") or header.get("WindowWidth") in (None, ""):
+            return stretch(real.astype(np.float32))
+        # the window's own black and white, not the darkest and brightest pixel, are the ends of the scale
+        low, high = apply_windowing(np.array([-1e9, 1e9]), header)
+        return stretch(apply_windowing(real, header).astype(np.float32), float(low), float(high))
+    except (ValueError, TypeError, NotImplementedError, AttributeError, IndexError, KeyError) as error:
+        raise DataError("dicom_bad_voi", f"the display settings cannot be applied: {type(error).__name__}") from error

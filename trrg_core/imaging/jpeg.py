@@ -1,0 +1,66 @@
+"""JPEG, strictly: a file with any defect is refused, with the reason why.
+
+Pillow and torchvision accept a JPEG whose middle was zeroed; simplejpeg (libjpeg-turbo with its warnings as errors)
+does not.
+"""
+
+import io
+import struct
+
+import simplejpeg
+from PIL import Image as Pillow
+
+from trrg_core.errors import DataError
+from trrg_core.imaging.intensity import Grey, check_size
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG's or JPEG-LS's frame header claims; None when there is no such header."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            rows, columns = struct.unpack(">HH", data[place + 5 : place + 9])
+            return rows, columns
+        is_bare = marker == 0xFF or 0xD0 <= marker <= 0xD8
+        place += 1 if marker == 0xFF else 2 if is_bare else 2 + struct.unpack(">H", data[place + 2 : place + 4])[0]
+    return None
+
+
+def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) -> tuple[Grey, tuple[int, int]]:
+    """Grey pixels of a JPEG and the (rows, columns) of its header; a file with any defect is refused.
+
+    Raises:
+        DataError: as `decode_image` for JPEG.
+    """
+    size = jpeg_size(data)
+    if size is None:
+        raise DataError("jpeg_truncated", "the file ends before its frame header")
+    check_size(*size, max_pixels)
+    rows, columns = size
+    shrink = min(1.0, min_side_px / max(rows, columns)) if min_side_px else 1.0
+    floor = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "GRAY", **floor)
+    except ValueError as error:
+        raise DataError(_jpeg_reason(data, str(error)), f"JPEG of {rows} x {columns}: {error}") from error
+    grey: Grey = pixels[:, :, 0]
+    return grey, size
+
+
+def _jpeg_reason(data: bytes, message: str) -> str:
+    if message.startswith("Premature end") or b"\xff\xda" not in data:  # FFDA: start of the first scan
+        return "jpeg_truncated"
+    if message.startswith("Unsupported") or _is_readable(data):
+        # a tolerant reader can show it, yet nothing here can prove it whole: say so and keep it out
+        return "jpeg_corrupt" if message.startswith("Corrupt") else "jpeg_unsupported"
+    return "jpeg_corrupt"
+
+
+def _is_readable(data: bytes) -> bool:
+    try:
+        with Pillow.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return False
+    return True

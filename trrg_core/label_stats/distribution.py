@@ -1,0 +1,88 @@
+"""What a label table holds: studies and sentences by observation, assertion and split, before and after a slice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from trrg_core.label_stats.label_table import LabelTable, states
+from trrg_core.labels import Assertion, column_name
+from trrg_core.study import SPLITS
+from trrg_core.tables.arrow_numpy import to_numpy, whole
+from trrg_core.tables.slice_reader import SliceReader
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCount:
+    """Studies of a split whose report makes `assertion` of `observation`; None is "not mentioned", which is not 0.
+
+    `sentences` are those that make the assertion; 0 for None. Repeats are counted where a slice is.
+    """
+
+    observation: str
+    assertion: Assertion | None
+    split: str
+    studies: int
+    total: int
+    sentences: int
+
+    @property
+    def share(self) -> float:
+        """Share of the split's studies; 0 in an empty split."""
+        return self.studies / self.total if self.total else 0.0
+
+
+def label_distribution(labels: LabelTable, through: SliceReader | None = None) -> tuple[LabelCount, ...]:
+    """Counts by observation, assertion and split, in that order; `through` a slice, those of its train rows."""
+    found = []
+    splits = {split: labels.split_rows(split) for split in (SPLITS if through is None else ("train",))}
+    counted = {
+        split: (rows, np.ones(rows.num_rows, np.int64) if through is None else through.repeats(rows["study_id"]))
+        for split, rows in splits.items()
+    }
+    for observation in labels.observations:
+        for assertion in (*Assertion, None):
+            for split, (rows, repeats) in counted.items():
+                found.append(_count(rows, repeats, observation, assertion, split))
+    return tuple(found)
+
+
+def prevalence_sql(observation: str, table: str = "labels") -> str:
+    """A query for the prevalence of one observation by split: of all studies, and of those that speak of it."""
+    column = column_name(observation)
+    return (
+        f"SELECT split, count(*) AS studies, count_if({column} = 1) / count(*) AS positive,"
+        f" count_if({column} = 1) / nullif(count({column}), 0) AS positive_of_mentioned"
+        f" FROM {table} GROUP BY split ORDER BY split"
+    )
+
+
+def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:
+    """Studies by their view positions, sorted by name; repeats counted where given."""
+    coded: Any = whole(rows["view_positions"]).dictionary_encode()
+    weights = np.ones(rows.num_rows) if repeats is None else repeats
+    names = coded.dictionary.to_pylist()
+    counts = np.bincount(to_numpy(coded.indices), weights=weights, minlength=len(names))
+    return dict(sorted(zip(names, counts.astype(int).tolist(), strict=True)))
+
+
+def _count(rows: pa.Table, repeats: Ints, observation: str, assertion: Assertion | None, split: str) -> LabelCount:
+    sentences = 0
+    if assertion is None:
+        stated = to_numpy(rows[column_name(observation)].is_null())
+    else:
+        stated = states(rows, observation, assertion)
+        sentences = int(to_numpy(rows[f"{column_name(observation)}_{assertion.lower()}"]) @ repeats)
+    return LabelCount(
+        observation=observation,
+        assertion=assertion,
+        split=split,
+        studies=int(repeats[stated].sum()),
+        total=int(repeats.sum()),
+        sentences=sentences,
+    )

@@ -1,0 +1,164 @@
+"""`shards` -> the label table: one row a study with all that a slice is chosen by, and no text or pixel.
+
+Columns: ids, `split`, `has_prior`, `sex`, `age_years`, `age_band`, views, the label of each observation under its
+column name (1, 0, -1, null), how many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), and
+what each sentence denies. A sentence makes one assertion of an observation, the strongest: "no left, small right
+effusion" is PRESENT.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from trrg_core.labels import Assertion, Label, column_name
+from trrg_core.tables.arrow_numpy import text_scalar, to_arrow, to_numpy, whole
+
+Ints = NDArray[np.int64]
+
+LABEL_OF = {
+    Assertion.PRESENT: Label.POSITIVE,
+    Assertion.ABSENT: Label.NEGATIVE,
+    Assertion.UNCERTAIN: Label.UNCERTAIN,
+}
+_TAKEN = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
+_AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # each from this age on, years
+_ORDER = ("split", "subject_id", "study_id")
+_NOT_MENTIONED = 127  # no label has this number
+MAX_OBSERVATIONS = 62  # what a sentence denies is a bit of an int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """What is known of every study, ordered by split, patient and study; a patient's train studies are neighbours.
+
+    `rows` has also `denials`, one int64 per sentence of the shard row in its order: bit `i` is set when the sentence
+    denies observation `i`; 0 when it affirms or suspects anything, or states nothing.
+    """
+
+    rows: pa.Table
+    observations: tuple[str, ...]
+
+    def split_rows(self, split: str) -> pa.Table:
+        """The rows of one split; nothing is copied."""
+        found = np.flatnonzero(to_numpy(pc.equal(self.rows["split"], text_scalar(split))))
+        return self.rows.slice(int(found[0]) if len(found) else 0, len(found))
+
+
+def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
+    """The label table of rows of `shards`, in any order; of images only their positions are looked at.
+
+    Raises:
+        ValueError: for more than 62 observations.
+    """
+    if len(observations) > MAX_OBSERVATIONS:
+        raise ValueError(f"{len(observations)} observations: at most {MAX_OBSERVATIONS} fit")
+    columns: dict[str, Any] = {name: shards[name] for name in _TAKEN}
+    columns["age_band"] = _age_bands(shards["age_years"])
+    columns |= _view_columns(whole(shards["views"]))
+    columns["num_words"] = pc.cast(pc.list_value_length(pc.utf8_split_whitespace(whole(shards["report"]))), pa.int32())
+    labels = whole(shards["labels"])
+    columns |= {column_name(name): labels.field(column_name(name)) for name in observations}
+    columns |= _sentence_columns(whole(shards["sentences"]), observations)
+    return ordered(LabelTable(rows=pa.table(columns), observations=tuple(observations)))
+
+
+def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:
+    """For each study whether its report's label of `observation` is that of `assertion`."""
+    column: Any = rows[column_name(observation)]
+    labels = to_numpy(column.fill_null(to_arrow(np.array([_NOT_MENTIONED], dtype=np.int8))[0]))
+    return np.asarray(labels == LABEL_OF[assertion])
+
+
+def ordered(labels: LabelTable) -> LabelTable:
+    """`labels` by split, patient and study, which no order of the files can change."""
+    if _is_ordered(labels.rows):
+        return labels
+    order = pc.sort_indices(labels.rows, sort_keys=[(key, "ascending") for key in _ORDER])
+    return LabelTable(rows=labels.rows.take(order).combine_chunks(), observations=labels.observations)
+
+
+def _is_ordered(rows: pa.Table) -> bool:
+    later = np.zeros(max(0, rows.num_rows - 1), dtype=bool)
+    for key in reversed(_ORDER):  # a row is after the one before it, or equal and after it by the keys that follow
+        this, last = rows[key].slice(1), rows[key].slice(0, len(later))
+        later = to_numpy(pc.greater(this, last)) | (to_numpy(pc.equal(this, last)) & later)
+    return bool(later.all())
+
+
+def _age_bands(ages: Any) -> Any:
+    """The name of each age's band; empty when the age is unknown."""
+    names, starts = ["", *_AGE_BANDS], np.array(list(_AGE_BANDS.values()))
+    known = to_numpy(whole(ages).fill_null(-1))
+    return pa.array(names, pa.string()).take(to_arrow(np.searchsorted(starts, known, side="right")))
+
+
+def _view_columns(views: Any) -> dict[str, Any]:
+    """`num_views`, the distinct positions joined ("LATERAL+PA"), and the frontal among them, PA before AP, or none."""
+    combinations: dict[tuple[str, ...], int] = {}
+    positions = views.flatten().field("view_position").fill_null("").to_pylist()
+    lengths = to_numpy(pc.list_value_length(views).fill_null(0))
+    codes = np.empty(len(views), dtype=np.int64)
+    at = 0
+    for row, length in enumerate(lengths.tolist()):
+        seen = tuple(sorted({position or "unknown" for position in positions[at : at + length]}))
+        codes[row] = combinations.setdefault(seen, len(combinations))
+        at += length
+    names = pa.array(["+".join(seen) or "none" for seen in combinations], pa.string())
+    chosen = [next((view for view in ("PA", "AP") if view in seen), "none") for seen in combinations]
+    frontals = pa.array(chosen, pa.string())
+    return {
+        "num_views": to_arrow(lengths.astype(np.int16)),
+        "view_positions": names.take(to_arrow(codes)),
+        "frontal": frontals.take(to_arrow(codes)),
+    }
+
+
+def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, Any]:
+    """Counts by observation and assertion, `num_sentences`, and `denials`."""
+    lengths = to_numpy(pc.list_value_length(sentences).fill_null(0)).astype(np.int64)
+    bits = _assertion_bits(sentences.flatten().field("facts"), observations)
+    present, uncertain = bits[Assertion.PRESENT], bits[Assertion.UNCERTAIN] & ~bits[Assertion.PRESENT]
+    absent = bits[Assertion.ABSENT] & ~present & ~uncertain
+    columns: dict[str, Any] = {"num_sentences": to_arrow(lengths.astype(np.int32))}
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    for index, name in enumerate(observations):
+        for assertion, mask in (
+            (Assertion.PRESENT, present),
+            (Assertion.ABSENT, absent),
+            (Assertion.UNCERTAIN, uncertain),
+        ):
+            running = np.concatenate([[0], np.cumsum(mask >> index & 1)])
+            counts = (running[offsets[1:]] - running[offsets[:-1]]).astype(np.int16)
+            columns[f"{column_name(name)}_{assertion.lower()}"] = to_arrow(counts)
+    denials = np.where(present | uncertain, 0, absent)
+    columns["denials"] = pa.ListArray.from_arrays(to_arrow(offsets.astype(np.int32)), to_arrow(denials))
+    return columns
+
+
+def _assertion_bits(facts: Any, observations: Sequence[str]) -> dict[Assertion, Ints]:
+    """For each assertion and sentence, the observations of which the sentence makes it, as bits."""
+    lengths = to_numpy(pc.list_value_length(facts).fill_null(0)).astype(np.int64)
+    stated = facts.flatten()
+    bit = _lookup(stated.field("observation"), {name: 1 << index for index, name in enumerate(observations)})
+    said = _lookup(stated.field("assertion"), {str(assertion): at + 1 for at, assertion in enumerate(Assertion)})
+    starts = np.cumsum(lengths) - lengths
+    filled = np.flatnonzero(lengths)
+    bits = {}
+    for at, assertion in enumerate(Assertion):
+        bits[assertion] = np.zeros(len(lengths), dtype=np.int64)
+        if len(filled):
+            bits[assertion][filled] = np.bitwise_or.reduceat(np.where(said == at + 1, bit, 0), starts[filled])
+    return bits
+
+
+def _lookup(words: Any, values: dict[str, int]) -> Ints:
+    """The value of each word; 0 for a word without one."""
+    coded = words.dictionary_encode()
+    table = np.array([values.get(word, 0) for word in coded.dictionary.to_pylist()] + [0], dtype=np.int64)
+    found: Ints = table[to_numpy(coded.indices.fill_null(len(table) - 1))]
+    return found

@@ -1,0 +1,83 @@
+"""The label table of a version of `shards`: read from its files once, then from a copy kept in the store.
+
+The copy is made of the version alone and may be deleted at any time; it is what lets a re-slice start in a second.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trrg_core.config.fingerprint import fingerprint
+from trrg_core.errors import DataError
+from trrg_core.label_stats.label_table import LabelTable, label_table
+from trrg_core.storage.folders import LABEL_TABLE_FOLDER
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TableRef, file_paths, find_commit, open_file
+
+logger = logging.getLogger(__name__)
+
+_LAYOUT = 2  # another number where the columns of a label table change: copies of the old ones are then not found
+_OBSERVATIONS = b"observations"
+# dotted names reach into lists, so that images and sentences stay where they are
+_SHARD_COLUMNS = (
+    "subject_id",
+    "study_id",
+    "split",
+    "has_prior",
+    "sex",
+    "age_years",
+    "views.list.element.view_position",
+    "report",
+    "sentences.list.element.facts",
+    "labels",
+)
+
+
+def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
+    """The label table of a version of `shards`, from the store's copy; made and kept when there is none.
+
+    Raises:
+        ConfigError: if there is no such version.
+        StorageError: naming the file that cannot be read or written.
+    """
+    commit = find_commit(store, shards)
+    name = fingerprint(str(shards), commit.fingerprint, list(observations), _LAYOUT)
+    path = f"{LABEL_TABLE_FOLDER}/{name}.parquet"
+    try:
+        return _from_bytes(store.read_bytes(path))
+    except DataError:
+        pass  # not made yet
+    except (OSError, pa.ArrowException):
+        logger.warning("%s is damaged: made anew from %s", path, shards)
+    labels = read_label_table(store, shards, observations)
+    store.write_bytes(path, _to_bytes(labels))
+    return labels
+
+
+def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
+    """The label table of a version of `shards`, from the columns of its files that it needs. Raises as above."""
+    pieces = [_read_columns(store, path) for path in file_paths(store, shards)]
+    return label_table(pa.concat_tables(pieces), observations)
+
+
+def _read_columns(store: Store, path: str) -> pa.Table:
+    with open_file(store, path) as file:
+        return file.read(columns=list(_SHARD_COLUMNS))
+
+
+def _to_bytes(labels: LabelTable) -> bytes:
+    told = {_OBSERVATIONS: json.dumps(labels.observations).encode()}
+    sink = io.BytesIO()
+    pq.write_table(labels.rows.replace_schema_metadata(told), sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _from_bytes(data: bytes) -> LabelTable:
+    # `pq.read_table` would first import the dataset reader, which takes longer than the reading
+    rows = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read().combine_chunks()
+    observations = json.loads((rows.schema.metadata or {})[_OBSERVATIONS])
+    return LabelTable(rows=rows.replace_schema_metadata(None), observations=tuple(observations))

@@ -1,0 +1,239 @@
+"""Models at rest: a plain Hugging Face style folder, safetensors only, that loads in a fresh process.
+
+    config.json        our configuration, the observations, the architectures of the backbones
+    perception.json    calibration of each finding
+    model.safetensors  all weights, but those of an LLM that is known by name
+    adapter/           LoRA weights in peft's own format
+    text_tokenizer/ llm_tokenizer/    manifest.json (sha256 of all, written last)
+
+A stage-1 folder has no LLM parts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from trrg_core.config.load import validate_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
+from trrg_core.model.calibration import calibrations_from_json, calibrations_to_json
+from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
+from trrg_core.model.generator import ReportGenerator, build_generator
+from trrg_core.model.manifest import FORMAT_VERSION, check_folder, read_json, write_json, write_manifest
+from trrg_core.model.perception import DiseasePerception
+
+_WEIGHTS = "model.safetensors"
+_ADAPTER = "adapter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedContrastive:
+    """Stage 1 as loaded: models in eval mode."""
+
+    config: TrrgConfig
+    contrastive: ContrastiveModel
+    perception: DiseasePerception
+    tokenizer: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedGenerator:
+    """Stage 2 as loaded: the generator in eval mode; its own tokenizer is `generator.tokenizer`."""
+
+    config: TrrgConfig
+    generator: ReportGenerator
+    text_tokenizer: Any
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The findings that its clues speak of."""
+        return self.generator.perception.observations
+
+
+def take_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a gathered `state` into `module`; entries that are not part of its state (caches) are passed over.
+
+    Raises:
+        ConfigError: if weights are missing.
+    """
+    own = module.state_dict().keys()
+    missing = sorted(own - state.keys())
+    if missing:
+        raise ConfigError(f"weights are missing: {len(missing)}, the first being {missing[0]}")
+    module.load_state_dict({name: state[name] for name in own})
+
+
+def save_contrastive_folder(
+    folder: Path, *, config: TrrgConfig, contrastive: ContrastiveModel, perception: DiseasePerception, tokenizer: Any
+) -> None:
+    """Write stage 1, with its calibrated perception, into the new `folder`."""
+    folder.mkdir(parents=True)
+    models: dict[str, nn.Module] = {"contrastive": contrastive, "perception": perception}
+    state = {f"{part}.{name}": value for part, model in models.items() for name, value in model.state_dict().items()}
+    _save_tensors(state, folder / _WEIGHTS)
+    _save_common(folder, config, perception, "contrastive", _architectures(contrastive))
+    tokenizer.save_pretrained(str(folder / "text_tokenizer"))
+    write_manifest(folder)
+
+
+def load_contrastive_folder(folder: Path) -> LoadedContrastive:
+    """Read stage 1 from `folder`.
+
+    Raises:
+        ConfigError: if the folder is damaged, holds anything but plain files, or is of another stage.
+    """
+    described = _open(folder, "contrastive")
+    loaded = _empty_contrastive(folder, described)
+    tensors = load_file(folder / _WEIGHTS)
+    take_weights(loaded.contrastive, _part(tensors, "contrastive."))
+    take_weights(loaded.perception, _part(tensors, "perception."))
+    return loaded
+
+
+def save_model_folder(
+    folder: Path,
+    *,
+    config: TrrgConfig,
+    generator: ReportGenerator,
+    text_tokenizer: Any,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write stage 2 into the new `folder`.
+
+    Args:
+        folder: must not exist yet.
+        config: the configuration that built the generator.
+        generator: the trained model; with `state` it may be an untrained twin, even on the meta device.
+        text_tokenizer: stage 1's tokenizer.
+        state: whole weights by name, as gathered by an engine; None takes the generator's own.
+    """
+    folder.mkdir(parents=True)
+    own = generator.state_dict()
+    weights = {name: (own if state is None else state)[name] for name in own}
+    if config.finetune.llm.pretrained:
+        trained = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
+        _save_adapter(folder / _ADAPTER, generator, weights)
+        weights = {
+            name: value
+            for name, value in weights.items()
+            if not name.startswith("llm.") or (name in trained and "lora_" not in name)
+        }
+    _save_tensors(weights, folder / _WEIGHTS)
+    architectures = _architectures(generator.contrastive)
+    _save_common(folder, config, generator.perception, "generator", architectures)
+    text_tokenizer.save_pretrained(str(folder / "text_tokenizer"))
+    generator.tokenizer.save_pretrained(str(folder / "llm_tokenizer"))
+    write_manifest(folder)
+
+
+def load_model_folder(folder: Path) -> LoadedGenerator:
+    """Read stage 2 from `folder`, ready to generate; a named LLM comes from the hub's cache or its own folder.
+
+    Raises:
+        ConfigError: if the folder is damaged, holds anything but plain files, or is of another stage.
+    """
+    described = _open(folder, "generator")
+    stage1 = _empty_contrastive(folder, described)
+    tokenizer = _load_tokenizer(folder / "llm_tokenizer")
+    generator = build_generator(
+        stage1.config, stage1.contrastive, stage1.perception, tokenizer, stage1.perception.observations
+    )
+    _check_and_load(generator, load_file(folder / _WEIGHTS), folder)
+    if (folder / _ADAPTER).is_dir():
+        _load_adapter(folder / _ADAPTER, generator)
+    generator.eval()
+    config = validate_config(described["trrg"])
+    return LoadedGenerator(config=config, generator=generator, text_tokenizer=stage1.tokenizer)
+
+
+def _open(folder: Path, stage: str) -> dict[str, Any]:
+    check_folder(folder)
+    described: dict[str, Any] = read_json(folder / "config.json")
+    if described.get("stage") != stage or described.get("format") != FORMAT_VERSION:
+        raise ConfigError(f"{folder}: expected a {stage} of format {FORMAT_VERSION}, found {described.get('stage')!r}")
+    return described
+
+
+def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedContrastive:
+    """Stage 1 of the right shape, built from the architectures in the folder: no hub is asked."""
+    values = dict(described["trrg"])
+    values["pretrain"] = dict(values["pretrain"])
+    for part, architecture in described["architectures"].items():
+        values["pretrain"][part] = {**values["pretrain"][part], "pretrained": "", "config": architecture}
+    config = validate_config(values)
+    observations = tuple(described["observations"])
+    tokenizer = _load_tokenizer(folder / "text_tokenizer")
+    contrastive = build_contrastive(config, tokenizer, observations).eval()
+    perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size).eval()
+    perception.set_calibrations(calibrations_from_json(read_json(folder / "perception.json"), observations))
+    return LoadedContrastive(config=config, contrastive=contrastive, perception=perception, tokenizer=tokenizer)
+
+
+def _save_common(
+    folder: Path,
+    config: TrrgConfig,
+    perception: DiseasePerception,
+    stage: str,
+    architectures: Mapping[str, Any],
+) -> None:
+    described = {
+        "format": FORMAT_VERSION,
+        "model_type": "trrg",
+        "stage": stage,
+        "trrg": config.model_dump(mode="json"),
+        "observations": list(perception.observations),
+        "architectures": dict(architectures),
+    }
+    write_json(folder / "config.json", described)
+    calibrations = calibrations_to_json(perception.observations, perception.calibrations)
+    write_json(folder / "perception.json", calibrations)
+
+
+def _architectures(contrastive: ContrastiveModel) -> dict[str, Any]:
+    backbones = {"image_encoder": contrastive.image.backbone, "text_encoder": contrastive.text.backbone}
+    return {name: _plain_config(backbone.config) for name, backbone in backbones.items()}
+
+
+def _plain_config(config: Any) -> dict[str, Any]:
+    left_out = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype")
+    return {key: value for key, value in config.to_dict().items() if key not in left_out}
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # cloned: safetensors refuses weights that share memory, as tied embeddings do
+    save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _save_adapter(folder: Path, generator: ReportGenerator, weights: Mapping[str, Tensor]) -> None:
+    lora = {name: value.detach().cpu() for name, value in _part(weights, "llm.").items() if "lora_" in name}
+    generator.llm.save_pretrained(str(folder), state_dict=lora, save_embedding_layers=False)
+
+
+def _load_adapter(folder: Path, generator: ReportGenerator) -> None:
+    from peft import set_peft_model_state_dict
+
+    result = set_peft_model_state_dict(generator.llm, load_file(folder / "adapter_model.safetensors"))
+    missing = [name for name in result.missing_keys if "lora_" in name]
+    if missing or result.unexpected_keys:
+        raise ConfigError(f"{folder}: adapter does not fit, e.g. {(missing or result.unexpected_keys)[0]}")
+
+
+def _check_and_load(generator: ReportGenerator, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    result = generator.load_state_dict(dict(tensors), strict=False)
+    named = bool((folder / _ADAPTER).is_dir())
+    missing = [name for name in result.missing_keys if not (named and name.startswith("llm."))]
+    if missing or result.unexpected_keys:
+        raise ConfigError(f"{folder}: weights do not fit, e.g. {(missing or result.unexpected_keys)[0]}")
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    return PreTrainedTokenizerFast.from_pretrained(str(folder))
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages and charts: model report, study browser, label chart."""

@@ -1,0 +1,104 @@
+"""A version's studies as one self-contained page to leaf through: image, marked report, labels, filters. No server.
+
+As safe as the other page: every text escaped, no network, and a Content-Security-Policy that names the hashes of the
+one style sheet and the one script. It holds report text and radiographs: it belongs beside the data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from trrg_core.labels import Label, Labels, column_name
+from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
+from trrg_core.pages.render import hash_source, read_part, template_environment
+from trrg_core.pages.report_page import Film
+from trrg_core.pages.study_view import data_uri
+from trrg_core.report.parsed import Mention, Sentence
+from trrg_core.study import SPLITS
+
+SAYS = {Label.POSITIVE: "present", Label.UNCERTAIN: "uncertain", Label.NEGATIVE: "absent"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCard:
+    """One study: its radiographs, report and labels; `sentences` are what the parser read, none without a parse.
+
+    `repeats` is how often a slice has the study; 1 without a slice.
+    """
+
+    study_id: str
+    subject_id: str
+    split: str
+    films: tuple[Film, ...]
+    report: str
+    sentences: tuple[Sentence, ...] = ()
+    labels: Labels = field(default_factory=dict)
+    repeats: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowserPage:
+    """The whole page. `num_matching` studies were asked for, `cards` are those shown."""
+
+    title: str
+    cards: tuple[StudyCard, ...]
+    num_matching: int
+    observations: tuple[str, ...] = ()
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardView:
+    """What the template prints of a card: films as (position, data uri), labels as (observation, word)."""
+
+    card: StudyCard
+    films: tuple[tuple[str, str], ...]
+    pieces: tuple[Piece, ...]
+    labels: tuple[tuple[str, str], ...]
+
+    @property
+    def keys(self) -> str:
+        """The labels as the page's filter looks for them: `pleural_effusion:absent`."""
+        return " ".join(f"{column_name(name)}:{word}" for name, word in self.labels)
+
+
+def render_browser(page: BrowserPage) -> str:
+    """`page` as HTML."""
+    style, script = read_part("page.css") + read_part("browser.css"), read_part("browser_script.html")
+    return (
+        template_environment()
+        .get_template("browser.html")
+        .render(
+            page=page,
+            views=[view_card(card) for card in page.cards],
+            splits=[split for split in SPLITS if any(card.split == split for card in page.cards)],
+            says=list(SAYS.values()),
+            style=Markup(style),  # our own files, not data
+            script=Markup(script),
+            style_hash=hash_source(style),
+            script_hash=hash_source(script),
+        )
+    )
+
+
+def view_card(card: StudyCard) -> CardView:
+    """A card as the template prints it: the report cut at its mentions, images as data."""
+    mentions = [mention for sentence in card.sentences for mention in sentence.mentions]
+    stated = sorted(
+        ((name, SAYS[label]) for name, label in card.labels.items() if label is not None),
+        key=lambda item: list(SAYS.values()).index(item[1]),
+    )
+    return CardView(
+        card=card,
+        films=tuple((film.view_position, data_uri(film)) for film in card.films),
+        pieces=cut_at_mentions(card.report, mentions, _note),
+        labels=tuple(stated),
+    )
+
+
+def _note(mention: Mention) -> str:
+    words = describe_mention(mention)
+    words += [f"of {mention.experiencer}"] if mention.experiencer != "patient" else []
+    words += ["hypothetical"] if mention.hypothetical else []
+    return f"{', '.join(words)}; rule {mention.rule}" + (f", cue {mention.cue}" if mention.cue else "")

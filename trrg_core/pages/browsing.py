@@ -1,0 +1,157 @@
+"""Studies of a version gathered for the page they are leafed through on: from `studies` the images and the report,
+from `reports` what the parser read in it, from `shards` and `slices` which studies and how often.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trrg_core.errors import ConfigError
+from trrg_core.label_stats.label_table import LABEL_OF
+from trrg_core.label_stats.labelled_version import find_observations
+from trrg_core.labels import Assertion, column_name
+from trrg_core.pages.browser import BrowserPage, StudyCard
+from trrg_core.pages.report_page import Film
+from trrg_core.slicing.constraints import find_observation
+from trrg_core.storage.store import Store
+from trrg_core.study import SPLITS
+from trrg_core.tables.delta import TableRef, find_commit, history, read_table
+from trrg_core.tables.diff import parsed_report
+from trrg_core.tables.lookup import read_studies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which studies: those of a split, whose label of `finding` is that of `says` (None: any label); so many."""
+
+    finding: str = ""
+    says: Assertion | None = None
+    split: str = ""
+    limit: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Versions:
+    """The versions behind the one asked for; `chosen_by` is the nearest to it that says which studies there are."""
+
+    chosen_by: TableRef
+    studies: TableRef
+    reports: TableRef | None
+    slice: TableRef | None = None
+
+
+def gather_page(store: Store, ref: TableRef, wanted: Wanted, *, label_set: str = "") -> BrowserPage:
+    """The page of a version of `studies`, `reports`, `shards` or `slices`, its studies by patient and id.
+
+    Raises:
+        ConfigError: for another table, a label without a parse, or an unknown split or observation.
+    """
+    versions = _versions_behind(store, ref)
+    observations = find_observations(store, versions.reports, label_set) if versions.reports else ()
+    rows, repeats = _choose(store, versions, wanted, observations)
+    shown = rows.slice(0, wanted.limit)
+    lineage = {"version": str(ref), "studies": str(versions.studies)}
+    lineage |= {"reports": str(versions.reports)} if versions.reports else {}
+    return BrowserPage(
+        title=f"Studies of {ref}" + _asked(wanted),
+        cards=tuple(_cards(store, versions, shown, observations, repeats)),
+        num_matching=rows.num_rows,
+        observations=observations,
+        lineage=lineage,
+    )
+
+
+def _versions_behind(store: Store, ref: TableRef) -> _Versions:
+    parents = {
+        parent.rpartition("@")[0]: TableRef.parse(parent) for parent in find_commit(store, ref).parents if "@" in parent
+    }
+    if ref.name == "slices" and "shards" in parents:
+        return replace(_versions_behind(store, parents["shards"]), slice=ref)
+    if ref.name == "shards" and {"studies", "reports"} <= set(parents):
+        return _Versions(chosen_by=ref, studies=parents["studies"], reports=parents["reports"])
+    if ref.name == "reports" and "studies" in parents:
+        return _Versions(chosen_by=ref, studies=parents["studies"], reports=ref)
+    if ref.name == "studies":
+        parses = [commit.ref for commit in history(store, "reports") if str(ref) in commit.parents]
+        return _Versions(chosen_by=ref, studies=ref, reports=parses[0] if parses else None)
+    raise ConfigError(f"{ref} has no studies to show: give a version of studies, reports, shards or slices")
+
+
+def _choose(
+    store: Store, versions: _Versions, wanted: Wanted, observations: tuple[str, ...]
+) -> tuple[pa.Table, dict[str, int]]:
+    """Ids of the wanted studies by patient and study, and how often a slice has each."""
+    if wanted.split and wanted.split not in SPLITS:
+        raise ConfigError(f"no split {wanted.split!r}: expected one of {', '.join(SPLITS)}")
+    rows = read_table(store, versions.chosen_by, columns=["subject_id", "study_id", "split"], split=wanted.split)
+    repeats: dict[str, int] = {}
+    if versions.slice is not None:
+        chosen = read_table(store, versions.slice, columns=["study_id", "repeat"]).to_pylist()
+        repeats = {row["study_id"]: row["repeat"] for row in chosen}
+        rows = _only(rows, list(repeats))
+    if wanted.finding:
+        rows = _only(rows, _labelled_ids(store, versions, wanted, observations))
+    elif wanted.says:
+        raise ConfigError(f"{wanted.says} of what? name the finding too")
+    return rows.sort_by([("subject_id", "ascending"), ("study_id", "ascending")]), repeats
+
+
+def _labelled_ids(store: Store, versions: _Versions, wanted: Wanted, observations: tuple[str, ...]) -> list[str]:
+    if versions.reports is None:
+        raise ConfigError(f"no version of reports is of {versions.studies}: its studies have no labels yet")
+    name = column_name(find_observation(wanted.finding, observations))
+    rows = read_table(store, versions.reports, columns=["study_id", "labels"])
+    labels: Any = pc.struct_field(rows["labels"], [name])
+    mask = pc.is_valid(labels) if wanted.says is None else pc.equal(labels, pa.scalar(int(LABEL_OF[wanted.says])))
+    return _ids(rows.filter(mask))
+
+
+def _only(rows: pa.Table, study_ids: list[str]) -> pa.Table:
+    return rows.filter(pc.is_in(rows["study_id"], value_set=pa.array(study_ids, pa.string())))
+
+
+def _cards(
+    store: Store, versions: _Versions, rows: pa.Table, observations: tuple[str, ...], repeats: dict[str, int]
+) -> list[StudyCard]:
+    ids = _ids(rows)
+    seen = {row["study_id"]: row for row in _rows(store, versions.studies, ids, ("report", "images"))}
+    read = {}
+    if versions.reports is not None:
+        read = {row["study_id"]: row for row in _rows(store, versions.reports, ids, ("sentences", "labels"))}
+    names = {column_name(one): one for one in observations}
+    cards = []
+    for row in rows.to_pylist():
+        parsed = parsed_report(read[row["study_id"]]) if row["study_id"] in read else None
+        study = seen.get(row["study_id"], {"report": "", "images": ()})
+        cards.append(
+            StudyCard(
+                **row,
+                films=tuple(_film(image) for image in study["images"]),
+                report=study["report"] or "",
+                sentences=parsed.sentences if parsed else (),
+                labels={names[column]: label for column, label in parsed.labels.items()} if parsed else {},
+                repeats=repeats.get(row["study_id"], 1),
+            )
+        )
+    return cards
+
+
+def _ids(rows: pa.Table) -> list[str]:
+    column: Any = rows["study_id"]
+    return list(column.to_pylist())
+
+
+def _rows(store: Store, ref: TableRef, ids: list[str], columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    return read_studies(store, ref, ids, ("study_id", *columns)).to_pylist()
+
+
+def _film(image: dict[str, Any]) -> Film:
+    return Film(jpeg=image["jpeg"] or b"", view_position=image["view_position"] or "")
+
+
+def _asked(wanted: Wanted) -> str:
+    words = [f"{wanted.finding} {wanted.says.lower() if wanted.says else 'mentioned'}"] if wanted.finding else []
+    words += [wanted.split] if wanted.split else []
+    return f": {', '.join(words)}" if words else ""

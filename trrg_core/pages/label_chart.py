@@ -1,0 +1,48 @@
+"""The label counts of a version as a picture: a bar a finding, stacked by assertion, one panel a split."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trrg_core.label_stats.distribution import LabelCount
+from trrg_core.labels import Assertion
+
+# colour-blind safe (Okabe and Ito, 2008), the colours of `trrg explain`
+_COLOURS = {Assertion.PRESENT: "#d55e00", Assertion.UNCERTAIN: "#f0e442", Assertion.ABSENT: "#009e73"}
+_PIXELS_PER_INCH = 130
+
+
+def draw_counts(counts: Sequence[LabelCount], path: str | Path, *, title: str) -> None:
+    """Draw the shares of studies by observation, assertion and split into a PNG file; counts alone, no ids."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    splits = [split for split in dict.fromkeys(one.split for one in counts) if _total(counts, split)]
+    names = list(dict.fromkeys(one.observation for one in counts))
+    figure = Figure(figsize=(2.6 + 3.6 * max(1, len(splits)), 1.4 + 0.32 * len(names)), layout="constrained")
+    axes = figure.subplots(1, max(1, len(splits)), sharey=True, squeeze=False)[0]
+    for axis, split in zip(axes, splits, strict=False):
+        _draw_split(axis, [one for one in counts if one.split == split], names)
+        axis.set_title(f"{split}, {_total(counts, split):,} studies", fontsize=10, loc="left")
+    figure.suptitle(f"Labels of {title}", fontsize=12, x=0.01, ha="left")
+    handles, words = axes[0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower right", ncols=3, frameon=False, fontsize=9)
+    FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": "TRRG"})
+
+
+def _draw_split(axis: Any, counts: Sequence[LabelCount], names: Sequence[str]) -> None:
+    ends = dict.fromkeys(names, 0.0)
+    for said, colour in _COLOURS.items():
+        shares = {one.observation: 100 * one.share for one in counts if one.assertion is said}
+        widths = [shares.get(name, 0.0) for name in names]
+        axis.barh(names, widths, left=[ends[name] for name in names], color=colour, label=said.lower(), height=0.7)
+        ends = {name: ends[name] + width for name, width in zip(names, widths, strict=True)}
+    axis.invert_yaxis()
+    axis.set_xlim(0, 100)
+    axis.set_xlabel("% of studies", fontsize=9)
+    axis.tick_params(labelsize=9)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _total(counts: Sequence[LabelCount], split: str) -> int:
+    return max((one.total for one in counts if one.split == split), default=0)

@@ -1,0 +1,151 @@
+"""One study as the template prints it: sentences cut at their mentions, clues as bars, and its count of untruths."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from trrg_core.evidence import Clue, SentenceEvidence, Support
+from trrg_core.labels import column_name
+from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
+from trrg_core.pages.report_page import Film, StudyPage
+from trrg_core.report.parsed import Mention, Sentence
+
+# what makes a study worth a look; keys of the page's filter
+ISSUES = {
+    "contradicted": "Contradicted by the clues",
+    "unsupported": "Unsupported by the clues",
+    "missed": "Missed finding",
+    "invented": "Finding not in the reference",
+    "self-contradiction": "Contradicts itself",
+    "false-prior": "Compares with no prior",
+    "omitted": "Shown clue left unsaid",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A sentence of a report; `status` is None where nothing is judged (the reference, unread text)."""
+
+    pieces: tuple[Piece, ...]
+    status: Support | None = None
+    false_prior: bool = False
+    contradicts_itself: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClueBar:
+    """A clue, and whether it is left unsaid though shown."""
+
+    clue: Clue
+    is_omitted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """All that one study's card prints. `issues` maps a key of `ISSUES` to how often it occurs."""
+
+    study: StudyPage
+    films: tuple[tuple[str, str], ...]
+    reference: tuple[Line, ...]
+    hypothesis: tuple[Line, ...]
+    clues: tuple[ClueBar, ...]
+    issues: dict[str, int]
+    findings: tuple[str, ...]
+
+    @property
+    def num_untruths(self) -> int:
+        """How many untruths the study shows; pages put the highest first."""
+        return sum(self.issues.values())
+
+
+def view_study(study: StudyPage) -> StudyView:
+    """`study` as its card prints it."""
+    return StudyView(
+        study=study,
+        films=tuple((film.view_position, data_uri(film)) for film in study.films),
+        reference=tuple(Line(pieces=_pieces(sentence)) for sentence in study.reference),
+        hypothesis=_judged_lines(study),
+        clues=_bars(study),
+        issues=_count_issues(study),
+        findings=_findings(study),
+    )
+
+
+def _judged_lines(study: StudyPage) -> tuple[Line, ...]:
+    at_odds = {index for item in study.evidence.contradictions for index in (item.affirmed_in, item.denied_in)}
+    lines: list[Line] = []
+    end = 0
+    judged = zip(study.hypothesis, study.evidence.sentences, strict=True)
+    for index, (sentence, evidence) in enumerate(judged):
+        lines += _unread(study.hypothesis_text[end : sentence.start])
+        lines.append(
+            Line(
+                pieces=_pieces(sentence, evidence),
+                status=evidence.status,
+                false_prior=evidence.false_prior,
+                contradicts_itself=index in at_odds,
+            )
+        )
+        end = sentence.end
+    return (*lines, *_unread(study.hypothesis_text[end:]))
+
+
+def _unread(text: str) -> list[Line]:
+    # what the parser does not read as a sentence is still what the model wrote
+    return [Line(pieces=(Piece(text=text.strip()),))] if any(char.isalnum() for char in text) else []
+
+
+def _pieces(sentence: Sentence, evidence: SentenceEvidence | None = None) -> tuple[Piece, ...]:
+    return cut_at_mentions(
+        sentence.text, sentence.mentions, lambda mention: _note(mention, evidence), start=sentence.start
+    )
+
+
+def _note(mention: Mention, evidence: SentenceEvidence | None) -> str:
+    words = describe_mention(mention)
+    clue = next((item.clue for item in evidence.mentions if item.mention is mention), None) if evidence else None
+    if clue is not None:
+        words.append(f"clue {clue.observation} {clue.probability:.2f}, shown from {clue.threshold:.2f}")
+    return ", ".join(words)
+
+
+def _bars(study: StudyPage) -> tuple[ClueBar, ...]:
+    omitted = {clue.observation for clue in study.evidence.omitted}
+    ordered = sorted(study.evidence.clues, key=lambda clue: clue.threshold - clue.probability)
+    return tuple(ClueBar(clue=clue, is_omitted=clue.observation in omitted) for clue in ordered)
+
+
+def _count_issues(study: StudyPage) -> dict[str, int]:
+    statuses = [item.status for item in study.evidence.sentences]
+    counts = {
+        "contradicted": statuses.count(Support.CONTRADICTED),
+        "unsupported": statuses.count(Support.UNSUPPORTED),
+        "missed": len(study.missed),
+        "invented": len(study.invented),
+        "self-contradiction": len(study.evidence.contradictions),
+        "false-prior": sum(item.false_prior for item in study.evidence.sentences),
+        "omitted": len(study.evidence.omitted),
+    }
+    return {key: count for key, count in counts.items() if count}
+
+
+def _findings(study: StudyPage) -> tuple[str, ...]:
+    shown = [clue.observation for clue in study.evidence.clues if clue.is_shown]
+    spoken = [
+        item.clue.observation
+        for sentence in study.evidence.sentences
+        for item in sentence.mentions
+        if item.clue is not None
+    ]
+    return _distinct(column_name(name) for name in (*shown, *spoken, *study.missed, *study.invented))
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def data_uri(film: Film) -> str:
+    """A radiograph for an `img` tag; empty when it is no JPEG."""
+    if not film.jpeg.startswith(b"\xff\xd8"):
+        return ""
+    return f"data:image/jpeg;base64,{base64.b64encode(film.jpeg).decode()}"

@@ -1,0 +1,1 @@
+"""Runs: the folder of one piece of work, its result, and verified checkpoints."""

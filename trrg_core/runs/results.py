@@ -1,0 +1,75 @@
+"""Runs: the folder of one piece of work under `<store>/runs/<run_id>/`, finished when `result.json` is there.
+
+The id is a hash of what went in, never a time, so that a re-run finds its folder and resumes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from trrg_core.errors import ConfigError
+from trrg_core.storage.folders import RUN_FOLDER
+from trrg_core.storage.store import Store
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a finished run says of itself. `job` is the stage; `metrics` are plain numbers."""
+
+    run_id: str
+    job: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    code_version: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    finished_ms: int = 0
+
+    @property
+    def path(self) -> str:
+        """The run's folder in its store."""
+        return run_path(self.run_id)
+
+
+def run_path(run_id: str) -> str:
+    """The folder of run `run_id`, relative to the store."""
+    return f"{RUN_FOLDER}/{run_id}"
+
+
+def write_result(store: Store, result: RunResult) -> None:
+    """Finish a run: its `result.json` is written last."""
+    store.write_bytes(f"{result.path}/{RESULT}", json.dumps(asdict(result), sort_keys=True, indent=1).encode())
+
+
+def read_result(store: Store, run_id: str) -> RunResult | None:
+    """The result of run `run_id`, or None while it is not finished."""
+    path = f"{run_path(run_id)}/{RESULT}"
+    return _from_json(store.read_bytes(path)) if store.exists(path) else None
+
+
+def require_result(store: Store, run_id: str) -> RunResult:
+    """The result of a run that must be finished.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    result = read_result(store, run_id)
+    if result is None:
+        raise ConfigError(f"run {run_id!r} of {store.uri} is not finished or does not exist; `trrg show` lists runs")
+    return result
+
+
+def list_results(store: Store, job: str = "") -> list[RunResult]:
+    """Finished runs, newest first; of one job when it is given."""
+    paths = [path for path in store.list(RUN_FOLDER) if path.endswith(f"/{RESULT}") and path.count("/") == 2]
+    found = [_from_json(store.read_bytes(path)) for path in paths]
+    kept = [result for result in found if not job or result.job == job]
+    return sorted(kept, key=lambda result: result.finished_ms, reverse=True)
+
+
+def _from_json(data: bytes) -> RunResult:
+    """What `write_result` wrote; a field that a newer version added is left alone."""
+    known = {one.name for one in fields(RunResult)}
+    return RunResult(**{name: value for name, value in json.loads(data).items() if name in known})

@@ -1,0 +1,1 @@
+"""Storage: one way to local folders and S3, with retries."""

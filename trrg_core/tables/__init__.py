@@ -1,0 +1,1 @@
+"""Versioned Delta tables: commit, read, look up, compare, and what may be removed."""

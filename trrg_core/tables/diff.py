@@ -1,0 +1,165 @@
+"""Two versions of a table in, what differs out: studies added, removed and changed, and changed labels and rules.
+
+Rows are compared by `study_id`. Files that both versions share hold the same rows and are not read, rows of the
+others are compared by a hash of each column, and only what differs is looked at closely. Counts and ids, no text.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trrg_core.errors import ConfigError, StorageError
+from trrg_core.labels import Assertion, Label
+from trrg_core.report.changes import Changes, compare_parses
+from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TableRef, count_rows, file_paths, read_schema
+from trrg_core.tables.lookup import read_studies
+
+_STUDIES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChanges:
+    """Studies that only one of two versions has or that differ, sorted; `columns` counts the latter by column."""
+
+    rows_before: int
+    rows_after: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    columns: Mapping[str, int] = field(default_factory=dict)
+    columns_added: tuple[str, ...] = ()
+    columns_removed: tuple[str, ...] = ()
+
+
+def compare_rows(store: Store, before: TableRef, after: TableRef) -> RowChanges:
+    """What differs between the rows of two versions of one table.
+
+    Raises:
+        ConfigError: for versions of two tables, or of `rejects`, whose rows are no studies.
+    """
+    if before.name != after.name:
+        raise ConfigError(f"{before} and {after} are of two tables: give two versions of one")
+    if before.name == "rejects":
+        raise ConfigError(
+            "rejects are only ever added, by work and not by study: `trrg rejects REF` lists those of REF"
+        )
+    old_names, new_names = read_schema(store, before).names, read_schema(store, after).names
+    shared = [name for name in old_names if name in new_names]
+    old_files, new_files = file_paths(store, before), file_paths(store, after)
+    common = set(old_files) & set(new_files)
+    old = _hashes(store, [path for path in old_files if path not in common], shared)
+    new = _hashes(store, [path for path in new_files if path not in common], shared)
+    changed, columns = _differing(old, new, shared)
+    return RowChanges(
+        rows_before=count_rows(store, before),
+        rows_after=count_rows(store, after),
+        added=_only_in(new, old),
+        removed=_only_in(old, new),
+        changed=changed,
+        columns=columns,
+        columns_added=tuple(name for name in new_names if name not in old_names),
+        columns_removed=tuple(name for name in old_names if name not in new_names),
+    )
+
+
+def compare_reports(store: Store, before: TableRef, after: TableRef, study_ids: Sequence[str]) -> Changes:
+    """Which labels of `study_ids` changed between two versions of `reports`, by finding and by rule."""
+    old, new = (read_studies(store, ref, study_ids, ("study_id", "sentences", "labels")) for ref in (before, after))
+    labels: Counter[tuple[str, Label | None, Label | None]] = Counter()
+    rules: Counter[tuple[str, str, str]] = Counter()
+    changed: list[str] = []
+    # a part at a time: as Python objects two parses of a whole corpus would not fit
+    for start in range(0, max(old.num_rows, new.num_rows), _STUDIES_AT_ONCE):
+        parses = (_parses(rows.slice(start, _STUDIES_AT_ONCE)) for rows in (old, new))
+        found = compare_parses(*parses)
+        labels.update(found.labels)
+        rules.update(found.rules)
+        changed += found.study_ids
+    return Changes(
+        num_studies=old.num_rows,
+        labels=dict(labels.most_common()),
+        rules=dict(rules.most_common()),
+        study_ids=tuple(changed),
+    )
+
+
+def _hashes(store: Store, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """`study_id` and a 64-bit hash of each other column, sorted by study."""
+    import duckdb  # takes longer to import than most diffs take
+
+    others = [name for name in columns if name != "study_id"]
+    chosen = ", ".join(["study_id", *(f'hash("{name}") AS "{name}"' for name in others)])
+    kinds: list[tuple[str, pa.DataType]] = [("study_id", pa.string()), *((name, pa.uint64()) for name in others)]
+    schema = pa.schema(kinds)
+    pieces = []
+    for path in paths:
+        # batches, so that only a few images are held at once
+        for batch in _batches(store, path, columns):
+            hashed = duckdb.from_arrow(pa.Table.from_batches([batch])).project(chosen).to_arrow_table()
+            pieces.append(hashed.cast(schema))
+    rows = pa.concat_tables(pieces) if pieces else schema.empty_table()
+    return rows.sort_by("study_id").combine_chunks()
+
+
+def _batches(store: Store, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True) as file:
+            yield from file.iter_batches(batch_size=1024, columns=list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+
+
+def _only_in(rows: pa.Table, other: pa.Table) -> tuple[str, ...]:
+    there = pc.is_in(rows["study_id"], value_set=other["study_id"].combine_chunks())
+    return _ids(rows["study_id"].filter(pc.invert(there)))
+
+
+def _ids(column: Any) -> tuple[str, ...]:
+    return tuple(column.to_pylist())
+
+
+def _differing(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    at: Any = pc.index_in(old["study_id"], value_set=new["study_id"].combine_chunks())
+    at = at.combine_chunks()
+    mine, theirs = old.filter(pc.is_valid(at)), new.take(at.drop_null())
+    anywhere = np.zeros(mine.num_rows, dtype=bool)
+    counts = {}
+    for name in columns:
+        if name != "study_id":
+            differs = mine[name].to_numpy() != theirs[name].to_numpy()
+            anywhere |= differs
+            counts[name] = int(differs.sum())
+    changed = _ids(mine["study_id"].filter(pa.array(anywhere)))
+    return changed, {name: count for name, count in counts.items() if count}
+
+
+def _parses(rows: pa.Table) -> list[tuple[str, ParsedReport]]:
+    return [(row["study_id"], parsed_report(row)) for row in rows.to_pylist()]
+
+
+def parsed_report(row: Mapping[str, Any]) -> ParsedReport:
+    """What a row of `reports` says: its sentences and labels, the latter by column name."""
+    return ParsedReport(
+        sections=(),
+        sentences=tuple(_sentence(one) for one in row["sentences"]),
+        labels={name: None if label is None else Label(label) for name, label in row["labels"].items()},
+        parser_id=row.get("parser_id", ""),
+    )
+
+
+def _sentence(row: Mapping[str, Any]) -> Sentence:
+    mentions = tuple(_mention(one) for one in row["mentions"])
+    return Sentence(text=row["text"], start=row["start"], end=row["end"], section=row["section"], mentions=mentions)
+
+
+def _mention(row: Mapping[str, Any]) -> Mention:
+    said = {name: value for name, value in row.items() if name != "observations"}
+    return Mention(**said | {"assertion": Assertion(row["assertion"])})

@@ -1,0 +1,66 @@
+"""Rows of a few studies out of a large version: of each file only the row groups that hold one of them are read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TableRef, file_paths, open_file, read_schema
+
+
+def index_studies(store: Store, ref: TableRef) -> pa.Table:
+    """Which file each study of a version is in: `study_id` and `path`, a row a study. Raises as `read_studies`.
+
+    Made once, it saves many lookups in one version from opening files that hold none of their studies.
+    """
+    empty = pa.table({"study_id": pa.array([], pa.string()), "path": pa.array([], pa.string()).dictionary_encode()})
+    pieces = [empty]
+    for path in file_paths(store, ref):
+        with open_file(store, path) as file:
+            ids = file.read(columns=["study_id"])["study_id"]
+        paths = pa.DictionaryArray.from_arrays(np.zeros(len(ids), np.int32), [path])
+        pieces.append(pa.table({"study_id": ids, "path": paths}))
+    return pa.concat_tables(pieces).unify_dictionaries()
+
+
+def read_studies(
+    store: Store,
+    ref: TableRef,
+    study_ids: Sequence[str],
+    columns: Sequence[str],
+    index: pa.Table | None = None,
+) -> pa.Table:
+    """The rows of `study_ids` in a version, sorted by study; ids that it does not have are left out.
+
+    `index` is what `index_studies` says of this version.
+
+    Raises:
+        ConfigError: if there is no such version.
+        StorageError: naming the file that cannot be read.
+    """
+    wanted = pa.array(study_ids, pa.string())
+    if index is None:
+        paths: list[Any] = file_paths(store, ref)
+    else:
+        paths = pc.unique(index.filter(pc.is_in(index["study_id"], wanted))["path"]).to_pylist()
+    pieces = [_read_file(store, path, wanted, list(columns)) for path in paths]
+    found = [piece for piece in pieces if piece is not None]
+    if not found:
+        schema = read_schema(store, ref)
+        return pa.schema([schema.field(one) for one in columns]).empty_table()
+    return pa.concat_tables(found).sort_by("study_id")
+
+
+def _read_file(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.Table | None:
+    with open_file(store, path) as file:
+        there = pc.is_in(file.read(columns=["study_id"])["study_id"], value_set=wanted).to_numpy()
+        sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        chosen = np.unique(group[there])
+        if not len(chosen):
+            return None
+        rows = file.read_row_groups(chosen.tolist(), columns=columns)
+        return rows.filter(pa.array(there[np.isin(group, chosen)]))

@@ -1,0 +1,64 @@
+"""What was set aside: rows of the table `rejects`, chosen by version or job and counted. Never report text."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trrg_core.errors import ConfigError
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TABLES, TableRef, find_commit, history, read_table
+from trrg_core.tables.schema import REJECTS
+
+Counts = dict[str, dict[str, int]]
+
+
+def read_rejects(store: Store, what: str = "", *, reason: str = "") -> pa.Table:
+    """The rows set aside, oldest work first.
+
+    Args:
+        store: where they are.
+        what: the version they were set aside for (`reports@2`), the job (`parse`), a version of the table itself
+            (`rejects@1`), or empty for all.
+        reason: only those with this reason.
+
+    Raises:
+        ConfigError: for a version that does not exist, or a job or reason that set nothing aside where another did.
+    """
+    if what.startswith("rejects@"):
+        rows = read_table(store, TableRef.parse(what))
+    elif "@" in what:
+        fingerprint = find_commit(store, TableRef.parse(what)).fingerprint
+        rows = _only(_newest(store), "fingerprint", fingerprint)
+    elif what:
+        rows = _chosen(_newest(store), "job", what)
+    else:
+        rows = _newest(store)
+    return _chosen(rows, "reason", reason) if reason else rows
+
+
+def count_rejects(rows: pa.Table) -> Counts:
+    """How many, by job and reason, the most frequent reason first."""
+    pairs = Counter((row["job"], row["reason"]) for row in rows.select(["job", "reason"]).to_pylist())
+    counts: Counts = {}
+    for (job, reason), count in pairs.most_common():
+        counts.setdefault(job, {})[reason] = count
+    return counts
+
+
+def _newest(store: Store) -> pa.Table:
+    # each version of `rejects` holds the rows of all before it
+    versions = history(store, "rejects")
+    return read_table(store, versions[0].ref) if versions else REJECTS.empty_table()
+
+
+def _only(rows: pa.Table, column: str, value: str) -> pa.Table:
+    return rows.filter(pc.equal(rows[column], pa.scalar(value)))
+
+
+def _chosen(rows: pa.Table, column: str, value: str) -> pa.Table:
+    known = sorted({row[column] for row in rows.select([column]).to_pylist()})
+    if known and value not in known:
+        tables = f" or a version of {', '.join(TABLES)}" if column == "job" else ""
+        raise ConfigError(f"no {column} {value!r} set anything aside: expected one of {', '.join(known)}{tables}")
+    return _only(rows, column, value)

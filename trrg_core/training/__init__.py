@@ -1,0 +1,1 @@
+"""What both training stages are made of: batches, sampling, tokenizers, prompts, losses."""

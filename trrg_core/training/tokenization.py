@@ -1,0 +1,107 @@
+"""Tokenizers: pretrained ones by name, or a byte-level BPE trained on the corpus, and safe encoding.
+
+Comes in: texts. Goes out: padded token ids. Special tokens written in a report are spelt out as plain text.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from trrg_core.config.settings import EncoderConfig
+
+_PAD, _BOS, _EOS = "<pad>", "<s>", "</s>"
+
+
+def load_tokenizer(
+    encoder: EncoderConfig, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False
+) -> Any:
+    """The tokenizer of a pretrained backbone, or one trained on `texts` when the backbone is built from a config.
+
+    A pretrained tokenizer without a padding token pads with its end token; masks, not ids, hide padding.
+    """
+    if not encoder.pretrained:
+        return train_tokenizer(texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
+    tokenizer = AutoTokenizer.from_pretrained(encoder.pretrained)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False) -> Any:
+    """A byte-level BPE tokenizer of `texts`: any text can be encoded and decodes to itself (but for case)."""
+    tokenizer = Tokenizer(models.BPE())
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=[_PAD, _BOS, _EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{_BOS} $A {_EOS}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (_BOS, _EOS)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=_PAD,
+        bos_token=_BOS,
+        eos_token=_EOS,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode_texts(
+    tokenizer: Any, texts: Sequence[str], *, max_tokens: int, special_tokens: bool = True
+) -> list[list[int]]:
+    """Token ids of each text, at most `max_tokens`; special tokens inside a text lose their power."""
+    if not texts:
+        return []
+    encoded = _encode(tokenizer, list(texts), max_tokens, special_tokens=special_tokens)
+    return [list(ids) for ids in encoded["input_ids"]]
+
+
+def token_ends(tokenizer: Any, text: str, *, max_tokens: int) -> list[int]:
+    """Where in `text` each of the tokens of `encode_texts` without special tokens ends, in characters.
+
+    Raises:
+        NotImplementedError: for a tokenizer that is not a fast one, which knows no places.
+    """
+    encoded = _encode(tokenizer, text, max_tokens, special_tokens=False, return_offsets_mapping=True)
+    return [end for _, end in encoded["offset_mapping"]]
+
+
+def _encode(tokenizer: Any, texts: Any, max_tokens: int, *, special_tokens: bool, **more: bool) -> Any:
+    return tokenizer(
+        texts,
+        add_special_tokens=special_tokens,
+        truncation=True,
+        max_length=max_tokens,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        **more,
+    )
+
+
+def pad_ids(rows: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Tensor, Tensor]:
+    """`rows` right-padded to the longest: ids [N,T] int64 and mask [N,T] bool, T at least 1."""
+    width = max((len(row) for row in rows), default=0) or 1
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.int64)
+    mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
+        mask[index, : len(row)] = True
+    return ids, mask
+
+
+def decode_ids(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of `ids` without special tokens, with single spaces."""
+    return " ".join(tokenizer.decode(list(ids), skip_special_tokens=True).split())
