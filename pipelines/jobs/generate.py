@@ -14,7 +14,7 @@ import torch
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.read import stream_table
 from pipelines.ray_data.write import Made, write_parts
-from pipelines.records.commit import Work, commit_written, find_made
+from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.training.runs import fetched_model
@@ -35,7 +35,7 @@ ROWS_PER_TASK = 2048
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Generate a report for every study of the split into a version of `predictions`."""
     shards, split = TableRef.parse(inputs["shards"]), config.generate.split
-    work = Work(
+    work = TableWork(
         job="generate",
         store=store,
         table="predictions",
@@ -43,7 +43,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         fingerprint=job_fingerprint("generate", config.generate, store, inputs),
         parents=(str(shards), inputs["generator"]),
     )
-    if found := find_made(work):
+    if found := find_existing(work):
         return found
     connect(config.ray)
     wanted = read_table(store, shards, columns=["split", "study_id"], split=split)["study_id"].to_pylist()
@@ -61,7 +61,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         num_gpus=float(config.engine.use_gpu),
     )
     _check_once([study_id for _, study_id, _ in written.ids], wanted)
-    return commit_written(work, written, counts={"studies_in": len(wanted), "predictions": written.num_out})
+    return commit_output(work, written, counts={"studies_in": len(wanted), "predictions": written.num_out})
 
 
 def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:

@@ -15,7 +15,7 @@ import ray.data
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.write import Made, Process, write_here, write_parts
 from pipelines.records.code_version import code_of
-from pipelines.records.commit import Work, Written, commit_rejects, commit_written, find_made, rejects_of
+from pipelines.records.commit import JobOutput, TableWork, commit_output, commit_rejects, find_existing, rejects_of
 from pipelines.records.job_result import JobResult
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, RayConfig, TrrgConfig
@@ -52,7 +52,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     listing = source.list_studies()
     stamps = source.stamp_studies(listing)
     settings = fingerprint(source.settings_fingerprint(), code_of("ingest"))
-    work = Work(
+    work = TableWork(
         job="ingest",
         store=store,
         table="studies",
@@ -60,7 +60,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         fingerprint=fingerprint("ingest", settings, source.fingerprint(listing, stamps)),
         settings=settings,
     )
-    if found := find_made(work):
+    if found := find_existing(work):
         # what stops a run may have been set since, so it is asked again
         check_shares(config.ingest, rejects_of(store, work.fingerprint), int(found.counts["studies"]))
         return found
@@ -99,7 +99,7 @@ def _plan(store: Store, listing: Listing, stamps: Mapping[str, str], base: Commi
     return increment
 
 
-def _cut_files(ray_config: RayConfig, work: Work, increment: Increment) -> Written:
+def _cut_files(ray_config: RayConfig, work: TableWork, increment: Increment) -> JobOutput:
     """The files of an earlier version that lost some rows, written again without them."""
     rows = [
         {
@@ -114,8 +114,8 @@ def _cut_files(ray_config: RayConfig, work: Work, increment: Increment) -> Writt
 
 
 def _read_studies(
-    ray_config: RayConfig, work: Work, source: Source, studies: Sequence[Study], stamps: Mapping[str, str]
-) -> Written:
+    ray_config: RayConfig, work: TableWork, source: Source, studies: Sequence[Study], stamps: Mapping[str, str]
+) -> JobOutput:
     rows = [asdict(study) | {"source_stamp": stamps[study.study_id]} for study in studies]
     settings = {"source": source}
     return _write(ray_config, work, rows, ingest_batch, settings, batch_rows=STUDIES_PER_FILE, here=READ_HERE)
@@ -123,14 +123,14 @@ def _read_studies(
 
 def _write(
     ray_config: RayConfig,
-    work: Work,
+    work: TableWork,
     rows: Sequence[dict],
     process: Process,
     settings: Mapping[str, object],
     *,
     batch_rows: int,
     here: int,
-) -> Written:
+) -> JobOutput:
     if len(rows) <= here:
         return write_here(work, rows, process, settings, batch_rows=batch_rows)
     connect(ray_config)
@@ -205,7 +205,7 @@ def _reject(study: Study, error: DataError, *, path: str = "", dicom_id: str = "
 
 def _commit(
     config: IngestConfig,
-    work: Work,
+    work: TableWork,
     listing: Listing,
     increment: Increment,
     files: Sequence[IndexedFile],
@@ -218,12 +218,12 @@ def _commit(
     check_shares(config, aside, rows.num_rows)
     ids = rows.select(["subject_id", "study_id", "split"]).to_pylist()
     copies = _near_duplicates(rows)
-    written = Written(
+    written = JobOutput(
         parts=tuple(sorted((file.part for file in files), key=lambda part: part.path)),
         num_in=len(listing.studies),
         ids=tuple(sorted((row["subject_id"], row["study_id"], row["split"]) for row in ids)),
     )
-    return commit_written(
+    return commit_output(
         work,
         written,
         rejects=aside,

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.read import stream_table
 from pipelines.ray_data.write import Made, write_parts
-from pipelines.records.commit import Work, commit_written, find_made
+from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import ParseConfig, TrrgConfig
@@ -34,7 +34,7 @@ _Item = TypeVar("_Item")
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Parse every report of a version of `studies` into a version of `reports`."""
     studies = TableRef.parse(inputs["studies"])
-    work = Work(
+    work = TableWork(
         job="parse",
         store=store,
         table="reports",
@@ -42,7 +42,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         fingerprint=job_fingerprint("parse", config.parse, store, inputs),
         parents=(str(studies),),
     )
-    if found := find_made(work):
+    if found := find_existing(work):
         return found
     connect(config.ray)
     written = write_parts(
@@ -53,7 +53,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         batch_rows=REPORTS_PER_FILE,
         total=count_rows(store, studies),
     )
-    return commit_written(work, written, counts={"reports_in": written.num_in, "reports": written.num_out})
+    return commit_output(work, written, counts={"reports_in": written.num_in, "reports": written.num_out})
 
 
 def parse_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:

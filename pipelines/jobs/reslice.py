@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pipelines.records.code_version import code_version
-from pipelines.records.commit import Work, Written, commit_written, find_made
+from pipelines.records.commit import JobOutput, TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import input_content
 from pipelines.records.job_result import JobResult
 from pipelines.running.catalog import newest_outputs
@@ -49,7 +49,7 @@ def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: b
     base = _base_of(store, spec)
     labels = load_label_table(store, base, find_observations(store, base, label_set))
     fixed = spec.model_copy(update={"base": str(base)})
-    work = Work(
+    work = TableWork(
         job="reslice",
         store=store,
         table="slices",
@@ -57,7 +57,7 @@ def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: b
         fingerprint=fingerprint("reslice", fixed, input_content(store, str(base)), code_version()),
         parents=(str(base),),
     )
-    found = find_made(work)
+    found = find_existing(work)
     plan = read_slice(store, TableRef.parse(found.ref))[0] if found else plan_slice(labels, fixed)
     if not plan.num_studies:
         why = "; ".join((*plan.infeasible, *plan.notes))
@@ -89,12 +89,12 @@ def _unwritten(plan: Slice) -> JobResult:
     return JobResult(job="reslice", ref="", counts=_counts(plan))
 
 
-def _commit(work: Work, plan: Slice, spec: SliceSpec) -> JobResult:
+def _commit(work: TableWork, plan: Slice, spec: SliceSpec) -> JobResult:
     part = write_part(work.store, work.table, f"parts/{work.fingerprint}/slice.parquet", plan.rows, split="train")
     work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
     ids = plan.rows.select(["subject_id", "study_id", "split"]).to_pylist()
-    written = Written(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
-    return commit_written(work, written, counts=_counts(plan), content=slice_digest(plan))
+    written = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
+    return commit_output(work, written, counts=_counts(plan), content=slice_digest(plan))
 
 
 def _counts(plan: Slice) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ import ray
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.read import stream_table
 from pipelines.ray_data.write import Made, write_parts
-from pipelines.records.commit import Work, commit_written, find_made
+from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import ShardConfig, TrrgConfig
@@ -32,7 +32,7 @@ REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Join images and parsed reports into a version of `shards`."""
     studies, reports = TableRef.parse(inputs["studies"]), TableRef.parse(inputs["reports"])
-    work = Work(
+    work = TableWork(
         job="shard",
         store=store,
         table="shards",
@@ -40,7 +40,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         fingerprint=job_fingerprint("shard", [config.shard, config.parse.label_set], store, inputs),
         parents=(str(studies), str(reports)),
     )
-    if found := find_made(work):
+    if found := find_existing(work):
         return found
     connect(config.ray)
     where = ray.put(index_studies(store, reports))
@@ -58,7 +58,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         batch_rows=config.shard.rows_per_file,
         total=count_rows(store, studies),
     )
-    return commit_written(work, written, counts={"studies_in": written.num_in, **_split_counts(written.parts)})
+    return commit_output(work, written, counts={"studies_in": written.num_in, **_split_counts(written.parts)})
 
 
 def shard_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pipelines.records.commit import Work, Written
+from pipelines.records.commit import JobOutput, TableWork
 from pipelines.records.progress import track
 from trrg_core.errors import DataError
 from trrg_core.storage.folders import TABLE_FOLDER
@@ -33,7 +33,7 @@ Process = Callable[[pa.Table, Mapping[str, object]], Made]
 
 
 def write_parts(
-    work: Work,
+    work: TableWork,
     rows: ray.data.Dataset,
     process: Process,
     settings: Mapping[str, object],
@@ -41,7 +41,7 @@ def write_parts(
     batch_rows: int,
     total: int,
     num_gpus: float = 0,
-) -> Written:
+) -> JobOutput:
     """Run `process` over `rows` in batches and write what it makes as files of the table, not yet committed.
 
     `rows` must have a `study_id` column, which names a batch; `process` is a top-level function whose second
@@ -63,13 +63,13 @@ def write_parts(
 
 
 def write_here(
-    work: Work,
+    work: TableWork,
     rows: Sequence[Mapping[str, object]],
     process: Process,
     settings: Mapping[str, object],
     *,
     batch_rows: int,
-) -> Written:
+) -> JobOutput:
     """As `write_parts`, in this process, a batch after the other: for what is done before a cluster has started."""
     batches = [pa.Table.from_pylist(list(rows[at : at + batch_rows])) for at in range(0, len(rows), batch_rows)]
     found = []
@@ -81,10 +81,10 @@ def write_here(
     return _gather(found)
 
 
-def _gather(summaries: Sequence[dict]) -> Written:
+def _gather(summaries: Sequence[dict]) -> JobOutput:
     parts = sorted((Part(**part) for one in summaries for part in one["parts"]), key=lambda part: part.path)
     rejects = tuple(Reject(**reject) for one in summaries for reject in one["rejects"])
-    return Written(
+    return JobOutput(
         parts=tuple(parts),
         rejects=tuple(sorted(rejects, key=lambda reject: tuple(asdict(reject).values()))),
         num_in=sum(one["num_in"] for one in summaries),
@@ -92,7 +92,9 @@ def _gather(summaries: Sequence[dict]) -> Written:
     )
 
 
-def _process_and_write(batch: pa.Table, *, process: Process, settings: Mapping[str, object], work: Work) -> pa.Table:
+def _process_and_write(
+    batch: pa.Table, *, process: Process, settings: Mapping[str, object], work: TableWork
+) -> pa.Table:
     name = hashlib.sha256("\n".join(batch["study_id"].to_pylist()).encode()).hexdigest()[:16]
     path = f"parts/{work.fingerprint}/{{split}}{name}"
     done = f"{TABLE_FOLDER}/{work.table}/{path.format(split='')}.json"
@@ -112,7 +114,7 @@ def _process_and_write(batch: pa.Table, *, process: Process, settings: Mapping[s
     return pa.table({"summary": [summary]})
 
 
-def _summary_of(work: Work, path: str) -> str:
+def _summary_of(work: TableWork, path: str) -> str:
     """What an earlier attempt wrote of this batch; empty unless all its files are still there."""
     try:
         summary = work.store.read_bytes(path).decode()
@@ -122,7 +124,7 @@ def _summary_of(work: Work, path: str) -> str:
     return summary if all(work.store.exists(f"{TABLE_FOLDER}/{work.table}/{file}") for file in files) else ""
 
 
-def _write_split(work: Work, path: str, rows: pa.Table, split: str) -> Part | None:
+def _write_split(work: TableWork, path: str, rows: pa.Table, split: str) -> Part | None:
     kept = rows.filter(pc.equal(rows["split"], split))
     if kept.num_rows == 0:
         return None

@@ -27,7 +27,7 @@ COMMIT_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class TableWork:
     """A version of `table` that `job` is to make; `fingerprint` says from what, so that it is made once.
 
     `settings` says how a row of it is made, whatever the others are (`Commit.settings`).
@@ -43,7 +43,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class JobOutput:
     """All files of a job, what was set aside, how many rows went in; `ids`: (patient, study, split) of each row out."""
 
     parts: tuple[Part, ...] = ()
@@ -57,20 +57,20 @@ class Written:
         return sum(part.num_rows for part in self.parts)
 
 
-def find_made(work: Work) -> JobResult | None:
+def find_existing(work: TableWork) -> JobResult | None:
     """The result of this very work, if it was done before."""
     commit = find_by_fingerprint(work.store, work.table, work.fingerprint)
     return JobResult.of_commit(work.job, commit, reused=True) if commit else None
 
 
-def commit_rejects(work: Work, rejects: Sequence[Reject]) -> None:
+def commit_rejects(work: TableWork, rejects: Sequence[Reject]) -> None:
     """Append `rejects` to the table of all rejects, once per work; an empty list makes no version."""
     if not rejects or find_by_fingerprint(work.store, "rejects", work.fingerprint):
         return
     told = {"job": work.job, "fingerprint": work.fingerprint}
     rows = pa.Table.from_pylist([told | asdict(reject) for reject in rejects], schema=REJECTS)
     part = write_part(work.store, "rejects", f"parts/{work.fingerprint}/rejects.parquet", rows)
-    whole = Work(job=work.job, store=work.store, table="rejects", schema=REJECTS, fingerprint=work.fingerprint)
+    whole = TableWork(job=work.job, store=work.store, table="rejects", schema=REJECTS, fingerprint=work.fingerprint)
     _commit(whole, [part], append=True, counts={"rows": len(rows)})
 
 
@@ -87,9 +87,9 @@ def rejects_of(store: Store, fingerprint: str) -> list[Reject]:
     return [Reject(**row) for row in rows]
 
 
-def commit_written(
-    work: Work,
-    written: Written,
+def commit_output(
+    work: TableWork,
+    written: JobOutput,
     *,
     counts: Mapping[str, int],
     content: str = "",
@@ -110,7 +110,7 @@ def commit_written(
     return JobResult.of_commit(work.job, find_by_fingerprint(work.store, work.table, work.fingerprint))
 
 
-def _commit(work: Work, parts: Sequence[Part], **told: Any) -> None:
+def _commit(work: TableWork, parts: Sequence[Part], **told: Any) -> None:
     """Commit `parts`; after a lost race the same work may be there already, else it is tried again."""
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:

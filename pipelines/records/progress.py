@@ -39,7 +39,7 @@ def track(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def follow(store: Store, path: str, what: str) -> Iterator[None]:
+def follow_progress(store: Store, path: str, what: str) -> Iterator[None]:
     """Show what a worker elsewhere notes in the file `path`, while the block lasts.
 
     A worker's own log lines reach a terminal, but neither a bar in it nor the Prefect UI.
@@ -55,7 +55,7 @@ def follow(store: Store, path: str, what: str) -> Iterator[None]:
         thread.join()
 
 
-def note_progress(store: Store, path: str, *, done: int, total: int, text: str) -> None:
+def write_progress(store: Store, path: str, *, done: int, total: int, text: str) -> None:
     """Note how far work is, for whoever follows it."""
     store.write_bytes(path, json.dumps({"done": done, "total": total, "text": text}).encode())
 

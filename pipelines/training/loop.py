@@ -24,7 +24,7 @@ from torch import nn
 
 from pipelines.ray_data.cluster import check_gpus, connect, quieten
 from pipelines.ray_data.read import list_row_groups, open_slice, stream_steps
-from pipelines.records.progress import follow, note_progress
+from pipelines.records.progress import follow_progress, write_progress
 from pipelines.training.engine import Engine
 from trrg_core.config.settings import OptimizerConfig, TrrgConfig
 from trrg_core.errors import ConfigError, TrainingError
@@ -130,7 +130,7 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         ),
     )
     try:
-        with follow(task.store, task.progress, f"{stage.name} steps"):
+        with follow_progress(task.store, task.progress, f"{stage.name} steps"):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
@@ -245,7 +245,7 @@ class _Clock:
         per_step = (time.monotonic() - self.began) / (step - self.start)
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         text = f"{parts}, {per_step:.2f} s/step, {per_step * (self.total - step):.0f} s left"
-        note_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)
+        write_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -292,10 +292,10 @@ def test_near_duplicate_reports_are_counted_by_id_and_without_their_text(tree: T
 
 
 def test_a_patient_in_two_splits_is_never_committed(store: Store) -> None:
-    work = versions.Work(job="ingest", store=store, table="studies", schema=STUDIES, fingerprint="f")
-    leaking = versions.Written(ids=(("p1", "s1", "train"), ("p1", "s2", "test")))
+    work = versions.TableWork(job="ingest", store=store, table="studies", schema=STUDIES, fingerprint="f")
+    leaking = versions.JobOutput(ids=(("p1", "s1", "train"), ("p1", "s2", "test")))
     with pytest.raises(DataError) as caught:
-        versions.commit_written(work, leaking, counts={})
+        versions.commit_output(work, leaking, counts={})
     assert caught.value.reason == "patient_in_two_splits"
     assert history(store, "studies") == []
 
