@@ -1,1 +1,1 @@
-"""What a job leaves behind: fingerprint, code version, commit, result, progress."""
+"""The record of a job: fingerprint, code version, commit, result, progress."""

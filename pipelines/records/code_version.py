@@ -1,6 +1,6 @@
-"""Which code a job runs: its module and what that imports, so that a change elsewhere does not make its work anew.
+"""The code version of a job: its module and all that it imports, so that a change elsewhere invalidates no result.
 
-Read from the sources, without importing them. A new parser rule changes `parse` and what follows, not `ingest`.
+Computed from the sources, without importing them. A new parser rule changes `parse` and what follows, not `ingest`.
 """
 
 import ast
@@ -18,33 +18,33 @@ _DATA = (".yaml", ".html", ".css")
 
 @cache
 def code_version() -> str:
-    """12 hex digits over every source and rule file of `trrg_core` and `pipelines`."""
+    """Hash, 12 hex digits, of every source and data file of `trrg_core` and `pipelines`."""
     return _digest(file for root in _ROOTS.values() for file in root.rglob("*") if file.suffix in (".py", *_DATA))
 
 
 @cache
 def code_of(job: str) -> str:
-    """12 hex digits over the sources that job `job` reaches by imports, and the rule files that these name."""
+    """Hash, 12 hex digits, of the sources that job `job` reaches by imports, and of the data files they name."""
     return _digest(reached_files(f"pipelines.jobs.{job}"))
 
 
 def reached_files(module: str) -> set[Path]:
-    """The source of `module`, of all it imports of ours, and the data below each package that one of them names."""
-    sources, waiting = _sources(), [module]
+    """The source files of `module` and of all project modules it imports, and the data files of packages they name."""
+    sources, pending = _sources(), [module]
     reached: dict[str, Path] = {}
     data: set[Path] = set()
-    while waiting:
-        name = waiting.pop()
+    while pending:
+        name = pending.pop()
         if name in sources and name not in reached:
             reached[name] = sources[name]
-            waiting += [*_imports(sources[name]), name.rpartition(".")[0]]
+            pending += [*_imports(sources[name]), name.rpartition(".")[0]]
             data.update(file for folder in _named_folders(sources[name]) for file in _data_below(folder))
     return {*reached.values(), *data}
 
 
 @cache
 def _sources() -> Mapping[str, Path]:
-    """Our modules by name."""
+    """Source file of each module of the project, by module name."""
     return {
         ".".join((package, *file.relative_to(root).with_suffix("").parts)).removesuffix(".__init__"): file
         for package, root in _ROOTS.items()
@@ -58,7 +58,7 @@ def _nodes(file: Path) -> tuple[ast.AST, ...]:
 
 
 def _imports(file: Path) -> set[str]:
-    """What a source imports, in functions too; `from a import b` may mean a module b."""
+    """Names that a source file imports, also inside functions; the b of `from a import b` may be a module."""
     names: set[str] = set()
     for node in _nodes(file):
         if isinstance(node, ast.Import):
@@ -69,7 +69,10 @@ def _imports(file: Path) -> set[str]:
 
 
 def _named_folders(file: Path) -> set[Path]:
-    """Packages named in a text, as `resources.files` is given them; the presets of the root come in as settings."""
+    """Folders of packages named in a string, as for `resources.files`.
+
+    A root package is left out: its presets reach a job as settings.
+    """
     texts = {node.value for node in _nodes(file) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     parts = (text.split(".") for text in texts if "." in text and text.partition(".")[0] in _ROOTS)
     return {folder for first, *rest in parts if (folder := _ROOTS[first].joinpath(*rest)).is_dir()}
@@ -87,5 +90,5 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _home(file: Path) -> Path:
-    """The folder that holds the file's package."""
+    """Parent folder of the root package that holds the file."""
     return next(root.parent for root in _ROOTS.values() if file.is_relative_to(root))

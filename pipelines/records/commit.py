@@ -1,6 +1,6 @@
-"""A job's files become a version: found if it was made before, checked, committed once, tried again after a lost race.
+"""Commits the files that a job wrote as one version of a table, exactly once, with retries after a lost race.
 
-What was set aside is appended to `rejects`, one table for all jobs: nothing is dropped in silence. No Ray here.
+Rejected rows are appended to `rejects`, one table for all jobs, with their reason. Nothing here needs Ray.
 """
 
 import logging
@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import pyarrow as pa
 
@@ -28,9 +27,9 @@ COMMIT_ATTEMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class TableWork:
-    """A version of `table` that `job` is to make; `fingerprint` says from what, so that it is made once.
+    """A version of `table` that `job` produces; the same `fingerprint` means the same version, produced once.
 
-    `settings` says how a row of it is made, whatever the others are (`Commit.settings`).
+    `settings` identifies how one row is computed, independently of the other rows (`Commit.settings`).
     """
 
     job: str
@@ -44,7 +43,7 @@ class TableWork:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutput:
-    """All files of a job, what was set aside, how many rows went in; `ids`: (patient, study, split) of each row out."""
+    """The files a job wrote, its rejects, the number of rows read, and (patient, study, split) of each row written."""
 
     parts: tuple[Part, ...] = ()
     rejects: tuple[Reject, ...] = ()
@@ -58,60 +57,70 @@ class JobOutput:
 
 
 def find_existing(work: TableWork) -> JobResult | None:
-    """The result of this very work, if it was done before."""
+    """The result of an earlier commit with the same fingerprint, or None."""
     commit = find_by_fingerprint(work.store, work.table, work.fingerprint)
     return JobResult.of_commit(work.job, commit, reused=True) if commit else None
 
 
 def commit_rejects(work: TableWork, rejects: Sequence[Reject]) -> None:
-    """Append `rejects` to the table of all rejects, once per work; an empty list makes no version."""
+    """Append `rejects` to the table of all rejects, once per fingerprint; an empty list creates no version."""
     if not rejects or find_by_fingerprint(work.store, "rejects", work.fingerprint):
         return
-    told = {"job": work.job, "fingerprint": work.fingerprint}
-    rows = pa.Table.from_pylist([told | asdict(reject) for reject in rejects], schema=REJECTS)
+    key = {"job": work.job, "fingerprint": work.fingerprint}
+    rows = pa.Table.from_pylist([key | asdict(reject) for reject in rejects], schema=REJECTS)
     part = write_part(work.store, "rejects", f"parts/{work.fingerprint}/rejects.parquet", rows)
-    whole = TableWork(job=work.job, store=work.store, table="rejects", schema=REJECTS, fingerprint=work.fingerprint)
-    _commit(whole, [part], append=True, counts={"rows": len(rows)})
+    target = TableWork(job=work.job, store=work.store, table="rejects", schema=REJECTS, fingerprint=work.fingerprint)
+    _commit(target, [part], append=True, counts={"rows": len(rows)})
 
 
 def rejects_of(store: Store, fingerprint: str) -> list[Reject]:
-    """What the work `fingerprint` set aside, as far as it was committed."""
+    """The committed rejects of the work with this fingerprint."""
     versions = history(store, "rejects")
     parts = list_parts(store, versions[0].ref) if versions else []
+    columns = [field.name for field in fields(Reject)]
     rows = [
         row
         for part in parts
         if part.path.startswith(f"parts/{fingerprint}/")
-        for row in read_part(store, "rejects", part, columns=[one.name for one in fields(Reject)]).to_pylist()
+        for row in read_part(store, "rejects", part, columns=columns).to_pylist()
     ]
     return [Reject(**row) for row in rows]
 
 
 def commit_output(
     work: TableWork,
-    written: JobOutput,
+    output: JobOutput,
     *,
     counts: Mapping[str, int],
     content: str = "",
     rejects: Sequence[Reject] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
 ) -> JobResult:
-    """Make `written` a version of the table; what was set aside is appended to `rejects` first.
+    """Commit `output` as a version of the table, after appending its rejects (or `rejects`, where given).
 
     Raises:
-        DataError: if a study is there twice, or a patient in two splits; nothing is committed.
+        DataError: if a study occurs twice, or a patient in two splits; nothing is committed.
         StorageError: if other writers won every attempt.
     """
-    aside = written.rejects if rejects is None else rejects
-    check_patients(written.ids)
-    commit_rejects(work, aside)
-    reasons = Counter(reject.reason for reject in aside)
-    _commit(work, written.parts, content=content, counts=counts, rejects=reasons, notes=notes)
+    rejected = output.rejects if rejects is None else rejects
+    check_patients(output.ids)
+    commit_rejects(work, rejected)
+    reasons = Counter(reject.reason for reject in rejected)
+    _commit(work, output.parts, content=content, counts=counts, rejects=reasons, notes=notes)
     return JobResult.of_commit(work.job, find_by_fingerprint(work.store, work.table, work.fingerprint))
 
 
-def _commit(work: TableWork, parts: Sequence[Part], **told: Any) -> None:
-    """Commit `parts`; after a lost race the same work may be there already, else it is tried again."""
+def _commit(
+    work: TableWork,
+    parts: Sequence[Part],
+    *,
+    counts: Mapping[str, int],
+    content: str = "",
+    rejects: Mapping[str, int] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    append: bool = False,
+) -> None:
+    """Commit `parts`; after a lost race, stop if the winner committed the same work, else try again."""
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
             commit_parts(
@@ -120,11 +129,15 @@ def _commit(work: TableWork, parts: Sequence[Part], **told: Any) -> None:
                 parts,
                 work.schema,
                 fingerprint=work.fingerprint,
+                content=content,
                 parents=work.parents,
-                settings=work.settings,
                 code_version=code_version(),
+                counts=counts,
+                rejects=rejects,
+                settings=work.settings,
+                notes=notes,
+                append=append,
                 once=True,
-                **told,
             )
             return
         except StorageError as error:

@@ -1,4 +1,4 @@
-"""What a job's work is: a fingerprint over settings, inputs and code, so that the same work is found, not redone."""
+"""The fingerprint of a job over settings, inputs and code: equal fingerprints mean that a result can be reused."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from trrg_core.tables.delta import TableRef, find_commit
 
 
 def job_fingerprint(job: str, settings: object, store: Store, inputs: Mapping[str, str]) -> str:
-    """What identifies a job's work: its settings, the content of its inputs, and the code it runs."""
+    """Hash of a job's settings, the content of its inputs, and the code it runs."""
     contents = {name: input_content(store, ref) for name, ref in inputs.items()}
     return fingerprint(job, settings, contents, code_of(job))
 
 
 def input_content(store: Store, ref: str) -> str:
-    """What identifies the content behind a reference: a table version's, or a finished run's id."""
+    """The content id behind a reference: that of a table version, or the id of a finished run."""
     if "@" in ref:
         return find_commit(store, TableRef.parse(ref)).content
     return require_result(store, ref).run_id

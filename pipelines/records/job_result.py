@@ -1,4 +1,4 @@
-"""What a job made, as it is handed on: between tasks, to a person, and through the store as JSON."""
+"""The result of a job: passed between tasks, printed as one line, stored as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from typing import Self
 from trrg_core.runs.results import RunResult
 from trrg_core.tables.delta import Commit
 
-COUNTS_TOLD = 8
+COUNTS_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """What a job made: its reference, counts, rejects by reason, and whether it was found, not made."""
+    """A job's output reference, its counts, rejects by reason, and whether an earlier result was reused."""
 
     job: str
     ref: str
@@ -25,25 +25,25 @@ class JobResult:
 
     @classmethod
     def of_commit(cls, job: str, commit: Commit | None, *, reused: bool = False) -> Self:
-        """The result that a table version stands for."""
-        assert commit is not None, f"{job}: its commit is not in the table's history"
+        """The result recorded in the commit of a table version."""
+        assert commit is not None, f"{job}: its commit is missing from the history of the table"
         return cls(job=job, ref=str(commit.ref), counts=commit.counts, rejects=commit.rejects, reused=reused)
 
     @classmethod
     def of_run(cls, run: RunResult, *, reused: bool = False) -> Self:
-        """The result that a finished run stands for."""
+        """The result recorded by a finished run."""
         notes = {key: value for key, value in run.notes.items() if isinstance(value, str)}
         return cls(job=run.job, ref=run.run_id, counts=run.metrics, notes=notes, reused=reused)
 
 
 def describe(result: JobResult) -> str:
-    """A job's last line: what, how many, set aside, seconds, where."""
-    shown = list(result.counts.items())[:COUNTS_TOLD]
+    """The last log line of a job: reference, counts, rejects, seconds."""
+    shown = list(result.counts.items())[:COUNTS_SHOWN]
     more = len(result.counts) - len(shown)
     counts = ", ".join(f"{name} {value:g}" for name, value in shown) + (f" and {more} more" if more else "")
-    aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
-    found = " (found, not redone)" if result.reused else ""
-    return f"{result.job}: {result.ref}{found}; {counts}{aside}; {result.seconds:.1f} s"
+    rejected = f", rejected {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
+    reused = " (reused)" if result.reused else ""
+    return f"{result.job}: {result.ref}{reused}; {counts}{rejected}; {result.seconds:.1f} s"
 
 
 def to_json(result: JobResult) -> str:
@@ -62,5 +62,5 @@ def to_json(result: JobResult) -> str:
 
 
 def from_json(text: str) -> JobResult:
-    """The result that `to_json` wrote."""
+    """The result from the text that `to_json` returned."""
     return JobResult(**json.loads(text))

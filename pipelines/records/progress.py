@@ -1,4 +1,4 @@
-"""Progress of long work: a bar where a person looks on, a line every few seconds where nobody does."""
+"""Progress of long work: a bar in a terminal, else a log line every few seconds."""
 
 import json
 import logging
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
+from dataclasses import asdict, dataclass
 from threading import Event, Thread
 
 from rich.progress import (
@@ -24,65 +25,73 @@ from trrg_core.storage.store import Store
 logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 10.0
-LOOK_EVERY_S = 1.0
+POLL_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Progress:
+    """Number of finished items, of all items, and a remark, as stored."""
+
+    done: int
+    total: int
+    text: str
 
 
 @contextmanager
-def track(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with how many more are done."""
+def track(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress while the block lasts; yields a function to call with the number of newly finished items."""
     if sys.stderr.isatty():
         with _bar() as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(label, total=total)
             yield lambda more: bar.update(task, advance=more)
     else:
-        yield _Lines(what, total)
+        yield _LogLines(label, total)
 
 
 @contextmanager
-def follow_progress(store: Store, path: str, what: str) -> Iterator[None]:
-    """Show what a worker elsewhere notes in the file `path`, while the block lasts.
+def follow_progress(store: Store, path: str, label: str) -> Iterator[None]:
+    """Show the progress that a remote worker writes to the file `path`, while the block lasts.
 
-    A worker's own log lines reach a terminal, but neither a bar in it nor the Prefect UI.
+    The worker's own log lines reach the terminal, but it can neither draw a bar there nor log to the Prefect UI.
     """
-    ended = Event()
-    # in a copy of this context, so that Prefect knows whose lines they are
-    thread = Thread(target=copy_context().run, args=(_follow, store, path, what, ended), daemon=True)
+    stop = Event()
+    # in a copy of this context, so that Prefect attributes the log lines to the current task
+    thread = Thread(target=copy_context().run, args=(_follow, store, path, label, stop), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        stop.set()
         thread.join()
 
 
 def write_progress(store: Store, path: str, *, done: int, total: int, text: str) -> None:
-    """Note how far work is, for whoever follows it."""
-    store.write_bytes(path, json.dumps({"done": done, "total": total, "text": text}).encode())
+    """Write how far the work is to the file `path`, for `follow_progress`."""
+    store.write_bytes(path, json.dumps(asdict(_Progress(done=done, total=total, text=text))).encode())
 
 
-def _follow(store: Store, path: str, what: str, ended: Event) -> None:
-    told = _read_note(store, path)  # of an earlier attempt
+def _follow(store: Store, path: str, label: str, stop: Event) -> None:
+    last = _read(store, path)  # what an earlier attempt left there is not shown
     with _bar() if sys.stderr.isatty() else nullcontext() as bar:
-        task = bar.add_task(what, total=None) if bar else None
+        task = bar.add_task(label, total=None) if bar else None
         is_last = False
         while not is_last:
-            is_last = ended.wait(LOOK_EVERY_S)
-            note = _read_note(store, path)
-            if not note or note == told:
+            is_last = stop.wait(POLL_EVERY_S)
+            current = _read(store, path)
+            if current is None or current == last:
                 continue
-            told = note
+            last = current
             if bar and task is not None:
-                bar.update(task, completed=note["done"], total=note["total"])
+                bar.update(task, completed=current.done, total=current.total)
             else:
-                logger.info("%s: %d of %d, %s", what, note["done"], note["total"], note["text"])
+                logger.info("%s: %d of %d, %s", label, current.done, current.total, current.text)
 
 
-def _read_note(store: Store, path: str) -> dict | None:
+def _read(store: Store, path: str) -> _Progress | None:
     try:
-        note: dict = json.loads(store.read_bytes(path))
+        return _Progress(**json.loads(store.read_bytes(path)))
     except (DataError, StorageError):
         return None
-    return note
 
 
 def _bar() -> Progress:
@@ -90,9 +99,9 @@ def _bar() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn())
 
 
-class _Lines:
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done = what, total, 0
+class _LogLines:
+    def __init__(self, label: str, total: int) -> None:
+        self.label, self.total, self.done = label, total, 0
         self.start = self.last = time.monotonic()
 
     def __call__(self, more: int) -> None:
@@ -101,4 +110,4 @@ class _Lines:
         if now - self.last >= LINE_EVERY_S:
             self.last = now
             rate = self.done / (now - self.start)
-            logger.info("%s: %d of %d, %.0f/s", self.what, self.done, self.total, rate)
+            logger.info("%s: %d of %d, %.0f/s", self.label, self.done, self.total, rate)
