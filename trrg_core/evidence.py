@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
+from trrg_core.clue import Clue
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior
@@ -31,20 +32,6 @@ class Support(StrEnum):
 _GRAVITY = tuple(Support)
 # "no other nodule" and "the lungs are otherwise clear" leave what was affirmed as it is
 _SETS_APART = re.compile(r"\b(?:other|otherwise|additional|further|remaining|remainder|elsewhere)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clue:
-    """The perception's probability in 0..1 that `observation` is present, and the threshold it is judged at."""
-
-    observation: str
-    probability: float
-    threshold: float
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the perception sees the observation."""
-        return self.probability >= self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +81,7 @@ class ReportEvidence:
 def gather_evidence(
     report: ParsedReport,
     *,
-    clues: Mapping[str, float],
-    thresholds: Mapping[str, float],
+    clues: Sequence[Clue],
     label_set: LabelSet,
     has_prior: bool | None,
 ) -> ReportEvidence:
@@ -103,16 +89,12 @@ def gather_evidence(
 
     Args:
         report: the generated report as the parser reads it.
-        clues: probability in 0..1 by observation; an observation without one is not checkable.
-        thresholds: the calibrated threshold by observation; likewise.
+        clues: the study's clues, in any order; an observation without one is not checkable.
         label_set: which findings count towards which observation.
         has_prior: whether the study has an earlier one; None when unknown.
     """
-    known = {
-        name: Clue(observation=name, probability=clues[name], threshold=thresholds[name])
-        for name in label_set.observations
-        if name in clues and name in thresholds and name != label_set.no_finding
-    }
+    given = {clue.observation: clue for clue in clues}
+    known = {name: given[name] for name in label_set.observations if name in given and name != label_set.no_finding}
     return ReportEvidence(
         sentences=tuple(_judge_sentence(item, known, label_set, has_prior) for item in report.sentences),
         clues=tuple(known.values()),

@@ -13,6 +13,7 @@ from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.training.runs import MODEL
+from trrg_core.clue import clues_from_rows
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
@@ -21,7 +22,7 @@ from trrg_core.metrics.java import JavaError
 from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
 from trrg_core.metrics.score import Prediction, Scores, gather_all, score_predictions
-from trrg_core.model.calibration import calibrations_from_json
+from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
 from trrg_core.report.parsed import ParsedReport
@@ -41,7 +42,6 @@ class Judged:
     systems: Mapping[str, list[Prediction]]
     shards: Mapping[str, dict]
     label_set: LabelSet
-    thresholds: Mapping[str, float]
     corpus: Corpus
     vocabulary: frozenset[str]
 
@@ -93,23 +93,30 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Judg
         NEIGHBOUR: [train[row["neighbour_study_id"]] for row in predictions],
     }
     references = parse([truth[row["study_id"]]["report"] for row in predictions])
+    thresholds = _thresholds(store, inputs["generator"], label_set)
     return Judged(
         systems={
             system: [
-                _prediction(row, truth[row["study_id"]], reference, text, parsed)
+                _prediction(row, truth[row["study_id"]], reference, text, parsed, thresholds)
                 for row, reference, text, parsed in zip(predictions, references, texts, parse(texts), strict=True)
             ]
             for system, texts in hypotheses.items()
         },
         shards=truth,
         label_set=label_set,
-        thresholds=_thresholds(store, inputs["generator"], label_set),
         corpus=corpus,
         vocabulary=build_vocabulary(train.values(), corpus),
     )
 
 
-def _prediction(row: Mapping, truth: Mapping, reference: ParsedReport, text: str, parsed: ParsedReport) -> Prediction:
+def _prediction(
+    row: Mapping,
+    truth: Mapping,
+    reference: ParsedReport,
+    text: str,
+    parsed: ParsedReport,
+    thresholds: Mapping[str, float],
+) -> Prediction:
     return Prediction(
         subject_id=row["subject_id"],
         study_id=row["study_id"],
@@ -118,7 +125,7 @@ def _prediction(row: Mapping, truth: Mapping, reference: ParsedReport, text: str
         reference_labels=reference.labels,
         hypothesis=text,
         parsed=parsed,
-        clues={clue["observation"]: clue["probability"] for clue in row["clues"]},
+        clues=clues_from_rows(row["clues"], thresholds),
         has_prior=truth["has_prior"],
     )
 
@@ -134,8 +141,7 @@ def _train_reports(store: Store, shards: TableRef) -> dict[str, str]:
 
 def _thresholds(store: Store, run_id: str, label_set: LabelSet) -> dict[str, float]:
     data = json.loads(store.read_bytes(f"{run_path(run_id)}/{MODEL}/perception.json"))
-    calibrations = calibrations_from_json(data, label_set.observations)
-    return {name: one.threshold for name, one in zip(label_set.observations, calibrations, strict=True)}
+    return thresholds_from_json(data, label_set.observations)
 
 
 def _score(config: TrrgConfig, judged: Judged) -> tuple[Scores, ...]:
@@ -151,7 +157,6 @@ def _score(config: TrrgConfig, judged: Judged) -> tuple[Scores, ...]:
                 predictions,
                 system=system,
                 label_set=judged.label_set,
-                thresholds=judged.thresholds,
                 section=config.shard.section,
                 corpus=judged.corpus,
                 vocabulary=judged.vocabulary,
@@ -174,7 +179,7 @@ def _page(config: TrrgConfig, judged: Judged, scores: tuple[Scores, ...], lineag
 
 def _study_pages(config: TrrgConfig, judged: Judged) -> list[StudyPage]:
     predictions = judged.systems[MODEL_SYSTEM][: config.evaluate.report_studies]
-    evidence = gather_all(predictions, label_set=judged.label_set, thresholds=judged.thresholds)
+    evidence = gather_all(predictions, label_set=judged.label_set)
     references = _parse_all(ReportParser(config.parse.label_set), [row.reference for row in predictions])
     return [
         study_page(

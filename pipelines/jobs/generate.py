@@ -81,7 +81,7 @@ def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
                 "study_id": row["study_id"],
                 "split": row["split"],
                 "hypothesis": report.text,
-                "clues": [{"observation": name, "probability": value} for name, value in report.clues.items()],
+                "clues": [{"observation": clue.observation, "probability": clue.probability} for clue in report.clues],
                 "neighbour_study_id": train_ids[index],
             }
             for row, report, index in zip(some, reports, nearest, strict=True)

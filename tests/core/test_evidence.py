@@ -3,7 +3,8 @@ import csv
 import pytest
 
 from tests.real_data import REAL_DATA
-from trrg_core.evidence import Clue, Support, find_contradictions, gather_evidence
+from trrg_core.clue import Clue
+from trrg_core.evidence import Support, find_contradictions, gather_evidence
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 
@@ -32,7 +33,10 @@ def sentence(*mentions: Mention, text: str = "Something is seen.") -> Sentence:
 
 def judge(*sentences: Sentence, clues: dict[str, float], has_prior: bool | None = None):
     report = ParsedReport(sections=(), sentences=sentences, labels={}, parser_id="test")
-    return gather_evidence(report, clues=clues, thresholds=THRESHOLDS, label_set=LABELS, has_prior=has_prior)
+    given = [
+        Clue(observation=name, probability=value, threshold=THRESHOLDS.get(name, 0.5)) for name, value in clues.items()
+    ]
+    return gather_evidence(report, clues=given, label_set=LABELS, has_prior=has_prior)
 
 
 @pytest.mark.parametrize(

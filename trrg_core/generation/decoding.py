@@ -6,20 +6,19 @@ best with the study's clues.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from transformers import GenerationConfig
 
+from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
-from trrg_core.evidence import Clue
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.reranking import choose_draft
-from trrg_core.model.clues import Clues, clue_probabilities
+from trrg_core.model.clues import read_clues
 from trrg_core.model.generator import ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
-from trrg_core.model.perception import DiseasePerception
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 from trrg_core.training.tokenization import decode_ids
@@ -27,14 +26,14 @@ from trrg_core.training.tokenization import decode_ids
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedReport:
-    """A hypothesis, and the calibrated clue probabilities by observation that it was written from.
+    """A hypothesis, and the clues that it was written from.
 
     `score` says how well it agrees with them among `num_candidates` drafts; None where there was no choice.
     """
 
     study_id: str
     text: str
-    clues: dict[str, float] = field(default_factory=dict)
+    clues: tuple[Clue, ...] = ()
     num_candidates: int = 1
     score: float | None = None
 
@@ -71,10 +70,10 @@ def generate_reports(
             eos_token_id=tokenizer.eos_token_id,
         ),
     )
-    clues = clue_probabilities(prefix.clues, generator.perception)
+    clues = read_clues(prefix.clues, generator.perception)
     return [
-        GeneratedReport(study_id=study_id, text=decode_ids(tokenizer, ids), clues=said)
-        for study_id, ids, said in zip(batch.study_ids, ids_BT.tolist(), clues, strict=True)
+        GeneratedReport(study_id=study_id, text=decode_ids(tokenizer, ids), clues=own)
+        for study_id, ids, own in zip(batch.study_ids, ids_BT.tolist(), clues, strict=True)
     ]
 
 
@@ -93,7 +92,7 @@ def _choose_reports(
         min_share=config.min_share,
         max_new_tokens=config.max_new_tokens,
     )
-    clues = _judged_clues(prefix.clues, generator.perception)
+    clues = read_clues(prefix.clues, generator.perception)
     return [
         _choose_report(*study, config=config, parser=parser)
         for study in zip(batch.study_ids, drafts, clues, batch.has_prior, strict=True)
@@ -120,18 +119,10 @@ def _choose_report(
     return GeneratedReport(
         study_id=study_id,
         text=drafts[choice.index].text,
-        clues={clue.observation: clue.probability for clue in clues},
+        clues=tuple(clues),
         num_candidates=len(drafts),
         score=choice.score,
     )
-
-
-def _judged_clues(clues: Clues, perception: DiseasePerception) -> list[list[Clue]]:
-    thresholds = dict(zip(perception.observations, perception.threshold_O.tolist(), strict=True))
-    return [
-        [Clue(observation=name, probability=value, threshold=thresholds[name]) for name, value in said.items()]
-        for said in clue_probabilities(clues, perception)
-    ]
 
 
 @cache

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trrg_core.evidence import Clue, find_contradictions
+from trrg_core.clue import Clue
+from trrg_core.evidence import find_contradictions
 from trrg_core.labels import Label, Labels
 from trrg_core.report.parsed import ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior

@@ -5,13 +5,14 @@ studies, their unit and the report section. The floors are scored by the same ca
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from trrg_core.clue import Clue
 from trrg_core.errors import DataError
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.labels import Labels, LabelSet
@@ -28,8 +29,8 @@ from trrg_core.report.parsed import ParsedReport
 class Prediction:
     """One study's reference and hypothesis, each as text and as labels, and what the evidence needs.
 
-    Both texts are of the section that is scored. `clues` are probabilities by observation. `has_prior` is None
-    when it is unknown.
+    Both texts are of the section that is scored. `clues` are what the hypothesis is judged by. `has_prior`
+    is None when it is unknown.
     """
 
     subject_id: str
@@ -38,7 +39,7 @@ class Prediction:
     reference_labels: Labels
     hypothesis: str
     parsed: ParsedReport
-    clues: Mapping[str, float] = field(default_factory=dict)
+    clues: tuple[Clue, ...] = ()
     has_prior: bool | None = None
 
 
@@ -78,7 +79,6 @@ def score_predictions(
     *,
     system: str,
     label_set: LabelSet,
-    thresholds: Mapping[str, float],
     section: str,
     protocols: Sequence[Protocol] = PROTOCOLS,
     corpus: Corpus = "mimic-cxr",
@@ -93,7 +93,6 @@ def score_predictions(
         predictions: one a study, in any order.
         system: its name in tables: "model", "modal report", "nearest neighbour".
         label_set: the observations that labels and clues are given for.
-        thresholds: the perception's calibrated threshold by observation.
         section: which report section the texts are, for the record.
         protocols: token protocols of the language scores.
         corpus: whose cleaner and length protocol `r2gen` uses.
@@ -106,7 +105,7 @@ def score_predictions(
         DataError: if a study occurs twice (`duplicate_study`) or there is none (`no_predictions`).
     """
     _check(predictions)
-    evidence = gather_all(predictions, label_set=label_set, thresholds=thresholds)
+    evidence = gather_all(predictions, label_set=label_set)
     rates = truth_rates([row.hypothesis for row in predictions], evidence)
     values, absent = _nlg(predictions, protocols, corpus, vocabulary, meteor)
     observations = label_set.observations
@@ -133,14 +132,10 @@ def score_predictions(
     )
 
 
-def gather_all(
-    predictions: Sequence[Prediction], *, label_set: LabelSet, thresholds: Mapping[str, float]
-) -> list[ReportEvidence]:
+def gather_all(predictions: Sequence[Prediction], *, label_set: LabelSet) -> list[ReportEvidence]:
     """The evidence behind each hypothesis, in order."""
     return [
-        gather_evidence(
-            row.parsed, clues=row.clues, thresholds=thresholds, label_set=label_set, has_prior=row.has_prior
-        )
+        gather_evidence(row.parsed, clues=row.clues, label_set=label_set, has_prior=row.has_prior)
         for row in predictions
     ]
 

@@ -96,6 +96,12 @@ def calibrations_from_json(data: dict[str, Any], observations: Sequence[str]) ->
     return tuple(Calibration(**data["observations"][name]) for name in observations)
 
 
+def thresholds_from_json(data: dict[str, Any], observations: Sequence[str]) -> dict[str, float]:
+    """The calibrated threshold of each of `observations`, from `perception.json`; errors as above."""
+    calibrations = calibrations_from_json(data, observations)
+    return {name: one.threshold for name, one in zip(observations, calibrations, strict=True)}
+
+
 def _auroc_one(name: str, scores: Floats, stated: NDArray[np.int8]) -> Auroc:
     present, absent, silent = (scores[stated == code] for code in (STATED_PRESENT, STATED_ABSENT, NOT_STATED))
     return Auroc(

@@ -7,12 +7,12 @@ probability and what the finding's prompt looked at. Any number of clues may be 
 # ruff: noqa: N802, N815 -- names carry their axes
 
 import zlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from trrg_core.clue import Clue
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.training.batch import Batch
 
@@ -109,12 +109,16 @@ class ClueInjection(nn.Module):
         return normed * clues.mask_BK[..., None].to(dtype)
 
 
-def clue_probabilities(clues: Clues, perception: DiseasePerception) -> list[dict[str, float]]:
-    """What each study's clues say, by observation; hidden clues are left out."""
-    names: Sequence[str] = perception.observations
+def read_clues(clues: Clues, perception: DiseasePerception) -> list[tuple[Clue, ...]]:
+    """The clues of each study as values, with the thresholds of `perception`; hidden clues are left out."""
+    names, thresholds = perception.observations, perception.threshold_O.tolist()
     return [
-        {names[index]: probability for index, probability, shown in zip(*entry, strict=True) if shown}
-        for entry in zip(
+        tuple(
+            Clue(observation=names[index], probability=probability, threshold=thresholds[index])
+            for index, probability, is_kept in zip(*study, strict=True)
+            if is_kept
+        )
+        for study in zip(
             clues.observation_BK.tolist(), clues.probability_BK.tolist(), clues.mask_BK.tolist(), strict=True
         )
     ]

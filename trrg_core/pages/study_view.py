@@ -4,7 +4,8 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trrg_core.evidence import Clue, SentenceEvidence, Support
+from trrg_core.clue import Clue
+from trrg_core.evidence import SentenceEvidence, Support
 from trrg_core.labels import column_name
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.pages.report_page import Film, StudyPage

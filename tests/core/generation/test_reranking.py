@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from trrg_core.evidence import Clue
+from trrg_core.clue import Clue
 from trrg_core.generation.reranking import agreement, choose_draft, pool_beliefs
 from trrg_core.labels import Assertion, Label
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from trrg_core.clue import Clue
 from trrg_core.errors import DataError
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.metrics.bootstrap import Interval
@@ -31,7 +32,7 @@ def prediction(study_id: str, *, said: int | None, truth: int | None, clue: floa
         reference_labels={"Edema": truth, "Fracture": None},
         hypothesis=words[said],
         parsed=parsed(words[said], said),
-        clues={"Edema": clue},
+        clues=(Clue(observation="Edema", probability=clue, threshold=0.5),),
         has_prior=False,
     )
 
@@ -46,7 +47,7 @@ MODAL = [prediction(str(n), said=None, truth=truth, clue=0.1) for n, truth in ((
 
 def score(rows=MODEL, **options):
     settings = {"system": "model", "section": "findings", "protocols": ("r2gen",), "bootstrap_samples": 50}
-    return score_predictions(rows, label_set=LABELS, thresholds={"Edema": 0.5}, **settings | options)
+    return score_predictions(rows, label_set=LABELS, **settings | options)
 
 
 def test_one_call_gathers_language_labels_and_truth():

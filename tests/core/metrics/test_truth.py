@@ -1,6 +1,7 @@
 import pytest
 
-from trrg_core.evidence import Clue, Contradiction, MentionEvidence, ReportEvidence, SentenceEvidence, Support
+from trrg_core.clue import Clue
+from trrg_core.evidence import Contradiction, MentionEvidence, ReportEvidence, SentenceEvidence, Support
 from trrg_core.labels import Assertion
 from trrg_core.metrics.truth import truth_rates
 from trrg_core.report.parsed import Mention

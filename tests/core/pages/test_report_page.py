@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.metrics.score import Prediction, Scores, score_predictions
@@ -63,18 +64,17 @@ def predict(study_id: str, *sentences: Sentence, text: str = "", clues=None, tru
         reference_labels=truth or {},
         hypothesis=text or " ".join(item.text for item in sentences),
         parsed=parsed,
-        clues=clues or {"Edema": 0.1, "Fracture": 0.1},
+        clues=tuple(
+            Clue(observation=name, probability=value, threshold=THRESHOLDS[name])
+            for name, value in (clues or {"Edema": 0.1, "Fracture": 0.1}).items()
+        ),
         has_prior=False,
     )
 
 
 def shown(prediction: Prediction, reference: tuple[Sentence, ...] = (), films=(Film(jpeg=JPEG, view_position="PA"),)):
     evidence = gather_evidence(
-        prediction.parsed,
-        clues=prediction.clues,
-        thresholds=THRESHOLDS,
-        label_set=LABELS,
-        has_prior=prediction.has_prior,
+        prediction.parsed, clues=prediction.clues, label_set=LABELS, has_prior=prediction.has_prior
     )
     return study_page(prediction, reference=reference, evidence=evidence, films=films, label_set=LABELS)
 
@@ -84,7 +84,6 @@ def score(predictions, system="model", samples=20) -> Scores:
         predictions,
         system=system,
         label_set=LABELS,
-        thresholds=THRESHOLDS,
         section="findings",
         protocols=("r2gen",),
         bootstrap_samples=samples,

@@ -1,0 +1,21 @@
+import pytest
+
+from trrg_core.clue import Clue, clues_from_rows
+
+
+@pytest.mark.parametrize(("probability", "is_shown"), [(0.29, False), (0.3, True), (0.9, True)])
+def test_a_clue_is_shown_from_its_threshold_on(probability: float, is_shown: bool) -> None:
+    assert Clue(observation="Edema", probability=probability, threshold=0.3).is_shown is is_shown
+
+
+def test_a_stored_clue_gets_the_threshold_of_its_observation() -> None:
+    rows = [{"observation": "Edema", "probability": 0.4}, {"observation": "Fracture", "probability": 0.2}]
+    clues = clues_from_rows(rows, {"Fracture": 0.1, "Edema": 0.5})
+    assert clues == (
+        Clue(observation="Edema", probability=0.4, threshold=0.5),
+        Clue(observation="Fracture", probability=0.2, threshold=0.1),
+    )
+
+
+def test_a_stored_clue_without_a_threshold_is_left_out() -> None:
+    assert clues_from_rows([{"observation": "Edema", "probability": 0.4}], {}) == ()
