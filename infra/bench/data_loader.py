@@ -19,7 +19,6 @@ import torch
 
 from infra.bench.process_tree import watch_tree
 from pipelines.jobs.parse import parse_batch
-from pipelines.jobs.shard import shard_row
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.read import list_row_groups, stream_steps
 from trrg_core.config.load import load_config
@@ -31,6 +30,7 @@ from trrg_core.sources.sample.layout import DraftStudy, draft_sample
 from trrg_core.sources.sample.radiograph import take_radiograph
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.rows.shard_row import shard_row
 from trrg_core.tables.schema import shards_schema
 from trrg_core.training.batch import Batch, collate_images
 from trrg_core.training.sampling_plan import Plan

@@ -17,16 +17,13 @@ from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode_image, encode_jpeg, resize_long_side
 from trrg_core.labels import load_label_set
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 from trrg_core.tables.delta import TableRef, count_rows
 from trrg_core.tables.lookup import index_studies, read_studies
+from trrg_core.tables.rows.shard_row import REPORT_COLUMNS, STUDY_COLUMNS, shard_row
 from trrg_core.tables.schema import shards_schema
-
-STUDY_COLUMNS = ["subject_id", "study_id", "split", "prior_study_id", "sex", "age_years", "images"]
-REPORT_COLUMNS = ["study_id", "sentences", "labels", "findings", "impression"]
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -74,60 +71,6 @@ def shard_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
             ids = {"subject_id": study["subject_id"], "study_id": study["study_id"]}
             rejects.append(Reject(reason=error.reason, detail=str(error), **ids))
     return Made(rows=pa.Table.from_pylist(rows, schema=shards_schema(label_set)), rejects=rejects)
-
-
-def shard_row(study: Mapping, report: Mapping | None, config: ShardConfig) -> dict:
-    """One row of `shards`.
-
-    Raises:
-        DataError: `no_image`, `no_parsed_report`, or `no_<section>` when the target section is empty.
-    """
-    if not study["images"]:
-        raise DataError("no_image", "the study has no image to learn from")
-    if report is None:
-        raise DataError("no_parsed_report", "the study is not in the table of parsed reports")
-    names = config.section.split("+")
-    target = " ".join(text for name in names if (text := " ".join(report[name].split())))
-    if not target:
-        reason = f"no_{config.section.replace('+', '_or_')}"
-        raise DataError(reason, f"the report has no {config.section} text (shard.section)")
-    return {
-        "subject_id": study["subject_id"],
-        "study_id": study["study_id"],
-        "split": study["split"],
-        "has_prior": bool(study["prior_study_id"]),
-        "sex": study["sex"],
-        "age_years": study["age_years"],
-        "views": [_view(image, config.max_side_px) for image in study["images"]],
-        "report": target,
-        "sentences": [
-            {"text": " ".join(sentence["text"].split()), "facts": facts}
-            for sentence in report["sentences"]
-            if (facts := sentence_facts(sentence["mentions"]))
-        ],
-        "labels": report["labels"],
-    }
-
-
-def sentence_facts(mentions: Iterable[Mapping]) -> list[dict]:
-    """What a sentence states of this patient now: each (observation, assertion) once, in text order."""
-    facts: dict[tuple[str, str], dict] = {}
-    for mention in mentions:
-        if mention["historical"] or mention["hypothetical"] or mention["experiencer"] != "patient":
-            continue
-        for observation in mention["observations"]:
-            fact = {"observation": observation, "assertion": mention["assertion"]}
-            facts.setdefault((observation, mention["assertion"]), fact)
-    return list(facts.values())
-
-
-def _view(image: Mapping, max_side_px: int) -> dict:
-    jpeg = image["jpeg"]
-    if max(image["rows"], image["columns"]) > max_side_px:
-        pixels = decode_image(jpeg)
-        if max(pixels.shape) > max_side_px:
-            jpeg = encode_jpeg(resize_long_side(pixels, max_side_px))
-    return {"view_position": image["view_position"], "jpeg": jpeg}
 
 
 def _read_reports(study_ids: list[str], settings: Mapping[str, object]) -> dict[str, dict]:

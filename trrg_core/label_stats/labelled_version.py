@@ -15,23 +15,13 @@ from trrg_core.label_stats.label_table import LabelTable, label_table
 from trrg_core.label_stats.label_table_cache import read_label_table
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.storage.store import Store
+from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.delta import TableRef, find_commit, read_schema, read_table
-from trrg_core.tables.schema import FACT, VIEW
+from trrg_core.tables.rows.report_row import sentence_facts
+from trrg_core.tables.schema import AGE, TEXT, VIEW
 from trrg_core.tables.slice_reader import SliceReader
 
 SHIPPED_SETS = ("chexpert14", "nih14")
-
-# what a sentence states of this patient now; an observation that is stated twice is one bit of the label table
-_FACTS = """
-SELECT subject_id, study_id, split, NULL::BOOLEAN AS has_prior, '' AS sex, NULL::SMALLINT AS age_years, labels,
-  concat_ws(' ', findings, impression) AS report,
-  list_transform(sentences, lambda sentence: {'facts': flatten(list_transform(
-    list_filter(sentence.mentions, lambda mention:
-      NOT mention.historical AND NOT mention.hypothetical AND mention.experiencer = 'patient'),
-    lambda mention: list_transform(mention.observations, lambda name:
-      {'observation': name, 'assertion': mention.assertion})))}) AS sentences
-FROM reports
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +91,16 @@ def _base_of(store: Store, ref: TableRef) -> TableRef:
 
 
 def _read_reports(store: Store, reports: TableRef, observations: Sequence[str]) -> LabelTable:
-    import duckdb
-
     columns = ("subject_id", "study_id", "split", "labels", "findings", "impression", "sentences")
-    rows = duckdb.from_arrow(read_table(store, reports, columns=columns)).query("reports", _FACTS).to_arrow_table()
-    kind = pa.list_(pa.struct([("facts", pa.list_(FACT))]))
-    sentences: Any = pc.cast(rows["sentences"], kind)
-    views = pa.array([[]] * rows.num_rows, pa.list_(VIEW))
-    rows = rows.set_column(rows.column_names.index("sentences"), "sentences", sentences).append_column("views", views)
-    return label_table(rows, observations)
+    rows = read_table(store, reports, columns=columns)
+    texts = pc.binary_join_element_wise(rows["findings"], rows["impression"], text_scalar(" "), null_handling="skip")
+    # a report alone knows nothing of the images and the patient
+    unknown: dict[str, Any] = {
+        "has_prior": pa.array([None] * rows.num_rows, pa.bool_()),
+        "sex": pa.array([""] * rows.num_rows, TEXT),
+        "age_years": pa.array([None] * rows.num_rows, AGE),
+        "views": pa.array([[]] * rows.num_rows, pa.list_(VIEW)),
+    }
+    known: dict[str, Any] = {name: rows[name] for name in ("subject_id", "study_id", "split", "labels")}
+    facts = sentence_facts(rows["sentences"])
+    return label_table(pa.table({**known, **unknown, "report": texts, "sentences": facts}), observations)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from trrg_core.labels import Assertion, Labels
+from trrg_core.report.current_fact import is_current_fact
 
 _Value = TypeVar("_Value")
 
@@ -32,8 +33,8 @@ class Mention:
 
     @property
     def is_current(self) -> bool:
-        """Whether the mention speaks of this patient, now: only such mentions make labels."""
-        return not self.historical and not self.hypothetical and self.experiencer == "patient"
+        """Whether the mention is a current fact of this patient: only such mentions make labels."""
+        return is_current_fact(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from trrg_core.errors import ConfigError, StorageError
-from trrg_core.labels import Assertion, Label
+from trrg_core.errors import ConfigError
+from trrg_core.labels import Label
 from trrg_core.report.changes import Changes, compare_parses
-from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+from trrg_core.report.parsed import ParsedReport
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, count_rows, file_paths, read_schema
+from trrg_core.tables.delta import TableRef, count_rows, file_paths, open_file, read_schema
 from trrg_core.tables.lookup import read_studies
+from trrg_core.tables.rows.report_row import parsed_report
 
 _STUDIES_AT_ONCE = 4096
 
@@ -110,11 +110,8 @@ def _hashes(store: Store, paths: Sequence[str], columns: Sequence[str]) -> pa.Ta
 
 
 def _batches(store: Store, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True) as file:
-            yield from file.iter_batches(batch_size=1024, columns=list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path} cannot be read: {error}") from error
+    with open_file(store, path) as file:
+        yield from file.iter_batches(batch_size=1024, columns=list(columns))
 
 
 def _only_in(rows: pa.Table, other: pa.Table) -> tuple[str, ...]:
@@ -143,23 +140,3 @@ def _differing(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> tuple[tu
 
 def _parses(rows: pa.Table) -> list[tuple[str, ParsedReport]]:
     return [(row["study_id"], parsed_report(row)) for row in rows.to_pylist()]
-
-
-def parsed_report(row: Mapping[str, Any]) -> ParsedReport:
-    """What a row of `reports` says: its sentences and labels, the latter by column name."""
-    return ParsedReport(
-        sections=(),
-        sentences=tuple(_sentence(one) for one in row["sentences"]),
-        labels={name: None if label is None else Label(label) for name, label in row["labels"].items()},
-        parser_id=row.get("parser_id", ""),
-    )
-
-
-def _sentence(row: Mapping[str, Any]) -> Sentence:
-    mentions = tuple(_mention(one) for one in row["mentions"])
-    return Sentence(text=row["text"], start=row["start"], end=row["end"], section=row["section"], mentions=mentions)
-
-
-def _mention(row: Mapping[str, Any]) -> Mention:
-    said = {name: value for name, value in row.items() if name != "observations"}
-    return Mention(**said | {"assertion": Assertion(row["assertion"])})

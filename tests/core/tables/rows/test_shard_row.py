@@ -1,10 +1,12 @@
+"""Rows of `shards`: the target text, the facts of its sentences, small images, and why a study has no row."""
+
 import numpy as np
 import pytest
 
-from pipelines.jobs.shard import sentence_facts, shard_row
 from trrg_core.config.settings import ShardConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.decode import decode_image, encode_jpeg
+from trrg_core.tables.rows.shard_row import shard_row, stated_facts
 
 CONFIG = ShardConfig(section="findings", max_side_px=64)
 
@@ -81,7 +83,7 @@ def test_facts_are_of_this_patient_now_and_each_is_told_once() -> None:
         mention(["Pneumonia"], hypothetical=True),
         mention(["Pneumonia"], experiencer="family"),
     ]
-    assert [(fact["observation"], fact["assertion"]) for fact in sentence_facts(mentions)] == [
+    assert [(fact["observation"], fact["assertion"]) for fact in stated_facts(mentions)] == [
         ("Edema", "ABSENT"),
         ("Lung Opacity", "ABSENT"),
         ("Edema", "PRESENT"),

@@ -1,0 +1,1 @@
+"""Row codecs, one module per table: values of the domain to rows of the table, and back."""

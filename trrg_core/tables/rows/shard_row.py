@@ -1,0 +1,78 @@
+"""Rows of `shards`: a row of `studies` and the row of `reports` of the same study, joined to what training reads."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trrg_core.config.settings import ShardConfig
+from trrg_core.errors import DataError
+from trrg_core.imaging.decode import decode_image, encode_jpeg, resize_long_side
+from trrg_core.report.current_fact import is_current_fact
+
+Row = Mapping[str, Any]
+
+STUDY_COLUMNS = ("subject_id", "study_id", "split", "prior_study_id", "sex", "age_years", "images")
+REPORT_COLUMNS = ("study_id", "sentences", "labels", "findings", "impression")
+
+
+def shard_row(study: Row, report: Row | None, config: ShardConfig) -> dict[str, Any]:
+    """One row of `shards`.
+
+    Args:
+        study: `STUDY_COLUMNS` of a row of `studies`.
+        report: `REPORT_COLUMNS` of its row of `reports`; None when it has none.
+        config: the target section and the largest image side.
+
+    Raises:
+        DataError: `no_image`, `no_parsed_report`, or `no_<section>` when the target section is empty.
+    """
+    if not study["images"]:
+        raise DataError("no_image", "the study has no image to learn from")
+    if report is None:
+        raise DataError("no_parsed_report", "the study is not in the table of parsed reports")
+    return {
+        "subject_id": study["subject_id"],
+        "study_id": study["study_id"],
+        "split": study["split"],
+        "has_prior": bool(study["prior_study_id"]),
+        "sex": study["sex"],
+        "age_years": study["age_years"],
+        "views": [_view(image, config.max_side_px) for image in study["images"]],
+        "report": _target_text(report, config.section),
+        "sentences": [
+            {"text": _one_line(sentence["text"]), "facts": facts}
+            for sentence in report["sentences"]
+            if (facts := stated_facts(sentence["mentions"]))
+        ],
+        "labels": report["labels"],
+    }
+
+
+def stated_facts(mentions: Iterable[Row]) -> list[dict[str, str]]:
+    """The current facts of a sentence: each (observation, assertion) once, in text order."""
+    facts = {
+        (observation, mention["assertion"]): {"observation": observation, "assertion": mention["assertion"]}
+        for mention in mentions
+        if is_current_fact(mention)
+        for observation in mention["observations"]
+    }
+    return list(facts.values())
+
+
+def _target_text(report: Row, section: str) -> str:
+    target = " ".join(text for name in section.split("+") if (text := _one_line(report[name])))
+    if not target:
+        raise DataError(f"no_{section.replace('+', '_or_')}", f"the report has no {section} text (shard.section)")
+    return target
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _view(image: Row, max_side_px: int) -> dict[str, Any]:
+    jpeg = image["jpeg"]
+    if max(image["rows"], image["columns"]) > max_side_px:
+        pixels = decode_image(jpeg)
+        if max(pixels.shape) > max_side_px:
+            jpeg = encode_jpeg(resize_long_side(pixels, max_side_px))
+    return {"view_position": image["view_position"], "jpeg": jpeg}
