@@ -1,5 +1,5 @@
 # make demo: the main job, end to end, on invented data. make test: every check. Both set up .venv by themselves.
-.PHONY: setup demo test test-slow ui clean
+.PHONY: setup demo test test-slow docs ui clean
 
 STUDIES ?= 1600
 SEED ?= 7
@@ -25,6 +25,10 @@ test: setup
 
 test-slow: setup
 	.venv/bin/python -m pytest -m slow
+
+docs: setup
+	.venv/bin/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "documentation: build/docs/index.html"
 
 ui: setup
 	.venv/bin/trrg ui --store $(DEMO)/store
