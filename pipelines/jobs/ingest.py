@@ -21,17 +21,17 @@ from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, RayConfig, TrrgConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import Source, open_source
+from trrg_core.sources.free_space import check_free_space
 from trrg_core.sources.increment import (
     Increment,
     IndexedFile,
     content_digests,
     index_files,
-    index_sound_files,
+    index_readable_files,
     plan_increment,
 )
 from trrg_core.sources.near_duplicates import NearDuplicates, find_near_duplicates, report_signature
-from trrg_core.sources.reject_shares import check_shares
-from trrg_core.sources.room import check_room
+from trrg_core.sources.reject_shares import check_reject_shares
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Listing, Reject, Study
 from trrg_core.tables.delta import Commit, Part, history, list_parts, read_part
@@ -62,12 +62,12 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     )
     if found := find_existing(work):
         # what stops a run may have been set since, so it is asked again
-        check_shares(config.ingest, rejects_of(store, work.fingerprint), int(found.counts["studies"]))
+        check_reject_shares(config.ingest, rejects_of(store, work.fingerprint), int(found.counts["studies"]))
         return found
     base = _find_base(store, settings)
     increment = _plan(store, listing, stamps, base)
     work = replace(work, parents=(str(base.ref),) if base else ())
-    check_room(store, config.ingest, increment.read)
+    check_free_space(store, config.ingest, increment.read)
     cut = _cut_files(config.ray, work, increment)
     read = _read_studies(config.ray, work, source, increment.read, stamps)
     files = [*increment.kept, *index_files(store, [*cut.parts, *read.parts])]
@@ -89,12 +89,12 @@ def _plan(store: Store, listing: Listing, stamps: Mapping[str, str], base: Commi
     if base is None:
         return Increment(read=listing.studies)
     # a study that had a reject is read again, so that the rejects of a version are always complete
-    suspect = {reject.study_id for reject in rejects_of(store, base.fingerprint)}
+    reread = {reject.study_id for reject in rejects_of(store, base.fingerprint)}
     try:
         parts = list_parts(store, base.ref)
     except ConfigError:
         return Increment(read=listing.studies)
-    increment = plan_increment(listing.studies, stamps, index_sound_files(store, parts), suspect)
+    increment = plan_increment(listing.studies, stamps, index_readable_files(store, parts), reread)
     logger.info("ingest: builds upon %s, reads %d of %d studies", base.ref, len(increment.read), len(listing.studies))
     return increment
 
@@ -215,7 +215,7 @@ def _commit(
     aside = (*listing.rejects, *rejects)
     # first, so that a run that stops leaves behind why
     commit_rejects(work, aside)
-    check_shares(config, aside, rows.num_rows)
+    check_reject_shares(config, aside, rows.num_rows)
     ids = rows.select(["subject_id", "study_id", "split"]).to_pylist()
     copies = _near_duplicates(rows)
     written = JobOutput(

@@ -95,7 +95,7 @@ def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = No
     path, data = _read(store, image.path, ingest.max_file_bytes)
     digest = hashlib.sha256(data).hexdigest()
     if image.sha256 and path == image.path and digest != image.sha256:
-        raise DataError("checksum_mismatch", f"{path} is not the file its checksum list names")
+        raise DataError("checksum_mismatch", f"{path} does not match the checksum list of the source")
     try:
         found = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Readers of report and image collections; each yields `Study`. `open_source` is the door to all."""
+"""Readers of report and image collections; each yields `Study`. `open_source` opens any of them."""
 
 from trrg_core.sources.source import Source, open_source, read_report
 

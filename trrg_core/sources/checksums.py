@@ -1,4 +1,4 @@
-"""The checksum list that PhysioNet lays beside its files: path -> SHA-256, read once while listing."""
+"""The checksum list that PhysioNet publishes with its files: path -> SHA-256, read once while listing."""
 
 import re
 
@@ -11,9 +11,9 @@ _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+[*]?(.+)")
 
 
 def read_checksums(store: Store) -> tuple[dict[str, str], list[Reject]]:
-    """What the source's list says of its files, and the lines set aside; both empty when there is no list.
+    """The checksum of each listed file, and the lines set aside; both empty when there is no list.
 
-    A path that is listed with two different sums has none: neither can be trusted over the other.
+    A path listed with two different checksums gets none, because neither is more reliable than the other.
     """
     for name in NAMES:
         try:
@@ -27,7 +27,7 @@ def read_checksums(store: Store) -> tuple[dict[str, str], list[Reject]]:
 def _parse(text: str, name: str) -> tuple[dict[str, str], list[Reject]]:
     sums: dict[str, str] = {}
     rejects = []
-    twice = set()
+    conflicting = set()
     for number, line in enumerate(text.splitlines(), start=1):
         match = _LINE.fullmatch(line.strip())
         if match is None:
@@ -36,6 +36,6 @@ def _parse(text: str, name: str) -> tuple[dict[str, str], list[Reject]]:
             continue
         digest, path = match[1].lower(), match[2].removeprefix("./")
         if sums.setdefault(path, digest) != digest:
-            twice.add(path)
+            conflicting.add(path)
             rejects.append(Reject(reason="duplicate_id", path=path, detail=f"{name} line {number}: another checksum"))
-    return {path: digest for path, digest in sums.items() if path not in twice}, rejects
+    return {path: digest for path, digest in sums.items() if path not in conflicting}, rejects

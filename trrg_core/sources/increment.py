@@ -1,7 +1,7 @@
-"""What an earlier version of `studies` spares a new one: its files whole, some of their rows, or nothing.
+"""The plan of an incremental ingest: what a new version of `studies` reuses from an earlier one.
 
-studies as listed, with their stamps + the small columns of the earlier files -> which files to keep, which to cut,
-which studies to read.
+Listed studies with their stamps + the small columns of the earlier files -> which files to keep, which to rewrite
+without some rows, which studies to read from the source.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ _READERS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedFile:
-    """A file of `studies` and the columns of its rows that are not pixels or text (`INDEX_COLUMNS`)."""
+    """A file of `studies` and the small columns of its rows, without pixels and text (`INDEX_COLUMNS`)."""
 
     part: Part
     rows: pa.Table
@@ -48,9 +48,9 @@ class IndexedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Increment:
-    """What becomes of each earlier file, and the studies to read.
+    """The plan for each earlier file, and the studies to read from the source.
 
-    A file in `cut` goes on with the rows of these study ids only; a file that is in neither is not of the version.
+    A file in `cut` is rewritten with the rows of these study ids only. A file in neither tuple is dropped.
     """
 
     kept: tuple[IndexedFile, ...] = ()
@@ -59,28 +59,28 @@ class Increment:
 
 
 def plan_increment(
-    studies: Sequence[Study], stamps: Mapping[str, str], base: Sequence[IndexedFile], suspect: Collection[str] = ()
+    studies: Sequence[Study], stamps: Mapping[str, str], base: Sequence[IndexedFile], reread: Collection[str] = ()
 ) -> Increment:
-    """Which rows of `base` still stand: those whose study is listed with the stamp they were made with.
+    """The plan that reuses every row of `base` whose study is still listed with the same stamp.
 
     Args:
-        studies: all that the source lists now.
-        stamps: by study_id, of each of `studies`.
-        base: the files of the earlier version.
-        suspect: study ids to read again whatever their stamp, such as those that had a reject.
+        studies: all studies that the source lists now.
+        stamps: the stamp of each of `studies`, by study_id.
+        base: files of the earlier version.
+        reread: ids of studies to read again even with the same stamp, such as those that had a reject.
     """
-    standing: set[str] = set()
+    reused: set[str] = set()
     kept, cut = [], []
     for file in base:
         rows = file.rows.select(["study_id", "source_stamp"]).to_pylist()
-        marks = {str(row["study_id"]): row["source_stamp"] for row in rows}
-        stay = tuple(name for name, mark in marks.items() if name not in suspect and stamps.get(name) == mark)
-        standing |= set(stay)
-        if len(stay) == len(rows):
+        stamp_of = {str(row["study_id"]): row["source_stamp"] for row in rows}
+        valid = tuple(name for name, stamp in stamp_of.items() if name not in reread and stamps.get(name) == stamp)
+        reused |= set(valid)
+        if len(valid) == len(rows):
             kept.append(file)
-        elif stay:
-            cut.append((file, stay))
-    read = tuple(study for study in studies if study.study_id not in standing)
+        elif valid:
+            cut.append((file, valid))
+    read = tuple(study for study in studies if study.study_id not in reused)
     return Increment(kept=tuple(kept), cut=tuple(cut), read=read)
 
 
@@ -88,30 +88,30 @@ def index_files(store: Store, parts: Sequence[Part]) -> list[IndexedFile]:
     """The files of `studies` with their small columns, in order.
 
     Raises:
-        StorageError: naming a file that is gone or broken.
+        StorageError: if a file is missing or corrupt; names the file.
     """
     with ThreadPoolExecutor(_READERS) as readers:
         return list(readers.map(lambda part: _index(store, part), parts))
 
 
-def index_sound_files(store: Store, parts: Sequence[Part]) -> list[IndexedFile]:
-    """As `index_files`, without those that cannot be read: what they held will be read from the source again."""
+def index_readable_files(store: Store, parts: Sequence[Part]) -> list[IndexedFile]:
+    """Like `index_files`, but skips files that cannot be read; their studies are read from the source again."""
     with ThreadPoolExecutor(_READERS) as readers:
-        found = list(readers.map(lambda part: _try_index(store, part), parts))
-    return [file for file in found if file is not None]
+        files = list(readers.map(lambda part: _try_index(store, part), parts))
+    return [file for file in files if file is not None]
 
 
 def content_digests(rows: pa.Table) -> list[str]:
-    """One digest per row of `INDEX_COLUMNS` over what a reader of the table can tell apart, sorted.
+    """One digest per row of `INDEX_COLUMNS` over its content, sorted.
 
-    The stamp is not in it: a file that was only touched, or copied elsewhere, is the same content.
+    The stamp is left out: a source file that was only touched, or copied elsewhere, has the same content.
     """
     columns = [name for name in INDEX_COLUMNS if "." not in name and name not in ("source_stamp", "report_signature")]
     digests = []
     for row in rows.to_pylist():
-        told = [row[name] for name in columns]
-        told += [[image[name] for name in _IMAGE_LEAVES] for image in row["images"]]
-        digests.append(hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16])
+        values = [row[name] for name in columns]
+        values += [[image[name] for name in _IMAGE_LEAVES] for image in row["images"]]
+        digests.append(hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16])
     return sorted(digests)
 
 
@@ -123,5 +123,5 @@ def _try_index(store: Store, part: Part) -> IndexedFile | None:
     try:
         return _index(store, part)
     except StorageError as error:
-        logger.warning("a file of an earlier version is left out: %s", error)
+        logger.warning("skipping an unreadable file of an earlier version: %s", error)
         return None

@@ -1,7 +1,4 @@
-"""From what an index says to a Listing: ids checked, patients kept in one split, priors found by time.
-
-Each source makes `Draft`s; this is where they become `Study`s, by the same rules for all.
-"""
+"""Drafts of any source -> a `Listing`: one split per patient, priors by time, the same rules for all sources."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -19,7 +16,7 @@ _SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "vali
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A study before its split is settled; `splits` are the splits its source's rows name, as spelt there."""
+    """A study before its split is known; `splits` are the splits that rows of the source name, as spelt there."""
 
     subject_id: str
     study_id: str
@@ -42,24 +39,24 @@ def build_listing(
     unknown_columns: Mapping[str, tuple[str, ...]] | None = None,
     patient_splits: Mapping[str, Iterable[str]] | None = None,
 ) -> Listing:
-    """The studies of `drafts` ordered by patient and id, each in its patient's one split.
+    """The studies of `drafts` ordered by patient and id, each in the one split of its patient.
 
     Args:
         drafts: one per study, ids unique.
-        config: shares of the hashed split, what to do without a split row, how many studies to keep.
-        rejects: rows set aside before; they are kept.
-        counts: what was counted before; it is kept.
-        unknown_columns: by index file.
-        patient_splits: more splits that rows name for a patient, besides those of its drafts.
+        config: shares of the hashed split, the rule for patients without a split, the number of studies to keep.
+        rejects: rows already set aside; part of the listing.
+        counts: events already counted; part of the listing.
+        unknown_columns: columns that are not read, by index file.
+        patient_splits: further splits that rows name for a patient, besides those of its drafts.
     """
     ordered = sorted(drafts, key=lambda draft: (draft.subject_id, draft.study_id))
     named = _named_splits(ordered, patient_splits or {})
-    studies, bad, num_hashed = [], [], 0
+    studies, unusable, num_hashed = [], [], 0
     for draft in ordered:
-        split, problem = _settle_split(draft, named[draft.subject_id], config)
+        split, problem = _choose_split(draft, named[draft.subject_id], config)
         num_hashed += not problem and not named[draft.subject_id]
         if problem:
-            bad.append(_reject(draft, *problem))
+            unusable.append(_reject(draft, *problem))
         else:
             studies.append(_study(draft, split))
     studies = _with_priors(studies)
@@ -67,14 +64,14 @@ def build_listing(
     totals = Counter(counts or {}) + Counter(split_by_hash=num_hashed, beyond_max_studies=len(studies) - len(kept))
     return Listing(
         studies=tuple(kept),
-        rejects=(*rejects, *bad),
+        rejects=(*rejects, *unusable),
         counts=dict(sorted(totals.items())),
         unknown_columns={name: columns for name, columns in (unknown_columns or {}).items() if columns},
     )
 
 
 def assign_split(subject_id: str, *, validate_share: float, test_share: float) -> Split:
-    """The split of a patient no source has split: always the same for the same id, whoever else is there."""
+    """The split of a patient whom the source assigns to none: a function of the id alone."""
     digest = hashlib.sha256(f"{_SALT}:{subject_id}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < test_share:
@@ -85,8 +82,8 @@ def assign_split(subject_id: str, *, validate_share: float, test_share: float) -
 def find_priors(studies: Sequence[Study]) -> dict[str, str]:
     """For each study_id the id of the patient's latest study strictly before it, by date and time.
 
-    Studies of one moment are not prior to each other; neither is one of the same day when either lacks its time.
-    Ids never say what came first: they only pick one of several studies of the same earlier moment.
+    Studies of the same date and time are not prior to each other; nor are studies of one day when either has no time.
+    Ids do not order studies: they only select one of several studies of the same earlier date and time.
     """
     dated = sorted((s for s in studies if s.study_date), key=lambda s: (s.subject_id, *_moment(s), s.study_id))
     priors: dict[str, str] = {}
@@ -120,19 +117,19 @@ def _with_priors(studies: Sequence[Study]) -> list[Study]:
 def _named_splits(drafts: Sequence[Draft], more: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
     named: dict[str, set[str]] = defaultdict(set)
     for draft in drafts:
-        named[draft.subject_id] |= {_spelling(split) for split in draft.splits}
+        named[draft.subject_id] |= {_normalise(split) for split in draft.splits}
     for subject_id, splits in more.items():
-        named[subject_id] |= {_spelling(split) for split in splits}
+        named[subject_id] |= {_normalise(split) for split in splits}
     return named
 
 
-def _spelling(split: str) -> str:
+def _normalise(split: str) -> str:
     name = split.strip().lower()
     return _SPELLINGS.get(name, name)
 
 
-def _settle_split(draft: Draft, named: set[str], config: SourceConfig) -> tuple[Split, tuple[str, str] | None]:
-    own = {_spelling(split) for split in draft.splits}
+def _choose_split(draft: Draft, named: set[str], config: SourceConfig) -> tuple[Split, tuple[str, str] | None]:
+    own = {_normalise(split) for split in draft.splits}
     unknown = sorted(own - set(SPLITS))
     known = named & set(SPLITS)
     if unknown:

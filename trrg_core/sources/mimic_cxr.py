@@ -1,8 +1,8 @@
 """The tree of MIMIC-CXR and MIMIC-CXR-JPG: index files, report files, JPEG or DICOM -> Listing.
 
-Index files may be .csv.gz or .csv. The study list is from MIMIC-CXR; metadata and split are from MIMIC-CXR-JPG.
-A tree of DICOM alone has a record list instead of metadata, and is split by patient here. Sex and age are known
-where MIMIC-IV's `patients.csv` lies beside the lists.
+Index files may be .csv.gz or .csv. The study list is part of MIMIC-CXR, metadata and split of MIMIC-CXR-JPG. A tree
+with DICOM files only has a record list instead of metadata, and is split by a hash of the patient id. Sex and age are
+known when MIMIC-IV's `patients.csv` is in the same folder.
 """
 
 import re
@@ -15,8 +15,8 @@ from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.checksums import read_checksums
 from trrg_core.sources.listing import Draft, build_listing
-from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_OTHERS, PatientRow, patients_by_id
-from trrg_core.sources.reading import Row, Rows, read_rows, settle_duplicates
+from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_IGNORED, PatientRow, patients_by_id
+from trrg_core.sources.reading import Row, UniqueRows, read_rows, resolve_duplicates
 from trrg_core.storage.store import Store, open_store, relative_path
 from trrg_core.study import Image, Listing, Reject, Study
 
@@ -27,7 +27,7 @@ SPLIT = "mimic-cxr-2.0.0-split.csv"
 PATIENTS = "patients.csv"
 
 _METADATA_COLUMNS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
-_METADATA_OTHERS = (
+_METADATA_IGNORED = (
     "PerformedProcedureStepDescription",
     "Rows",
     "Columns",
@@ -39,9 +39,26 @@ _DICOM_ID = re.compile(r"[0-9a-zA-Z._-]{1,64}")
 _NUM_PROBED = 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class _IndexFile:
+    """An index file: its name without .gz, the column that identifies a row, the columns to read or to ignore."""
+
+    name: str
+    key: str
+    columns: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+
+_STUDY_FILE = _IndexFile(name=STUDY_LIST, key="study_id", columns=("subject_id", "study_id", "path"))
+_RECORD_FILE = _IndexFile(name=RECORD_LIST, key="dicom_id", columns=("subject_id", "study_id", "dicom_id", "path"))
+_METADATA_FILE = _IndexFile(name=METADATA, key="dicom_id", columns=_METADATA_COLUMNS, ignored=_METADATA_IGNORED)
+_SPLIT_FILE = _IndexFile(name=SPLIT, key="dicom_id", columns=("dicom_id", "study_id", "subject_id", "split"))
+_PATIENT_FILE = _IndexFile(name=PATIENTS, key="subject_id", columns=PATIENT_COLUMNS, ignored=PATIENT_IGNORED)
+
+
 @dataclass
 class _Index:
-    """All rows of the index files that can be used, and what was set aside on the way."""
+    """All usable rows of the index files, and the rejects."""
 
     studies: list[Row] = field(default_factory=list)
     images: list[Row] = field(default_factory=list)
@@ -54,9 +71,9 @@ class _Index:
 
 
 def list_studies(root: Store | str, max_studies: int = 0, *, config: SourceConfig | None = None) -> Listing:
-    """The studies of the tree at `root`, by patient and id, and the rows that cannot be used.
+    """The studies of the tree at `root`, ordered by patient and id, and the rows that cannot be used.
 
-    Images and reports are not opened: whether they are there and sound shows when they are read.
+    Images and reports are not opened; a missing or corrupt file becomes a reject when it is read.
 
     Raises:
         ConfigError: if an index file or one of its columns is missing.
@@ -65,8 +82,8 @@ def list_studies(root: Store | str, max_studies: int = 0, *, config: SourceConfi
     store = root if isinstance(root, Store) else open_store(root)
     config = (config or SourceConfig()).model_copy(update={"max_studies": max_studies} if max_studies else {})
     index = _read_index(store)
-    sums, bad = read_checksums(store)
-    index.rejects += bad
+    checksums, rejects = read_checksums(store)
+    index.rejects += rejects
     drafts = _drafts(index, _images_by_study(store, index))
     listing = build_listing(
         drafts,
@@ -76,69 +93,62 @@ def list_studies(root: Store | str, max_studies: int = 0, *, config: SourceConfi
         unknown_columns=index.unknown_columns,
         patient_splits=_splits_by(index.splits, "subject_id"),
     )
-    return replace(listing, studies=tuple(_with_sums(study, sums) for study in listing.studies)) if sums else listing
+    if not checksums:
+        return listing
+    return replace(listing, studies=tuple(_with_checksums(study, checksums) for study in listing.studies))
 
 
 def _read_index(store: Store) -> _Index:
     index = _Index()
-    _read(store, index, STUDY_LIST, "study_id", index.studies, ("subject_id", "study_id", "path"), needed=True)
-    _read(store, index, RECORD_LIST, "dicom_id", index.records, ("subject_id", "study_id", "dicom_id", "path"))
-    if not _read(store, index, METADATA, "dicom_id", index.images, _METADATA_COLUMNS, _METADATA_OTHERS):
+    if not _read_file(store, index, _STUDY_FILE, index.studies):
+        raise ConfigError(f"{store.uri}: no {STUDY_LIST}[.gz]; it is part of MIMIC-CXR, in the folder of the reports")
+    _read_file(store, index, _RECORD_FILE, index.records)
+    if not _read_file(store, index, _METADATA_FILE, index.images):
         if not index.records:
-            raise ConfigError(f"{store.uri}: neither {METADATA}[.gz] nor {RECORD_LIST}[.gz] is there")
+            raise ConfigError(f"{store.uri}: neither {METADATA}[.gz] nor {RECORD_LIST}[.gz] exists")
         index.images = index.records
-    _read(store, index, SPLIT, "dicom_id", index.splits, ("dicom_id", "study_id", "subject_id", "split"))
-    _read(store, index, PATIENTS, "subject_id", index.patients, PATIENT_COLUMNS, PATIENT_OTHERS)
+    _read_file(store, index, _SPLIT_FILE, index.splits)
+    _read_file(store, index, _PATIENT_FILE, index.patients)
     return index
 
 
-def _read(
-    store: Store,
-    index: _Index,
-    name: str,
-    key: str,
-    into: list[Row],
-    required: tuple[str, ...],
-    optional: tuple[str, ...] = (),
-    *,
-    needed: bool = False,
-) -> bool:
-    rows, found = _rows_of(store, name, required, optional)
-    if rows is None:
-        if needed:
-            raise ConfigError(f"{store.uri}: no {name}[.gz]; it is part of MIMIC-CXR, beside the reports")
+def _read_file(store: Store, index: _Index, file: _IndexFile, into: list[Row]) -> bool:
+    """Whether `file` exists; its usable rows are appended to `into`, its rejects and counts to `index`."""
+    path, data = _read_plain_or_gzipped(store, file.name)
+    if data is None:
         return False
-    usable, bad_ids = _usable(rows.rows, found)
-    kept, twice, num_same = settle_duplicates(usable, key=key, describe=lambda row: _describe(row, found))
-    if name == SPLIT:
-        # two rows that disagree on a split are no duplicates to drop: the study must be set aside for it
-        kept, twice, num_same = list(usable), [], 0
-    into += kept
-    index.rejects += [*rows.rejects, *bad_ids, *twice]
-    index.counts["duplicate_rows"] += num_same
-    index.unknown_columns[found] = rows.unknown_columns
+    rows = read_rows(data, path, required=file.columns, optional=file.ignored)
+    usable, bad_ids = _usable(rows.rows, path)
+    unique = resolve_duplicates(usable, key=file.key, describe=lambda row: _describe(row, path))
+    if file.name == SPLIT:
+        # keep rows that disagree on a split: their study must be set aside, and it would not be without them
+        unique = UniqueRows(kept=usable, rejects=[], num_identical=0)
+    into += unique.kept
+    index.rejects += [*rows.rejects, *bad_ids, *unique.rejects]
+    index.counts["duplicate_rows"] += unique.num_identical
+    index.unknown_columns[path] = rows.unknown_columns
     return True
 
 
-def _rows_of(store: Store, name: str, required: tuple[str, ...], optional: tuple[str, ...]) -> tuple[Rows | None, str]:
-    for found in (f"{name}.gz", name):
+def _read_plain_or_gzipped(store: Store, name: str) -> tuple[str, bytes | None]:
+    for path in (f"{name}.gz", name):
         try:
-            data = store.read_bytes(found)
+            return path, store.read_bytes(path)
         except DataError:
             continue
-        return read_rows(data, found, required=required, optional=optional), found
-    return None, name
+    return name, None
 
 
 def _usable(rows: Iterable[Row], name: str) -> tuple[list[Row], list[Reject]]:
-    good, bad = [], []
+    usable, rejects = [], []
     for row in rows:
         numbers = row["subject_id"].isdecimal() and row.get("study_id", "0").isdecimal()
         if numbers and _DICOM_ID.fullmatch(row.get("dicom_id", "0")):
-            good.append(row)
+            usable.append(row)
         else:
-            bad.append(replace(_describe(row, name), reason="bad_id", detail=f"{name}: an id is empty or malformed"))
-    return good, bad
+            detail = f"{name}: an id is empty or malformed"
+            rejects.append(replace(_describe(row, name), reason="bad_id", detail=detail))
+    return usable, rejects
 
 
 def _describe(row: Row, name: str) -> Reject:
@@ -148,20 +158,20 @@ def _describe(row: Row, name: str) -> Reject:
         study_id=row.get("study_id", "")[:64],
         dicom_id=row.get("dicom_id", "")[:64],
         path=row.get("path", name)[:300],
-        detail=f"{name}: rows of one id contradict each other",
+        detail=f"{name}: rows with the same id conflict",
     )
 
 
-def _image_suffix(store: Store, places: Iterable[str]) -> str:
-    """`.jpg` or `.dcm`, whichever the tree has: record lists say .dcm even where the files are JPEGs."""
-    probed = list(islice(places, _NUM_PROBED))
+def _image_suffix(store: Store, stems: Iterable[str]) -> str:
+    """`.jpg` or `.dcm`, whichever the tree has: record lists name .dcm even if the files are JPEGs."""
+    probed = list(islice(stems, _NUM_PROBED))
     for suffix in (".jpg", ".dcm"):
-        if any(_is_there(store, place + suffix) for place in probed):
+        if any(_exists(store, stem + suffix) for stem in probed):
             return suffix
     return ".jpg"
 
 
-def _is_there(store: Store, path: str) -> bool:
+def _exists(store: Store, path: str) -> bool:
     try:
         return store.exists(path)
     except DataError:
@@ -171,21 +181,21 @@ def _is_there(store: Store, path: str) -> bool:
 def _images_by_study(store: Store, index: _Index) -> dict[str, list[tuple[Image, Row]]]:
     report_paths = {row["study_id"]: row["path"] for row in index.studies}
     record_paths = {row["dicom_id"]: row["path"] for row in index.records}
-    placed = []
+    stems = []
     for row in sorted(index.images, key=lambda row: row["dicom_id"]):
         if row["study_id"] not in report_paths:
-            index.rejects.append(_image_reject(row, "unknown_study", "the study list has no such study"))
+            index.rejects.append(_image_reject(row, "unknown_study", "the study is not in the study list"))
             continue
         path = record_paths.get(row["dicom_id"]) or f"{report_paths[row['study_id']]}/{row['dicom_id']}.dcm"
         try:
-            placed.append((row, relative_path(path).replace(".txt/", "/").removesuffix(".dcm").removesuffix(".jpg")))
+            stems.append((row, relative_path(path).replace(".txt/", "/").removesuffix(".dcm").removesuffix(".jpg")))
         except DataError as error:
             index.rejects.append(_image_reject(row, error.reason, str(error), path=path[:300]))
-    suffix = _image_suffix(store, (place for _, place in placed))
+    suffix = _image_suffix(store, (stem for _, stem in stems))
     images = defaultdict(list)
-    for row, place in placed:
+    for row, stem in stems:
         view = row.get("ViewPosition", "").strip()
-        image = Image(dicom_id=row["dicom_id"], path=place + suffix, view_position=view)
+        image = Image(dicom_id=row["dicom_id"], path=stem + suffix, view_position=view)
         images[row["study_id"]].append((image, row))
     return images
 
@@ -200,19 +210,19 @@ def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> lis
     patients = patients_by_id(index.patients)
     drafts = []
     for row in index.studies:
-        found = images.get(row["study_id"], [])
-        problem = _problem(row, found)
+        study_images = images.get(row["study_id"], [])
+        problem = _problem(row, study_images)
         if problem:
             index.rejects.append(replace(_describe(row, STUDY_LIST), reason=problem[0], detail=problem[1]))
             continue
-        date, time = _earliest(_moment(image_row) for _, image_row in found)
+        date, time = _earliest(_moment(image_row) for _, image_row in study_images)
         patient = patients.get(row["subject_id"], PatientRow())
         drafts.append(
             Draft(
                 subject_id=row["subject_id"],
                 study_id=row["study_id"],
                 report_path=relative_path(row["path"]),
-                images=tuple(image for image, _ in found),
+                images=tuple(image for image, _ in study_images),
                 splits=tuple(sorted(splits.get(row["study_id"], ()))),
                 study_date=date,
                 study_time=time,
@@ -223,14 +233,14 @@ def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> lis
     return drafts
 
 
-def _problem(row: Row, found: list[tuple[Image, Row]]) -> tuple[str, str] | None:
+def _problem(row: Row, images: list[tuple[Image, Row]]) -> tuple[str, str] | None:
     try:
         relative_path(row["path"])
     except DataError as error:
         return error.reason, str(error)
-    if any(image_row["subject_id"] != row["subject_id"] for _, image_row in found):
+    if any(image_row["subject_id"] != row["subject_id"] for _, image_row in images):
         return "subject_mismatch", "its images are listed under another patient"
-    if not found:
+    if not images:
         return "no_images", "no usable row lists an image of the study"
     return None
 
@@ -238,7 +248,7 @@ def _problem(row: Row, found: list[tuple[Image, Row]]) -> tuple[str, str] | None
 def _moment(row: Row) -> tuple[str, str]:
     date = row.get("StudyDate", "").strip()
     date = date if re.fullmatch(r"\d{8}", date) else ""
-    # the CSV was written from numbers, so 9 a.m. has lost its leading zero
+    # the published CSV was written from numbers, so a time before 10 a.m. has no leading zero
     match = re.fullmatch(r"(\d{1,6})(\.\d+)?", row.get("StudyTime", "").strip())
     return date, match[1].zfill(6) + (match[2] or "") if match and date else ""
 
@@ -255,6 +265,6 @@ def _splits_by(rows: Iterable[Row], key: str) -> dict[str, set[str]]:
     return splits
 
 
-def _with_sums(study: Study, sums: Mapping[str, str]) -> Study:
-    images = tuple(replace(image, sha256=sums.get(image.path, "")) for image in study.images)
-    return replace(study, images=images, report_sha256=sums.get(study.report_path, ""))
+def _with_checksums(study: Study, checksums: Mapping[str, str]) -> Study:
+    images = tuple(replace(image, sha256=checksums.get(image.path, "")) for image in study.images)
+    return replace(study, images=images, report_sha256=checksums.get(study.report_path, ""))

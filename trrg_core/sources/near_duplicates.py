@@ -1,7 +1,7 @@
-"""Reports of different patients that say nearly the same: copied, dictated from one template, or one study twice.
+"""Near-duplicate reports of different patients: copies, dictation templates, or one study listed twice.
 
-report text -> a signature of 128 bytes, from which it cannot be read again, only compared (MinHash over runs of three
-words) -> groups of studies. Time grows with the number of reports, not with its square.
+Report text -> a MinHash signature of 128 bytes over word trigrams, which can be compared but not turned back into
+text -> groups of studies. Time grows linearly with the number of reports.
 """
 
 import re
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NUM_HASHES = 32
-# 8 bands of 4: two reports that share 0.9 of their word runs meet in one of them with probability 0.9998
+# 8 bands of 4: two reports that share 0.9 of their trigrams agree on a whole band with probability 0.9998
 _ROWS_PER_BAND = 4
-_RUN = 3
+_TRIGRAM_WORDS = 3
 _WORD = re.compile(r"[a-z]+")
 _MULTIPLIERS = np.random.default_rng(20_241_231).integers(1, 2**63, _NUM_HASHES, dtype=np.uint64) | np.uint64(1)
 _SHIFT = np.uint64(32)
@@ -25,10 +25,10 @@ Signatures = NDArray[np.uint32]
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicates:
-    """Groups of study ids, each of more than one patient, largest first; how many studies they hold.
+    """Groups of study ids, each of more than one patient, largest first, and the number of studies in them.
 
-    `num_across_splits` counts the studies of groups that are in more than one split: what a model may have learnt
-    by heart.
+    `num_across_splits` counts the studies of groups that span more than one split: possible leaks of test reports
+    into training.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
@@ -37,12 +37,14 @@ class NearDuplicates:
 
 
 def report_signature(text: str) -> bytes:
-    """128 bytes: of two texts about the share of their word runs that they have in common is the share of equal
-    32-bit numbers. Case, digits, punctuation and white space do not matter.
+    """A MinHash signature of 32 numbers of 32 bits, 128 bytes.
+
+    The share of equal numbers of two signatures estimates the Jaccard similarity of the trigrams of their texts. Case,
+    digits, punctuation and white space are ignored.
     """
     words = _WORD.findall(text.lower())
-    runs = {" ".join(words[at : at + _RUN]) for at in range(max(1, len(words) - _RUN + 1))}
-    keys = np.array([_spread(run) for run in runs], np.uint64)
+    trigrams = {" ".join(words[at : at + _TRIGRAM_WORDS]) for at in range(max(1, len(words) - _TRIGRAM_WORDS + 1))}
+    keys = np.array([_hash_trigram(trigram) for trigram in trigrams], np.uint64)
     hashed = (keys[:, None] * _MULTIPLIERS[None, :]) >> _SHIFT
     return bytes(hashed.min(axis=0).astype("<u4").tobytes())
 
@@ -53,38 +55,38 @@ def find_near_duplicates(
     """Groups among `rows` of (subject_id, study_id, split, signature).
 
     Args:
-        rows: in any order; the answer is the same for each.
-        min_similarity: least estimated share of common word runs that links two reports.
+        rows: in any order; the result does not depend on it.
+        min_similarity: smallest estimated Jaccard similarity that links two reports.
     """
     if not rows:
         return NearDuplicates()
     rows = sorted(rows, key=lambda row: row[:2])
     signatures = np.frombuffer(b"".join(row[3] for row in rows), "<u4").reshape(len(rows), _NUM_HASHES)
     members: dict[int, list[int]] = {}
-    for place, group in enumerate(_components(len(rows), _links(signatures, min_similarity))):
-        members.setdefault(int(group), []).append(place)
-    found = [group for group in members.values() if len({rows[place][0] for place in group}) > 1]
-    crossing = [group for group in found if len({rows[place][2] for place in group}) > 1]
-    named = [tuple(rows[place][1] for place in group) for group in found]
+    for index, group in enumerate(_components(len(rows), _links(signatures, min_similarity))):
+        members.setdefault(int(group), []).append(index)
+    shared = [group for group in members.values() if len({rows[index][0] for index in group}) > 1]
+    crossing = [group for group in shared if len({rows[index][2] for index in group}) > 1]
+    named = [tuple(rows[index][1] for index in group) for group in shared]
     return NearDuplicates(
         groups=tuple(sorted(named, key=lambda group: (-len(group), group))),
-        num_reports=sum(map(len, found)),
+        num_reports=sum(map(len, shared)),
         num_across_splits=sum(map(len, crossing)),
     )
 
 
-def _spread(run: str) -> int:
-    # two checksums side by side: one of 32 bits collides among a corpus's millions of runs
-    data = run.encode()
+def _hash_trigram(trigram: str) -> int:
+    # two 32-bit checksums: one alone has collisions among the millions of trigrams of a corpus
+    data = trigram.encode()
     return zlib.crc32(data) << 32 | zlib.adler32(data)
 
 
 def _links(signatures: Signatures, min_similarity: float) -> NDArray[np.int64]:
-    """Pairs [N, 2] of places that are similar enough: each with the first and the last before it of its bucket."""
+    """Similar pairs of row indices, [N, 2]: each row with the first and with the previous row of its bucket."""
     pairs = []
     for start in range(0, _NUM_HASHES, _ROWS_PER_BAND):
         band = signatures[:, start : start + _ROWS_PER_BAND]
-        # within a bucket by the whole signature, so that like stands beside like
+        # sorted by the whole signature within a bucket, so that equal signatures are adjacent
         order = np.lexsort((*signatures.T[::-1], *band.T[::-1]))
         ordered = band[order]
         is_first = np.ones(len(order), bool)

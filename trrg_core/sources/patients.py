@@ -1,6 +1,6 @@
-"""Sex and age, as sources spell them: a column of an export, or MIMIC-IV's `patients.csv` beside a MIMIC-CXR tree.
+"""Sex and age from a column of an export, or from MIMIC-IV's `patients.csv` in a MIMIC-CXR tree.
 
-What is not said clearly is unknown: "" and None. Nobody's sex or age is guessed.
+A value that is missing or ambiguous is unknown, "" or None; it is never inferred.
 """
 
 import re
@@ -11,7 +11,7 @@ from trrg_core.sources.reading import Row
 from trrg_core.study import Sex
 
 PATIENT_COLUMNS = ("subject_id", "gender", "anchor_age", "anchor_year")
-PATIENT_OTHERS = ("anchor_year_group", "dod")
+PATIENT_IGNORED = ("anchor_year_group", "dod")
 
 _SEXES: dict[str, Sex] = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 _AGE = re.compile(r"(\d{1,3})(?:\.\d+)?\s?[yY]?")
@@ -20,9 +20,9 @@ _MAX_AGE = 120
 
 @dataclass(frozen=True, kw_only=True)
 class PatientRow:
-    """A row of `patients.csv`: MIMIC-IV moves a patient's years together, so an age is told for one of them.
+    """A row of `patients.csv`. MIMIC-IV shifts all dates of a patient together and gives the age at one shifted year.
 
-    Ages above 89 are all 91 there.
+    Ages above 89 are all given as 91.
     """
 
     sex: Sex = ""
@@ -30,7 +30,7 @@ class PatientRow:
     anchor_year: int | None = None
 
     def age_at(self, study_date: str) -> int | None:
-        """Age in whole years at a study of YYYYMMDD, as exact as years are; None when unknown."""
+        """Age in years at a study of date YYYYMMDD, to within a year; None when unknown."""
         if self.anchor_age is None or self.anchor_year is None or not study_date:
             return None
         age = self.anchor_age + int(study_date[:4]) - self.anchor_year
@@ -38,18 +38,18 @@ class PatientRow:
 
 
 def read_sex(text: str) -> Sex:
-    """`F` or `M` for what usually spells them; empty for anything else."""
+    """`F` or `M` for their usual spellings, empty for anything else."""
     return _SEXES.get(text.strip().lower(), "")
 
 
 def read_age(text: str) -> int | None:
-    """Whole years out of `64`, `64.0`, `064Y`; None for anything else, months and days too."""
+    """Whole years of `64`, `64.0` or `064Y`; None for anything else, such as months or days."""
     match = _AGE.fullmatch(text.strip())
     return int(match[1]) if match and int(match[1]) <= _MAX_AGE else None
 
 
 def patients_by_id(rows: Iterable[Row]) -> dict[str, PatientRow]:
-    """Rows of `patients.csv`, each patient once, by subject_id."""
+    """Rows of `patients.csv` by subject_id; each patient has at most one row."""
     return {
         row["subject_id"]: PatientRow(
             sex=read_sex(row["gender"]),

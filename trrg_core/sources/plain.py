@@ -19,10 +19,10 @@ _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
 def list_studies(store: Store, config: SourceConfig) -> Listing:
-    """The studies of the table; rows of one study id are its radiographs and must agree on all else.
+    """The studies of the table; rows with the same study id are its radiographs and must agree in all other columns.
 
     Raises:
-        ConfigError: if the table or a column that the settings name is missing.
+        ConfigError: if the table or a configured column is missing.
         StorageError: if the store fails.
     """
     plain = config.plain
@@ -38,20 +38,22 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
             rejects.append(_reject(row, number, error, plain))
             continue
         by_study[draft.study_id].append(draft)
-    drafts, num_same = [], 0
+    drafts, num_identical = [], 0
     for parts in by_study.values():
         joined = _join(parts)
         if joined is None:
             rejects += [_conflict(part, plain.table) for part in parts]
         else:
             drafts.append(joined)
-            num_same += len(parts) - max(1, len(joined.images))
+            num_identical += len(parts) - max(1, len(joined.images))
     unknown = {plain.table: table.unknown_columns}
-    return build_listing(drafts, config, rejects=rejects, counts={"duplicate_rows": num_same}, unknown_columns=unknown)
+    return build_listing(
+        drafts, config, rejects=rejects, counts={"duplicate_rows": num_identical}, unknown_columns=unknown
+    )
 
 
 def _columns(plain: PlainConfig) -> tuple[str, ...]:
-    named = (
+    configured = (
         plain.patient_column,
         plain.report_column,
         plain.report_path_column,
@@ -64,7 +66,7 @@ def _columns(plain: PlainConfig) -> tuple[str, ...]:
         plain.age_column,
         *_PLACEHOLDER.findall(plain.image_path),
     )
-    return tuple(dict.fromkeys(name for name in named if name))
+    return tuple(dict.fromkeys(name for name in configured if name))
 
 
 def _read_table(store: Store, plain: PlainConfig) -> Rows:
@@ -88,7 +90,7 @@ def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
             raise ConfigError(f"{name}: missing columns {missing}; found {file.schema_arrow.names}")
         rows: list[dict[str, Any]] = file.read(columns=list(required)).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{name}: not a sound Parquet file; fetch it again") from error
+        raise ConfigError(f"{name}: not a valid Parquet file; download or export it again") from error
     texts = tuple({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
     unknown = tuple(column for column in file.schema_arrow.names if column not in required)
     return Rows(rows=texts, unknown_columns=unknown)
@@ -127,16 +129,16 @@ def _id(row: Row, column: str) -> str:
 
 
 def _digits(row: Row, column: str, width: int) -> str:
-    # a date in another notation is left unknown: a guess would order the studies wrongly
+    # a date in another notation stays unknown: a wrong guess would change the order of the studies
     digits = re.sub(r"[-:/. T]", "", row[column]) if column else ""
     return digits if digits.isdecimal() and digits.isascii() and len(digits) == width else ""
 
 
 def _join(parts: Sequence[Draft]) -> Draft | None:
-    """One draft with all images of `parts`; None when they contradict each other on anything but the split."""
-    bare = {replace(part, images=(), splits=()) for part in parts}
+    """One draft with all images of `parts`; None if they differ in anything but images and split."""
+    distinct = {replace(part, images=(), splits=()) for part in parts}
     images = {image.path: image for part in parts for image in part.images}
-    if len(bare) > 1 or any(images[image.path] != image for part in parts for image in part.images):
+    if len(distinct) > 1 or any(images[image.path] != image for part in parts for image in part.images):
         return None
     splits = tuple(sorted({split for part in parts for split in part.splits}))
     return replace(parts[0], images=tuple(images[path] for path in sorted(images)), splits=splits)

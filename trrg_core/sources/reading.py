@@ -1,6 +1,6 @@
-"""Text as a source holds it: index files row by row, report files byte by byte. Nothing is swallowed or guessed.
+"""Strict readers of text files of a source: index files (CSV, TSV) and report files.
 
-bytes -> `Rows` (with the lines that could not be read) or `ReportText`.
+Bytes -> `Rows`, with the lines that could not be read, or `ReportText`.
 """
 
 import csv
@@ -18,15 +18,15 @@ from trrg_core.study import Reject
 
 Row = Mapping[str, str]
 
-# a quoted field of one record may run over this many lines; an unclosed quote is given up there
+# a quoted field may span this many lines; after that, its quote counts as unclosed
 _MAX_RECORD_LINES = 500
-_MAX_UNPACKED_BYTES = 4 * 2**30
+_MAX_DECOMPRESSED_BYTES = 4 * 2**30
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """An index file's rows in file order, columns that were not asked for, and the rows set aside."""
+    """The rows of an index file in file order, its columns that are not read, and the rows set aside."""
 
     rows: tuple[Row, ...]
     unknown_columns: tuple[str, ...] = ()
@@ -34,8 +34,17 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UniqueRows:
+    """Rows with unique keys in file order, a reject for each conflicting row, the number of repeated rows dropped."""
+
+    kept: list[Row]
+    rejects: list[Reject]
+    num_identical: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportText:
-    """A report as text with newlines as LF; `sha256` is of the bytes as found, `flags` what was mended."""
+    """A report as text with LF newlines. `sha256` is of the original bytes, `flags` names each repair."""
 
     text: str = field(repr=False)
     encoding: str
@@ -44,21 +53,21 @@ class ReportText:
 
 
 def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Rows:
-    """The rows of a CSV file (TSV by its name; gzip by its content), strictly.
+    """The rows of a CSV file, or of a TSV file (by its name), gzipped or not (by its content).
 
-    A row with an open quote, a stray quote, another number of fields than the header, or bytes that are not UTF-8
-    is set aside with its line number; reading goes on at the next line.
+    A row with an unclosed or stray quote, with another number of fields than the header, or with bytes that are not
+    UTF-8 is set aside with its line number, and reading continues at the next line.
 
     Args:
         data: the whole file.
         name: path of the file, for messages.
-        required: columns that must be there.
-        optional: columns that are known too.
+        required: columns that the file must have.
+        optional: further columns that are known and ignored when missing.
 
     Raises:
-        ConfigError: if a required column is missing, the header is unreadable, or the gzip stream is broken.
+        ConfigError: if a required column is missing, the header is unreadable, or the gzip stream is corrupt.
     """
-    text = unpack(data, name).decode("utf-8-sig", errors="surrogateescape")
+    text = decompress(data, name).decode("utf-8-sig", errors="surrogateescape")
     lines = list(io.StringIO(text, newline=""))
     delimiter = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
     records = _records(lines, delimiter)
@@ -78,36 +87,31 @@ def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequ
     return Rows(rows=tuple(rows), unknown_columns=unknown, rejects=tuple(rejects))
 
 
-def unpack(data: bytes, name: str) -> bytes:
-    """`data`, out of its gzip stream when it is one.
+def decompress(data: bytes, name: str) -> bytes:
+    """`data`, decompressed if it is a gzip stream.
 
     Raises:
-        ConfigError: if the stream is cut, broken or grows beyond reason.
+        ConfigError: if the stream is truncated, corrupt, or larger than 4 GiB when decompressed.
     """
     if data[:2] != b"\x1f\x8b":
         return data
     try:
         with gzip.open(io.BytesIO(data)) as stream:
-            unpacked = stream.read(_MAX_UNPACKED_BYTES + 1)
+            decompressed = stream.read(_MAX_DECOMPRESSED_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"{name}: its gzip stream is cut or broken; fetch the file again") from error
-    if len(unpacked) > _MAX_UNPACKED_BYTES:
-        raise ConfigError(f"{name}: unpacks to more than {_MAX_UNPACKED_BYTES} bytes")
-    return unpacked
+        raise ConfigError(f"{name}: its gzip stream is truncated or corrupt; download the file again") from error
+    if len(decompressed) > _MAX_DECOMPRESSED_BYTES:
+        raise ConfigError(f"{name}: decompresses to more than {_MAX_DECOMPRESSED_BYTES} bytes")
+    return decompressed
 
 
-def settle_duplicates(
-    rows: Sequence[Row], *, key: str, describe: Callable[[Row], Reject]
-) -> tuple[list[Row], list[Reject], int]:
-    """One row for each value of `key`: identical rows count once, conflicting ones are all set aside.
+def resolve_duplicates(rows: Sequence[Row], *, key: str, describe: Callable[[Row], Reject]) -> UniqueRows:
+    """One row per value of `key`: identical rows count once, conflicting rows are all set aside.
 
     Args:
         rows: rows that have the column `key`.
         key: the column that should be unique.
-        describe: the ids of a row as a Reject; its reason is replaced by `duplicate_id`.
-
-    Returns:
-        The kept rows in order, the rejects, and how many identical rows were dropped.
+        describe: the reject for a row that conflicts with another one.
     """
     first: dict[str, Row] = {}
     conflicting: set[str] = set()
@@ -115,23 +119,23 @@ def settle_duplicates(
         if first.setdefault(row[key], row) != row:
             conflicting.add(row[key])
     kept = [row for name, row in first.items() if name not in conflicting]
-    bad = [describe(row) for row in rows if row[key] in conflicting]
-    return kept, bad, len(rows) - len(kept) - len(bad)
+    rejects = [describe(row) for row in rows if row[key] in conflicting]
+    return UniqueRows(kept=kept, rejects=rejects, num_identical=len(rows) - len(kept) - len(rejects))
 
 
 def decode_report(data: bytes, *, on_bad_encoding: Literal["reject", "cp1252"] = "reject") -> ReportText:
-    """The text of a report file. Only line ends, NULs and a byte-order mark are touched.
+    """The text of a report file. Only line ends, NULs and a byte-order mark are normalised.
 
-    The section rules depend on exact newlines, so nothing else is normalised and offsets keep their meaning.
+    The section rules depend on exact newlines and on character offsets, so nothing else is changed.
 
     Raises:
         DataError: `report_not_utf8`, or `empty_report` when only white space is left.
     """
     text, encoding = _decode(data, on_bad_encoding)
     flags = ["not_utf8"] if encoding == "cp1252" else []
-    for flag, found, wanted in (("bom", "\ufeff", ""), ("nul", "\0", ""), ("cr", "\r\n", "\n"), ("cr", "\r", "\n")):
-        if found in text:
-            text = text.replace(found, wanted)
+    for flag, old, new in (("bom", "\ufeff", ""), ("nul", "\0", ""), ("cr", "\r\n", "\n"), ("cr", "\r", "\n")):
+        if old in text:
+            text = text.replace(old, new)
             flags.append(flag)
     if not text.strip():
         raise DataError("empty_report", f"the report has {len(data)} bytes and no text")
@@ -145,18 +149,18 @@ def decode_report(data: bytes, *, on_bad_encoding: Literal["reject", "cp1252"] =
 
 def _decode(data: bytes, on_bad_encoding: str) -> tuple[str, str]:
     if data[:2] in _UTF16_MARKS:
-        raise DataError("report_not_utf8", "the report starts with a UTF-16 mark")
+        raise DataError("report_not_utf8", "the report starts with a UTF-16 byte-order mark")
     try:
         return data.decode("utf-8"), "utf-8"
     except UnicodeDecodeError as error:
-        where = error.start
+        position = error.start
     if on_bad_encoding == "cp1252":
         try:
             return data.decode("cp1252"), "cp1252"
         except UnicodeDecodeError as error:
-            where = error.start
+            position = error.start
     # `from None`: the codec's own message quotes the report's bytes
-    raise DataError("report_not_utf8", f"byte {where} of {len(data)} cannot be decoded") from None
+    raise DataError("report_not_utf8", f"byte {position} of {len(data)} cannot be decoded") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +171,7 @@ class _Record:
 
 
 class _Lines:
-    """Hands lines to the csv reader and remembers where it stands."""
+    """An iterator over lines for the csv reader that knows its position."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
@@ -193,7 +197,7 @@ def _records(lines: Sequence[str], delimiter: str) -> Iterator[_Record]:
         try:
             fields = next(reader)
         except csv.Error as error:
-            # an open quote has eaten what follows: set only this line aside, and read on after it
+            # an unclosed quote has consumed the lines after it: set only this line aside and continue at the next one
             yield _Record(line=start + 1, fields=[], problem=str(error))
             source.next = start + 1
             reader = csv.reader(source, delimiter=delimiter, strict=True)
@@ -215,9 +219,9 @@ def _problem(fields: Sequence[str], columns: Sequence[str]) -> str:
 
 def _check_columns(columns: Sequence[str], name: str, required: Sequence[str], known: Sequence[str]) -> None:
     missing = [column for column in required if column not in columns]
-    twice = sorted({column for column in columns if columns.count(column) > 1 and column in known})
-    if twice:
-        raise ConfigError(f"{name}: columns given twice: {', '.join(twice)}")
+    repeated = sorted({column for column in columns if columns.count(column) > 1 and column in known})
+    if repeated:
+        raise ConfigError(f"{name}: duplicate columns {', '.join(repeated)}")
     if not missing:
         return
     unknown = [column for column in columns if column not in known]

@@ -1,6 +1,6 @@
-"""A source opened: list its studies, then read the report and the radiographs of each.
+"""A source of studies: lists them, then reads the report and the radiographs of each.
 
-A Source holds no connection, so it crosses to a worker as it is.
+A `Source` holds no open connection, so it can be sent to a worker as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LISTERS: Mapping[str, Callable[[Store, SourceConfig], Listing]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A source tree and how to read it. The tree is only ever read."""
+    """A source tree and the settings by which it is read. Nothing is ever written to the tree."""
 
     store: Store
     config: SourceConfig
@@ -56,32 +56,31 @@ class Source:
         return read_report(self.store, study, self.ingest)
 
     def read_image(self, image: Image) -> StoredImage:
-        """The radiograph checked, resized and encoded; raises as `trrg_core.image.read_image`."""
+        """The radiograph checked, resized and encoded; raises as `trrg_core.imaging.decode.read_image`."""
         from trrg_core.imaging.decode import read_image  # codecs are not needed to list a source
 
         return read_image(self.store, image, self.ingest)
 
     def stamp_studies(self, listing: Listing) -> dict[str, str]:
-        """For each study id a mark that changes when the study does: its row, or the size or change mark of a file."""
-        marks = self.store.stamps()
-        return {study.study_id: _stamp(study, marks) for study in listing.studies}
+        """For each study id a stamp that changes with the study: a hash of its row and of the state of its files."""
+        file_stamps = self.store.stamps()
+        return {study.study_id: _stamp(study, file_stamps) for study in listing.studies}
 
     def fingerprint(self, listing: Listing, stamps: Mapping[str, str] | None = None) -> str:
-        """Identifies what the source holds now: each study by its stamp, what was set aside, columns not read."""
+        """Identifies the present content of the source: the stamps of its studies, rejects, columns not read."""
         stamps = self.stamp_studies(listing) if stamps is None else stamps
         digest = hashlib.sha256()
         for study in listing.studies:
             digest.update(f"{study.study_id}:{stamps[study.study_id]}\n".encode())
         for reject in listing.rejects:
             digest.update(repr(reject).encode(errors="backslashreplace"))
-        columns = {name: list(found) for name, found in listing.unknown_columns.items()}
+        columns = {name: list(names) for name, names in listing.unknown_columns.items()}
         return fingerprint("source", self.config, digest.hexdigest(), columns)
 
     def settings_fingerprint(self) -> str:
-        """Identifies how a study becomes a row, whatever the source holds: same settings and stamp, same row.
+        """Identifies the settings that turn a study into a row: equal settings and stamps give equal rows.
 
-        What only decides when a run stops is not part of it; neither is how the source is split, for a stamp tells
-        the split.
+        The limits that stop a run are left out. So are the settings of the split, because a stamp includes the split.
         """
         kept = self.ingest.model_dump(exclude={"max_reject_share", "max_reject_share_by_reason"})
         return fingerprint("ingest", kept, self.config.kind, self.store.uri)
@@ -91,13 +90,13 @@ def open_source(config: SourceConfig, ingest: IngestConfig | None = None) -> Sou
     """The source that `config` names, ready to be listed.
 
     Raises:
-        ConfigError: if its root is not set or is not there.
+        ConfigError: if its root is empty or does not exist.
     """
     if not config.root:
         raise ConfigError("source.root is empty: give the folder or s3:// prefix of the source tree")
     store = open_store(config.root)
     if not store.exists():
-        raise ConfigError(f"source.root {config.root!r}: nothing is there")
+        raise ConfigError(f"source.root {config.root!r}: no such folder or prefix")
     return Source(store=store, config=config, ingest=ingest or IngestConfig())
 
 
@@ -107,7 +106,7 @@ def read_report(root: Store | str, study: Study, ingest: IngestConfig | None = N
     ingest = ingest or IngestConfig()
     data = _report_bytes(store, study, ingest.max_report_bytes)
     if study.report_sha256 and hashlib.sha256(data).hexdigest() != study.report_sha256:
-        raise DataError("checksum_mismatch", f"{study.report_path} is not the file its checksum list names")
+        raise DataError("checksum_mismatch", f"{study.report_path} does not match the checksum list of the source")
     return decode_report(data, on_bad_encoding=ingest.on_bad_encoding)
 
 
@@ -126,15 +125,15 @@ def _report_bytes(store: Store, study: Study, max_bytes: int) -> bytes:
         raise DataError(reason or error.reason, str(error)) from error
 
 
-def _stamp(study: Study, marks: Mapping[str, str]) -> str:
+def _stamp(study: Study, file_stamps: Mapping[str, str]) -> str:
     digest = hashlib.sha256(repr(study).encode(errors="backslashreplace"))
     for path in _paths(study):
-        digest.update(f"\n{path}:{marks.get(path, '')}".encode(errors="backslashreplace"))
+        digest.update(f"\n{path}:{file_stamps.get(path, '')}".encode(errors="backslashreplace"))
     return digest.hexdigest()[:16]
 
 
 def _paths(study: Study) -> list[str]:
-    """Every file that reading the study may open: the counterpart of an image is read where the image is missing."""
+    """Every file that may be opened to read the study, including the counterpart of a missing image."""
     report = [study.report_path] if study.report is None and study.report_path else []
     images = [path for image in study.images for path in (image.path, counterpart_path(image.path)) if path]
     return [*report, *images]

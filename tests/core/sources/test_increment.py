@@ -19,13 +19,13 @@ def file(path: str, **stamps: str) -> IndexedFile:
 BASE = [file("one", a="1", b="1"), file("two", c="1", d="1"), file("three", e="1")]
 
 
-def planned(stamps: dict[str, str], suspect: set[str] = frozenset()) -> tuple[list[str], dict[str, tuple], list[str]]:
-    plan = plan_increment([study(name) for name in stamps], stamps, BASE, suspect)
-    cut = {one.part.path: stay for one, stay in plan.cut}
-    return [one.part.path for one in plan.kept], cut, [one.study_id for one in plan.read]
+def planned(stamps: dict[str, str], reread: set[str] = frozenset()) -> tuple[list[str], dict[str, tuple], list[str]]:
+    plan = plan_increment([study(name) for name in stamps], stamps, BASE, reread)
+    cut = {file.part.path: study_ids for file, study_ids in plan.cut}
+    return [file.part.path for file in plan.kept], cut, [study.study_id for study in plan.read]
 
 
-def test_a_file_whose_rows_all_stand_is_kept() -> None:
+def test_a_file_whose_rows_are_all_valid_is_kept() -> None:
     assert planned(dict.fromkeys("abcde", "1")) == (["one", "two", "three"], {}, [])
 
 
@@ -41,10 +41,10 @@ def test_a_new_study_touches_no_file() -> None:
     assert planned(dict.fromkeys("abcdef", "1")) == (["one", "two", "three"], {}, ["f"])
 
 
-def test_a_suspect_study_is_read_again_though_nothing_changed() -> None:
+def test_a_study_with_a_reject_is_read_again_though_nothing_changed() -> None:
     assert planned(dict.fromkeys("abcde", "1"), {"e", "x"}) == (["one", "two"], {}, ["e"])
 
 
 def test_without_an_earlier_version_all_is_read(tmp_path: Path) -> None:
     plan = plan_increment([study("a")], {"a": "1"}, [])
-    assert (plan.kept, plan.cut, [one.study_id for one in plan.read]) == ((), (), ["a"])
+    assert (plan.kept, plan.cut, [study.study_id for study in plan.read]) == ((), (), ["a"])

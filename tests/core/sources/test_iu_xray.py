@@ -11,7 +11,8 @@ from tests.real_data import REAL_DATA
 from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import open_source, read_report
-from trrg_core.sources.iu_xray import lay_out, list_studies
+from trrg_core.sources.iu_xray import list_studies
+from trrg_core.sources.iu_xray.collected import format_report
 from trrg_core.storage.store import open_store
 from trrg_core.study import Listing, Study
 
@@ -52,7 +53,7 @@ def test_xml_becomes_a_study_laid_out_as_mimic_lays_out_reports(tmp_path: Path) 
 
 
 def test_a_report_without_any_section_is_empty(tmp_path: Path) -> None:
-    assert lay_out({"FINDINGS": " ", "IMPRESSION": ""}) == ""
+    assert format_report({"FINDINGS": " ", "IMPRESSION": ""}) == ""
     with pytest.raises(DataError) as caught:
         read_report(str(tmp_path), Study(subject_id="a", study_id="a", split="train", report_path="1.xml", report=""))
     assert caught.value.reason == "empty_report"
@@ -96,7 +97,7 @@ def test_a_cut_archive_stops(tmp_path: Path) -> None:
     pack(tmp_path, {f"a/{uid}.xml": xml(uid, findings=os.urandom(900).hex()) for uid in range(40)})
     file = tmp_path / "ecgen-radiology.tgz"
     file.write_bytes(file.read_bytes()[:20_000])
-    with pytest.raises(ConfigError, match="cut or broken"):
+    with pytest.raises(ConfigError, match="truncated or corrupt"):
         listed(tmp_path)
 
 

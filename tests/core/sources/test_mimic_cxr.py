@@ -300,7 +300,7 @@ def test_a_cut_index_file_stops(tree: Tree) -> None:
     tree.list()
     data = (tree.root / META).read_bytes()
     (tree.root / META).write_bytes(data[: len(data) // 2])
-    with pytest.raises(ConfigError, match="gzip stream is cut"):
+    with pytest.raises(ConfigError, match="gzip stream is truncated"):
         list_studies(str(tree.root))
 
 

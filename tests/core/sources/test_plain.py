@@ -80,7 +80,7 @@ def test_a_flipped_byte_in_parquet_stops(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"text77") + 5] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(ConfigError, match="not a sound Parquet"):
+    with pytest.raises(ConfigError, match="not a valid Parquet"):
         opened(tmp_path, PLAIN.model_copy(update={"table": "export.parquet"})).list_studies()
 
 

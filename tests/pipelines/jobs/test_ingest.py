@@ -214,7 +214,7 @@ def test_a_file_of_an_earlier_version_that_is_broken_is_made_again(
     second = run(tree, store)
     assert second.counts["read"] >= gone.num_rows + cut.num_rows
     assert outcome(store, second.ref) == from_scratch(tree, tmp_path / "scratch")
-    assert caplog.text.count("a file of an earlier version is left out") == 2
+    assert caplog.text.count("skipping an unreadable file of an earlier version") == 2
 
 
 def test_a_version_whose_rejects_are_gone_is_not_built_upon(tree: Tree, store: Store) -> None:
@@ -249,10 +249,10 @@ def test_a_new_column_is_in_the_notes_and_a_missing_one_stops(tree: Tree, store:
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        ({"max_reject_share": 0.08}, r"8% of the studies were set aside, allowed are 8% \(ingest\.max_reject_share\)"),
+        ({"max_reject_share": 0.08}, r"8% of the studies were set aside, the limit is 8% \(ingest\.max_reject_share\)"),
         (
             {"max_reject_share_by_reason": "{jpeg_truncated: 0.1}"},
-            r"jpeg_truncated touches 16\.7% of the studies, allowed are 10\.0% \(ingest\.max_reject_share_by_reason\)",
+            r"jpeg_truncated affects 16\.7% of the studies, the limit is 10\.0% \(ingest\.max_reject_share_by_reason\)",
         ),
     ],
 )

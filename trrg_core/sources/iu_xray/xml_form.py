@@ -1,0 +1,113 @@
+"""The original form of IU-Xray: one XML file per report, in a folder or in a .tgz archive."""
+
+import io
+import tarfile
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
+from trrg_core.sources.listing import Draft
+from trrg_core.storage.store import Store, relative_path
+from trrg_core.study import Image, Reject
+
+ARCHIVES = ("ecgen-radiology.tgz", "NLMCXR_reports.tgz")
+XML_FOLDER = "ecgen-radiology"
+
+_MAX_XML_BYTES = 1_000_000
+
+
+def read_xml(store: Store) -> Collected:
+    """The reports of the XML files, each with the names of its images.
+
+    Raises:
+        ConfigError: if the archive is truncated or corrupt.
+        StorageError: if the store fails.
+    """
+    collected = Collected()
+    by_id: dict[str, list[Draft]] = defaultdict(list)
+    for name, data in _xml_files(store, collected):
+        try:
+            draft = _parse_xml(name, data)
+        except DataError as error:
+            collected.rejects.append(Reject(reason=error.reason, path=name, detail=str(error)))
+            continue
+        by_id[draft.study_id].append(draft)
+    for study_id, drafts in by_id.items():
+        if all(replace(draft, report_path="") == replace(drafts[0], report_path="") for draft in drafts):
+            collected.drafts.append(drafts[0])
+            collected.counts["duplicate_rows"] += len(drafts) - 1
+        else:
+            collected.rejects += [
+                Reject(reason="duplicate_id", study_id=study_id, path=draft.report_path, detail="files differ")
+                for draft in drafts
+            ]
+    return collected
+
+
+def _xml_files(store: Store, collected: Collected) -> Iterator[tuple[str, bytes]]:
+    for archive in ARCHIVES:
+        if store.exists(archive):
+            yield from _archive_members(archive, store.read_bytes(archive), collected)
+            return
+    for path in store.list(XML_FOLDER):
+        if path.endswith(".xml"):
+            try:
+                yield path, store.read_bytes(path, _MAX_XML_BYTES)
+            except DataError as error:
+                collected.rejects.append(Reject(reason=error.reason, path=path, detail=str(error)))
+
+
+def _archive_members(archive: str, data: bytes, collected: Collected) -> Iterator[tuple[str, bytes]]:
+    # members are read, never extracted, so a hostile name cannot write outside the archive
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as tar:
+            for member in tar:
+                if member.isdir():
+                    continue
+                problem = _member_problem(member)
+                if problem:
+                    reject = Reject(reason=problem, path=archive, detail=f"member {member.name[:200]!r}")
+                    collected.rejects.append(reject)
+                elif member.name.endswith(".xml"):
+                    stream = tar.extractfile(member)
+                    if stream is not None:
+                        yield relative_path(member.name), stream.read(_MAX_XML_BYTES)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ConfigError(f"{archive}: the archive is truncated or corrupt; download the file again") from error
+
+
+def _member_problem(member: tarfile.TarInfo) -> str:
+    try:
+        relative_path(member.name)
+    except DataError as error:
+        return error.reason
+    if not member.isfile():
+        return "not_a_file"
+    return "file_too_large" if member.size > _MAX_XML_BYTES else ""
+
+
+def _parse_xml(name: str, data: bytes) -> Draft:
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise DataError("unsafe_xml", f"{name} declares entities")
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError("malformed_xml", f"{name}: not well-formed XML") from error
+    uid = root.find(".//IUXRId")
+    study_id = parse_study_id("" if uid is None else uid.get("id", ""))
+    sections = dict.fromkeys(SECTIONS, "")
+    for part in root.iter("AbstractText"):
+        label = part.get("Label", "").strip().upper()
+        if label in sections:
+            sections[label] += " ".join(part.itertext())
+    names = [image.get("id", "") for image in root.iter("parentImage")]
+    return Draft(
+        subject_id=study_id,
+        study_id=study_id,
+        report_path=name,
+        report=format_report(sections),
+        images=tuple(Image(dicom_id=name, path=f"{name}.png") for name in sorted(set(names)) if name),
+    )
