@@ -1,5 +1,6 @@
-# make demo: the main job, end to end, on invented data. make test: every check. Both set up .venv by themselves.
-.PHONY: setup demo test test-slow docs ui clean
+# Each target sets up .venv by itself. `make` alone lists the targets.
+.PHONY: help setup demo test test-slow docs ui lock clean
+.DEFAULT_GOAL := help
 
 STUDIES ?= 1600
 SEED ?= 7
@@ -7,31 +8,41 @@ DEMO ?= demo
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 
-setup: .venv/installed
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '%-10s %s\n' "$$target" "$$text"; done
 
-.venv/installed: pyproject.toml constraints.txt infra/setup/install.sh
+setup: .venv/installed  ## install the project into .venv, with all extras, at the versions of constraints.txt
+
+.venv/installed: pyproject.toml constraints.txt infra/setup/install.sh infra/setup/torch.txt
 	bash infra/setup/install.sh
 
-demo: setup
+demo: setup  ## run the whole pipeline on an invented corpus; variables STUDIES, SEED, DEMO (a folder)
 	.venv/bin/trrg sample --studies $(STUDIES) --seed $(SEED) $(DEMO)/corpus
 	.venv/bin/trrg run --source mimic-cxr --source-root $(DEMO)/corpus --store $(DEMO)/store
 
-test: setup
+# with CI=true the slow tests run too, except those marked long
+test: setup  ## lint, types, import contracts and tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest -m $(if $(CI),"not long","not slow")
 
-test-slow: setup
+test-slow: setup  ## the tests that take minutes
 	.venv/bin/python -m pytest -m slow
 
-docs: setup
-	.venv/bin/sphinx-build -q -W --keep-going -b html docs build/docs
+# a warning is an error: a broken cross-reference or link to a page fails the build
+docs: setup  ## build the documentation site into build/docs
+	.venv/bin/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "documentation: build/docs/index.html"
 
-ui: setup
+ui: setup  ## start the Prefect UI, in which a person starts runs
 	.venv/bin/trrg ui --store $(DEMO)/store
 
-clean:
+# versions stay; `make lock UPGRADE=--upgrade` resolves all of them again
+lock:  ## write constraints.txt again after a change of the dependencies in pyproject.toml
+	@[ -x .venv/bin/uv ] || bash infra/setup/install.sh
+	.venv/bin/python infra/setup/lock.py $(UPGRADE)
+
+clean:  ## remove .venv, builds and the demo
 	rm -rf $(DEMO) .venv build
