@@ -1,9 +1,10 @@
-"""Observations, assertions and labels: from what sentences assert to what a report is labelled.
+"""Observations, assertions, labels and fact codes: from what sentences assert to what a report is labelled.
 
-A label is POSITIVE 1, NEGATIVE 0, UNCERTAIN -1, or None where the report says nothing. None is not 0.
+A label is POSITIVE 1, NEGATIVE 0, UNCERTAIN -1, or None where the report does not mention the observation. None is
+not 0. A fact code is the same as a small integer for tensors and arrays, with a value for "not mentioned".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cache
@@ -34,6 +35,21 @@ class Label(IntEnum):
 
 Policy = Literal["u-zeros", "u-ones", "u-ignore"]
 Labels = dict[str, Label | None]
+
+# What a text states of an observation, as a small integer.
+NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
+CODE_OF_ASSERTION = {
+    Assertion.PRESENT: STATED_PRESENT,
+    Assertion.ABSENT: STATED_ABSENT,
+    Assertion.UNCERTAIN: STATED_UNCERTAIN,
+}
+_CODE_OF_LABEL = {
+    Label.POSITIVE: STATED_PRESENT,
+    Label.NEGATIVE: STATED_ABSENT,
+    Label.UNCERTAIN: STATED_UNCERTAIN,
+}
+# By definition null for "No Finding" says that something abnormal is stated, which is a denial of it.
+_NULL_IS_DENIAL = "No Finding"
 
 _LABEL_OF = {
     Assertion.PRESENT: Label.POSITIVE,
@@ -68,6 +84,18 @@ class LabelSet:
 def column_name(observation: str) -> str:
     """`observation` as a table column: "Pleural Effusion" -> "pleural_effusion"."""
     return observation.lower().replace(" ", "_")
+
+
+def stated_codes(labels: Mapping[str, int | None], observations: Sequence[str]) -> list[int]:
+    """The fact code of each of `observations`, from label values by column name; all NOT_STATED without labels."""
+    return [_stated_code(labels, name) for name in observations]
+
+
+def _stated_code(labels: Mapping[str, int | None], observation: str) -> int:
+    label = labels.get(column_name(observation))
+    if label is not None:
+        return _CODE_OF_LABEL[Label(label)]
+    return STATED_ABSENT if observation == _NULL_IS_DENIAL and labels else NOT_STATED
 
 
 def aggregate(assertions: Iterable[Assertion]) -> Label | None:

@@ -32,7 +32,8 @@ from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
 from trrg_core.tables.rows.shard_row import shard_row
 from trrg_core.tables.schema import shards_schema
-from trrg_core.training.batch import Batch, collate_images
+from trrg_core.training.batch import Batch
+from trrg_core.training.collate import collate_images
 from trrg_core.training.sampling_plan import Plan
 
 ROWS = 8192

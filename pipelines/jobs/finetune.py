@@ -15,7 +15,8 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.model_folder import save_model_folder
 from trrg_core.storage.store import Store
-from trrg_core.training.batch import Batch, collate_finetune
+from trrg_core.training.batch import Batch
+from trrg_core.training.collate import collate_finetune
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:

@@ -26,7 +26,8 @@ from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import TableRef, read_table
 from trrg_core.tables.schema import PREDICTIONS
-from trrg_core.training.batch import Batch, collate_images
+from trrg_core.training.batch import Batch
+from trrg_core.training.collate import collate_images
 
 COLUMNS = ["subject_id", "study_id", "split", "has_prior", "views"]
 ROWS_PER_TASK = 2048

@@ -23,7 +23,8 @@ from trrg_core.model.model_folder import save_contrastive_folder, take_weights
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import TableRef
-from trrg_core.training.batch import Batch, collate_images, collate_pretrain
+from trrg_core.training.batch import Batch
+from trrg_core.training.collate import collate_images, collate_pretrain
 from trrg_core.training.prompts import Prompts, load_prompts
 
 
@@ -40,7 +41,7 @@ def build(task: TrainingTask) -> nn.Module:
 
 
 def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> Batch:
-    """One step's batch: radiographs with drawn sentences, prompts and negated twins."""
+    """One step's batch: radiographs with drawn sentences, prompts and hard negatives."""
     observations = observations_of(task.config)
     return collate_pretrain(
         rows,

@@ -13,6 +13,7 @@ from torch import nn
 
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
+from trrg_core.training.schedule import learning_rate_scale
 
 TAG = "state"
 
@@ -117,15 +118,6 @@ def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
-
-
-def learning_rate_scale(step: int, total_steps: int, optimizer: OptimizerConfig) -> float:
-    """Share of the peak learning rate at `step`: linear warm-up, then cosine to zero."""
-    warmup = max(1, round(optimizer.warmup_share * total_steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, total_steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def _import_deepspeed(*, use_gpu: bool) -> Any:

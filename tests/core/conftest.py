@@ -10,7 +10,7 @@ from trrg_core.model.calibration import fit_calibration
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.generator import build_generator
 from trrg_core.model.perception import build_perception, perceive
-from trrg_core.training.batch import collate_finetune, collate_images, collate_pretrain
+from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.tokenization import train_tokenizer
 

@@ -1,6 +1,6 @@
 """Calibration and ranking quality of perceived findings: numpy in, plain values out.
 
-N studies, O observations. Codes as in `trrg_core.training.batch`: 0 not mentioned, 1 present, 2 absent, 3 uncertain.
+N studies, O observations. Fact codes (`trrg_core.labels`): 0 not mentioned, 1 present, 2 absent, 3 uncertain.
 A finding counts as positive when the report states it; uncertain studies are left out.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.training.batch import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 
 FORMAT_VERSION = 1
 _MIN_SUPPORT = 5  # below this many positives or others the threshold of best F1 would be noise

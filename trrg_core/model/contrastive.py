@@ -20,13 +20,13 @@ from trrg_core.training.losses import (
     LossOutput,
     disease_prompt_loss,
     gather_rows,
-    negated_twin_loss,
+    hard_negative_loss,
     relate,
     sentence_contrastive_loss,
 )
 
 _MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
-_PROMPT_WEIGHT = 2.0  # of the prompts of all findings beside the twins of single sentences
+_PROMPT_WEIGHT = 2.0  # of the prompts of all findings beside the hard negatives of single sentences
 _LOCAL_SHARPNESS = 10.0  # start value: how sharply a sentence looks at single patches
 
 
@@ -51,20 +51,20 @@ class ContrastiveModel(nn.Module):
         return self.log_sharpness[0].float().exp().clamp(max=_MAX_LOGIT_SCALE)
 
     def forward(self, batch: Batch) -> LossOutput:
-        """The loss of a batch with sentences; see `trrg_core.losses` for its parts."""
+        """The loss of a batch with sentences; see `trrg_core.training.losses` for its parts."""
         if batch.sentences is None:
             raise ValueError("a pre-training batch needs sentences: use collate_pretrain")
         features = self.encode_images(batch, augmented=self.training and self.config.augment)
-        sentence_SD, twin_SD = self._encode_sentences(batch.sentences)
+        sentence_SD, negative_SD = self._encode_sentences(batch.sentences)
         local_SB, relation_SB, global_SB, valid_S = self._meet_all_ranks(batch, features, sentence_SD)
         scale = self.logit_scale
         by_study = sentence_contrastive_loss(global_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
         by_patch = sentence_contrastive_loss(local_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
-        by_twin = self._twin_loss(batch.sentences, features, sentence_SD, twin_SD)
+        by_negative = self._negative_loss(batch.sentences, features, sentence_SD, negative_SD)
         by_prompt = self._prompt_loss(batch, features)
-        hard = self.config.hard_negative_weight * (by_twin + _PROMPT_WEIGHT * by_prompt)
+        hard = self.config.hard_negative_weight * (by_negative + _PROMPT_WEIGHT * by_prompt)
         loss = by_study + self.config.local_weight * by_patch + hard
-        parts = {"contrast_global": by_study, "contrast_local": by_patch, "negated_twin": by_twin}
+        parts = {"contrast_global": by_study, "contrast_local": by_patch, "hard_negative": by_negative}
         parts |= {"disease_prompts": by_prompt, "scale": scale}
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
 
@@ -75,7 +75,7 @@ class ContrastiveModel(nn.Module):
 
     def _encode_sentences(self, sentences: Sentences) -> tuple[Tensor, Tensor]:
         sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
-        return sentence_SD, self.text(sentences.twin_ids_ST, sentences.twin_mask_ST)
+        return sentence_SD, self.text(sentences.negative_ids_ST, sentences.negative_mask_ST)
 
     def _meet_all_ranks(
         self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor
@@ -97,22 +97,26 @@ class ContrastiveModel(nn.Module):
         relation_GB = relate(gather_rows(sentences.facts_SO), stated_BO, own_GB)
         return local_GB, relation_GB, global_GB, gather_rows(sentences.valid_S)
 
-    def _twin_loss(self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor, twin_SD: Tensor) -> Tensor:
+    def _negative_loss(
+        self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor, negative_SD: Tensor
+    ) -> Tensor:
         # slots are dealt study by study; scoring both texts in one go, without a copy of the patches per sentence
         shape = (len(features.study_BD), -1, sentence_SD.shape[1])
-        pair_BKD = torch.cat((sentence_SD.reshape(shape), twin_SD.reshape(shape)), dim=1)
-        score_BK, twin_score_BK = score_own(pair_BKD, features, sharpness=self.sharpness).chunk(2, dim=1)
+        pair_BKD = torch.cat((sentence_SD.reshape(shape), negative_SD.reshape(shape)), dim=1)
+        score_BK, negative_score_BK = score_own(pair_BKD, features, sharpness=self.sharpness).chunk(2, dim=1)
         scale = self.logit_scale
-        return negated_twin_loss(score_BK.flatten(), twin_score_BK.flatten(), sentences.has_twin_S, logit_scale=scale)
+        return hard_negative_loss(
+            score_BK.flatten(), negative_score_BK.flatten(), sentences.has_negative_S, logit_scale=scale
+        )
 
     def _prompt_loss(self, batch: Batch, features: ImageFeatures) -> Tensor:
-        """Every finding's prompt against its negated twin, for every study: what perception will ask."""
+        """Every finding's affirming prompt against its denying one, for every study, as perception compares them."""
         assert batch.sentences is not None
         prompt_PD = self.text(batch.sentences.prompt_ids_PT, batch.sentences.prompt_mask_PT)
         fit_PB = score_texts(prompt_PD, features, sharpness=self.sharpness)[0]
         present_OB, absent_OB = fit_PB.chunk(2)
         score_BO = (present_OB - absent_OB).T * self.logit_scale
-        return disease_prompt_loss(score_BO, batch.stated_BO, silence_weight=self.config.silence_share)
+        return disease_prompt_loss(score_BO, batch.stated_BO, unmentioned_weight=self.config.silence_share)
 
 
 def score_own(text_BKD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trrg_core.imaging.transforms import augment
-from trrg_core.training.batch import VIEW_POSITIONS, Batch
+from trrg_core.training.batch import Batch
+from trrg_core.training.views import VIEW_POSITIONS
 
 
 class ImageFeatures(NamedTuple):

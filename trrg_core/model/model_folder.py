@@ -108,7 +108,7 @@ def save_model_folder(
     Args:
         folder: must not exist yet.
         config: the configuration that built the generator.
-        generator: the trained model; with `state` it may be an untrained twin, even on the meta device.
+        generator: the trained model; with `state` it may be an untrained copy, even on the meta device.
         text_tokenizer: stage 1's tokenizer.
         state: whole weights by name, as gathered by an engine; None takes the generator's own.
     """

@@ -1,7 +1,7 @@
 """The losses of both stages, as plain functions of tensors.
 
 B studies, S sentences, O observations, T tokens, V vocabulary. Relations between a sentence and a study are
-int8: 1 the study states the same facts, 0 it states otherwise, -1 nobody can tell (the pair is left out).
+int8: 1 the study states the same facts, 0 it states otherwise, -1 unknown (the pair is left out).
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional
 
-from trrg_core.training.batch import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 
 MATCH, MISMATCH, UNKNOWN = 1, 0, -1
 
@@ -64,9 +64,9 @@ def _all_gather(rows: Tensor) -> Tensor:
 def relate(facts_SO: Tensor, stated_BO: Tensor, own_SB: Tensor) -> Tensor:
     """Whether each study states what each sentence states.
 
-    Silence about a finding that the sentence affirms is a mismatch: a finding that is there gets written down.
-    Silence about a finding that the sentence denies tells nothing, for normal findings are often left out; nor does
-    an uncertain statement against a clear one.
+    A study that does not mention a finding which the sentence affirms is a mismatch: present findings are reported.
+    One that does not mention a finding which the sentence denies is unknown, since normal findings are often left out;
+    so is an uncertain statement against a clear one.
 
     Args:
         facts_SO: what sentences state, int8 codes.
@@ -77,17 +77,17 @@ def relate(facts_SO: Tensor, stated_BO: Tensor, own_SB: Tensor) -> Tensor:
         Relations `[S,B]`, int8.
     """
     facts, stated = facts_SO[:, None], stated_BO[None]
-    says = facts != NOT_STATED
-    silent = stated == NOT_STATED
+    states = facts != NOT_STATED
+    unmentioned = stated == NOT_STATED
     hedged = (facts == STATED_UNCERTAIN) ^ (stated == STATED_UNCERTAIN)
-    unknown = (silent & (facts == STATED_ABSENT)) | (hedged & ~silent)
+    unknown = (unmentioned & (facts == STATED_ABSENT)) | (hedged & ~unmentioned)
     # "possible edema" against a study that denies edema: the radiologists disagree
     unknown &= ~((facts == STATED_UNCERTAIN) & (stated == STATED_ABSENT))
-    mismatch = says & (facts != stated) & ~unknown
+    mismatch = states & (facts != stated) & ~unknown
     relation = torch.full(own_SB.shape, MATCH, dtype=torch.int8, device=facts_SO.device)
-    relation[(says & unknown).any(-1)] = UNKNOWN
+    relation[(states & unknown).any(-1)] = UNKNOWN
     relation[mismatch.any(-1)] = MISMATCH
-    relation[~says.any(-1).expand_as(own_SB)] = UNKNOWN
+    relation[~states.any(-1).expand_as(own_SB)] = UNKNOWN
     relation[own_SB] = MATCH
     return relation
 
@@ -130,28 +130,38 @@ def _multi_positive(logits: Tensor, relation: Tensor) -> Tensor:
     return (per_row * has_match).sum() / has_match.sum().clamp(min=1)
 
 
-def negated_twin_loss(
-    similarity_S: Tensor, twin_similarity_S: Tensor, has_twin_S: Tensor, *, logit_scale: Tensor | float
+def hard_negative_loss(
+    similarity_S: Tensor, negative_similarity_S: Tensor, has_negative_S: Tensor, *, logit_scale: Tensor | float
 ) -> Tensor:
-    """A sentence is closer to its radiograph than its negated twin is: log loss of their softmax, mean over pairs."""
-    margin = (similarity_S - twin_similarity_S) * logit_scale
-    mask = has_twin_S.to(margin.dtype)
+    """Log loss of telling a sentence from its hard negative (negated counterpart) by their similarity to the study.
+
+    Args:
+        similarity_S: of each sentence with its own study, float.
+        negative_similarity_S: of each sentence's hard negative with the same study, float.
+        has_negative_S: False where there is no hard negative; such sentences do not count.
+        logit_scale: positive scalar, 1 / temperature.
+
+    Returns:
+        Mean over the sentences with a hard negative, a scalar; 0 when there is none.
+    """
+    margin = (similarity_S - negative_similarity_S) * logit_scale
+    mask = has_negative_S.to(margin.dtype)
     return (functional.softplus(-margin) * mask).sum() / mask.sum().clamp(min=1)
 
 
-def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, silence_weight: float) -> Tensor:
+def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, unmentioned_weight: float) -> Tensor:
     """Each study is closer to the prompt of a finding that it states, and to the negated prompt where it denies it.
 
     Args:
         score_BO: scaled similarity with the affirming minus that with the denying prompt, float.
         stated_BO: what studies state, int8 codes; uncertain findings take no part.
-        silence_weight: how much a finding that is passed over counts as absent, 0 to 1.
+        unmentioned_weight: how much a finding that is passed over counts as absent, 0 to 1.
 
     Returns:
         Log loss of the pair's softmax, the weighted mean over studies and findings, a scalar.
     """
     present = (stated_BO == STATED_PRESENT).to(score_BO.dtype)
-    weight = torch.where(stated_BO == NOT_STATED, silence_weight, 1.0) * (stated_BO != STATED_UNCERTAIN)
+    weight = torch.where(stated_BO == NOT_STATED, unmentioned_weight, 1.0) * (stated_BO != STATED_UNCERTAIN)
     losses = functional.binary_cross_entropy_with_logits(score_BO, present, reduction="none")
     return (losses * weight).sum() / weight.sum().clamp(min=1)
 
@@ -174,7 +184,7 @@ def disease_consistency_loss(
     clue_BO: Tensor,
     clue_mask_BO: Tensor,
     clue_weight: float = 0.25,
-    silence_weight: float = 0.5,
+    unmentioned_weight: float = 0.5,
 ) -> Tensor:
     """What the LLM is about to say, or has said, agrees with the parsed labels and with the disease clues (stage 2).
 
@@ -185,7 +195,7 @@ def disease_consistency_loss(
         clue_BO: clue probabilities, 0 to 1; they are a target, so no gradient flows into them.
         clue_mask_BO: 0 where the clue was hidden.
         clue_weight: weight of the agreement with the clues, which may be wrong where labels are not.
-        silence_weight: how much a finding that is passed over counts as absent. Some are hardly ever denied in
+        unmentioned_weight: how much a finding that is passed over counts as absent. Some are hardly ever denied in
             writing (devices, opacities): from stated labels alone the head would learn to say yes to them always.
 
     Returns:
@@ -195,7 +205,7 @@ def disease_consistency_loss(
     clue = clue_BO.detach().clamp(1e-4, 1 - 1e-4)
     entropy = -(clue * clue.log() + (1 - clue) * (1 - clue).log())
     by_clue = functional.binary_cross_entropy_with_logits(logits_BO, clue, reduction="none") - entropy
-    label_weight_BO = label_mask_BO + silence_weight * (1 - label_mask_BO)
+    label_weight_BO = label_mask_BO + unmentioned_weight * (1 - label_mask_BO)
     return _masked_mean(by_label, label_weight_BO) + clue_weight * _masked_mean(by_clue, clue_mask_BO)
 
 

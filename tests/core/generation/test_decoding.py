@@ -10,7 +10,8 @@ from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import generate_reports, write_reports
 from trrg_core.generation.drafts import _DrawRows, write_drafts
 from trrg_core.model.model_folder import LoadedGenerator
-from trrg_core.training.batch import Reports, collate_images
+from trrg_core.training.batch import Reports
+from trrg_core.training.collate import collate_images
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
 CONFIG = GenerateConfig(candidates=5, temperature=1.5, min_share=0.0, max_new_tokens=40)

@@ -4,7 +4,7 @@ import torch
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.model.clues import Clues, clues_of, hide_clues
 from trrg_core.model.interaction import CrossModalClueInteraction
-from trrg_core.training.batch import collate_images
+from trrg_core.training.collate import collate_images
 
 
 @pytest.fixture

@@ -20,14 +20,14 @@ from trrg_core.model.model_folder import (
     take_weights,
 )
 from trrg_core.model.perception import perceive
-from trrg_core.training.batch import collate_finetune, collate_images
+from trrg_core.training.collate import collate_finetune, collate_images
 
 FRESH = """
 import sys, torch
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from tests.core.toy_corpus import OBSERVATIONS, toy_rows
-from trrg_core.training.batch import collate_finetune
+from trrg_core.training.collate import collate_finetune
 from trrg_core.model.model_folder import load_model_folder
 torch.set_num_threads(1)
 loaded = load_model_folder(Path(sys.argv[1]))
@@ -123,12 +123,12 @@ def test_stage_one_comes_back_as_it_went(stage1, text_tokenizer, rows, tmp_path)
         load_model_folder(tmp_path / "one")
 
 
-def test_a_gathered_state_can_be_saved_by_an_empty_twin(stage1, stage2, text_tokenizer, llm_tokenizer, rows, tmp_path):
+def test_a_gathered_state_is_saved_by_an_untrained_copy(stage1, stage2, text_tokenizer, llm_tokenizer, rows, tmp_path):
     state = {**stage2.model.state_dict(), "a.cache": torch.zeros(1)}
     with torch.device("meta"):
-        twin = build_generator(stage2.config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+        untrained = build_generator(stage2.config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
     folder = tmp_path / "model"
-    save_model_folder(folder, config=stage2.config, generator=twin, text_tokenizer=text_tokenizer, state=state)
+    save_model_folder(folder, config=stage2.config, generator=untrained, text_tokenizer=text_tokenizer, state=state)
     loaded = load_model_folder(folder).generator
     assert torch.equal(logits_of(loaded, rows[:2], stage2.config), logits_of(stage2.model, rows[:2], stage2.config))
 

@@ -9,7 +9,7 @@ from trrg_core.model.calibration import auroc_per_finding
 from trrg_core.model.contrastive import build_contrastive, score_own, score_texts
 from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
-from trrg_core.training.batch import collate_finetune, collate_images, collate_pretrain
+from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
 
@@ -88,8 +88,9 @@ def test_beam_search_gives_a_report_per_study(stage2, rows):
 
 def test_generated_reports_carry_their_clues(stage2, rows):
     report = generate_reports(stage2.model, images_of([rows[1]]), max_new_tokens=4)[0]
-    assert set(report.clues) == set(OBSERVATIONS)
-    assert report.clues["Pleural Effusion"] > 0.5 > report.clues["Pneumothorax"]
+    probabilities = {clue.observation: clue.probability for clue in report.clues}
+    assert set(probabilities) == set(OBSERVATIONS)
+    assert probabilities["Pleural Effusion"] > 0.5 > probabilities["Pneumothorax"]
 
 
 def test_a_step_repeats_with_the_same_seed(stage1, llm_tokenizer, rows):
@@ -120,7 +121,7 @@ def test_every_switch_trains_and_writes(switch, stage1, llm_tokenizer, rows):
     assert loss.isfinite()
     assert set(parts) == {"report", "consistency"}
     reports = generate_reports(model, batch, max_new_tokens=4)
-    assert (reports[0].clues == {}) == (switch == "clues=off")
+    assert (reports[0].clues == ()) == (switch == "clues=off")
 
 
 def test_consistency_can_be_switched_off(stage1, llm_tokenizer, rows):

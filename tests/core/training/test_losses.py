@@ -13,7 +13,7 @@ from trrg_core.training.losses import (
     disease_consistency_loss,
     disease_prompt_loss,
     gather_rows,
-    negated_twin_loss,
+    hard_negative_loss,
     relate,
     report_loss,
     sentence_contrastive_loss,
@@ -89,8 +89,8 @@ def test_shapes_must_agree():
         sentence_contrastive_loss(torch.zeros(2, 2), torch.zeros(2, 3), logit_scale=1.0)
 
 
-def test_twin_loss_by_hand():
-    loss = negated_twin_loss(
+def test_hard_negative_loss_by_hand():
+    loss = hard_negative_loss(
         torch.tensor([0.5, 9.0]), torch.tensor([0.1, 0.0]), torch.tensor([True, False]), logit_scale=10.0
     )
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-4.0)))
@@ -99,13 +99,13 @@ def test_twin_loss_by_hand():
 def test_prompt_loss_by_hand():
     score = torch.tensor([[2.0, 1.0], [-1.0, 9.0]])
     stated = codes([PRESENT, 0], [ABSENT, UNCERTAIN])
-    loss = disease_prompt_loss(score, stated, silence_weight=0.5)
-    present, silent, absent = (math.log(1 + math.exp(x)) for x in (-2.0, 1.0, -1.0))
-    assert loss.item() == pytest.approx((present + 0.5 * silent + absent) / 2.5)
+    loss = disease_prompt_loss(score, stated, unmentioned_weight=0.5)
+    present, unmentioned, absent = (math.log(1 + math.exp(x)) for x in (-2.0, 1.0, -1.0))
+    assert loss.item() == pytest.approx((present + 0.5 * unmentioned + absent) / 2.5)
 
 
 def test_prompt_loss_without_a_clear_finding_is_zero():
-    assert disease_prompt_loss(torch.ones(1, 1), codes([UNCERTAIN]), silence_weight=0.5).item() == 0
+    assert disease_prompt_loss(torch.ones(1, 1), codes([UNCERTAIN]), unmentioned_weight=0.5).item() == 0
 
 
 def test_report_loss_counts_only_report_tokens():
@@ -132,7 +132,7 @@ def consistency(logits: torch.Tensor, **changes) -> torch.Tensor:
         "label_mask_BO": torch.tensor([[1.0, 0.0]]),
         "clue_BO": torch.tensor([[0.5, 0.5]]),
         "clue_mask_BO": torch.zeros(1, 2),
-        "silence_weight": 0.0,
+        "unmentioned_weight": 0.0,
     }
     return disease_consistency_loss(logits, **{**values, **changes})
 
@@ -141,10 +141,10 @@ def test_a_finding_passed_over_counts_as_weakly_absent():
     logits = torch.tensor([[0.0, 2.0]])
     stated, passed_over = math.log(2), math.log(1 + math.exp(2.0))
     expected = (stated + 0.25 * passed_over) / 1.25
-    assert consistency(logits, silence_weight=0.25).item() == pytest.approx(expected)
+    assert consistency(logits, unmentioned_weight=0.25).item() == pytest.approx(expected)
 
 
-def test_labels_that_are_not_mentioned_give_no_gradient_without_silence():
+def test_labels_that_are_not_mentioned_give_no_gradient_without_unmentioned_weight():
     logits = torch.tensor([[0.3, 0.7]], requires_grad=True)
     consistency(logits).backward()
     assert logits.grad[0, 0] != 0

@@ -38,7 +38,7 @@ def reach(job: str) -> set[Path]:
         ),
         (
             "pretrain",
-            ["training/losses.py", "training/prompts.yaml", "training/batch.py"],
+            ["training/losses.py", "training/prompts.yaml", "training/collate.py"],
             ["report/rules/cues.yaml", "sources/plain.py"],
         ),
         ("finetune", ["model/llm.py", "model/architectures.yaml"], ["metrics/nlg.py", "pages/page.html"]),

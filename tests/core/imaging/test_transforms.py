@@ -1,0 +1,24 @@
+import numpy as np
+import torch
+
+from tests.core.toy_corpus import draw
+from trrg_core.imaging.transforms import augment, letterbox
+
+
+def test_letterbox_keeps_the_aspect_and_the_sides():
+    square = letterbox(draw(0, "p"), side_px=64)  # 64 high, 56 wide, dark stripe on the left
+    assert square.shape == (64, 64)
+    assert square.dtype == np.uint8
+    assert (square[:, :4] == 0).all()
+    assert (square[:, 60:] == 0).all()
+    assert square[10, 9] < 40 < square[10, 50]
+
+
+def test_augmentation_is_seeded_small_and_never_a_flip():
+    image = torch.zeros(1, 64, 64)
+    image[:, 20:44, 4:24] = 1.0
+    assert torch.equal(augment(image, seed=3), augment(image, seed=3))
+    assert not torch.equal(augment(image, seed=3), augment(image, seed=4))
+    for seed in range(50):
+        moved = augment(image, seed=seed)
+        assert moved[0, :, :32].sum() > 4 * moved[0, :, 32:].sum()

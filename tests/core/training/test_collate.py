@@ -1,0 +1,119 @@
+import torch
+
+from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row
+from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
+from trrg_core.training.tokenization import decode_ids
+
+
+def test_labels_become_codes_and_null_is_not_absent():
+    labels = {"pleural_effusion": 1, "pneumothorax": None, "cardiomegaly": -1}
+    config = toy_config().pretrain
+    batch = collate_images([toy_row(0, labels=labels)], observations=OBSERVATIONS, config=config)
+    assert batch.stated_BO.tolist() == [[STATED_PRESENT, NOT_STATED, STATED_UNCERTAIN]]
+    assert batch.labels_BO.tolist() == [[1.0, 0.0, 0.5]]
+    assert batch.label_mask_BO.tolist() == [[1.0, 0.0, 1.0]]
+
+
+def test_null_no_finding_is_a_denial():
+    row = {**toy_row(0), "labels": {"no_finding": None}}
+    batch = collate_images([row], observations=["No Finding"], config=toy_config().pretrain)
+    assert batch.stated_BO.tolist() == [[STATED_ABSENT]]
+
+
+def test_rows_without_labels_can_be_used():
+    row = {key: value for key, value in toy_row(0).items() if key != "labels"}
+    batch = collate_images([row], observations=[*OBSERVATIONS, "No Finding"], config=toy_config().pretrain)
+    assert batch.stated_BO.tolist() == [[NOT_STATED] * 4]
+
+
+def test_a_batch_knows_which_studies_have_a_prior():
+    rows = [{**toy_row(0), "has_prior": True}, {**toy_row(1), "has_prior": False}, toy_row(2)]
+    batch = collate_images(rows, observations=OBSERVATIONS, config=toy_config().pretrain)
+    assert batch.has_prior == (True, False, None)
+
+
+def test_missing_views_are_masked(rows):
+    batch = collate_images(rows[:2], observations=OBSERVATIONS, config=toy_config().pretrain)
+    assert batch.view_mask_BV.tolist() == [[True, False], [True, True]]
+    assert batch.pixels_BVHW.dtype == torch.uint8
+    assert (batch.pixels_BVHW[0, 1] == 0).all()
+
+
+def test_each_finding_is_affirmed_and_then_denied_by_one_prompt(rows, prompts, text_tokenizer):
+    config = toy_config().pretrain
+    drawn = [
+        collate_pretrain(
+            rows[:1],
+            tokenizer=text_tokenizer,
+            prompts=prompts,
+            observations=OBSERVATIONS,
+            config=config,
+            seed=seed,
+        ).sentences.prompt_ids_PT
+        for seed in range(4)
+    ]
+    pools = [entry.present for entry in prompts] + [entry.absent for entry in prompts]
+    for ids_PT in drawn:
+        texts = [decode_ids(text_tokenizer, ids) for ids in ids_PT.tolist()]
+        assert all(text in [known.lower() for known in pool] for text, pool in zip(texts, pools, strict=True))
+    assert any(ids.shape != drawn[0].shape or (ids != drawn[0]).any() for ids in drawn)
+
+
+def test_a_draw_depends_on_the_study_and_the_seed_not_on_its_neighbours(rows, prompts, text_tokenizer):
+    def drawn(chosen, seed):
+        batch = collate_pretrain(
+            chosen,
+            tokenizer=text_tokenizer,
+            prompts=prompts,
+            observations=OBSERVATIONS,
+            config=toy_config().pretrain,
+            seed=seed,
+        )
+        slots = batch.sentences.study_S == len(chosen) - 1
+        ids, mask = batch.sentences.ids_ST[slots], batch.sentences.mask_ST[slots]
+        return [decode_ids(text_tokenizer, row[keep].tolist()) for row, keep in zip(ids, mask, strict=True)]
+
+    assert drawn(rows[:3], 5) == drawn(rows[2:3], 5)
+    assert any(drawn(rows[:3], 5) != drawn(rows[:3], seed) for seed in range(6, 12))
+
+
+def test_a_report_ends_with_its_end_token_even_when_cut(rows, llm_tokenizer):
+    config = toy_config("finetune.max_report_tokens=8")
+    batch = collate_finetune(rows[:2], tokenizer=llm_tokenizer, observations=OBSERVATIONS, config=config, seed=0)
+    assert batch.reports.ids_BT.shape == (2, 8)
+    assert (batch.reports.ids_BT[:, -1] == llm_tokenizer.eos_token_id).all()
+
+
+def test_a_token_counts_what_its_sentence_weighs(llm_tokenizer):
+    facts = [{"observation": "Pneumothorax", "assertion": "ABSENT"}]
+    row = toy_row(1) | {
+        "report": "Heart is large. No edema. There is 1 tube. No edema.",
+        "sentences": [
+            {"text": text, "facts": facts} for text in ("Heart is large.", "No edema.", "No edema.", "Not in this one.")
+        ],
+        "sentence_weights": [1.0, 0.5, 0.25, 0.0],
+    }
+    reports = _finetune_reports([row, toy_row(2)], llm_tokenizer)
+    text_by_weight: dict[float, str] = {}
+    for token, weight in zip(reports.ids_BT[0].tolist(), reports.weights_BT[0].tolist(), strict=True):
+        text_by_weight[weight] = text_by_weight.get(weight, "") + llm_tokenizer.decode([token])
+    length = int(reports.mask_BT[0].sum())
+    assert text_by_weight[0.5].strip() == text_by_weight[0.25].strip() == "No edema."
+    assert "".join(text_by_weight[1.0].split()).startswith("Heartislarge.Thereis1tube.")
+    assert reports.weights_BT[0, length - 1] == 1  # the end is learned whatever is said
+    assert torch.equal(reports.weights_BT[1], reports.mask_BT[1].float())
+
+
+def test_a_cut_report_keeps_the_weights_of_what_is_left(llm_tokenizer):
+    row = toy_row(1) | {"report": "No edema. " * 40, "sentences": [], "sentence_weights": []}
+    sentence = {"text": "No edema.", "facts": []}
+    row |= {"sentences": [sentence] * 40, "sentence_weights": [0.0] * 40}
+    reports = _finetune_reports([row], llm_tokenizer, "finetune.max_report_tokens=20")
+    assert reports.ids_BT.shape == (1, 20)
+    assert reports.weights_BT.tolist() == [[0.0] * 19 + [1.0]]
+
+
+def _finetune_reports(rows, tokenizer, *settings):
+    config = toy_config(*settings)
+    return collate_finetune(rows, tokenizer=tokenizer, observations=OBSERVATIONS, config=config, seed=0).reports
