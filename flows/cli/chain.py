@@ -102,7 +102,7 @@ def run(
 ) -> None:
     """Run the retraining flow: ingest to register, each stage found if it was done before."""
     from flows.entry import check_source, read_config, take_earlier
-    from flows.render.terminal import say_run
+    from flows.render.run_summary import print_run
     from pipelines.running.catalog import find_job
 
     find_job(enter_at)
@@ -123,4 +123,4 @@ def run(
         slice_ref=slice_ref,
         on_drift=on_drift,
     )
-    say_run(results, store)
+    print_run(results)

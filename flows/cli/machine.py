@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command(epilog="Example: trrg config --preset base --set engine.zero_stage=3")
 def config(preset: PresetOption = "tiny", settings: SetOption = None) -> None:
     """Print the whole configuration as YAML, each value with its meaning."""
-    from flows.render.terminal import explain_config
+    from flows.render.config_text import explain_config
     from trrg_core.config.load import load_config
 
     typer.echo(explain_config(load_config(preset, settings or ())))

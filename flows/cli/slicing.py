@@ -23,9 +23,7 @@ def reslice(
     as_json: JsonOption = False,
 ) -> None:
     """Choose another sample of the train studies: quotas, caps, fewer denials. `validate` and `test` stay whole."""
-    from rich.console import Console
-
-    from flows.render.slices import as_table, asked_rows, draw_slice, label_rows, summary
+    from flows.render.slices import asked_rows, draw_slice, label_rows, print_slice
     from flows.render.terminal import print_line
     from pipelines.jobs.reslice import make_slice
     from trrg_core.slicing.spec import load_slice_spec
@@ -40,9 +38,4 @@ def reslice(
         told = {"ref": made.result.ref, "base": str(made.base), "counts": dict(made.result.counts)}
         print_line(json.dumps({**told, "asked": asked_rows(made), "labels": label_rows(made)}))
         return
-    console = Console()
-    if made.plan.lines:
-        console.print(as_table("Asked and achieved", asked_rows(made)))
-    console.print(as_table("Labels of the train studies", label_rows(made)))
-    for line in summary(made):
-        print_line(line)
+    print_slice(made)

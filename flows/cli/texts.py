@@ -32,9 +32,9 @@ def parse_text(
         for parsed in reports:
             sys.stdout.write(json.dumps(parsed, ensure_ascii=False) + "\n")
     else:
-        from flows.render.terminal import print_labels_of
+        from flows.render.report_labels import print_report_labels
 
-        print_labels_of(reports)
+        print_report_labels(reports)
 
 
 @app.command(epilog='Example: trrg explain "No pleural effusion. Possible pneumonia."')
@@ -52,6 +52,6 @@ def explain(
         Path(html).write_text(explain_html(text), "utf-8")
         typer.echo(f"{html} written")
     else:
-        from rich.console import Console
+        from flows.render.terminal import open_console
 
-        Console().print(explain_terminal(text))
+        open_console().print(explain_terminal(text))

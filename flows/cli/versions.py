@@ -31,7 +31,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what the store holds, or one thing of it."""
-    from flows.render.terminal import describe_store, print_tree
+    from flows.render.store_contents import describe_store, print_tree
     from trrg_core.storage.store import open_store
 
     found = describe_store(open_store(store), what)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.text import Text
 
+from flows.render.terminal import Column, build_table, fits, print_line, print_table, print_with_notes
 from trrg_core.errors import ConfigError
 from trrg_core.label_stats.distribution import LabelCount, label_distribution
 from trrg_core.label_stats.drift import Drift, DriftThresholds, drift, profile
@@ -46,39 +47,60 @@ def describe_counts(counts: Sequence[LabelCount]) -> list[dict[str, Any]]:
 
 
 def print_counts(counts: Sequence[LabelCount]) -> None:
-    """A row a finding and split: studies by assertion, and a bar of their shares."""
-    table = Table()
-    for column in ("finding", "split", "present", "uncertain", "absent", "not said", "present %", "share of studies"):
-        is_number = column in ("present", "uncertain", "absent", "not said", "present %")
-        table.add_column(column, justify="right" if is_number else "left")
-    by_row: dict[tuple[str, str], dict[Assertion | None, LabelCount]] = {}
-    for one in counts:
-        by_row.setdefault((one.observation, one.split), {})[one.assertion] = one
-    last = ""
-    for (finding, split), row in by_row.items():
-        if last not in ("", finding):
-            table.add_section()
-        name, last = ("" if finding == last else finding), finding
-        numbers = [f"{row[said].studies:,}" for said in (*SHOWN, None)]
-        table.add_row(name, split, *numbers, f"{row[Assertion.PRESENT].share:.1%}", _bar(row))
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(
-        Text.assemble(
-            *((f"{_SHADES[said]} {said.lower()}  ", _STYLES[said]) for said in SHOWN), "of all studies of the split"
-        )
+    """Print one row per finding and split: studies by assertion, and a bar of their shares.
+
+    On a narrow terminal a finding is a line of its own above its splits, which leaves room for the bars.
+    """
+    findings: dict[str, dict[str, dict[Assertion | None, LabelCount]]] = {}
+    for count in counts:
+        findings.setdefault(count.observation, {}).setdefault(count.split, {})[count.assertion] = count
+    columns = (
+        *(Column(name, number=True) for name in ("present", "uncertain", "absent", "not said", "present %")),
+        Column("share of studies"),
     )
+    table = build_table((Column("finding", whole=True), Column("split", whole=True), *columns), ())
+    for finding, splits in findings.items():
+        for at, (split, row) in enumerate(splits.items()):
+            table.add_row("" if at else finding, split, *_count_cells(row))
+        table.add_section()
+    if not fits(table):
+        table = build_table((Column("finding, split", whole=True), *columns), ())
+        for finding, splits in findings.items():
+            table.add_row(finding)
+            for split, row in splits.items():
+                table.add_row(f"  {split}", *_count_cells(row))
+            table.add_section()
+    print_table(table)
+    legend = ((f"{_SHADES[assertion]} {assertion.lower()}  ", _STYLES[assertion]) for assertion in SHOWN)
+    print_line(Text.assemble(*legend, "of all studies of the split"))
 
 
-def _bar(row: Mapping[Assertion | None, LabelCount]) -> Text:
-    bar, end, drawn = Text(), 0.0, 0
-    for said in SHOWN:
-        end += row[said].share * BAR_WIDTH
-        # what is there at all is seen
-        width = max(round(end) - drawn, 1 if row[said].studies else 0)
-        bar.append(_SHADES[said] * width, _STYLES[said])
-        drawn += width
-    return bar
+def _count_cells(row: Mapping[Assertion | None, LabelCount]) -> list["str | Bar"]:
+    numbers = [f"{row[assertion].studies:,}" for assertion in (*SHOWN, None)]
+    return [*numbers, f"{row[Assertion.PRESENT].share:.1%}", Bar({kind: row[kind].share for kind in SHOWN})]
+
+
+class Bar:
+    """A bar of the shares of a split's studies by assertion, as wide as its column, at most `BAR_WIDTH`."""
+
+    def __init__(self, shares: Mapping[Assertion, float]) -> None:
+        self.shares = shares
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """From one cell to the full width."""
+        return Measurement(1, BAR_WIDTH).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One shade and colour per assertion."""
+        full, bar, end, drawn = min(BAR_WIDTH, options.max_width), Text(), 0.0, 0
+        for assertion, share in self.shares.items():
+            end += share * full
+            # a share above 0 is visible in any case
+            width = max(round(end) - drawn, 1 if share else 0)
+            bar.append(_SHADES[assertion] * width, _STYLES[assertion])
+            drawn += width
+        bar.truncate(options.max_width)
+        yield bar
 
 
 def read_thresholds(**limits: float) -> DriftThresholds:
@@ -140,17 +162,12 @@ def drift_rows(found: Drift, *, only_alarms: bool = False) -> list[dict[str, str
 
 
 def print_drift(found: Drift, *, only_alarms: bool) -> None:
-    """The lines as a table, alarms first."""
+    """Print the comparisons as a table, alarms first, and how many are an alarm."""
     rows = drift_rows(found, only_alarms=only_alarms)
-    console = Console(markup=False, highlight=False)
     if rows:
-        table = Table()
-        for column in rows[0]:
-            table.add_column(column, justify="left" if column in ("what", "alarm") else "right")
-        for row in rows:
-            table.add_row(*row.values())
-        console.print(table)
-    console.print(f"{len(found.alarms)} of {len(found.lines)} are an alarm")
+        columns = [Column(name, number=name not in ("what", "alarm"), whole=name == "what") for name in rows[0]]
+        print_with_notes(columns, [list(row.values()) for row in rows], note="alarm")
+    print_line(f"{len(found.alarms)} of {len(found.lines)} are an alarm")
 
 
 def compare_labelled(store: Store, before: TableRef, after: TableRef, label_set: str = "") -> dict[str, Any]:

@@ -1,29 +1,21 @@
 """A slice as people look at it: asked and achieved, before and after, as rows and as a picture."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.table import Table
-
+from flows.render.terminal import Column, build_table, print_line, print_table, print_with_notes
 from pipelines.jobs.reslice import Resliced
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.labels import Assertion
 from trrg_core.pages.label_chart import draw_counts
+from trrg_core.slicing.plan import Line
 
 
 def asked_rows(made: Resliced) -> list[dict[str, str]]:
     """One row per thing asked: what the base has of it, what the slice has, and why not when it is missed."""
-    return [
-        {
-            "asked": f"{line.what} {line.relation} {_number(line.asked, line.is_share)}",
-            "before": _number(line.before, line.is_share),
-            "achieved": _number(line.achieved, line.is_share),
-            "met": "yes" if line.is_met else f"no: {line.reason}",
-        }
-        for line in made.plan.lines
-    ]
+    return [_asked_cells(line) | {"met": "yes" if line.is_met else f"no: {line.reason}"} for line in made.plan.lines]
 
 
 def label_rows(made: Resliced) -> list[dict[str, str]]:
@@ -38,12 +30,18 @@ def label_rows(made: Resliced) -> list[dict[str, str]]:
     ]
 
 
-def as_table(title: str, rows: Sequence[Mapping[str, str]]) -> Table:
-    """Rows as a table for the terminal."""
-    table = Table(*rows[0], title=title)
-    for row in rows:
-        table.add_row(*row.values())
-    return table
+def print_slice(made: Resliced) -> None:
+    """Print what was asked of a slice and achieved, its labels before and after, and a summary."""
+    lines = made.plan.lines
+    if lines:
+        columns = [Column(name, whole=True) for name in ("asked", "before", "achieved", "met")]
+        rows = [[*_asked_cells(line).values(), "yes" if line.is_met else "no", line.reason] for line in lines]
+        print_with_notes([*columns, Column("reason")], rows, note="reason", title="Asked and achieved")
+    labels = label_rows(made)
+    columns = [Column(name, whole=True) for name in labels[0]]
+    print_table(build_table(columns, [list(row.values()) for row in labels], title="Labels of the train studies"))
+    for line in summary(made):
+        print_line(line)
 
 
 def summary(made: Resliced) -> list[str]:
@@ -69,6 +67,14 @@ def slice_picture(made: Resliced) -> bytes:
         path = Path(folder) / "labels.png"
         draw_slice(made, path)
         return path.read_bytes()
+
+
+def _asked_cells(line: Line) -> dict[str, str]:
+    return {
+        "asked": f"{line.what} {line.relation} {_number(line.asked, line.is_share)}",
+        "before": _number(line.before, line.is_share),
+        "achieved": _number(line.achieved, line.is_share),
+    }
 
 
 def _renamed(counts: Sequence[LabelCount], name: str) -> list[LabelCount]:

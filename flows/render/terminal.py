@@ -1,127 +1,112 @@
-"""What the command line shows: tables and trees of plain values, never report text."""
+"""Standard output of the command line: the console, tables that fit the terminal, and single lines.
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+Every verb that prints a table uses this module, so that all obey the same rules:
 
-import yaml
-from pydantic import BaseModel
-from rich.console import Console
+- On a terminal a table is narrowed to its width. Columns that are `whole` (names of findings, dates, references,
+  numbers) keep their full text on one line; the others are folded, never cut.
+- Output that is piped or written to a file is as wide as its content: one line per row, nothing folded.
+
+    columns = (Column("version", whole=True), Column("rows", number=True), Column("counts"))
+    print_table(build_table(columns, rows, title="Versions"))
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from trrg_core.config.settings import TrrgConfig
-from trrg_core.runs.results import list_results, require_result
-from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TABLES, TableRef, find_commit, history
-from trrg_core.tables.rejects import count_rejects, read_rejects
-
-HEADLINE = (
-    "trrg14.micro.f1.u0",
-    "trrg14.macro.f1.u0",
-    "trrg5.micro.f1.u0",
-    "bleu1.full",
-    "bleu4.full",
-    "meteor.full",
-    "rouge_l.full",
-    "cider.full",
-    "truth.distinct_share",
-    "truth.unsupported_positive_rate",
-    "truth.contradicted_negation_rate",
-)
-SYSTEMS = {"model": "", "modal report": "modal_report/", "nearest neighbour": "nearest_neighbour/"}
+T = TypeVar("T")
+UNLIMITED_WIDTH = 100_000  # columns; rich has no unlimited width
 
 
-def say_run(results: Mapping[str, Mapping[str, Any]], store: str) -> None:
-    """The end of a run: stages, scores beside the floors, the model version, and what to do next."""
-    console = Console()
-    console.print(_stage_table(results))
-    if "evaluate" in results:
-        console.print(_score_table(results["evaluate"]["counts"]))
-        console.print(f"HTML report   {results['evaluate']['notes']['report']}", soft_wrap=True)
-    if "register" in results:
-        notes = results["register"]["notes"]
-        console.print(f"Model version {notes['model']} ({notes['alias']})", soft_wrap=True)
-        console.print(f"Model card    {notes['card']}", soft_wrap=True)
-    console.print("\nNext: open the HTML report; `trrg show --store STORE` lists what was made; ", soft_wrap=True)
-    console.print("      `trrg run ... --set finetune.clues=off` tries an ablation; `make ui` opens the Prefect UI.")
+@dataclass(frozen=True)
+class Column:
+    """A column of a terminal table.
+
+    `number` aligns it to the right. A column that is `whole`, or a number, is never folded.
+    """
+
+    name: str
+    number: bool = False
+    whole: bool = False
 
 
-def _stage_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(title="Stages")
-    for column in ("job", "result", "seconds", "set aside"):
-        table.add_column(column, justify="right" if column in ("seconds", "set aside") else "left")
-    for job, result in results.items():
-        seconds = "found" if result["reused"] else f"{result['seconds']:.1f}"
-        table.add_row(job, result["ref"], seconds, str(sum(result["rejects"].values())))
+def open_console() -> Console:
+    """A console on standard output that prints text literally: as wide as the terminal, unlimited when piped."""
+    width = None if sys.stdout.isatty() else UNLIMITED_WIDTH
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def build_table(columns: Sequence[Column], rows: Iterable[Sequence[RenderableType]], *, title: str = "") -> Table:
+    """A table of `rows`, each with one cell per column."""
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(
+            column.name,
+            justify="right" if column.number else "left",
+            no_wrap=column.number or column.whole,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def _score_table(metrics: Mapping[str, float]) -> Table:
-    table = Table(title="Scores on the test split")
-    table.add_column("score")
-    for system in SYSTEMS:
-        table.add_column(system, justify="right")
-    for name in HEADLINE:
-        if name in metrics:
-            values = [metrics.get(f"{prefix}{name}") for prefix in SYSTEMS.values()]
-            table.add_row(name, *("-" if value is None else f"{value:.3f}" for value in values))
-    return table
+def fits(table: Table) -> bool:
+    """Whether the terminal is wide enough for the whole table; always so for piped output."""
+    return _natural_width(table) <= open_console().width
 
 
-def describe_store(store: Store, what: str) -> dict[str, Any]:
-    """What the store holds, or one table version, one run, or the rejects by job and reason."""
-    if what == "rejects":
-        return {"rejects": count_rejects(read_rejects(store)) or "none"}
-    if "@" in what:
-        commit = find_commit(store, TableRef.parse(what))
-        return {what: _plain(commit)}
-    if what in TABLES:
-        return {str(commit.ref): _plain(commit) for commit in history(store, what)}
-    if what:
-        return {what: _plain(require_result(store, what))}
-    tables = {name: [str(commit.ref) for commit in history(store, name)] for name in TABLES}
-    runs = {result.run_id: {"job": result.job} for result in list_results(store)}
-    return {"tables": {name: refs for name, refs in tables.items() if refs}, "runs": runs}
+def print_table(table: Table) -> None:
+    """Print a table of `build_table`; where it does not fit, without vertical lines and with columns folded."""
+    console = open_console()
+    if not fits(table):
+        table.box, table.show_edge, table.padding = box.SIMPLE_HEAD, False, (0, 0, 0, 0)
+        for column in (column for column in table.columns if column.no_wrap):
+            # the heading of a whole column may take several lines, its cells may not
+            column.header = str(column.header).replace("-", "-\n")
+            words = [*str(column.header).split(), *column.cells]
+            column.width = max(Measurement.get(console, console.options, word).maximum for word in words)
+            column.no_wrap = False
+    console.print(table)
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(json.dumps(vars(value), default=str))
-    return fields
+def print_with_notes(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, note: str, title: str = "") -> None:
+    """Print a table whose column `note` holds sentences.
+
+    Where the table does not fit, the sentences follow below it, each after the first cell of its row.
+    """
+    table = build_table(columns, rows, title=title)
+    if fits(table):
+        print_table(table)
+        return
+    at = [column.name for column in columns].index(note)
+    print_table(build_table(_without(columns, at), [_without(row, at) for row in rows], title=title))
+    for row in rows:
+        if row[at]:
+            print_line(f"{row[0]}: {row[at]}")
 
 
-def print_labels_of(reports: Iterable[Mapping[str, Any]]) -> None:
-    """The labels of parsed reports, one row a report; no text of theirs."""
-    table = Table()
-    for column in ("id", "positive", "uncertain", "negative"):
-        table.add_column(column)
-    for report in reports:
-        said = {wanted: [name for name, label in report["labels"].items() if label == wanted] for wanted in (1, -1, 0)}
-        table.add_row(str(report["id"]), *(", ".join(names) for names in said.values()))
-    Console(markup=False, highlight=False).print(table)
+def print_line(text: str | Text) -> None:
+    """Print one text to standard output as it is; the terminal wraps it."""
+    open_console().print(text, soft_wrap=True)
 
 
-def print_tree(value: Any) -> None:
-    """A nested value as indented YAML."""
-    print_line(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
+def join_items(items: Iterable[str]) -> str:
+    """Several items as one cell: one per line on a terminal, on the line of their row when piped."""
+    return ("\n" if sys.stdout.isatty() else ", ").join(items)
 
 
-def print_line(text: str) -> None:
-    """One piece of text to standard output, as it is."""
-    Console(markup=False, highlight=False, soft_wrap=True).print(text)
+def _without(values: Sequence[T], at: int) -> list[T]:
+    return [*values[:at], *values[at + 1 :]]
 
 
-def explain_config(config: TrrgConfig) -> str:
-    """The configuration as YAML with each value's description as a comment."""
-    return "\n".join(_explain_section(config, 0))
-
-
-def _explain_section(section: BaseModel, depth: int) -> list[str]:
-    lines, pad = [], "  " * depth
-    for name, info in type(section).model_fields.items():
-        value, key = getattr(section, name), info.alias or name
-        if isinstance(value, BaseModel):
-            lines += [f"{pad}{key}:", *_explain_section(value, depth + 1)]
-        else:
-            comment = f"  # {info.description}" if info.description else ""
-            lines.append(f"{pad}{key}: {json.dumps(value, ensure_ascii=False)}{comment}")
-    return lines
+def _natural_width(table: Table) -> int:
+    console = open_console()
+    return Measurement.get(console, console.options.update(width=UNLIMITED_WIDTH), table).maximum

@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table
 
-from flows.render.terminal import print_line
+from flows.render.terminal import Column, build_table, join_items, print_line, print_table
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
@@ -20,6 +18,7 @@ from trrg_core.tables.retention import Sweep
 
 WORDS = {None: "not mentioned", Label.POSITIVE: "positive", Label.NEGATIVE: "negative", Label.UNCERTAIN: "uncertain"}
 _NUMBERS = ("rows", "studies", "mentions", "change")
+_WHOLE = ("finding", "assertion", "version", "when (UTC)", "job", "subject_id", "study_id", "stays")
 REJECT_COLUMNS = ("job", "reason", "subject_id", "study_id", "dicom_id", "path", "detail")
 
 
@@ -54,13 +53,21 @@ def _commit_values(store: Store, commit: Commit, *, is_removed: bool) -> dict[st
 
 
 def print_history(versions: Sequence[Mapping[str, Any]]) -> None:
-    """Versions as a table, newest first."""
-    table = _table("version", "rows", "counts", "set aside", "parents", "when (UTC)", "code")
-    for one in versions:
-        rows = "removed" if one["removed"] else f"{one['rows']:,}"
-        told = (_counted(one["counts"]), _counted(one["rejects"]), "\n".join(one["parents"]))
-        table.add_row(one["version"], rows, *told, one["when"][:19].replace("T", " "), one["code_version"])
-    _print(table)
+    """Print versions as a table, newest first."""
+    columns = _columns("version", "rows", "counts", "set aside", "parents", "when (UTC)", "code")
+    rows = [
+        (
+            version["version"],
+            "removed" if version["removed"] else f"{version['rows']:,}",
+            _counted(version["counts"]),
+            _counted(version["rejects"]),
+            join_items(version["parents"]),
+            version["when"][:19].replace("T", " "),
+            version["code_version"],
+        )
+        for version in versions
+    ]
+    print_table(build_table(columns, rows))
 
 
 def describe_rejects(rows: pa.Table, limit: int) -> dict[str, Any]:
@@ -72,23 +79,20 @@ def describe_rejects(rows: pa.Table, limit: int) -> dict[str, Any]:
     }
 
 
-def print_rejects(told: Mapping[str, Any]) -> None:
-    """What was set aside: how many for which reason, then the rows."""
-    if not told["total"]:
+def print_rejects(summary: Mapping[str, Any]) -> None:
+    """Print what was set aside: how many rows for which reason, then the rows."""
+    if not summary["total"]:
         print_line("nothing was set aside")
         return
-    counts = _table("job", "reason", "rows")
-    for job, reasons in told["counts"].items():
-        for reason, count in reasons.items():
-            counts.add_row(job, reason, f"{count:,}")
-    _print(counts)
-    shown = [name for name in REJECT_COLUMNS if any(row[name] for row in told["rows"])]
-    rows = _table(*shown)
-    for row in told["rows"]:
-        rows.add_row(*(row[name] or "" for name in shown))
-    _print(rows)
-    if len(told["rows"]) < told["total"]:
-        print_line(f"{len(told['rows'])} of {told['total']:,} rows; --limit {told['total']} shows all")
+    counts = [
+        (job, reason, f"{count:,}") for job, reasons in summary["counts"].items() for reason, count in reasons.items()
+    ]
+    print_table(build_table(_columns("job", "reason", "rows"), counts))
+    rows = summary["rows"]
+    shown = [name for name in REJECT_COLUMNS if any(row[name] for row in rows)]
+    print_table(build_table(_columns(*shown), [[row[name] or "" for name in shown] for row in rows]))
+    if len(rows) < summary["total"]:
+        print_line(f"{len(rows)} of {summary['total']:,} rows; --limit {summary['total']} shows all")
 
 
 def describe_diff(rows: RowChanges, changes: Changes | None, limit: int) -> dict[str, Any]:
@@ -156,10 +160,7 @@ def describe_sweep(plan: Sweep) -> dict[str, Any]:
 
 def print_sweep(told: Mapping[str, Any], *, done: bool) -> None:
     """What stays and why, what goes, and how much that frees."""
-    kept = _table("stays", "because")
-    for ref, why in told["kept"].items():
-        kept.add_row(ref, why)
-    _print(kept)
+    print_table(build_table(_columns("stays", "because"), list(told["kept"].items())))
     for kind in ("versions", "runs"):
         if told[kind]:
             print_line(f"{'removed' if done else 'would go'}: {kind} {', '.join(told[kind])}")
@@ -171,16 +172,14 @@ def print_sweep(told: Mapping[str, Any], *, done: bool) -> None:
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], limit: int) -> None:
     """The first `limit` of `rows` as a table, and how many more there are."""
-    table = _table(*columns, title=title)
-    for row in rows[:limit]:
-        table.add_row(*(str(row[name]) for name in columns))
-    _print(table)
+    cells = [[str(row[name]) for name in columns] for row in rows[:limit]]
+    print_table(build_table(_columns(*columns), cells, title=title))
     if len(rows) > limit:
         print_line(f"... and {len(rows) - limit} more; --limit {len(rows)} shows all")
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return "\n".join(f"{name} {count:,}" for name, count in counts.items())
+    return join_items(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _listed(values: Mapping[str, int] | Sequence[str]) -> str:
@@ -188,12 +187,5 @@ def _listed(values: Mapping[str, int] | Sequence[str]) -> str:
     return ", ".join(words)
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    Console(markup=False, highlight=False).print(table)
+def _columns(*names: str) -> list[Column]:
+    return [Column(name, number=name in _NUMBERS, whole=name in _WHOLE) for name in names]

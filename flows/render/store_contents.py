@@ -1,0 +1,37 @@
+"""What a store holds, as plain values, and how nested values are printed."""
+
+import json
+from typing import Any
+
+import yaml
+
+from flows.render.terminal import print_line
+from trrg_core.runs.results import list_results, require_result
+from trrg_core.storage.store import Store
+from trrg_core.tables.delta import TABLES, TableRef, find_commit, history
+from trrg_core.tables.rejects import count_rejects, read_rejects
+
+
+def describe_store(store: Store, what: str) -> dict[str, Any]:
+    """The contents of a store, or one table version, one run, or the rejects by job and reason."""
+    if what == "rejects":
+        return {"rejects": count_rejects(read_rejects(store)) or "none"}
+    if "@" in what:
+        return {what: _plain(find_commit(store, TableRef.parse(what)))}
+    if what in TABLES:
+        return {str(commit.ref): _plain(commit) for commit in history(store, what)}
+    if what:
+        return {what: _plain(require_result(store, what))}
+    tables = {name: [str(commit.ref) for commit in history(store, name)] for name in TABLES}
+    runs = {result.run_id: {"job": result.job} for result in list_results(store)}
+    return {"tables": {name: refs for name, refs in tables.items() if refs}, "runs": runs}
+
+
+def print_tree(value: Any) -> None:
+    """Print a nested value as indented YAML."""
+    print_line(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(json.dumps(vars(value), default=str))
+    return fields
