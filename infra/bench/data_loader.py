@@ -26,8 +26,8 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.decode import encode_jpeg, resize_long_side
 from trrg_core.labels import load_label_set
-from trrg_core.sources.sample.layout import DraftStudy, draft_sample
-from trrg_core.sources.sample.radiograph import take_radiograph
+from trrg_core.sources.sample.layout import SampleStudy, generate_studies
+from trrg_core.sources.sample.radiograph import render_radiograph
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
 from trrg_core.tables.rows.shard_row import shard_row
@@ -123,7 +123,7 @@ def _tell(found: dict[str, list[Pass]]) -> bool:
 def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
     """ROWS shard rows in files as the shard job makes them: a pool of invented studies, repeated under new ids."""
     schema = shards_schema(load_label_set(config.parse.label_set))
-    pool = list(make_shard_rows(list(draft_sample(POOL, SEED)), config))
+    pool = list(make_shard_rows(list(generate_studies(POOL, SEED)), config))
     size = config.shard.rows_per_file
     parts = []
     for first in range(0, ROWS, size):
@@ -133,7 +133,7 @@ def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
     return commit_parts(store, "shards", parts, schema, fingerprint="bench")
 
 
-def make_shard_rows(drafts: list[DraftStudy], config: TrrgConfig) -> Iterator[dict]:
+def make_shard_rows(drafts: list[SampleStudy], config: TrrgConfig) -> Iterator[dict]:
     """Rows of `shards` of invented studies, each through the parser and the shard job's own row."""
     told = [
         {
@@ -155,8 +155,8 @@ def make_shard_rows(drafts: list[DraftStudy], config: TrrgConfig) -> Iterator[di
             continue  # a report without findings, of which the invented corpus has a few
 
 
-def _image(draft: DraftStudy, view: str, config: TrrgConfig) -> dict:
-    picture = take_radiograph(draft.patient, draft.truth, view, SEED).convert("L")
+def _image(draft: SampleStudy, view: str, config: TrrgConfig) -> dict:
+    picture = render_radiograph(draft.patient, draft.truth, view, SEED).convert("L")
     pixels = resize_long_side(np.asarray(picture), config.ingest.max_side_px)
     rows, columns = pixels.shape
     return {"view_position": view, "rows": rows, "columns": columns, "jpeg": encode_jpeg(pixels)}

@@ -15,7 +15,7 @@ import numpy as np
 
 from infra.bench.process_tree import watch_tree
 from trrg_core.imaging.decode import encode_jpeg
-from trrg_core.sources.sample.layout import draft_sample
+from trrg_core.sources.sample.layout import generate_studies
 
 SIZES = (500, 5_000)
 MOST_GROWTH = 1.3
@@ -88,7 +88,7 @@ def write_export(root: Path, num_studies: int) -> None:
         film = np.clip(slope + random.normal(40, 4, slope.shape), 0, 255).astype(np.uint8)
         (root / f"film{at}.jpg").write_bytes(encode_jpeg(film, 92))
     lines = ["image,patient,study,report"]
-    for at, draft in enumerate(draft_sample(num_studies, seed=11)):
+    for at, draft in enumerate(generate_studies(num_studies, seed=11)):
         os.link(root / f"film{at % 8}.jpg", root / f"images/{at}.jpg")
         text = draft.report.text.replace('"', '""')
         lines.append(f'images/{at}.jpg,{draft.truth.subject_id},{draft.truth.study_id},"{text}"')

@@ -20,7 +20,7 @@ import ray
 from pipelines.jobs import parse
 from pipelines.jobs.ingest import STUDIES_PER_FILE
 from trrg_core.config.load import load_config
-from trrg_core.sources.sample import draft_sample
+from trrg_core.sources.sample import generate_studies
 from trrg_core.storage.store import Store, open_store
 from trrg_core.study import SPLITS
 from trrg_core.tables.delta import Part, TableRef, commit_parts, read_table, write_part
@@ -48,7 +48,7 @@ def parse_corpus(num_reports: int = STUDIES, pool: int = POOL) -> CorpusRun:
     config = load_config("tiny", [f"ray.local_cpus={NUM_CPUS}"])
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
         store = open_store(folder)
-        texts = [draft.report.text for draft in draft_sample(pool, seed=11)]
+        texts = [draft.report.text for draft in generate_studies(pool, seed=11)]
         studies = _write_studies(store, texts, num_reports)
         try:
             with _watch_memory() as peak:

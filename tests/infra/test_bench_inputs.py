@@ -6,12 +6,12 @@ from trrg_core.config.load import load_config
 from trrg_core.labels import load_label_set
 from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.spec import validate_slice_spec
-from trrg_core.sources.sample.layout import draft_sample
+from trrg_core.sources.sample.layout import generate_studies
 from trrg_core.tables.schema import shards_schema
 
 
 def test_the_loader_is_fed_rows_of_the_shards() -> None:
-    rows = list(make_shard_rows(list(draft_sample(4, seed=1)), load_config("tiny")))
+    rows = list(make_shard_rows(list(generate_studies(4, seed=1)), load_config("tiny")))
     assert rows
     assert {tuple(row) for row in rows} == {tuple(shards_schema(load_label_set("chexpert14")).names)}
 

@@ -14,18 +14,18 @@ from PIL import Image
 from trrg_core.labels import Assertion, Label
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.mimic_cxr import list_studies
-from trrg_core.sources.sample import DraftStudy, SampleSummary, draft_sample, write_sample
+from trrg_core.sources.sample import SampleStudy, SampleSummary, generate_studies, write_sample
 from trrg_core.sources.sample.findings_text import PART_OF
-from trrg_core.sources.sample.ground_truth import Sign, StudyTruth, imagine_patient
-from trrg_core.sources.sample.radiograph import take_radiograph
-from trrg_core.sources.sample.wording import Fact, load_phrases, read_phrase, say
+from trrg_core.sources.sample.ground_truth import Sign, StudyTruth, generate_patient
+from trrg_core.sources.sample.radiograph import render_radiograph
+from trrg_core.sources.sample.wording import Fact, fill_phrase, load_phrases, read_phrase
 
 COMPARES = re.compile(r"unchanged|prior|previous|again|stable|interval|remains|increased in size|no longer", re.I)
 
 
 @pytest.fixture(scope="module")
-def drafts() -> list[DraftStudy]:
-    return list(draft_sample(600, seed=11))
+def studies() -> list[SampleStudy]:
+    return list(generate_studies(600, seed=11))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_same_seed_gives_the_same_bytes_with_any_number_of_processes(summary: Sa
     assert digest(other) != digest(summary)
 
 
-def test_a_longer_corpus_begins_with_the_shorter_one(drafts: list[DraftStudy]) -> None:
-    assert list(draft_sample(50, seed=11)) == drafts[:50]
+def test_a_longer_corpus_begins_with_the_shorter_one(studies: list[SampleStudy]) -> None:
+    assert list(generate_studies(50, seed=11)) == studies[:50]
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_tables_have_the_headers_of_mimic_cxr_jpg(summary: SampleSummary) -> Non
         assert text.splitlines()[0] == header
 
 
-def test_sex_and_age_are_those_of_the_patient_at_each_study(summary: SampleSummary, drafts: list[DraftStudy]) -> None:
-    patients = {draft.patient.subject_id: draft.patient for draft in drafts}
+def test_sex_and_age_are_those_of_the_patient_at_each_study(summary: SampleSummary, studies: list[SampleStudy]) -> None:
+    patients = {study.patient.subject_id: study.patient for study in studies}
     studies = list_studies(str(summary.root)).studies
     assert {study.sex for study in studies} == {"F", "M"}
     for study in studies:
@@ -128,9 +128,9 @@ def test_label_table_and_truth_say_the_same(summary: SampleSummary) -> None:
     assert summary.root not in summary.truth_path.parents
 
 
-def test_reports_are_printed_as_mimic_cxr_prints_them(drafts: list[DraftStudy]) -> None:
-    for draft in drafts:
-        text = draft.report.text
+def test_reports_are_printed_as_mimic_cxr_prints_them(studies: list[SampleStudy]) -> None:
+    for study in studies:
+        text = study.report.text
         assert text.isascii()
         assert "{" not in text
         assert "[" not in text
@@ -138,37 +138,37 @@ def test_reports_are_printed_as_mimic_cxr_prints_them(drafts: list[DraftStudy]) 
         assert all(line.startswith(" ") and len(line) <= 79 for line in text.splitlines())
 
 
-def test_every_labelled_sentence_stands_in_the_text(drafts: list[DraftStudy]) -> None:
-    for draft in drafts:
-        words = " ".join(draft.report.text.split())
-        assert all(stated.line.text in words for stated in draft.report.stated)
+def test_every_labelled_sentence_stands_in_the_text(studies: list[SampleStudy]) -> None:
+    for study in studies:
+        words = " ".join(study.report.text.split())
+        assert all(stated.sentence.text in words for stated in study.report.sentences)
 
 
-def test_a_patient_is_in_one_split_and_all_three_are_filled(drafts: list[DraftStudy]) -> None:
+def test_a_patient_is_in_one_split_and_all_three_are_filled(studies: list[SampleStudy]) -> None:
     split_of: dict[str, str] = {}
-    for draft in drafts:
-        assert split_of.setdefault(draft.truth.subject_id, draft.truth.split) == draft.truth.split
+    for study in studies:
+        assert split_of.setdefault(study.truth.subject_id, study.truth.split) == study.truth.split
     counts = [list(split_of.values()).count(name) for name in ("train", "validate", "test")]
     assert counts[0] / sum(counts) == pytest.approx(0.8, abs=0.02)
     assert counts[1] == pytest.approx(counts[2], abs=1)
 
 
-def test_ids_are_unique(drafts: list[DraftStudy]) -> None:
-    assert len({draft.truth.study_id for draft in drafts}) == len(drafts)
-    numbers = {draft.patient.number: draft.truth.subject_id for draft in drafts}
+def test_ids_are_unique(studies: list[SampleStudy]) -> None:
+    assert len({study.truth.study_id for study in studies}) == len(studies)
+    numbers = {study.patient.number: study.truth.subject_id for study in studies}
     assert len(set(numbers.values())) == len(numbers)
 
 
 def test_studies_of_a_patient_go_forward_in_time() -> None:
     for number in range(300):
-        moments = [(study.date, study.time) for study in imagine_patient(11, number).studies]
+        moments = [(study.date, study.time) for study in generate_patient(11, number).studies]
         assert moments == sorted(set(moments))
 
 
-def test_only_a_study_with_a_prior_compares(drafts: list[DraftStudy]) -> None:
-    with_words = [d for d in drafts if any(COMPARES.search(stated.line.text) for stated in d.report.stated)]
+def test_only_a_study_with_a_prior_compares(studies: list[SampleStudy]) -> None:
+    with_words = [d for d in studies if any(COMPARES.search(stated.sentence.text) for stated in d.report.sentences)]
     assert len(with_words) > 50
-    assert all(draft.truth.has_prior for draft in with_words)
+    assert all(study.truth.has_prior for study in with_words)
 
 
 @pytest.mark.parametrize(
@@ -190,76 +190,81 @@ def test_only_a_study_with_a_prior_compares(drafts: list[DraftStudy]) -> None:
         ("Enlarged Cardiomediastinum", 0.01, 0.05),
     ],
 )
-def test_prevalence_is_that_of_the_field(drafts: list[DraftStudy], observation: str, low: float, high: float) -> None:
-    share = np.mean([draft.report.labels[observation] == Label.POSITIVE for draft in drafts])
+def test_prevalence_is_that_of_the_field(studies: list[SampleStudy], observation: str, low: float, high: float) -> None:
+    share = np.mean([study.report.labels[observation] == Label.POSITIVE for study in studies])
     assert low <= share <= high
 
 
-def test_every_sign_of_the_picture_is_told_and_nothing_else(drafts: list[DraftStudy]) -> None:
+def test_every_sign_of_the_picture_is_told_and_nothing_else(studies: list[SampleStudy]) -> None:
     named_by_others = {"opacity", "atelectasis", "pleural_plaque"}  # told with pneumonia, bands, thickening
     not_drawn = {"degenerative_change", "scoliosis", "aortic_calcification"}
     devices = {"support_device", "sternal_wires"}
-    for draft in drafts:
-        if not any(stated.section in ("findings", "last_paragraph") for stated in draft.report.stated):
+    for study in studies:
+        if not any(stated.section in ("findings", "last_paragraph") for stated in study.report.sentences):
             continue
         told: dict[str, set[Assertion]] = {}
-        for stated in draft.report.stated:
-            for fact in stated.line.facts:
+        for stated in study.report.sentences:
+            for fact in stated.sentence.facts:
                 told.setdefault(fact.finding, set()).add(fact.assertion)
-        shown = {sign.finding: sign.assertion for sign in draft.truth.signs}
+        shown = {sign.finding: sign.assertion for sign in study.truth.signs}
         for finding, assertion in shown.items():
             assert assertion in told[finding]
         for finding in set(told) - set(shown) - named_by_others - not_drawn - devices:
             assert told[finding] == {Assertion.ABSENT}
-        assert bool(devices & set(told)) == bool(draft.truth.devices)
+        assert bool(devices & set(told)) == bool(study.truth.devices)
 
 
-def test_no_finding_means_nothing_but_devices(drafts: list[DraftStudy]) -> None:
-    for draft in drafts:
-        if draft.report.labels["No Finding"] == Label.POSITIVE and "FINDINGS:" in draft.report.text:
-            assert draft.truth.signs == ()
+def test_no_finding_means_nothing_but_devices(studies: list[SampleStudy]) -> None:
+    for study in studies:
+        if study.report.labels["No Finding"] == Label.POSITIVE and "FINDINGS:" in study.report.text:
+            assert study.truth.signs == ()
 
 
-def stated_findings(draft: DraftStudy, assertion: Assertion) -> set[str]:
-    return {fact.finding for stated in draft.report.stated for fact in stated.line.facts if fact.assertion is assertion}
+def stated_findings(study: SampleStudy, assertion: Assertion) -> set[str]:
+    return {
+        fact.finding
+        for stated in study.report.sentences
+        for fact in stated.sentence.facts
+        if fact.assertion is assertion
+    }
 
 
 @pytest.mark.parametrize("finding", ["degenerative_change", "scoliosis", "aortic_calcification"])
-def test_a_worn_spine_or_a_calcified_aorta_is_not_no_finding(drafts: list[DraftStudy], finding: str) -> None:
-    told = [draft for draft in drafts if finding in stated_findings(draft, Assertion.PRESENT)]
+def test_a_worn_spine_or_a_calcified_aorta_is_not_no_finding(studies: list[SampleStudy], finding: str) -> None:
+    told = [study for study in studies if finding in stated_findings(study, Assertion.PRESENT)]
     assert told
-    assert all(draft.report.labels["No Finding"] is None for draft in told)
-    assert all("Normal chest radiograph" not in draft.report.text for draft in told)
+    assert all(study.report.labels["No Finding"] is None for study in told)
+    assert all("Normal chest radiograph" not in study.report.text for study in told)
 
 
-def test_a_tortuous_aorta_and_denied_free_air_leave_no_finding(drafts: list[DraftStudy]) -> None:
+def test_a_tortuous_aorta_and_denied_free_air_leave_no_finding(studies: list[SampleStudy]) -> None:
     for words in ("aorta is tortuous", "No free air"):
-        told = [d for d in drafts if words in " ".join(d.report.text.split()) and not d.truth.signs]
+        told = [d for d in studies if words in " ".join(d.report.text.split()) and not d.truth.signs]
         plain = [d for d in told if not stated_findings(d, Assertion.PRESENT) - {"support_device", "sternal_wires"}]
         assert plain
-        assert all(draft.report.labels["No Finding"] is Label.POSITIVE for draft in plain)
+        assert all(study.report.labels["No Finding"] is Label.POSITIVE for study in plain)
 
 
-def test_wires_of_a_sternotomy_alone_are_no_support_device(drafts: list[DraftStudy]) -> None:
-    alone = [d for d in drafts if {device.kind for device in d.truth.devices} == {"sternal_wires"}]
+def test_wires_of_a_sternotomy_alone_are_no_support_device(studies: list[SampleStudy]) -> None:
+    alone = [d for d in studies if {device.kind for device in d.truth.devices} == {"sternal_wires"}]
     assert alone
-    assert all(draft.report.labels["Support Devices"] is None for draft in alone)
+    assert all(study.report.labels["Support Devices"] is None for study in alone)
 
 
-def test_the_parser_reads_the_labels_that_the_corpus_holds_true(drafts: list[DraftStudy]) -> None:
+def test_the_parser_reads_the_labels_that_the_corpus_holds_true(studies: list[SampleStudy]) -> None:
     parser = ReportParser()
     pairs = [
         (label == Label.POSITIVE, found == Label.POSITIVE)
-        for draft in drafts
+        for study in studies
         for label, found in zip(
-            draft.report.labels.values(), parser.parse(draft.report.text).labels.values(), strict=True
+            study.report.labels.values(), parser.parse(study.report.text).labels.values(), strict=True
         )
     ]
     assert 2 * pairs.count((True, True)) / (sum(true for true, _ in pairs) + sum(read for _, read in pairs)) >= 0.99
 
 
-def test_findings_sections_are_as_long_as_those_of_the_field(drafts: list[DraftStudy]) -> None:
-    sections = [[s.line.text for s in draft.report.stated if s.section != "impression"] for draft in drafts]
+def test_findings_sections_are_as_long_as_those_of_the_field(studies: list[SampleStudy]) -> None:
+    sections = [[s.sentence.text for s in study.report.sentences if s.section != "impression"] for study in studies]
     sections = [lines for lines in sections if lines]
     assert np.mean([len(" ".join(lines).split()) for lines in sections]) >= 34
     assert np.mean([4 <= len(lines) <= 8 for lines in sections]) > 0.75
@@ -277,7 +282,7 @@ def test_each_sign_has_phrases_enough() -> None:
 
 
 def test_a_marked_phrase_gives_words_and_facts() -> None:
-    line = say(read_phrase("{size} [edema+ edema], no [mass- lung  mass]."), {"size": "mild"})
+    line = fill_phrase(read_phrase("{size} [edema+ edema], no [mass- lung  mass]."), {"size": "mild"})
     assert line.text == "Mild edema, no lung mass."
     assert line.facts == (
         Fact(finding="edema", assertion=Assertion.PRESENT),
@@ -287,7 +292,7 @@ def test_a_marked_phrase_gives_words_and_facts() -> None:
 
 def picture_of(sign: Sign | None) -> np.ndarray:
     """Mean of a few frontal films of one invented patient with this sign alone, shape [128, 128], 0 to 255."""
-    patient = imagine_patient(3, 0)
+    patient = generate_patient(3, 0)
     truth = StudyTruth(
         subject_id=patient.subject_id,
         study_id="50000001",
@@ -299,7 +304,7 @@ def picture_of(sign: Sign | None) -> np.ndarray:
         case="by hand",
         signs=(sign,) if sign else (),
     )
-    picture = take_radiograph(patient, truth, "PA", 3).resize((128, 128))
+    picture = render_radiograph(patient, truth, "PA", 3).resize((128, 128))
     return np.asarray(picture, np.float32)
 
 

@@ -8,7 +8,7 @@ from pipelines.jobs.parse import REPORTS_AT_ONCE, parse_batch
 from trrg_core.config.settings import ParseConfig
 from trrg_core.labels import column_name
 from trrg_core.report.parser import ReportParser
-from trrg_core.sources.sample import draft_sample
+from trrg_core.sources.sample import generate_studies
 from trrg_core.tables.schema import reports_schema
 
 
@@ -19,7 +19,7 @@ def batch_of(texts: list[str]) -> pa.Table:
 
 
 def test_a_row_tells_all_that_the_parser_says() -> None:
-    texts = [draft.report.text for draft in draft_sample(20, seed=5)] + ["No effusion.", ""]
+    texts = [draft.report.text for draft in generate_studies(20, seed=5)] + ["No effusion.", ""]
     parser = ReportParser()
     rows = parse_batch(batch_of(texts), {"config": ParseConfig()}).rows.to_pylist()
     for text, row in zip(texts, rows, strict=True):

@@ -1,7 +1,7 @@
 """The frontal chest of one patient: body, lungs, heart, mediastinum, ribs, vessels.
 
-`Chest` holds the numbers of one exposure; `draw_chest` puts a chest without local signs on the film. Enlarged
-heart, wide mediastinum and raised domes are already in the numbers: they are shapes, not shadows on top.
+`Chest` has the measures of one exposure; `draw_chest` draws a chest without local signs. An enlarged heart, a wide
+mediastinum and a raised diaphragm are part of the measures, because they change shapes and add no shadows.
 """
 
 import math
@@ -14,7 +14,7 @@ from trrg_core.labels import Assertion
 from trrg_core.sources.sample.film import Film, Grid, Point, bump, step
 from trrg_core.sources.sample.ground_truth import Patient, Sign, StudyTruth
 
-INNER = 0.74  # half width of the chest's inside at its widest
+INNER = 0.74  # half the largest inner width of the chest, in units of u
 NUM_RIBS = 9
 
 
@@ -38,7 +38,7 @@ class Chest:
 
 
 def measure_chest(patient: Patient, truth: StudyTruth, rng: Random) -> Chest:
-    """The chest of this patient on this day."""
+    """The measures of the chest of `patient` in one study."""
     body = Random(f"body/{patient.subject_id}")
     heart = truth.sign("cardiomegaly")
     wide = truth.sign("enlarged_cardiomediastinum")
@@ -54,15 +54,15 @@ def measure_chest(patient: Patient, truth: StudyTruth, rng: Random) -> Chest:
         heart_a=half,
         heart_b=0.175 + 0.22 * (half - 0.32),
         upper_width=upper,
-        dome_left=0.755 + breath - _lift(truth.sign("atelectasis"), "left"),
-        dome_right=0.725 + breath - _lift(truth.sign("atelectasis"), "right"),
+        dome_left=0.755 + breath - _diaphragm_lift(truth.sign("atelectasis"), "left"),
+        dome_right=0.725 + breath - _diaphragm_lift(truth.sign("atelectasis"), "right"),
         is_female=patient.sex == "F",
         fat=patient.habitus,
         bone=1.0 - max(0, patient.age - 50) * 0.006,
     )
 
 
-def _lift(sign: Sign | None, side: str) -> float:
+def _diaphragm_lift(sign: Sign | None, side: str) -> float:
     if sign is None or sign.zone != "lower" or sign.side not in (side, "both"):
         return 0.0
     return 0.01 if sign.assertion is Assertion.UNCERTAIN else 0.03 + 0.05 * sign.extent
@@ -74,21 +74,21 @@ def outward(film: Film, side: str) -> Grid:
 
 
 def wall(v: Grid) -> Grid:
-    """Half width of the chest's inside at height `v`."""
+    """Half the inner width of the chest at height `v`."""
     heights = (0.05, 0.09, 0.14, 0.22, 0.35, 0.55, 0.8, 1.0)
     widths = (0.12, 0.3, 0.45, 0.57, 0.66, 0.72, INNER, INNER)
     return np.interp(v, heights, widths).astype(np.float32)
 
 
 def field(film: Film, chest: Chest, side: str) -> Grid:
-    """The half of the chest above the diaphragm on one side, 0 to 1: lung, fluid or air may fill it."""
+    """Mask of the lung field on one side, 0 to 1: the half of the chest above the diaphragm."""
     out = outward(film, side)
     dome = chest.dome(side) + np.float32(0.125) * np.square((out - np.float32(0.34)) / np.float32(0.4))
     return step(wall(film.v) - out, 0.03) * step(out, 0.04) * step(dome - film.v, 0.014) * step(film.v - 0.075, 0.03)
 
 
 def core(film: Film, chest: Chest) -> Grid:
-    """Heart and mediastinum, 0 to 1: what hides the lungs in the middle."""
+    """Mask of heart and mediastinum, 0 to 1, which hide the lungs in the middle."""
     u, v = film.u, film.v
     tilt = u - np.float32(chest.heart_u) - np.float32(0.25) * (v - np.float32(0.64))
     heart = (
@@ -106,7 +106,7 @@ def core(film: Film, chest: Chest) -> Grid:
 
 
 def draw_chest(film: Film, chest: Chest, rng: Random) -> None:
-    """Body, lungs, core, ribs, clavicles, vessels on an empty film."""
+    """Draws body, lungs, heart and mediastinum, ribs, clavicles and vessels on an empty film."""
     u, v = film.u, film.v
     across: Grid = np.abs(u)
     heights = (0.0, 0.04, 0.1, 0.18, 0.3, 1.0)
@@ -129,7 +129,7 @@ def draw_chest(film: Film, chest: Chest, rng: Random) -> None:
 
 
 def rib_path(side: str, number: int, begin: float = 0.0, end: float = 1.0) -> list[Point]:
-    """Points of one posterior rib from the spine (0) out to the wall (1)."""
+    """Points of one posterior rib from the spine (0) to the chest wall (1)."""
     sign = 1.0 if side == "left" else -1.0
     reach = min(INNER + 0.02, 0.42 + 0.075 * number)
     points = []

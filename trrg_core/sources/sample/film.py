@@ -1,4 +1,4 @@
-"""A film to draw on: broad shadows on a coarse grid, fine strokes at full size, one grey JPEG out.
+"""A film to draw on: broad shadows on a coarse grid, lines at full resolution, rendered to one grey JPEG.
 
 Points are (u, v): u runs from -1 (left edge of the image, the patient's right) to 1, v from 0 (top) to 1.
 Densities are 0 (air, black) to about 1 (metal, white).
@@ -16,12 +16,12 @@ from PIL import ImageDraw, ImageFilter
 
 Grid = NDArray[np.float32]
 Point = tuple[float, float]
-_COARSE = 2.5  # pixels of the picture in one cell of the coarse grid: shadows are smoother than that
+_PIXELS_PER_CELL = 2.5  # image pixels per cell of the coarse grid: shadows are smooth at this scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """How the patient lies on the film: size in pixels, turn in radians, scale and shift."""
+    """Position of the patient on the film: size in pixels, rotation in radians, scale and shift."""
 
     width: int
     height: int
@@ -31,15 +31,15 @@ class Pose:
 
 
 class Film:
-    """One exposure. `u`, `v` are the coordinates of a coarse grid on which broad shadows lie.
+    """One exposure. `u`, `v` are the coordinates of a coarse grid for broad shadows.
 
-    `density` is the body as if it were solid; `lungs` is what lungs full of air take away from it, and `air` the
-    share of that air still there: disease fills lungs, so shadows never add up to more than a solid body.
+    `density` is that of a solid body; `lungs` is what air-filled lungs subtract from it, and `air` the share of that
+    air that remains: disease fills the lungs, so shadows never add up to more than a solid body.
     """
 
     def __init__(self, pose: Pose) -> None:
         self.pose = pose
-        rows, columns = round(pose.height / _COARSE), round(pose.width / _COARSE)
+        rows, columns = round(pose.height / _PIXELS_PER_CELL), round(pose.width / _PIXELS_PER_CELL)
         x = np.linspace(-1, 1, columns, dtype=np.float32)[None, :] - np.float32(pose.shift[0])
         y = np.linspace(-1, 1, rows, dtype=np.float32)[:, None] - np.float32(pose.shift[1])
         cos, sin = math.cos(pose.angle) / pose.scale, math.sin(pose.angle) / pose.scale
@@ -54,20 +54,20 @@ class Film:
         self._pens = {name: ImageDraw.Draw(layer) for name, layer in self._layers.items()}
 
     def fill(self, mask: Grid, amount: float) -> None:
-        """Takes `amount` (0 to 1) of the air out of the lungs where `mask` is one."""
+        """Removes `amount` (0 to 1) of the air of the lungs where `mask` is one."""
         self.air *= 1 - np.float32(amount) * mask
 
     def stroke(self, points: Sequence[Point], *, width: float, strength: float, layer: str = "bright") -> None:
-        """A line through `points`; `width` in units of u, `strength` in density."""
+        """Draws a line through `points`; `width` in units of u, `strength` in density."""
         pixels = max(1, round(width * self.pose.width * 0.5 * self.pose.scale))
         self._pens[layer].line(self._to_pixels(points), fill=_ink(strength), width=pixels, joint="curve")
 
-    def blob(self, points: Sequence[Point], *, strength: float, layer: str = "bright") -> None:
-        """A filled outline."""
+    def polygon(self, points: Sequence[Point], *, strength: float, layer: str = "bright") -> None:
+        """Draws a filled polygon; `strength` in density."""
         self._pens[layer].polygon(self._to_pixels(points), fill=_ink(strength))
 
-    def develop(self, noise: np.random.Generator, *, grain: float, gamma: float, gain: float) -> PilImage.Image:
-        """The finished picture, mode L; `grain` is the noise in density, `gain` and `gamma` the exposure."""
+    def render(self, noise: np.random.Generator, *, grain: float, gamma: float, gain: float) -> PilImage.Image:
+        """The finished image, mode L; `grain` is the noise in density, `gain` and `gamma` set the exposure."""
         size = (self.pose.width, self.pose.height)
         inflated = self.lungs * self.air
         grid = _enlarge(self.density - inflated, size)
@@ -89,7 +89,7 @@ class Film:
 
 
 def _affine_of(pose: Pose) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Pixel x and y as sums over (u, v - 0.5, 1)."""
+    """Coefficients of pixel x and y for (u, v - 0.5, 1)."""
     half_x, half_y = (pose.width - 1) / 2, (pose.height - 1) / 2
     cos, sin = math.cos(pose.angle) * pose.scale, math.sin(pose.angle) * pose.scale
     across = (cos * half_x, -2 * sin * half_x, (pose.shift[0] + 1) * half_x)
@@ -97,23 +97,23 @@ def _affine_of(pose: Pose) -> tuple[tuple[float, float, float], tuple[float, flo
     return across, down
 
 
-def encode_jpeg(picture: PilImage.Image, quality: int = 88) -> bytes:
-    """`picture` as JPEG bytes."""
+def encode_jpeg(image: PilImage.Image, quality: int = 88) -> bytes:
+    """`image` as JPEG bytes."""
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality)
+    image.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
 def step(x: Grid, width: float) -> Grid:
-    """A soft step: 0 where `x` is far below zero, 1 far above, over about `width`."""
+    """A smooth step: 0 where `x` is far below zero, 1 where far above, with a transition of about `width`."""
     return np.clip(x / np.float32(width) + np.float32(0.5), 0, 1).astype(np.float32)
 
 
 def bump(x: Grid, y: Grid | float = 0.0) -> Grid:
-    """A round bump: 1 at (0, 0), falling as a Gaussian of width one."""
+    """A Gaussian of standard deviation one: 1 at (0, 0)."""
     squares: Grid = x * x + y * y
-    fallen: Grid = np.exp(np.float32(-0.5) * squares)
-    return fallen
+    gaussian: Grid = np.exp(np.float32(-0.5) * squares)
+    return gaussian
 
 
 def _ink(strength: float) -> int:

@@ -1,7 +1,7 @@
-"""What is true of each invented patient: who, which studies, and what every radiograph shows.
+"""The ground truth of each invented patient: demographics, studies, and the findings of every radiograph.
 
-First room of the sample corpus: (seed, patient number) -> Patient. The pictures and the reports are both made
-from these values, so they agree. Patient `p` depends on nothing but the seed and `p`.
+(seed, patient number) -> Patient. Images and reports are both generated from these values, so they agree. A patient
+depends on the seed and on its number only.
 """
 
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ from trrg_core.study import Split
 Side = Literal["left", "right", "both", ""]
 Zone = Literal["upper", "middle", "lower", ""]
 Change = Literal["", "new", "worse", "better", "same"]
-ONE_OF_TWO: tuple[Side, ...] = ("left", "right")
+SINGLE_SIDES: tuple[Side, ...] = ("left", "right")
 
-# how often a sign is shown on the left, the right, on both sides; none: it has no side
+# probability of left, right and both sides; a finding without an entry has no side
 _SIDE_ODDS: dict[str, tuple[float, float, float]] = {
     "pleural_effusion": (0.35, 0.35, 0.3),
     "pneumothorax": (0.5, 0.5, 0.0),
@@ -58,12 +58,12 @@ _UNCERTAIN_ODDS = {
     "pleural_thickening": 0.06,
 }
 _CHRONIC = {"cardiomegaly", "pleural_thickening", "nodule", "mass", "fracture", "enlarged_cardiomediastinum"}
-_STAYING_DEVICES = {"pacemaker", "sternal_wires", "port"}
+_PERMANENT_DEVICES = {"pacemaker", "sternal_wires", "port"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sign:
-    """One finding that a radiograph shows. `extent` is 0 (barely there) to 1 (as bad as it gets)."""
+    """A finding on a radiograph. `extent` is 0 (barely visible) to 1 (most severe)."""
 
     finding: str
     side: Side = ""
@@ -75,7 +75,7 @@ class Sign:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A tube, line or implant that a radiograph shows."""
+    """A tube, line or implant on a radiograph."""
 
     kind: str
     side: Side = ""
@@ -83,7 +83,7 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTruth:
-    """One study: when, which views, what they show. `resolved` are the signs of the prior that are gone."""
+    """One study: time, views, findings and devices. `resolved` are the signs of the prior that are now absent."""
 
     subject_id: str
     study_id: str
@@ -103,7 +103,7 @@ class StudyTruth:
         return self.index > 0
 
     def sign(self, finding: str) -> Sign | None:
-        """The sign of `finding`, if the study shows one."""
+        """The sign of `finding`, None if the study has none."""
         return next((sign for sign in self.signs if sign.finding == finding), None)
 
 
@@ -120,26 +120,26 @@ class Patient:
     studies: tuple[StudyTruth, ...]
 
 
-def imagine_patient(seed: int, number: int) -> Patient:
-    """Patient `number` of the corpus with this seed, with one to four studies in order of time."""
+def generate_patient(seed: int, number: int) -> Patient:
+    """Patient `number` of the corpus of `seed`, with one to four studies in chronological order."""
     rng = Random(f"sample/{seed}/patient/{number}")
-    subject_id = str(10_000_000 + _scatter(seed, number, 10_000_000))
+    subject_id = str(10_000_000 + _unordered_number(seed, number, 10_000_000))
     split = _split_of(seed, number)
     moment = datetime(2110, 1, 1) + timedelta(minutes=rng.randrange(60 * 24 * 365 * 80))
     studies: list[StudyTruth] = []
     for index in range(rng.choices((1, 2, 3, 4), (0.56, 0.24, 0.12, 0.08))[0]):
-        study_id = str(50_000_000 + _scatter(seed, number * 4 + index, 10_000_000))
-        shown = _evolve(rng, studies[-1]) if studies and rng.random() < 0.7 else _first_sight(rng)
+        study_id = str(50_000_000 + _unordered_number(seed, number * 4 + index, 10_000_000))
+        content = _follow_up(rng, studies[-1]) if studies and rng.random() < 0.7 else _first_study(rng)
         studies.append(
             replace(
-                shown,
+                content,
                 subject_id=subject_id,
                 study_id=study_id,
                 split=split,
                 index=index,
                 date=moment.strftime("%Y%m%d"),
                 time=moment.strftime("%H%M%S") + f".{rng.randrange(1000):03d}",
-                views=_choose_views(rng, shown),
+                views=_choose_views(rng, content),
             )
         )
         moment += timedelta(minutes=rng.choice((60 * 9, 60 * 24, 60 * 24 * 6, 60 * 24 * 90)) + rng.randrange(600))
@@ -154,17 +154,17 @@ def imagine_patient(seed: int, number: int) -> Patient:
     )
 
 
-def _scatter(seed: int, number: int, size: int) -> int:
-    # an affine walk with a step coprime to 10 never meets itself: ids are unique and look unordered
+def _unordered_number(seed: int, number: int, size: int) -> int:
+    # multiples of a step coprime to the modulus are distinct: ids are unique and look unordered
     rng = Random(f"sample/{seed}/ids/{size}")
     step = rng.randrange(size // 5, size // 2) * 10 + rng.choice((1, 3, 7, 9))
     return (number * step + rng.randrange(size)) % size
 
 
 def _split_of(seed: int, number: int) -> Split:
-    # one patient of each ten validates and one tests, so that even a small corpus has both
-    places = Random(f"sample/{seed}/split/{number // 10}").sample(range(10), 2)
-    return "validate" if number % 10 == places[0] else "test" if number % 10 == places[1] else "train"
+    # of every ten patients one is in validate and one in test, so that even a small corpus has both
+    positions = Random(f"sample/{seed}/split/{number // 10}").sample(range(10), 2)
+    return "validate" if number % 10 == positions[0] else "test" if number % 10 == positions[1] else "train"
 
 
 @cache
@@ -174,12 +174,12 @@ def load_cases() -> tuple[dict[str, Any], ...]:
     return tuple(yaml.safe_load(text))
 
 
-def _first_sight(rng: Random) -> StudyTruth:
+def _first_study(rng: Random) -> StudyTruth:
     cases = load_cases()
     case = rng.choices(cases, [item["weight"] for item in cases])[0]
-    wanted = case.get("signs", {})
-    names = [name for name, odds in wanted.items() if rng.random() < odds] or list(wanted)[:1]
-    signs = _settle([_show(rng, name) for name in names])
+    typical = case.get("signs", {})
+    names = [name for name, odds in typical.items() if rng.random() < odds] or list(typical)[:1]
+    signs = _reconcile([_sample_sign(rng, name) for name in names])
     devices = [kind for kind, odds in case.get("devices", {}).items() if rng.random() < odds]
     return StudyTruth(
         subject_id="",
@@ -191,75 +191,77 @@ def _first_sight(rng: Random) -> StudyTruth:
         views=(),
         case=case["name"],
         signs=signs,
-        devices=tuple(_place(rng, kind, signs) for kind in devices),
+        devices=tuple(_place_device(rng, kind, signs) for kind in devices),
     )
 
 
-def _show(rng: Random, finding: str) -> Sign:
+def _sample_sign(rng: Random, finding: str) -> Sign:
     sides: tuple[Side, ...] = ("left", "right", "both")
     zones: tuple[Zone, ...] = ("upper", "middle", "lower")
     side = rng.choices(sides, _SIDE_ODDS[finding])[0] if finding in _SIDE_ODDS else ""
     zone = rng.choices(zones, _ZONE_ODDS[finding])[0] if finding in _ZONE_ODDS else ""
     if rng.random() < _UNCERTAIN_ODDS.get(finding, 0.0):
-        one: Side = rng.choice(ONE_OF_TWO) if side == "both" else side
-        return Sign(finding=finding, side=one, zone=zone, extent=rng.uniform(0.05, 0.2), assertion=Assertion.UNCERTAIN)
+        single: Side = rng.choice(SINGLE_SIDES) if side == "both" else side
+        return Sign(
+            finding=finding, side=single, zone=zone, extent=rng.uniform(0.05, 0.2), assertion=Assertion.UNCERTAIN
+        )
     return Sign(finding=finding, side=side, zone=zone, extent=rng.triangular(0.12, 1.0, 0.45))
 
 
-def _settle(signs: list[Sign]) -> tuple[Sign, ...]:
-    """`signs` made to agree: pneumonia that consolidates does so where the consolidation is."""
-    found = {sign.finding: sign for sign in signs}
-    if "pneumonia" in found and "consolidation" in found:
-        place = found["consolidation"]
-        found["pneumonia"] = replace(found["pneumonia"], side=place.side, zone=place.zone)
-    if "fracture" in found and "pneumothorax" in found:
-        found["pneumothorax"] = replace(found["pneumothorax"], side=found["fracture"].side)
-    if "nodule" in found and "mass" in found:
-        del found["nodule"]
-    return tuple(found.values())
+def _reconcile(signs: list[Sign]) -> tuple[Sign, ...]:
+    """`signs` made consistent, such as pneumonia at the place of the consolidation."""
+    by_finding = {sign.finding: sign for sign in signs}
+    if "pneumonia" in by_finding and "consolidation" in by_finding:
+        place = by_finding["consolidation"]
+        by_finding["pneumonia"] = replace(by_finding["pneumonia"], side=place.side, zone=place.zone)
+    if "fracture" in by_finding and "pneumothorax" in by_finding:
+        by_finding["pneumothorax"] = replace(by_finding["pneumothorax"], side=by_finding["fracture"].side)
+    if "nodule" in by_finding and "mass" in by_finding:
+        del by_finding["nodule"]
+    return tuple(by_finding.values())
 
 
-def _place(rng: Random, kind: str, signs: tuple[Sign, ...]) -> Device:
+def _place_device(rng: Random, kind: str, signs: tuple[Sign, ...]) -> Device:
     if kind in ("endotracheal_tube", "enteric_tube", "sternal_wires"):
         return Device(kind=kind)
     if kind == "chest_tube":
         sides = [s.side for s in signs if s.finding in ("pneumothorax", "pleural_effusion") and s.side != "both"]
-        return Device(kind=kind, side=sides[0] if sides else rng.choice(ONE_OF_TWO))
+        return Device(kind=kind, side=sides[0] if sides else rng.choice(SINGLE_SIDES))
     odds_left = {"pacemaker": 0.85, "central_line": 0.2, "picc": 0.4, "port": 0.25}[kind]
     return Device(kind=kind, side="left" if rng.random() < odds_left else "right")
 
 
-def _evolve(rng: Random, before: StudyTruth) -> StudyTruth:
-    """The same patient later: signs grow, shrink, stay, go; sometimes a new one comes."""
+def _follow_up(rng: Random, before: StudyTruth) -> StudyTruth:
+    """A later study of the same patient: signs get worse, better, stay or resolve; sometimes a new one appears."""
     kept: list[Sign] = []
-    gone: list[Sign] = []
+    resolved: list[Sign] = []
     for sign in before.signs:
-        later = _age_sign(rng, sign)
-        (gone if later is None else kept).append(sign if later is None else later)
-    newcomer = rng.choice(("pleural_effusion", "atelectasis", "opacity", "pneumonia", "edema"))
-    if rng.random() < 0.14 and before.sign(newcomer) is None:
-        kept.append(replace(_show(rng, newcomer), change="new"))
-    devices = [d for d in before.devices if d.kind in _STAYING_DEVICES or rng.random() < 0.7]
-    return replace(before, signs=tuple(kept), devices=tuple(devices), resolved=tuple(gone))
+        later = _progress_sign(rng, sign)
+        (resolved if later is None else kept).append(sign if later is None else later)
+    new_finding = rng.choice(("pleural_effusion", "atelectasis", "opacity", "pneumonia", "edema"))
+    if rng.random() < 0.14 and before.sign(new_finding) is None:
+        kept.append(replace(_sample_sign(rng, new_finding), change="new"))
+    devices = [d for d in before.devices if d.kind in _PERMANENT_DEVICES or rng.random() < 0.7]
+    return replace(before, signs=tuple(kept), devices=tuple(devices), resolved=tuple(resolved))
 
 
-def _age_sign(rng: Random, sign: Sign) -> Sign | None:
+def _progress_sign(rng: Random, sign: Sign) -> Sign | None:
     if sign.assertion is Assertion.UNCERTAIN:
         return None if rng.random() < 0.6 else replace(sign, change="")
     if sign.finding in _CHRONIC:
         return replace(sign, change="same")
-    fate = rng.choices(("gone", "better", "worse", "same"), (0.18, 0.27, 0.23, 0.32))[0]
-    if fate == "gone":
+    course = rng.choices(("resolved", "better", "worse", "same"), (0.18, 0.27, 0.23, 0.32))[0]
+    if course == "resolved":
         return None
-    if fate == "better":
+    if course == "better":
         return replace(sign, change="better", extent=max(0.12, sign.extent - rng.uniform(0.15, 0.35)))
-    if fate == "worse":
+    if course == "worse":
         return replace(sign, change="worse", extent=min(1.0, sign.extent + rng.uniform(0.15, 0.35)))
     return replace(sign, change="same")
 
 
-def _choose_views(rng: Random, shown: StudyTruth) -> tuple[str, ...]:
-    bedside = any(d.kind in ("endotracheal_tube", "enteric_tube", "chest_tube", "central_line") for d in shown.devices)
+def _choose_views(rng: Random, study: StudyTruth) -> tuple[str, ...]:
+    bedside = any(d.kind in ("endotracheal_tube", "enteric_tube", "chest_tube", "central_line") for d in study.devices)
     frontal = "AP" if bedside or rng.random() < 0.25 else "PA"
     with_lateral = rng.random() < (0.04 if bedside else 0.62 if frontal == "PA" else 0.25)
     return (frontal, "LATERAL") if with_lateral else (frontal,)

@@ -1,4 +1,4 @@
-"""The lateral film: spine to the right, breastbone to the left, both lungs over each other."""
+"""The lateral film: spine on the right, sternum on the left, both lungs superimposed."""
 
 from random import Random
 
@@ -13,7 +13,7 @@ _PATCHY = {"consolidation": 0.85, "pneumonia": 0.6, "opacity": 0.45, "atelectasi
 
 
 def draw_lateral(film: Film, patient: Patient, truth: StudyTruth, rng: Random) -> None:
-    """The whole side view of one study."""
+    """Draws the whole lateral view of one study."""
     u, v = film.u, film.v
     middle = np.interp(v, (0, 0.2, 0.5, 1), (0.2, 0.0, -0.05, 0.0)).astype(np.float32)
     half = np.interp(v, (0, 0.1, 0.3, 0.7, 1), (0.25, 0.5, 0.72, 0.8, 0.78)).astype(np.float32)
@@ -53,20 +53,20 @@ def _lung(film: Film) -> Grid:
 
 def _draw_sign(film: Film, sign: Sign, rng: Random) -> None:
     u, v = film.u, film.v
-    force = 0.4 if sign.assertion is Assertion.UNCERTAIN else 1.0
-    where = _ZONE_V.get(sign.zone, 0.5)
+    strength = 0.4 if sign.assertion is Assertion.UNCERTAIN else 1.0
+    height = _ZONE_V.get(sign.zone, 0.5)
     if sign.finding == "pleural_effusion":
-        level = 0.88 - 0.25 * sign.extent * force - 0.1 * np.clip((u - 0.1) / 0.5, 0, 1.2) ** 2
+        level = 0.88 - 0.25 * sign.extent * strength - 0.1 * np.clip((u - 0.1) / 0.5, 0, 1.2) ** 2
         film.fill(step((v - level).astype(np.float32), 0.03), 0.9)
     elif sign.finding in _PATCHY:
         tall = 0.035 if sign.finding == "atelectasis" else 0.1
-        shade = bump((u - np.float32(rng.uniform(0.1, 0.35))) / 0.18, (v - np.float32(where)) / np.float32(tall))
-        film.fill(shade, _PATCHY[sign.finding] * force)
+        shade = bump((u - np.float32(rng.uniform(0.1, 0.35))) / 0.18, (v - np.float32(height)) / np.float32(tall))
+        film.fill(shade, _PATCHY[sign.finding] * strength)
     elif sign.finding in ("nodule", "mass"):
         size = 0.06 if sign.finding == "nodule" else 0.11 + 0.06 * sign.extent
-        ball = np.hypot((u - np.float32(rng.uniform(0.05, 0.3))) / size, (v - np.float32(where)) / (size * 0.52))
-        film.fill(step((1 - ball).astype(np.float32), 0.3), 0.8 * force)
+        ball = np.hypot((u - np.float32(rng.uniform(0.05, 0.3))) / size, (v - np.float32(height)) / (size * 0.52))
+        film.fill(step((1 - ball).astype(np.float32), 0.3), 0.8 * strength)
     elif sign.finding == "edema":
-        film.fill(bump((u - 0.05) / 0.3, (v - 0.5) / 0.2), 0.5 * force)
+        film.fill(bump((u - 0.05) / 0.3, (v - 0.5) / 0.2), 0.5 * strength)
     elif sign.finding == "enlarged_cardiomediastinum":
-        film.fill(bump((u + 0.15) / 0.2, (v - 0.25) / 0.12), 0.6 * force)
+        film.fill(bump((u + 0.15) / 0.2, (v - 0.25) / 0.12), 0.6 * strength)

@@ -1,4 +1,4 @@
-"""One radiograph of one study: pose and exposure drawn, then anatomy, signs and hardware, then developed."""
+"""Renders one radiograph of one study: random pose and exposure, then anatomy, signs and devices."""
 
 from random import Random
 
@@ -13,8 +13,8 @@ from trrg_core.sources.sample.lateral import draw_lateral
 from trrg_core.sources.sample.shadows import draw_sign
 
 
-def take_radiograph(patient: Patient, truth: StudyTruth, view: str, seed: int) -> PilImage.Image:
-    """The picture of one view (AP, PA or LATERAL), mode L, 300 to 400 pixels a side.
+def render_radiograph(patient: Patient, truth: StudyTruth, view: str, seed: int) -> PilImage.Image:
+    """The image of one view (AP, PA or LATERAL), mode L, 300 to 400 pixels per side.
 
     The patient's left is on image right. The same arguments give the same pixels.
     """
@@ -29,20 +29,20 @@ def take_radiograph(patient: Patient, truth: StudyTruth, view: str, seed: int) -
         chest = measure_chest(patient, truth, rng)
         draw_chest(film, chest, rng)
         for sign in truth.signs:
-            # each sign has its own luck, so that one more sign changes nothing else in the picture
+            # each sign has its own random generator, so that one more sign changes nothing else in the image
             draw_sign(film, chest, sign, Random(f"{name}/{sign.finding}"))
         for device in truth.devices:
             draw_device(film, device, Random(f"{name}/{device.kind}"))
     noise = np.random.default_rng(Random(f"{name}/noise").getrandbits(64))
-    return film.develop(noise, grain=grain, gamma=gamma, gain=gain)
+    return film.render(noise, grain=grain, gamma=gamma, gain=gain)
 
 
 def _pose(patient: Patient, view: str, rng: Random) -> Pose:
-    unsteady = 2.0 if view == "AP" else 1.0
+    spread = 2.0 if view == "AP" else 1.0
     return Pose(
         width=rng.randrange(300, 391, 2),
         height=rng.randrange(320, 401, 2),
-        angle=rng.gauss(0.0, 0.012) * unsteady,
+        angle=rng.gauss(0.0, 0.012) * spread,
         scale=rng.uniform(0.93, 1.03) + 0.02 * patient.habitus,
-        shift=(rng.gauss(0.0, 0.02) * unsteady, rng.gauss(0.0, 0.02)),
+        shift=(rng.gauss(0.0, 0.02) * spread, rng.gauss(0.0, 0.02)),
     )

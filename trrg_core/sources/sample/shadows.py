@@ -1,4 +1,4 @@
-"""The signs of disease on a frontal film: one function a finding, each adding its shadow."""
+"""The signs of disease on a frontal film: one drawing function per finding."""
 
 import math
 from collections.abc import Callable
@@ -15,15 +15,15 @@ _ZONE_V = {"upper": 0.27, "middle": 0.47, "lower": 0.64}
 
 
 def draw_sign(film: Film, chest: Chest, sign: Sign, rng: Random) -> None:
-    """`sign` on the film, on each side it is on; faint when it is uncertain."""
+    """Draws `sign` on each of its sides; fainter when it is uncertain."""
     draw = _DRAW.get(sign.finding)
-    if draw is None:  # heart, mediastinum: their shape is in the chest's own measures
+    if draw is None:  # heart, mediastinum: part of the measures of the chest
         return
     for side in ("left", "right") if sign.side in ("both", "") else (sign.side,):
         draw(film, chest, sign, side, rng)
 
 
-def _force(sign: Sign) -> float:
+def _strength(sign: Sign) -> float:
     return 0.45 if sign.assertion is Assertion.UNCERTAIN else 1.0
 
 
@@ -59,11 +59,11 @@ def _draw_edema(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) ->
     amount = 0.18 if sign.assertion is Assertion.UNCERTAIN else 0.35 + 0.35 * sign.extent
     wings = bump((out - 0.3) / 0.19, (film.v - 0.47) / 0.14) + 0.35 * bump((out - 0.4) / 0.3, (film.v - 0.66) / 0.12)
     film.fill(np.minimum(wings, 1) * _half(film, side), amount)
-    turn = 1.0 if side == "left" else -1.0
+    mirror = 1.0 if side == "left" else -1.0
     for _ in range(3 if amount < 0.2 else 9):
         v = rng.uniform(0.55, 0.78)
         u = 0.69 - rng.uniform(0.0, 0.04)
-        film.stroke([(turn * u, v), (turn * (u - rng.uniform(0.08, 0.14)), v + 0.008)], width=0.012, strength=0.13)
+        film.stroke([(mirror * u, v), (mirror * (u - rng.uniform(0.08, 0.14)), v + 0.008)], width=0.012, strength=0.13)
 
 
 def _draw_atelectasis(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) -> None:
@@ -88,17 +88,17 @@ def _draw_consolidation(film: Film, chest: Chest, sign: Sign, side: str, rng: Ra
     lobe = step(film.v - tilt - np.float32(top), 0.02) * step(np.float32(bottom) + tilt - film.v, 0.02)
     spread = 0.16 + 0.22 * sign.extent
     lobe = lobe * step(1 - np.abs(out - np.float32(0.46)) / np.float32(spread + 0.08), 0.3)
-    film.fill(lobe * _half(film, side), 0.88 * _force(sign))
-    turn = 1.0 if side == "left" else -1.0
+    film.fill(lobe * _half(film, side), 0.88 * _strength(sign))
+    mirror = 1.0 if side == "left" else -1.0
     height = (max(top, 0.15) + min(bottom, chest.dome(side))) / 2
     for _ in range(4):
         u, v = 0.46 + rng.uniform(-0.1, 0.12), height + rng.uniform(-0.07, 0.07)
         twig: list[Point] = [
-            (turn * (u - 0.1), v),
-            (turn * u, v + 0.01),
-            (turn * (u + 0.07), v + rng.choice((-0.03, 0.04))),
+            (mirror * (u - 0.1), v),
+            (mirror * u, v + 0.01),
+            (mirror * (u + 0.07), v + rng.choice((-0.03, 0.04))),
         ]
-        film.stroke(twig, width=0.018, strength=0.15 * _force(sign), layer="dark")
+        film.stroke(twig, width=0.018, strength=0.15 * _strength(sign), layer="dark")
 
 
 def _draw_pneumonia(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) -> None:
@@ -110,7 +110,7 @@ def _draw_pneumonia(film: Film, chest: Chest, sign: Sign, side: str, rng: Random
         v = middle + rng.gauss(0, 0.05 + 0.02 * sign.extent)
         size = np.float32(rng.uniform(0.03, 0.055))
         patch = bump((out - np.float32(u)) / size, (film.v - np.float32(v)) / (size * np.float32(0.6)))
-        film.fill(patch * half, rng.uniform(0.35, 0.6) * (0.5 if _force(sign) < 1 else 1))
+        film.fill(patch * half, rng.uniform(0.35, 0.6) * (0.5 if _strength(sign) < 1 else 1))
 
 
 def _draw_opacity(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) -> None:
@@ -118,7 +118,7 @@ def _draw_opacity(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) 
     width = np.float32(0.13 + 0.07 * sign.extent)
     u, v = 0.44 + rng.uniform(-0.06, 0.06), _ZONE_V[sign.zone or "lower"] + rng.uniform(-0.03, 0.03)
     haze = bump((out - np.float32(u)) / width, (film.v - np.float32(v)) / (width * np.float32(0.6)))
-    film.fill(haze * _half(film, side), (0.5 + 0.15 * sign.extent) * _force(sign))
+    film.fill(haze * _half(film, side), (0.5 + 0.15 * sign.extent) * _strength(sign))
 
 
 def _draw_nodule(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) -> None:
@@ -129,7 +129,7 @@ def _draw_nodule(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) -
     y = (film.v - np.float32(v)) / np.float32(radius * 0.52)
     around = np.arctan2(y, x)
     lobes = 1 + np.float32(0.08) * np.sin(3 * around + np.float32(rng.uniform(0, 6)))
-    film.fill(step((lobes - np.hypot(x, y)).astype(np.float32), 0.3), 0.9 * _force(sign))
+    film.fill(step((lobes - np.hypot(x, y)).astype(np.float32), 0.3), 0.9 * _strength(sign))
 
 
 def _draw_thickening(film: Film, chest: Chest, sign: Sign, side: str, rng: Random) -> None:
@@ -137,20 +137,20 @@ def _draw_thickening(film: Film, chest: Chest, sign: Sign, side: str, rng: Rando
     waves = 1 + np.float32(0.35) * np.sin(film.v * np.float32(rng.uniform(25, 40)))
     thick = np.float32(0.06 + 0.05 * sign.extent) * waves
     rind = step(thick - depth, 0.025) * _half(film, side) * step(film.v - 0.2, 0.1) * step(0.8 - film.v, 0.08)
-    film.fill(rind, 0.85 * _force(sign))
+    film.fill(rind, 0.85 * _strength(sign))
     if sign.assertion is Assertion.UNCERTAIN:
         return
-    turn = 1.0 if side == "left" else -1.0
+    mirror = 1.0 if side == "left" else -1.0
     for number in range(4):
         u, v = INNER - 0.13 - rng.uniform(0.0, 0.06), 0.36 + 0.1 * number + rng.uniform(-0.02, 0.02)
-        film.blob(_ragged(rng, turn * u, v, 0.035, 0.028), strength=0.3)
+        film.polygon(_ragged(rng, mirror * u, v, 0.035, 0.028), strength=0.3)
 
 
 def _ragged(rng: Random, u: float, v: float, width: float, height: float) -> list[Point]:
-    turns = [i * math.pi / 5 for i in range(10)]
+    angles = [i * math.pi / 5 for i in range(10)]
     return [
         (u + width * math.cos(t) * rng.uniform(0.6, 1.1), v + height * math.sin(t) * rng.uniform(0.6, 1.1))
-        for t in turns
+        for t in angles
     ]
 
 

@@ -1,10 +1,10 @@
-"""Words for the measures of a sign: side, place, size and grade, singular or plural."""
+"""Words for the attributes of a sign: side, location, size and severity, singular or plural."""
 
 from trrg_core.sources.sample.ground_truth import Device, Sign
 
 
 def slots_of(sign: Sign) -> dict[str, str]:
-    """What fills `{side}`, `{size}`, `{lobe}`... for this sign; capitalised keys give capitalised words."""
+    """Values of the slots `{side}`, `{size}`, `{lobe}`... for `sign`; capitalised keys have capitalised values."""
     both = sign.side == "both"
     side = "bilateral" if both else sign.side
     words = {
@@ -28,7 +28,7 @@ def slots_of(sign: Sign) -> dict[str, str]:
 
 
 def slots_of_device(device: Device, cm: float) -> dict[str, str]:
-    """What fills the slots of a device's sentence; `cm` is the height of a tube's tip over the carina."""
+    """Values of the slots of a device sentence; `cm` is the height of a tube tip above the carina."""
     return {"side": device.side, "Side": device.side.capitalize(), "cm": f"{cm:.1f}"}
 
 

@@ -1,7 +1,7 @@
-"""Phrases that carry their own truth: `No [pneumothorax- pneumothorax].` is words and a fact at once.
+"""Annotated phrases: `No [pneumothorax- pneumothorax].` has both the words and the fact that they state.
 
 A phrase of `phrases/*.yaml` marks each mention as `[finding+ words]` (present), `[finding- words]` (absent) or
-`[finding? words]` (uncertain), and leaves slots such as `{side}` open. Out comes a Line: the words and the facts.
+`[finding? words]` (uncertain), and has slots such as `{side}`. A filled phrase is a `Sentence`: its text and facts.
 """
 
 import re
@@ -21,14 +21,14 @@ _ASSERTION = {"+": Assertion.PRESENT, "-": Assertion.ABSENT, "?": Assertion.UNCE
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """What a sentence asserts of a finding (an id of the parser's lexicon)."""
+    """The assertion of a finding (an id of the parser's lexicon) in a sentence."""
 
     finding: str
     assertion: Assertion
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Sentence:
     """One sentence of a report and the facts it states."""
 
     text: str
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Phrase:
-    """A sentence with open slots. `unless` are findings whose presence makes it wrong or odd."""
+    """A sentence with slots. With one of the findings `unless` present it would be wrong or implausible."""
 
     template: str
     facts: tuple[Fact, ...]
@@ -45,7 +45,7 @@ class Phrase:
 
     @property
     def findings(self) -> frozenset[str]:
-        """Findings that the phrase names."""
+        """The findings that the phrase mentions."""
         return frozenset(fact.finding for fact in self.facts)
 
 
@@ -56,11 +56,11 @@ def read_phrase(entry: str | Mapping[str, Any]) -> Phrase:
     return Phrase(template=template, facts=facts, unless=frozenset(unless))
 
 
-def say(phrase: Phrase, slots: Mapping[str, str]) -> Line:
-    """`phrase` with its slots filled and its marks taken out, beginning with a capital."""
+def fill_phrase(phrase: Phrase, slots: Mapping[str, str]) -> Sentence:
+    """`phrase` with its slots filled and its annotations removed, starting with a capital letter."""
     words = _MENTION.sub(r"\3", phrase.template).format_map(slots)
     words = re.sub(r" {2,}", " ", words).strip()
-    return Line(text=words[0].upper() + words[1:], facts=phrase.facts)
+    return Sentence(text=words[0].upper() + words[1:], facts=phrase.facts)
 
 
 @cache
@@ -76,6 +76,6 @@ def _read_leaves(value: Any) -> Any:
     return tuple(read_phrase(item) for item in value)
 
 
-def names_of(facts: Iterable[Fact], assertion: Assertion) -> set[str]:
-    """Findings that `facts` assert so."""
+def findings_with(facts: Iterable[Fact], assertion: Assertion) -> set[str]:
+    """The findings that `facts` state with this assertion."""
     return {fact.finding for fact in facts if fact.assertion is assertion}
