@@ -28,7 +28,8 @@ from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.report.parser import ReportParser
 from trrg_core.runs.results import list_results, run_path
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, read_table
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
 
 # after the Okabe-Ito palette, darker where it is text on white; each colour also has its word
 COLOURS = {

@@ -11,7 +11,7 @@ from trrg_core.errors import DataError
 from trrg_core.label_stats.drift import DriftThresholds
 from trrg_core.runs.results import list_results, read_result
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef
+from trrg_core.tables.table_ref import TableRef
 
 logger = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ def labels(
     from flows.render.labels import count_labels, describe_counts, print_counts
     from trrg_core.label_stats.labelled_version import read_labelled
     from trrg_core.storage.store import open_store
-    from trrg_core.tables.delta import resolve_ref
+    from trrg_core.tables.commit_history import resolve_ref
 
     if png:
         check_folder_of(png, "--png")
@@ -70,7 +70,7 @@ def drift(
     """Measure how labels, report length, views and vocabulary drifted from one version to another."""
     from flows.render.labels import describe_drift, measure_drift, print_drift, read_thresholds
     from trrg_core.storage.store import open_store
-    from trrg_core.tables.delta import resolve_ref
+    from trrg_core.tables.commit_history import resolve_ref
 
     limits = read_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
     place = open_store(store)
@@ -104,7 +104,7 @@ def view(
     from trrg_core.pages.browser import render_browser
     from trrg_core.pages.browsing import Wanted, gather_page
     from trrg_core.storage.store import open_store
-    from trrg_core.tables.delta import resolve_ref
+    from trrg_core.tables.commit_history import resolve_ref
 
     if says and says.upper() not in list(Assertion):
         raise ConfigError(f"--says {says!r}: expected one of {', '.join(Assertion)}")

@@ -92,7 +92,7 @@ def diff(
     """Compare two versions of a table: studies added, removed, changed; labels by finding and rule; drift."""
     from flows.render.versions import describe_diff, print_diff
     from trrg_core.storage.store import open_store
-    from trrg_core.tables.delta import resolve_ref
+    from trrg_core.tables.commit_history import resolve_ref
     from trrg_core.tables.diff import compare_reports, compare_rows
 
     place = open_store(store)

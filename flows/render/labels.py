@@ -16,7 +16,7 @@ from trrg_core.label_stats.labelled_version import Labelled, read_labelled, read
 from trrg_core.labels import Assertion
 from trrg_core.storage.store import Store
 from trrg_core.study import SPLITS
-from trrg_core.tables.delta import TableRef
+from trrg_core.tables.table_ref import TableRef
 
 SHOWN = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 BAR_WIDTH = 40

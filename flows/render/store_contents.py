@@ -8,8 +8,9 @@ import yaml
 from flows.render.terminal import print_line
 from trrg_core.runs.results import list_results, require_result
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TABLES, TableRef, find_commit, history
+from trrg_core.tables.commit_history import find_commit, history
 from trrg_core.tables.rejects import count_rejects, read_rejects
+from trrg_core.tables.table_ref import TABLES, TableRef
 
 
 def describe_store(store: Store, what: str) -> dict[str, Any]:

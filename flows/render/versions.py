@@ -11,10 +11,12 @@ from trrg_core.errors import ConfigError
 from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TABLES, Commit, count_rows, history, removed_versions
+from trrg_core.tables.commit_history import Commit, history, removed_versions
+from trrg_core.tables.delta import count_rows
 from trrg_core.tables.diff import RowChanges
 from trrg_core.tables.rejects import count_rejects
 from trrg_core.tables.retention import Sweep
+from trrg_core.tables.table_ref import TABLES
 
 WORDS = {None: "not mentioned", Label.POSITIVE: "positive", Label.NEGATIVE: "negative", Label.UNCERTAIN: "uncertain"}
 _NUMBERS = ("rows", "studies", "mentions", "change")

@@ -29,9 +29,12 @@ from trrg_core.labels import load_label_set
 from trrg_core.sources.sample.layout import SampleStudy, generate_studies
 from trrg_core.sources.sample.radiograph import render_radiograph
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts, read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.rows.shard_row import shard_row
 from trrg_core.tables.schema import shards_schema
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
 from trrg_core.training.sampling_plan import Plan
@@ -130,7 +133,7 @@ def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
         rows = [{**pool[at % len(pool)], "study_id": f"{50_000_000 + at}"} for at in range(first, first + size)]
         table = pa.Table.from_pylist(rows, schema=schema)
         parts.append(write_part(store, "shards", f"parts/bench/{first}.parquet", table, split="train"))
-    return commit_parts(store, "shards", parts, schema, fingerprint="bench")
+    return commit_parts(store, "shards", parts, schema, CommitMetadata(fingerprint="bench"))
 
 
 def make_shard_rows(drafts: list[SampleStudy], config: TrrgConfig) -> Iterator[dict]:

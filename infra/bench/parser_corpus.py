@@ -23,8 +23,11 @@ from trrg_core.config.load import load_config
 from trrg_core.sources.sample import generate_studies
 from trrg_core.storage.store import Store, open_store
 from trrg_core.study import SPLITS
-from trrg_core.tables.delta import Part, TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts, read_table
+from trrg_core.tables.parquet import Part, write_part
 from trrg_core.tables.schema import STUDIES as STUDIES_SCHEMA
+from trrg_core.tables.table_ref import TableRef
 
 STUDIES, PATIENTS = 227_835, 65_379  # of MIMIC-CXR
 NUM_CPUS = 2
@@ -73,7 +76,7 @@ def _write_studies(store: Store, texts: list[str], count: int) -> TableRef:
             if chosen := [row for row in rows if row["split"] == split]:
                 table = pa.Table.from_pylist(chosen, schema=STUDIES_SCHEMA)
                 parts.append(write_part(store, "studies", f"parts/bench/{split}-{first}.parquet", table, split=split))
-    return commit_parts(store, "studies", parts, STUDIES_SCHEMA, fingerprint="bench")
+    return commit_parts(store, "studies", parts, STUDIES_SCHEMA, CommitMetadata(fingerprint="bench"))
 
 
 def _study(number: int, texts: list[str]) -> dict[str, object]:

@@ -29,7 +29,8 @@ from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, read_table
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
 
 MODEL_SYSTEM, MODAL, NEIGHBOUR = "model", "modal report", "nearest neighbour"
 REPORT, SCORES = "report.html", "scores.json"

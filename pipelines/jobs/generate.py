@@ -24,8 +24,9 @@ from trrg_core.generation.decoding import write_reports
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, read_table
+from trrg_core.tables.delta import read_table
 from trrg_core.tables.schema import PREDICTIONS
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
 

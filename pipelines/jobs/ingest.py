@@ -34,7 +34,9 @@ from trrg_core.sources.near_duplicates import NearDuplicates, find_near_duplicat
 from trrg_core.sources.reject_shares import check_reject_shares
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Listing, Reject, Study
-from trrg_core.tables.delta import Commit, Part, history, list_parts, read_part
+from trrg_core.tables.commit_history import Commit, history
+from trrg_core.tables.delta import list_parts
+from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.schema import STUDIES
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,10 @@ from trrg_core.report.parser import ReportParser
 from trrg_core.report.sections import report_section
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
-from trrg_core.tables.delta import TableRef, count_rows
+from trrg_core.tables.delta import count_rows
 from trrg_core.tables.rows.report_row import report_rows
 from trrg_core.tables.schema import reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 REPORTS_PER_FILE = 4096
 # parsed reports are many small objects, which the garbage collector walks again and again while they live

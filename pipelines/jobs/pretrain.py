@@ -22,7 +22,7 @@ from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.model_folder import save_contrastive_folder, take_weights
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images, collate_pretrain
 from trrg_core.training.prompts import Prompts, load_prompts

@@ -22,9 +22,12 @@ from trrg_core.slicing.recipe import read_recipe, recipe_bytes, slice_digest
 from trrg_core.slicing.spec import SliceSpec
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, find_commit, read_table, write_part
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import SLICES
 from trrg_core.tables.slice_reader import SliceReader
+from trrg_core.tables.table_ref import TableRef
 
 
 @dataclass(frozen=True, kw_only=True)

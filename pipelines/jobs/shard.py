@@ -20,10 +20,11 @@ from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
-from trrg_core.tables.delta import TableRef, count_rows
+from trrg_core.tables.delta import count_rows
 from trrg_core.tables.lookup import index_studies, read_studies
 from trrg_core.tables.rows.shard_row import REPORT_COLUMNS, STUDY_COLUMNS, shard_row
 from trrg_core.tables.schema import shards_schema
+from trrg_core.tables.table_ref import TableRef
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:

@@ -18,7 +18,7 @@ from pipelines.records.progress import track
 from trrg_core.errors import DataError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.study import SPLITS, Reject
-from trrg_core.tables.delta import Part, write_part
+from trrg_core.tables.parquet import Part, write_part
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,9 @@ from pipelines.records.job_result import JobResult
 from trrg_core.errors import StorageError
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject, check_patients
-from trrg_core.tables.delta import Part, commit_parts, find_by_fingerprint, history, list_parts, read_part, write_part
+from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint, history
+from trrg_core.tables.delta import commit_parts, list_parts
+from trrg_core.tables.parquet import Part, read_part, write_part
 from trrg_core.tables.schema import REJECTS
 
 logger = logging.getLogger(__name__)
@@ -121,24 +123,19 @@ def _commit(
     append: bool = False,
 ) -> None:
     """Commit `parts`; after a lost race, stop if the winner committed the same work, else try again."""
+    metadata = CommitMetadata(
+        fingerprint=work.fingerprint,
+        content=content,
+        parents=work.parents,
+        code_version=code_version(),
+        counts=counts,
+        rejects=rejects or {},
+        settings=work.settings,
+        notes=notes or {},
+    )
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
-            commit_parts(
-                work.store,
-                work.table,
-                parts,
-                work.schema,
-                fingerprint=work.fingerprint,
-                content=content,
-                parents=work.parents,
-                code_version=code_version(),
-                counts=counts,
-                rejects=rejects,
-                settings=work.settings,
-                notes=notes,
-                append=append,
-                once=True,
-            )
+            commit_parts(work.store, work.table, parts, work.schema, metadata, append=append, once=True)
             return
         except StorageError as error:
             if find_by_fingerprint(work.store, work.table, work.fingerprint):

@@ -6,7 +6,8 @@ from pipelines.records.code_version import code_of
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.runs.results import require_result
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, find_commit
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.table_ref import TableRef
 
 
 def job_fingerprint(job: str, settings: object, store: Store, inputs: Mapping[str, str]) -> str:

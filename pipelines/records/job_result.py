@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from trrg_core.runs.results import RunResult
-from trrg_core.tables.delta import Commit
+from trrg_core.tables.commit_history import Commit
 
 COUNTS_SHOWN = 8
 

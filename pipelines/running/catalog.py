@@ -19,7 +19,7 @@ from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.runs.results import list_results
 from trrg_core.storage.folders import JOB_FOLDER
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import history
+from trrg_core.tables.commit_history import history
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from trrg_core.errors import ConfigError, TrainingError
 from trrg_core.runs.checkpoints import fetch_newest, finish_checkpoint, remove_old, upload_files
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.sampling_plan import Plan
 
 logger = logging.getLogger(__name__)

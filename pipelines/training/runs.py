@@ -18,7 +18,9 @@ from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import LoadedContrastive, load_contrastive_folder
 from trrg_core.runs.results import RunResult, read_result, run_path
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, find_commit, read_table
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.tokenization import load_tokenizer
 
 MODEL = "model"

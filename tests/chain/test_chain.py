@@ -14,7 +14,9 @@ import pytest
 
 from trrg_core.sources.sample.layout import write_sample
 from trrg_core.storage.store import open_store
-from trrg_core.tables.delta import TableRef, history, read_table
+from trrg_core.tables.commit_history import history
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
 
 pytestmark = [pytest.mark.ray, pytest.mark.flow, pytest.mark.timeout(900)]
 

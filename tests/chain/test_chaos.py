@@ -15,7 +15,8 @@ import pytest
 from tests.core.faulty_s3 import FaultyS3, faulty_s3, make_bucket
 from trrg_core.sources.sample.layout import write_sample
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import history, read_table
+from trrg_core.tables.commit_history import history
+from trrg_core.tables.delta import read_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -13,8 +13,11 @@ from trrg_core.labels import Assertion, aggregate, column_name, load_label_set
 from trrg_core.report.parsed import Mention
 from trrg_core.storage.store import Store
 from trrg_core.study import SPLITS
-from trrg_core.tables.delta import TableRef, commit_parts, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import STUDIES, reports_schema, shards_schema
+from trrg_core.tables.table_ref import TableRef
 
 LABEL_SET = load_label_set("chexpert14")
 FINDINGS = {"Edema": "edema", "Pneumonia": "pneumonia", "Cardiomegaly": "cardiomegaly", "Pneumothorax": "pneumothorax"}
@@ -35,7 +38,7 @@ def write_version(
         if (kept := table.filter(pc.equal(table["split"], split))).num_rows
     ]
     store.write_bytes(f"tables/{name}/parts/{fingerprint}/a.json", b"{}")
-    return commit_parts(store, name, parts, schema, fingerprint=fingerprint, **told)
+    return commit_parts(store, name, parts, schema, CommitMetadata(fingerprint=fingerprint, **told))
 
 
 def report_text(said: Said) -> str:

@@ -10,8 +10,9 @@ import pytest
 from tests.pipelines.invented_store import make_store
 from trrg_core.labels import load_label_set
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, read_table
+from trrg_core.tables.delta import read_table
 from trrg_core.tables.schema import REJECTS, STUDIES, reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 PAGE = (Path(__file__).parents[2] / "docs/data.md").read_text()
 SQL = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)

@@ -13,8 +13,10 @@ from flows.cli import main
 from tests.core.toy_versions import MAYBE, NO, YES, write_chain
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import commit_parts, read_table, write_part
-from trrg_core.tables.delta import history as history_of
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.commit_history import history as history_of
+from trrg_core.tables.delta import commit_parts, read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import REJECTS
 
 BEFORE = {"1": ("train", {"Edema": MAYBE}), "2": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}
@@ -34,7 +36,7 @@ def store(tmp_path: Path) -> Store:
         "path": "p/9.txt",
     }
     part = write_part(store, "rejects", "parts/b.parquet", pa.Table.from_pylist([told], schema=REJECTS))
-    commit_parts(store, "rejects", [part], REJECTS, fingerprint="reports-b", append=True)
+    commit_parts(store, "rejects", [part], REJECTS, CommitMetadata(fingerprint="reports-b"), append=True)
     return store
 
 

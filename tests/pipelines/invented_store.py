@@ -9,8 +9,11 @@ from trrg_core.labels import load_label_set
 from trrg_core.sources.sample.layout import write_sample
 from trrg_core.storage.store import Store, open_store
 from trrg_core.study import SPLITS
-from trrg_core.tables.delta import TableRef, commit_parts, read_table, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts, read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 
 def make_store(folder: Path, num_studies: int) -> Store:
@@ -32,4 +35,4 @@ def parse_studies(store: Store, studies: str) -> TableRef:
     for split in SPLITS:
         of_split = reports.filter([value == split for value in reports["split"].to_pylist()])
         parts.append(write_part(store, "reports", f"parts/invented/{split}.parquet", of_split, split=split))
-    return commit_parts(store, "reports", parts, schema, fingerprint="invented", parents=[studies])
+    return commit_parts(store, "reports", parts, schema, CommitMetadata(fingerprint="invented", parents=(studies,)))

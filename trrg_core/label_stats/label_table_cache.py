@@ -16,7 +16,10 @@ from trrg_core.errors import DataError
 from trrg_core.label_stats.label_table import LabelTable, label_table
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, file_paths, find_commit, open_file
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.delta import file_paths
+from trrg_core.tables.parquet import read_file
+from trrg_core.tables.table_ref import TableRef
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +63,8 @@ def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]
 
 def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
     """The label table of a version of `shards`, from the columns of its files that it needs. Raises as above."""
-    pieces = [_read_columns(store, path) for path in file_paths(store, shards)]
+    pieces = [read_file(store, path, _SHARD_COLUMNS) for path in file_paths(store, shards)]
     return label_table(pa.concat_tables(pieces), observations)
-
-
-def _read_columns(store: Store, path: str) -> pa.Table:
-    with open_file(store, path) as file:
-        return file.read(columns=list(_SHARD_COLUMNS))
 
 
 def _to_bytes(labels: LabelTable) -> bytes:

@@ -16,10 +16,12 @@ from trrg_core.label_stats.label_table_cache import read_label_table
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import text_scalar
-from trrg_core.tables.delta import TableRef, find_commit, read_schema, read_table
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.delta import read_schema, read_table
 from trrg_core.tables.rows.report_row import sentence_facts
 from trrg_core.tables.schema import AGE, TEXT, VIEW
 from trrg_core.tables.slice_reader import SliceReader
+from trrg_core.tables.table_ref import TableRef
 
 SHIPPED_SETS = ("chexpert14", "nih14")
 

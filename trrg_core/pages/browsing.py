@@ -17,9 +17,11 @@ from trrg_core.pages.report_page import Film
 from trrg_core.slicing.constraints import find_observation
 from trrg_core.storage.store import Store
 from trrg_core.study import SPLITS
-from trrg_core.tables.delta import TableRef, find_commit, history, read_table
+from trrg_core.tables.commit_history import find_commit, history
+from trrg_core.tables.delta import read_table
 from trrg_core.tables.lookup import read_studies
 from trrg_core.tables.rows.report_row import parsed_report
+from trrg_core.tables.table_ref import TableRef
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from trrg_core.config.settings import ConfigSection
 from trrg_core.config.values import explain_errors, load_yaml
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion
-from trrg_core.tables.delta import TableRef
+from trrg_core.tables.table_ref import TableRef
 
 WhereUnit = Literal["patients", "studies"]
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from trrg_core.errors import StorageError
 from trrg_core.storage.store import Store
 from trrg_core.study import Study
-from trrg_core.tables.delta import Part, read_part
+from trrg_core.tables.parquet import Part, read_part
 
 logger = logging.getLogger(__name__)
 

@@ -70,6 +70,14 @@ class Store:
         place = self.join(path)
         return s3.exists(place, self.patience) if self.is_s3 else Path(place).exists()
 
+    def check_access(self, path: str) -> None:
+        """Raise the ConfigError of a refused access to `path`; otherwise do nothing.
+
+        For the failures of libraries that report a refusal only as text: trying again would be of no use.
+        """
+        if self.is_s3:
+            self.exists(path)
+
     def list(self, path: str = "") -> tuple[str, ...]:
         """Every file under `path`, relative to the store, sorted; folders are walked."""
         place = self.join(path)

@@ -18,9 +18,11 @@ from trrg_core.labels import Label
 from trrg_core.report.changes import Changes, compare_parses
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, count_rows, file_paths, open_file, read_schema
+from trrg_core.tables.delta import count_rows, file_paths, read_schema
 from trrg_core.tables.lookup import read_studies
+from trrg_core.tables.parquet import open_file
 from trrg_core.tables.rows.report_row import parsed_report
+from trrg_core.tables.table_ref import TableRef
 
 _STUDIES_AT_ONCE = 4096
 

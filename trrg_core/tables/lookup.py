@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TableRef, file_paths, open_file, read_schema
+from trrg_core.tables.delta import file_paths, read_schema
+from trrg_core.tables.parquet import open_file
+from trrg_core.tables.table_ref import TableRef
 
 
 def index_studies(store: Store, ref: TableRef) -> pa.Table:

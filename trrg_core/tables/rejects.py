@@ -7,8 +7,10 @@ import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TABLES, TableRef, find_commit, history, read_table
+from trrg_core.tables.commit_history import find_commit, history
+from trrg_core.tables.delta import read_table
 from trrg_core.tables.schema import REJECTS
+from trrg_core.tables.table_ref import TABLES, TableRef
 
 Counts = dict[str, dict[str, int]]
 

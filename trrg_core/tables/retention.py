@@ -14,7 +14,9 @@ from trrg_core.errors import ConfigError
 from trrg_core.runs.results import RESULT, RunResult, list_results, run_path
 from trrg_core.storage.folders import JOB_FOLDER, LABEL_TABLE_FOLDER, REGISTRY_FOLDER, RUN_FOLDER, TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import TABLES, Commit, TableRef, history, list_parts, removed_path, removed_versions
+from trrg_core.tables.commit_history import Commit, history, removed_path, removed_versions
+from trrg_core.tables.delta import list_parts
+from trrg_core.tables.table_ref import TABLES, TableRef
 
 # rejects are only ever added to, each version holds all before it; slices are small, and what training read through
 NEVER_SWEPT = ("rejects", "slices")

@@ -11,7 +11,10 @@ from trrg_core.errors import ConfigError, StorageError
 from trrg_core.label_stats.label_table_cache import load_label_table, read_label_table
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, commit_parts, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.parquet import write_part
+from trrg_core.tables.table_ref import TableRef
 
 ROWS = [
     study("s2", "Edema+ Pneumothorax-", patient="p2", views=("PA", "LATERAL")),
@@ -31,7 +34,7 @@ def _commit(store: Store, studies: list[dict], fingerprint: str) -> TableRef:
     for split in sorted({one["split"] for one in studies}):
         path = f"parts/{fingerprint}/{split}.parquet"
         parts.append(write_part(store, "shards", path, rows.filter(pc.field("split") == split), split=split))
-    return commit_parts(store, "shards", parts, SCHEMA, fingerprint=fingerprint)
+    return commit_parts(store, "shards", parts, SCHEMA, CommitMetadata(fingerprint=fingerprint))
 
 
 def test_the_label_table_of_a_version_is_that_of_its_rows(store: Store) -> None:
@@ -90,7 +93,7 @@ from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import open_store
-from trrg_core.tables.delta import TableRef
+from trrg_core.tables.table_ref import TableRef
 
 names = ["Edema", "Pneumothorax", "Pleural Effusion"]
 labels = load_label_table(open_store(sys.argv[1]), TableRef.parse("shards@0"), names)

@@ -8,8 +8,8 @@ from trrg_core.label_stats.distribution import label_distribution
 from trrg_core.label_stats.labelled_version import read_labelled, read_texts
 from trrg_core.labels import Assertion
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef
 from trrg_core.tables.schema import SLICES, reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 SAID = {
     "1": ("train", {"Edema": NO, "Pneumonia": YES}),

@@ -13,8 +13,8 @@ from trrg_core.labels import Label
 from trrg_core.pages.browser import render_browser
 from trrg_core.pages.browsing import Wanted, gather_page
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef
 from trrg_core.tables.schema import SLICES, STUDIES, reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 SAID = {
     "3": ("train", {"Edema": NO, "Pneumonia": YES}),

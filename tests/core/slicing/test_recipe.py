@@ -9,7 +9,9 @@ from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.recipe import read_recipe, recipe_bytes, slice_digest
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.storage.store import open_store
-from trrg_core.tables.delta import commit_parts, read_table, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts, read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import SLICES
 from trrg_core.tables.slice_reader import SliceReader
 
@@ -34,7 +36,7 @@ def test_a_slice_comes_back_from_its_table_and_recipe(tmp_path: Path) -> None:
     plan = plan_slice(table_of(ROWS), SPEC)
     store = open_store(str(tmp_path / "store"))
     part = write_part(store, "slices", "parts/f/train.parquet", plan.rows, split="train")
-    ref = commit_parts(store, "slices", [part], SLICES, fingerprint="f")
+    ref = commit_parts(store, "slices", [part], SLICES, CommitMetadata(fingerprint="f"))
     back, spec = read_recipe(read_table(store, ref), recipe_bytes(plan, SPEC))
     assert (back.lines, back.notes, back.num_rows) == (plan.lines, plan.notes, plan.num_rows)
     assert back.rows.equals(plan.rows)

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from trrg_core.sources.increment import IndexedFile, plan_increment
 from trrg_core.study import Study
-from trrg_core.tables.delta import Part
+from trrg_core.tables.parquet import Part
 
 
 def study(name: str) -> Study:

@@ -9,22 +9,10 @@ import pytest
 
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import (
-    Commit,
-    Part,
-    TableRef,
-    commit_parts,
-    count_rows,
-    file_paths,
-    find_by_fingerprint,
-    find_commit,
-    history,
-    list_parts,
-    read_part,
-    read_schema,
-    read_table,
-    write_part,
-)
+from trrg_core.tables.commit_history import Commit, CommitMetadata, find_by_fingerprint, find_commit, history
+from trrg_core.tables.delta import commit_parts, count_rows, file_paths, list_parts, read_schema, read_table
+from trrg_core.tables.parquet import Part, read_part, write_part
+from trrg_core.tables.table_ref import TableRef
 
 SCHEMA = pa.schema(
     [
@@ -47,7 +35,7 @@ def _rows(names: list[str], split: str = "train") -> pa.Table:
 
 def _commit(store: Store, names: list[str], fingerprint: str, *, append: bool = False) -> TableRef:
     part = write_part(store, "studies", f"parts/{fingerprint}/0.parquet", _rows(names), split="train")
-    return commit_parts(store, "studies", [part], SCHEMA, fingerprint=fingerprint, append=append)
+    return commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint=fingerprint), append=append)
 
 
 def _names(store: Store, ref: TableRef) -> list[str]:
@@ -80,7 +68,7 @@ def test_a_split_is_found_without_opening_the_files_of_others(store: Store) -> N
         write_part(store, "studies", f"parts/f/{split}.parquet", _rows([f"{split}1", f"{split}2"], split), split=split)
         for split in ("train", "validate", "test")
     ]
-    ref = commit_parts(store, "studies", parts, SCHEMA, fingerprint="f")
+    ref = commit_parts(store, "studies", parts, SCHEMA, CommitMetadata(fingerprint="f"))
     assert [Path(path).name for path in file_paths(store, ref, split="validate")] == ["validate.parquet"]
     assert len(file_paths(store, ref)) == 3
     for split in ("train", "test"):
@@ -90,7 +78,8 @@ def test_a_split_is_found_without_opening_the_files_of_others(store: Store) -> N
 
 def test_a_part_of_mixed_splits_is_filtered_by_row(store: Store) -> None:
     rows = pa.concat_tables([_rows(["s1"], "train"), _rows(["s2"], "test")])
-    ref = commit_parts(store, "studies", [write_part(store, "studies", "parts/f/0", rows)], SCHEMA, fingerprint="f")
+    part = write_part(store, "studies", "parts/f/0", rows)
+    ref = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="f"))
     assert read_table(store, ref, split="test")["study_id"].to_pylist() == ["s2"]
     assert read_table(store, ref, split="validate").num_rows == 0
 
@@ -99,7 +88,9 @@ def test_the_columns_may_change_from_one_version_to_the_next(store: Store) -> No
     first = _commit(store, ["s1"], "f1")
     wider = pa.schema([("study_id", pa.string()), ("labels", pa.struct([("hernia", pa.int8())]))])
     rows = pa.table({"study_id": ["s2"], "labels": [{"hernia": 1}]}, schema=wider)
-    second = commit_parts(store, "studies", [write_part(store, "studies", "parts/f2/0", rows)], wider, fingerprint="f2")
+    second = commit_parts(
+        store, "studies", [write_part(store, "studies", "parts/f2/0", rows)], wider, CommitMetadata(fingerprint="f2")
+    )
     assert read_schema(store, first).equals(SCHEMA)
     assert read_schema(store, second).equals(wider)
     assert read_table(store, second).to_pylist() == [{"study_id": "s2", "labels": {"hernia": 1}}]
@@ -107,7 +98,7 @@ def test_the_columns_may_change_from_one_version_to_the_next(store: Store) -> No
 
 
 def test_a_table_without_rows_keeps_its_columns(store: Store) -> None:
-    ref = commit_parts(store, "studies", [], SCHEMA, fingerprint="f")
+    ref = commit_parts(store, "studies", [], SCHEMA, CommitMetadata(fingerprint="f"))
     assert read_table(store, ref).equals(SCHEMA.empty_table())
     assert count_rows(store, ref) == 0
 
@@ -123,33 +114,19 @@ def test_uncommitted_parts_are_invisible(store: Store) -> None:
 
 def test_a_commit_says_what_made_it(store: Store) -> None:
     part = write_part(store, "studies", "parts/f1/0", _rows(["s1"]))
-    ref = commit_parts(
-        store,
-        "studies",
-        [part],
-        SCHEMA,
-        fingerprint="f1",
-        content="c1",
-        parents=["reports@3"],
-        code_version="0.1",
-        counts={"studies": 1},
-        rejects={"missing_file": 2},
-        settings="how",
-        notes={"unknown_columns": ["a.csv: b"]},
-    )
+    metadata = {
+        "fingerprint": "f1",
+        "content": "c1",
+        "parents": ("reports@3",),
+        "code_version": "0.1",
+        "counts": {"studies": 1},
+        "rejects": {"missing_file": 2},
+        "settings": "how",
+        "notes": {"unknown_columns": ["a.csv: b"]},
+    }
+    ref = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(**metadata))
     found = find_commit(store, ref)
-    assert found == Commit(
-        ref=ref,
-        fingerprint="f1",
-        content="c1",
-        parents=("reports@3",),
-        code_version="0.1",
-        counts={"studies": 1},
-        rejects={"missing_file": 2},
-        settings="how",
-        notes={"unknown_columns": ["a.csv: b"]},
-        created_ms=found.created_ms,
-    )
+    assert found == Commit(ref=ref, created_ms=found.created_ms, **metadata)
     assert found.created_ms > 1_600_000_000_000
 
 
@@ -158,7 +135,7 @@ def test_work_is_found_by_its_fingerprint_newest_first(store: Store) -> None:
     for name, fingerprint in (("s1", "f1"), ("s2", "f2")):
         _commit(store, [name], fingerprint)
     part = write_part(store, "studies", "parts/again/0", _rows(["s3"]))
-    again = commit_parts(store, "studies", [part], SCHEMA, fingerprint="f1")
+    again = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="f1"))
     found = find_by_fingerprint(store, "studies", "f1")
     assert found is not None
     assert found.ref == again == TableRef(name="studies", version=2)
@@ -177,14 +154,16 @@ def _log_of(store: Store, version: int) -> list[str]:
 
 def test_a_version_may_keep_files_of_the_one_before(store: Store) -> None:
     parts = {name: _part(store, name) for name in ("s1", "s2", "s3")}
-    first = commit_parts(store, "studies", [parts["s1"], parts["s2"]], SCHEMA, fingerprint="f1")
-    second = commit_parts(store, "studies", [parts["s2"], parts["s3"]], SCHEMA, fingerprint="f2", parents=[str(first)])
+    first = commit_parts(store, "studies", [parts["s1"], parts["s2"]], SCHEMA, CommitMetadata(fingerprint="f1"))
+    second = commit_parts(
+        store, "studies", [parts["s2"], parts["s3"]], SCHEMA, CommitMetadata(fingerprint="f2", parents=(str(first),))
+    )
     assert [_names(store, ref) for ref in (first, second)] == [["s1", "s2"], ["s2", "s3"]]
     assert list_parts(store, second) == [parts["s2"], parts["s3"]]
     assert _log_of(store, 1) == ["add parts/s3/0.parquet", "remove parts/s1/0.parquet"], "a path once per version"
     assert find_commit(store, second).parents == ("studies@0",)
     # and one of a version further back, whose file the version before does not have
-    third = commit_parts(store, "studies", [parts["s1"]], SCHEMA, fingerprint="f3")
+    third = commit_parts(store, "studies", [parts["s1"]], SCHEMA, CommitMetadata(fingerprint="f3"))
     assert [_names(store, ref) for ref in (first, second, third)] == [["s1", "s2"], ["s2", "s3"], ["s1"]]
     assert len(history(store, "studies")) == 3
 
@@ -193,28 +172,28 @@ def test_a_version_that_keeps_files_loses_to_one_that_was_first(store: Store, mo
     from trrg_core.tables import delta as tables
 
     kept = _part(store, "s1")
-    commit_parts(store, "studies", [kept], SCHEMA, fingerprint="f1")
-    look = tables._open
+    commit_parts(store, "studies", [kept], SCHEMA, CommitMetadata(fingerprint="f1"))
+    look = tables.open_table
 
     def look_and_dawdle(store: Store, name: str) -> object:
         found = look(store, name)
-        monkeypatch.setattr(tables, "_open", look)
+        monkeypatch.setattr(tables, "open_table", look)
         _commit(store, ["fast"], "fast")
         return found
 
     more = _part(store, "s2")
-    monkeypatch.setattr(tables, "_open", look_and_dawdle)
+    monkeypatch.setattr(tables, "open_table", look_and_dawdle)
     with pytest.raises(StorageError, match="another writer committed table 'studies' first"):
-        commit_parts(store, "studies", [kept, more], SCHEMA, fingerprint="slow")
-    again = commit_parts(store, "studies", [kept, more], SCHEMA, fingerprint="slow")
+        commit_parts(store, "studies", [kept, more], SCHEMA, CommitMetadata(fingerprint="slow"))
+    again = commit_parts(store, "studies", [kept, more], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert (str(again), _names(store, again)) == ("studies@2", ["s1", "s2"])
 
 
 def test_the_same_work_is_committed_once_though_it_comes_again(store: Store) -> None:
     part = _part(store, "s1")
-    first = commit_parts(store, "studies", [part], SCHEMA, fingerprint="f1", once=True)
+    first = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="f1"), once=True)
     other = _commit(store, ["s2"], "f2")
-    assert commit_parts(store, "studies", [part], SCHEMA, fingerprint="f1", once=True) == first
+    assert commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="f1"), once=True) == first
     assert [commit.ref for commit in history(store, "studies")] == [other, first]
 
 
@@ -287,7 +266,9 @@ def test_of_threads_racing_for_a_version_one_commits_and_the_others_may_try_agai
     def race(number: int) -> None:
         gate.wait()
         try:
-            won.append(commit_parts(store, "studies", [parts[number]], SCHEMA, fingerprint=f"racer{number}"))
+            won.append(
+                commit_parts(store, "studies", [parts[number]], SCHEMA, CommitMetadata(fingerprint=f"racer{number}"))
+            )
         except StorageError:
             lost.append(number)
 
@@ -310,7 +291,7 @@ def _race(uri: str, number: int, gate: object, answers: object) -> None:
     part = write_part(store, "studies", f"parts/racer{number}/0", _rows([f"s{number}"]))
     gate.wait()  # type: ignore[attr-defined]
     try:
-        answers.put(str(commit_parts(store, "studies", [part], SCHEMA, fingerprint=f"racer{number}")))  # type: ignore[attr-defined]
+        answers.put(str(commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint=f"racer{number}"))))  # type: ignore[attr-defined]
     except StorageError:
         answers.put("lost")  # type: ignore[attr-defined]
 
@@ -335,17 +316,17 @@ def test_a_writer_that_looked_before_the_other_committed_loses(store: Store, mon
 
     _commit(store, ["s0"], "before")
     part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
-    look = tables._open
+    look = tables.open_table
 
     def look_and_dawdle(store: Store, name: str) -> object:
         found = look(store, name)
-        monkeypatch.setattr(tables, "_open", look)
+        monkeypatch.setattr(tables, "open_table", look)
         _commit(store, ["fast"], "fast")
         return found
 
-    monkeypatch.setattr(tables, "_open", look_and_dawdle)
+    monkeypatch.setattr(tables, "open_table", look_and_dawdle)
     with pytest.raises(StorageError, match="another writer committed table 'studies' first"):
-        commit_parts(store, "studies", [part], SCHEMA, fingerprint="slow")
+        commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert [commit.fingerprint for commit in history(store, "studies")] == ["fast", "before"]
     assert _names(store, TableRef(name="studies", version=1)) == ["fast"]
 
@@ -356,15 +337,15 @@ def test_a_writer_that_saw_no_table_loses_to_the_one_that_made_it(
     from trrg_core.tables import delta as tables
 
     part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
-    look = tables._open
+    look = tables.open_table
 
     def look_and_dawdle(store: Store, name: str) -> object:
         found = look(store, name)
-        monkeypatch.setattr(tables, "_open", look)
+        monkeypatch.setattr(tables, "open_table", look)
         _commit(store, ["fast"], "fast")
         return found
 
-    monkeypatch.setattr(tables, "_open", look_and_dawdle)
+    monkeypatch.setattr(tables, "open_table", look_and_dawdle)
     with pytest.raises(StorageError, match="another writer"):
-        commit_parts(store, "studies", [part], SCHEMA, fingerprint="slow")
+        commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert [commit.fingerprint for commit in history(store, "studies")] == ["fast"]

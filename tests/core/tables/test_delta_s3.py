@@ -17,7 +17,9 @@ import json, sys
 import pyarrow as pa
 from trrg_core.errors import TrrgError
 from trrg_core.storage.store import Patience, open_store
-from trrg_core.tables.delta import commit_parts, list_parts, history, read_table, write_part
+from trrg_core.tables.commit_history import CommitMetadata, history
+from trrg_core.tables.delta import commit_parts, list_parts, read_table
+from trrg_core.tables.parquet import write_part
 
 SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
 store = open_store(sys.argv[1], Patience(deadline_s=20, answer_s=5, first_pause_s=0.02, longest_pause_s=0.1))
@@ -26,10 +28,13 @@ def part(name):
     rows = pa.table({"study_id": [name], "split": ["train"]}, schema=SCHEMA)
     return write_part(store, "studies", f"parts/{name}.parquet", rows, split="train")
 
-def first(): return str(commit_parts(store, "studies", [part("a"), part("b")], SCHEMA, fingerprint="f1"))
+def commit(parts, fingerprint):
+    return str(commit_parts(store, "studies", parts, SCHEMA, CommitMetadata(fingerprint=fingerprint)))
+
+def first(): return commit([part("a"), part("b")], "f1")
 def keep():
     ref = history(store, "studies")[0].ref
-    return str(commit_parts(store, "studies", [*list_parts(store, ref)[:1], part("c")], SCHEMA, fingerprint="f2"))
+    return commit([*list_parts(store, ref)[:1], part("c")], "f2")
 def read(): return read_table(store, history(store, "studies")[0].ref)["study_id"].to_pylist()
 
 print("ready", flush=True)

@@ -7,9 +7,12 @@ from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, study
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Label
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, commit_parts, list_parts, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts, list_parts
 from trrg_core.tables.diff import compare_reports, compare_rows
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import STUDIES, reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 REPORTS = reports_schema(LABEL_SET)
 
@@ -51,7 +54,7 @@ def test_files_of_both_versions_are_not_read(store: Store) -> None:
     path = Path(store.join(f"tables/reports/{shared[0].path}"))
     table = [report_row("1", {"Edema": YES})]
     part = write_part(store, "reports", "parts/b/train.parquet", pa.Table.from_pylist(table, REPORTS), split="train")
-    after = commit_parts(store, "reports", [part, *shared], REPORTS, fingerprint="b")
+    after = commit_parts(store, "reports", [part, *shared], REPORTS, CommitMetadata(fingerprint="b"))
     path.write_bytes(b"unreadable")
     assert compare_rows(store, before, after).changed == ("1",)
 

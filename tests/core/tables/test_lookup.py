@@ -5,9 +5,10 @@ import pytest
 from tests.core.toy_versions import NO, study_row, write_version
 from trrg_core.errors import StorageError
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, file_paths
+from trrg_core.tables.delta import file_paths
 from trrg_core.tables.lookup import index_studies, read_studies
 from trrg_core.tables.schema import STUDIES
+from trrg_core.tables.table_ref import TableRef
 
 COLUMNS = ("study_id", "split")
 

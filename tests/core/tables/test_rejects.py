@@ -6,7 +6,9 @@ import pytest
 from tests.core.toy_versions import LABEL_SET, report_row, write_version
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import commit_parts, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.rejects import count_rejects, read_rejects
 from trrg_core.tables.schema import REJECTS, reports_schema
 
@@ -17,7 +19,7 @@ def _set_aside(store: Store, job: str, fingerprint: str, reasons: list[str]) -> 
         for number, reason in enumerate(reasons)
     ]
     part = write_part(store, "rejects", f"parts/{fingerprint}.parquet", pa.Table.from_pylist(rows, schema=REJECTS))
-    commit_parts(store, "rejects", [part], REJECTS, fingerprint=fingerprint, append=True)
+    commit_parts(store, "rejects", [part], REJECTS, CommitMetadata(fingerprint=fingerprint), append=True)
 
 
 @pytest.fixture

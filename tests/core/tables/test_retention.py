@@ -17,19 +17,13 @@ from trrg_core.label_stats.label_table_cache import load_label_table
 from trrg_core.pages.browsing import Wanted, gather_page
 from trrg_core.runs.results import RunResult, list_results, write_result
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import (
-    TableRef,
-    commit_parts,
-    find_by_fingerprint,
-    history,
-    list_parts,
-    read_table,
-    resolve_ref,
-    write_part,
-)
+from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint, history, resolve_ref
+from trrg_core.tables.delta import commit_parts, list_parts, read_table
 from trrg_core.tables.diff import compare_rows
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.retention import plan_sweep, sweep
 from trrg_core.tables.schema import SLICES, reports_schema
+from trrg_core.tables.table_ref import TableRef
 
 REPORTS = reports_schema(LABEL_SET)
 DAY_H = 24.0
@@ -122,7 +116,11 @@ def test_a_file_that_a_kept_version_shares_stays(store: Store) -> None:
         split="test",
     )
     second = commit_parts(
-        store, "reports", [*list_parts(store, first), more], REPORTS, fingerprint="r1", parents=[str(first)]
+        store,
+        "reports",
+        [*list_parts(store, first), more],
+        REPORTS,
+        CommitMetadata(fingerprint="r1", parents=(str(first),)),
     )
     plan = plan_sweep(store, keep=1)
     # to be the version before is not to be an input

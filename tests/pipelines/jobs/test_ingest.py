@@ -18,8 +18,10 @@ from tests.pipelines.tree import Entry, Tree, make_tree
 from trrg_core.config.load import load_config
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, find_commit, history, list_parts, read_table
+from trrg_core.tables.commit_history import find_commit, history
+from trrg_core.tables.delta import list_parts, read_table
 from trrg_core.tables.schema import STUDIES
+from trrg_core.tables.table_ref import TableRef
 
 
 @pytest.fixture(autouse=True)

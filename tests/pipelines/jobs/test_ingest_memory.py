@@ -10,7 +10,8 @@ import pytest
 from tests.pipelines.tree import make_tree
 from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.storage.store import open_store
-from trrg_core.tables.delta import TableRef, list_parts
+from trrg_core.tables.delta import list_parts
+from trrg_core.tables.table_ref import TableRef
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """

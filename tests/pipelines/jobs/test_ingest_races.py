@@ -17,7 +17,9 @@ from pipelines.records.job_result import JobResult
 from tests.pipelines.jobs.test_ingest import edit, from_scratch, outcome, run, small_files, stamps
 from tests.pipelines.tree import Tree, make_tree
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, history, read_table
+from trrg_core.tables.commit_history import history
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
 
 __all__ = ["small_files"]  # it counts for this file too
 

@@ -13,7 +13,9 @@ from tests.pipelines.invented_store import parse_studies
 from trrg_core.config.load import load_config
 from trrg_core.errors import DataError
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, count_rows, history, read_table
+from trrg_core.tables.commit_history import history
+from trrg_core.tables.delta import count_rows, read_table
+from trrg_core.tables.table_ref import TableRef
 
 XML = """<?xml version="1.0" encoding="utf-8"?><eCitation><IUXRId id="{uid}"/><Abstract>
 <AbstractText Label="FINDINGS">{findings}</AbstractText><AbstractText Label="IMPRESSION"/></Abstract>

@@ -7,15 +7,16 @@ import pyarrow as pa
 import pytest
 
 from pipelines.jobs.reslice import make_slice, read_slice
-from pipelines.ray_data.read import _read_chunk, _tell_chunk, list_row_groups, open_slice
+from pipelines.ray_data.read import chunk_row, list_row_groups, open_slice, read_chunk
 from pipelines.training.runs import _check_slice
 from tests.core.toy_versions import NO, YES, shard_row, write_version
 from trrg_core.errors import ConfigError
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.slicing.spec import Quota, SliceSpec
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, history
+from trrg_core.tables.commit_history import history
 from trrg_core.tables.schema import shards_schema
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.sampling_plan import Plan
 
 CHEXPERT = load_label_set("chexpert14")
@@ -35,21 +36,17 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_training_reads_the_slices_rows_each_as_often_as_it_says(store: Store):
-    made = make_slice(store, SPEC)
-    through = open_slice(store, made.result.ref)
-    wanted = Counter(dict(zip(*(made.plan.rows[name].to_pylist() for name in ("study_id", "repeat")), strict=True)))
+    resliced = make_slice(store, SPEC)
+    slice_reader = open_slice(store, resliced.result.ref)
+    wanted = Counter(dict(zip(*(resliced.plan.rows[name].to_pylist() for name in ("study_id", "repeat")), strict=True)))
 
-    groups = list_row_groups(store, TableRef.parse("shards@0"), "train", through)
+    groups = list_row_groups(store, TableRef.parse("shards@0"), "train", slice_reader)
     plan = Plan(groups=groups, batch_size=1, seed=3, rank=0, world_size=1)
     chunks = plan.chunks(0, plan.steps_per_epoch)
-    filesystem = store.pyarrow_filesystem()
-    read = [
-        _read_chunk(pa.Table.from_pylist([_tell_chunk(chunk)]), filesystem=filesystem, through=through)
-        for chunk in chunks
-    ]
+    read = [read_chunk(pa.Table.from_pylist([chunk_row(chunk)]), store, slice_reader) for chunk in chunks]
     rows = pa.concat_tables(read)
 
-    assert plan.steps_per_epoch == made.plan.num_rows == 40
+    assert plan.steps_per_epoch == resliced.plan.num_rows == 40
     assert Counter(rows["study_id"].to_pylist()) == wanted
     assert max(wanted.values()) <= 3
     positive = [row for row in rows.to_pylist() if row["labels"][column_name("Pneumothorax")] == 1]

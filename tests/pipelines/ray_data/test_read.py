@@ -5,9 +5,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.ray_data.read import _cut_steps, _read_chunk, _tell_chunk, list_row_groups
+from pipelines.ray_data.read import _cut_steps, chunk_row, list_row_groups, read_chunk
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.delta import TableRef, commit_parts, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.parquet import write_part
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.sampling_plan import Plan
 
 SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
@@ -45,7 +48,7 @@ def store(tmp_path: Path) -> Store:
         rows = [{"study_id": f"s{at:03d}", "split": "train"} for at in range(first, first + 150)]
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         parts.append(write_part(store, "shards", f"parts/{first}.parquet", table, split="train"))
-    commit_parts(store, "shards", parts, SCHEMA, fingerprint="shards")
+    commit_parts(store, "shards", parts, SCHEMA, CommitMetadata(fingerprint="shards"))
     return store
 
 
@@ -57,8 +60,8 @@ def test_a_task_reads_the_rows_of_its_chunk_in_the_order_of_the_plan(store: Stor
     read: list[str] = []
     for chunk in plan.chunks(5, plan.steps_per_epoch):
         held = [start_of[group.path, group.index] + row for group in chunk.groups for row in range(group.num_rows)]
-        told = pa.Table.from_pylist([_tell_chunk(chunk)])
-        ids = _read_chunk(told, filesystem=store.pyarrow_filesystem(), through=None)["study_id"].to_pylist()
+        row = pa.Table.from_pylist([chunk_row(chunk)])
+        ids = read_chunk(row, store, None)["study_id"].to_pylist()
         assert ids == [f"s{held[at]:03d}" for at in chunk.order]
         read += ids
     assert len(read) == len(set(read)) == 7 * (plan.steps_per_epoch - 5)

@@ -14,7 +14,9 @@ from pipelines.training.loop import Stage, TrainingTask
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import OptimizerConfig
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import commit_parts, write_part
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.parquet import write_part
 
 SCHEMA = pa.schema(
     [("study_id", pa.string()), ("split", pa.string()), ("x", pa.list_(pa.float32())), ("y", pa.float32())]
@@ -63,7 +65,7 @@ def write_toy_shards(store: Store, num_rows: int = 96) -> str:
         write_part(store, "shards", f"parts/toy/{at}.parquet", rows.slice(at, 24), split="train")
         for at in range(0, num_rows, 24)
     ]
-    return str(commit_parts(store, "shards", parts, SCHEMA, fingerprint="toy"))
+    return str(commit_parts(store, "shards", parts, SCHEMA, CommitMetadata(fingerprint="toy")))
 
 
 def build(task: TrainingTask) -> nn.Module:
