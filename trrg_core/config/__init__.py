@@ -1,1 +1,1 @@
-"""Settings: the pydantic sections, presets, and how values become a checked `TrrgConfig`."""
+"""Settings: the pydantic sections, presets, and the validation of values into a `TrrgConfig`."""

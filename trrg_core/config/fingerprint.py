@@ -1,4 +1,4 @@
-"""What identifies a piece of work: a hash over settings, inputs and code versions."""
+"""Fingerprints: hashes over settings, inputs and code versions that identify the result of a job."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 
 def fingerprint(*parts: object) -> str:
-    """16 hex digits that identify `parts`: equal JSON values, equal fingerprint."""
+    """16 hexadecimal digits that identify `parts`: equal JSON values have equal fingerprints."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_jsonable)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

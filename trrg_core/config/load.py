@@ -16,10 +16,10 @@ from trrg_core.errors import ConfigError
 def load_config(preset_or_path: str = "tiny", overrides: Sequence[str] = ()) -> TrrgConfig:
     """The configuration of a preset or a YAML file, with `a.b=value` overrides applied.
 
-    A file may name a `preset` to start from and give only what differs; a path is relative to that file.
+    A file may name a `preset` to start from and give only the values that differ; a path is relative to that file.
 
     Raises:
-        ConfigError: for an unknown preset, key or value; names the nearest right key.
+        ConfigError: for an unknown preset, key or value; suggests the nearest valid key.
     """
     values = read_values(preset_or_path)
     for override in overrides:
@@ -28,10 +28,10 @@ def load_config(preset_or_path: str = "tiny", overrides: Sequence[str] = ()) -> 
 
 
 def validate_config(values: Mapping[str, Any]) -> TrrgConfig:
-    """`values` as a checked TrrgConfig.
+    """`values` as a validated TrrgConfig.
 
     Raises:
-        ConfigError: naming each wrong key or value and where it stands.
+        ConfigError: with each invalid key or value and its path.
     """
     try:
         return TrrgConfig.model_validate(dict(values))

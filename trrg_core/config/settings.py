@@ -1,4 +1,4 @@
-"""The settings: one frozen tree of small pydantic sections, each field with its description, unit and bounds."""
+"""The configuration: one frozen tree of small pydantic sections; each field has a description, a unit and bounds."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 
 class ConfigSection(BaseModel):
-    """A frozen part of the configuration; an unknown key is an error, never ignored."""
+    """A frozen section of the configuration; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -17,117 +17,149 @@ _CREDENTIALS = re.compile(r"(?:https?|s3)://[^/?#]*@|[\w+.-]+://[^/?#@]*:[^/?#]*
 
 
 def _without_credentials(uri: str) -> str:
-    # every run folder and every commit keeps the configuration, and the Prefect UI shows it
+    # the configuration is stored in every run folder and commit, and shown in the Prefect UI
     if _CREDENTIALS.match(uri.strip()):
-        raise PydanticCustomError("credentials", "must not carry credentials: they come from the environment")
+        raise PydanticCustomError("credentials", "must not contain credentials: they come from the environment")
     return uri
 
 
 class PlainConfig(ConfigSection):
-    """A hospital's own export: one table, one row per radiograph. An empty column name: there is no such column."""
+    """A hospital's own export: one table, one row per radiograph. An empty name: no such column."""
 
-    table: str = Field("", description="CSV, TSV or Parquet (or .gz of these), relative to the root.")
-    image_path: str = Field("{image}", description="Path of a row's image; {name} is the value of column `name`.")
-    report_column: str = Field("report", description="Column with the report's text.")
-    report_path_column: str = Field("", description="Column with the path of a text file instead.")
-    patient_column: str = Field("patient", description="Column that names the patient.")
-    study_column: str = Field("", description="Column that names the study; without it each row is a study.")
-    split_column: str = Field("", description="Column with train, validate or test.")
+    table: str = Field(
+        "", description="Table file, CSV, TSV or Parquet; CSV and TSV may be gzipped. Relative to `source.root`."
+    )
+    image_path: str = Field(
+        "{image}", description="Path of the image of a row; {name} stands for the value of column `name`."
+    )
+    report_column: str = Field("report", description="Column with the text of the report.")
+    report_path_column: str = Field(
+        "", description="Column with the path of a report file; used instead of `report_column`."
+    )
+    patient_column: str = Field("patient", description="Column with the id of the patient.")
+    study_column: str = Field("", description="Column with the id of the study; if empty, each row is one study.")
+    split_column: str = Field("", description="Column with the split: train, validate or test.")
     view_column: str = Field("", description="Column with the view position.")
-    date_column: str = Field("", description="Column with the study's date, YYYYMMDD or YYYY-MM-DD.")
-    time_column: str = Field("", description="Column with the study's time, HHMMSS or HH:MM:SS.")
-    sex_column: str = Field("", description="Column with the patient's sex: F or M, female or male.")
-    age_column: str = Field("", description="Column with the patient's age at the study, years.")
+    date_column: str = Field("", description="Column with the date of the study, YYYYMMDD or YYYY-MM-DD.")
+    time_column: str = Field("", description="Column with the time of the study, HHMMSS or HH:MM:SS.")
+    sex_column: str = Field("", description="Column with the sex of the patient: F or M, female or male.")
+    age_column: str = Field("", description="Column with the age of the patient at the study, years.")
 
 
 class SourceConfig(ConfigSection):
-    """Where studies come from. The source is only ever read."""
+    """The source of studies. It is only read, never changed."""
 
-    kind: Literal["mimic-cxr", "iu-xray", "plain"] = Field("mimic-cxr", description="Reader of the source tree.")
+    kind: Literal["mimic-cxr", "iu-xray", "plain"] = Field("mimic-cxr", description="Format of the source tree.")
     root: str = Field("", description="Folder or s3:// prefix of the source tree.")
-    max_studies: int = Field(0, ge=0, description="Read only this many studies; 0 reads all.")
-    validate_share: float = Field(0.1, ge=0, lt=1, description="Share of patients for `validate` without a split.")
-    test_share: float = Field(0.1, ge=0, lt=1, description="Share of patients for `test` without a split.")
+    max_studies: int = Field(0, ge=0, description="Maximum number of studies to read; 0 reads all.")
+    validate_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of patients assigned to `validate` when the source has no split, 0 to 1."
+    )
+    test_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of patients assigned to `test` when the source has no split, 0 to 1."
+    )
     on_missing_split: Literal["hash", "reject"] = Field(
-        "hash", description="A patient the source's split does not name: hashed into one, or set aside."
+        "hash", description="Patients without a split in the source: assigned by a hash of the id, or set aside."
     )
     iu_form: Literal["auto", "xml", "kaggle", "r2gen"] = Field(
-        "auto", description="Which form of IU-Xray to read; auto takes the first found."
+        "auto", description="Form of IU-Xray to read; auto reads the first one that exists."
     )
-    image_folder: str = Field("", description="Folder of IU-Xray's images; empty looks for it and counts the missing.")
+    image_folder: str = Field("", description="Folder of the IU-Xray images; if empty, the usual folders are searched.")
     plain: PlainConfig = PlainConfig()
 
     _root_is_public = field_validator("root")(_without_credentials)
 
 
 class IngestConfig(ConfigSection):
-    """How images are checked and kept."""
+    """Checks of images and reports, and the form in which images are stored."""
 
-    max_side_px: int = Field(512, ge=32, le=4096, description="Longest side of the kept image, pixels.")
-    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of the kept image.")
-    max_pixels: int = Field(100_000_000, ge=1, description="Images whose header claims more are refused undecoded.")
-    max_reject_share: float = Field(0.2, ge=0, le=1, description="Stop when a larger share of studies is set aside.")
+    max_side_px: int = Field(512, ge=32, le=4096, description="Maximum long side of a stored image, pixels.")
+    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of a stored image, 50 to 100.")
+    max_pixels: int = Field(
+        100_000_000, ge=1, description="Maximum size of an image by its header, pixels; larger images are not decoded."
+    )
+    max_reject_share: float = Field(
+        0.2, ge=0, le=1, description="The run stops when a larger share of studies is set aside, 0 to 1."
+    )
     max_reject_share_by_reason: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,
-        description="Stop when a reason touches a larger share of studies, by reason, e.g. {jpeg_corrupt: 0.01}.",
+        description="The same limit per reason, e.g. {jpeg_corrupt: 0.01}; shares of all studies, 0 to 1.",
     )
-    max_file_bytes: int = Field(268_435_456, ge=1, description="Larger image files are set aside unread, bytes.")
-    max_report_bytes: int = Field(65_536, ge=1, description="Longer reports are set aside, bytes.")
+    max_file_bytes: int = Field(
+        268_435_456,
+        ge=1,
+        description="Maximum size of an image file, bytes; larger files are set aside without being read.",
+    )
+    max_report_bytes: int = Field(
+        65_536, ge=1, description="Maximum size of a report, bytes; longer reports are set aside."
+    )
     on_bad_encoding: Literal["reject", "cp1252"] = Field(
-        "reject", description="A report that is not UTF-8: set aside, or read as Windows-1252 with a flag."
+        "reject", description="Reports that are not UTF-8: set aside, or read as Windows-1252 and flagged."
     )
 
 
 class ParseConfig(ConfigSection):
-    """How reports are read."""
+    """Parsing of reports."""
 
-    label_set: str = Field("chexpert14", description="Observations to label: a shipped set or a YAML path.")
-    spacy_model: str = Field("", description="Path of a trained scispaCy model that widens recall; empty: none.")
-    spacy_model_sha256: str = Field("", description="SHA-256 that the model folder must have.")
+    label_set: str = Field(
+        "chexpert14", description="Label set: the name of an included set, or the path of a YAML file."
+    )
+    spacy_model: str = Field(
+        "", description="Path of a trained scispaCy model that adds mentions to those of the rules; empty for none."
+    )
+    spacy_model_sha256: str = Field("", description="Expected SHA-256 of the model folder, hexadecimal.")
 
 
 class ShardConfig(ConfigSection):
-    """How training shards are cut."""
+    """Training shards."""
 
     section: Literal["findings", "impression", "findings+impression"] = Field(
-        "findings", description="Report section that the generator learns to write."
+        "findings", description="Report section that the generator is trained to write."
     )
-    max_side_px: int = Field(256, ge=32, le=4096, description="Longest side of the training image, pixels.")
-    rows_per_file: int = Field(2048, ge=1, description="Studies in one Parquet shard.")
+    max_side_px: int = Field(256, ge=32, le=4096, description="Maximum long side of a training image, pixels.")
+    rows_per_file: int = Field(2048, ge=1, description="Number of studies per Parquet file.")
 
 
 class EngineConfig(ConfigSection):
-    """The training engine both stages share: Ray Train workers, DeepSpeed ZeRO, checkpoints."""
+    """The training engine of both stages: Ray Train workers, DeepSpeed ZeRO, checkpoints."""
 
-    num_workers: int = Field(2, ge=1, description="Ray Train workers, one process each.")
-    use_gpu: bool = Field(False, description="One GPU a worker; false trains on CPU.")
-    zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage.")
-    offload_optimizer: bool = Field(False, description="Keep optimizer state in CPU memory (ZeRO, GPU only).")
+    num_workers: int = Field(2, ge=1, description="Number of Ray Train workers, one process each.")
+    use_gpu: bool = Field(False, description="Use one GPU per worker; false trains on CPU.")
+    zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
+    offload_optimizer: bool = Field(False, description="Keep the optimizer state in CPU memory (ZeRO with GPU only).")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Number format of the weights.")
-    gradient_checkpointing: bool = Field(False, description="Trade compute for memory in the LLM.")
-    max_failures: int = Field(2, ge=0, description="Worker failures survived before the run is given up.")
-    checkpoint_every_steps: int = Field(200, ge=1, description="Optimizer steps between two checkpoints.")
-    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
-    log_every_steps: int = Field(10, ge=1, description="Steps between two progress lines.")
-    clip_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
-    max_bad_steps: int = Field(5, ge=1, description="Consecutive non-finite losses survived before stopping.")
-    collective_timeout_s: int = Field(1800, ge=30, description="A collective that takes longer fails the worker.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations of the LLM in the backward pass, which saves memory."
+    )
+    max_failures: int = Field(2, ge=0, description="Maximum number of worker failures; after more, the run fails.")
+    checkpoint_every_steps: int = Field(200, ge=1, description="Interval between two checkpoints, optimizer steps.")
+    keep_checkpoints: int = Field(2, ge=1, description="Number of checkpoints to keep, the newest ones.")
+    log_every_steps: int = Field(10, ge=1, description="Interval between two progress lines, optimizer steps.")
+    clip_norm: float = Field(1.0, gt=0, description="Maximum norm of the gradient; larger gradients are clipped.")
+    max_bad_steps: int = Field(
+        5, ge=1, description="Number of consecutive steps with a non-finite loss after which training stops."
+    )
+    collective_timeout_s: int = Field(
+        1800, ge=30, description="Timeout of a collective operation, seconds; after it the worker fails."
+    )
 
 
 class OptimizerConfig(ConfigSection):
     """AdamW with linear warm-up and cosine decay to zero."""
 
     learning_rate: float = Field(1.0e-4, gt=0, description="Peak learning rate.")
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay.")
-    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay coefficient.")
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with linear warm-up, 0 to 1.")
 
 
 class EncoderConfig(ConfigSection):
-    """A backbone: pretrained by name or path, or built from a config class (`model_type` and values)."""
+    """A backbone: pretrained, by name or path, or built from the values of a config class, with `model_type`."""
 
-    pretrained: str = Field("", description="Hugging Face name or folder; empty builds from `config`.")
-    config: dict[str, Any] = Field(default_factory=dict, description="Values of the config class, with `model_type`.")
-    freeze: bool = Field(False, description="Keep the backbone's weights as they are.")
+    pretrained: str = Field("", description="Hugging Face name or folder; if empty, the model is built from `config`.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Values of the Hugging Face config class, with `model_type`."
+    )
+    freeze: bool = Field(False, description="Do not train the weights of the backbone.")
 
     @model_validator(mode="after")
     def _is_buildable(self) -> Self:
@@ -139,67 +171,96 @@ class EncoderConfig(ConfigSection):
 class PretrainConfig(ConfigSection):
     """Stage 1: disease-focused, sentence-level contrastive pre-training and calibrated disease perception."""
 
-    image_encoder: EncoderConfig = Field(description="Backbone of the radiographs.")
-    text_encoder: EncoderConfig = Field(description="Backbone of single sentences.")
-    image_size_px: int = Field(224, ge=32, description="Side of the square the encoder sees, pixels.")
-    max_views: int = Field(2, ge=1, le=8, description="Radiographs used per study.")
-    pixel_mean: float = Field(0.5, description="Mean that pixels (0 to 1) are centred by.")
-    pixel_std: float = Field(0.5, gt=0, description="Deviation that pixels (0 to 1) are scaled by.")
-    joint_size: int = Field(256, ge=8, description="Width D of the joint space.")
-    sentences_per_study: int = Field(6, ge=1, description="Sentences drawn per study and step.")
-    max_sentence_tokens: int = Field(48, ge=8, description="Longer sentences are cut.")
-    vocabulary_size: int = Field(4000, ge=100, description="Tokens of a tokenizer trained on the corpus.")
-    temperature: float = Field(0.07, gt=0, description="Initial softmax temperature; learned from there.")
-    local_weight: float = Field(1.0, ge=0, description="Weight of sentence-to-patch alignment.")
-    hard_negative_weight: float = Field(1.0, ge=0, description="Weight of negated twins as hard negatives.")
-    max_negated_share: float = Field(0.5, gt=0, le=1, description="Cap on negated sentences of a draw.")
+    image_encoder: EncoderConfig = Field(description="Image encoder.")
+    text_encoder: EncoderConfig = Field(description="Text encoder for single sentences.")
+    image_size_px: int = Field(224, ge=32, description="Side of the square input of the image encoder, pixels.")
+    max_views: int = Field(2, ge=1, le=8, description="Maximum number of radiographs used per study.")
+    pixel_mean: float = Field(0.5, description="Mean that is subtracted from pixel values (0 to 1).")
+    pixel_std: float = Field(0.5, gt=0, description="Standard deviation by which pixel values (0 to 1) are divided.")
+    joint_size: int = Field(256, ge=8, description="Size D of the joint image-text embedding.")
+    sentences_per_study: int = Field(6, ge=1, description="Number of sentences sampled per study and step.")
+    max_sentence_tokens: int = Field(
+        48, ge=8, description="Maximum length of a sentence, tokens; longer ones are truncated."
+    )
+    vocabulary_size: int = Field(
+        4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
+    )
+    temperature: float = Field(0.07, gt=0, description="Initial softmax temperature; it is learned.")
+    local_weight: float = Field(1.0, ge=0, description="Weight of the loss of sentence-to-patch alignment.")
+    hard_negative_weight: float = Field(
+        1.0, ge=0, description="Weight of the loss against hard negatives (negated counterparts of sentences)."
+    )
+    max_negated_share: float = Field(
+        0.5, gt=0, le=1, description="Maximum share of negated sentences among the sampled ones, 0 to 1."
+    )
     prompt_share: float = Field(
-        0.34, ge=0, le=1, description="Share of a draw that are disease prompts which the study's labels state."
+        0.34,
+        ge=0,
+        le=1,
+        description="Share of disease prompts, chosen by the labels of the study, among the sampled sentences.",
     )
     silence_share: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="Share of denying prompts drawn for findings that the report passes over, which are mostly absent.",
+        description="Share of negative prompts that are sampled for findings which the report does not mention.",
     )
-    batch_size: int = Field(32, ge=2, description="Studies per worker and step.")
-    epochs: float = Field(10, gt=0, description="Passes over the training studies.")
+    batch_size: int = Field(32, ge=2, description="Number of studies per worker and step.")
+    epochs: float = Field(10, gt=0, description="Number of passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
-    augment: bool = Field(True, description="Small shifts, scale and exposure; never flips (they swap left and right).")
+    augment: bool = Field(
+        True,
+        description="Augment images by small shifts, scale, rotation and exposure; no flips.",
+    )
 
 
 class LoraSettings(ConfigSection):
-    """Low-rank adapters of the LLM (peft)."""
+    """Low-rank adapters (LoRA) of the LLM, by peft."""
 
     rank: int = Field(16, ge=1, description="Rank of the adapters.")
-    alpha: int = Field(32, ge=1, description="Scale of the adapters.")
-    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout in the adapters.")
-    train_embeddings: bool = Field(False, description="Also train input and output embeddings (models built here).")
+    alpha: int = Field(32, ge=1, description="Scaling numerator of the adapters; the scale is alpha / rank.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout probability in the adapters.")
+    train_embeddings: bool = Field(
+        False, description="Also train input and output embeddings, for models built from `config`."
+    )
 
 
 class FinetuneConfig(ConfigSection):
     """Stage 2: an LLM with LoRA, injected clues, cross-modal clue interaction, disease-aware consistency."""
 
-    llm: EncoderConfig = Field(description="The causal language model.")
+    llm: EncoderConfig = Field(description="Causal language model.")
     lora: LoraSettings = LoraSettings()
-    vocabulary_size: int = Field(4000, ge=100, description="Tokens of a tokenizer trained on the corpus.")
-    prompt: str = Field("Write the findings of this chest radiograph.", description="Instruction before the report.")
-    max_report_tokens: int = Field(160, ge=8, description="Longer reports are cut in training.")
-    clues: Literal["on", "off", "oracle", "shuffled"] = Field("on", description="Where disease clues come from.")
-    interaction: bool = Field(True, description="Cross-modal clue interaction.")
-    consistency: bool = Field(True, description="Disease-aware consistency loss.")
-    consistency_weight: float = Field(0.5, ge=0, description="Weight of that loss.")
-    clue_dropout: float = Field(0.15, ge=0, le=1, description="Share of clues hidden in training.")
-    clue_noise: float = Field(
-        0.0, ge=0, description="Deviation of noise on clue logits in training: clues of seen studies are too sure."
+    vocabulary_size: int = Field(
+        4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
     )
-    interaction_size: int = Field(512, ge=8, description="Width of clue and visual tokens before the LLM.")
-    interaction_layers: int = Field(2, ge=1, description="Cross-attention blocks.")
-    interaction_heads: int = Field(8, ge=1, description="Attention heads in a block.")
-    grid_size: int = Field(4, ge=1, description="Pooled visual grid is this many cells a side.")
-    augment: bool = Field(True, description="Small shifts, scale and exposure of the radiographs; never flips.")
-    batch_size: int = Field(8, ge=1, description="Studies per worker and step.")
-    epochs: float = Field(3, gt=0, description="Passes over the training studies.")
+    prompt: str = Field(
+        "Write the findings of this chest radiograph.", description="Instruction that precedes the report."
+    )
+    max_report_tokens: int = Field(
+        160, ge=8, description="Maximum length of a training report, tokens; longer ones are truncated."
+    )
+    clues: Literal["on", "off", "oracle", "shuffled"] = Field(
+        "on",
+        description="Clues: predicted (on), none (off), from the labels (oracle), dealt to wrong findings (shuffled).",
+    )
+    interaction: bool = Field(True, description="Use cross-modal clue interaction.")
+    consistency: bool = Field(True, description="Use the disease-aware consistency loss.")
+    consistency_weight: float = Field(0.5, ge=0, description="Weight of the consistency loss.")
+    clue_dropout: float = Field(0.15, ge=0, le=1, description="Share of clues hidden in training, 0 to 1.")
+    clue_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Standard deviation of noise on clue logits in training, where clues are overconfident.",
+    )
+    interaction_size: int = Field(
+        512, ge=8, description="Size of clue and visual tokens before the projection into the LLM."
+    )
+    interaction_layers: int = Field(2, ge=1, description="Number of cross-attention blocks.")
+    interaction_heads: int = Field(8, ge=1, description="Number of attention heads per block.")
+    grid_size: int = Field(4, ge=1, description="Side of the pooled grid of visual tokens, cells.")
+    augment: bool = Field(True, description="Augment images by small shifts, scale, rotation and exposure; no flips.")
+    batch_size: int = Field(8, ge=1, description="Number of studies per worker and step.")
+    epochs: float = Field(3, gt=0, description="Number of passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
 
     @field_validator("clues", mode="before")
@@ -209,64 +270,89 @@ class FinetuneConfig(ConfigSection):
 
 
 class GenerateConfig(ConfigSection):
-    """Decoding. No forced length and no repetition penalty: padding a normal report invents findings."""
+    """Decoding. There is no minimum length and no repetition penalty: both add invented findings to a normal report."""
 
-    split: Literal["validate", "test"] = Field("test", description="Split to generate for.")
-    batch_size: int = Field(16, ge=1, description="Studies decoded together.")
-    num_beams: int = Field(1, ge=1, description="Beams; 1 is greedy.")
-    max_new_tokens: int = Field(160, ge=8, description="Longest generated report, tokens.")
-    candidates: int = Field(1, ge=1, description="Drafts of a study; the one that agrees best with its clues is kept.")
-    temperature: float = Field(1.0, gt=0, description="Temperature at which drafts are drawn.")
-    min_share: float = Field(0.05, ge=0, lt=1, description="Never draw tokens below this share of the likeliest.")
-    writer_share: float = Field(0.33, ge=0, le=1, description="Weight of what most drafts state, beside the clues.")
-    likelihood_weight: float = Field(1.0, ge=0, description="Weight of a draft's mean token log probability.")
+    split: Literal["validate", "test"] = Field("test", description="Split for which reports are generated.")
+    batch_size: int = Field(16, ge=1, description="Number of studies decoded together.")
+    num_beams: int = Field(1, ge=1, description="Number of beams; 1 is greedy decoding.")
+    max_new_tokens: int = Field(160, ge=8, description="Maximum length of a generated report, tokens.")
+    candidates: int = Field(
+        1,
+        ge=1,
+        description="Number of candidate reports per study; the one that agrees best with the clues is selected.",
+    )
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the candidates.")
+    min_share: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Minimum probability of a sampled token, as a share of that of the most probable one.",
+    )
+    writer_share: float = Field(
+        0.33,
+        ge=0,
+        le=1,
+        description="Weight of the agreement with the other candidates, against the agreement with the clues, 0 to 1.",
+    )
+    likelihood_weight: float = Field(1.0, ge=0, description="Weight of the mean token log probability of a candidate.")
 
     @model_validator(mode="after")
     def _check_search(self) -> Self:
         if self.candidates > 1 and self.num_beams > 1:
-            raise ValueError("candidates are drawn, not searched for with beams: set num_beams or candidates to 1")
+            raise ValueError("candidates are sampled, which excludes beam search: set num_beams or candidates to 1")
         return self
 
 
 class EvaluateConfig(ConfigSection):
     """Scores of a predictions table."""
 
-    meteor: bool = Field(True, description="METEOR 1.5 (starts a Java process).")
-    bootstrap_samples: int = Field(1000, ge=0, description="Resamples, clustered by patient, for intervals.")
-    report_studies: int = Field(60, ge=1, description="Studies shown in the HTML report.")
+    meteor: bool = Field(True, description="Compute METEOR 1.5 (starts a Java process).")
+    bootstrap_samples: int = Field(
+        1000,
+        ge=0,
+        description="Number of bootstrap resamples, clustered by patient, for confidence intervals; 0 for none.",
+    )
+    report_studies: int = Field(60, ge=1, description="Number of studies shown in the HTML report.")
 
 
 class RegisterConfig(ConfigSection):
-    """The registry and the gate a challenger must pass to become champion."""
+    """The model registry and the gate that a challenger must pass to become the champion."""
 
-    model_name: str = Field("trrg", pattern=r"^[A-Za-z0-9_.-]+$", description="Registered model name.")
-    tracking_uri: str = Field("", description="MLflow server; empty keeps a SQLite registry in the store.")
-    min_f1_gain: float = Field(
-        0.0, ge=-1, le=1, description="Clinical micro-F1 above the better floor, more than this."
+    model_name: str = Field("trrg", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the registered model.")
+    tracking_uri: str = Field(
+        "", description="URI of the MLflow server; if empty, a SQLite registry in the store is used."
     )
-    max_f1_drop: float = Field(0.01, ge=0, le=1, description="Clinical micro-F1 below the champion, at most.")
-    min_distinct_share: float = Field(0.05, ge=0, le=1, description="Share of distinct generated reports, at least.")
+    min_f1_gain: float = Field(
+        0.0, ge=-1, le=1, description="Clinical micro-F1 must exceed that of the better baseline by more than this."
+    )
+    max_f1_drop: float = Field(
+        0.01, ge=0, le=1, description="Maximum drop of clinical micro-F1 below that of the champion."
+    )
+    min_distinct_share: float = Field(
+        0.05, ge=0, le=1, description="Minimum share of distinct reports among the generated ones, 0 to 1."
+    )
 
     _uri_is_public = field_validator("tracking_uri")(_without_credentials)
 
 
 class RayConfig(ConfigSection):
-    """How jobs reach a Ray cluster."""
+    """Connection of the jobs to a Ray cluster."""
 
-    address: str = Field("", description="Ray address (`auto`, `ray://`...); empty starts a local one.")
+    address: str = Field("", description="Ray address (`auto`, `ray://...`); if empty, a local cluster is started.")
     jobs_address: str = Field(
-        "", description="Ray Jobs API (http://head:8265): each job runs there as a Ray Job; empty runs jobs here."
+        "",
+        description="Ray Jobs API to which jobs are submitted (http://head:8265); if empty, jobs run in this process.",
     )
-    local_cpus: int = Field(4, ge=2, description="Logical CPUs of a local cluster.")
-    object_store_mb: int = Field(512, ge=80, description="Object store of a local cluster, MiB.")
+    local_cpus: int = Field(4, ge=2, description="Number of logical CPUs of a local cluster.")
+    object_store_mb: int = Field(512, ge=80, description="Object store size of a local cluster, MiB.")
 
     _addresses_are_public = field_validator("address", "jobs_address")(_without_credentials)
 
 
 class TrrgConfig(ConfigSection):
-    """Everything a retraining run depends on. Secrets are never fields: they come from the environment."""
+    """All settings of a retraining run. Secrets are never fields: they come from the environment."""
 
-    seed: int = Field(7, ge=0, description="Seed of every random choice.")
+    seed: int = Field(7, ge=0, description="Seed of all random numbers.")
     source: SourceConfig = SourceConfig()
     ingest: IngestConfig = IngestConfig()
     parse: ParseConfig = ParseConfig()

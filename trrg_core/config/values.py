@@ -1,4 +1,4 @@
-"""Configuration values as people write them: presets, YAML files, `a.b=value`, and errors that name the right key."""
+"""Configuration values from presets, YAML files and `a.b=value` overrides, and error messages that suggest a key."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ PRESETS = ("tiny", "base")
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """YAML 1.1, but 1e-4 is the number it looks like: as text it would reach a backbone's config class unchecked."""
+    """YAML 1.1, but `1e-4` is a number and not a text, which the config class of a backbone would not check."""
 
 
 _YamlLoader.add_implicit_resolver(
@@ -25,10 +25,10 @@ _YamlLoader.add_implicit_resolver(
 
 
 def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The values of a preset or a YAML file, with those of the preset it starts from beneath.
+    """The values of a preset or a YAML file, merged over those of the preset that the file starts from.
 
     Raises:
-        ConfigError: if there is none of that name, or it is not YAML.
+        ConfigError: if there is no such preset or file, or it is not YAML.
     """
     if preset_or_path in PRESETS:
         text = resources.files("trrg_core").joinpath("config", "presets", f"{preset_or_path}.yaml").read_text("utf-8")
@@ -37,7 +37,7 @@ def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, A
     if not path.is_file():
         raise _no_preset(preset_or_path)
     if path.absolute() in seen:
-        raise ConfigError(f"{path}: its `preset` leads back to itself")
+        raise ConfigError(f"{path}: its `preset` refers back to this file")
     values = load_yaml(path.read_bytes(), str(path))
     preset = values.pop("preset", "")
     if not isinstance(preset, str):
@@ -56,10 +56,10 @@ def _no_preset(name: str) -> ConfigError:
 
 
 def load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
-    """The keys and values of a YAML text; an empty one has none. `where` names it.
+    """The keys and values of a YAML text, none for an empty text. `where` names the text in error messages.
 
     Raises:
-        ConfigError: if it is not YAML, or no mapping.
+        ConfigError: if it is not YAML, or not a mapping.
     """
     values = _parse_yaml(text, where) or {}
     if not isinstance(values, dict):
@@ -75,10 +75,10 @@ def _parse_yaml(text: str | bytes, where: str) -> Any:
 
 
 def parse_override(override: str) -> dict[str, Any]:
-    """The value of one `a.b=value`, nested under its keys.
+    """The value of an override `a.b=value`, nested under its keys.
 
     Raises:
-        ConfigError: if it is not spelt so.
+        ConfigError: if it does not have this form.
     """
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
@@ -90,7 +90,7 @@ def parse_override(override: str) -> dict[str, Any]:
 
 
 def merge_values(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with what `change` gives, section by section."""
+    """`base` updated with `change`, section by section."""
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
@@ -99,23 +99,23 @@ def merge_values(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, A
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known name nearest to `name`, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """`; did you mean 'x'?` for the known name nearest to `name`, empty if none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> str:
-    """Each wrong key or value of `model`, where it stands, and the nearest right key."""
+    """A message with each invalid key or value of `model`, its path, and the nearest valid key."""
     return "; ".join(_explain_item(item, model) for item in error.errors(include_url=False))
 
 
 def _explain_item(item: Any, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "the whole"
+    where = ".".join(str(part) for part in item["loc"]) or "configuration"
     if item["type"] == "extra_forbidden":
         key = ".".join(part for part in item["loc"] if isinstance(part, str))
         return f"unknown key {where!r}{nearest(key, _all_keys(model))}"
     if item["type"] == "credentials":
-        return f"{where}: {item['msg']}"  # and not what was found
+        return f"{where}: {item['msg']}"  # without the input, which holds the credentials
     return f"{where}: {item['msg']}, found {item['input']!r}"
 
 

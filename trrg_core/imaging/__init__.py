@@ -1,1 +1,1 @@
-"""Radiographs: files -> checked grey pixels -> the small JPEG that is kept -> tensors."""
+"""Radiographs: files -> checked grey pixels -> the stored JPEG -> tensors."""

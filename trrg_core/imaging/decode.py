@@ -1,6 +1,6 @@
-"""Radiographs: bytes of a JPEG, PNG or DICOM file -> checked grey pixels -> the small JPEG that TRRG keeps.
+"""Radiographs: bytes of a JPEG, PNG or DICOM file -> checked grey pixels -> the small JPEG that is stored.
 
-Decoding is strict, and sizes are read from the header before anything is allocated.
+Decoding is strict: a file with any defect is rejected, and its size is checked before memory is allocated.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """Pixels `[H, W]` uint8, bright where the X-ray was absorbed; the file's own size; allow-listed DICOM facts."""
+class DecodedImage:
+    """A decoded file: pixels `[H, W]` uint8, bright where X-rays were absorbed, original size, allowed DICOM tags."""
 
     pixels: Grey = field(repr=False)
     rows: int
     columns: int
-    facts: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
-    """A radiograph as TRRG keeps it. `rows` and `columns` are of `jpeg`; `sha256` is of the original file."""
+    """A radiograph as it is stored. `rows` and `columns` are of `jpeg`; `sha256` is of the original file."""
 
     dicom_id: str
     path: str
@@ -53,19 +53,19 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Grey:
 
     Raises:
         DataError: `empty_file`, `not_an_image`, `too_many_pixels`, `too_small`, `jpeg_truncated`, `jpeg_corrupt`,
-            `jpeg_unsupported`, `png_corrupt`, or a `dicom_...` reason of `trrg_core.dicom`.
+            `jpeg_unsupported`, `png_corrupt`, or a reason of `trrg_core.imaging.dicom`.
     """
     return decode(data, max_pixels=max_pixels).pixels
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -> Decoded:
-    """As `decode_image`, with the file's own size and facts.
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -> DecodedImage:
+    """As `decode_image`, with the original size and the allow-listed DICOM tags.
 
     Args:
         data: the whole file.
-        max_pixels: a header that claims more is refused before anything is decoded.
-        min_side_px: when above 0 a JPEG may come out smaller by 1/2, 1/4 or 1/8, its long side at least this. The
-            whole file is read and checked all the same.
+        max_pixels: a file whose header gives more pixels is rejected before it is decoded.
+        min_side_px: if above 0, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, with a long side of at least
+            this. The whole file is still checked.
     """
     if not data:
         raise DataError("empty_file", "the image file is empty")
@@ -76,15 +76,15 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -
     if data[128:132] == b"DICM":
         from trrg_core.imaging.dicom import decode_dicom  # pydicom is only needed for DICOM trees
 
-        pixels, facts = decode_dicom(data, max_pixels=max_pixels)
-        return Decoded(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1], facts=facts)
-    raise DataError("not_an_image", f"{len(data)} bytes that are no JPEG, PNG or DICOM")
+        pixels, tags = decode_dicom(data, max_pixels=max_pixels)
+        return DecodedImage(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1], tags=tags)
+    raise DataError("not_an_image", f"{len(data)} bytes that are not a JPEG, PNG or DICOM file")
 
 
 def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = None) -> StoredImage:
-    """The radiograph at `image.path`, checked, resized so that its long side is at most `max_side_px`, and encoded.
+    """The radiograph at `image.path`, checked, resized to a long side of at most `max_side_px`, and encoded as JPEG.
 
-    When the file is not there, its `.dcm` or `.jpg` counterpart is read instead.
+    If the file does not exist, its `.dcm` or `.jpg` counterpart is read instead.
 
     Raises:
         DataError: `missing_image`, `file_too_large`, `path_escape`, `checksum_mismatch`, or as `decode_image`.
@@ -97,20 +97,20 @@ def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = No
     if image.sha256 and path == image.path and digest != image.sha256:
         raise DataError("checksum_mismatch", f"{path} does not match the checksum list of the source")
     try:
-        found = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
+        decoded = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
     except DataError as error:
         raise DataError(error.reason, f"{path}: {error}") from error
-    small = resize_long_side(found.pixels, ingest.max_side_px)
+    small = resize_long_side(decoded.pixels, ingest.max_side_px)
     return StoredImage(
         dicom_id=image.dicom_id,
         path=path,
-        view_position=image.view_position or found.facts.get("ViewPosition", ""),
+        view_position=image.view_position or decoded.tags.get("ViewPosition", ""),
         sha256=digest,
         rows=small.shape[0],
         columns=small.shape[1],
         jpeg=encode_jpeg(small, ingest.jpeg_quality),
-        original_rows=found.rows,
-        original_columns=found.columns,
+        original_rows=decoded.rows,
+        original_columns=decoded.columns,
     )
 
 
@@ -121,7 +121,7 @@ def resize_long_side(image: Grey, max_side_px: int) -> Grey:
     if scale >= 1:
         return image
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    # Hamming: as fast as bilinear and nearly as sharp as bicubic when shrinking; it averages, so nothing aliases
+    # Hamming: as fast as bilinear, nearly as sharp as bicubic, and without aliasing when an image is reduced
     return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.HAMMING))
 
 
@@ -130,12 +130,12 @@ def encode_jpeg(image: Grey, quality: int = 90) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image)[:, :, None], quality=quality, colorspace="GRAY"))
 
 
-def _decode_jpeg(data: bytes, max_pixels: int, min_side_px: int) -> Decoded:
+def _decode_jpeg(data: bytes, max_pixels: int, min_side_px: int) -> DecodedImage:
     pixels, (rows, columns) = decode_jpeg_strictly(data, max_pixels=max_pixels, min_side_px=min_side_px)
-    return Decoded(pixels=pixels, rows=rows, columns=columns)
+    return DecodedImage(pixels=pixels, rows=rows, columns=columns)
 
 
-def _decode_png(data: bytes, max_pixels: int) -> Decoded:
+def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise DataError("png_corrupt", "the file ends before its header")
     columns, rows = struct.unpack(">II", data[16:24])
@@ -146,12 +146,12 @@ def _decode_png(data: bytes, max_pixels: int) -> Decoded:
             pixels = _grey(image)
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise DataError("png_corrupt", f"PNG of {rows} x {columns}: {error}") from error
-    return Decoded(pixels=pixels, rows=rows, columns=columns)
+    return DecodedImage(pixels=pixels, rows=rows, columns=columns)
 
 
 def _grey(image: Pillow.Image) -> Grey:
     if image.mode.startswith("I"):
-        # 16-bit exports of 10 to 14-bit detectors: the bits in use differ, so the range in use is stretched
+        # 16-bit exports of 10 to 14-bit detectors use different bits, so the range of the actual values is stretched
         return stretch(np.asarray(image).astype(np.float32))
     return np.asarray(image.convert("L"))
 

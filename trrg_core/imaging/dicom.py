@@ -1,6 +1,6 @@
-"""DICOM radiographs: what the header says is checked before pixels are touched, then grey values as a reader sees them.
+"""DICOM radiographs: the header is checked before pixels are decoded, then grey values as a viewer displays them.
 
-bytes -> modality LUT -> VOI LUT or window -> MONOCHROME1 turned round -> uint8. Only allow-listed tags leave this file.
+Bytes -> modality LUT -> VOI LUT or window -> MONOCHROME1 inverted -> uint8. Only allow-listed tags are returned.
 """
 
 import io
@@ -21,7 +21,7 @@ from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_size
 
-# technical tags only: names, dates, ids and free text stay in the file
+# technical tags only: names, dates, ids and free text are never read out
 ALLOWED_TAGS = (
     "Modality",
     "BodyPartExamined",
@@ -32,9 +32,9 @@ ALLOWED_TAGS = (
     "PhotometricInterpretation",
 )
 
-# words that BodyPartExamined uses for a chest radiograph in DICOM (PS3.16 annex L) and in Spanish exports
+# values of BodyPartExamined for a chest radiograph, in DICOM (PS3.16 annex L) and in Spanish exports
 _CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG")
-# CR, DX: radiographs; DR, RG: older words for them; OT, SC: exports that lost theirs
+# CR, DX: radiographs; DR, RG: retired codes for them; OT, SC: exports without the original modality
 _MODALITIES = ("", "CR", "DX", "DR", "RG", "OT", "SC")
 _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -42,7 +42,7 @@ _J2K_START = b"\xff\x4f\xff\x51"
 
 
 def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]:
-    """The pixels `[H, W]` uint8, bright where the X-ray was absorbed, and the allow-listed facts of the header.
+    """The pixels `[H, W]` uint8, bright where X-rays were absorbed, and the allow-listed tags of the header.
 
     Raises:
         DataError: `dicom_corrupt`, `dicom_unsupported`, `dicom_no_pixels`, `dicom_multiframe`, `dicom_not_grey`,
@@ -51,16 +51,16 @@ def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]
     header = _read_header(data)
     _check_header(header, max_pixels)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of odd values and quotes them
+        warnings.simplefilter("ignore")  # the warnings of pydicom quote values of the header
         raw = _raw_pixels(header, max_pixels)
         pixels = _displayed(raw, header)
-    facts = {tag: str(header.get(tag, "")).strip() for tag in ALLOWED_TAGS}
-    return pixels, {tag: value for tag, value in facts.items() if value}
+    tags = {tag: str(header.get(tag, "")).strip() for tag in ALLOWED_TAGS}
+    return pixels, {tag: value for tag, value in tags.items() if value}
 
 
 def _read_header(data: bytes) -> Any:
     if _DEFLATED in data[:1024]:
-        raise DataError("dicom_unsupported", "a deflated data set may unpack to any size")
+        raise DataError("dicom_unsupported", "a deflated data set may decompress to any size")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,13 +75,13 @@ def _check_header(header: Any, max_pixels: int) -> None:
     modality = _text(header, "Modality")
     part = _text(header, "BodyPartExamined")
     if modality not in _MODALITIES:
-        raise DataError("wrong_modality", f"modality {modality[:16]!r} is no radiograph")
+        raise DataError("wrong_modality", f"modality {modality[:16]!r} is not a radiograph")
     if part and ("SPINE" in part or not any(word in part for word in _CHEST_WORDS)):
         raise DataError("wrong_body_part", f"body part {part[:32]!r} is not the chest")
     if _text(header, "BurnedInAnnotation") == "YES":
-        raise DataError("burned_in_annotation", "the header says that text is burned into the pixels")
+        raise DataError("burned_in_annotation", "the header marks burned-in annotation")
     if "PixelData" not in header or not header.PixelData:
-        raise DataError("dicom_no_pixels", "there is no pixel data")
+        raise DataError("dicom_no_pixels", "the data set has no pixel data")
     if _number(header, "NumberOfFrames", 1) > 1:
         raise DataError("dicom_multiframe", f"{_number(header, 'NumberOfFrames', 1)} frames, expected one")
     colour = _text(header, "PhotometricInterpretation")
@@ -120,25 +120,25 @@ def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
     if pixels.ndim != 2:
         raise DataError("dicom_multiframe", f"pixels of {pixels.ndim} dimensions, expected 2")
     bits = _number(header, "BitsStored", pixels.dtype.itemsize * 8)
-    # old exports keep an overlay in the bits above the stored ones
+    # old exports store an overlay in the bits above BitsStored
     return pixels & ((1 << bits) - 1) if pixels.dtype.kind == "u" and bits < pixels.dtype.itemsize * 8 else pixels
 
 
 def _check_codestream(frame: bytes, header: Any) -> None:
-    """A codestream says its own size, and the decoder allocates for that one, not for the header's."""
-    claimed = jpeg_size(frame) if frame[:2] == b"\xff\xd8" else None
+    """Compares the size in the codestream, for which the decoder allocates memory, with the size in the header."""
+    size = jpeg_size(frame) if frame[:2] == b"\xff\xd8" else None
     start = frame.find(_J2K_START, 0, 256)
     if start >= 0 and len(frame) >= start + 24:
         right, bottom, left, top = struct.unpack(">IIII", frame[start + 8 : start + 24])
-        claimed = (bottom - top, right - left)
-    if claimed is not None and claimed != (int(header.Rows), int(header.Columns)):
-        raise DataError("dicom_corrupt", f"the codestream claims {claimed}, the header {header.Rows, header.Columns}")
+        size = (bottom - top, right - left)
+    if size is not None and size != (int(header.Rows), int(header.Columns)):
+        raise DataError("dicom_corrupt", f"the codestream has size {size}, the header {header.Rows, header.Columns}")
 
 
 def _displayed(raw: NDArray[Any], header: Any) -> Grey:
     padding = _padding(raw, header)
     inside = raw[~padding] if padding is not None and not padding.all() else raw
-    # one table entry per raw value instead of float arithmetic per pixel
+    # a lookup table with one entry per raw value is faster than float arithmetic per pixel
     first = int(inside.min())
     values = np.arange(first, int(inside.max()) + 1).astype(raw.dtype)
     table = _table(values, header)
@@ -157,15 +157,15 @@ def _padding(raw: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
 
 
 def _table(values: NDArray[Any], header: Any) -> Grey:
-    """The displayed grey of each raw value, 0 to 255, before MONOCHROME1 is turned round."""
+    """The displayed grey value of each raw value, 0 to 255, before MONOCHROME1 is inverted."""
     try:
         real = apply_modality_lut(values, header)
         if header.get("VOILUTSequence"):
-            shown = apply_voi_lut(real, header)
-            return stretch(shown.astype(np.float32))
+            displayed = apply_voi_lut(real, header)
+            return stretch(displayed.astype(np.float32))
         if header.get("WindowCenter") in (None, "") or header.get("WindowWidth") in (None, ""):
             return stretch(real.astype(np.float32))
-        # the window's own black and white, not the darkest and brightest pixel, are the ends of the scale
+        # the scale ends at black and white of the window, not at the darkest and brightest pixel
         low, high = apply_windowing(np.array([-1e9, 1e9]), header)
         return stretch(apply_windowing(real, header).astype(np.float32), float(low), float(high))
     except (ValueError, TypeError, NotImplementedError, AttributeError, IndexError, KeyError) as error:

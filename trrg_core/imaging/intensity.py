@@ -1,4 +1,4 @@
-"""Grey pixels: how many a header may claim before anything is allocated, and any values made eight bits."""
+"""Grey pixels: the limits on image size, and the conversion of any values to eight bits."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,19 @@ _MIN_SIDE_PX = 8
 
 
 def check_size(rows: int, columns: int, max_pixels: int) -> None:
-    """Refuse a header's claim before it costs memory.
+    """Check the size in a header before memory is allocated for it.
 
     Raises:
-        DataError: `too_many_pixels`, or `too_small` for what can be no radiograph.
+        DataError: `too_many_pixels`, or `too_small` for a radiograph.
     """
     if rows * columns > max_pixels:
-        raise DataError("too_many_pixels", f"the header claims {rows} x {columns} pixels, allowed are {max_pixels}")
+        raise DataError("too_many_pixels", f"the header gives {rows} x {columns} pixels, the limit is {max_pixels}")
     if min(rows, columns) < _MIN_SIDE_PX:
-        raise DataError("too_small", f"{rows} x {columns} pixels are no radiograph")
+        raise DataError("too_small", f"{rows} x {columns} pixels are too few for a radiograph")
 
 
 def stretch(values: NDArray[np.float32], low: float | None = None, high: float | None = None) -> Grey:
-    """`values` mapped so that `low` is 0 and `high` is 255, clipped; the smallest and largest value by default."""
+    """`values` mapped linearly from `low`..`high` to 0..255 and clipped; by default from minimum to maximum."""
     low = float(values.min()) if low is None else low
     high = float(values.max()) if high is None else high
     span = high - low if high > low else 1.0

@@ -1,7 +1,7 @@
-"""JPEG, strictly: a file with any defect is refused, with the reason why.
+"""Strict JPEG decoding: a file with any defect is rejected with a reason.
 
-Pillow and torchvision accept a JPEG whose middle was zeroed; simplejpeg (libjpeg-turbo with its warnings as errors)
-does not.
+Pillow and torchvision accept a JPEG with zeroed bytes in the middle; simplejpeg (libjpeg-turbo with warnings as
+errors) does not.
 """
 
 import io
@@ -15,20 +15,20 @@ from trrg_core.imaging.intensity import Grey, check_size
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG's or JPEG-LS's frame header claims; None when there is no such header."""
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    """(rows, columns) in the frame header of a JPEG or JPEG-LS stream; None if there is no such header."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = struct.unpack(">HH", data[place + 5 : place + 9])
+            rows, columns = struct.unpack(">HH", data[at + 5 : at + 9])
             return rows, columns
         is_bare = marker == 0xFF or 0xD0 <= marker <= 0xD8
-        place += 1 if marker == 0xFF else 2 if is_bare else 2 + struct.unpack(">H", data[place + 2 : place + 4])[0]
+        at += 1 if marker == 0xFF else 2 if is_bare else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
     return None
 
 
 def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) -> tuple[Grey, tuple[int, int]]:
-    """Grey pixels of a JPEG and the (rows, columns) of its header; a file with any defect is refused.
+    """Grey pixels of a JPEG and the (rows, columns) of its header; a file with any defect is rejected.
 
     Raises:
         DataError: as `decode_image` for JPEG.
@@ -39,9 +39,9 @@ def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) 
     check_size(*size, max_pixels)
     rows, columns = size
     shrink = min(1.0, min_side_px / max(rows, columns)) if min_side_px else 1.0
-    floor = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}
+    min_size = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}
     try:
-        pixels = simplejpeg.decode_jpeg(data, "GRAY", **floor)
+        pixels = simplejpeg.decode_jpeg(data, "GRAY", **min_size)
     except ValueError as error:
         raise DataError(_jpeg_reason(data, str(error)), f"JPEG of {rows} x {columns}: {error}") from error
     grey: Grey = pixels[:, :, 0]
@@ -52,7 +52,7 @@ def _jpeg_reason(data: bytes, message: str) -> str:
     if message.startswith("Premature end") or b"\xff\xda" not in data:  # FFDA: start of the first scan
         return "jpeg_truncated"
     if message.startswith("Unsupported") or _is_readable(data):
-        # a tolerant reader can show it, yet nothing here can prove it whole: say so and keep it out
+        # a tolerant decoder can display it, but it cannot be verified here, so it is rejected with this reason
         return "jpeg_corrupt" if message.startswith("Corrupt") else "jpeg_unsupported"
     return "jpeg_corrupt"
 

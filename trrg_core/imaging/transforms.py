@@ -1,6 +1,7 @@
-"""Pixels of a batch: JPEG bytes to letterboxed squares (uint8, CPU), then augmented floats (any device).
+"""Image transforms: JPEG bytes -> letterboxed squares (uint8, CPU) -> augmented floats (any device).
 
-B batch, V views, H height, W width. Never a horizontal flip: it swaps left and right in the image, not in the text.
+B batch, V views, H height, W width. There is no horizontal flip: it would swap left and right in the image but not in
+the report.
 """
 
 import io
@@ -14,15 +15,15 @@ from torch.nn import functional
 
 _MAX_SHIFT = 0.06  # of the side
 _MAX_SCALE = 0.10
-_MAX_TURN = 0.07  # radians, about 4 degrees: a patient stands a little askew
+_MAX_ROTATION = 0.07  # radians, about 4 degrees: patients are slightly rotated
 _MAX_EXPOSURE = 0.15  # of contrast and of brightness
 
 
 def letterbox(jpeg: bytes, *, side_px: int) -> NDArray[np.uint8]:
-    """A grey image `[side_px, side_px]` with its aspect kept; the border is black, as outside the beam.
+    """A grey image `[side_px, side_px]` with its aspect ratio kept; the border is black, as outside the X-ray beam.
 
     Raises:
-        OSError: if the bytes are no image.
+        OSError: if the bytes are not an image.
     """
     with Image.open(io.BytesIO(jpeg)) as image:
         image.draft("L", (side_px, side_px))
@@ -38,13 +39,13 @@ def letterbox(jpeg: bytes, *, side_px: int) -> NDArray[np.uint8]:
 
 
 def augment(pixels_NHW: Tensor, *, seed: int) -> Tensor:
-    """`pixels_NHW` (float, 0 to 1), each shifted, scaled, turned and re-exposed a little; same seed, same result."""
+    """`pixels_NHW` (float, 0 to 1), each image slightly shifted, scaled, rotated and re-exposed, by `seed`."""
     num_images = pixels_NHW.shape[0]
     generator = torch.Generator().manual_seed(seed)
     noise = (torch.rand(num_images, 6, generator=generator) * 2 - 1).to(pixels_NHW.device, pixels_NHW.dtype)
-    shift_x, shift_y, scale, turn, contrast, brightness = noise.unbind(1)
+    shift_x, shift_y, scale, rotation, contrast, brightness = noise.unbind(1)
     zoom = 1 + _MAX_SCALE * scale
-    cosine, sine = torch.cos(_MAX_TURN * turn) * zoom, torch.sin(_MAX_TURN * turn) * zoom
+    cosine, sine = torch.cos(_MAX_ROTATION * rotation) * zoom, torch.sin(_MAX_ROTATION * rotation) * zoom
     top = torch.stack((cosine, -sine, 2 * _MAX_SHIFT * shift_x), dim=1)
     bottom = torch.stack((sine, cosine, 2 * _MAX_SHIFT * shift_y), dim=1)
     size = [num_images, 1, *pixels_NHW.shape[1:]]

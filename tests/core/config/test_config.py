@@ -82,7 +82,7 @@ def test_a_wrong_key_names_the_nearest_right_one(wrong: str, right: str) -> None
         ("seed.x=1", "seed"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_place_and_what_was_found(override: str, where: str) -> None:
+def test_a_wrong_value_is_reported_with_its_key_and_input(override: str, where: str) -> None:
     with pytest.raises(ConfigError, match=f"^{where}: .*found "):
         load_config("tiny", [override])
 
@@ -168,11 +168,11 @@ def test_a_file_may_start_from_another_file(tmp_path: Path) -> None:
         ("preset: huge", "no preset or file 'huge'"),
         ("- a list", "expected a mapping"),
         ("seed: [", "is not YAML"),
-        ("preset: {here}", "leads back to itself"),
+        ("preset: {here}", "refers back to this file"),
         ("preset: tiny\ndeed: 3", "did you mean 'seed'"),
     ],
 )
-def test_a_wrong_file_is_told_by_its_reason(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_wrong_file_is_rejected_with_its_reason(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text.replace("{here}", str(file)))
     with pytest.raises(ConfigError, match=reason):
@@ -261,7 +261,7 @@ def test_the_preset_of_a_file_is_looked_for_beside_that_file(tmp_path: Path, mon
     ],
 )
 def test_credentials_in_an_address_are_refused_and_not_repeated(key: str, uri: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{key}: must not carry credentials") as caught:
+    with pytest.raises(ConfigError, match=rf"{key}: must not contain credentials") as caught:
         load_config("tiny", [f"{key}={uri}"])
     assert "hunter2" not in str(caught.value)
 
