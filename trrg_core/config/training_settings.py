@@ -1,0 +1,156 @@
+"""Settings of the two training stages and of the engine that runs them."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from trrg_core.config.section import ConfigSection
+
+
+class OptimizerConfig(ConfigSection):
+    """AdamW with linear warm-up and cosine decay to zero."""
+
+    learning_rate: float = Field(1.0e-4, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay coefficient.")
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with linear warm-up, 0 to 1.")
+
+
+class EncoderConfig(ConfigSection):
+    """A backbone: pretrained, by name or path, or built from the values of a config class, with `model_type`."""
+
+    pretrained: str = Field("", description="Hugging Face name or folder; if empty, the model is built from `config`.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Values of the Hugging Face config class, with `model_type`."
+    )
+    freeze: bool = Field(False, description="Do not train the weights of the backbone.")
+
+    @model_validator(mode="after")
+    def _is_buildable(self) -> Self:
+        if not self.pretrained and "model_type" not in self.config:
+            raise ValueError("either `pretrained` or `config.model_type` must be set")
+        return self
+
+
+class EngineConfig(ConfigSection):
+    """The training engine of both stages: Ray Train workers, DeepSpeed ZeRO, checkpoints."""
+
+    num_workers: int = Field(2, ge=1, description="Number of Ray Train workers, one process each.")
+    use_gpu: bool = Field(False, description="Use one GPU per worker; false trains on CPU.")
+    zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
+    offload_optimizer: bool = Field(False, description="Keep the optimizer state in CPU memory (ZeRO with GPU only).")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="Number format of the weights.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations of the LLM in the backward pass, which saves memory."
+    )
+    max_failures: int = Field(2, ge=0, description="Maximum number of worker failures; after more, the run fails.")
+    checkpoint_every_steps: int = Field(200, ge=1, description="Interval between two checkpoints, optimizer steps.")
+    keep_checkpoints: int = Field(2, ge=1, description="Number of checkpoints to keep, the newest ones.")
+    log_every_steps: int = Field(10, ge=1, description="Interval between two progress lines, optimizer steps.")
+    clip_norm: float = Field(1.0, gt=0, description="Maximum norm of the gradient; larger gradients are clipped.")
+    max_bad_steps: int = Field(
+        5, ge=1, description="Number of consecutive steps with a non-finite loss after which training stops."
+    )
+    collective_timeout_s: int = Field(
+        1800, ge=30, description="Timeout of a collective operation, seconds; after it the worker fails."
+    )
+
+
+class PretrainConfig(ConfigSection):
+    """Stage 1: disease-focused, sentence-level contrastive pre-training and calibrated disease perception."""
+
+    image_encoder: EncoderConfig = Field(description="Image encoder.")
+    text_encoder: EncoderConfig = Field(description="Text encoder for single sentences.")
+    image_size_px: int = Field(224, ge=32, description="Side of the square input of the image encoder, pixels.")
+    max_views: int = Field(2, ge=1, le=8, description="Maximum number of radiographs used per study.")
+    pixel_mean: float = Field(0.5, description="Mean that is subtracted from pixel values (0 to 1).")
+    pixel_std: float = Field(0.5, gt=0, description="Standard deviation by which pixel values (0 to 1) are divided.")
+    joint_size: int = Field(256, ge=8, description="Size D of the joint image-text embedding.")
+    sentences_per_study: int = Field(6, ge=1, description="Number of sentences sampled per study and step.")
+    max_sentence_tokens: int = Field(
+        48, ge=8, description="Maximum length of a sentence, tokens; longer ones are truncated."
+    )
+    vocabulary_size: int = Field(
+        4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
+    )
+    temperature: float = Field(0.07, gt=0, description="Initial softmax temperature; it is learned.")
+    local_weight: float = Field(1.0, ge=0, description="Weight of the loss of sentence-to-patch alignment.")
+    hard_negative_weight: float = Field(
+        1.0, ge=0, description="Weight of the loss against hard negatives (negated counterparts of sentences)."
+    )
+    max_negated_share: float = Field(
+        0.5, gt=0, le=1, description="Maximum share of negated sentences among the sampled ones, 0 to 1."
+    )
+    prompt_share: float = Field(
+        0.34,
+        ge=0,
+        le=1,
+        description="Share of disease prompts, chosen by the labels of the study, among the sampled sentences.",
+    )
+    silence_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of negative prompts that are sampled for findings which the report does not mention.",
+    )
+    batch_size: int = Field(32, ge=2, description="Number of studies per worker and step.")
+    epochs: float = Field(10, gt=0, description="Number of passes over the training studies.")
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augment: bool = Field(
+        True,
+        description="Augment images by small shifts, scale, rotation and exposure; no flips.",
+    )
+
+
+class LoraSettings(ConfigSection):
+    """Low-rank adapters (LoRA) of the LLM, by peft."""
+
+    rank: int = Field(16, ge=1, description="Rank of the adapters.")
+    alpha: int = Field(32, ge=1, description="Scaling numerator of the adapters; the scale is alpha / rank.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout probability in the adapters.")
+    train_embeddings: bool = Field(
+        False, description="Also train input and output embeddings, for models built from `config`."
+    )
+
+
+class FinetuneConfig(ConfigSection):
+    """Stage 2: an LLM with LoRA, injected clues, cross-modal clue interaction, disease-aware consistency."""
+
+    llm: EncoderConfig = Field(description="Causal language model.")
+    lora: LoraSettings = LoraSettings()
+    vocabulary_size: int = Field(
+        4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
+    )
+    prompt: str = Field(
+        "Write the findings of this chest radiograph.", description="Instruction that precedes the report."
+    )
+    max_report_tokens: int = Field(
+        160, ge=8, description="Maximum length of a training report, tokens; longer ones are truncated."
+    )
+    clues: Literal["on", "off", "oracle", "shuffled"] = Field(
+        "on",
+        description="Clues: predicted (on), none (off), from the labels (oracle), dealt to wrong findings (shuffled).",
+    )
+    interaction: bool = Field(True, description="Use cross-modal clue interaction.")
+    consistency: bool = Field(True, description="Use the disease-aware consistency loss.")
+    consistency_weight: float = Field(0.5, ge=0, description="Weight of the consistency loss.")
+    clue_dropout: float = Field(0.15, ge=0, le=1, description="Share of clues hidden in training, 0 to 1.")
+    clue_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Standard deviation of noise on clue logits in training, where clues are overconfident.",
+    )
+    interaction_size: int = Field(
+        512, ge=8, description="Size of clue and visual tokens before the projection into the LLM."
+    )
+    interaction_layers: int = Field(2, ge=1, description="Number of cross-attention blocks.")
+    interaction_heads: int = Field(8, ge=1, description="Number of attention heads per block.")
+    grid_size: int = Field(4, ge=1, description="Side of the pooled grid of visual tokens, cells.")
+    augment: bool = Field(True, description="Augment images by small shifts, scale, rotation and exposure; no flips.")
+    batch_size: int = Field(8, ge=1, description="Number of studies per worker and step.")
+    epochs: float = Field(3, gt=0, description="Number of passes over the training studies.")
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+    @field_validator("clues", mode="before")
+    @classmethod
+    def _undo_yaml_booleans(cls, value: object) -> object:
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
