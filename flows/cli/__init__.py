@@ -6,11 +6,13 @@
 import logging
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from flows.cli import chain, label_verbs, machine, slicing, texts, versions
 from trrg_core.errors import ConfigError, StorageError, TrrgError
+from trrg_core.extras import needs_extra
 
 EXIT_CODES = {ConfigError: 2, StorageError: 75}
 
@@ -27,11 +29,28 @@ for _verbs in (chain, versions, label_verbs, slicing, texts, machine):
     app.add_typer(_verbs.app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"trrg {version('trrg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 def main() -> None:
     """Run the command line; an expected error is one line and an exit code, not a traceback."""
     _set_up()
     try:
-        app()
+        with needs_extra(" ".join(["trrg", *sys.argv[1:2]])):
+            app()
     except TrrgError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))

@@ -33,5 +33,7 @@ else
     install --no-deps --torch-backend cpu -r $torch || install -r $torch -c constraints.txt
 fi
 
+# metadata that an earlier version left in the tree would be read in place of the new one
+rm -rf trrg.egg-info
 install --no-deps --no-build-isolation -e .
 touch .venv/installed

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,10 @@ def test_the_help_of_the_app_names_every_verb_and_where_to_start() -> None:
     assert not [verb for verb in VERBS if f" {verb} " not in told.stdout]
     assert "Start with: trrg sample" in told.stdout
     assert "not for clinical use" in told.stdout
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert _trrg("--version").stdout == f"trrg {version('trrg')}\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)

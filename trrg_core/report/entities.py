@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trrg_core.errors import ConfigError
+from trrg_core.extras import needs_extra
 from trrg_core.report.lexicon import Lexicon, phrases_by_words
 
 UNLISTED = "unlisted_entity"
@@ -18,7 +19,8 @@ class EntityFinder:
     """Finds the entities of a sentence with a trained model, tokenised by scispaCy's own tokenizer.
 
     Raises:
-        ConfigError: if the folder is missing, is not the one with `sha256`, or is not a spaCy model.
+        ConfigError: if the folder is missing, is not the one with `sha256`, or is not a spaCy model, or if spaCy is
+            not installed.
     """
 
     def __init__(self, folder: str, sha256: str, lexicon: Lexicon) -> None:
@@ -50,8 +52,9 @@ def folder_sha256(folder: Path) -> str:
 
 
 def _load(path: Path) -> Any:
-    import spacy
-    from scispacy.custom_tokenizer import combined_rule_tokenizer
+    with needs_extra("spacy_model"):
+        import spacy
+        from scispacy.custom_tokenizer import combined_rule_tokenizer
 
     try:
         model = spacy.load(path)

@@ -1,0 +1,55 @@
+"""Optional packages by the extra that installs them, and the error when one is missing.
+
+`pip install trrg` installs what the parser, the slice compiler, the scorer and the table commands import. All other
+packages come with an extra of pyproject.toml, e.g. `pip install 'trrg[train]'`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+from trrg_core.errors import ConfigError
+
+# names as imported; a test compares them with pyproject.toml. The first of each extra shows that it is installed.
+PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "train": (
+            "ray",
+            "torch",
+            "transformers",
+            "tokenizers",
+            "safetensors",
+            "peft",
+            "accelerate",
+            "deepspeed",
+            "spacy",
+            "scispacy",
+            "pydicom",
+            "simplejpeg",
+        ),
+        "flows": ("prefect", "mlflow"),
+        "s3": ("s3fs", "botocore"),
+    }
+)
+
+
+@contextmanager
+def needs_extra(what: str) -> Iterator[None]:
+    """A block that imports optional packages for `what`, e.g. "trrg run".
+
+    Raises:
+        ConfigError: if one is missing; the message is one line with the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:
+            raise
+        raise ConfigError(f"{what} needs the extra '{extra}': pip install 'trrg[{extra}]'") from error
+
+
+def extra_of(module: str) -> str | None:
+    """The extra that installs `module`; None for a module that belongs to no extra."""
+    package = module.partition(".")[0]
+    return next((extra for extra, packages in PACKAGES_OF_EXTRA.items() if package in packages), None)
