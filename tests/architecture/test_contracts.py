@@ -14,7 +14,7 @@ PACKAGES = ("trrg_core", "pipelines", "flows")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-# what re-slicing needs; `import spacy` alone pulls torch in and costs seconds
+# needed for re-slicing; `import spacy` alone imports torch and takes seconds
 TEXT_SIDE = (
     "trrg_core.errors",
     "trrg_core.study",
@@ -32,7 +32,7 @@ TEXT_SIDE = (
     "pipelines.jobs.reslice",
 )
 HEAVY = ("torch", "spacy", "scispacy", "transformers", "ray", "prefect", "deepspeed", "mlflow")
-# loading any of these can run code that came with the data
+# each of these can run code that is part of the data
 UNSAFE_CALLS = re.compile(
     r"(pickle|cPickle|cloudpickle|dill|joblib|torch|shelve|marshal)\.(load|loads|open|Unpickler)|pd\.read_pickle"
     r"|pandas\.read_pickle|yaml\.(unsafe_load|full_load)"
@@ -58,11 +58,11 @@ def unsafe_loads(source: str) -> Iterator[str]:
 
 
 def test_imports_point_one_way() -> None:
-    told = subprocess.run(
+    result = subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
-    assert told.returncode == 0, told.stdout[-3000:]
-    assert " 0 broken" in told.stdout
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert " 0 broken" in result.stdout
 
 
 def test_the_contracts_say_what_the_design_says() -> None:
@@ -81,7 +81,7 @@ def test_the_contracts_say_what_the_design_says() -> None:
     assert [one.get("exhaustive") for one in contracts if one["type"] == "layers"] == [None, True]
     assert {("trrg_core", name) for name in ("ray", "deepspeed", "prefect", "mlflow")} <= forbidden
     assert ("pipelines", "prefect") in forbidden
-    assert not [one for one in contracts if one.get("ignore_imports")], "an exception to a contract is a hole in it"
+    assert not [one for one in contracts if one.get("ignore_imports")], "contracts have no exceptions"
 
 
 def test_the_text_side_imports_nothing_heavy() -> None:
@@ -92,8 +92,8 @@ def test_the_text_side_imports_nothing_heavy() -> None:
         f"    heavy = [one for one in {HEAVY!r} if one in sys.modules]\n"
         "    if heavy: sys.exit(f'{name} imports {heavy}')\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert told.returncode == 0, told.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
 
 
 def test_importing_ours_starts_and_writes_nothing(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_importing_ours_starts_and_writes_nothing(tmp_path: Path) -> None:
         f"for name in {names!r}: importlib.import_module(name)\n"
         "assert before == (dict(os.environ), logging.getLogger().level, list(logging.getLogger().handlers))\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,7 +117,7 @@ def test_every_module_says_where_it_sits(package: str) -> None:
 
 
 def test_no_flow_file_is_named_like_a_library() -> None:
-    # Prefect may load a flow file as a script: its folder is then first on sys.path and shadows the library
+    # Prefect may load a flow file as a script: its folder is then first on sys.path and hides the library
     libraries = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
     libraries |= {"evaluate", "datasets", "accelerate", "tokenizers"}
     assert "prefect" in libraries
