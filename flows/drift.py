@@ -7,10 +7,10 @@ from prefect.artifacts import create_table_artifact
 
 from flows.entry import OnDrift
 from flows.render.labels import drift_rows, measure_drift
+from pipelines.registry.lineage import champion_shards
 from trrg_core.errors import DataError
 from trrg_core.label_stats.drift import DriftThresholds
-from trrg_core.runs.results import list_results, read_result
-from trrg_core.storage.store import Store, open_store
+from trrg_core.storage.store import open_store
 from trrg_core.tables.table_ref import TableRef
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,3 @@ def watch_drift(shards: str, store_uri: str, label_set: str, on_drift: OnDrift) 
             raise DataError("drift", f"{message}; {hint}")
         logger.warning(message)
     return len(found.alarms)
-
-
-def champion_shards(store: Store) -> str:
-    """The version of shards that the newest promoted model was trained on; empty when there is none."""
-    for registered in list_results(store, "register"):
-        generator = read_result(store, registered.inputs["generator"])
-        if registered.metrics.get("promoted") and generator:
-            return generator.inputs["shards"]
-    return ""

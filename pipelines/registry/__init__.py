@@ -1,1 +1,1 @@
-"""The MLflow model registry, and nowhere else."""
+"""The model registry: all calls of MLflow are in this package."""

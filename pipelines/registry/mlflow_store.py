@@ -1,7 +1,7 @@
-"""The model registry: an MLflow server by URI, or a SQLite file that lives in the store.
+"""The MLflow client of the registry: of a server by URI, or of a SQLite file in the store.
 
-SQLite cannot live on S3. There the file is fetched, changed and put back under an optimistic lock, so that of two
-writers one wins and the other is told to try again.
+SQLite does not work on S3. There the file is downloaded, changed and uploaded under a lock: of two writers one
+succeeds and the other gets a `StorageError`.
 """
 
 import logging
@@ -23,16 +23,16 @@ LOCK = f"{REGISTRY_FOLDER}/lock"
 
 @contextmanager
 def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
-    """A client of the registry; what was changed is kept when the block ends well.
+    """A client of the registry; changes are kept when the block ends without an error.
 
     Raises:
-        StorageError: if another writer holds the store's registry.
+        StorageError: if another process is writing to the store's registry.
     """
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table that it creates
     if config.tracking_uri:
         yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
     elif store.is_s3:
-        with _checked_out(store) as path:
+        with _downloaded(store) as path:
             yield _local_client(path)
             store.write_bytes(DATABASE, path.read_bytes())
     else:
@@ -47,11 +47,11 @@ def _local_client(path: Path) -> MlflowClient:
 
 
 @contextmanager
-def _checked_out(store: Store) -> Iterator[Path]:
-    if not store.write_new(LOCK, b"held while a model is registered"):
+def _downloaded(store: Store) -> Iterator[Path]:
+    if not store.write_new(LOCK, b"present while a model is registered"):
         raise StorageError(
-            f"{store.join(LOCK)} is held: another registration is under way; run again, "
-            "or delete that file if its process is gone"
+            f"{store.join(LOCK)} exists: another registration is running; run again later, "
+            "or delete that file if its process has died"
         )
     try:
         with tempfile.TemporaryDirectory() as local:

@@ -1,4 +1,4 @@
-"""What the model registry names: runs and versions that must stay as long as the model does. Only reads."""
+"""Runs and table versions that the model registry refers to: they must be kept as long as the model. Read only."""
 
 import re
 import tempfile
@@ -19,17 +19,19 @@ _RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")
 
 
 def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
-    """Each run or table version that a registered model version names, and by which one.
+    """Each run or table version that a registered model version refers to, with that model version in words.
 
     Raises:
-        StorageError: if the registry does not answer.
+        StorageError: if the registry cannot be read.
     """
     with _read_only(store, config) as client:
         if client is None:
             return {}
         try:
             return {
-                name: f"named by models:/{one.name}/{one.version}" for one in _versions(client) for name in _names(one)
+                name: f"named by models:/{version.name}/{version.version}"
+                for version in _versions(client)
+                for name in _references(version)
             }
         except MlflowException as error:
             raise StorageError(f"the model registry did not answer: {error}") from error
@@ -37,7 +39,7 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
 
 @contextmanager
 def _read_only(store: Store, config: RegisterConfig) -> Iterator[MlflowClient | None]:
-    """A client of the registry; of one that lives in the store a client of a copy, which MLflow may write to."""
+    """A client of the registry; a registry inside the store is copied first, because MLflow may write to it."""
     if config.tracking_uri:
         yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
     elif not store.exists(DATABASE):
@@ -59,6 +61,6 @@ def _versions(client: MlflowClient) -> Iterator[ModelVersion]:
             return
 
 
-def _names(version: ModelVersion) -> list[str]:
+def _references(version: ModelVersion) -> list[str]:
     tags = [value for key, value in version.tags.items() if key.startswith("trrg.")]
     return [*tags, *_RUN_OF_SOURCE.findall(version.source or "")]

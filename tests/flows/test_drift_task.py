@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.drift import champion_shards, watch_drift
+from flows.drift import watch_drift
 from tests.core.toy_versions import NO, YES, shard_row, write_version
 from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
@@ -33,11 +33,6 @@ def store(tmp_path: Path) -> Store:
         store, RunResult(run_id="register-b", job="register", inputs=later, metrics={"promoted": 0.0}, finished_ms=9)
     )
     return store
-
-
-def test_the_champion_is_the_newest_promoted_model(store: Store, tmp_path: Path):
-    assert champion_shards(store) == "shards@0"
-    assert champion_shards(open_store(str(tmp_path / "empty"))) == ""
 
 
 @pytest.mark.flow

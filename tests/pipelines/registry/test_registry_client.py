@@ -1,0 +1,48 @@
+from pathlib import Path
+
+from pipelines.registry.mlflow_store import LOCK
+from pipelines.registry.references import registered_names
+from pipelines.registry.registry_client import CHALLENGER, CHAMPION, NewVersion, open_registry
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.storage.store import open_store
+
+CONFIG = RegisterConfig(model_name="m")
+
+
+def new_version(run_id: str) -> NewVersion:
+    return NewVersion(
+        run_id=run_id,
+        source=f"/store/runs/finetune-{run_id}/model",
+        generator=f"finetune-{run_id}",
+        scores="evaluate-1",
+    )
+
+
+def test_versions_aliases_and_scores_are_kept_in_the_store(tmp_path: Path):
+    store = open_store(str(tmp_path))
+    with open_registry(store, CONFIG) as models:
+        assert models.find("register-1") is None
+        assert models.scores_of(CHAMPION) is None
+        version = models.create(new_version("register-1"))
+        models.describe(version, card="# Card", scores={"trrg14.micro.f1.u0": 0.1 + 0.2, "bleu4.full": 0.25})
+        models.set_alias(CHALLENGER, version)
+    with open_registry(store, CONFIG) as models:
+        assert models.find("register-1") == version == "1"
+        assert models.uri(version) == "models:/m/1"
+        # to the last digit: the gate compares with these
+        assert models.scores_of(CHALLENGER) == {"trrg14.micro.f1.u0": 0.1 + 0.2, "bleu4.full": 0.25}
+        assert models.scores_of(CHAMPION) is None
+        second = models.create(new_version("register-2"))
+        models.set_alias(CHALLENGER, second)
+        assert (second, models.scores_of(CHALLENGER)) == ("2", {})
+
+
+def test_runs_that_a_version_refers_to_are_listed(tmp_path: Path):
+    store = open_store(str(tmp_path))
+    assert registered_names(store, CONFIG) == {}
+    with open_registry(store, CONFIG) as models:
+        models.create(new_version("register-1"))
+    assert registered_names(store, CONFIG) == dict.fromkeys(
+        ("register-1", "finetune-register-1", "evaluate-1"), "named by models:/m/1"
+    )
+    assert not store.exists(LOCK)
