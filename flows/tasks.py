@@ -1,7 +1,6 @@
 """One Prefect task around each job: retried when the store asks for it, its counts left as artifacts in the UI."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from pipelines.records.job_result import JobResult, to_json
 from pipelines.running.catalog import run_job
 from trrg_core.config.load import validate_config
 from trrg_core.errors import StorageError
+from trrg_core.metrics.systems import scores_by_system
 
 
 def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
@@ -57,10 +57,10 @@ def _rows(values: Mapping[str, float], prefix: str = "") -> list[dict[str, str]]
 
 
 def _score_table(metrics: Mapping[str, float]) -> list[dict[str, str]]:
-    """One row a score, one column a system."""
-    table: dict[str, dict[str, str]] = {}
-    for key, value in metrics.items():
-        system, _, name = key.rpartition("/")
-        column = re.sub("_", " ", system) or "model"
-        table.setdefault(name, {"score": name})[column] = f"{value:.3f}"
-    return list(table.values())
+    """One row per score, one column per system."""
+    systems = scores_by_system(metrics)
+    names = dict.fromkeys(name for scores in systems.values() for name in scores)
+    return [
+        {"score": name} | {system.value: f"{scores[name]:.3f}" for system, scores in systems.items() if name in scores}
+        for name in names
+    ]

@@ -104,6 +104,7 @@ def run(
     from flows.entry import check_source, read_config, take_earlier
     from flows.render.run_summary import print_run
     from pipelines.running.catalog import find_job
+    from trrg_core.labels import load_label_set
 
     find_job(enter_at)
     # a wrong setting or a missing earlier result stops here, before a server is started
@@ -123,4 +124,4 @@ def run(
         slice_ref=slice_ref,
         on_drift=on_drift,
     )
-    print_run(results)
+    print_run(results, load_label_set(config.parse.label_set))

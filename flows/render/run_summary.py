@@ -6,28 +6,15 @@ from typing import Any
 from rich.table import Table
 
 from flows.render.terminal import Column, build_table, print_line, print_table
-
-HEADLINE = (
-    "trrg14.micro.f1.u0",
-    "trrg14.macro.f1.u0",
-    "trrg5.micro.f1.u0",
-    "bleu1.full",
-    "bleu4.full",
-    "meteor.full",
-    "rouge_l.full",
-    "cider.full",
-    "truth.distinct_share",
-    "truth.unsupported_positive_rate",
-    "truth.contradicted_negation_rate",
-)
-SYSTEMS = {"model": "", "modal report": "modal_report/", "nearest neighbour": "nearest_neighbour/"}
+from trrg_core.labels import LabelSet
+from trrg_core.metrics.systems import FLOORS, System, headline, scores_by_system
 
 
-def print_run(results: Mapping[str, Mapping[str, Any]]) -> None:
+def print_run(results: Mapping[str, Mapping[str, Any]], label_set: LabelSet) -> None:
     """Print the result of each job of a run, scores beside the floors, the model version, and what to do next."""
     print_table(_stage_table(results))
     if "evaluate" in results:
-        print_table(_score_table(results["evaluate"]["counts"]))
+        print_table(_score_table(results["evaluate"]["counts"], label_set))
         print_line(f"HTML report   {results['evaluate']['notes']['report']}")
     if "register" in results:
         notes = results["register"]["notes"]
@@ -52,12 +39,11 @@ def _stage_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     return build_table((*columns, Column("set aside", number=True)), rows, title="Stages")
 
 
-def _score_table(metrics: Mapping[str, float]) -> Table:
-    columns = (Column("score", whole=True), *(Column(system, number=True) for system in SYSTEMS))
-    values = {name: [metrics.get(f"{prefix}{name}") for prefix in SYSTEMS.values()] for name in HEADLINE}
-    rows = [
-        (name, *("-" if value is None else f"{value:.3f}" for value in values[name]))
-        for name in HEADLINE
-        if name in metrics
-    ]
+def _score_table(metrics: Mapping[str, float], label_set: LabelSet) -> Table:
+    systems = (System.MODEL, *FLOORS)
+    columns = (Column("score", whole=True), *(Column(system, number=True) for system in systems))
+    scores = scores_by_system(metrics)
+    names = [name for name in headline(label_set) if name in metrics]
+    values = {name: [scores.get(system, {}).get(name) for system in systems] for name in names}
+    rows = [(name, *("-" if value is None else f"{value:.3f}" for value in cells)) for name, cells in values.items()]
     return build_table(columns, rows, title="Scores on the test split")

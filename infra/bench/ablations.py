@@ -14,6 +14,16 @@ import sys
 
 from pipelines.running.catalog import newest_outputs, run_job
 from trrg_core.config.load import load_config
+from trrg_core.labels import load_label_set
+from trrg_core.metrics.systems import (
+    FIVE_FAMILY,
+    FLOORS,
+    TruthRate,
+    clinical_score,
+    family_name,
+    language_score,
+    metric_key,
+)
 from trrg_core.storage.store import open_store
 
 VARIANTS = {
@@ -24,15 +34,15 @@ VARIANTS = {
 }
 # with one draft the training alone is seen, with the preset's many also what the choice among them adds
 DECODINGS = {"preset's drafts": (), "one draft": ("generate.candidates=1",)}
+FAMILY = family_name(load_label_set("chexpert14"))
 SCORES = (
-    "trrg14.micro.f1.u0",
-    "trrg14.macro.f1.u0",
-    "trrg5.micro.f1.u0",
-    "bleu4.full",
-    "truth.distinct_share",
-    "truth.unsupported_positive_rate",
+    clinical_score(FAMILY, "micro"),
+    clinical_score(FAMILY, "macro"),
+    clinical_score(FIVE_FAMILY),
+    language_score("bleu4"),
+    TruthRate.DISTINCT_SHARE,
+    TruthRate.UNSUPPORTED_POSITIVE,
 )
-FLOORS = {"modal report": "modal_report/", "nearest neighbour": "nearest_neighbour/"}
 
 
 def main() -> int:
@@ -47,7 +57,7 @@ def main() -> int:
     }
     full = next(iter(rows.values()))
     table = {name: {score: row.get(score) for score in SCORES} for name, row in rows.items()}
-    table |= {name: {score: full.get(f"{prefix}{score}") for score in SCORES} for name, prefix in FLOORS.items()}
+    table |= {floor: {score: full.get(metric_key(floor, score)) for score in SCORES} for floor in FLOORS}
     print("| variant | " + " | ".join(SCORES) + " |")
     print("| --- |" + " ---: |" * len(SCORES))
     for name, values in table.items():

@@ -1,13 +1,16 @@
-"""`predictions` -> scores beside the floors, and the HTML report. The whole split at once: corpus scores need it."""
+"""`predictions` -> scores of the model and the floors, and the HTML report.
+
+The whole split is scored at once, because corpus scores are no mean over studies.
+"""
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-
-import pyarrow as pa
+from typing import Any
 
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
@@ -21,7 +24,9 @@ from trrg_core.metrics.floors import modal_report
 from trrg_core.metrics.java import JavaError
 from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
-from trrg_core.metrics.score import Prediction, Scores, gather_all, score_predictions
+from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, gather_all, score_predictions
+from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
+from trrg_core.metrics.systems import System, metric_key
 from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
@@ -32,19 +37,16 @@ from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
 
-MODEL_SYSTEM, MODAL, NEIGHBOUR = "model", "modal report", "nearest neighbour"
-REPORT, SCORES = "report.html", "scores.json"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What is scored: predictions of each system, and the shard row of each study."""
+class EvaluationInputs:
+    """The predictions of each system, the model first; the shard row of each study; and how predictions are scored."""
 
-    systems: Mapping[str, list[Prediction]]
-    shards: Mapping[str, dict]
-    label_set: LabelSet
-    corpus: Corpus
-    vocabulary: frozenset[str]
+    systems: Mapping[System, list[Prediction]]
+    shards: Mapping[str, dict[str, Any]]
+    options: ScoringOptions
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -53,29 +55,34 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         "evaluate", [config.evaluate, config.parse, config.shard.section, config.source.kind], store, inputs
     )
     run_id = f"evaluate-{identity}"
-    found = read_result(store, run_id)
-    if found:
-        return JobResult.of_run(found, reused=True)
-    judged = _gather(config, store, inputs)
-    scores = _score(config, judged)
-    page = _page(config, judged, scores, {**inputs, "code version": code_version()})
+    existing = read_result(store, run_id)
+    if existing:
+        return JobResult.of_run(existing, reused=True)
+    evaluation = _gather(config, store, inputs)
+    scores = _score(config, evaluation)
+    page = ReportPage(
+        title="Generated reports and what supports them",
+        systems=scores,
+        studies=_study_pages(config, evaluation),
+        lineage={**inputs, "code version": code_version()},
+    )
     folder = run_path(run_id)
     store.write_bytes(f"{folder}/{REPORT}", render_report(page).encode())
-    store.write_bytes(f"{folder}/{SCORES}", json.dumps([one.to_json() for one in scores], indent=1).encode())
+    store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes([item.to_json() for item in scores]))
     result = RunResult(
         run_id=run_id,
         job="evaluate",
         inputs=inputs,
         code_version=code_version(),
-        metrics=_headline(scores),
-        notes={"report": store.join(folder, REPORT), "scores": store.join(folder, SCORES)},
+        metrics=_metrics(scores),
+        notes={"report": store.join(folder, REPORT), "scores": store.join(folder, SCORES_FILE)},
         finished_ms=int(time.time() * 1000),
     )
     write_result(store, result)
     return JobResult.of_run(result)
 
 
-def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Judged:
+def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> EvaluationInputs:
     shards, label_set = TableRef.parse(inputs["shards"]), load_label_set(config.parse.label_set)
     predictions = read_table(store, TableRef.parse(inputs["predictions"])).to_pylist()
     split = predictions[0]["split"] if predictions else config.generate.split
@@ -89,13 +96,13 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Judg
     modal = modal_report(list(train.values()))
     parse = partial(_parse_all, ReportParser(config.parse.label_set))
     hypotheses = {
-        MODEL_SYSTEM: [row["hypothesis"] for row in predictions],
-        MODAL: [modal] * len(predictions),
-        NEIGHBOUR: [train[row["neighbour_study_id"]] for row in predictions],
+        System.MODEL: [row["hypothesis"] for row in predictions],
+        System.MODAL_REPORT: [modal] * len(predictions),
+        System.NEAREST_NEIGHBOUR: [train[row["neighbour_study_id"]] for row in predictions],
     }
     references = parse([truth[row["study_id"]]["report"] for row in predictions])
     thresholds = _thresholds(store, inputs["generator"], label_set)
-    return Judged(
+    return EvaluationInputs(
         systems={
             system: [
                 _prediction(row, truth[row["study_id"]], reference, text, parsed, thresholds)
@@ -104,15 +111,20 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Judg
             for system, texts in hypotheses.items()
         },
         shards=truth,
-        label_set=label_set,
-        corpus=corpus,
-        vocabulary=build_vocabulary(train.values(), corpus),
+        options=ScoringOptions(
+            label_set=label_set,
+            section=config.shard.section,
+            corpus=corpus,
+            vocabulary=build_vocabulary(train.values(), corpus),
+            bootstrap_samples=config.evaluate.bootstrap_samples,
+            seed=config.seed,
+        ),
     )
 
 
 def _prediction(
-    row: Mapping,
-    truth: Mapping,
+    row: Mapping[str, Any],
+    truth: Mapping[str, Any],
     reference: ParsedReport,
     text: str,
     parsed: ParsedReport,
@@ -122,7 +134,7 @@ def _prediction(
         subject_id=row["subject_id"],
         study_id=row["study_id"],
         reference=truth["report"],
-        # labels of the section that is scored, so that reference and hypothesis are read alike
+        # labels of the scored section only, so that reference and hypothesis are labelled alike
         reference_labels=reference.labels,
         hypothesis=text,
         parsed=parsed,
@@ -136,8 +148,9 @@ def _parse_all(parser: ReportParser, texts: Sequence[str]) -> list[ParsedReport]
 
 
 def _train_reports(store: Store, shards: TableRef) -> dict[str, str]:
-    table: pa.Table = read_table(store, shards, columns=["split", "study_id", "report"], split="train")
-    return dict(zip(table["study_id"].to_pylist(), table["report"].to_pylist(), strict=True))
+    table = read_table(store, shards, columns=["split", "study_id", "report"], split="train")
+    rows: list[dict[str, str]] = table.to_pylist()
+    return {row["study_id"]: row["report"] for row in rows}
 
 
 def _thresholds(store: Store, run_id: str, label_set: LabelSet) -> dict[str, float]:
@@ -145,7 +158,7 @@ def _thresholds(store: Store, run_id: str, label_set: LabelSet) -> dict[str, flo
     return thresholds_from_json(data, label_set.observations)
 
 
-def _score(config: TrrgConfig, judged: Judged) -> tuple[Scores, ...]:
+def _score(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[Scores, ...]:
     with ExitStack() as stack:
         meteor: Meteor | str = "switched off (evaluate.meteor)"
         if config.evaluate.meteor:
@@ -154,50 +167,33 @@ def _score(config: TrrgConfig, judged: Judged) -> tuple[Scores, ...]:
             except JavaError as error:
                 meteor = str(error)
         return tuple(
-            score_predictions(
-                predictions,
-                system=system,
-                label_set=judged.label_set,
-                section=config.shard.section,
-                corpus=judged.corpus,
-                vocabulary=judged.vocabulary,
-                meteor=meteor,
-                bootstrap_samples=config.evaluate.bootstrap_samples,
-                seed=config.seed,
-            )
-            for system, predictions in judged.systems.items()
+            score_predictions(predictions, evaluation.options, system=system, meteor=meteor)
+            for system, predictions in evaluation.systems.items()
         )
 
 
-def _page(config: TrrgConfig, judged: Judged, scores: tuple[Scores, ...], lineage: Mapping[str, str]) -> ReportPage:
-    return ReportPage(
-        title="Generated reports and what supports them",
-        systems=scores,
-        studies=tuple(_study_pages(config, judged)),
-        lineage=lineage,
-    )
-
-
-def _study_pages(config: TrrgConfig, judged: Judged) -> list[StudyPage]:
-    predictions = judged.systems[MODEL_SYSTEM][: config.evaluate.report_studies]
-    evidence = gather_all(predictions, label_set=judged.label_set)
+def _study_pages(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[StudyPage, ...]:
+    predictions = evaluation.systems[System.MODEL][: config.evaluate.report_studies]
     references = _parse_all(ReportParser(config.parse.label_set), [row.reference for row in predictions])
-    return [
+    return tuple(
         study_page(
             prediction,
             reference=reference.sentences,
-            evidence=found,
-            films=tuple(Film(**view) for view in judged.shards[prediction.study_id]["views"]),
-            label_set=judged.label_set,
+            evidence=evidence,
+            films=tuple(Film(**view) for view in evaluation.shards[prediction.study_id]["views"]),
+            label_set=evaluation.options.label_set,
         )
-        for prediction, reference, found in zip(predictions, references, evidence, strict=True)
-    ]
+        for prediction, reference, evidence in zip(
+            predictions, references, gather_all(predictions, evaluation.options.label_set), strict=True
+        )
+    )
 
 
-def _headline(scores: Sequence[Scores]) -> dict[str, float]:
-    """All scores of the model, and those of each floor under its name."""
-    model, *floors = scores
-    headline = {name: value for name, value in model.values.items() if value == value}
-    for floor in floors:
-        headline |= {f"{floor.system.replace(' ', '_')}/{name}": value for name, value in floor.values.items()}
-    return headline
+def _metrics(systems: Sequence[Scores]) -> dict[str, float]:
+    """The scores of every system by metric key; a value that is not a number is left out."""
+    return {
+        metric_key(item.system, name): value
+        for item in systems
+        for name, value in item.values.items()
+        if not math.isnan(value)
+    }

@@ -1,63 +1,56 @@
-"""Generator run + scores -> a model version in MLflow, `challenger` always, `champion` when the gate says so."""
+"""Generator run + scores -> a version in the model registry: always `challenger`, `champion` if it passes the gate."""
 
-import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-
-from pipelines.jobs.evaluate import SCORES
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from pipelines.registry.mlflow_store import registry
+from pipelines.registry.registry_client import CHALLENGER, CHAMPION, NewVersion, open_registry
 from pipelines.training.runs import MODEL
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
-from trrg_core.metrics.clinical import family_name
+from trrg_core.metrics.score_file import SCORES_FILE, SystemScores, scores_from_bytes
+from trrg_core.metrics.systems import FLOORS, System, clinical_score, family_name, scores_by_system
 from trrg_core.registry.gate import Decision, decide
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
 from trrg_core.storage.store import Store
 
-CHALLENGER, CHAMPION = "challenger", "champion"
+CARD = "README.md"
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Register the model of a generator run with its card, and promote it if it passes the gate."""
     identity = job_fingerprint("register", config.register_, store, inputs)
     run_id = f"register-{identity}"
-    found = read_result(store, run_id)
-    if found:
-        return JobResult.of_run(found, reused=True)
-    scores = require_result(store, inputs["scores"])
-    with registry(store, config.register_) as client:
-        version = _find_version(client, config, run_id) or _create_version(client, config, store, inputs, run_id)
-        champion = _alias_scores(client, config, CHAMPION)
-        decision = _decide(config, scores.metrics, champion)
-        card = _write_card(config, store, inputs, run_id, decision)
-        name = config.register_.model_name
-        client.update_model_version(name, version.version, description=card)
-        for key, value in _own_scores(scores.metrics).items():
-            client.set_model_version_tag(name, version.version, f"score.{key}", str(value))
-        client.set_registered_model_alias(name, CHALLENGER, version.version)
+    existing = read_result(store, run_id)
+    if existing:
+        return JobResult.of_run(existing, reused=True)
+    scores = scores_by_system(require_result(store, inputs["scores"]).metrics)
+    with open_registry(store, config.register_) as models:
+        version = models.find(run_id) or models.create(_new_version(store, inputs, run_id))
+        decision = _decide(config, scores, champion=models.scores_of(CHAMPION))
+        card = render_card(_card(config, store, inputs, run_id, decision))
+        _write_card(store, run_id, card)
+        models.describe(version, card=card, scores=scores[System.MODEL])
+        models.set_alias(CHALLENGER, version)
         if decision.promote:
-            client.set_registered_model_alias(name, CHAMPION, version.version)
+            models.set_alias(CHAMPION, version)
+        model_uri = models.uri(version)
     result = RunResult(
         run_id=run_id,
         job="register",
         inputs=inputs,
         code_version=code_version(),
-        metrics={"version": float(version.version), "promoted": float(decision.promote)},
+        metrics={"version": float(version), "promoted": float(decision.promote)},
         notes={
-            "model": f"models:/{name}/{version.version}",
+            "model": model_uri,
             "alias": CHAMPION if decision.promote else CHALLENGER,
-            "card": store.join(run_path(run_id), "README.md"),
+            "card": store.join(run_path(run_id), CARD),
             "reasons": "; ".join(decision.reasons),
         },
         finished_ms=int(time.time() * 1000),
@@ -66,84 +59,52 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     return JobResult.of_run(result)
 
 
-def _find_version(client: MlflowClient, config: TrrgConfig, run_id: str) -> ModelVersion | None:
-    """The version that an earlier attempt of the same work made before it was cut off."""
-    try:
-        versions = client.search_model_versions(f"name='{config.register_.model_name}'")
-    except MlflowException:
-        return None
-    return next((one for one in versions if one.tags.get("trrg.run") == run_id), None)
+def _new_version(store: Store, inputs: Mapping[str, str], run_id: str) -> NewVersion:
+    source = store.join(run_path(inputs["generator"]), MODEL)
+    return NewVersion(run_id=run_id, source=source, generator=inputs["generator"], scores=inputs["scores"])
 
 
-def _create_version(
-    client: MlflowClient, config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str
-) -> ModelVersion:
-    name = config.register_.model_name
-    try:
-        client.create_registered_model(name, description="Radiology report generator trained by TRRG")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    return client.create_model_version(
-        name,
-        source=store.join(run_path(inputs["generator"]), MODEL),
-        tags={"trrg.run": run_id, "trrg.generator": inputs["generator"], "trrg.scores": inputs["scores"]},
+def _decide(
+    config: TrrgConfig, scores: Mapping[System, Mapping[str, float]], *, champion: Mapping[str, float] | None
+) -> Decision:
+    return decide(
+        scores[System.MODEL],
+        floors={floor: scores[floor] for floor in FLOORS if floor in scores},
+        champion=champion,
+        config=config.register_,
+        gate_score=clinical_score(family_name(load_label_set(config.parse.label_set))),
     )
 
 
-def _decide(config: TrrgConfig, metrics: Mapping[str, float], champion: Mapping[str, float] | None) -> Decision:
-    floors: dict[str, dict[str, float]] = {}
-    for key, value in metrics.items():
-        floor, separator, name = key.partition("/")
-        if separator:
-            floors.setdefault(floor.replace("_", " "), {})[name] = value
-    return decide(metrics, floors=floors, champion=champion, config=config.register_, gate_score=_gate_score(config))
-
-
-def _gate_score(config: TrrgConfig) -> str:
-    observations = load_label_set(config.parse.label_set).observations
-    return f"{family_name(config.parse.label_set, num_observations=len(observations))}.micro.f1.u0"
-
-
-def _own_scores(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The model's scores, without those of the floors (`floor/name`)."""
-    return {name: value for name, value in metrics.items() if "/" not in name}
-
-
-def _alias_scores(client: MlflowClient, config: TrrgConfig, alias: str) -> dict[str, float] | None:
-    try:
-        version = client.get_model_version_by_alias(config.register_.model_name, alias)
-    except MlflowException:
-        return None
-    prefix = "score."
-    return {key.removeprefix(prefix): float(value) for key, value in version.tags.items() if key.startswith(prefix)}
-
-
-def _write_card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, decision: Decision) -> str:
-    told: Sequence[dict] = json.loads(store.read_bytes(f"{run_path(inputs['scores'])}/{SCORES}"))
+def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, decision: Decision) -> ModelCard:
+    systems = scores_from_bytes(store.read_bytes(f"{run_path(inputs['scores'])}/{SCORES_FILE}"))
+    model = systems[0]
     generator = require_result(store, inputs["generator"])
-    lineage = {
-        "generator run": inputs["generator"],
-        "scores": inputs["scores"],
-        **generator.inputs,
-        "code version": generator.code_version,
-        "configuration": fingerprint(config),
-    }
-    names = sorted(told[0]["values"])
-    card = ModelCard(
+    return ModelCard(
         name=config.register_.model_name,
         run_id=run_id,
-        lineage=lineage,
-        basis=f"{told[0]['num_studies']} studies of {told[0]['num_patients']} patients, section {told[0]['section']}",
-        scores=[{"score": name, **{one["system"]: _show(one["values"].get(name)) for one in told}} for name in names],
-        conventions=told[0]["conventions"],
+        lineage={
+            "generator run": inputs["generator"],
+            "scores": inputs["scores"],
+            **generator.inputs,
+            "code version": generator.code_version,
+            "configuration": fingerprint(config),
+        },
+        basis=f"{model.num_studies} studies of {model.num_patients} patients, section {model.section}",
+        scores=[_card_row(name, systems) for name in sorted(model.values)],
+        conventions=model.conventions,
         decision=decision,
     )
-    text = render_card(card)
+
+
+def _card_row(name: str, systems: list[SystemScores]) -> dict[str, str]:
+    return {"score": name} | {item.system: _show(item.values.get(name)) for item in systems}
+
+
+def _write_card(store: Store, run_id: str, card: str) -> None:
     with tempfile.TemporaryDirectory() as local:
-        (Path(local) / "README.md").write_text(text, "utf-8")
+        (Path(local) / CARD).write_text(card, "utf-8")
         store.upload_dir(Path(local), run_path(run_id))
-    return text
 
 
 def _show(value: float | None) -> str:

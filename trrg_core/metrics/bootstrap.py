@@ -1,7 +1,7 @@
-"""How sure is a clinical score? Percentile intervals by resampling patients, not studies.
+"""Percentile intervals of clinical scores, by resampling patients rather than studies.
 
 Studies of one patient resemble each other, so whole patients are drawn. The draws depend on the seed and on the
-patients alone: two systems on the same studies meet the same draws and can be compared pair by pair.
+patients alone: two systems on the same studies get the same draws and can be compared pair by pair.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trrg_core.metrics.clinical import LabelTable, Uncertain, average, count_outcomes, pooled_measures
+from trrg_core.metrics.clinical import LabelTable, average_measures, count_outcomes, pooled_measures
+from trrg_core.metrics.systems import Average, Measure, Uncertain
 
 _ROWS_AT_ONCE = 128  # keeps the weights of 3,000 studies under 4 MB
 
@@ -40,17 +41,17 @@ def resample_scores(
     num_samples: int,
     seed: int,
     uncertain: Uncertain = "u0",
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Scores of each resample by name (`micro.f1`, ...), `[num_samples]` each.
+) -> dict[tuple[Average, Measure], npt.NDArray[np.float64]]:
+    """Scores of each resample by average and measure, `[num_samples]` each.
 
     Raises:
         ValueError: if ids and studies differ in number.
     """
     if len(subject_ids) != len(references):
-        raise ValueError(f"expected one subject_id a study: {len(subject_ids)} ids, {len(references)} studies")
+        raise ValueError(f"expected one subject_id per study: {len(subject_ids)} ids, {len(references)} studies")
     outcome = count_outcomes(references, hypotheses, observations=observations, uncertain=uncertain)
     weights = draw_weights(subject_ids, num_samples=num_samples, seed=seed)
-    parts = [average(outcome, weights[at : at + _ROWS_AT_ONCE]) for at in range(0, num_samples, _ROWS_AT_ONCE)]
+    parts = [average_measures(outcome, weights[at : at + _ROWS_AT_ONCE]) for at in range(0, num_samples, _ROWS_AT_ONCE)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 

@@ -1,33 +1,31 @@
 """Clinical efficacy: do the labels of the generated report agree with those of the radiologist's?
 
-Label tables come in (one `Labels` a study, by our rule labeler), precision, recall and F1 go out, under names that
-carry every convention: `trrg14.micro.f1.u0` is labeler and set, average, measure, and UNCERTAIN read as 0 or as 1.
+Label tables (one `Labels` per study, by our rule labeler) are compared; the result is precision, recall and F1 under
+the names of `trrg_core.metrics.systems`.
 
 Conventions: not mentioned (None) counts as not positive. `micro` pools all decisions. `macro` is the mean over
 the observations that have support (a positive reference); the others are listed but not averaged. `example` is
-the mean over studies, a study with nothing to find and nothing found counting 0 (as PromptMRG and RGRG do).
+the mean over studies; a study without positive labels on either side counts 0 (as in PromptMRG and RGRG).
 0/0 is 0.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Uncertain = Literal["u0", "u1"]
+from trrg_core.metrics.systems import MEASURES, Average, Measure, Uncertain, clinical_score, observation_sets
+
 LabelTable = Sequence[Mapping[str, int | None]]
 Counts = npt.NDArray[np.float64]
 
-# the five that CheXpert's competition scored (Irvin et al., 2019, section 5)
-FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
-MEASURES = ("precision", "recall", "f1")
+_READINGS: tuple[Uncertain, ...] = ("u0", "u1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationScore:
-    """Scores of one observation. `support` counts its positive references; without any, recall says nothing."""
+    """Scores of one observation. `support` counts its positive references; without any, recall is undefined."""
 
     observation: str
     support: int
@@ -37,32 +35,32 @@ class ObservationScore:
     f1: float
 
 
-def family_name(label_set: str, *, num_observations: int) -> str:
-    """Prefix of score names: our labeler and the label set, "trrg14" for `chexpert14`."""
-    return f"trrg{num_observations}" if label_set.startswith("chexpert") else f"trrg-{label_set}"
-
-
 def score_labels(
-    references: LabelTable, hypotheses: LabelTable, *, observations: Sequence[str], family: str = "trrg14"
+    references: LabelTable, hypotheses: LabelTable, *, observations: Sequence[str], family: str
 ) -> dict[str, float]:
     """Every average of every measure under both readings of UNCERTAIN, over all observations and over the five.
 
     Args:
-        references: labels of the radiologists' reports, one mapping a study.
+        references: labels of the radiologists' reports, one mapping per study.
         hypotheses: labels of the generated reports, in the same order.
         observations: the label set; the five are scored when it holds them all.
-        family: prefix of the names, see `family_name`.
+        family: prefix of the names, see `trrg_core.metrics.systems.family_name`.
 
     Raises:
         ValueError: if there are no studies or the two tables differ in length.
     """
     scores: dict[str, float] = {}
-    for uncertain in ("u0", "u1"):
+    names = list(observations)
+    weights = np.ones((1, len(references)))
+    for uncertain in _READINGS:
         outcome = count_outcomes(references, hypotheses, observations=observations, uncertain=uncertain)
-        for name, columns in _subsets(observations, family).items():
-            weights = np.ones((1, len(references)))
-            values = average(outcome[:, :, columns], weights)
-            scores |= {f"{name}.{key}.{uncertain}": float(value[0]) for key, value in values.items()}
+        for name, chosen in observation_sets(family, observations).items():
+            columns = [names.index(observation) for observation in chosen]
+            values = average_measures(outcome[:, :, columns], weights)
+            scores |= {
+                clinical_score(name, average, measure, uncertain): float(value[0])
+                for (average, measure), value in values.items()
+            }
     return scores
 
 
@@ -97,12 +95,12 @@ def count_outcomes(
     if not references or len(references) != len(hypotheses):
         raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
     truth = _positives(references, observations, uncertain)
-    said = _positives(hypotheses, observations, uncertain)
-    return np.stack([truth & said, ~truth & said, truth & ~said], axis=1).astype(np.float64)
+    predicted = _positives(hypotheses, observations, uncertain)
+    return np.stack([truth & predicted, ~truth & predicted, truth & ~predicted], axis=1).astype(np.float64)
 
 
-def average(outcome: Counts, weights: Counts) -> dict[str, Counts]:
-    """Micro, macro and example averages of `outcome` `[N, 3, O]`, once per row of study weights `[B, N]` -> `[B]`.
+def average_measures(outcome: Counts, weights: Counts) -> dict[tuple[Average, Measure], Counts]:
+    """Every average of each measure of `outcome` `[N, 3, O]`, once per row of study weights `[B, N]` -> `[B]`.
 
     A row of ones gives the score itself, a row of resampled counts one bootstrap sample.
     """
@@ -111,16 +109,16 @@ def average(outcome: Counts, weights: Counts) -> dict[str, Counts]:
     per_observation = np.stack(_measures(*pooled))
     has_support = pooled[0] + pooled[2] > 0
     num_supported = has_support.sum(axis=1).astype(np.float64)
-    values: dict[str, Counts] = {}
+    values: dict[tuple[Average, Measure], Counts] = {}
     for index, measure in enumerate(MEASURES):
-        values[f"micro.{measure}"] = _measures(*pooled.sum(axis=2))[index]
+        values["micro", measure] = _measures(*pooled.sum(axis=2))[index]
         summed = (per_observation[index] * has_support).sum(axis=1)
-        values[f"macro.{measure}"] = _divide(summed, num_supported)
-        values[f"example.{measure}"] = _divide(weights @ per_study[index], weights.sum(axis=1))
+        values["macro", measure] = _divide(summed, num_supported)
+        values["example", measure] = _divide(weights @ per_study[index], weights.sum(axis=1))
     return values
 
 
-def pooled_measures(outcome: Counts, weights: Counts) -> dict[str, Counts]:
+def pooled_measures(outcome: Counts, weights: Counts) -> dict[Measure, Counts]:
     """Precision, recall and F1 of each observation, once per row of study weights `[B, N]` -> `[B, O]`."""
     return dict(zip(MEASURES, _measures(*_pool(outcome, weights)), strict=True))
 
@@ -134,13 +132,6 @@ def _pool(outcome: Counts, weights: Counts) -> Counts:
 def _positives(table: LabelTable, observations: Sequence[str], uncertain: Uncertain) -> npt.NDArray[np.bool_]:
     positive = (1,) if uncertain == "u0" else (1, -1)
     return np.array([[row.get(name) in positive for name in observations] for row in table], dtype=bool)
-
-
-def _subsets(observations: Sequence[str], family: str) -> dict[str, list[int]]:
-    subsets = {family: list(range(len(observations)))}
-    if set(FIVE) <= set(observations):
-        subsets["trrg5"] = [list(observations).index(name) for name in FIVE]
-    return subsets
 
 
 def _measures(true_positive: Counts, false_positive: Counts, false_negative: Counts) -> tuple[Counts, Counts, Counts]:

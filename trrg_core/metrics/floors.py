@@ -1,6 +1,6 @@
-"""The floors that every table shows: what a system scores that looks at no image, or copies its nearest neighbour.
+"""The floors that every table shows: systems that ignore the image, or copy the report of the nearest neighbour.
 
-Reports of the training split come in, one report a study goes out; it is then scored like any other system.
+From the reports of the training split each gives one report per study, which is then scored like any other system.
 """
 
 from collections import Counter
@@ -16,13 +16,13 @@ _QUERIES_AT_ONCE = 256  # 256 x 270,000 similarities in float32 are 277 MB
 def modal_report(train_reports: Sequence[str]) -> str:
     """The report that occurs most often in training; spacing and case do not tell two reports apart.
 
-    Of reports equally frequent the first in the alphabet is taken, so the floor does not depend on row order.
+    Of equally frequent reports the first in alphabetical order is taken, so that the order of rows has no effect.
 
     Raises:
         ValueError: if there is no report.
     """
     if not train_reports:
-        raise ValueError("no training report to take the most frequent of")
+        raise ValueError("no training report: the most frequent one is undefined")
     counts = Counter(same_report_key(report) for report in train_reports)
     top = min(counts, key=lambda key: (-counts[key], key))
     return min(report for report in train_reports if same_report_key(report) == top)
@@ -33,7 +33,7 @@ def nearest_neighbour(
 ) -> npt.NDArray[np.int64]:
     """For each query the index of the training embedding with the highest cosine similarity, `[N]`.
 
-    Of equal neighbours the first wins. A zero vector is at similarity 0 to all.
+    Of equal neighbours the first is taken. A zero vector has similarity 0 to all.
 
     Raises:
         ValueError: if there is nothing to retrieve from, widths differ, or a value is not finite.
@@ -49,7 +49,7 @@ def nearest_neighbour(
 
 
 def same_report_key(report: str) -> str:
-    """What two reports share when they are the same words: lower case, single spaces."""
+    """`report` in lower case with single spaces: equal for reports of the same words."""
     return " ".join(report.lower().split())
 
 

@@ -1,7 +1,7 @@
-"""What looks like personal data in a generated report: a model must not fill in what de-identification took out.
+"""Counts what looks like personal data in a generated report: a model must not invent what de-identification removed.
 
-Counts by kind come out, never the text itself. Rules, not a guarantee: they know dates, times, titles with names,
-telephone and record numbers. MIMIC-CXR's `___` and IU-Xray's `XXXX` are no finding.
+Only counts by kind are returned, never the text itself. The rules cover dates, times, titles with names, telephone
+and record numbers, and are no guarantee. The placeholders `___` (MIMIC-CXR) and `XXXX` (IU-Xray) do not count.
 """
 
 import re
@@ -38,6 +38,6 @@ KINDS = tuple(_KINDS)
 
 
 def count_identifiers(text: str) -> Counter[str]:
-    """How many dates, times, names, telephone and record numbers `text` seems to hold, by kind."""
+    """How many dates, times, names, telephone and record numbers `text` seems to contain, by kind."""
     counts = {kind: sum(1 for _ in pattern.finditer(text)) for kind, pattern in _KINDS.items()}
     return Counter({kind: count for kind, count in counts.items() if count})

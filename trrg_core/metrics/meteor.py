@@ -49,7 +49,7 @@ class Meteor:
         """Corpus METEOR in 0..1 of hypotheses against one reference each, in order.
 
         Raises:
-            JavaError: if Java stops, answers nonsense or takes longer than the timeout.
+            JavaError: if Java stops, its answer is no number, or it takes longer than the timeout.
         """
         timer = threading.Timer(self._timeout_s, self._process.kill)
         timer.start()
@@ -62,7 +62,7 @@ class Meteor:
 
     def _score(self, references: Sequence[str], hypotheses: Sequence[str]) -> float:
         statistics = [
-            self._ask(f"SCORE ||| {_one_line(reference)} ||| {_one_line(hypothesis)}")
+            self._request(f"SCORE ||| {_one_line(reference)} ||| {_one_line(hypothesis)}")
             for reference, hypothesis in zip(references, hypotheses, strict=True)
         ]
         self._write(" ||| ".join(["EVAL", *statistics]))
@@ -70,7 +70,7 @@ class Meteor:
             float(self._read())
         return float(self._read())
 
-    def _ask(self, line: str) -> str:
+    def _request(self, line: str) -> str:
         self._write(line)
         answer = self._read()
         if not answer:
@@ -87,5 +87,5 @@ class Meteor:
 
 
 def _one_line(text: str) -> str:
-    # the protocol's own separator, and any line break that Java would see
+    # removes the protocol's separator and every line break
     return " ".join(text.replace("|||", " ").split())

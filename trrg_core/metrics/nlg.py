@@ -2,12 +2,11 @@
 
 `full`: the COCO caption convention, PTB tokens in lower case without punctuation, nothing cut.
 `r2gen`: R2Gen's text, cut and with rare words as <unk>, split at spaces, full stops counted as words.
-The two differ by several points on the same reports, so every score carries its protocol: `bleu4.full`.
+The two differ by several points on the same reports, so every score name contains its protocol: `bleu4.full`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
@@ -17,19 +16,26 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 from trrg_core.metrics.java import JavaError, package_file, run_java
 from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, Corpus, encode_r2gen
+from trrg_core.metrics.systems import LANGUAGE_MEASURES, LanguageMeasure, Protocol, language_score
 
-Protocol = Literal["full", "r2gen"]
-PROTOCOLS: tuple[Protocol, ...] = ("full", "r2gen")
-NLG_NAMES = ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider")
+NO_METEOR = "not requested"
+_BLEU: tuple[LanguageMeasure, ...] = ("bleu1", "bleu2", "bleu3", "bleu4")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NlgScores:
-    """Corpus scores by name (`bleu4.full`), and for each score that could not be had, the reason."""
+    """Corpus scores by name (`bleu4.full`), and the reason for each score that could not be computed."""
 
-    num_studies: int
     values: dict[str, float]
     absent: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenScores:
+    """The same by measure (`bleu4`), of reports that are tokenised already."""
+
+    values: dict[LanguageMeasure, float]
+    absent: dict[LanguageMeasure, str] = field(default_factory=dict)
 
 
 def score_nlg(
@@ -39,17 +45,17 @@ def score_nlg(
     protocol: Protocol,
     corpus: Corpus = "mimic-cxr",
     vocabulary: frozenset[str] | None = None,
-    meteor: Meteor | str = "not asked for",
+    meteor: Meteor | str = NO_METEOR,
 ) -> NlgScores:
-    """Language scores of `hypotheses` against one reference each, in order, as reports were written.
+    """Language scores of untokenised `hypotheses` against one reference each, in order.
 
     Args:
         references: reports of the radiologists.
         hypotheses: generated reports.
         protocol: how text becomes tokens.
         corpus: whose cleaner and length `r2gen` uses.
-        vocabulary: words known to `r2gen`; None keeps all. Rare words turn into <unk> on both sides.
-        meteor: the running METEOR, or why there is none.
+        vocabulary: words known to `r2gen`; None keeps all. Other words become <unk> on both sides.
+        meteor: the running METEOR, or the reason why there is none.
 
     Raises:
         ValueError: if there are no reports or the two lists differ in length.
@@ -58,20 +64,19 @@ def score_nlg(
         reference_tokens, hypothesis_tokens = _tokenise(references, hypotheses, protocol, corpus, vocabulary)
     except JavaError as error:
         reason = f"the PTB tokenizer could not run: {error}"
-        absent = {f"{name}.{protocol}": reason for name in NLG_NAMES}
-        return NlgScores(num_studies=len(references), values={}, absent=absent)
-    plain = score_tokens(reference_tokens, hypothesis_tokens, meteor=meteor)
+        absent = {language_score(measure, protocol): reason for measure in LANGUAGE_MEASURES}
+        return NlgScores(values={}, absent=absent)
+    scores = score_tokens(reference_tokens, hypothesis_tokens, meteor=meteor)
     return NlgScores(
-        num_studies=plain.num_studies,
-        values={f"{name}.{protocol}": value for name, value in plain.values.items()},
-        absent={f"{name}.{protocol}": reason for name, reason in plain.absent.items()},
+        values={language_score(measure, protocol): value for measure, value in scores.values.items()},
+        absent={language_score(measure, protocol): reason for measure, reason in scores.absent.items()},
     )
 
 
 def score_tokens(
-    references: Sequence[str], hypotheses: Sequence[str], *, meteor: Meteor | str = "not asked for"
-) -> NlgScores:
-    """Scores of reports that are tokenised already, tokens separated by one space; names without a protocol.
+    references: Sequence[str], hypotheses: Sequence[str], *, meteor: Meteor | str = NO_METEOR
+) -> TokenScores:
+    """Scores of reports that are tokenised already, tokens separated by one space.
 
     Raises:
         ValueError: if there are no reports or the two lists differ in length.
@@ -81,20 +86,20 @@ def score_tokens(
     gts = {index: [text] for index, text in enumerate(references)}
     res = {index: [text] for index, text in enumerate(hypotheses)}
     bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
-    values = {f"bleu{n}": float(value) for n, value in enumerate(bleu, start=1)}
+    values: dict[LanguageMeasure, float] = dict(zip(_BLEU, map(float, bleu), strict=True))
     values["rouge_l"] = float(Rouge().compute_score(gts, res)[0])
-    absent: dict[str, str] = {}
+    absent: dict[LanguageMeasure, str] = {}
     if len(references) > 1:
         values["cider"] = float(Cider().compute_score(gts, res)[0])
     else:
         absent["cider"] = "document frequencies of one report are all equal; needs two or more"
     _add_meteor(values, absent, references, hypotheses, meteor)
-    ordered = {name: values[name] for name in NLG_NAMES if name in values}
-    return NlgScores(num_studies=len(references), values=ordered, absent=absent)
+    ordered = {measure: values[measure] for measure in LANGUAGE_MEASURES if measure in values}
+    return TokenScores(values=ordered, absent=absent)
 
 
 def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]:
-    """`texts` as COCO tokenises captions: Stanford PTB tokens, lower case, its list of punctuation dropped.
+    """`texts` as COCO tokenises captions: Stanford PTB tokens, lower case, without its list of punctuation.
 
     Raises:
         JavaError: if Java is missing, fails or takes longer than `timeout_s`.
@@ -104,7 +109,7 @@ def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]
     stdin = "".join(" ".join(text.split()) + "\n" for text in texts)
     lines = run_java(arguments, stdin=stdin, timeout_s=timeout_s).split("\n")[:-1]
     if len(lines) != len(texts):
-        raise JavaError(f"the PTB tokenizer gave {len(lines)} lines for {len(texts)} reports")
+        raise JavaError(f"the PTB tokenizer printed {len(lines)} lines for {len(texts)} reports")
     return [" ".join(token for token in line.split() if token not in PUNCTUATIONS) for line in lines]
 
 
@@ -126,8 +131,8 @@ def _tokenise(
 
 
 def _add_meteor(
-    values: dict[str, float],
-    absent: dict[str, str],
+    values: dict[LanguageMeasure, float],
+    absent: dict[LanguageMeasure, str],
     references: Sequence[str],
     hypotheses: Sequence[str],
     meteor: Meteor | str,

@@ -1,7 +1,7 @@
-"""The text of protocol `r2gen`: what R2Gen (Chen et al., EMNLP 2020) scores, its slips included.
+"""The text of protocol `r2gen`: what R2Gen (Chen et al., EMNLP 2020) scores, its errors included.
 
-Published scores of the field rest on this cleaner, so it is kept to the byte: it joins "1.5 cm" to "15 cm" and
-"clear.No effusion" to "clearno effusion". It serves comparison only; nothing is parsed or trained from its output.
+Published scores of the field depend on this cleaner, so it is reproduced to the byte: it joins "1.5 cm" to "15 cm" and
+"clear.No effusion" to "clearno effusion". Its output is only compared; nothing is parsed or trained from it.
 """
 
 import re
@@ -26,7 +26,7 @@ _REPLACEMENTS: dict[Corpus, tuple[tuple[str, str], ...]] = {
     "iu-xray": (*[("..", ".")] * 3, *_ENUMERATORS),
     "mimic-cxr": (("\n", " "), *[("__", "_")] * 7, *[("  ", " ")] * 6, *[("..", ".")] * 8, *_ENUMERATORS),
 }
-# ":-\[" is a range: it also takes < = > @ and capitals, and leaves the hyphen
+# ":-\[" is a range: it also deletes < = > @ and capitals, and keeps the hyphen
 _DELETED = re.compile(r"[.,?;*!%^&_+():-\[\]{}]")
 _QUOTES = str.maketrans("", "", "\"/\\'")
 
@@ -50,8 +50,8 @@ def encode_r2gen(
 ) -> str:
     """`report` after R2Gen's tokenizer and back: cleaned, rare words as <unk>, cut at `max_words`.
 
-    A reference keeps `MAX_TOKENS - 1` words (the default here), for the start mark takes one place; a decoded
-    hypothesis may fill all `MAX_TOKENS`.
+    A reference keeps `MAX_TOKENS - 1` words (the default here), because the start mark takes one place; a
+    decoded hypothesis may fill all `MAX_TOKENS`.
     """
     words = clean_r2gen(report, corpus).split()[: max_words or MAX_TOKENS[corpus] - 1]
     if vocabulary is not None:

@@ -1,7 +1,7 @@
-"""Everything that is measured of one system, under one roof: language, clinical labels, truth.
+"""All scores of one system: language, clinical labels, truth.
 
-Predictions come in, one a study; `Scores` go out, each value named by its convention and shown with the number of
-studies, their unit and the report section. The floors are scored by the same call, with another hypothesis.
+`Scores` are computed from predictions, one per study; each value is named by its convention and shown with the number
+of studies, their unit and the report section. The floors are scored by the same call, with another hypothesis.
 """
 
 from collections import Counter
@@ -17,20 +17,29 @@ from trrg_core.errors import DataError
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.labels import Labels, LabelSet
 from trrg_core.metrics.bootstrap import Interval, percentile_interval, resample_observation_f1, resample_scores
-from trrg_core.metrics.clinical import FIVE, ObservationScore, family_name, score_labels, score_observations
+from trrg_core.metrics.clinical import ObservationScore, score_labels, score_observations
 from trrg_core.metrics.meteor import Meteor
-from trrg_core.metrics.nlg import PROTOCOLS, Protocol, score_nlg
+from trrg_core.metrics.nlg import NO_METEOR, score_nlg
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, MIN_COUNT, Corpus
+from trrg_core.metrics.systems import (
+    PROTOCOLS,
+    Protocol,
+    System,
+    TruthRate,
+    clinical_score,
+    family_name,
+    observation_sets,
+)
 from trrg_core.metrics.truth import Rate, truth_rates
 from trrg_core.report.parsed import ParsedReport
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One study's reference and hypothesis, each as text and as labels, and what the evidence needs.
+    """One study's reference and hypothesis, each as text and as labels, and what its evidence needs.
 
-    Both texts are of the section that is scored. `clues` are what the hypothesis is judged by. `has_prior`
-    is None when it is unknown.
+    Both texts are those of the section that is scored. `clues` are those that the hypothesis is judged by.
+    `has_prior` is None when it is unknown.
     """
 
     subject_id: str
@@ -44,15 +53,48 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How predictions are scored; systems that are to be compared share it.
+
+    Args:
+        label_set: the observations that labels and clues are given for.
+        section: the report section that the texts are taken from, for the record.
+        protocols: token protocols of the language scores.
+        corpus: whose cleaner and length protocol `r2gen` uses.
+        vocabulary: words known to protocol `r2gen`; None keeps all.
+        bootstrap_samples: resamples of patients; 0 gives no intervals.
+        seed: of the resamples.
+    """
+
+    label_set: LabelSet
+    section: str
+    protocols: tuple[Protocol, ...] = PROTOCOLS
+    corpus: Corpus = "mimic-cxr"
+    vocabulary: frozenset[str] | None = None
+    bootstrap_samples: int = 1000
+    seed: int = 7
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The observations of the label set."""
+        return self.label_set.observations
+
+    @property
+    def family(self) -> str:
+        """Prefix of the clinical score names."""
+        return family_name(self.label_set)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """The scores of one system.
 
-    `family` is the prefix of the clinical names. `values` holds every score that exists, `absent` the reason for
-    each that does not, `rates` the counts behind the truth rates. `observation_intervals` are of F1. `resamples`
-    are the bootstrap values behind `intervals`, kept to compare systems pair by pair.
+    `family` is the prefix of the clinical names. `values` contains every score that exists, `absent` the reason for
+    each that does not, `rates` the counts of the truth rates. `observation_intervals` are of F1. `resamples` are the
+    bootstrap values that `intervals` summarise, kept to compare systems pair by pair.
     """
 
-    system: str
+    system: System
     family: str
     section: str
     num_studies: int
@@ -62,13 +104,13 @@ class Scores:
     intervals: dict[str, Interval]
     observations: tuple[ObservationScore, ...]
     observation_intervals: dict[str, Interval]
-    rates: dict[str, Rate]
+    rates: dict[TruthRate, Rate]
     conventions: dict[str, str]
     unit: str = "study"
     resamples: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the resamples, as plain JSON values."""
+        """All fields but the resamples, as plain JSON values: one item of `scores.json`."""
         whole = asdict(replace(self, resamples={}))
         del whole["resamples"]
         return whole | {"observations": [asdict(item) for item in self.observations]}
@@ -76,64 +118,46 @@ class Scores:
 
 def score_predictions(
     predictions: Sequence[Prediction],
+    options: ScoringOptions,
     *,
-    system: str,
-    label_set: LabelSet,
-    section: str,
-    protocols: Sequence[Protocol] = PROTOCOLS,
-    corpus: Corpus = "mimic-cxr",
-    vocabulary: frozenset[str] | None = None,
-    meteor: Meteor | str = "not asked for",
-    bootstrap_samples: int = 1000,
-    seed: int = 7,
+    system: System = System.MODEL,
+    meteor: Meteor | str = NO_METEOR,
 ) -> Scores:
     """All scores of one system.
 
     Args:
-        predictions: one a study, in any order.
-        system: its name in tables: "model", "modal report", "nearest neighbour".
-        label_set: the observations that labels and clues are given for.
-        section: which report section the texts are, for the record.
-        protocols: token protocols of the language scores.
-        corpus: whose cleaner and length protocol `r2gen` uses.
-        vocabulary: words known to protocol `r2gen`; None keeps all.
+        predictions: one per study, in any order.
+        options: how they are scored.
+        system: the system that generated the hypotheses.
         meteor: the running METEOR, or the reason why there is none.
-        bootstrap_samples: resamples of patients; 0 gives no intervals.
-        seed: of the resamples; systems to be compared share it.
 
     Raises:
         DataError: if a study occurs twice (`duplicate_study`) or there is none (`no_predictions`).
     """
     _check(predictions)
-    evidence = gather_all(predictions, label_set=label_set)
-    rates = truth_rates([row.hypothesis for row in predictions], evidence)
-    values, absent = _nlg(predictions, protocols, corpus, vocabulary, meteor)
-    observations = label_set.observations
-    family = family_name(label_set.name, num_observations=len(observations))
-    labels = [row.reference_labels for row in predictions], [row.parsed.labels for row in predictions]
-    values |= score_labels(*labels, observations=observations, family=family)
-    values |= {name: rate.value for name, rate in rates.items() if rate.value is not None}
-    absent |= {name: "nothing to count" for name, rate in rates.items() if rate.value is None}
-    resamples = _resample(predictions, observations, family, bootstrap_samples, seed)
+    rates = truth_rates([row.hypothesis for row in predictions], gather_all(predictions, options.label_set))
+    language, absent = _score_language(predictions, options, meteor)
+    clinical = score_labels(*_labels(predictions), observations=options.observations, family=options.family)
+    resamples = _resample(predictions, options)
     return Scores(
         system=system,
-        family=family,
-        section=section,
+        family=options.family,
+        section=options.section,
         num_studies=len(predictions),
         num_patients=len({row.subject_id for row in predictions}),
-        values=values,
-        absent=absent,
+        values=language | clinical | {name: rate.value for name, rate in rates.items() if rate.value is not None},
+        absent=absent | {name: "nothing to count" for name, rate in rates.items() if rate.value is None},
         intervals={name: percentile_interval(samples) for name, samples in resamples.items()},
-        observations=score_observations(*labels, observations=observations),
-        observation_intervals=_observation_intervals(predictions, observations, bootstrap_samples, seed),
+        observations=score_observations(*_labels(predictions), observations=options.observations),
+        observation_intervals=_observation_intervals(predictions, options),
         rates=rates,
-        conventions=_conventions(protocols, corpus, family, bootstrap_samples, vocabulary),
+        conventions=_conventions(options),
         resamples=resamples,
     )
 
 
-def gather_all(predictions: Sequence[Prediction], *, label_set: LabelSet) -> list[ReportEvidence]:
-    """The evidence behind each hypothesis, in order."""
+def gather_all(predictions: Sequence[Prediction], label_set: LabelSet) -> list[ReportEvidence]:
+    """The evidence for each hypothesis, in order."""
     return [
         gather_evidence(row.parsed, clues=row.clues, label_set=label_set, has_prior=row.has_prior)
         for row in predictions
@@ -152,7 +176,7 @@ def gain_interval(challenger: Scores, other: Scores, name: str) -> Interval | No
     if ours is None or theirs is None:
         return None
     if ours.shape != theirs.shape or challenger.num_patients != other.num_patients:
-        raise ValueError(f"{challenger.system!r} and {other.system!r} were not resampled on the same patients")
+        raise ValueError(f"{challenger.system} and {other.system} were not resampled on the same patients")
     return percentile_interval(ours - theirs)
 
 
@@ -164,76 +188,67 @@ def _check(predictions: Sequence[Prediction]) -> None:
         raise DataError("duplicate_study", f"study {study_id} is predicted {count} times; each study counts once")
 
 
-def _nlg(
-    predictions: Sequence[Prediction],
-    protocols: Sequence[Protocol],
-    corpus: Corpus,
-    vocabulary: frozenset[str] | None,
-    meteor: Meteor | str,
+def _labels(predictions: Sequence[Prediction]) -> tuple[list[Labels], list[Labels]]:
+    return [row.reference_labels for row in predictions], [row.parsed.labels for row in predictions]
+
+
+def _score_language(
+    predictions: Sequence[Prediction], options: ScoringOptions, meteor: Meteor | str
 ) -> tuple[dict[str, float], dict[str, str]]:
     references, hypotheses = [row.reference for row in predictions], [row.hypothesis for row in predictions]
     values: dict[str, float] = {}
     absent: dict[str, str] = {}
-    for protocol in protocols:
-        found = score_nlg(
-            references, hypotheses, protocol=protocol, corpus=corpus, vocabulary=vocabulary, meteor=meteor
+    for protocol in options.protocols:
+        scores = score_nlg(
+            references,
+            hypotheses,
+            protocol=protocol,
+            corpus=options.corpus,
+            vocabulary=options.vocabulary,
+            meteor=meteor,
         )
-        values |= found.values
-        absent |= found.absent
+        values |= scores.values
+        absent |= scores.absent
     return values, absent
 
 
-def _resample(
-    predictions: Sequence[Prediction], observations: Sequence[str], family: str, num_samples: int, seed: int
-) -> dict[str, npt.NDArray[np.float64]]:
-    sets = {family: tuple(observations)}
-    if set(FIVE) <= set(observations):
-        sets["trrg5"] = FIVE
+def _resample(predictions: Sequence[Prediction], options: ScoringOptions) -> dict[str, npt.NDArray[np.float64]]:
     return {
-        f"{name}.{key}.u0": samples
-        for name, chosen in sets.items()
-        for key, samples in resample_scores(
-            [row.reference_labels for row in predictions],
-            [row.parsed.labels for row in predictions],
-            observations=chosen,
+        clinical_score(family, average, measure): samples
+        for family, observations in observation_sets(options.family, options.observations).items()
+        for (average, measure), samples in resample_scores(
+            *_labels(predictions),
+            observations=observations,
             subject_ids=[row.subject_id for row in predictions],
-            num_samples=num_samples,
-            seed=seed,
+            num_samples=options.bootstrap_samples,
+            seed=options.seed,
         ).items()
     }
 
 
-def _observation_intervals(
-    predictions: Sequence[Prediction], observations: Sequence[str], num_samples: int, seed: int
-) -> dict[str, Interval]:
-    if not num_samples:
+def _observation_intervals(predictions: Sequence[Prediction], options: ScoringOptions) -> dict[str, Interval]:
+    if not options.bootstrap_samples:
         return {}
     samples = resample_observation_f1(
-        [row.reference_labels for row in predictions],
-        [row.parsed.labels for row in predictions],
-        observations=observations,
+        *_labels(predictions),
+        observations=options.observations,
         subject_ids=[row.subject_id for row in predictions],
-        num_samples=num_samples,
-        seed=seed,
+        num_samples=options.bootstrap_samples,
+        seed=options.seed,
     )
-    return {name: percentile_interval(samples[:, column]) for column, name in enumerate(observations)}
+    return {name: percentile_interval(samples[:, column]) for column, name in enumerate(options.observations)}
 
 
-def _conventions(
-    protocols: Sequence[Protocol],
-    corpus: Corpus,
-    family: str,
-    bootstrap_samples: int,
-    vocabulary: frozenset[str] | None,
-) -> dict[str, str]:
-    rare = f"words seen fewer than {MIN_COUNT[corpus]} times in train are <unk>" if vocabulary else "no <unk>"
+def _conventions(options: ScoringOptions) -> dict[str, str]:
+    corpus = options.corpus
+    known = f"words seen fewer than {MIN_COUNT[corpus]} times in train are <unk>" if options.vocabulary else "no <unk>"
     described = {
         "full": "PTB tokens, lower case, no punctuation, nothing cut; corpus scores of pycocoevalcap",
-        "r2gen": f"R2Gen's cleaner ({corpus}), references cut to {MAX_TOKENS[corpus] - 1} words, {rare}",
+        "r2gen": f"R2Gen's cleaner ({corpus}), references cut to {MAX_TOKENS[corpus] - 1} words, {known}",
     }
-    return {protocol: described[protocol] for protocol in protocols} | {
-        family: "labels by TRRG's own rule labeler (not CheXbert); not mentioned is not positive; "
+    return {protocol: described[protocol] for protocol in options.protocols} | {
+        options.family: "labels by TRRG's own rule labeler (not CheXbert); not mentioned is not positive; "
         "u0 reads UNCERTAIN as negative, u1 as positive; macro averages observations with support",
-        "interval": f"95 %, percentile, {bootstrap_samples} resamples of patients",
+        "interval": f"95 %, percentile, {options.bootstrap_samples} resamples of patients",
         "truth": "judged by the disease clues of the model's own perception, not by the reference",
     }

@@ -1,41 +1,19 @@
 """Systems side by side: the model, its floors, the champion. Rows for a terminal, Markdown for an artifact.
 
-Scores come in; no report text goes out.
+Only scores are shown, never report text.
 """
 
 from collections.abc import Sequence
 
+from trrg_core.metrics.markdown import markdown_table
 from trrg_core.metrics.score import Scores
 
-# what a first look needs besides the clinical scores; `Scores.values` has the rest
-_HEADLINE = (
-    "bleu1.full",
-    "bleu4.full",
-    "meteor.full",
-    "rouge_l.full",
-    "cider.full",
-    "bleu4.r2gen",
-    "truth.unsupported_positive_rate",
-    "truth.contradicted_negation_rate",
-    "truth.omitted_clue_rate",
-    "truth.internal_contradiction_rate",
-    "truth.false_prior_rate",
-    "truth.distinct_share",
-)
 
+def score_rows(systems: Sequence[Scores], names: Sequence[str]) -> list[dict[str, str]]:
+    """One row per score, one column per system: value with interval, or why it is absent.
 
-def headline(family: str) -> tuple[str, ...]:
-    """The scores of a first look, for the label family of `Scores.family`."""
-    clinical = f"{family}.micro.f1.u0", f"{family}.macro.f1.u0", f"{family}.example.f1.u0", "trrg5.micro.f1.u0"
-    return (*clinical, *_HEADLINE)
-
-
-def score_rows(systems: Sequence[Scores], names: Sequence[str] = ()) -> list[dict[str, str]]:
-    """One row a score (the headline by default), one column a system: value with interval, or why it is absent.
-
-    Scores that no system has anything to say of are left out.
+    `names` are for example those of `trrg_core.metrics.systems.headline`. Names that no system knows are left out.
     """
-    names = names or headline(systems[0].family)
     known = [name for name in names if any(name in item.values or name in item.absent for item in systems)]
     return [{"score": name} | {item.system: show_score(item, name) for item in systems} for name in known]
 
@@ -50,26 +28,21 @@ def show_score(scores: Scores, name: str) -> str:
 
 
 def describe_basis(scores: Scores) -> str:
-    """What the numbers rest on: "n = 3269 studies of 293 patients, section findings"."""
+    """What the scores were computed on: "n = 3269 studies of 293 patients, section findings"."""
     return (
         f"n = {scores.num_studies} {_plural(scores.unit, scores.num_studies)} "
         f"of {scores.num_patients} {_plural('patient', scores.num_patients)}, section {scores.section}"
     )
 
 
-def score_markdown(systems: Sequence[Scores], names: Sequence[str] = ()) -> str:
-    """The same table in Markdown, below what it rests on and above its conventions."""
-    rows = score_rows(systems, names)
+def score_markdown(systems: Sequence[Scores], names: Sequence[str]) -> str:
+    """The rows of `score_rows` as a Markdown table, with their basis above and their conventions below."""
     columns = ["score", *(item.system for item in systems)]
+    rows = [[row[column] for column in columns] for row in score_rows(systems, names)]
     lines = [f"{describe_basis(systems[0])}.", ""]
-    lines += [_line(columns), _line(["---"] + ["---:"] * len(systems))]
-    lines += [_line([row[column] for column in columns]) for row in rows]
+    lines += markdown_table(columns, rows, numeric=range(1, len(columns)))
     lines += ["", *(f"- `{name}`: {text}." for name, text in systems[0].conventions.items())]
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _plural(unit: str, count: int) -> str:

@@ -1,6 +1,6 @@
-"""How truthful a system is as a whole: rates over all its reports, each with what it counts and out of how many.
+"""How truthful a system is: rates over all its reports, computed from the texts and their evidence.
 
-Texts and their evidence come in. Except for the two template shares, lower is better.
+Lower is better, except for the share of distinct reports.
 """
 
 from collections import Counter
@@ -11,11 +11,12 @@ from trrg_core.evidence import MentionEvidence, ReportEvidence, Support
 from trrg_core.labels import Assertion
 from trrg_core.metrics.floors import same_report_key
 from trrg_core.metrics.identifiers import count_identifiers
+from trrg_core.metrics.systems import TruthRate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """`hits` out of `of`, and in words what was counted. The value is None when there was nothing to count."""
+    """`hits` out of `of`, and in words what is counted. The value is None when `of` is 0."""
 
     hits: int
     of: int
@@ -27,12 +28,12 @@ class Rate:
         return self.hits / self.of if self.of else None
 
 
-def truth_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence]) -> dict[str, Rate]:
-    """Rates of one system by name (`truth.unsupported_positive_rate`).
+def truth_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence]) -> dict[TruthRate, Rate]:
+    """Rates of one system by the names of `TruthRate`.
 
     Args:
         hypotheses: generated reports.
-        evidence: what stands behind each, in the same order.
+        evidence: the evidence of each report, in the same order.
 
     Raises:
         ValueError: if there are no reports or the two differ in length.
@@ -42,19 +43,19 @@ def truth_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence]) -
     return _template_rates(hypotheses) | _mention_rates(evidence) | _report_rates(hypotheses, evidence)
 
 
-def _template_rates(hypotheses: Sequence[str]) -> dict[str, Rate]:
+def _template_rates(hypotheses: Sequence[str]) -> dict[TruthRate, Rate]:
     counts = Counter(same_report_key(text) for text in hypotheses)
     total = len(hypotheses)
     return {
-        "truth.distinct_share": Rate(hits=len(counts), of=total, meaning="distinct reports of all reports"),
-        "truth.modal_share": Rate(
+        TruthRate.DISTINCT_SHARE: Rate(hits=len(counts), of=total, meaning="distinct reports of all reports"),
+        TruthRate.MODAL_SHARE: Rate(
             hits=max(counts.values()), of=total, meaning="reports equal to the most frequent one"
         ),
     }
 
 
-def _mention_rates(evidence: Sequence[ReportEvidence]) -> dict[str, Rate]:
-    judged = [
+def _mention_rates(evidence: Sequence[ReportEvidence]) -> dict[TruthRate, Rate]:
+    checkable = [
         item
         for report in evidence
         for sentence in report.sentences
@@ -63,42 +64,42 @@ def _mention_rates(evidence: Sequence[ReportEvidence]) -> dict[str, Rate]:
     ]
     shown = [clue for report in evidence for clue in report.clues if clue.is_shown]
     return {
-        "truth.unsupported_positive_rate": _rate_of(
-            judged, Assertion.PRESENT, Support.UNSUPPORTED, "affirmed findings that the clues do not show"
+        TruthRate.UNSUPPORTED_POSITIVE: _rate_of(
+            checkable, Assertion.PRESENT, Support.UNSUPPORTED, "affirmed findings that the clues do not show"
         ),
-        "truth.contradicted_negation_rate": _rate_of(
-            judged, Assertion.ABSENT, Support.CONTRADICTED, "denied findings that the clues show"
+        TruthRate.CONTRADICTED_NEGATION: _rate_of(
+            checkable, Assertion.ABSENT, Support.CONTRADICTED, "denied findings that the clues show"
         ),
-        "truth.omitted_clue_rate": Rate(
+        TruthRate.OMITTED_CLUE: Rate(
             hits=sum(len(report.omitted) for report in evidence),
             of=len(shown),
-            meaning="shown clues of which the report says nothing",
+            meaning="shown clues that the report does not mention",
         ),
     }
 
 
-def _report_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence]) -> dict[str, Rate]:
+def _report_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence]) -> dict[TruthRate, Rate]:
     without_prior = [report for report in evidence if report.has_prior is False]
     compared = [report for report in without_prior if any(item.false_prior for item in report.sentences)]
     return {
-        "truth.internal_contradiction_rate": Rate(
+        TruthRate.INTERNAL_CONTRADICTION: Rate(
             hits=sum(1 for report in evidence if report.contradictions),
             of=len(evidence),
             meaning="reports that affirm and deny the same finding",
         ),
-        "truth.false_prior_rate": Rate(
+        TruthRate.FALSE_PRIOR: Rate(
             hits=len(compared),
             of=len(without_prior),
-            meaning="reports that compare with a prior, of studies without one",
+            meaning="reports that compare with a prior study, where there is none",
         ),
-        "truth.identifier_rate": Rate(
+        TruthRate.IDENTIFIER: Rate(
             hits=sum(1 for text in hypotheses if count_identifiers(text)),
             of=len(hypotheses),
-            meaning="reports with what looks like a date, name or number of a person",
+            meaning="reports with what looks like a person's date, name or number",
         ),
     }
 
 
-def _rate_of(judged: Sequence[MentionEvidence], said: Assertion, status: Support, meaning: str) -> Rate:
-    such = [item for item in judged if item.mention.assertion is said]
-    return Rate(hits=sum(1 for item in such if item.status is status), of=len(such), meaning=meaning)
+def _rate_of(mentions: Sequence[MentionEvidence], assertion: Assertion, status: Support, meaning: str) -> Rate:
+    statuses = [item.status for item in mentions if item.mention.assertion is assertion]
+    return Rate(hits=statuses.count(status), of=len(statuses), meaning=meaning)

@@ -1,4 +1,4 @@
-"""Scores as the template prints them: groups of rows, the forest of findings, and the sentence that sums them up."""
+"""Scores as the template prints them: groups of rows, the forest plot of findings, and a one-sentence summary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,17 @@ from dataclasses import dataclass
 from trrg_core.metrics.bootstrap import Interval
 from trrg_core.metrics.clinical import ObservationScore
 from trrg_core.metrics.score import Scores, gain_interval
+from trrg_core.metrics.systems import (
+    AVERAGES,
+    FIVE_FAMILY,
+    PROTOCOLS,
+    LanguageMeasure,
+    System,
+    TruthRate,
+    Uncertain,
+    clinical_score,
+    language_score,
+)
 from trrg_core.metrics.truth import Rate
 
 
@@ -20,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRow:
-    """One score in words and by name, a cell per system."""
+    """One score in words and by name, with one cell per system."""
 
     label: str
     name: str
@@ -33,19 +44,20 @@ class FindingRow:
 
     score: ObservationScore
     interval: Interval | None
-    others: tuple[tuple[str, float], ...]
+    others: tuple[tuple[System, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TruthRow:
-    """One truth rate in words, a rate per system; `lower_is_better` tells how to read it."""
+    """One truth rate in words, with one rate per system."""
 
     label: str
     rates: tuple[Rate, ...]
     lower_is_better: bool
 
 
-_LANGUAGE = {
+_READINGS: dict[Uncertain, str] = {"u0": "uncertain as negative", "u1": "uncertain as positive"}
+_LANGUAGE: dict[LanguageMeasure, str] = {
     "bleu1": "BLEU-1",
     "bleu4": "BLEU-4",
     "meteor": "METEOR 1.5",
@@ -53,37 +65,37 @@ _LANGUAGE = {
     "cider": "CIDEr",
 }
 _TRUTH = {
-    "truth.unsupported_positive_rate": "Affirmed, not shown",
-    "truth.contradicted_negation_rate": "Denied, yet shown",
-    "truth.omitted_clue_rate": "Shown, left unsaid",
-    "truth.internal_contradiction_rate": "Contradicts itself",
-    "truth.false_prior_rate": "Compares with no prior",
-    "truth.identifier_rate": "Looks like personal data",
-    "truth.distinct_share": "Distinct reports",
-    "truth.modal_share": "Most frequent report",
+    TruthRate.UNSUPPORTED_POSITIVE: "Affirmed without support",
+    TruthRate.CONTRADICTED_NEGATION: "Denied although shown",
+    TruthRate.OMITTED_CLUE: "Shown but omitted",
+    TruthRate.INTERNAL_CONTRADICTION: "Contradicts itself",
+    TruthRate.FALSE_PRIOR: "Compares with a missing prior",
+    TruthRate.IDENTIFIER: "Looks like personal data",
+    TruthRate.DISTINCT_SHARE: "Distinct reports",
+    TruthRate.MODAL_SHARE: "Most frequent report",
 }
 
 
 def score_groups(systems: Sequence[Scores]) -> list[tuple[str, list[ScoreRow]]]:
-    """Clinical and language scores, the rows that at least one system has something to say of."""
+    """Clinical and language scores by group: the rows that at least one system has a value or a reason for."""
     family = systems[0].family
     clinical = {
-        f"{prefix}.{average}.f1.{uncertain}": f"F1 {average}, {words}, {reading}"
-        for prefix, words in ((family, "all findings"), ("trrg5", "the five of CheXpert"))
-        for average in ("micro", "macro", "example")
-        for uncertain, reading in (("u0", "uncertain as no"), ("u1", "uncertain as yes"))
+        clinical_score(name, average, "f1", uncertain): f"F1 {average}, {words}, {reading}"
+        for name, words in ((family, "all findings"), (FIVE_FAMILY, "the five of CheXpert"))
+        for average in AVERAGES
+        for uncertain, reading in _READINGS.items()
     }
     language = {
-        f"{name}.{protocol}": f"{words}, protocol {protocol}"
-        for protocol in ("full", "r2gen")
-        for name, words in _LANGUAGE.items()
+        language_score(measure, protocol): f"{words}, protocol {protocol}"
+        for protocol in PROTOCOLS
+        for measure, words in _LANGUAGE.items()
     }
     groups = [("Clinical", _rows(systems, clinical)), ("Language", _rows(systems, language))]
     return [(title, rows) for title, rows in groups if rows]
 
 
 def finding_rows(systems: Sequence[Scores]) -> list[FindingRow]:
-    """One row an observation, most frequent in the references first."""
+    """One row per observation, most frequent in the references first."""
     model, others = systems[0], systems[1:]
     tables = [(item.system, {row.observation: row.f1 for row in item.observations}) for item in others]
     rows = [
@@ -103,7 +115,7 @@ def truth_rows(systems: Sequence[Scores]) -> list[TruthRow]:
         TruthRow(
             label=label,
             rates=tuple(item.rates[name] for item in systems),
-            lower_is_better=name != "truth.distinct_share",
+            lower_is_better=name is not TruthRate.DISTINCT_SHARE,
         )
         for name, label in _TRUTH.items()
     ]
@@ -112,15 +124,15 @@ def truth_rows(systems: Sequence[Scores]) -> list[TruthRow]:
 def sum_up(systems: Sequence[Scores]) -> str:
     """One sentence: the model's clinical F1 against the best of the others, with the interval of the gain."""
     model, others = systems[0], systems[1:]
-    name = f"{model.family}.micro.f1.u0"
+    name = clinical_score(model.family)
     opening = f"Clinical micro-F1 is {model.values[name]:.3f}"
     if not others:
-        return f"{opening}; no floor was scored, so it cannot be judged."
+        return f"{opening}; no floor was scored to compare with."
     best = max(others, key=lambda item: item.values[name])
     gain = model.values[name] - best.values[name]
     interval = gain_interval(model, best, name)
-    doubt = f" (95 % from {interval.low:+.3f} to {interval.high:+.3f})" if interval else ""
-    return f"{opening}, {gain:+.3f}{doubt} against the best of the others, {best.system}."
+    uncertainty = f" (95 % from {interval.low:+.3f} to {interval.high:+.3f})" if interval else ""
+    return f"{opening}, {gain:+.3f}{uncertainty} against the best of the others, {best.system}."
 
 
 def _rows(systems: Sequence[Scores], labels: dict[str, str]) -> list[ScoreRow]:

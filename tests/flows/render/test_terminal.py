@@ -17,6 +17,7 @@ from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, shard_row, write_
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.label_stats.drift import Drift, DriftLine
 from trrg_core.labels import Assertion
+from trrg_core.metrics.systems import FLOORS, System, metric_key
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.storage.store import open_store
 from trrg_core.study import SPLITS
@@ -160,9 +161,9 @@ def _report_labels() -> None:
 
 def _run() -> None:
     names = ("trrg14.macro.f1.u0", "truth.contradicted_negation_rate")
-    scores = {f"{system}{name}": 0.5 for name in names for system in ("", "modal_report/", "nearest_neighbour/")}
+    scores = {metric_key(system, name): 0.5 for name in names for system in (System.MODEL, *FLOORS)}
     result = {"ref": "evaluate-0123456789abcdef", "reused": False, "seconds": 12_345.6, "rejects": {}}
-    print_run({"evaluate": result | {"counts": scores, "notes": {"report": "/a/path/report.html"}}})
+    print_run({"evaluate": result | {"counts": scores, "notes": {"report": "/a/path/report.html"}}}, LABEL_SET)
 
 
 @pytest.mark.parametrize(

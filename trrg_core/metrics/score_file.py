@@ -1,0 +1,31 @@
+"""The file `scores.json` of an `evaluate` run: all scores of every system, the model first."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCORES_FILE = "scores.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemScores:
+    """The part of one system's entry that the model card shows."""
+
+    system: str
+    section: str
+    num_studies: int
+    num_patients: int
+    values: Mapping[str, float]
+    conventions: Mapping[str, str]
+
+
+def scores_to_bytes(systems: Sequence[Mapping[str, Any]]) -> bytes:
+    """The file's content, from `Scores.to_json` of each system."""
+    return json.dumps(list(systems), indent=1).encode()
+
+
+def scores_from_bytes(data: bytes) -> list[SystemScores]:
+    """The systems of a file that `scores_to_bytes` wrote."""
+    fields = SystemScores.__dataclass_fields__
+    return [SystemScores(**{name: item[name] for name in fields}) for item in json.loads(data)]
