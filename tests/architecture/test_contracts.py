@@ -81,7 +81,45 @@ def test_the_contracts_say_what_the_design_says() -> None:
     assert [one.get("exhaustive") for one in contracts if one["type"] == "layers"] == [None, True]
     assert {("trrg_core", name) for name in ("ray", "deepspeed", "prefect", "mlflow")} <= forbidden
     assert ("pipelines", "prefect") in forbidden
+    # every package of pipelines, so that a new one is covered too
+    packages = {f"pipelines.{path.parent.name}" for path in (ROOT / "pipelines").glob("*/__init__.py")}
+    for name, home in (("mlflow", "pipelines.registry"), ("deepspeed", "pipelines.training")):
+        assert {(source, name) for source in {"flows", *packages} - {home}} <= forbidden
     assert not [one for one in contracts if one.get("ignore_imports")], "contracts have no exceptions"
+
+
+def imported_names(source: str) -> Iterator[str]:
+    """The full name of every module, and of every name, that `source` imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+# import contracts cannot forbid a part of an external package, such as ray.train
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("ray.train", ["pipelines/training/*.py"]),
+        ("deepspeed", ["pipelines/training/engine.py"]),
+        ("mlflow", ["pipelines/registry/*.py"]),
+        ("prefect", ["flows/*.py", "flows/*/*.py"]),
+    ],
+)
+def test_a_library_is_imported_in_its_own_place_only(library: str, homes: list[str]) -> None:
+    users = {
+        _name(path)
+        for path in MODULES
+        if any(f"{name}.".startswith(f"{library}.") for name in imported_names(path.read_text("utf-8")))
+    }
+    assert users
+    assert users <= {_name(path) for pattern in homes for path in ROOT.glob(pattern)}
+
+
+@pytest.mark.parametrize("source", ["import ray.train", "from ray.train import report", "from ray import train as t"])
+def test_every_form_of_import_is_found(source: str) -> None:
+    assert any(f"{name}.".startswith("ray.train.") for name in imported_names(f"def f():\n    {source}"))
 
 
 def test_the_text_side_imports_nothing_heavy() -> None:
