@@ -147,7 +147,7 @@ def make_shard_rows(drafts: list[SampleStudy], config: TrrgConfig) -> Iterator[d
         }
         for one in drafts
     ]
-    parsed = parse_batch(pa.Table.from_pylist(told), {"config": config.parse}).rows.to_pylist()
+    parsed = parse_batch(pa.Table.from_pylist(told), config.parse).rows.to_pylist()
     reports = {row["study_id"]: row for row in parsed}
     for draft, row in zip(drafts, told, strict=True):
         about = {"prior_study_id": "", "sex": draft.patient.sex, "age_years": draft.patient.age}

@@ -1,19 +1,24 @@
 """`shards` + generator run -> `predictions`: every study of the split exactly once, through Ray Data.
 
 Besides the hypothesis and its clues, each row names the training study whose image is nearest in the joint space:
-the report of that study is one of the floors.
+the report of that study is one of the baselines of the evaluation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 import torch
+from numpy.typing import NDArray
 
 from pipelines.ray_data.cluster import connect
+from pipelines.ray_data.map_tables import map_tables
 from pipelines.ray_data.read import stream_table
-from pipelines.ray_data.write import Made, write_parts
+from pipelines.ray_data.write import BatchResult, write_parts
 from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
@@ -24,7 +29,9 @@ from trrg_core.generation.decoding import write_reports
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
 from trrg_core.storage.store import Store
+from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_table
+from trrg_core.tables.rows.prediction_row import prediction_row
 from trrg_core.tables.schema import PREDICTIONS
 from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.batch import Batch
@@ -32,6 +39,36 @@ from trrg_core.training.collate import collate_images
 
 COLUMNS = ["subject_id", "study_id", "split", "has_prior", "views"]
 ROWS_PER_TASK = 2048
+IMAGES_AT_ONCE = 32
+
+Row = dict[str, Any]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """The generator run whose model a task loads, and the device it runs on."""
+
+    store: Store
+    run_id: str
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainEmbeddings:
+    """Ids of the training studies, and their joint-space vectors [N,D] in the same order."""
+
+    study_ids: tuple[str, ...]
+    vectors: Vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings:
+    """What every generating task receives; the embeddings are in the object store."""
+
+    model: ModelSource
+    config: GenerateConfig
+    train: ray.ObjectRef[TrainEmbeddings]
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -45,118 +82,102 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         fingerprint=job_fingerprint("generate", config.generate, store, inputs),
         parents=(str(shards), inputs["generator"]),
     )
-    if found := find_existing(work):
-        return found
+    if existing := find_existing(work):
+        return existing
     connect(config.ray)
-    wanted = read_table(store, shards, columns=["split", "study_id"], split=split)["study_id"].to_pylist()
+    wanted: list[Any] = read_table(store, shards, columns=["split", "study_id"], split=split)["study_id"].to_pylist()
     if not wanted:
         raise DataError("no_studies", f"{shards} has no studies of split {split!r} to generate for")
-    settings = {"store": store, "run_id": inputs["generator"], "config": config.generate, "gpu": config.engine.use_gpu}
-    train_ids, train_embeddings = _embed_train(store, shards, settings, config)
-    written = write_parts(
+    device = "cuda" if config.engine.use_gpu else "cpu"
+    model = ModelSource(store=store, run_id=inputs["generator"], device=device)
+    train = ray.put(_embed_train(store, shards, model, config))
+    output = write_parts(
         work,
         stream_table(store, shards, COLUMNS, split=split),
         generate_batch,
-        {**settings, "train": ray.put((train_ids, train_embeddings))},
-        batch_rows=_share(len(wanted), config),
+        GenerateSettings(model=model, config=config.generate, train=train),
+        batch_rows=_rows_per_task(len(wanted), config),
         total=len(wanted),
         num_gpus=float(config.engine.use_gpu),
     )
-    _check_once([study_id for _, study_id, _ in written.ids], wanted)
-    return commit_output(work, written, counts={"studies_in": len(wanted), "predictions": written.num_out})
+    _check_once([study_id for _, study_id, _ in output.ids], wanted)
+    return commit_output(work, output, counts={"studies_in": len(wanted), "predictions": output.num_out})
 
 
-def generate_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
+def generate_batch(shards: pa.Table, settings: GenerateSettings) -> BatchResult:
     """Predictions for a batch of shard rows."""
-    config = settings["config"]
-    assert isinstance(config, GenerateConfig)
-    loaded = _model(settings)
-    train_ids, train_embeddings = ray.get(settings["train"])
-    made: list[dict] = []
-    for some in _groups(batch.to_pylist(), config.batch_size):
-        images = _images(some, loaded)
-        reports = write_reports(loaded, images, config)
-        nearest = nearest_neighbour(_embed(loaded, images), train_embeddings)
-        made += [
-            {
-                "subject_id": row["subject_id"],
-                "study_id": row["study_id"],
-                "split": row["split"],
-                "hypothesis": report.text,
-                "clues": [{"observation": clue.observation, "probability": clue.probability} for clue in report.clues],
-                "neighbour_study_id": train_ids[index],
-            }
-            for row, report, index in zip(some, reports, nearest, strict=True)
+    loaded, train = _load_model(settings.model), ray.get(settings.train)
+    predictions: list[Row] = []
+    for rows in _groups(shards.to_pylist(), settings.config.batch_size):
+        images = _images(rows, loaded)
+        reports = write_reports(loaded, images, settings.config)
+        nearest = nearest_neighbour(_embed(loaded, images), train.vectors)
+        predictions += [
+            prediction_row(row, hypothesis=report.text, clues=report.clues, neighbour_study_id=train.study_ids[index])
+            for row, report, index in zip(rows, reports, nearest, strict=True)
         ]
-    return Made(rows=pa.Table.from_pylist(made, schema=PREDICTIONS))
+    return BatchResult(rows=pa.Table.from_pylist(predictions, schema=PREDICTIONS))
 
 
-def embed_batch(batch: pa.Table, *, settings: Mapping[str, object]) -> pa.Table:
+def embed_batch(shards: pa.Table, *, model: ModelSource) -> pa.Table:
     """Study ids and joint-space vectors [N,D] of a batch of shard rows."""
-    loaded = _model(settings)
-    vectors = np.concatenate([_embed(loaded, _images(rows, loaded)) for rows in _groups(batch.to_pylist(), 32)])
-    column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1])
-    return pa.table({"study_id": batch["study_id"], "vector": column})
+    loaded = _load_model(model)
+    groups = _groups(shards.to_pylist(), IMAGES_AT_ONCE)
+    vectors = np.concatenate([_embed(loaded, _images(rows, loaded)) for rows in groups])
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    return pa.table({"study_id": shards["study_id"], "vector": column})
 
 
-def _embed_train(
-    store: Store, shards: TableRef, settings: Mapping[str, object], config: TrrgConfig
-) -> tuple[list[str], np.ndarray]:
-    """Ids and vectors of the training studies, in id order."""
+def _embed_train(store: Store, shards: TableRef, model: ModelSource, config: TrrgConfig) -> TrainEmbeddings:
+    """The embeddings of the training studies, in id order."""
     num_train = read_table(store, shards, columns=["split"], split="train").num_rows
-    embedded = stream_table(store, shards, COLUMNS, split="train").map_batches(
+    embedded: Any = map_tables(
+        stream_table(store, shards, COLUMNS, split="train"),
         embed_batch,
-        batch_format="pyarrow",
-        batch_size=_share(num_train, config),
-        fn_kwargs={"settings": settings},
+        {"model": model},
+        batch_size=_rows_per_task(num_train, config),
         num_gpus=float(config.engine.use_gpu) or None,
     )
     rows = pa.concat_tables(embedded.iter_batches(batch_size=None, batch_format="pyarrow")).sort_by("study_id")
-    vectors = rows["vector"].combine_chunks().flatten().to_numpy()
-    return rows["study_id"].to_pylist(), vectors.reshape(rows.num_rows, -1)
+    vectors: Vectors = whole(rows["vector"]).flatten().to_numpy()
+    study_ids: list[Any] = rows["study_id"].to_pylist()
+    return TrainEmbeddings(study_ids=tuple(study_ids), vectors=vectors.reshape(rows.num_rows, -1))
 
 
-def _share(num_rows: int, config: TrrgConfig) -> int:
-    """Rows of a task: a worker's share, so that each loads the model once, but no more than a file's worth."""
+def _rows_per_task(num_rows: int, config: TrrgConfig) -> int:
+    """An equal share for each worker, so that each loads the model once, but no more than `ROWS_PER_TASK`."""
     share = -(-num_rows // config.engine.num_workers)
     return max(config.generate.batch_size, min(ROWS_PER_TASK, share))
 
 
-def _images(rows: list[dict], loaded: LoadedGenerator) -> Batch:
+def _images(rows: list[Row], loaded: LoadedGenerator) -> Batch:
     batch = collate_images(rows, observations=loaded.observations, config=loaded.config.pretrain)
     return batch.to(next(loaded.generator.parameters()).device)
 
 
 @torch.no_grad()
-def _embed(loaded: LoadedGenerator, images: Batch) -> np.ndarray:
-    vectors: np.ndarray = loaded.generator.contrastive.encode_images(images).study_BD.float().cpu().numpy()
+def _embed(loaded: LoadedGenerator, images: Batch) -> Vectors:
+    vectors: Vectors = loaded.generator.contrastive.encode_images(images).study_BD.float().cpu().numpy()
     return vectors
 
 
-def _groups(rows: list[dict], size: int) -> list[list[dict]]:
+def _groups(rows: list[Row], size: int) -> list[list[Row]]:
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
-_MODELS: dict[str, LoadedGenerator] = {}
+@lru_cache(maxsize=1)
+def _load_model(source: ModelSource) -> LoadedGenerator:
+    """The model of a generator run, loaded once per worker process."""
+    with fetched_model(source.store, source.run_id) as folder:
+        loaded = load_model_folder(folder)
+    loaded.generator.to(source.device)
+    return loaded
 
 
-def _model(settings: Mapping[str, object]) -> LoadedGenerator:
-    """The model of a generator run, once per worker process."""
-    store, run_id = settings["store"], str(settings["run_id"])
-    assert isinstance(store, Store)
-    if run_id not in _MODELS:
-        _MODELS.clear()
-        with fetched_model(store, run_id) as folder:
-            loaded = load_model_folder(folder)
-        loaded.generator.to("cuda" if settings["gpu"] else "cpu")
-        _MODELS[run_id] = loaded
-    return _MODELS[run_id]
-
-
-def _check_once(found: list[str], wanted: list[str]) -> None:
-    if sorted(found) != sorted(wanted):
-        missing, extra = sorted(set(wanted) - set(found))[:3], len(found) - len(set(found))
+def _check_once(written: Sequence[str], wanted: Sequence[str]) -> None:
+    if sorted(written) != sorted(wanted):
+        missing, extra = sorted(set(wanted) - set(written))[:3], len(written) - len(set(written))
         raise DataError(
             "predictions_incomplete",
-            f"{len(wanted)} studies to predict, {len(found)} rows found; missing e.g. {missing}, {extra} duplicates",
+            f"{len(wanted)} studies to predict, {len(written)} rows found; missing e.g. {missing}, {extra} duplicates",
         )

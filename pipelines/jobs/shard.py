@@ -4,14 +4,16 @@ Training, generation and evaluation read nothing else.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import ray
 
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.read import stream_table
-from pipelines.ray_data.write import Made, write_parts
+from pipelines.ray_data.write import BatchResult, write_parts
 from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
@@ -22,9 +24,21 @@ from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 from trrg_core.tables.delta import count_rows
 from trrg_core.tables.lookup import index_studies, read_studies
+from trrg_core.tables.parquet import Part
 from trrg_core.tables.rows.shard_row import REPORT_COLUMNS, STUDY_COLUMNS, shard_row
 from trrg_core.tables.schema import shards_schema
 from trrg_core.tables.table_ref import TableRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSettings:
+    """What every task of the job receives. `report_index` is the result of `index_studies`, in the object store."""
+
+    config: ShardConfig
+    label_set: str
+    store: Store
+    reports: TableRef
+    report_index: ray.ObjectRef[pa.Table]
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -38,52 +52,50 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         fingerprint=job_fingerprint("shard", [config.shard, config.parse.label_set], store, inputs),
         parents=(str(studies), str(reports)),
     )
-    if found := find_existing(work):
-        return found
+    if existing := find_existing(work):
+        return existing
     connect(config.ray)
-    where = ray.put(index_studies(store, reports))
-    written = write_parts(
+    settings = ShardSettings(
+        config=config.shard,
+        label_set=config.parse.label_set,
+        store=store,
+        reports=reports,
+        report_index=ray.put(index_studies(store, reports)),
+    )
+    output = write_parts(
         work,
         stream_table(store, studies, STUDY_COLUMNS),
         shard_batch,
-        {
-            "config": config.shard,
-            "label_set": config.parse.label_set,
-            "store": store,
-            "reports": reports,
-            "where": where,
-        },
+        settings,
         batch_rows=config.shard.rows_per_file,
         total=count_rows(store, studies),
     )
-    return commit_output(work, written, counts={"studies_in": written.num_in, **_split_counts(written.parts)})
+    return commit_output(work, output, counts={"studies_in": output.num_in, **_split_counts(output.parts)})
 
 
-def shard_batch(batch: pa.Table, settings: Mapping[str, object]) -> Made:
-    """Shard rows of a batch of studies; a study whose target section is empty is set aside."""
-    config, label_set = settings["config"], load_label_set(str(settings["label_set"]))
-    assert isinstance(config, ShardConfig)
-    reports = _read_reports(batch["study_id"].to_pylist(), settings)
+def shard_batch(studies: pa.Table, settings: ShardSettings) -> BatchResult:
+    """Shard rows of a batch of studies; a study without image, parsed report or target text is rejected."""
+    reports = _read_reports(studies["study_id"].to_pylist(), settings)
     rows, rejects = [], []
-    for study in batch.to_pylist():
+    for study in studies.to_pylist():
         try:
-            rows.append(shard_row(study, reports.get(study["study_id"]), config))
+            rows.append(shard_row(study, reports.get(study["study_id"]), settings.config))
         except DataError as error:
             ids = {"subject_id": study["subject_id"], "study_id": study["study_id"]}
             rejects.append(Reject(reason=error.reason, detail=str(error), **ids))
-    return Made(rows=pa.Table.from_pylist(rows, schema=shards_schema(label_set)), rejects=rejects)
+    schema = shards_schema(load_label_set(settings.label_set))
+    return BatchResult(rows=pa.Table.from_pylist(rows, schema=schema), rejects=rejects)
 
 
-def _read_reports(study_ids: list[str], settings: Mapping[str, object]) -> dict[str, dict]:
-    store, ref = settings["store"], settings["reports"]
-    assert isinstance(store, Store)
-    assert isinstance(ref, TableRef)
-    rows = read_studies(store, ref, study_ids, REPORT_COLUMNS, index=ray.get(settings["where"]))
+def _read_reports(study_ids: Sequence[Any], settings: ShardSettings) -> dict[str, dict[str, Any]]:
+    """Rows of `reports` by study."""
+    index = ray.get(settings.report_index)
+    rows = read_studies(settings.store, settings.reports, study_ids, REPORT_COLUMNS, index=index)
     return {row["study_id"]: row for row in rows.to_pylist()}
 
 
-def _split_counts(parts: Iterable) -> dict[str, int]:
-    counts: Counter = Counter()
+def _split_counts(parts: Iterable[Part]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
     for part in parts:
         counts[part.split] += part.num_rows
     return dict(counts)

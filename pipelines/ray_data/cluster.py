@@ -1,4 +1,4 @@
-"""The way to Ray: the only `ray.init`. A laptop gets a local cluster, a cluster its address."""
+"""The connection to Ray, and the only `ray.init`: to a cluster by its address, else to a local one."""
 
 import logging
 import os
@@ -12,17 +12,17 @@ from trrg_core.errors import ConfigError, StorageError
 
 logger = logging.getLogger(__name__)
 
-# threads of a worker are its CPUs, nothing is fetched behind the user's back, and nothing is compiled
+# one thread per CPU of a worker
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONWARNINGS": "ignore",
     "RAY_DATA_LOG_LEVEL": "ERROR",
 }
-# a cluster of this machine alone has no node that could be taken away from under a run
+# on a cluster of one machine no node can be preempted during a run
 LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
-# these tell every second or every batch what a person watching a run cannot use
+# these log, every second or every batch, what is of no use to a person who watches a run
 QUIET = (
     "ray._private.authentication",
     "ray._private.authentication.authentication_token_setup",
@@ -52,7 +52,7 @@ def connect(config: RayConfig) -> None:
     except Exception as error:  # a node that does not start in time is a bare Exception
         where = f"the cluster at {config.address}" if config.address else "a local cluster"
         raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False  # ours show studies, not blocks
+    ray.data.DataContext.get_current().enable_progress_bars = False  # Ray's count blocks, ours count studies
     logger.info("Ray: %s", f"cluster at {config.address}" if config.address else f"local, {config.local_cpus} CPUs")
 
 
@@ -60,13 +60,14 @@ def check_gpus(config: RayConfig, wanted: int) -> None:
     """Check that this machine has a GPU for each of `wanted` workers; a real cluster may still grow.
 
     Raises:
-        ConfigError: if it has not: Ray would wait for ever.
+        ConfigError: if it has not: Ray would wait forever.
     """
-    found = int(ray.cluster_resources().get("GPU", 0))
-    if not config.address and found < wanted:
-        instead = f"engine.num_workers={found}" if found else "engine.use_gpu=false"
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # untyped in Ray
+    available = int(resources.get("GPU", 0))
+    if not config.address and available < wanted:
+        instead = f"engine.num_workers={available}" if available else "engine.use_gpu=false"
         raise ConfigError(
-            f"{wanted} workers want a GPU each and this machine has {found}: "
+            f"{wanted} workers need a GPU each and this machine has {available}: "
             f"give --set {instead}, or a cluster (ray.address, ray.jobs_address)"
         )
 
@@ -75,7 +76,7 @@ def _where(config: RayConfig) -> dict[str, Any]:
     if config.address:
         return {"address": config.address}
     return {
-        "address": "local",  # else a cluster that somebody else started on this machine would be joined
+        "address": "local",  # otherwise Ray joins a cluster that another user started on this machine
         "num_cpus": config.local_cpus,
         "object_store_memory": config.object_store_mb * 2**20,
         "include_dashboard": False,
@@ -89,7 +90,7 @@ def worker_environment(config: RayConfig) -> dict[str, str]:
 
 
 def set_up_worker() -> None:
-    """Logging of a worker process: our own progress is said, the chatter of the machinery is not."""
+    """Set up the logging of a worker process: progress of our own packages, errors of the libraries."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in ("pipelines", "trrg_core"):
         logging.getLogger(name).setLevel(logging.INFO)
@@ -97,7 +98,7 @@ def set_up_worker() -> None:
 
 
 def quieten() -> None:
-    """Let the libraries that QUIET names speak of errors only; they set their own levels when first imported."""
+    """Let the libraries in QUIET log errors only; they set their own levels when first imported."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Ray Train names one logger by its file

@@ -1,135 +1,169 @@
-"""Rows to the files of a table through Ray Data: each task writes what it made, the driver hears of it.
+"""Rows to the files of a table through Ray Data: each task writes its own files, the driver receives summaries.
 
-Rows never travel through the object store. A file's summary is written after the file, so that a job that
-was killed and is run again takes what is there and makes only what is missing.
+Rows never travel through the object store. The summary of a batch is written after its files, so that a job that was
+killed and is run again reuses the finished batches and writes only the missing ones.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
+from pipelines.ray_data.map_tables import map_tables
 from pipelines.records.commit import JobOutput, TableWork
 from pipelines.records.progress import track
 from trrg_core.errors import DataError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.study import SPLITS, Reject
+from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import Part, write_part
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """What a batch became: rows of the table, and what was set aside."""
+class BatchResult:
+    """The rows of the table that a batch became, and its rejects."""
 
     rows: pa.Table
     rejects: Sequence[Reject] = ()
 
 
-Process = Callable[[pa.Table, Mapping[str, object]], Made]
+Process = Callable[[pa.Table, Settings], BatchResult]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSummary:
+    """The files of a batch, its rejects, how many rows it read, and (patient, study, split) of each row written."""
+
+    parts: tuple[Part, ...]
+    rejects: tuple[Reject, ...]
+    num_in: int
+    ids: tuple[tuple[str, str, str], ...]
+
+    def to_json(self) -> str:
+        """The summary as it is stored beside the files."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The summary that `to_json` wrote."""
+        values = json.loads(text)
+        return cls(
+            parts=tuple(Part(**part) for part in values["parts"]),
+            rejects=tuple(Reject(**reject) for reject in values["rejects"]),
+            num_in=values["num_in"],
+            ids=tuple((subject_id, study_id, split) for subject_id, study_id, split in values["ids"]),
+        )
 
 
 def write_parts(
     work: TableWork,
     rows: ray.data.Dataset,
-    process: Process,
-    settings: Mapping[str, object],
+    process: Process[Settings],
+    settings: Settings,
     *,
     batch_rows: int,
     total: int,
     num_gpus: float = 0,
 ) -> JobOutput:
-    """Run `process` over `rows` in batches and write what it makes as files of the table, not yet committed.
+    """Run `process` over `rows` in batches and write the results as files of the table, not yet committed.
 
-    `rows` must have a `study_id` column, which names a batch; `process` is a top-level function whose second
-    argument is `settings`; `total` is the number of rows, for the progress shown.
+    Args:
+        work: the version that the files are for.
+        rows: what is read; the `study_id` column names a batch.
+        process: a top-level function of a batch and `settings`.
+        settings: sent to each task.
+        batch_rows: rows per batch.
+        total: number of rows, for the progress display.
+        num_gpus: GPUs of each task.
     """
-    summaries = rows.map_batches(
-        _process_and_write,
-        batch_size=batch_rows,
-        batch_format="pyarrow",
-        fn_kwargs={"process": process, "settings": dict(settings), "work": work},
-        num_gpus=num_gpus or None,
-    )
-    found: list[dict] = []
+    arguments = {"process": process, "settings": settings, "work": work}
+    written = map_tables(rows, _process_and_write, arguments, batch_size=batch_rows, num_gpus=num_gpus or None)
+    summaries: list[BatchSummary] = []
     with track(work.table, total) as advance:
-        for row in summaries.iter_rows():
-            found.append(json.loads(row["summary"]))
-            advance(found[-1]["num_in"])
-    return _gather(found)
+        for row in written.iter_rows():
+            summaries.append(BatchSummary.from_json(row["summary"]))
+            advance(summaries[-1].num_in)
+    return _combine(summaries)
 
 
 def write_here(
     work: TableWork,
-    rows: Sequence[Mapping[str, object]],
-    process: Process,
-    settings: Mapping[str, object],
+    rows: Sequence[dict[str, Any]],
+    process: Process[Settings],
+    settings: Settings,
     *,
     batch_rows: int,
 ) -> JobOutput:
-    """As `write_parts`, in this process, a batch after the other: for what is done before a cluster has started."""
-    batches = [pa.Table.from_pylist(list(rows[at : at + batch_rows])) for at in range(0, len(rows), batch_rows)]
-    found = []
+    """As `write_parts`, in this process, one batch after the other: for work too small to start a cluster for."""
+    summaries = []
     with track(work.table, len(rows)) as advance:
-        for batch in batches:
-            summary = _process_and_write(batch, process=process, settings=settings, work=work)["summary"][0]
-            found.append(json.loads(summary.as_py()))
+        for at in range(0, len(rows), batch_rows):
+            batch = pa.Table.from_pylist(list(rows[at : at + batch_rows]))
+            summaries.append(_summarise(batch, process, settings, work))
             advance(batch.num_rows)
-    return _gather(found)
+    return _combine(summaries)
 
 
-def _gather(summaries: Sequence[dict]) -> JobOutput:
-    parts = sorted((Part(**part) for one in summaries for part in one["parts"]), key=lambda part: part.path)
-    rejects = tuple(Reject(**reject) for one in summaries for reject in one["rejects"])
+def _combine(summaries: Sequence[BatchSummary]) -> JobOutput:
+    """One output of all batches, in an order that does not depend on which task finished first."""
     return JobOutput(
-        parts=tuple(parts),
-        rejects=tuple(sorted(rejects, key=lambda reject: tuple(asdict(reject).values()))),
-        num_in=sum(one["num_in"] for one in summaries),
-        ids=tuple(sorted((patient, study, split) for one in summaries for patient, study, split in one["ids"])),
+        parts=tuple(sorted((part for batch in summaries for part in batch.parts), key=lambda part: part.path)),
+        rejects=tuple(
+            sorted(
+                (reject for batch in summaries for reject in batch.rejects),
+                key=lambda reject: tuple(asdict(reject).values()),
+            )
+        ),
+        num_in=sum(batch.num_in for batch in summaries),
+        ids=tuple(sorted(ids for batch in summaries for ids in batch.ids)),
     )
 
 
-def _process_and_write(
-    batch: pa.Table, *, process: Process, settings: Mapping[str, object], work: TableWork
-) -> pa.Table:
-    name = hashlib.sha256("\n".join(batch["study_id"].to_pylist()).encode()).hexdigest()[:16]
-    path = f"parts/{work.fingerprint}/{{split}}{name}"
-    done = f"{TABLE_FOLDER}/{work.table}/{path.format(split='')}.json"
-    summary = _summary_of(work, done)
-    if not summary:
-        made = process(batch, settings)
-        parts = [part for split in SPLITS if (part := _write_split(work, path, made.rows, split))]
-        summary = json.dumps(
-            {
-                "parts": [asdict(part) for part in parts],
-                "rejects": [asdict(reject) for reject in made.rejects],
-                "num_in": batch.num_rows,
-                "ids": _ids(made.rows),
-            }
-        )
-        work.store.write_bytes(done, summary.encode())
-    return pa.table({"summary": [summary]})
+def _process_and_write(batch: pa.Table, *, process: Process[Settings], settings: Settings, work: TableWork) -> pa.Table:
+    return pa.table({"summary": [_summarise(batch, process, settings, work).to_json()]})
 
 
-def _summary_of(work: TableWork, path: str) -> str:
-    """What an earlier attempt wrote of this batch; empty unless all its files are still there."""
+def _summarise(batch: pa.Table, process: Process[Settings], settings: Settings, work: TableWork) -> BatchSummary:
+    """The summary of a batch whose files are written, by this call or by an earlier attempt."""
+    study_ids: Iterable[Any] = batch["study_id"].to_pylist()
+    name = hashlib.sha256("\n".join(study_ids).encode()).hexdigest()[:16]
+    folder = f"parts/{work.fingerprint}"
+    summary_path = f"{TABLE_FOLDER}/{work.table}/{folder}/{name}.json"
+    existing = _read_summary(work, summary_path)
+    if existing:
+        return existing
+    result = process(batch, settings)
+    summary = BatchSummary(
+        parts=tuple(
+            write_part(work.store, work.table, f"{folder}/{split}-{name}.parquet", rows, split=split)
+            for split in SPLITS
+            if (rows := result.rows.filter(pc.equal(result.rows["split"], text_scalar(split)))).num_rows
+        ),
+        rejects=tuple(result.rejects),
+        num_in=batch.num_rows,
+        ids=_ids(result.rows),
+    )
+    work.store.write_bytes(summary_path, summary.to_json().encode())
+    return summary
+
+
+def _read_summary(work: TableWork, path: str) -> BatchSummary | None:
+    """The summary of an earlier attempt; None unless all the files that it names still exist."""
     try:
-        summary = work.store.read_bytes(path).decode()
+        summary = BatchSummary.from_json(work.store.read_bytes(path).decode())
     except DataError:
-        return ""
-    files = [part["path"] for part in json.loads(summary)["parts"]]
-    return summary if all(work.store.exists(f"{TABLE_FOLDER}/{work.table}/{file}") for file in files) else ""
-
-
-def _write_split(work: TableWork, path: str, rows: pa.Table, split: str) -> Part | None:
-    kept = rows.filter(pc.equal(rows["split"], split))
-    if kept.num_rows == 0:
         return None
-    return write_part(work.store, work.table, f"{path.format(split=f'{split}-')}.parquet", kept, split=split)
+    exist = (work.store.exists(f"{TABLE_FOLDER}/{work.table}/{part.path}") for part in summary.parts)
+    return summary if all(exist) else None
 
 
-def _ids(rows: pa.Table) -> list[tuple[str, ...]]:
-    return [tuple(row.values()) for row in rows.select(["subject_id", "study_id", "split"]).to_pylist()]
+def _ids(rows: pa.Table) -> tuple[tuple[str, str, str], ...]:
+    ids: list[dict[str, Any]] = rows.select(["subject_id", "study_id", "split"]).to_pylist()
+    return tuple((row["subject_id"], row["study_id"], row["split"]) for row in ids)

@@ -29,7 +29,7 @@ def parse_studies(store: Store, studies: str) -> TableRef:
     """The reports of a version of `studies`, parsed in this process and committed; nothing of them may be set aside."""
     config = load_config("tiny").parse
     rows = read_table(store, TableRef.parse(studies), columns=["subject_id", "study_id", "split", "report"])
-    reports = parse_batch(rows, {"config": config}).rows
+    reports = parse_batch(rows, config).rows
     schema = reports_schema(load_label_set(config.label_set))
     parts = []
     for split in SPLITS:

@@ -16,7 +16,7 @@ from trrg_core.tables.table_ref import TableRef
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import resource, sys
-from pipelines import ingest
+from pipelines.jobs import ingest
 from trrg_core.config.load import load_config
 from trrg_core.storage.store import open_store
 

@@ -81,7 +81,7 @@ def test_ingests_of_different_sources_each_get_their_version(tmp_path: Path, mon
 
 KILLED = """
 import sys, time
-from pipelines import ingest
+from pipelines.jobs import ingest
 from trrg_core.config.load import load_config
 from trrg_core.storage.store import open_store
 

@@ -21,7 +21,7 @@ def batch_of(texts: list[str]) -> pa.Table:
 def test_a_row_tells_all_that_the_parser_says() -> None:
     texts = [draft.report.text for draft in generate_studies(20, seed=5)] + ["No effusion.", ""]
     parser = ReportParser()
-    rows = parse_batch(batch_of(texts), {"config": ParseConfig()}).rows.to_pylist()
+    rows = parse_batch(batch_of(texts), ParseConfig()).rows.to_pylist()
     for text, row in zip(texts, rows, strict=True):
         report = parser.parse(text)
         assert row["sections"] == [asdict(section) for section in report.sections]
@@ -36,17 +36,17 @@ def test_a_row_tells_all_that_the_parser_says() -> None:
 
 def test_rows_keep_their_order_and_ids_over_several_stretches() -> None:
     texts = [f"FINDINGS: There are {number} nodules." for number in range(2 * REPORTS_AT_ONCE + 1)]
-    rows = parse_batch(batch_of(texts), {"config": ParseConfig()}).rows
+    rows = parse_batch(batch_of(texts), ParseConfig()).rows
     assert rows["study_id"].to_pylist() == [f"s{number}" for number in range(len(texts))]
     assert rows["findings"].to_pylist() == [text.removeprefix("FINDINGS: ") for text in texts]
 
 
 def test_a_report_without_a_section_is_kept_and_counted() -> None:
-    made = parse_batch(batch_of(["IMPRESSION: No effusion.", "Words alone."]), {"config": ParseConfig()})
+    made = parse_batch(batch_of(["IMPRESSION: No effusion.", "Words alone."]), ParseConfig())
     assert made.rows["usable"].to_pylist() == [True, False]
     assert [(reject.study_id, reject.reason) for reject in made.rejects] == [("s1", "no_report_section")]
 
 
 def test_no_reports_make_a_table_without_rows() -> None:
     empty = batch_of(["x"]).slice(0, 0)
-    assert parse_batch(empty, {"config": ParseConfig()}).rows.schema == reports_schema(ReportParser().label_set)
+    assert parse_batch(empty, ParseConfig()).rows.schema == reports_schema(ReportParser().label_set)

@@ -24,7 +24,7 @@ def test_workers_that_would_wait_for_a_gpu_for_ever_are_refused(
     found: int, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": float(found)} if found else {"CPU": 2.0})
-    with pytest.raises(ConfigError, match=f"2 workers want a GPU each and this machine has {found}: .*{advice}"):
+    with pytest.raises(ConfigError, match=f"2 workers need a GPU each and this machine has {found}: .*{advice}"):
         check_gpus(RayConfig(), 2)
     check_gpus(RayConfig(), found)
     check_gpus(RayConfig(address="auto"), 2)  # a cluster may still grow
