@@ -5,7 +5,7 @@ import logging
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from flows.entry import OnDrift
+from flows.choices import OnDrift
 from flows.render.labels import drift_rows, measure_drift
 from pipelines.registry.lineage import champion_shards
 from trrg_core.errors import DataError

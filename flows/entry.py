@@ -1,39 +1,45 @@
-"""What both doors, the command line and the flow, do first: read the configuration, find where to enter the chain.
+"""First steps of a run, for the command line and the flow: read the configuration, check the source, find results.
 
-No Prefect here, so that the command line can refuse before it starts a server.
+No Prefect here, so that the command line can report a mistake before it starts a server.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pipelines.running.catalog import JOBS, newest_outputs
+from pydantic import AfterValidator, WithJsonSchema
+
+from pipelines.running.catalog import JOBS, find_job, jobs_before
+from pipelines.running.newest_outputs import newest_outputs
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import open_store
 
-OnDrift = Literal["warn", "stop", "ignore"]
+# a name in the catalog; the schema makes it a choice in Prefect's form
+JobName = Annotated[
+    str, AfterValidator(lambda name: find_job(name).name), WithJsonSchema({"type": "string", "enum": list(JOBS)})
+]
 
 
 def read_config(preset: str, source: str, source_root: str, settings: Sequence[str]) -> TrrgConfig:
-    """The configuration of a preset or YAML file; an empty `source` or `source_root` leaves what it says there.
+    """The configuration of a preset or YAML file; an empty `source` or `source_root` keeps the value given there.
 
     Raises:
         ConfigError: for an unknown preset, key or value.
     """
     given = {"source.kind": source, "source.root": source_root}
     # quoted, because values are YAML and a folder may be called 2024
-    doors = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
-    return load_config(preset, [*doors, *settings])
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
+    return load_config(preset, [*overrides, *settings])
 
 
 def check_source(config: TrrgConfig) -> None:
-    """Check that there is a source to read, before anything is started for it.
+    """Check that the source to read exists, before a server or a cluster is started.
 
     Raises:
-        ConfigError: if none is named, or it is a folder of this machine that is not there.
+        ConfigError: if none is given, or it is a folder of this machine that does not exist.
     """
     root = config.source.root
     if not root:
@@ -44,16 +50,15 @@ def check_source(config: TrrgConfig) -> None:
         raise ConfigError(f"source root {root!r}: there is no such folder")
 
 
-def take_earlier(store: str, enter_at: str) -> dict[str, str]:
+def find_earlier_results(store: str, enter_at: str) -> dict[str, str]:
     """The newest results in the store of the jobs before `enter_at`, by output name.
 
     Raises:
-        ConfigError: if one has none; names the first such job.
+        ConfigError: if a job has no result; names the first such job.
     """
-    names = list(JOBS)
-    jobs = names[: names.index(enter_at)]
-    found = newest_outputs(open_store(store), tuple(JOBS[job].output for job in jobs))
-    missing = [job for job in jobs if JOBS[job].output not in found]
+    jobs = jobs_before(enter_at)
+    results = newest_outputs(open_store(store), [job.output for job in jobs])
+    missing = [job.name for job in jobs if job.output not in results]
     if missing:
         raise ConfigError(f"{store} has no result of {missing[0]}: enter at {missing[0]} or earlier")
-    return found
+    return results

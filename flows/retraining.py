@@ -1,15 +1,15 @@
-"""The retraining flow: a study walks from its source to a registered model, each stage found if it was done before."""
+"""The retraining flow: from the source tree to a registered model; the earlier result of a stage is reused."""
 
 from typing import Any, Literal
 
 from prefect import flow
 
+from flows.choices import OnDrift
 from flows.drift import watch_drift
-from flows.entry import OnDrift, read_config, take_earlier
+from flows.entry import JobName, find_earlier_results, read_config
 from flows.tasks import run_stage
-from pipelines.running.catalog import JOBS
-
-JobName = Literal["ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register"]
+from pipelines.running.catalog import FIRST_JOB, jobs_from
+from trrg_core.config.settings import TrrgConfig
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=True)
@@ -19,7 +19,7 @@ def retrain(
     source: Literal["mimic-cxr", "iu-xray", "plain"] | None = None,
     preset: str = "tiny",
     settings: list[str] | None = None,
-    enter_at: JobName = "ingest",
+    enter_at: JobName = FIRST_JOB,
     slice_ref: str = "",
     on_drift: OnDrift = "warn",
 ) -> dict[str, Any]:
@@ -28,21 +28,34 @@ def retrain(
     Args:
         source_root: folder or s3:// prefix of the studies; only read. Not needed when entering later than ingest.
         store: folder or s3:// prefix where everything is kept.
-        source: reader of the source tree; without it what the preset says.
+        source: reader of the source tree; the preset's by default.
         preset: `tiny` (CPU, minutes), `base` (GPU cluster), or the path of a YAML file.
         settings: single values, e.g. `finetune.clues=off`.
-        enter_at: first job to run; what comes before is taken from the store as it is.
+        enter_at: first job to run; earlier results are taken from the store as they are.
         slice_ref: slice to train on, e.g. `slices@0`; empty trains on every study of the shards.
-        on_drift: what to do when the shards have drifted from those the champion learned from.
+        on_drift: what to do when the shards have drifted from those that the champion was trained on.
     """
-    config = read_config(preset, source or "", source_root, settings or ()).model_dump(mode="json")
-    names = list(JOBS)
-    later = names[names.index(enter_at) :]
-    refs = take_earlier(store, enter_at) | ({"slice": slice_ref} if slice_ref else {})
-    results = {}
-    for job in later:
-        results[job] = run_stage(job, config, store, JOBS[job].inputs_of(refs))
-        refs[JOBS[job].output] = results[job]["ref"]
-        if job == "shard" and on_drift != "ignore":
-            watch_drift(refs["shards"], store, config["parse"]["label_set"], on_drift)
+    config = read_config(preset, source or "", source_root, settings or ())
+    return run_chain(config, store, enter_at, slice_ref, on_drift)
+
+
+@flow(name="retrain", persist_result=False, validate_parameters=False)
+def retrain_with(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> dict[str, Any]:
+    """The same flow for a caller that has a validated configuration, such as the command line."""
+    return run_chain(config, store, enter_at, slice_ref, on_drift)
+
+
+def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> dict[str, Any]:
+    """Run job `enter_at` and those after it, each as a task of the current flow; their results by job name.
+
+    Raises:
+        ConfigError: if an earlier job has no result in the store.
+    """
+    refs = find_earlier_results(store, enter_at) | ({"slice": slice_ref} if slice_ref else {})
+    results: dict[str, Any] = {}
+    for job in jobs_from(enter_at):
+        results[job.name] = run_stage(job.name, config, store, job.inputs_of(refs))
+        refs[job.output] = results[job.name]["ref"]
+        if job.output == "shards" and on_drift != "ignore":
+            watch_drift(refs["shards"], store, config.parse.label_set, on_drift)
     return results

@@ -1,4 +1,4 @@
-"""One Prefect task around each job: retried when the store asks for it, its counts left as artifacts in the UI."""
+"""The Prefect task that runs a job: retried after a storage error; its counts become artifacts in the UI."""
 
 import json
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from pipelines.records.job_result import JobResult, to_json
-from pipelines.running.catalog import run_job
-from trrg_core.config.load import validate_config
+from pipelines.running.run_job import run_job
+from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import StorageError
 from trrg_core.metrics.systems import scores_by_system
 
 
 def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
-    """Only a store that was busy or a lost race gets better by itself."""
+    """True for a storage error, the only kind that may pass by itself: a busy store, or a lost race."""
     try:
         state.result()
     except StorageError:
@@ -33,19 +33,19 @@ def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
     retry_condition_fn=is_worth_retrying,
     persist_result=False,
 )
-def run_stage(job: str, config: dict[str, Any], store: str, inputs: dict[str, str]) -> dict[str, Any]:
-    """Run a job; references and counts in, references and counts out."""
-    result = run_job(job, validate_config(config), store, inputs)
-    _leave_artifacts(result)
-    told: dict[str, Any] = json.loads(to_json(result))
-    return told
+def run_stage(job: str, config: TrrgConfig, store: str, inputs: dict[str, str]) -> dict[str, Any]:
+    """The result of a job as plain values; inputs and results are references and counts."""
+    result = run_job(job, config, store, inputs)
+    _create_artifacts(result)
+    values: dict[str, Any] = json.loads(to_json(result))
+    return values
 
 
-def _leave_artifacts(result: JobResult) -> None:
-    rows = [{"what": "result", "value": result.ref}, *_rows(result.counts), *_rows(result.rejects, "set aside: ")]
+def _create_artifacts(result: JobResult) -> None:
+    rows = [{"what": "result", "value": result.ref}, *_rows(result.counts), *_rows(result.rejects, "rejected: ")]
     create_table_artifact(rows, key=f"{result.job}-counts", description=f"{result.job}: {result.ref}")
     if result.job == "evaluate":
-        create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the floors")
+        create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the baselines")
     report = result.notes.get("report")
     if report:
         link = report if "://" in report else f"file://{report}"

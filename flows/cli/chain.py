@@ -1,10 +1,11 @@
-"""Verbs of the chain: an invented corpus, each job by itself, and the whole run."""
+"""Commands of the chain: an invented corpus, each job by itself, and the whole run."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from flows.choices import OnDrift
 from flows.cli.options import (
     DEFAULT_STORE,
     InputOption,
@@ -16,6 +17,7 @@ from flows.cli.options import (
     StoreOption,
     parse_input,
 )
+from pipelines.running.catalog import FIRST_JOB, JOBS, Job, find_job
 
 app = typer.Typer()
 
@@ -24,26 +26,28 @@ app = typer.Typer()
 def sample(
     folder: Annotated[
         Path,
-        typer.Argument(help="New folder for the tree, drawn as FOLDER.partial first; the truth is written beside it."),
+        typer.Argument(
+            help="New folder for the tree, first written as FOLDER.partial; the ground truth is written beside it."
+        ),
     ],
     studies: Annotated[int, typer.Option(min=1, help="Number of studies.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same bytes.")] = 7,
 ) -> None:
     """Write an invented corpus in the layout of MIMIC-CXR-JPG."""
-    from flows.cli.sample_corpus import draw_sample, drawn_before
+    from flows.cli.sample_corpus import draw_sample, is_drawn
 
-    if drawn_before(folder, studies, seed):
-        typer.echo(f"{folder}: {studies} studies of seed {seed} are there already")
+    if is_drawn(folder, studies, seed):
+        typer.echo(f"{folder}: already holds {studies} studies of seed {seed}")
         return
     summary = draw_sample(folder, studies, seed)
     typer.echo(
         f"{folder}: {summary.num_studies} studies of {summary.num_patients} patients, {summary.num_images} images; "
-        f"truth beside it in {summary.truth_path}"
+        f"ground truth in {summary.truth_path}"
     )
 
 
-def _add_job(name: str, summary: str) -> None:
-    """Add the verb of job `name`."""
+def _add_job(job: Job) -> None:
+    """Add the command that runs `job`."""
 
     def command(
         store: StoreOption = DEFAULT_STORE,
@@ -56,32 +60,26 @@ def _add_job(name: str, summary: str) -> None:
     ) -> None:
         from flows.entry import check_source, read_config
         from pipelines.records.job_result import describe, to_json
-        from pipelines.running.catalog import find_job, newest_outputs, run_job
+        from pipelines.running.newest_outputs import newest_outputs
+        from pipelines.running.run_job import run_job
         from trrg_core.storage.store import open_store
 
         config = read_config(preset, source, source_root, settings or ())
-        if name == "ingest":
+        if job.reads_source:
             check_source(config)
         given = dict(parse_input(text) for text in inputs or ())
-        wanted = tuple(one for one in find_job(name).inputs if one not in given)
-        result = run_job(name, config, store, {**newest_outputs(open_store(store), wanted), **given})
+        missing = [name for name in job.inputs if name not in given]
+        result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing), **given})
         typer.echo(to_json(result) if as_json else describe(result))
 
-    command.__doc__ = f"{summary[0].upper()}{summary[1:]}."
-    app.command(name, epilog=f"Example: trrg {name} --store ./trrg-store", rich_help_panel="Jobs")(command)
+    command.__doc__ = job.summary
+    app.command(
+        job.name, epilog=f"Example: trrg {job.name} --store ./trrg-store", rich_help_panel=f"Jobs: {job.group}"
+    )(command)
 
 
-for _name, _summary in (
-    ("ingest", "read a source tree into `studies`"),
-    ("parse", "parse reports into sentences, mentions and labels"),
-    ("shard", "cut training shards"),
-    ("pretrain", "train stage 1, the sentence-level contrastive model"),
-    ("finetune", "train stage 2, the language model with disease clues"),
-    ("generate", "generate a report for every study of a split"),
-    ("evaluate", "score predictions beside the floors; write the HTML report"),
-    ("register", "register the model; promote it when it passes the gate"),
-):
-    _add_job(_name, _summary)
+for _job in JOBS.values():
+    _add_job(_job)
 
 
 @app.command(epilog="Example: trrg run --source mimic-cxr --source-root corpus --store ./trrg-store --set seed=3")
@@ -91,37 +89,27 @@ def run(
     source: SourceOption = "",
     source_root: RootOption = "",
     settings: SetOption = None,
-    enter_at: Annotated[str, typer.Option("--from", help="First job to run; what comes before is taken as it is.")] = (
-        "ingest"
-    ),
+    enter_at: Annotated[
+        str, typer.Option("--from", help="First job to run; results of earlier jobs are taken as they are.")
+    ] = FIRST_JOB,
     slice_ref: Annotated[str, typer.Option("--slice", help="Train on this slice, e.g. slices@0.")] = "",
     on_drift: Annotated[
-        Literal["warn", "stop", "ignore"],
-        typer.Option(help="What to do when the data has drifted from what the champion learned from."),
+        OnDrift,
+        typer.Option(help="What to do when the data has drifted from the data that the champion was trained on."),
     ] = "warn",
 ) -> None:
-    """Run the retraining flow: ingest to register, each stage found if it was done before."""
-    from flows.entry import check_source, read_config, take_earlier
+    """Run the retraining flow, from ingest to register; the earlier result of a stage is reused."""
+    from flows.entry import check_source, find_earlier_results, read_config
     from flows.render.run_summary import print_run
-    from pipelines.running.catalog import find_job
     from trrg_core.labels import load_label_set
 
-    find_job(enter_at)
-    # a wrong setting or a missing earlier result stops here, before a server is started
+    # a wrong setting or a missing earlier result is reported here, before a server is started
+    first = find_job(enter_at)
     config = read_config(preset, source, source_root, settings or ())
-    if enter_at == "ingest":
+    if first.reads_source:
         check_source(config)
-    take_earlier(store, enter_at)
-    from flows.retraining import retrain
+    find_earlier_results(store, enter_at)
+    from flows.retraining import retrain_with
 
-    results = retrain(
-        source_root=source_root,
-        store=store,
-        source=source or None,
-        preset=preset,
-        settings=settings,
-        enter_at=enter_at,
-        slice_ref=slice_ref,
-        on_drift=on_drift,
-    )
+    results = retrain_with(config, store, enter_at, slice_ref, on_drift)
     print_run(results, load_label_set(config.parse.label_set))

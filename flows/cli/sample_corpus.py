@@ -1,4 +1,4 @@
-"""An invented corpus, drawn beside its folder and renamed when it is whole: what is there is never half a tree."""
+"""An invented corpus, written beside its folder and renamed when it is complete, so that no partial tree is read."""
 
 import json
 import os
@@ -11,29 +11,29 @@ from trrg_core.errors import ConfigError
 from trrg_core.sources.sample.layout import SampleSummary, write_sample
 
 
-def drawn_before(folder: Path, studies: int, seed: int) -> bool:
-    """Whether `trrg sample` wrote this very corpus before."""
-    note = _note(folder)  # it outlives a tree that was removed
+def is_drawn(folder: Path, studies: int, seed: int) -> bool:
+    """Whether `folder` holds the corpus of this size and seed."""
+    note = _note(folder)  # may be left over from a tree that was removed
     return folder.is_dir() and note.is_file() and json.loads(note.read_text()) == {"studies": studies, "seed": seed}
 
 
 def draw_sample(folder: Path, studies: int, seed: int) -> SampleSummary:
-    """Draw into `<folder>.partial`, made anew, then rename it; a note beside the tree says what it is.
+    """Draw the corpus in a new `<folder>.partial`, then rename it; a file beside the tree records size and seed.
 
     Raises:
-        ConfigError: if `folder` holds anything, or another's folder is in the way.
+        ConfigError: if `folder` is not empty, or `<folder>.partial` holds other files.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty: the sample is written into a new folder")
     partial = folder.with_name(f"{folder.name}.partial")
     _clear(partial)
     with track("studies", studies) as advance:
-        told = 0
+        reported = 0
 
         def on_progress(done: int) -> None:
-            nonlocal told
-            advance(done - told)
-            told = done
+            nonlocal reported
+            advance(done - reported)
+            reported = done
 
         summary = write_sample(
             partial, num_studies=studies, seed=seed, on_progress=on_progress, num_processes=os.cpu_count() or 1
@@ -46,11 +46,15 @@ def draw_sample(folder: Path, studies: int, seed: int) -> SampleSummary:
 
 
 def _clear(partial: Path) -> None:
-    """Remove what an interrupted drawing left; a folder with anything else in it is not ours to remove."""
+    """Remove what an interrupted run left behind.
+
+    Raises:
+        ConfigError: if the folder holds anything that `write_sample` does not write.
+    """
     if not partial.exists():
         return
     if not all(entry.name == "files" or entry.name.endswith(".csv.gz") for entry in partial.iterdir()):
-        raise ConfigError(f"{partial} is in the way: the sample is drawn there first; move it")
+        raise ConfigError(f"{partial} is in the way: the sample is first written there; move it")
     shutil.rmtree(partial)
 
 

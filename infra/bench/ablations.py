@@ -12,7 +12,8 @@ import argparse
 import logging
 import sys
 
-from pipelines.running.catalog import newest_outputs, run_job
+from pipelines.running.newest_outputs import newest_outputs
+from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.systems import (

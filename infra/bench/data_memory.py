@@ -14,15 +14,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from infra.bench.process_tree import watch_tree
+from pipelines.running.catalog import JOBS as CATALOG
 from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.sources.sample.layout import generate_studies
 
 SIZES = (500, 5_000)
 MOST_GROWTH = 1.3
-JOBS = {"ingest": (), "parse": ("studies",), "shard": ("studies", "reports")}
+JOBS = [job for job in CATALOG.values() if job.group == "data"]
 _RUN = """
 import sys
-from pipelines.running.catalog import run_job
+from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 
 name, store, *words = sys.argv[1:]
@@ -52,7 +53,7 @@ def bench_memory() -> bool:
     heads = "".join(f"{f'{num} studies':>16}" for num in SIZES)
     print(f"{'MiB, driver + largest worker':28}{heads}{'growth':>9}{'MiB per 1,000':>15}")
     growths = {}
-    for job in JOBS:
+    for job in (job.name for job in JOBS):
         few, many = peaks[small][job], peaks[large][job]
         growths[job] = many.total / few.total
         cells = "".join(f"{f'{one.driver / 2**20:.0f} + {one.worker / 2**20:.0f}':>16}" for one in (few, many))
@@ -73,9 +74,8 @@ def measure_jobs(num_studies: int) -> dict[str, Peak]:
         write_export(source, num_studies)
         refs: dict[str, str] = {}
         peaks = {}
-        for job, inputs in JOBS.items():
-            peaks[job], ref = _measure(job, store, source, {name: refs[name] for name in inputs})
-            refs[ref.split("@")[0]] = ref
+        for job in JOBS:
+            peaks[job.name], refs[job.output] = _measure(job.name, store, source, job.inputs_of(refs))
     return peaks
 
 

@@ -11,7 +11,7 @@ from pipelines.records.code_version import code_version
 from pipelines.records.commit import JobOutput, TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import input_content
 from pipelines.records.job_result import JobResult
-from pipelines.running.catalog import newest_outputs
+from pipelines.running.newest_outputs import newest_outputs
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.label_stats.distribution import LabelCount, label_distribution

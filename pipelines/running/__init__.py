@@ -1,1 +1,1 @@
-"""Running a job: the catalog of jobs, in this process or as a Ray Job."""
+"""The catalog of jobs, and how a job is run: in this process or as a Ray Job."""

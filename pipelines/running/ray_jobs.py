@@ -1,10 +1,9 @@
-"""A job as a Ray Job: it runs on the cluster and outlives whoever started it.
+"""A job as a Ray Job: it runs on the cluster and continues when the process that started it ends.
 
-Its submission id comes from what it does, so a flow that died and is started again finds its running job and waits
-for it instead of starting a second one. The job leaves its result, or its error as kind and message, in the store.
+Its submission id is computed from its task, so a flow that is started again after a failure finds its running job and
+waits for it instead of starting a second one.
 """
 
-import json
 import logging
 import shlex
 import time
@@ -13,48 +12,47 @@ from collections.abc import Mapping
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from pipelines.records.code_version import code_version
-from pipelines.records.job_result import JobResult, from_json
+from pipelines.records.job_result import JobResult
+from pipelines.running.job_files import JobFiles, JobTask
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError, TrrgError
-from trrg_core.storage.folders import JOB_FOLDER
-from trrg_core.storage.store import Store, open_store
+from trrg_core.errors import ConfigError, StorageError, TrainingError
+from trrg_core.storage.store import open_store
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
 START_TIMEOUT_S = 900.0
 SUBMIT_TIMEOUT_S = 60.0
-_KINDS: Mapping[str, type[TrrgError]] = {
-    kind.__name__: kind for kind in (ConfigError, StorageError, TrainingError, TrrgError)
-}
 
 
 def run_remote(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
-    """Run job `name` on the cluster whose Jobs API is `ray.jobs_address`, or wait for the one already running.
+    """The result of job `name`, run on the cluster of `ray.jobs_address`; waits for it if it runs there already.
 
     Raises:
         ConfigError: if the cluster does not answer, or the job never starts.
-        TrrgError: what the job itself raised, by its kind.
+        TrrgError: the error of the job, of the same kind.
     """
     store = open_store(store_uri)
     submission_id = submission_id_of(name, config, store.uri, inputs)
-    folder = f"{JOB_FOLDER}/{submission_id}"
-    task = {"job": name, "config": config.model_dump(mode="json"), "store": store.uri, "inputs": dict(inputs)}
-    store.write_bytes(f"{folder}/task.json", json.dumps(task, sort_keys=True).encode())
+    files = JobFiles(store=store, submission_id=submission_id)
+    files.write_task(JobTask(job=name, config=config, store=store.uri, inputs=inputs))
     client = _client(config)
     if _is_new(client, submission_id):
-        for old in ("result.json", "error.json"):
-            store.delete(f"{folder}/{old}")
-        _submit(client, f"python -m pipelines.running.catalog {shlex.quote(store.uri)} {submission_id}", submission_id)
+        files.delete_outcome()
+        command = f"python -m pipelines.running.submitted {shlex.quote(store.uri)} {submission_id}"
+        _submit(client, command, submission_id)
     else:
-        logger.info("%s: Ray Job %s is running already; waiting for it", name, submission_id)
+        logger.info("%s: Ray Job %s is already running; waiting for it", name, submission_id)
     status = _wait(client, submission_id)
-    return _outcome(store, folder, submission_id, status)
+    result = files.read_outcome()
+    if result is None:
+        raise TrainingError(f"Ray Job {submission_id} ended as {status} without a result; see its log on the cluster")
+    return result
 
 
 def submission_id_of(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> str:
-    """The same id for the same work on the same store."""
+    """The id of a job, the same for equal tasks on the same store."""
     return f"trrg-{name}-{fingerprint(name, config, store_uri, dict(inputs), code_version())}"
 
 
@@ -66,7 +64,7 @@ def _client(config: TrrgConfig) -> JobSubmissionClient:
 
 
 def _is_new(client: JobSubmissionClient, submission_id: str) -> bool:
-    """Whether the job must be submitted; a finished one of the same id makes way for a new attempt."""
+    """Whether the job must be submitted; a finished job of the same id is deleted, so that it can run again."""
     known = {job.submission_id: job.status for job in client.list_jobs()}
     if submission_id not in known:
         return True
@@ -77,7 +75,7 @@ def _is_new(client: JobSubmissionClient, submission_id: str) -> bool:
 
 
 def _submit(client: JobSubmissionClient, entrypoint: str, submission_id: str) -> None:
-    """Submit the job, unless another who wants the same was quicker; a cluster that just started gets a moment."""
+    """Submit the job unless another process just did; retries while a cluster that just started refuses."""
     end = time.monotonic() + SUBMIT_TIMEOUT_S
     while True:
         try:
@@ -101,17 +99,6 @@ def _wait(client: JobSubmissionClient, submission_id: str) -> JobStatus:
             client.stop_job(submission_id)
             raise ConfigError(
                 f"Ray Job {submission_id} did not start within {START_TIMEOUT_S:.0f} s: "
-                "has the cluster room for it, and TRRG in its image?"
+                "check that the cluster has free resources and TRRG in its image"
             )
         time.sleep(POLL_S)
-
-
-def _outcome(store: Store, folder: str, submission_id: str, status: JobStatus) -> JobResult:
-    if store.exists(f"{folder}/result.json"):
-        return from_json(store.read_bytes(f"{folder}/result.json").decode())
-    if store.exists(f"{folder}/error.json"):
-        told = json.loads(store.read_bytes(f"{folder}/error.json"))
-        if told["kind"] == "DataError":
-            raise DataError(told["reason"], told["message"])
-        raise _KINDS.get(told["kind"], TrrgError)(told["message"])
-    raise TrainingError(f"Ray Job {submission_id} ended as {status} without a result; see its log on the cluster")

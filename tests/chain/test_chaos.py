@@ -1,4 +1,4 @@
-"""A corpus full of faults, an S3 that fails one request in ten, a kill on the way: nothing is lost, nothing added."""
+"""A corpus with many faults, an S3 that fails one request in ten, a killed job: no row is lost, none is added."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.running.catalog import JOBS
 from tests.core.faulty_s3 import FaultyS3, faulty_s3, make_bucket
 from trrg_core.sources.sample.layout import write_sample
 from trrg_core.storage.store import Store, open_store
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.ray, pytest.mark.t
 TRRG = Path(sys.executable).parent / "trrg"
 STUDIES = 2000
 PER_FAULT = STUDIES // 20
-JOBS = ("ingest", "parse", "shard")
+DATA_JOBS = [job.name for job in JOBS.values() if job.group == "data"]
 
 
 def _cut(report: Path) -> str:
@@ -83,7 +84,7 @@ REPORT_FAULTS = (_empty_report, _lose_report, _bad_bytes, _too_long)
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, str]]:
-    """The clean tree, its twin with 5 % of each fault, and the fault of each study that has one."""
+    """The clean tree, a copy with 5 % of each fault, and the fault of each study that has one."""
     folder = tmp_path_factory.mktemp("chaos")
     clean, broken = folder / "clean", folder / "broken"
     write_sample(clean, num_studies=STUDIES, seed=23, num_processes=os.cpu_count() or 1)
@@ -117,16 +118,16 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
         yield state
 
 
-def test_the_end_is_that_of_the_clean_corpus_without_what_was_set_aside(
+def test_the_tables_equal_those_of_the_clean_corpus_without_the_rejects(
     trees: tuple[Path, Path, dict[str, str]], s3: FaultyS3, tmp_path: Path
 ) -> None:
     clean, broken, faults = trees
     calm = open_store(str(tmp_path / "store"))
-    for job in JOBS:
+    for job in DATA_JOBS:
         _run(job, calm.uri, clean)
     stormy = open_store("s3://chaos/trrg")
     _run_and_kill("ingest", stormy, broken)
-    for job in JOBS:
+    for job in DATA_JOBS:
         _run(job, stormy.uri, broken)
     s3.share = 0.0
     assert len(s3.requests) > 100
@@ -146,8 +147,8 @@ def test_the_end_is_that_of_the_clean_corpus_without_what_was_set_aside(
         assert found == wanted, table
     aside = read_table(ended, history(ended, "rejects")[0].ref).to_pylist()
     ingested = [row for row in aside if row["job"] == "ingest"]
-    told = {row["study_id"]: row["reason"] for row in ingested if row["reason"] != "no_usable_image"}
-    assert told == faults
+    reasons = {row["study_id"]: row["reason"] for row in ingested if row["reason"] != "no_usable_image"}
+    assert reasons == faults
     assert {row["study_id"] for row in ingested if row["reason"] == "no_usable_image"} == lost & set(_by_image(faults))
 
 
@@ -157,7 +158,7 @@ def _run(job: str, store: str, root: Path) -> None:
 
 
 def _run_and_kill(job: str, store: Store, root: Path) -> None:
-    """Start a job and kill it when some of its files are written and none is committed."""
+    """Start a job and kill it when it has written some files and committed none."""
     process = subprocess.Popen(
         _command(job, store.uri, root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -200,7 +201,7 @@ def _place_of_image(rows: Mapping[str, dict[str, Any]], study: str, dicom_id: st
 
 
 def _without(row: dict[str, Any], study: str, places: Mapping[str, int]) -> dict[str, Any]:
-    """A clean row as it must be when its study has lost an image."""
+    """The row of a study without the image that it has lost."""
     kept = {name: value for name, value in row.items() if name != "source_stamp"}
     for name in ("images", "views"):
         if name in kept and study in places:

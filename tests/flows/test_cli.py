@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.running.catalog import JOBS
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.config.values import PRESETS
 
 TRRG = Path(sys.executable).parent / "trrg"
-JOBS = ("ingest", "parse", "shard", "pretrain", "finetune", "generate", "evaluate", "register")
 STORE_VERBS = ("show", "history", "rejects", "diff", "gc", "labels", "drift", "view")
 VERBS = ("sample", "run", "config", "check", "parse-text", "explain", "ui", *STORE_VERBS, *JOBS)
 MOST_HELP_SECONDS = 1.0
@@ -33,32 +33,32 @@ def _away_from_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 def _trrg(*words: str | Path, stdin: str | bytes = b"") -> subprocess.CompletedProcess[str]:
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    told = subprocess.run(
+    done = subprocess.run(
         [TRRG, *words],
         input=data,
         capture_output=True,
         timeout=120,
         env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
     )
-    return subprocess.CompletedProcess(told.args, told.returncode, told.stdout.decode(), told.stderr.decode())
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def _refused(told: subprocess.CompletedProcess[str], code: int = 2) -> str:
+def _refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
     """The one line of an expected error."""
-    assert told.returncode == code, told.stderr
-    assert told.stdout == ""
-    assert "Traceback" not in told.stderr
-    (line,) = told.stderr.strip().splitlines()
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
     return line
 
 
 def test_the_help_of_the_app_names_every_verb_and_where_to_start() -> None:
-    told = _trrg("--help")
-    assert told.returncode == 0
-    assert not [verb for verb in VERBS if f" {verb} " not in told.stdout]
-    assert "Start with: trrg sample" in told.stdout
-    assert "not for clinical use" in told.stdout
+    done = _trrg("--help")
+    assert done.returncode == 0
+    assert not [verb for verb in VERBS if f" {verb} " not in done.stdout]
+    assert "Start with: trrg sample" in done.stdout
+    assert "not for clinical use" in done.stdout
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:
@@ -67,9 +67,9 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_each_verb_shows_an_example(verb: str) -> None:
-    told = _trrg(verb, "--help")
-    assert told.returncode == 0
-    assert f": trrg {verb}" in told.stdout
+    done = _trrg(verb, "--help")
+    assert done.returncode == 0
+    assert f": trrg {verb}" in done.stdout
 
 
 def test_help_costs_less_than_a_second_of_cpu() -> None:
@@ -81,13 +81,13 @@ def test_help_costs_less_than_a_second_of_cpu() -> None:
     assert 0 < min(seconds) < MOST_HELP_SECONDS
 
 
-def test_the_door_imports_nothing_heavy_before_a_verb_needs_it() -> None:
+def test_the_command_line_imports_nothing_heavy_before_a_command_needs_it() -> None:
     code = (
         "import sys, flows.cli\n"
         "print([one for one in ('torch', 'spacy', 'ray', 'prefect', 'pyarrow', 'pydantic') if one in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("verb", ["run", "finetune"])
@@ -131,16 +131,16 @@ def test_entering_late_on_an_empty_store_says_where_to_enter(tmp_path: Path, ent
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_printed_configuration_reads_back_as_the_same(tmp_path: Path, preset: str) -> None:
     settings = ["finetune.optimizer.learning_rate=1e-5", "source.root='20: #24'", "finetune.clues=off"]
-    told = _trrg("config", "--preset", preset, *(word for one in settings for word in ("--set", one)))
-    assert told.returncode == 0
-    (tmp_path / "printed.yaml").write_text(told.stdout)
+    done = _trrg("config", "--preset", preset, *(word for one in settings for word in ("--set", one)))
+    assert done.returncode == 0
+    (tmp_path / "printed.yaml").write_text(done.stdout)
     assert load_config(str(tmp_path / "printed.yaml")) == load_config(preset, settings)
-    assert "# Peak learning rate." in told.stdout
+    assert "# Peak learning rate." in done.stdout
 
 
 def test_the_free_values_of_a_backbone_read_back_too(tmp_path: Path) -> None:
-    told = _trrg("config", "--set", "finetune.llm.config.rms_norm_eps=0.000001")
-    (tmp_path / "printed.yaml").write_text(told.stdout)
+    done = _trrg("config", "--set", "finetune.llm.config.rms_norm_eps=0.000001")
+    (tmp_path / "printed.yaml").write_text(done.stdout)
     assert load_config(str(tmp_path / "printed.yaml")).finetune.llm.config["rms_norm_eps"] == 1e-6
 
 
@@ -148,7 +148,7 @@ def test_plain_yaml_reads_the_printed_configuration() -> None:
     assert TrrgConfig.model_validate(yaml.safe_load(_trrg("config").stdout)) == load_config("tiny")
 
 
-def test_a_source_said_in_a_file_stays_unless_another_is_asked_for(tmp_path: Path) -> None:
+def test_the_source_of_a_file_is_kept_unless_an_option_gives_another(tmp_path: Path) -> None:
     from flows.entry import read_config
 
     file = tmp_path / "mine.yaml"
@@ -162,20 +162,20 @@ def test_a_source_said_in_a_file_stays_unless_another_is_asked_for(tmp_path: Pat
 def test_parse_text_reads_lines_from_standard_input() -> None:
     reports = [{"id": "a", "text": "No pneumothorax."}, {"id": 2, "text": "Odd\u2028line. There is edema."}]
     lines = "\n\n".join(json.dumps(one, ensure_ascii=False) for one in reports)
-    told = _trrg("parse-text", stdin=lines)
-    assert told.returncode == 0, told.stderr
-    first, second = (json.loads(line) for line in told.stdout.split("\n") if line)
+    done = _trrg("parse-text", stdin=lines)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads(line) for line in done.stdout.split("\n") if line)
     assert (first["id"], second["id"]) == ("a", 2)
     assert (first["labels"]["Pneumothorax"], first["labels"]["Edema"]) == (0, None)
     assert second["labels"]["Edema"] == 1
 
 
-def test_a_line_that_is_no_report_is_told_by_its_number_and_not_quoted() -> None:
-    told = _trrg("parse-text", stdin='{"id": 1, "text": "No edema."}\nsecretive words\n')
-    assert told.returncode == 1
-    assert "error: line 2 is not JSON" in told.stderr
-    assert "secretive" not in told.stderr
-    assert "Traceback" not in told.stderr
+def test_a_line_that_is_no_report_is_named_by_its_number_and_not_quoted() -> None:
+    done = _trrg("parse-text", stdin='{"id": 1, "text": "No edema."}\nsecretive words\n')
+    assert done.returncode == 1
+    assert "error: line 2 is not JSON" in done.stderr
+    assert "secretive" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_bytes_that_are_no_text_are_refused_and_not_quoted(tmp_path: Path) -> None:
@@ -187,53 +187,53 @@ def test_bytes_that_are_no_text_are_refused_and_not_quoted(tmp_path: Path) -> No
 
 
 def test_explain_shows_the_finding_and_what_is_said_of_it() -> None:
-    told = _trrg("explain", "No pleural effusion. Possible pneumonia.")
-    assert told.returncode == 0, told.stderr
-    assert [word for word in ("pleural_effusion", "ABSENT", "pneumonia", "UNCERTAIN") if word not in told.stdout] == []
+    done = _trrg("explain", "No pleural effusion. Possible pneumonia.")
+    assert done.returncode == 0, done.stderr
+    assert [word for word in ("pleural_effusion", "ABSENT", "pneumonia", "UNCERTAIN") if word not in done.stdout] == []
 
 
 def test_explain_takes_a_text_longer_than_any_file_name() -> None:
-    told = _trrg("explain", "No pleural effusion is seen. " * 40)
-    assert told.returncode == 0, told.stderr
-    assert "pleural_effusion" in told.stdout
+    done = _trrg("explain", "No pleural effusion is seen. " * 40)
+    assert done.returncode == 0, done.stderr
+    assert "pleural_effusion" in done.stdout
 
 
 def test_the_page_of_explain_escapes_markup(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     report = "<script>alert(1)</script> No <b>pleural effusion</b> & <img src=x onerror=alert(2)>."
-    told = _trrg("explain", "--html", page, report)
-    assert told.returncode == 0, told.stderr
+    done = _trrg("explain", "--html", page, report)
+    assert done.returncode == 0, done.stderr
     text = page.read_text("utf-8")
     assert not [tag for tag in ("<script", "<b>", "<img") if tag in text]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "pleural_effusion" in text
 
 
-def test_show_of_an_empty_store_says_so_and_makes_nothing(tmp_path: Path) -> None:
+def test_show_of_an_empty_store_prints_no_tables_and_creates_nothing(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    told = _trrg("show", "--store", store)
-    assert (told.returncode, yaml.safe_load(told.stdout)) == (0, {"tables": {}, "runs": {}})
+    done = _trrg("show", "--store", store)
+    assert (done.returncode, yaml.safe_load(done.stdout)) == (0, {"tables": {}, "runs": {}})
     assert json.loads(_trrg("show", "--store", store, "--json").stdout) == {"tables": {}, "runs": {}}
     assert json.loads(_trrg("show", "rejects", "--store", store, "--json").stdout) == {"rejects": "none"}
     assert not store.exists()
 
 
-def test_a_sample_is_found_the_second_time_and_drawn_again_when_it_is_gone(tmp_path: Path) -> None:
+def test_a_sample_is_drawn_once_and_again_after_it_was_removed(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     words = ("sample", "--studies", "3", "--seed", "5", folder)
     assert "3 studies of " in _trrg(*words).stdout
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert _trrg(*words).stdout == f"{folder}: 3 studies of seed 5 are there already\n"
+    assert _trrg(*words).stdout == f"{folder}: already holds 3 studies of seed 5\n"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
     assert "is not empty" in _refused(_trrg("sample", "--studies", "4", folder))
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
-    assert "are there already" not in _trrg(*words).stdout
+    assert "already holds" not in _trrg(*words).stdout
     assert set(folder.rglob("*")) == set(files)
 
 
-def test_an_interrupted_sample_leaves_no_tree_and_is_drawn_anew(tmp_path: Path) -> None:
+def test_an_interrupted_sample_leaves_no_tree_and_is_drawn_again(tmp_path: Path) -> None:
     folder, partial = tmp_path / "corpus", tmp_path / "corpus.partial"
     with subprocess.Popen(
         [TRRG, "sample", "--studies", "3000", folder], stderr=subprocess.DEVNULL, start_new_session=True
@@ -243,8 +243,8 @@ def test_an_interrupted_sample_leaves_no_tree_and_is_drawn_anew(tmp_path: Path) 
         os.killpg(drawing.pid, signal.SIGKILL)
     assert partial.is_dir()
     assert not folder.exists()
-    told = _trrg("sample", "--studies", "2", folder)
-    assert told.returncode == 0, told.stderr
+    done = _trrg("sample", "--studies", "2", folder)
+    assert done.returncode == 0, done.stderr
     assert len(list(folder.rglob("s*.txt"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "corpus",
@@ -269,21 +269,21 @@ def test_without_a_source_nothing_starts(verb: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_source_is_told_before_anything_heavy_is_imported() -> None:
+def test_a_missing_source_is_reported_before_anything_heavy_is_imported() -> None:
     code = (
         "import sys, flows.cli\n"
         "sys.argv = ['trrg', 'run']\n"
         "try: flows.cli.main()\n"
         "except SystemExit as stop: print(stop.code, {'torch', 'ray', 'prefect'} & set(sys.modules) or '')"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "2"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2"
 
 
-def test_parse_text_prints_a_table_of_labels_for_people() -> None:
-    told = _trrg("parse-text", "--table", stdin='{"id": "a7", "text": "No pneumothorax. There is edema."}')
-    assert told.returncode == 0, told.stderr
-    (row,) = (line for line in told.stdout.splitlines() if "a7" in line)
+def test_parse_text_prints_a_table_of_labels() -> None:
+    done = _trrg("parse-text", "--table", stdin='{"id": "a7", "text": "No pneumothorax. There is edema."}')
+    assert done.returncode == 0, done.stderr
+    (row,) = (line for line in done.stdout.splitlines() if "a7" in line)
     assert row.index("Edema") < row.index("Pneumothorax")
     with_flag = _trrg("parse-text", "--json", stdin='{"id": "a7", "text": "No pneumothorax."}')
     assert json.loads(with_flag.stdout)["labels"]["Pneumothorax"] == 0

@@ -1,4 +1,4 @@
-"""What code a job's work depends on: all that it reaches, and nothing else."""
+"""The code that a job depends on: all that it reaches by imports, and nothing else."""
 
 import ast
 from pathlib import Path
@@ -42,27 +42,27 @@ def reach(job: str) -> set[Path]:
             ["report/rules/cues.yaml", "sources/plain.py"],
         ),
         ("finetune", ["model/llm.py", "model/architectures.yaml"], ["metrics/nlg.py", "pages/page.html"]),
-        # drafts are chosen by what the parser reads in them
+        # drafts are ranked by what the parser reads in them
         ("generate", ["generation/drafts.py", "report/rules/cues.yaml"], ["pages/page.html", "sources/mimic_cxr.py"]),
         ("evaluate", ["metrics/nlg.py", "pages/page.html", "report/parser.py"], ["sources/mimic_cxr.py"]),
     ],
 )
 def test_a_job_reaches_what_it_runs_and_no_more(job: str, inside: list[str], outside: list[str]) -> None:
-    found = reach(job)
-    assert PIPELINES / "jobs" / f"{job}.py" in found
-    assert [name for name in inside if CORE / name not in found] == []
-    assert [name for name in outside if CORE / name in found] == []
+    files = reach(job)
+    assert PIPELINES / "jobs" / f"{job}.py" in files
+    assert [name for name in inside if CORE / name not in files] == []
+    assert [name for name in outside if CORE / name in files] == []
 
 
 def test_every_source_of_the_chain_is_reached_by_a_job() -> None:
     reached = set().union(*(reach(job) for job in JOBS))
-    # how a job is found and run is not what it makes
+    # how a job is run does not change its result
     own = {*PIPELINES.glob("running/*.py"), *PIPELINES.glob("registry/*.py"), PIPELINES / "jobs" / "reslice.py"}
     assert set(PIPELINES.rglob("*.py")) - reached <= own
     assert set(RULES.glob("*.yaml")) <= reached
 
 
-def test_nothing_but_the_table_of_jobs_imports_by_a_made_up_name() -> None:
+def test_only_run_job_imports_by_a_computed_name() -> None:
     dynamic = [
         file.relative_to(root).as_posix()
         for root in (CORE, PIPELINES)
@@ -71,10 +71,10 @@ def test_nothing_but_the_table_of_jobs_imports_by_a_made_up_name() -> None:
         if isinstance(node, ast.Attribute | ast.Name)
         and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("import_module", "__import__")
     ]
-    assert dynamic == ["running/catalog.py"]
+    assert dynamic == ["running/run_job.py"]
 
 
-def test_a_changed_rule_makes_another_parse_and_the_same_ingest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_rule_invalidates_parse_and_not_ingest(monkeypatch: pytest.MonkeyPatch) -> None:
     read_bytes, changed = Path.read_bytes, RULES / "cues.yaml"
     monkeypatch.setattr(Path, "read_bytes", lambda file: read_bytes(file) + b"#" * (file == changed))
     code_of.cache_clear()

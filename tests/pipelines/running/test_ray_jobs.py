@@ -1,4 +1,4 @@
-"""A job as a Ray Job: found again by whoever comes back, its error told by kind."""
+"""A job as a Ray Job: the same task is submitted once; an error is raised again as the same kind."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ import ray
 from ray.job_submission import JobSubmissionClient
 
 from pipelines.records.job_result import JobResult
-from pipelines.running.catalog import run_job
+from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def jobs_address() -> Iterator[str]:
-    """A cluster of its own, on ports that nobody holds: others may run on this machine."""
+    """A separate cluster on free ports: others may run on this machine."""
     gcs, dashboard, agent, client = free_ports(4)
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=4"]
     command += [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
@@ -45,15 +45,15 @@ def jobs_address() -> Iterator[str]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 cluster.wait(3)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(cluster.pid, signal.SIGKILL)  # its own farewell takes half a minute
+                os.killpg(cluster.pid, signal.SIGKILL)  # its orderly shutdown takes half a minute
             patch.undo()
 
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [item.getsockname()[1] for item in sockets]
+    for item in sockets:
+        item.close()
     return ports
 
 
@@ -79,7 +79,7 @@ def config_for(root: Path, jobs_address: str) -> TrrgConfig:
     return load_config("tiny", [f"source.root={root}", f"ray.jobs_address={jobs_address}"])
 
 
-def test_two_who_ask_for_the_same_work_share_one_ray_job(jobs_address: str, corpus: Path, tmp_path: Path) -> None:
+def test_two_runs_of_the_same_task_share_one_ray_job(jobs_address: str, corpus: Path, tmp_path: Path) -> None:
     config, results = config_for(corpus, jobs_address), list[JobResult]()
     first = threading.Thread(target=lambda: results.append(run_job("ingest", config, str(tmp_path), {})))
     first.start()
@@ -93,7 +93,7 @@ def test_two_who_ask_for_the_same_work_share_one_ray_job(jobs_address: str, corp
     assert len([job for job in client.list_jobs() if job.submission_id]) == 1
 
 
-def test_the_error_of_a_ray_job_comes_back_by_its_kind(jobs_address: str, tmp_path: Path) -> None:
+def test_the_error_of_a_ray_job_is_raised_as_the_same_kind(jobs_address: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ConfigError, match="cxr-study-list"):

@@ -1,0 +1,5 @@
+"""Choices that the command line and the flow parameters share."""
+
+from typing import Literal
+
+OnDrift = Literal["warn", "stop", "ignore"]

@@ -1,0 +1,37 @@
+"""Runs a job by its name: in this process, or as a Ray Job that does not depend on the process that started it."""
+
+import importlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pipelines.records.job_result import JobResult, describe
+from pipelines.running.catalog import find_job
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
+from trrg_core.storage.store import open_store
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
+    """The result of job `name`, run as a Ray Job where `ray.jobs_address` is set; earlier results are reused.
+
+    Raises:
+        ConfigError: for an unknown job or a missing input.
+    """
+    job = find_job(name)
+    missing = [wanted for wanted in job.inputs if wanted not in inputs]
+    if missing:
+        raise ConfigError(f"job {name!r} needs {', '.join(missing)}: give --input {missing[0]}=REF")
+    if config.ray.jobs_address:
+        from pipelines.running.ray_jobs import run_remote  # imports Ray, which a run in this process may not need
+
+        return run_remote(name, config, store_uri, inputs)
+    start = time.monotonic()
+    module = importlib.import_module(f"pipelines.jobs.{name}")
+    result: JobResult = module.run(config, open_store(store_uri), job.inputs_of(inputs))
+    result = replace(result, seconds=time.monotonic() - start)
+    logger.info(describe(result))
+    return result

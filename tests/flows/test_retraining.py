@@ -1,0 +1,100 @@
+"""The retraining flow: which jobs run, on which inputs, and how often the configuration is validated."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+import flows.cli
+from flows import retraining, tasks
+from pipelines.records.job_result import JobResult
+from pipelines.running.catalog import JOBS
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+
+Calls = list[tuple[str, TrrgConfig, dict[str, str]]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """The jobs that a run starts; none is executed."""
+    calls: Calls = []
+
+    def run_job(name: str, config: TrrgConfig, store: str, inputs: Mapping[str, str]) -> JobResult:
+        calls.append((name, config, dict(inputs)))
+        return JobResult(job=name, ref=f"{name}-ref", notes={"report": "", "model": "", "alias": "", "card": ""})
+
+    monkeypatch.setattr(tasks, "run_job", run_job)
+    monkeypatch.setattr(tasks, "_create_artifacts", lambda result: None)
+    monkeypatch.setattr(retraining, "watch_drift", lambda *arguments: 0)
+    return calls
+
+
+@pytest.fixture
+def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks and the flow of the command line as plain functions."""
+    monkeypatch.setattr(retraining, "run_stage", tasks.run_stage.fn)
+    monkeypatch.setattr(retraining, "retrain_with", retraining.retrain_with.fn)
+
+
+@pytest.fixture
+def validations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """One entry per validation of a configuration."""
+    values: list[Any] = []
+    validate = TrrgConfig.model_validate
+    monkeypatch.setattr(TrrgConfig, "model_validate", lambda given: values.append(given) or validate(given))
+    return values
+
+
+@pytest.mark.usefixtures("without_prefect")
+def test_the_command_line_validates_the_configuration_once(
+    calls: Calls, validations: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", "--store", str(tmp_path / "store"), "--source-root", str(tmp_path), "--set", "seed=3"]
+    monkeypatch.setattr(sys, "argv", ["trrg", *words])
+    monkeypatch.setattr(flows.cli, "_set_up", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        flows.cli.main()
+    assert not ended.value.code
+    assert [name for name, _, _ in calls] == list(JOBS)
+    assert {config.seed for _, config, _ in calls} == {3}
+    assert len(validations) == 1
+
+
+@pytest.mark.usefixtures("without_prefect")
+def test_the_form_of_the_flow_validates_the_configuration_once(
+    calls: Calls, validations: list[Any], tmp_path: Path
+) -> None:
+    results = retraining.retrain.fn(source_root=str(tmp_path), store=str(tmp_path / "store"), settings=["seed=3"])
+    assert list(results) == [name for name, _, _ in calls] == list(JOBS)
+    assert len(validations) == 1
+
+
+@pytest.mark.usefixtures("without_prefect")
+def test_entering_later_takes_earlier_results_and_the_slice(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = {"studies": "studies@0", "shards": "shards@1", "contrastive": "pretrain-0"}
+    monkeypatch.setattr(retraining, "find_earlier_results", lambda store, enter_at: dict(earlier))
+    retraining.retrain.fn(enter_at="finetune", slice_ref="slices@0")
+    assert [(name, inputs) for name, _, inputs in calls] == [
+        ("finetune", {"shards": "shards@1", "contrastive": "pretrain-0", "slice": "slices@0"}),
+        ("generate", {"shards": "shards@1", "generator": "finetune-ref"}),
+        ("evaluate", {"shards": "shards@1", "generator": "finetune-ref", "predictions": "generate-ref"}),
+        ("register", {"generator": "finetune-ref", "scores": "evaluate-ref"}),
+    ]
+
+
+@pytest.mark.flow
+def test_prefect_hands_the_configuration_on_as_it_is(calls: Calls, validations: list[Any], tmp_path: Path) -> None:
+    config = load_config("tiny", ["seed=3"])
+    with prefect_test_harness(server_startup_timeout=120):
+        retraining.retrain_with(config, str(tmp_path / "store"), "ingest", "", "warn")
+    assert [given == config for _, given, _ in calls] == [True] * len(JOBS)
+    assert len(validations) == 1
+
+
+def test_the_form_offers_every_job_to_enter_at() -> None:
+    field = retraining.retrain.parameters.properties["enter_at"]
+    assert (field["type"], field["enum"], field["default"]) == ("string", list(JOBS), "ingest")

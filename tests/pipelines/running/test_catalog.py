@@ -1,0 +1,54 @@
+"""The catalog of jobs agrees with the modules, the tables and itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pipelines.jobs
+from pipelines.running.catalog import FIRST_JOB, JOBS, find_job, jobs_before, jobs_from
+from pipelines.running.newest_outputs import newest_outputs
+from trrg_core.errors import ConfigError
+from trrg_core.runs.results import RunResult, write_result
+from trrg_core.storage.store import open_store
+from trrg_core.tables.table_ref import TABLES
+
+MODULES = Path(str(pipelines.jobs.__file__)).parent
+
+
+def test_every_job_has_a_module_with_a_run_function() -> None:
+    for name in JOBS:
+        nodes = ast.parse((MODULES / f"{name}.py").read_bytes()).body
+        runs = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "run"]
+        assert [[arg.arg for arg in node.args.args] for node in runs] == [["config", "store", "inputs"]], name
+
+
+def test_a_job_reads_only_what_an_earlier_job_writes() -> None:
+    for job in JOBS.values():
+        assert set(job.inputs) <= {earlier.output for earlier in jobs_before(job.name)}, job.name
+        assert job.optional in ((), ("slice",))
+    assert [job.name for job in JOBS.values() if job.reads_source] == [FIRST_JOB]
+
+
+def test_the_outputs_that_are_tables_are_tables_of_the_store() -> None:
+    tables = {job.output for job in JOBS.values() if job.writes_table}
+    assert tables == set(TABLES) - {"rejects", "slices"}
+
+
+def test_the_chain_is_cut_at_any_job() -> None:
+    for name in JOBS:
+        assert (*jobs_before(name), *jobs_from(name)) == tuple(JOBS.values())
+        assert jobs_from(name)[0] == find_job(name)
+
+
+def test_an_unknown_job_is_named_with_those_that_exist() -> None:
+    for cut in (find_job, jobs_before, jobs_from):
+        with pytest.raises(ConfigError, match="no job 'finetun': expected one of ingest, parse, shard"):
+            cut("finetun")
+
+
+def test_an_output_without_a_result_is_left_out(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for time_ms, run_id in enumerate(("pretrain-a", "pretrain-b")):
+        write_result(store, RunResult(run_id=run_id, job="pretrain", finished_ms=time_ms))
+    assert newest_outputs(store, ("shards", "contrastive", "slice")) == {"contrastive": "pretrain-b"}
