@@ -1,1 +1,1 @@
-"""When, after what, and try again: Prefect flows and the `trrg` command line."""
+"""Prefect flows, which order and retry the jobs, and the `trrg` command line."""

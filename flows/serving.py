@@ -1,4 +1,4 @@
-"""The Prefect UI on loopback, with the deployments that a person can start there."""
+"""The Prefect UI on the loopback interface, with deployments of the flows that can be started there."""
 
 import os
 import subprocess
@@ -6,19 +6,24 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from trrg_core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.deployments.runner import RunnerDeployment
+
 START_TIMEOUT_S = 120
 
 
 def serve_ui(*, port: int, store: str) -> None:
-    """Run a Prefect server on 127.0.0.1 and serve the flows until interrupted.
+    """Run a Prefect server on 127.0.0.1 and serve the flows until it is interrupted.
 
     Raises:
-        ConfigError: if the server does not come up.
+        ConfigError: if the server does not start.
     """
     url = f"http://127.0.0.1:{port}"
     os.environ["PREFECT_API_URL"] = f"{url}/api"
@@ -39,13 +44,17 @@ def _serve(store: str) -> None:
     from flows.reslicing import reslice
     from flows.retraining import retrain
 
-    told = {
-        retrain: "Source tree to registered model; every stage is found if it was done before.",
+    descriptions: dict[Flow[..., Any], str] = {
+        retrain: "Source tree to registered model; the earlier result of a stage is reused.",
         reslice: "Another sample of the train studies, by a spec; training on it may follow.",
     }
     deployments = [
-        flow.to_deployment(name=flow.name, parameters={"store": store}, description=description, tags=["trrg"])
-        for flow, description in told.items()
+        # a coroutine only where an event loop runs already
+        cast(
+            "RunnerDeployment",
+            flow.to_deployment(name=flow.name, parameters={"store": store}, description=text, tags=["trrg"]),
+        )
+        for flow, text in descriptions.items()
     ]
     serve(*deployments, limit=1)
 

@@ -1,6 +1,7 @@
-"""The front door: `trrg`. Every verb reads its options, calls one thing, and prints what came of it.
+"""The command line `trrg`. Each command reads its options, calls one function, and prints the result.
 
-`chain` runs jobs, `versions` and `label_verbs` look at tables, `texts` reads report text, `machine` is the rest.
+`chain` runs jobs, `slicing` compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, and
+`machine` has the configuration, the checks and the UI.
 """
 
 import logging
@@ -46,7 +47,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line and an exit code, not a traceback."""
+    """Run the command line; an expected error is printed as one line and sets the exit code, without a traceback."""
     _set_up()
     try:
         with needs_extra(" ".join(["trrg", *sys.argv[1:2]])):

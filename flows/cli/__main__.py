@@ -1,4 +1,4 @@
-"""`python -m flows.cli` is `trrg`."""
+"""`python -m flows.cli` is the same as `trrg`."""
 
 from flows.cli import main
 

@@ -1,4 +1,4 @@
-"""Is this machine fit? Each check says what it found and, when it failed, what to do."""
+"""Checks of this machine and installation; each gives what it found and, when it failed, what to do."""
 
 import importlib.util
 import shutil
@@ -17,7 +17,7 @@ FREE_GB = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing looked at."""
+    """The outcome of one check."""
 
     name: str
     passed: bool
@@ -25,7 +25,7 @@ class Check:
 
 
 def run_checks(store: str) -> Iterator[Check]:
-    """All checks, cheapest first."""
+    """Run all checks, the cheapest first."""
     yield Check(name="python", passed=sys.version_info[:2] in ((3, 11), (3, 12)), detail=sys.version.split()[0])
     yield from (_package(name) for name in PACKAGES)
     yield from (_shadow(name) for name in ("trrg_core", "pipelines", "flows"))
@@ -43,13 +43,12 @@ def _package(name: str) -> Check:
 
 
 def _shadow(name: str) -> Check:
-    """Another distribution's top-level `flows` would be imported in place of ours."""
-    found = importlib.util.find_spec(name)
-    ours = Path(__file__).parents[2] / name
-    here = Path(found.origin).parent if found and found.origin else None
-    return Check(
-        name=f"import {name}", passed=here == ours, detail=f"{here}" if here == ours else f"shadowed by {here}"
-    )
+    """Whether `import name` gives this project's package, not one that another distribution installed."""
+    spec = importlib.util.find_spec(name)
+    expected = Path(__file__).parents[2] / name
+    actual = Path(spec.origin).parent if spec and spec.origin else None
+    passed = actual == expected
+    return Check(name=f"import {name}", passed=passed, detail=f"{actual}" if passed else f"shadowed by {actual}")
 
 
 def _java() -> Check:
@@ -58,7 +57,7 @@ def _java() -> Check:
     try:
         return Check(name="java", passed=True, detail=java_command()[0])
     except JavaError as error:
-        return Check(name="java", passed=False, detail=f"{error}; METEOR would be left out")
+        return Check(name="java", passed=False, detail=f"{error}; METEOR cannot be computed")
 
 
 def _gpu() -> Check:
@@ -70,7 +69,7 @@ def _gpu() -> Check:
 
 def _disk() -> Check:
     free = shutil.disk_usage(".").free / 1e9
-    return Check(name="disk", passed=free >= FREE_GB, detail=f"{free:.0f} GB free, {FREE_GB} GB wanted")
+    return Check(name="disk", passed=free >= FREE_GB, detail=f"{free:.0f} GB free, {FREE_GB} GB needed")
 
 
 def _store(uri: str) -> Check:
@@ -80,4 +79,4 @@ def _store(uri: str) -> Check:
         store.delete("check")
     except (TrrgError, OSError) as error:
         return Check(name="store", passed=False, detail=f"{uri}: {error}")
-    return Check(name="store", passed=True, detail=f"{store.uri} can be written")
+    return Check(name="store", passed=True, detail=f"{store.uri} is writable")

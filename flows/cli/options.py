@@ -1,4 +1,4 @@
-"""The options that several verbs share, spelt the same everywhere, and how their words are read."""
+"""Options that several commands share, and the functions that read their values."""
 
 import sys
 from pathlib import Path
@@ -9,24 +9,33 @@ import typer
 from trrg_core.errors import ConfigError
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder or s3:// prefix where everything is kept.")]
-PresetOption = Annotated[str, typer.Option("--preset", help="tiny, base, or a YAML file.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="tiny, base, or the path of a YAML file.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. finetune.clues=off. Repeats.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. finetune.clues=off. Can be repeated."),
 ]
-SourceOption = Annotated[str, typer.Option("--source", help="Reader: mimic-cxr (the default), iu-xray or plain.")]
+SourceOption = Annotated[
+    str, typer.Option("--source", help="Reader of the source: mimic-cxr (the default), iu-xray or plain.")
+]
 RootOption = Annotated[str, typer.Option("--source-root", help="Folder or s3:// prefix of the studies; only read.")]
 InputOption = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="NAME=REF", help="An input, e.g. shards=shards@2; default: the newest. Repeats."),
+    typer.Option(
+        "--input", metavar="NAME=REF", help="An input, e.g. shards=shards@2; the newest by default. Can be repeated."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RefArgument = Annotated[
     str,
-    typer.Argument(metavar="REF", help="A table version, e.g. reports@2; reports is its newest.", show_default=False),
+    typer.Argument(
+        metavar="REF", help="A table version, e.g. reports@2; `reports` means its newest version.", show_default=False
+    ),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows or ids of a kind.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=0, help="Largest number of rows, or of ids of each kind, to show.")
+]
 LabelSetOption = Annotated[
-    str, typer.Option("--label-set", help="Set the labels are of, when it is a YAML file of your own.")
+    str, typer.Option("--label-set", help="Label set of the version, if it is a YAML file of your own.")
 ]
 
 DEFAULT_STORE = "./trrg-store"
@@ -48,7 +57,7 @@ def read_text(path: str, option: str) -> str:
     """The text of a file, or of standard input for `-`.
 
     Raises:
-        ConfigError: if it cannot be read or is not UTF-8; what it holds is not quoted.
+        ConfigError: if it cannot be read or is not UTF-8; the message does not quote its content.
     """
     try:
         return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8")
@@ -60,17 +69,17 @@ def read_text(path: str, option: str) -> str:
 
 
 def check_folder_of(path: str, option: str) -> None:
-    """Check that a file can be made at `path` before the work that fills it.
+    """Check that the folder of file `path` exists, before the work whose result goes there.
 
     Raises:
-        ConfigError: if its folder is not there.
+        ConfigError: if it does not exist.
     """
     if not Path(path).parent.is_dir():
         raise ConfigError(f"{option} {path}: there is no folder {Path(path).parent}")
 
 
 def write_page(folder: Path, text: str) -> Path:
-    """`text` as `index.html` of a folder, which is made if need be.
+    """The path of `text` written as `index.html` of a folder, which is created if it does not exist.
 
     Raises:
         ConfigError: if it cannot be written.

@@ -1,4 +1,4 @@
-"""The whole chain by its front door, on small trees: with broken files in it, on S3, and on real reports."""
+"""The whole chain by the command line, on small trees: with broken files, on S3, and on real reports."""
 
 import csv
 import gzip
@@ -45,8 +45,8 @@ def run_chain(root: Path, store: str, *more: str, **environment: str) -> subproc
 def shown(store: str, what: str = "", **environment: str) -> dict[str, Any]:
     done = run_trrg("show", *([what] if what else []), "--store", store, "--json", **environment)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def _list_twice(index: Path, study_id: str) -> None:
     """Name a study a second time, with another report path."""
     with gzip.open(index, "rt", newline="") as stream:
         rows = list(csv.reader(stream))
-    twin = next(row for row in rows if study_id in row)
-    rows.append([*twin[:-1], "files/p10/p10000000/s00000000.txt"])
+    listed = next(row for row in rows if study_id in row)
+    rows.append([*listed[:-1], "files/p10/p10000000/s00000000.txt"])
     with gzip.open(index, "wt", newline="") as stream:
         csv.writer(stream).writerows(rows)
 
@@ -94,7 +94,7 @@ def chain(broken_tree: Path, tmp_path_factory: pytest.TempPathFactory, prefect_h
     return store
 
 
-def test_each_broken_thing_is_set_aside_with_its_reason(chain: str) -> None:
+def test_each_broken_study_is_rejected_with_its_reason(chain: str) -> None:
     reasons = shown(chain, "rejects")["rejects"]["ingest"]
     assert reasons["empty_report"] == 1
     assert reasons["report_not_utf8"] == 1
@@ -103,7 +103,7 @@ def test_each_broken_thing_is_set_aside_with_its_reason(chain: str) -> None:
     assert reasons["duplicate_id"] >= 1
 
 
-def test_nothing_vanishes_between_the_source_and_the_shards(chain: str) -> None:
+def test_every_study_of_the_source_is_in_the_shards_or_rejected(chain: str) -> None:
     store = open_store(chain)
     studies = set(read_table(store, TableRef.parse("studies@0"), columns=["study_id"])["study_id"].to_pylist())
     shards = set(read_table(store, TableRef.parse("shards@0"), columns=["study_id"])["study_id"].to_pylist())
@@ -128,7 +128,7 @@ def test_no_patient_is_in_two_splits(chain: str) -> None:
     assert all(len(found) == 1 for found in splits.values())
 
 
-def test_the_same_work_is_found_in_seconds(chain: str, broken_tree: Path, prefect_home: str) -> None:
+def test_results_are_reused_in_seconds(chain: str, broken_tree: Path, prefect_home: str) -> None:
     start = time.monotonic()
     done = run_chain(broken_tree, chain, PREFECT_HOME=prefect_home)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -160,9 +160,9 @@ def test_an_ablation_trains_on_the_same_stage_1(chain: str) -> None:
     settings = [word for one in (*QUICK, *off) for word in ("--set", one)]
     done = run_trrg("finetune", "--store", chain, "--json", *settings)
     assert done.returncode == 0, done.stderr[-3000:]
-    # workers' lines may come between and after
-    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"job"')))
-    assert not told["reused"]
+    # log lines of workers may come before and after it
+    result = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"job"')))
+    assert not result["reused"]
     assert sum(name.startswith("pretrain-") for name in shown(chain)["runs"]) == 1
 
 
