@@ -1,4 +1,4 @@
-"""A slice as people look at it: asked and achieved, before and after, as rows and as a picture."""
+"""A slice as tables and as a chart: targets and achieved values, labels before and after."""
 
 import tempfile
 from collections.abc import Sequence
@@ -6,49 +6,55 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.render.terminal import Column, build_table, print_line, print_table, print_with_notes
-from pipelines.jobs.reslice import Resliced
+from pipelines.jobs.reslice import SliceJobResult
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.labels import Assertion
 from trrg_core.pages.label_chart import draw_counts
-from trrg_core.slicing.plan import Line
+from trrg_core.slicing.plan import TargetOutcome
 
 
-def asked_rows(made: Resliced) -> list[dict[str, str]]:
-    """One row per thing asked: what the base has of it, what the slice has, and why not when it is missed."""
-    return [_asked_cells(line) | {"met": "yes" if line.is_met else f"no: {line.reason}"} for line in made.plan.lines]
-
-
-def label_rows(made: Resliced) -> list[dict[str, str]]:
-    """One row per finding: share of train studies by assertion, before -> after."""
-    before, after = (
-        {(one.observation, one.assertion): one.share for one in counts if one.split == "train"}
-        for counts in (made.before, made.after)
-    )
+def target_rows(sliced: SliceJobResult) -> list[dict[str, str]]:
+    """One row per target: its value in the base and in the slice, and why it is missed, if it is."""
     return [
-        {"finding": name} | {kind.lower(): f"{before[name, kind]:.1%} -> {after[name, kind]:.1%}" for kind in Assertion}
-        for name in dict.fromkeys(one.observation for one in made.before)
+        _target_cells(outcome) | {"met": "yes" if outcome.is_met else f"no: {outcome.reason}"}
+        for outcome in sliced.plan.outcomes
     ]
 
 
-def print_slice(made: Resliced) -> None:
-    """Print what was asked of a slice and achieved, its labels before and after, and a summary."""
-    lines = made.plan.lines
-    if lines:
+def label_rows(sliced: SliceJobResult) -> list[dict[str, str]]:
+    """One row per finding: share of train studies by assertion, before -> after."""
+    before, after = (
+        {(count.observation, count.assertion): count.share for count in counts if count.split == "train"}
+        for counts in (sliced.before, sliced.after)
+    )
+    return [
+        {"finding": name} | {kind.lower(): f"{before[name, kind]:.1%} -> {after[name, kind]:.1%}" for kind in Assertion}
+        for name in dict.fromkeys(count.observation for count in sliced.before)
+    ]
+
+
+def print_slice(sliced: SliceJobResult) -> None:
+    """Print the targets and the achieved values, the labels before and after, and a summary."""
+    outcomes = sliced.plan.outcomes
+    if outcomes:
         columns = [Column(name, whole=True) for name in ("asked", "before", "achieved", "met")]
-        rows = [[*_asked_cells(line).values(), "yes" if line.is_met else "no", line.reason] for line in lines]
+        rows = [
+            [*_target_cells(outcome).values(), "yes" if outcome.is_met else "no", outcome.reason]
+            for outcome in outcomes
+        ]
         print_with_notes([*columns, Column("reason")], rows, note="reason", title="Asked and achieved")
-    labels = label_rows(made)
+    labels = label_rows(sliced)
     columns = [Column(name, whole=True) for name in labels[0]]
     print_table(build_table(columns, [list(row.values()) for row in labels], title="Labels of the train studies"))
-    for line in summary(made):
+    for line in summarise_slice(sliced):
         print_line(line)
 
 
-def summary(made: Resliced) -> list[str]:
-    """What the slice is, in a few lines."""
-    plan = made.plan
+def summarise_slice(sliced: SliceJobResult) -> list[str]:
+    """A few lines: reference, base, sizes, effective sizes, notes."""
+    plan = sliced.plan
     return [
-        f"{made.result.ref or 'dry run, nothing written'}: of {made.base}, {made.result.seconds:.2f} s",
+        f"{sliced.result.ref or 'dry run, nothing written'}: of {sliced.base}, {sliced.result.seconds:.2f} s",
         f"{plan.num_studies} of {plan.base_studies} train studies ({plan.num_patients} patients), "
         f"{plan.num_rows} rows with repeats, worth {plan.effective_studies:.0f} studies and "
         f"{plan.effective_sentences:.0f} sentences of equal weight",
@@ -56,29 +62,31 @@ def summary(made: Resliced) -> list[str]:
     ]
 
 
-def draw_slice(made: Resliced, path: Path) -> None:
+def draw_slice(sliced: SliceJobResult, path: Path) -> None:
     """Draw the label shares of the train studies before and after into a PNG file."""
-    draw_counts([*_renamed(made.before, "before"), *_renamed(made.after, "after")], path, title=str(made.base))
+    counts = [*_as_split(sliced.before, "before"), *_as_split(sliced.after, "after")]
+    draw_counts(counts, path, title=str(sliced.base))
 
 
-def slice_picture(made: Resliced) -> bytes:
-    """The same as bytes."""
+def slice_chart_png(sliced: SliceJobResult) -> bytes:
+    """The chart of `draw_slice` as the bytes of a PNG file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.png"
-        draw_slice(made, path)
+        draw_slice(sliced, path)
         return path.read_bytes()
 
 
-def _asked_cells(line: Line) -> dict[str, str]:
+def _target_cells(outcome: TargetOutcome) -> dict[str, str]:
     return {
-        "asked": f"{line.what} {line.relation} {_number(line.asked, line.is_share)}",
-        "before": _number(line.before, line.is_share),
-        "achieved": _number(line.achieved, line.is_share),
+        "asked": f"{outcome.name} {outcome.relation} {_number(outcome.target, outcome.is_share)}",
+        "before": _number(outcome.before, outcome.is_share),
+        "achieved": _number(outcome.achieved, outcome.is_share),
     }
 
 
-def _renamed(counts: Sequence[LabelCount], name: str) -> list[LabelCount]:
-    return [replace(one, split=name) for one in counts if one.split == "train"]
+def _as_split(counts: Sequence[LabelCount], name: str) -> list[LabelCount]:
+    """The counts of train, with `name` in place of the split, by which the chart tells them apart."""
+    return [replace(count, split=name) for count in counts if count.split == "train"]
 
 
 def _number(value: float, is_share: bool) -> str:

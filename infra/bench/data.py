@@ -154,7 +154,7 @@ def bench_reslice(labels: LabelTable) -> bool:
         line = f"{name:28}{1000 * cpu:8.0f}{1000 * wall:9.0f}{cpu / peer:10.2f}x"
         if name in specs:
             plan = plan_slice(labels, specs[name])
-            line += f"{len(plan.lines):7}{sum(one.is_met for one in plan.lines):5}{plan.num_rows:8}"
+            line += f"{len(plan.outcomes):7}{sum(one.is_met for one in plan.outcomes):5}{plan.num_rows:8}"
         print(line)
     slowest = max(found[name][0] for name in specs)
     passed = slowest <= FLOOR_RESLICE_S

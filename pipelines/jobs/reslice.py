@@ -1,6 +1,6 @@
-"""`shards` + a spec -> `slices`: another sample of the same train studies, for training to read the shards through.
+"""`shards` + a spec -> `slices`: another sample of the same train studies, through which training reads the shards.
 
-Arithmetic on labels alone, so it runs where it is asked for, without Ray.
+It computes with labels alone, so it runs in the calling process, without Ray.
 """
 
 import time
@@ -31,8 +31,8 @@ from trrg_core.tables.table_ref import TableRef
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resliced:
-    """A slice and what it changed: `result` has no reference after a dry run."""
+class SliceJobResult:
+    """A slice, and the label counts of its base and of the slice; `result` has an empty reference after a dry run."""
 
     base: TableRef
     plan: Slice
@@ -41,12 +41,12 @@ class Resliced:
     after: tuple[LabelCount, ...]
 
 
-def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: bool = False) -> Resliced:
+def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: bool = False) -> SliceJobResult:
     """Compile `spec` into a slice of its base, and commit it unless `dry_run`.
 
     Raises:
-        ConfigError: if the base is not there, or the spec cannot be read against its label table.
-        DataError: `empty_slice` if no study can be taken.
+        ConfigError: if there is no such base, or the spec is not valid for its label table.
+        DataError: `empty_slice` if no study can be in the slice.
     """
     start = time.monotonic()
     base = _base_of(store, spec)
@@ -60,13 +60,13 @@ def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: b
         fingerprint=fingerprint("reslice", fixed, input_content(store, str(base)), code_version()),
         parents=(str(base),),
     )
-    found = find_existing(work)
-    plan = read_slice(store, TableRef.parse(found.ref))[0] if found else plan_slice(labels, fixed)
+    existing = find_existing(work)
+    plan = read_slice(store, TableRef.parse(existing.ref))[0] if existing else plan_slice(labels, fixed)
     if not plan.num_studies:
         why = "; ".join((*plan.infeasible, *plan.notes))
         raise DataError("empty_slice", f"{spec.name}: no study can be taken: {why}")
-    result = found or (_unwritten(plan) if dry_run else _commit(work, plan, fixed))
-    return Resliced(
+    result = existing or (_unwritten(plan) if dry_run else _commit(work, plan, fixed))
+    return SliceJobResult(
         base=base,
         plan=plan,
         result=replace(result, seconds=time.monotonic() - start),
@@ -76,16 +76,16 @@ def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: b
 
 
 def read_slice(store: Store, ref: TableRef) -> tuple[Slice, SliceSpec]:
-    """A committed slice and the spec it was made by."""
+    """A committed slice and its spec."""
     rows = read_table(store, ref)
     return read_recipe(rows, store.read_bytes(_recipe_path(find_commit(store, ref).fingerprint)))
 
 
 def _base_of(store: Store, spec: SliceSpec) -> TableRef:
-    newest = spec.base or newest_outputs(store, ("shards",)).get("shards")
-    if not newest:
+    base = spec.base or newest_outputs(store, ("shards",)).get("shards")
+    if not base:
         raise ConfigError(f"{store.uri} has no shards to slice: run `trrg shard` first")
-    return TableRef.parse(newest)
+    return TableRef.parse(base)
 
 
 def _unwritten(plan: Slice) -> JobResult:
@@ -96,8 +96,8 @@ def _commit(work: TableWork, plan: Slice, spec: SliceSpec) -> JobResult:
     part = write_part(work.store, work.table, f"parts/{work.fingerprint}/slice.parquet", plan.rows, split="train")
     work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
     ids = plan.rows.select(["subject_id", "study_id", "split"]).to_pylist()
-    written = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
-    return commit_output(work, written, counts=_counts(plan), content=slice_digest(plan))
+    output = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
+    return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan))
 
 
 def _counts(plan: Slice) -> Mapping[str, int]:
@@ -106,7 +106,7 @@ def _counts(plan: Slice) -> Mapping[str, int]:
         "studies": plan.num_studies,
         "rows": plan.num_rows,
         "patients": plan.num_patients,
-        "asked": len(plan.lines),
+        "asked": len(plan.outcomes),
         "missed": len(plan.infeasible),
     }
 

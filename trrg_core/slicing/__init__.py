@@ -1,6 +1,7 @@
-"""Re-slicing: another sample of the same studies, by arithmetic on labels alone; no pixel is read or copied.
+"""Re-slicing: another sample of the train studies, computed from their labels alone; no pixel is read or copied.
 
-`spec` is what is asked, `label_table` what is known of every study and `label_files` where it is kept, `plan` the
-answer with its asked-and-achieved table (`asks` -> `limits` -> `raking` -> `rounding`, led by `solving`),
-`slice_rows` the Delta rows and how training reads through them; `distribution` and `drift` compare.
+`spec` is the request, `constraints` its checked form. `limits`, `raking` and `rounding` are the steps of the
+`solver`, which gives the repeats of every study; `sentence_weights` lowers the share of negated sentences. `plan`
+joins them into a slice with a report of targets and achieved values, `reasons` explains the targets that are
+missed, and `recipe` is the stored form.
 """

@@ -1,94 +1,120 @@
-"""Asks -> limits on sums over patients, who go in or out whole; those who count alike are handled together."""
+"""Constraints -> strata of patients and linear limits on sums over them.
 
-from collections.abc import Sequence
+Axes: S studies, N patients, T strata, C constraints, K limits. A patient's studies are kept, dropped or repeated
+together, and patients with equal counts are interchangeable: they form a stratum.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.slicing.constraints import Ask, Kind
+from trrg_core.slicing.constraints import Constraint, ConstraintKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-# how hard a limit pulls on the rates: what has less gives way first
-PULL: dict[Kind, float] = {"cap": 60.0, "quota": 40.0, "balance": 30.0, "rows": 20.0}
+# cost per study that a sum is off its limit, in the objective of raking; where limits conflict the least cost yields
+PENALTY: Mapping[ConstraintKind, float] = {"cap": 60.0, "quota": 40.0, "balance": 30.0, "rows": 20.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kinds:
-    """Patients with as many studies in every ask: `count` [T,A] of each ask, `size` all [T], `members` [T] of a kind.
+class Strata:
+    """Groups of patients with equal counts.
 
-    `kind` [N] is each patient's.
+    Attributes:
+        counts: studies of one patient that each constraint counts, [T,C].
+        size: studies of one patient, [T].
+        num_patients: [T].
+        stratum: index of each patient's stratum, [N].
     """
 
-    count: Ints
+    counts: Ints
     size: Ints
-    members: Ints
-    kind: Ints
+    num_patients: Ints
+    stratum: Ints
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """K bounds on sums over patients: `effect` [T,K] is what one repeat of a patient adds.
+    """K bounds on sums over patients.
 
-    A sum must reach `low` and not pass `high` [K], infinite where it is free. `pull` is how hard, per study that
-    the sum is off by; a `hard` limit is kept whatever it costs the others. `ask` is where each comes from.
+    Attributes:
+        effect: what one repeat of a patient adds to each sum, [T,K].
+        low: least value of each sum, -inf where there is none, [K].
+        high: greatest value of each sum, inf where there is none, [K].
+        penalty: cost per study that a sum is outside its bounds, [K].
+        hard: limits that are kept whatever the cost, [K].
+        constraint: index of the constraint that each limit is of, [K].
     """
 
     effect: Floats
     low: Floats
     high: Floats
-    pull: Floats
+    penalty: Floats
     hard: Mask
-    ask: Ints
+    constraint: Ints
 
 
-def group_patients(asks: Sequence[Ask], patient: Ints) -> Kinds:
-    """The kinds of patients that `asks` tell apart; `patient` [S] is the number of each study's patient."""
+class _Bound(NamedTuple):
+    """One side of a constraint, or both sides of an equality."""
+
+    value: float
+    is_lower: bool
+    is_upper: bool
+
+
+def stratify_patients(constraints: Sequence[Constraint], patient: Ints) -> Strata:
+    """The strata of the patients by the counts of `constraints`; `patient` [S] is the index of each study's patient."""
     size = np.bincount(patient)
-    counts = [np.bincount(patient[ask.counted], minlength=len(size)) for ask in asks]
+    counts = [np.bincount(patient[constraint.counted], minlength=len(size)) for constraint in constraints]
     codes = np.zeros(len(size), dtype=np.int64)
-    spread = 1
+    num_codes = 1
     for column in (size, *counts):
         width = int(column.max()) + 1
-        if spread * width >= 2**62:  # numbered anew: the product of all widths would not fit
+        if num_codes * width >= 2**62:  # renumber the codes: the product of all widths would overflow
             codes = np.unique(codes, return_inverse=True)[1].reshape(-1)
-            spread = int(codes.max()) + 1
-        codes, spread = codes * width + column, spread * width
-    _, first, kind, members = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+            num_codes = int(codes.max()) + 1
+        codes, num_codes = codes * width + column, num_codes * width
+    _, first, stratum, num_patients = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
     table = np.stack(counts, axis=1) if counts else np.zeros((len(size), 0), dtype=np.int64)
-    return Kinds(count=table[first], size=size[first], members=members, kind=kind.reshape(-1))
+    return Strata(counts=table[first], size=size[first], num_patients=num_patients, stratum=stratum.reshape(-1))
 
 
-def limits_of(asks: Sequence[Ask], kinds: Kinds) -> Limits:
-    """The limits that `asks` put on sums over patients."""
-    bounds = [(at, ask, *bound) for at, ask in enumerate(asks) for bound in _bounds(ask)]
-    shares = np.array([value if ask.is_share else 0.0 for _, ask, value, _, _ in bounds])
-    values = np.array([0.0 if ask.is_share else value for _, ask, value, _, _ in bounds])
-    ask_of = np.array([at for at, *_ in bounds], dtype=np.int64)
-    # near 0 and 1 a share moves little by one study
-    unit = np.where([ask.is_share for _, ask, *_ in bounds], np.clip(np.minimum(shares, 1 - shares), 1e-3, 1.0), 1.0)
+def build_limits(constraints: Sequence[Constraint], strata: Strata) -> Limits:
+    """The limits that `constraints` set on sums over patients."""
+    sides = [
+        (index, constraint, bound) for index, constraint in enumerate(constraints) for bound in _bounds(constraint)
+    ]
+    is_share = [constraint.is_share for _, constraint, _ in sides]
+    shares = np.array([bound.value if constraint.is_share else 0.0 for _, constraint, bound in sides])
+    values = np.array([0.0 if constraint.is_share else bound.value for _, constraint, bound in sides])
+    index_of = np.array([index for index, _, _ in sides], dtype=np.int64)
+    # near 0 and 1 one study changes a share little
+    unit = np.where(is_share, np.clip(np.minimum(shares, 1 - shares), 1e-3, 1.0), 1.0)
     return Limits(
-        effect=kinds.count[:, ask_of] - shares * kinds.size[:, None],
-        low=np.where([is_lower for *_, is_lower, _ in bounds], values, -np.inf),
-        high=np.where([is_upper for *_, is_upper in bounds], values, np.inf),
-        pull=np.array([PULL[ask.kind] for _, ask, *_ in bounds]) / unit,
-        hard=np.array([ask.kind == "cap" for _, ask, *_ in bounds], dtype=bool),
-        ask=ask_of,
+        effect=strata.counts[:, index_of] - shares * strata.size[:, None],
+        low=np.where([bound.is_lower for _, _, bound in sides], values, -np.inf),
+        high=np.where([bound.is_upper for _, _, bound in sides], values, np.inf),
+        penalty=np.array([PENALTY[constraint.kind] for _, constraint, _ in sides]) / unit,
+        hard=np.array([constraint.kind == "cap" for _, constraint, _ in sides], dtype=bool),
+        constraint=index_of,
     )
 
 
-def _bounds(ask: Ask) -> list[tuple[float, bool, bool]]:
-    """Value, whether it is a lower bound, whether it is an upper bound; none where nothing is asked."""
-    if ask.kind == "cap":
-        return [(ask.asked, False, True)]
-    if ask.kind == "rows" and ask.part == 1:
-        return [(ask.asked, True, True)]
-    low, high = ask.asked * ask.part, ask.asked if ask.kind == "rows" else np.inf
-    if ask.kind == "balance":
-        slack = ask.tolerance + 1 - ask.part
-        low, high = ask.asked - slack, ask.asked + slack
-    is_bounded = high < (1 if ask.is_share else np.inf)
-    return ([(low, True, False)] if low > 0 else []) + ([(high, False, True)] if is_bounded else [])
+def _bounds(constraint: Constraint) -> list[_Bound]:
+    """The bounds of a constraint at its strength; none where it excludes nothing."""
+    target, strength = constraint.target, constraint.strength
+    if constraint.kind == "cap":
+        return [_Bound(target, False, True)]
+    if constraint.kind == "rows" and strength == 1:
+        return [_Bound(target, True, True)]
+    low, high = target * strength, target if constraint.kind == "rows" else np.inf
+    if constraint.kind == "balance":
+        slack = constraint.tolerance + 1 - strength
+        low, high = target - slack, target + slack
+    is_bounded = high < (1 if constraint.is_share else np.inf)
+    return ([_Bound(low, True, False)] if low > 0 else []) + ([_Bound(high, False, True)] if is_bounded else [])

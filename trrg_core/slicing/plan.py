@@ -1,7 +1,7 @@
-"""`plan_slice`: a label table and a spec -> the nearest sample there is, and what it has of what was asked.
+"""Label table + spec -> the slice nearest to the base that meets the spec, and the achieved value of every target.
 
-Only train rows are looked at: `validate` and `test` cannot be part of a slice. A patient's studies are kept, dropped
-or repeated together. The same spec and base give the same table, byte for byte.
+Only train rows are read: `validate` and `test` cannot be part of a slice. A patient's studies are kept, dropped or
+repeated together. The same spec and base give the same table, byte for byte.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from trrg_core.errors import ConfigError
 from trrg_core.label_stats.label_table import LabelTable, ordered
 from trrg_core.labels import column_name
-from trrg_core.slicing.constraints import Ask, find_observation, gather_asks
+from trrg_core.slicing.constraints import Constraint, build_constraints, find_observation
 from trrg_core.slicing.predicate import matching_rows
-from trrg_core.slicing.reasons import explain_ask, explain_negated
-from trrg_core.slicing.sentence_weights import Weighed, denied_share, weigh_sentences
-from trrg_core.slicing.solver import Solved, solve_asks
+from trrg_core.slicing.reasons import explain_constraint, explain_negation
+from trrg_core.slicing.sentence_weights import SentenceWeights, denied_share, weigh_sentences
+from trrg_core.slicing.solver import Solution, solve_constraints
 from trrg_core.slicing.spec import SliceSpec
 from trrg_core.tables.arrow_numpy import to_arrow, to_numpy
 from trrg_core.tables.schema import SLICES
@@ -30,17 +30,17 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One thing asked, what the base has of it, what the slice has; `reason` says why it is not met, in words.
+class TargetOutcome:
+    """A target of the spec, its value in the base and in the slice; `reason` explains a target that is missed.
 
-    Counts are of study rows, repeats counted; with `is_share` the numbers are shares in 0..1. Lines of kind
-    `negated` are shares of sentences, weighted.
+    Values are numbers of study rows, repeats counted, or shares of them in 0..1 (`is_share`). Those of kind
+    `negated` are weighted shares of sentences.
     """
 
     kind: str
-    what: str
+    name: str
     relation: str
-    asked: float
+    target: float
     is_share: bool
     before: float
     achieved: float
@@ -50,13 +50,13 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The answer: `rows` (SLICES: one a study that is in, with repeat and sentence weights) and what it is worth.
+    """A slice: `rows` has one row per study in it, with its repeat and sentence weights (schema SLICES).
 
-    The effective numbers are Kish's, (sum w)^2 / sum w^2: as many equally weighted ones would tell as much.
+    The effective numbers are Kish's effective sample sizes, (sum w)^2 / sum w^2.
     """
 
     rows: pa.Table
-    lines: tuple[Line, ...]
+    outcomes: tuple[TargetOutcome, ...]
     notes: tuple[str, ...]
     base_studies: int
     eligible_studies: int
@@ -67,108 +67,116 @@ class Slice:
 
     @property
     def num_studies(self) -> int:
-        """Studies that are in, each counted once."""
+        """Studies in the slice, each counted once."""
         return int(self.rows.num_rows)
 
     @property
     def infeasible(self) -> tuple[str, ...]:
-        """What could not be met, and why, in words."""
-        return tuple(f"{line.what}: {line.reason}" for line in self.lines if not line.is_met)
+        """The targets that are missed, each with the reason."""
+        return tuple(f"{outcome.name}: {outcome.reason}" for outcome in self.outcomes if not outcome.is_met)
 
 
 def plan_slice(labels: LabelTable, spec: SliceSpec) -> Slice:
-    """The sample of the train studies of `labels` nearest to what `spec` asks.
+    """The sample of the train studies of `labels` that is nearest to the base and meets `spec` as far as possible.
 
     Raises:
-        ConfigError: if `where` is refused or matches nothing, or the spec names what the label table does not have.
+        ConfigError: if `where` is invalid or matches nothing, or the spec names something that the label table lacks.
     """
     train = ordered(labels).split_rows("train")
     if not train.num_rows:
         raise ConfigError("the base has no train study to slice")
-    asks = gather_asks(spec, train, labels.observations)
+    on_train = build_constraints(spec, train, labels.observations)
     negated = _negated_caps(spec, labels.observations)
-    patient = _patients_of(train)
-    chosen, notes = _choose(train, patient, spec)
-    inside = [replace(ask, counted=ask.counted[chosen]) for ask in asks]
-    patient = _numbered_anew(patient[chosen])
-    solved = solve_asks(inside, patient, spec)
-    kept = solved.repeats > 0
-    rows = _take(train, np.flatnonzero(chosen)[kept], negated)
-    weighed = weigh_sentences(rows, solved.repeats[kept], negated, labels.observations)
+    patient = _patient_indices(train)
+    eligible, notes = _eligible_rows(train, patient, spec)
+    constraints = [replace(constraint, counted=constraint.counted[eligible]) for constraint in on_train]
+    patient = _renumbered(patient[eligible])
+    solution = solve_constraints(constraints, patient, spec)
+    repeats = solution.repeats
+    kept = repeats > 0
+    rows = _take(train, np.flatnonzero(eligible)[kept], negated)
+    weights = weigh_sentences(rows, repeats[kept], negated, labels.observations)
+    bounds = _constraint_outcomes(on_train, constraints, solution, spec)
     if not kept.any():
         notes = (*notes, "the slice is empty: no patient can be taken without passing a cap")
     return Slice(
-        rows=_slice_rows(rows, solved.repeats[kept], weighed),
-        lines=(*_ask_lines(asks, inside, solved, spec), *_negated_lines(train, weighed, negated)),
+        rows=_slice_rows(rows, repeats[kept], weights),
+        outcomes=(*bounds, *_negation_outcomes(train, weights, negated)),
         notes=notes,
         base_studies=train.num_rows,
-        eligible_studies=int(chosen.sum()),
+        eligible_studies=int(eligible.sum()),
         num_patients=int(np.count_nonzero(np.bincount(patient[kept]))),
-        num_rows=int(solved.repeats.sum()),
-        effective_studies=float(solved.repeats.sum()) ** 2 / max(1.0, float(solved.repeats @ solved.repeats)),
-        effective_sentences=weighed.effective_sentences,
+        num_rows=int(repeats.sum()),
+        effective_studies=float(repeats.sum()) ** 2 / max(1.0, float(repeats @ repeats)),
+        effective_sentences=weights.effective_sentences,
     )
 
 
-def _patients_of(rows: pa.Table) -> Ints:
-    """The number of each row's patient, by rows in which a patient's studies are neighbours."""
+def _patient_indices(rows: pa.Table) -> Ints:
+    """The index of each row's patient, for rows in which the studies of a patient are adjacent."""
     ids: Any = rows["subject_id"]
     changes = to_numpy(pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1)))
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(changes, dtype=np.int64)])
 
 
-def _numbered_anew(patient: Ints) -> Ints:
-    """Ascending numbers of patients without the gaps."""
+def _renumbered(patient: Ints) -> Ints:
+    """Ascending indices of patients, without gaps."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(patient) > 0, dtype=np.int64)])
 
 
-def _choose(train: pa.Table, patient: Ints, spec: SliceSpec) -> tuple[Mask, tuple[str, ...]]:
-    """Which train rows may be in the slice, and what is to be said of the others."""
+def _eligible_rows(train: pa.Table, patient: Ints, spec: SliceSpec) -> tuple[Mask, tuple[str, ...]]:
+    """Which train rows may be in the slice, and notes on those that `where` excludes through another study."""
     passed = matching_rows(train, spec.where)
-    chosen = passed
+    eligible = passed
     if spec.where_unit == "patients":
         failed = np.bincount(patient[~passed], minlength=int(patient[-1]) + 1) > 0
-        chosen = passed & ~failed[patient]
-    left = int(passed.sum() - chosen.sum())
+        eligible = passed & ~failed[patient]
+    excluded = int(passed.sum() - eligible.sum())
     hint = "of patients with another study that does not; `where_unit: studies` takes them alone"
-    if not chosen.any():
-        told = f"the {left} that do are {hint}" if left else "none does"
-        raise ConfigError(f"no study is left: all train studies of a patient must pass `where`, and {told}")
-    return chosen, ((f"{left} studies pass `where` but are {hint}",) if left else ())
+    if not eligible.any():
+        why = f"the {excluded} that do are {hint}" if excluded else "none does"
+        raise ConfigError(f"no study is left: all train studies of a patient must pass `where`, and {why}")
+    return eligible, ((f"{excluded} studies pass `where` but are {hint}",) if excluded else ())
 
 
 def _take(train: pa.Table, indices: Ints, negated: Mapping[str, float]) -> pa.Table:
-    """The rows at `indices`, with the columns that a slice is written from."""
-    counts = [f"{column_name(name)}_{kind}" for name in negated for kind in ("present", "absent", "uncertain")]
+    """The rows at `indices`, with the columns that the rows of a slice are computed from."""
+    counts = [
+        f"{column_name(name)}_{assertion}" for name in negated for assertion in ("present", "absent", "uncertain")
+    ]
     return train.select(["subject_id", "study_id", "split", "denials", *counts]).take(to_arrow(indices))
 
 
-def _slice_rows(rows: pa.Table, repeats: Ints, weighed: Weighed) -> pa.Table:
+def _slice_rows(rows: pa.Table, repeats: Ints, weights: SentenceWeights) -> pa.Table:
     columns: dict[str, Any] = {name: rows[name] for name in ("subject_id", "study_id", "split")}
-    columns |= {"repeat": to_arrow(repeats.astype(np.int16)), "sentence_weights": weighed.weights}
+    columns |= {"repeat": to_arrow(repeats.astype(np.int16)), "sentence_weights": weights.weights}
     return pa.table(columns, schema=SLICES).combine_chunks()
 
 
-def _ask_lines(asks: Sequence[Ask], inside: Sequence[Ask], solved: Solved, spec: SliceSpec) -> list[Line]:
-    lines = []
-    for at, (ask, part) in enumerate(zip(asks, inside, strict=True)):
-        achieved = part.achieved(solved.repeats)
-        met = part.is_met(achieved)
-        others = [inside[other].words for other in solved.conflicts.get(at, ())]
-        lines.append(
-            Line(
-                kind=ask.kind,
-                what=ask.what,
-                relation=ask.relation,
-                asked=ask.asked,
-                is_share=ask.is_share,
-                before=ask.at_base,
+def _constraint_outcomes(
+    on_train: Sequence[Constraint], on_eligible: Sequence[Constraint], solution: Solution, spec: SliceSpec
+) -> list[TargetOutcome]:
+    """The outcomes of the constraints: values before are of all train rows, achieved ones of the eligible rows."""
+    outcomes = []
+    for index, (base, constraint) in enumerate(zip(on_train, on_eligible, strict=True)):
+        achieved = constraint.achieved(solution.repeats)
+        is_met = constraint.is_met(achieved)
+        conflicting = [on_eligible[other].description for other in solution.conflicts.get(index, ())]
+        reason = "" if is_met else explain_constraint(constraint, solution.repeats, spec.max_repeats, conflicting)
+        outcomes.append(
+            TargetOutcome(
+                kind=base.kind,
+                name=base.name,
+                relation=base.relation,
+                target=base.target,
+                is_share=base.is_share,
+                before=base.base_value,
                 achieved=achieved,
-                is_met=met,
-                reason="" if met else explain_ask(part, solved.repeats, spec.max_repeats, others),
+                is_met=is_met,
+                reason=reason,
             )
         )
-    return lines
+    return outcomes
 
 
 def _negated_caps(spec: SliceSpec, observations: Sequence[str]) -> dict[str, float]:
@@ -179,22 +187,22 @@ def _negated_caps(spec: SliceSpec, observations: Sequence[str]) -> dict[str, flo
     return {name: share for name, share in caps.items() if share < 1}
 
 
-def _negated_lines(train: pa.Table, weighed: Weighed, caps: Mapping[str, float]) -> list[Line]:
-    lines = []
+def _negation_outcomes(train: pa.Table, weights: SentenceWeights, caps: Mapping[str, float]) -> list[TargetOutcome]:
+    outcomes = []
     for name, cap in caps.items():
-        after = weighed.negation[name]
-        met = after.share <= cap + 1e-9
-        lines.append(
-            Line(
+        counts = weights.negation[name]
+        is_met = counts.share <= cap + 1e-9
+        outcomes.append(
+            TargetOutcome(
                 kind="negated",
-                what=f"{name} denying sentences",
+                name=f"{name} denying sentences",
                 relation="<=",
-                asked=cap,
+                target=cap,
                 is_share=True,
                 before=denied_share(train, name),
-                achieved=after.share,
-                is_met=met,
-                reason="" if met else explain_negated(after),
+                achieved=counts.share,
+                is_met=is_met,
+                reason="" if is_met else explain_negation(counts),
             )
         )
-    return lines
+    return outcomes

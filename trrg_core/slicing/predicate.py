@@ -1,11 +1,11 @@
-"""SQL over the label table that can only read it: no file, no other table, no chance.
+"""Read-only, deterministic SQL over the label table: no file, no other table, no random or clock function.
 
-The engine is DuckDB in memory with files, extensions and its own configuration locked; on top of that a predicate
-is read before it runs, so that the same spec on the same base chooses the same rows for ever.
+The engine is DuckDB in memory, with file access, extensions and its configuration locked. A predicate is also parsed
+and checked before it runs, so that the same spec on the same base always selects the same rows.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,12 @@ from trrg_core.errors import ConfigError
 from trrg_core.tables.arrow_numpy import to_arrow, to_numpy
 
 if TYPE_CHECKING:
-    import duckdb  # at run time only where it is asked: it complains at the end of every long process it was in
+    import duckdb  # imported late at run time: once loaded, it prints an error when a long process ends
 
 TABLE = "labels"
 ROW = "__row"
-_LOCKED = {
-    "threads": 1,  # rows keep their order
+_LOCKED: Mapping[str, str | int] = {
+    "threads": 1,  # keeps the order of the rows
     "enable_external_access": "false",
     "python_enable_replacements": "false",
     "autoload_known_extensions": "false",
@@ -33,20 +33,20 @@ _LOCKED = {
 
 
 def open_labels(rows: pa.Table) -> "duckdb.DuckDBPyConnection":
-    """A locked database in which `rows` is the table `labels` and there is nothing else."""
+    """A locked database whose only table is `labels`, with these rows."""
     import duckdb
 
-    connection = duckdb.connect(":memory:", config=_LOCKED)
+    connection = duckdb.connect(":memory:", config=dict(_LOCKED))
     connection.register(TABLE, rows)
     connection.execute("SET lock_configuration = true")
     return connection
 
 
 def query_labels(rows: pa.Table, sql: str) -> pa.Table:
-    """The answer to one SELECT over `labels`.
+    """The result of one SELECT over `labels`.
 
     Raises:
-        ConfigError: if `sql` is anything else, or does not fit the table.
+        ConfigError: if `sql` is anything else, or is not valid for the table.
     """
     import duckdb
 
@@ -55,18 +55,18 @@ def query_labels(rows: pa.Table, sql: str) -> pa.Table:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise ConfigError("expected one SELECT over the table `labels`")
-            answer: pa.Table = connection.sql(sql).to_arrow_table()
-            return answer
+            result: pa.Table = connection.sql(sql).to_arrow_table()
+            return result
         except duckdb.Error as error:
             raise ConfigError(f"the query was refused: {_first_line(error)}") from error
 
 
 def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
-    """For each row whether the predicate `where` holds; null does not. An empty predicate holds for all.
+    """Whether the predicate `where` holds, for each row; null counts as false, an empty predicate as true.
 
     Raises:
-        ConfigError: if `where` is not one expression, names no column or table that is there, opens files, or
-            depends on chance or the clock.
+        ConfigError: if `where` is not one expression, names an unknown column or table, opens files, or is not
+            deterministic.
     """
     if not where.strip():
         return np.ones(rows.num_rows, dtype=bool)
@@ -76,7 +76,7 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     with open_labels(numbered) as connection:
         try:
             expression = duckdb.SQLExpression(where)
-            _refuse_impure(connection, where)
+            _check_deterministic(connection, where)
             relation = connection.table(TABLE).filter(expression)
             kept = to_numpy(relation.project(ROW).to_arrow_table()[ROW])
         except duckdb.Error as error:
@@ -86,16 +86,16 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     return chosen
 
 
-def _refuse_impure(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
-    """Stop at what would let a predicate choose differently tomorrow, or look at anything but the labels."""
+def _check_deterministic(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
+    """Raise ConfigError if a predicate could select other rows the next time, or reads anything but the labels."""
     text = f"SELECT 1 FROM {TABLE} WHERE (\n{where}\n)"
     parsed = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
     tree = json.loads(parsed[0][0])
     if tree.get("error"):
         raise ConfigError(f"`where` was refused: {tree.get('error_message', 'it is not a predicate')}")
-    names = _changeable_functions()
+    names = _volatile_functions()
     for node in _nodes(tree):
-        # `current_date` and its like are written as columns are
+        # `current_date` and similar functions are parsed as columns
         name = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
         if name in names:
             raise ConfigError(f"`where` was refused: {name} gives another answer every time")
@@ -106,15 +106,18 @@ def _refuse_impure(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
 
 
 @cache
-def _changeable_functions() -> frozenset[str]:
-    """Names of the functions whose answer depends on more than their arguments."""
+def _volatile_functions() -> frozenset[str]:
+    """Names of the functions whose result depends on more than their arguments.
+
+    They depend on the installed DuckDB alone, so that one query per process is enough.
+    """
     import duckdb
 
-    with duckdb.connect(":memory:", config=_LOCKED) as connection:
-        found = connection.execute(
+    with duckdb.connect(":memory:", config=dict(_LOCKED)) as connection:
+        rows = connection.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
         ).fetchall()
-    return frozenset(name for (name,) in found)
+    return frozenset(name for (name,) in rows)
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -1,33 +1,33 @@
-"""Why something asked of a slice is not met, in words for the person who asked."""
+"""Why a target of a slice is missed, in words for the user."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.slicing.constraints import Ask
-from trrg_core.slicing.sentence_weights import Negation
+from trrg_core.slicing.constraints import Constraint
+from trrg_core.slicing.sentence_weights import NegationCounts
 
 Ints = NDArray[np.int64]
 
 
-def explain_ask(ask: Ask, repeats: Ints, max_repeats: int, others: Sequence[str]) -> str:
-    """Why `repeats` [S] does not meet `ask`: too few studies, other asks in the way, or patients too coarse."""
-    there = int(ask.counted.sum())
-    if not there and ask.asked > 0:
+def explain_constraint(constraint: Constraint, repeats: Ints, max_repeats: int, conflicting: Sequence[str]) -> str:
+    """Why `repeats` [S] misses `constraint`: too few studies, conflicting constraints, or too coarse patients."""
+    available = int(constraint.counted.sum())
+    if not available and constraint.target > 0:
         return "no eligible study"
-    if ask.kind in ("quota", "rows") and not ask.is_share and there * max_repeats < ask.asked:
+    if constraint.kind in ("quota", "rows") and not constraint.is_share and available * max_repeats < constraint.target:
         times = f", at most {max_repeats} times each" if max_repeats > 1 else ""
-        return f"{there} eligible studies{times}, make {there * max_repeats} of {ask.asked:g}"
-    if others:
-        return f"cannot be met together with {', '.join(others)}"
+        return f"{available} eligible studies{times}, make {available * max_repeats} of {constraint.target:g}"
+    if conflicting:
+        return f"cannot be met together with {', '.join(conflicting)}"
     rows = int(repeats.sum())
-    short = abs(ask.achieved(repeats) - ask.asked) * (rows if ask.is_share else 1)
-    return f"patients are whole: {max(1, round(short))} rows off"
+    difference = abs(constraint.achieved(repeats) - constraint.target) * (rows if constraint.is_share else 1)
+    return f"patients are whole: {max(1, round(difference))} rows off"
 
 
-def explain_negated(negation: Negation) -> str:
-    """Why the share of denying sentences is above its cap."""
-    if not negation.affirmed:
+def explain_negation(counts: NegationCounts) -> str:
+    """Why the share of negated sentences is above its cap."""
+    if not counts.affirmed:
         return "no sentence of the slice affirms it, so that every denial is the whole of it"
-    return f"{negation.mixed:g} sentences deny it and affirm something else; these keep weight 1"
+    return f"{counts.mixed:g} sentences deny it and affirm something else; these keep weight 1"

@@ -1,8 +1,10 @@
-"""Weights in 0..1 that bring down the share of denying sentences, by observation, and nothing else.
+"""Sentence weights in 0..1 that lower the share of denying sentences per observation.
 
-A sentence that affirms or suspects anything keeps weight 1. One that only denies gets the product of one factor for
-each observation that it denies: of all weights that keep the caps the nearest to 1 (raking, by Kullback-Leibler
-divergence). "No effusion or pneumothorax" is thus weighed by both.
+A sentence that affirms or suspects anything keeps weight 1. The weight of one that only denies is the product of one
+factor for each observation that it denies: of all weights that keep the caps, the nearest to 1 by Kullback-Leibler
+divergence (raking). The weight of "no effusion or pneumothorax" thus has two factors.
+
+Axes: S studies, J sentences, P patterns of denied observations, O capped observations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,17 +22,18 @@ from trrg_core.tables.arrow_numpy import to_arrow, to_numpy, whole
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# rounded down to a multiple of this the caps still hold, and the last bit of a product does not reach the table
+# weights are rounded down to a multiple: the caps still hold, and rounding errors of products are not stored
 _QUANTUM = 2.0**-12
-_MAX_SWEEPS = 500
-_KINDS = ("present", "uncertain", "absent")
+_MAX_ITERATIONS = 500
+_CONVERGED = 1e-10
+_ASSERTIONS = ("present", "uncertain", "absent")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Negation:
-    """How often an observation is spoken of in a slice, repeats counted: sentences, or their weights.
+class NegationCounts:
+    """Weighted numbers of sentences of a slice that mention one observation, repeats counted.
 
-    `mixed` are sentences that deny it and affirm something else.
+    `mixed` is the part of `denied` in sentences that affirm something else; these keep weight 1.
     """
 
     affirmed: float
@@ -39,23 +42,33 @@ class Negation:
 
     @property
     def share(self) -> float:
-        """Share of denying sentences among those that speak of the observation; 0 when none does."""
-        spoken = self.affirmed + self.denied
-        return self.denied / spoken if spoken else 0.0
+        """Share of denying sentences among those that mention the observation; 0 if none does."""
+        mentioned = self.affirmed + self.denied
+        return self.denied / mentioned if mentioned else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighed:
-    """`weights`, a list of float32 per study, one per sentence; what they make of each capped observation."""
+class SentenceWeights:
+    """`weights` holds a list of float32 per study, one per sentence; `negation` the counts of capped observations.
+
+    `effective_sentences` is Kish's effective sample size of the weights.
+    """
 
     weights: Any
-    negation: Mapping[str, Negation]
+    negation: Mapping[str, NegationCounts]
     effective_sentences: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Patterns:
-    """Sentences by what they deny: `code` [J] of each sentence, `denies` [P,O], and `mass` [P], repeats counted."""
+    """The sentences grouped by the observations that they deny.
+
+    Attributes:
+        code: pattern of each sentence, [J].
+        denies: whether a pattern denies a capped observation, [P,O].
+        mass: sentences of each pattern, repeats counted, [P].
+        offsets: of the studies in `code`, an Arrow array [S + 1].
+    """
 
     code: Ints
     denies: NDArray[np.bool_]
@@ -63,13 +76,15 @@ class _Patterns:
     offsets: Any
 
 
-def weigh_sentences(rows: pa.Table, repeats: Ints, caps: Mapping[str, float], observations: Sequence[str]) -> Weighed:
-    """Weights for the sentences of the studies `rows`, each `repeats` times, that keep `caps` as far as can be.
+def weigh_sentences(
+    rows: pa.Table, repeats: Ints, caps: Mapping[str, float], observations: Sequence[str]
+) -> SentenceWeights:
+    """Weights for the sentences of the studies `rows`, each `repeats` times, that keep `caps` as far as possible.
 
     Args:
         rows: rows of a label table.
         repeats: [S], at least 1.
-        caps: highest share of denying sentences, by observation.
+        caps: greatest share of denying sentences, by observation.
         observations: those of the label table, in its order.
     """
     capped = tuple(caps)
@@ -80,7 +95,7 @@ def weigh_sentences(rows: pa.Table, repeats: Ints, caps: Mapping[str, float], ob
     values = to_arrow(weight[patterns.code].astype(np.float32))
     total = float(patterns.mass @ weight)
     squares = float(patterns.mass @ weight**2)
-    return Weighed(
+    return SentenceWeights(
         weights=pa.ListArray.from_arrays(patterns.offsets, values),
         negation=_count(rows, repeats, capped, patterns, weight),
         effective_sentences=total**2 / squares if squares else 0.0,
@@ -88,15 +103,15 @@ def weigh_sentences(rows: pa.Table, repeats: Ints, caps: Mapping[str, float], ob
 
 
 def denied_share(rows: pa.Table, observation: str) -> float:
-    """Share of denying sentences among those that speak of `observation`, each study once; 0 when none does."""
+    """Share of denying sentences among those that mention `observation`, each study once; 0 if none does."""
     column = column_name(observation)
-    counts = {kind: float(pc.sum(rows[f"{column}_{kind}"]).as_py() or 0) for kind in _KINDS}
-    spoken = sum(counts.values())
-    return counts["absent"] / spoken if spoken else 0.0
+    counts = {kind: float(pc.sum(rows[f"{column}_{kind}"]).as_py() or 0) for kind in _ASSERTIONS}
+    mentioned = sum(counts.values())
+    return counts["absent"] / mentioned if mentioned else 0.0
 
 
-def _room(negation: Negation, cap: float) -> float:
-    """How many purely denying sentences the cap leaves room for; unbounded where no weights could keep it."""
+def _room(negation: NegationCounts, cap: float) -> float:
+    """The number of purely denying sentences that the cap allows; infinite where no weights could keep it."""
     if cap >= 1 or not negation.affirmed:
         return np.inf
     return max(0.0, cap / (1 - cap) * negation.affirmed - negation.mixed)
@@ -120,40 +135,40 @@ def _patterns_of(rows: pa.Table, repeats: Ints, indices: Sequence[int]) -> _Patt
 
 def _count(
     rows: pa.Table, repeats: Ints, names: Sequence[str], patterns: _Patterns, weight: Floats
-) -> dict[str, Negation]:
-    found = {}
-    for at, name in enumerate(names):
+) -> dict[str, NegationCounts]:
+    counts = {}
+    for index, name in enumerate(names):
         column = column_name(name)
-        said = {kind: float(to_numpy(rows[f"{column}_{kind}"]) @ repeats) for kind in _KINDS}
-        deny = patterns.denies[:, at]
-        mixed = said["absent"] - float(patterns.mass[deny].sum())
-        found[name] = Negation(
-            affirmed=said["present"] + said["uncertain"],
-            denied=mixed + float(patterns.mass[deny] @ weight[deny]),
+        sentences = {kind: float(to_numpy(rows[f"{column}_{kind}"]) @ repeats) for kind in _ASSERTIONS}
+        denying = patterns.denies[:, index]
+        mixed = sentences["absent"] - float(patterns.mass[denying].sum())
+        counts[name] = NegationCounts(
+            affirmed=sentences["present"] + sentences["uncertain"],
+            denied=mixed + float(patterns.mass[denying] @ weight[denying]),
             mixed=mixed,
         )
-    return found
+    return counts
 
 
 def _rake(patterns: _Patterns, room: Floats) -> Floats:
-    """One weight per pattern: factors of at most 1 by observation, fitted in turn until none moves."""
+    """One weight per pattern [P]: factors of index most 1 per observation, fitted in turn until they converge."""
     factor = np.ones(len(room))
     weight = np.ones(len(patterns.mass))
-    columns = [np.flatnonzero(patterns.denies[:, at]) for at in range(len(room))]
-    for _ in range(_MAX_SWEEPS):
+    columns = [np.flatnonzero(patterns.denies[:, index]) for index in range(len(room))]
+    for _ in range(_MAX_ITERATIONS):
         moved = 0.0
-        for at in np.flatnonzero(np.isfinite(room)):
-            held = float(patterns.mass[columns[at]] @ weight[columns[at]])
-            if not held or not factor[at]:
+        for index in np.flatnonzero(np.isfinite(room)):
+            total = float(patterns.mass[columns[index]] @ weight[columns[index]])
+            if not total or not factor[index]:
                 continue
-            wanted = min(1.0, factor[at] * room[at] / held)
-            weight[columns[at]] *= wanted / factor[at]
-            moved = max(moved, abs(wanted - factor[at]))
-            factor[at] = wanted
-        if moved < 1e-10:
+            target = min(1.0, factor[index] * room[index] / total)
+            weight[columns[index]] *= target / factor[index]
+            moved = max(moved, abs(target - factor[index]))
+            factor[index] = target
+        if moved < _CONVERGED:
             break
-    for at in np.flatnonzero(np.isfinite(room)):  # only down: what was kept stays kept
-        held = float(patterns.mass[columns[at]] @ weight[columns[at]])
-        if held > room[at]:
-            weight[columns[at]] *= room[at] / held
+    for index in np.flatnonzero(np.isfinite(room)):  # downwards only, so that no cap is broken again
+        total = float(patterns.mass[columns[index]] @ weight[columns[index]])
+        if total > room[index]:
+            weight[columns[index]] *= room[index] / total
     return np.asarray(np.floor(np.clip(weight, 0.0, 1.0) / _QUANTUM + 1e-6) * _QUANTUM)

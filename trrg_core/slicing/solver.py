@@ -1,4 +1,4 @@
-"""Asks -> whole repeats of every study; where the asks conflict, the later ones are followed only part of the way."""
+"""Constraints -> whole repeats of every study; where constraints conflict, the later ones are relaxed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.slicing.constraints import Ask
-from trrg_core.slicing.limits import Kinds, Limits, group_patients, limits_of
+from trrg_core.slicing.constraints import Constraint
+from trrg_core.slicing.limits import Limits, Strata, build_limits, stratify_patients
 from trrg_core.slicing.raking import rake
 from trrg_core.slicing.rounding import round_rates
 from trrg_core.slicing.spec import SliceSpec
@@ -16,87 +16,96 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _BISECTIONS = 8
-_AT_THE_EDGE = 0.5
-# at the very edge, rounding to whole patients would break what is met
-_ROOM_FOR_WHOLE_PATIENTS = 0.99
+_CONFLICT_SATURATION = 0.5  # of a limit's penalty, from which on its constraint counts as conflicting
+# exactly at the greatest feasible strength, rounding to whole patients would break the other constraints
+_ROUNDING_MARGIN = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solved:
-    """Repeats of each study [S]; `conflicts` gives, by the place of an ask, the places of those it conflicts with."""
+class Solution:
+    """Repeats of each study [S]; `conflicts` maps the index of a relaxed constraint to those it conflicts with."""
 
     repeats: Ints
     conflicts: Mapping[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tried:
-    """Rates by kind of patient for some asks. `torn` are the asks that pull against each other if it `failed`."""
+class _Attempt:
+    """Rates by stratum for some constraints; `conflicting` are the indices of those that exclude each other."""
 
     limits: Limits
     rate: Floats
     failed: bool
-    torn: tuple[int, ...]
+    conflicting: tuple[int, ...]
 
 
-def solve_asks(asks: Sequence[Ask], patient: Ints, spec: SliceSpec) -> Solved:
-    """The repeats nearest to once each that meet `asks` as far as can be; earlier asks go before later ones.
+def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: SliceSpec) -> Solution:
+    """The repeats nearest to one per study that meet `constraints` as far as possible, earlier ones first.
 
     Args:
-        asks: each with the studies it counts, [S] bool.
-        patient: the number of each study's patient, [S], from 0 without a gap.
-        spec: for the most repeats and the seed.
+        constraints: each with the studies it counts, [S] bool.
+        patient: the index of each study's patient, [S], from 0 without gaps.
+        spec: for `max_repeats` and the seed.
     """
-    kinds = group_patients(asks, patient)
-    tried, conflicts = _follow(asks, kinds, spec.max_repeats)
-    repeats = round_rates(kinds, tried.limits, tried.rate, max_repeats=spec.max_repeats, seed=spec.seed)
-    return Solved(repeats=repeats[patient], conflicts=conflicts)
+    strata = stratify_patients(constraints, patient)
+    attempt, conflicts = _solve_relaxed(constraints, strata, spec.max_repeats)
+    repeats = round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
+    return Solution(repeats=repeats[patient], conflicts=conflicts)
 
 
-def _try(asks: Sequence[Ask], kinds: Kinds, most: int) -> _Tried:
-    limits = limits_of(asks, kinds)
-    raked = rake(kinds, limits, most)
-    is_empty = float(kinds.members @ (kinds.size * raked.rate)) < 1.0
-    torn = limits.ask[(raked.strain > _AT_THE_EDGE) | raked.missed]
-    return _Tried(
+def _attempt(constraints: Sequence[Constraint], strata: Strata, max_repeats: int) -> _Attempt:
+    limits = build_limits(constraints, strata)
+    result = rake(strata, limits, max_repeats)
+    is_empty = float(strata.num_patients @ (strata.size * result.rate)) < 1.0
+    conflicting = limits.constraint[(result.saturation > _CONFLICT_SATURATION) | result.violated]
+    return _Attempt(
         limits=limits,
-        rate=raked.rate,
-        failed=bool(raked.missed.any()) or is_empty,
-        torn=tuple(sorted(set(torn.tolist()))),
+        rate=result.rate,
+        failed=bool(result.violated.any()) or is_empty,
+        conflicting=tuple(sorted(set(conflicting.tolist()))),
     )
 
 
-def _follow(asks: Sequence[Ask], kinds: Kinds, most: int) -> tuple[_Tried, dict[int, tuple[int, ...]]]:
-    """The rates for the asks as far as they can be followed together, and what stands in the way of which."""
-    first = _try(asks, kinds, most)
+def _solve_relaxed(
+    constraints: Sequence[Constraint], strata: Strata, max_repeats: int
+) -> tuple[_Attempt, dict[int, tuple[int, ...]]]:
+    """The rates with the conflicting constraints relaxed as little as possible, and the conflicts of each of them."""
+    first = _attempt(constraints, strata, max_repeats)
     if not first.failed:
         return first, {}
-    for torn in (first.torn, tuple(range(len(asks)))):
-        followed = [ask.relaxed(0.0) if at in torn else ask for at, ask in enumerate(asks)]
-        if not _try(followed, kinds, most).failed:
+    for conflicting in (first.conflicting, tuple(range(len(constraints)))):
+        relaxed = [
+            constraint.relaxed(0.0) if index in conflicting else constraint
+            for index, constraint in enumerate(constraints)
+        ]
+        if not _attempt(relaxed, strata, max_repeats).failed:
             break
     conflicts = {}
-    for at in torn:
-        if followed[at] == asks[at]:
+    for index in conflicting:
+        constraint = constraints[index]
+        if relaxed[index] == constraint:
             continue
-        tried = _try(_with(followed, at, asks[at]), kinds, most)
-        if not tried.failed:
-            followed = _with(followed, at, asks[at])
+        restored = _replaced(relaxed, index, constraint)
+        attempt = _attempt(restored, strata, max_repeats)
+        if not attempt.failed:
+            relaxed = restored
             continue
-        conflicts[at] = tuple(other for other in tried.torn if other != at)
-        followed = _with(followed, at, _farthest(followed, at, asks[at], kinds, most))
-    return _try(followed, kinds, most), conflicts
+        conflicts[index] = tuple(other for other in attempt.conflicting if other != index)
+        relaxed = _replaced(relaxed, index, _strongest_feasible(relaxed, index, constraint, strata, max_repeats))
+    return _attempt(relaxed, strata, max_repeats), conflicts
 
 
-def _farthest(followed: Sequence[Ask], at: int, ask: Ask, kinds: Kinds, most: int) -> Ask:
-    """`ask` relaxed as little as the others allow, by bisection."""
+def _strongest_feasible(
+    relaxed: Sequence[Constraint], index: int, constraint: Constraint, strata: Strata, max_repeats: int
+) -> Constraint:
+    """`constraint` relaxed as little as the others allow, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
-        part = (low + high) / 2
-        failed = _try(_with(followed, at, ask.relaxed(part)), kinds, most).failed
-        low, high = (low, part) if failed else (part, high)
-    return ask.relaxed(low * _ROOM_FOR_WHOLE_PATIENTS)
+        middle = (low + high) / 2
+        failed = _attempt(_replaced(relaxed, index, constraint.relaxed(middle)), strata, max_repeats).failed
+        low, high = (low, middle) if failed else (middle, high)
+    return constraint.relaxed(low * _ROUNDING_MARGIN)
 
 
-def _with(asks: Sequence[Ask], at: int, ask: Ask) -> list[Ask]:
-    return [*asks[:at], ask, *asks[at + 1 :]]
+def _replaced(constraints: Sequence[Constraint], index: int, constraint: Constraint) -> list[Constraint]:
+    return [*constraints[:index], constraint, *constraints[index + 1 :]]

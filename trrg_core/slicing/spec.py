@@ -1,6 +1,6 @@
-"""`SliceSpec`: what a slice is asked to be. A YAML file, the form in Prefect, and part of the slice's identity.
+"""`SliceSpec`: the request for a slice, as a YAML file or as the form in Prefect; part of the slice's fingerprint.
 
-Checked here for form; names of observations and columns are checked against the label table in `plan`.
+Types and ranges are checked here, names of observations and columns against the label table in `constraints`.
 """
 
 import math
@@ -28,33 +28,33 @@ class Bound(ConfigSection):
     count: int | None = Field(None, ge=0, description="Study rows, repeats counted; or give `share`.")
 
     @model_validator(mode="after")
-    def _says_how_much(self) -> Self:
+    def _has_one_amount(self) -> Self:
         if (self.share is None) == (self.count is None):
             raise ValueError("give either `share` or `count`")
         return self
 
 
 class Quota(Bound):
-    """At least so many."""
+    """A lower bound."""
 
 
 class Cap(Bound):
-    """At most so many; a cap is kept even where a quota then is missed."""
+    """An upper bound; it is kept even where a quota is then missed."""
 
 
 class NegatedCap(ConfigSection):
-    """At most this share of the sentences that speak of `observation` may deny it, by weighing sentences down."""
+    """A cap on the share of denying sentences among those that mention `observation`; kept by sentence weights."""
 
     observation: str = Field(description="Observation of the label set.")
-    share: float = Field(ge=0, le=1, description="Share of denying sentences, weighted; 1 lifts the general cap.")
+    share: float = Field(ge=0, le=1, description="Share of denying sentences, weighted; 1 removes the general cap.")
 
 
 class Balance(ConfigSection):
-    """Shares of the slice's study rows by the values of a column; values left out are free."""
+    """Shares of the slice's study rows by the values of a column; values that are not listed are free."""
 
     column: str = Field(description="Column of the label table: frontal, view_positions, has_prior, sex, age_band.")
     shares: dict[str, float] = Field(min_length=1, description="Share of the study rows by value.")
-    tolerance: float = Field(0.01, ge=0, le=1, description="How far off a share may be.")
+    tolerance: float = Field(0.01, ge=0, le=1, description="Allowed difference from each share.")
 
     @field_validator("shares")
     @classmethod
@@ -68,25 +68,27 @@ class Balance(ConfigSection):
 
 
 class SliceSpec(ConfigSection):
-    """What a slice of the train studies is asked to be; `validate` and `test` are never touched."""
+    """The request for a slice of the train studies; `validate` and `test` are never changed."""
 
     name: str = Field("slice", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the slice.")
     base: str = Field("", description="Version to slice, shards@VERSION; empty: the newest.")
     where: str = Field("", description="SQL predicate over the label table; empty keeps every study.")
     where_unit: WhereUnit = Field(
         "patients",
-        description="patients: whose train studies all pass `where`; studies: each that passes, alone.",
+        description="patients: keep patients all of whose studies pass `where`; studies: keep each study that passes.",
     )
-    rows: int | None = Field(None, ge=1, description="Study rows wanted, repeats counted; empty: as near the base's.")
-    quotas: tuple[Quota, ...] = Field((), description="At least so many studies, by observation and assertion.")
-    caps: tuple[Cap, ...] = Field((), description="At most so many studies, by observation and assertion.")
+    rows: int | None = Field(
+        None, ge=1, description="Study rows wanted, repeats counted; empty: as near to the base as possible."
+    )
+    quotas: tuple[Quota, ...] = Field((), description="Lower bounds on studies, by observation and assertion.")
+    caps: tuple[Cap, ...] = Field((), description="Upper bounds on studies, by observation and assertion.")
     max_negated_share: float | None = Field(
         None, ge=0, le=1, description="Cap on denying sentences of every observation; empty: none."
     )
     negated: tuple[NegatedCap, ...] = Field((), description="Caps on denying sentences of single observations.")
     balance: tuple[Balance, ...] = Field((), description="Shares by view, prior, sex or age.")
-    max_repeats: int = Field(1, ge=1, le=100, description="A study comes at most so often.")
-    seed: int = Field(7, ge=0, description="Seed of the choice between equals.")
+    max_repeats: int = Field(1, ge=1, le=100, description="Greatest number of times that a study is repeated.")
+    seed: int = Field(7, ge=0, description="Seed of the choice between equivalent patients.")
 
     @field_validator("base")
     @classmethod
@@ -118,7 +120,7 @@ def validate_slice_spec(values: Mapping[str, Any]) -> SliceSpec:
     """`values` as a checked SliceSpec.
 
     Raises:
-        ConfigError: naming each wrong key or value and where it stands.
+        ConfigError: naming each wrong key or value and its place.
     """
     try:
         return SliceSpec.model_validate(dict(values))

@@ -10,7 +10,7 @@ from tests.core.invented_shards import OBSERVATIONS, study, table_of
 from trrg_core.errors import ConfigError
 from trrg_core.label_stats.label_table import LabelTable
 from trrg_core.labels import column_name
-from trrg_core.slicing.plan import Line, Slice, plan_slice
+from trrg_core.slicing.plan import Slice, TargetOutcome, plan_slice
 from trrg_core.slicing.recipe import slice_digest
 from trrg_core.slicing.spec import SliceSpec, validate_slice_spec
 
@@ -23,9 +23,9 @@ def _repeats(plan: Slice) -> dict[str, int]:
     return dict(zip(plan.rows["study_id"].to_pylist(), plan.rows["repeat"].to_pylist(), strict=True))
 
 
-def _line(plan: Slice, what: str) -> Line:
-    (line,) = [line for line in plan.lines if line.what == what]
-    return line
+def _outcome(plan: Slice, name: str) -> TargetOutcome:
+    (outcome,) = [outcome for outcome in plan.outcomes if outcome.name == name]
+    return outcome
 
 
 def _singles(counts: dict[str, int]) -> LabelTable:
@@ -39,25 +39,25 @@ def test_nothing_asked_keeps_every_train_study_once() -> None:
     plan = _plan(labels)
     assert _repeats(plan) == {"s1": 1, "s2": 1}
     assert (plan.base_studies, plan.num_rows, plan.num_patients, plan.effective_studies) == (2, 2, 2, 2.0)
-    assert (plan.lines, plan.infeasible, plan.notes) == ((), (), ())
+    assert (plan.outcomes, plan.infeasible, plan.notes) == ((), (), ())
 
 
 def test_a_cap_by_share_drops_just_enough_of_what_it_names() -> None:
     # 20 of 100 with edema; at most 10 % leaves 8 beside the 80 others
     plan = _plan(_singles({"Edema+": 20, "": 80}), caps=[{"observation": "Edema", "share": 0.1}])
-    line = _line(plan, "Edema PRESENT")
-    assert (plan.num_rows, line.before) == (88, 0.2)
-    assert line.achieved == pytest.approx(8 / 88)
+    outcome = _outcome(plan, "Edema PRESENT")
+    assert (plan.num_rows, outcome.before) == (88, 0.2)
+    assert outcome.achieved == pytest.approx(8 / 88)
 
 
 def test_a_quota_by_share_without_repeats_thins_the_others() -> None:
     plan = _plan(_singles({"Edema+": 20, "": 80}), quotas=[{"observation": "Edema", "share": 0.5}])
-    assert (plan.num_rows, _line(plan, "Edema PRESENT").achieved) == (40, 0.5)
+    assert (plan.num_rows, _outcome(plan, "Edema PRESENT").achieved) == (40, 0.5)
 
 
 def test_a_quota_by_count_repeats_as_often_as_it_must() -> None:
     plan = _plan(_singles({"Edema+": 20, "": 80}), quotas=[{"observation": "Edema", "count": 50}], max_repeats=3)
-    assert _line(plan, "Edema PRESENT").achieved == 50
+    assert _outcome(plan, "Edema PRESENT").achieved == 50
     assert plan.num_rows == 130
     assert sorted(set(_repeats(plan).values())) == [1, 2, 3]
     # Kish: (80 + 50)^2 / (80 + 10 * 2^2 + 10 * 3^2) with 20 studies making 50
@@ -69,8 +69,8 @@ def test_rows_and_balance_are_met_together() -> None:
     balance = [{"column": "frontal", "shares": {"AP": 0.5, "PA": 0.5}}]
     plan = _plan(table_of(rows), rows=100, balance=balance, quotas=[{"observation": "Edema", "share": 0.4}])
     assert 99 <= plan.num_rows <= 101
-    assert _line(plan, "frontal AP").achieved == pytest.approx(0.5, abs=0.01)
-    assert _line(plan, "Edema PRESENT").achieved >= 0.4
+    assert _outcome(plan, "frontal AP").achieved == pytest.approx(0.5, abs=0.01)
+    assert _outcome(plan, "Edema PRESENT").achieved >= 0.4
     assert plan.infeasible == ()
 
 
@@ -84,9 +84,9 @@ def test_sex_and_age_are_balanced_where_a_source_tells_them() -> None:
         {"column": "age_band", "shares": {"60-79": 0.6}},
     ]
     plan = _plan(table_of(rows), rows=120, balance=balance)
-    assert _line(plan, "sex F").before == pytest.approx(0.25)
-    assert _line(plan, "sex F").achieved == pytest.approx(0.5, abs=0.01)
-    assert _line(plan, "age_band 60-79").achieved == pytest.approx(0.6, abs=0.01)
+    assert _outcome(plan, "sex F").before == pytest.approx(0.25)
+    assert _outcome(plan, "sex F").achieved == pytest.approx(0.5, abs=0.01)
+    assert _outcome(plan, "age_band 60-79").achieved == pytest.approx(0.6, abs=0.01)
     plan = _plan(table_of(rows), where="sex = 'F' AND age_years >= 70")
     assert plan.num_rows == sum(at % 4 == 0 and 30 + at % 50 >= 70 for at in range(400))
 
@@ -94,22 +94,22 @@ def test_sex_and_age_are_balanced_where_a_source_tells_them() -> None:
 def test_too_few_studies_are_said_in_figures() -> None:
     asked = [{"observation": "Edema", "count": 50}]
     plan = _plan(_singles({"Edema+": 10, "": 30}), quotas=asked, max_repeats=2)
-    line = _line(plan, "Edema PRESENT")
-    assert (line.achieved, line.is_met) == (20, False)
-    assert line.reason == "10 eligible studies, at most 2 times each, make 20 of 50"
-    assert plan.infeasible == (f"Edema PRESENT: {line.reason}",)
+    outcome = _outcome(plan, "Edema PRESENT")
+    assert (outcome.achieved, outcome.is_met) == (20, False)
+    assert outcome.reason == "10 eligible studies, at most 2 times each, make 20 of 50"
+    assert plan.infeasible == (f"Edema PRESENT: {outcome.reason}",)
 
 
 def test_an_observation_nobody_has_is_said() -> None:
     plan = _plan(_singles({"Edema+": 4, "": 4}), quotas=[{"observation": "Pneumothorax", "share": 0.2}])
-    assert _line(plan, "Pneumothorax PRESENT").reason == "no eligible study"
+    assert _outcome(plan, "Pneumothorax PRESENT").reason == "no eligible study"
     assert plan.num_rows == 8
 
 
 def test_a_cap_goes_before_a_quota_and_is_named_as_what_stands_in_its_way() -> None:
     both = {"quotas": [{"observation": "Edema", "share": 0.8}], "caps": [{"observation": "Edema", "share": 0.3}]}
     plan = _plan(_singles({"Edema+": 50, "": 50}), **both)
-    cap, quota = plan.lines
+    cap, quota = plan.outcomes
     assert (cap.kind, cap.is_met, quota.kind, quota.is_met) == ("cap", True, "quota", False)
     assert 0.28 <= quota.achieved <= 0.3
     assert quota.reason == "cannot be met together with cap Edema PRESENT <= 30.0%"
@@ -117,7 +117,7 @@ def test_a_cap_goes_before_a_quota_and_is_named_as_what_stands_in_its_way() -> N
 
 def test_of_quotas_that_exclude_each_other_the_first_is_met() -> None:
     asked = [{"observation": "Edema", "share": 0.7}, {"observation": "Pneumothorax", "share": 0.7}]
-    first, second = _plan(_singles({"Edema+": 100, "Pneumothorax+": 100, "": 100}), quotas=asked).lines
+    first, second = _plan(_singles({"Edema+": 100, "Pneumothorax+": 100, "": 100}), quotas=asked).outcomes
     assert first.is_met
     assert first.achieved + second.achieved == pytest.approx(1, abs=0.01)
     assert second.reason == "cannot be met together with quota Edema PRESENT >= 70.0%"
@@ -125,7 +125,7 @@ def test_of_quotas_that_exclude_each_other_the_first_is_met() -> None:
 
 def test_the_asked_mix_goes_before_the_number_of_rows() -> None:
     plan = _plan(_singles({"Edema+": 10, "": 190}), rows=100, quotas=[{"observation": "Edema", "share": 0.2}])
-    quota, rows = plan.lines
+    quota, rows = plan.outcomes
     assert (quota.is_met, rows.is_met) == (True, False)
     assert rows.achieved == pytest.approx(50, abs=1)
     assert "quota Edema PRESENT >= 20.0%" in rows.reason
@@ -293,12 +293,14 @@ def test_caps_always_hold_and_what_is_not_met_is_said(
     for cap in spec.caps:
         count, total = _shares(labels, plan, cap)
         assert count <= (cap.count if cap.share is None else cap.share * total + 1e-6)
-    for quota, line in zip(spec.quotas, [line for line in plan.lines if line.kind == "quota"], strict=True):
+    for quota, outcome in zip(
+        spec.quotas, [outcome for outcome in plan.outcomes if outcome.kind == "quota"], strict=True
+    ):
         count, total = _shares(labels, plan, quota)
-        assert line.achieved == pytest.approx(count / max(1, total) if line.is_share else count)
-        assert line.is_met == (line.achieved >= line.asked - 1e-9)
-    assert all(bool(line.reason) != line.is_met for line in plan.lines)
-    assert len(plan.infeasible) == sum(not line.is_met for line in plan.lines)
+        assert outcome.achieved == pytest.approx(count / max(1, total) if outcome.is_share else count)
+        assert outcome.is_met == (outcome.achieved >= outcome.target - 1e-9)
+    assert all(bool(outcome.reason) != outcome.is_met for outcome in plan.outcomes)
+    assert len(plan.infeasible) == sum(not outcome.is_met for outcome in plan.outcomes)
 
 
 @settings(deadline=None, max_examples=80)
@@ -314,7 +316,7 @@ def test_the_order_of_rows_and_the_other_splits_change_no_byte(
     for other in (shuffled, alone):
         again = plan_slice(other, spec)
         assert slice_digest(again) == slice_digest(plan)
-        assert again.lines == plan.lines
+        assert again.outcomes == plan.outcomes
 
 
 @settings(deadline=None, max_examples=80)
@@ -332,7 +334,7 @@ def test_a_quota_that_can_be_met_by_single_studies_is_met(
     there = sum("Edema+" in said for said in singles)
     for asked, feasible in ({"share": share}, there > 0 or share == 0), ({"count": count}, there * repeats >= count):
         plan = _plan(labels, quotas=[{"observation": "Edema", **asked}], max_repeats=repeats, seed=seed)
-        assert plan.lines[0].is_met == feasible
+        assert plan.outcomes[0].is_met == feasible
 
 
 def test_seeds_choose_other_studies_and_the_same_counts() -> None:

@@ -4,46 +4,51 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from trrg_core.slicing.constraints import Ask
-from trrg_core.slicing.limits import Kinds, group_patients, limits_of
+from trrg_core.slicing.constraints import Constraint
+from trrg_core.slicing.limits import Strata, build_limits, stratify_patients
 from trrg_core.slicing.raking import rake
 
 
-def _ask(kind: str, asked: float, counted: list[bool], *, is_share: bool = True) -> Ask:
-    return Ask(kind=kind, what=kind, asked=asked, is_share=is_share, counted=np.array(counted))
+def _constraint(kind: str, target: float, counted: list[bool], *, is_share: bool = True) -> Constraint:
+    return Constraint(kind=kind, name=kind, target=target, is_share=is_share, counted=np.array(counted))
 
 
-def _rate_of_patients(kinds: Kinds, rate: np.ndarray) -> np.ndarray:
-    return rate[kinds.kind]
+def _rate_of_patients(strata: Strata, rate: np.ndarray) -> np.ndarray:
+    return rate[strata.stratum]
 
 
-def test_nothing_asked_moves_nothing() -> None:
-    kinds = group_patients([], np.array([0, 0, 1]))
-    assert rake(kinds, limits_of([], kinds), 3).rate.tolist() == [1.0, 1.0]
+def test_no_constraint_leaves_every_rate_at_one() -> None:
+    strata = stratify_patients([], np.array([0, 0, 1]))
+    assert rake(strata, build_limits([], strata), 3).rate.tolist() == [1.0, 1.0]
 
 
-def test_patients_who_count_alike_are_one_kind() -> None:
-    kinds = group_patients([_ask("cap", 0.5, [True, False, True, False, True])], np.array([0, 0, 1, 1, 2]))
-    assert sorted(zip(kinds.size.tolist(), kinds.count[:, 0].tolist(), kinds.members.tolist(), strict=True)) == [
+def test_patients_with_equal_counts_are_one_stratum() -> None:
+    strata = stratify_patients([_constraint("cap", 0.5, [True, False, True, False, True])], np.array([0, 0, 1, 1, 2]))
+    assert sorted(
+        zip(strata.size.tolist(), strata.counts[:, 0].tolist(), strata.num_patients.tolist(), strict=True)
+    ) == [
         (1, 1, 1),
         (2, 1, 2),
     ]
-    assert kinds.kind[0] == kinds.kind[1] != kinds.kind[2]
+    assert strata.stratum[0] == strata.stratum[1] != strata.stratum[2]
 
 
-def test_more_kinds_than_fit_an_integer_are_still_told_apart() -> None:
+def test_more_strata_than_fit_an_integer_stay_distinct() -> None:
     rng = np.random.default_rng(0)
     patient = np.repeat(np.arange(50), 40)
-    asks = [_ask("cap", 0.5, (rng.random(2000) < 0.5).tolist()) for _ in range(14)]
-    kinds = group_patients(asks, patient)
-    by_hand = {tuple(np.bincount(patient[ask.counted], minlength=50)[at] for ask in asks) for at in range(50)}
-    assert len(kinds.members) == len(by_hand)
+    constraints = [_constraint("cap", 0.5, (rng.random(2000) < 0.5).tolist()) for _ in range(14)]
+    strata = stratify_patients(constraints, patient)
+    by_hand = {
+        tuple(np.bincount(patient[constraint.counted], minlength=50)[at] for constraint in constraints)
+        for at in range(50)
+    }
+    assert len(strata.num_patients) == len(by_hand)
 
 
 def test_a_cap_takes_the_same_share_of_all_that_it_names() -> None:
     # 40 of 100 to be at most 25 %: 20 of the 40 stay beside the 60
-    kinds = group_patients([_ask("cap", 0.25, [True] * 40 + [False] * 60)], np.arange(100))
-    rate = _rate_of_patients(kinds, rake(kinds, limits_of([_ask("cap", 0.25, [True])], kinds), 1).rate)
+    strata = stratify_patients([_constraint("cap", 0.25, [True] * 40 + [False] * 60)], np.arange(100))
+    rate = _rate_of_patients(strata, rake(strata, build_limits([_constraint("cap", 0.25, [True])], strata), 1).rate)
     assert rate[:40] == pytest.approx(np.full(40, 0.5), abs=1e-4)
     assert rate[40:] == pytest.approx(np.ones(60), abs=1e-4)
 
@@ -59,16 +64,19 @@ def test_the_rates_are_the_nearest_to_one_of_all_that_keep_the_limits(
     studies: list[tuple[int, bool, bool]], quota: int, cap: int, most: int
 ) -> None:
     patient = np.unique([one[0] for one in studies], return_inverse=True)[1]
-    asks = [_ask("cap", cap / 10, [one[1] for one in studies]), _ask("quota", quota / 10, [one[2] for one in studies])]
-    kinds = group_patients(asks, patient)
-    limits = limits_of(asks, kinds)
-    mass = (kinds.members * kinds.size).astype(float)
-    effect = limits.effect * kinds.members[:, None]
+    constraints = [
+        _constraint("cap", cap / 10, [one[1] for one in studies]),
+        _constraint("quota", quota / 10, [one[2] for one in studies]),
+    ]
+    strata = stratify_patients(constraints, patient)
+    limits = build_limits(constraints, strata)
+    mass = (strata.num_patients * strata.size).astype(float)
+    effect = limits.effect * strata.num_patients[:, None]
     signs = np.array([1.0, -1.0])  # a cap is an upper bound, a quota a lower
     room = linprog(-mass, A_ub=(effect * signs).T, b_ub=np.zeros(2), bounds=(0, most))
     assume(room.success and -room.fun > 1)  # and something is left
-    raked = rake(kinds, limits, most)
-    assume(not raked.missed.any())
+    result = rake(strata, limits, most)
+    assume(not result.violated.any())
 
     def distance(rate: np.ndarray) -> float:
         safe = np.maximum(rate, 1e-12)
@@ -87,9 +95,9 @@ def test_the_rates_are_the_nearest_to_one_of_all_that_keep_the_limits(
         method="SLSQP",
         options={"maxiter": 500, "ftol": 1e-12},
     )
-    assert (signs * (effect.T @ raked.rate) <= 1e-3 * mass.sum()).all()
+    assert (signs * (effect.T @ result.rate) <= 1e-3 * mass.sum()).all()
     if best.success:
-        assert distance(raked.rate) <= best.fun + 1e-3 * mass.sum()
+        assert distance(result.rate) <= best.fun + 1e-3 * mass.sum()
 
 
 @settings(deadline=None, max_examples=60)
@@ -103,17 +111,20 @@ def test_what_a_linear_program_finds_feasible_is_not_missed(
     studies: list[tuple[int, bool, bool]], quota: int, cap: int, most: int
 ) -> None:
     patient = np.unique([one[0] for one in studies], return_inverse=True)[1]
-    asks = [_ask("cap", cap / 10, [one[1] for one in studies]), _ask("quota", quota / 10, [one[2] for one in studies])]
-    kinds = group_patients(asks, patient)
-    limits = limits_of(asks, kinds)
-    mass = (kinds.members * kinds.size).astype(float)
+    constraints = [
+        _constraint("cap", cap / 10, [one[1] for one in studies]),
+        _constraint("quota", quota / 10, [one[2] for one in studies]),
+    ]
+    strata = stratify_patients(constraints, patient)
+    limits = build_limits(constraints, strata)
+    mass = (strata.num_patients * strata.size).astype(float)
     rows = (
         np.concatenate([limits.effect[:, np.isfinite(limits.high)].T, -limits.effect[:, np.isfinite(limits.low)].T])
-        * kinds.members
+        * strata.num_patients
     )
     room = linprog(-mass, A_ub=rows, b_ub=np.zeros(len(rows)), bounds=(0, most))
-    raked = rake(kinds, limits, most)
+    result = rake(strata, limits, most)
     if -room.fun > 1 - 1e-6:  # a share is kept by an empty slice too: feasible means that a study is left
-        assert not raked.missed.any()
+        assert not result.violated.any()
     else:
-        assert raked.missed.any() or float(mass @ raked.rate) < 1
+        assert result.violated.any() or float(mass @ result.rate) < 1

@@ -38,7 +38,7 @@ def test_a_slice_comes_back_from_its_table_and_recipe(tmp_path: Path) -> None:
     part = write_part(store, "slices", "parts/f/train.parquet", plan.rows, split="train")
     ref = commit_parts(store, "slices", [part], SLICES, CommitMetadata(fingerprint="f"))
     back, spec = read_recipe(read_table(store, ref), recipe_bytes(plan, SPEC))
-    assert (back.lines, back.notes, back.num_rows) == (plan.lines, plan.notes, plan.num_rows)
+    assert (back.outcomes, back.notes, back.num_rows) == (plan.outcomes, plan.notes, plan.num_rows)
     assert back.rows.equals(plan.rows)
     assert slice_digest(back) == slice_digest(plan)
     assert back.infeasible == ("Pneumothorax PRESENT: no eligible study",)

@@ -18,9 +18,9 @@ def test_denials_are_weighed_down_to_the_cap_and_affirmations_stay() -> None:
     affirmed, denied = plan.rows["sentence_weights"].to_pylist()
     assert affirmed == [1.0]
     assert denied == [pytest.approx(1 / 3, abs=1 / 4096)] * 3
-    line = plan.lines[0]
-    assert (line.what, line.before, line.is_met) == ("Edema denying sentences", 0.75, True)
-    assert 0.4995 <= line.achieved <= 0.5
+    outcome = plan.outcomes[0]
+    assert (outcome.name, outcome.before, outcome.is_met) == ("Edema denying sentences", 0.75, True)
+    assert 0.4995 <= outcome.achieved <= 0.5
 
 
 def test_without_a_cap_every_weight_is_one() -> None:
@@ -46,7 +46,7 @@ def test_a_sentence_that_also_affirms_keeps_its_weight_and_is_counted() -> None:
     plan = _plan(rows, negated=[{"observation": "Edema", "share": 0.5}])
     # 2 affirm, so 2 may deny: one is the mixed sentence, the two others share what is left
     assert plan.rows["sentence_weights"].to_pylist() == [[1.0, 1.0, 1.0, 0.5, 0.5]]
-    assert plan.lines[0].achieved == 0.5
+    assert plan.outcomes[0].achieved == 0.5
 
 
 def test_an_observation_nothing_affirms_is_left_alone_and_said() -> None:
@@ -61,14 +61,14 @@ def test_mixed_sentences_above_the_cap_are_said() -> None:
     rows = [study("s1", sentences=["Edema+", "Pneumothorax+ Edema-", "Pneumothorax+ Edema-", "Edema-"])]
     plan = _plan(rows, negated=[{"observation": "Edema", "share": 0.5}])
     assert plan.rows["sentence_weights"].to_pylist() == [[1.0, 1.0, 1.0, 0.0]]
-    assert plan.lines[0].reason == "2 sentences deny it and affirm something else; these keep weight 1"
+    assert plan.outcomes[0].reason == "2 sentences deny it and affirm something else; these keep weight 1"
 
 
 def test_an_own_cap_of_one_lifts_the_general_one() -> None:
     rows = [study("s1", sentences=["Edema+", "Edema-", "Edema-"])]
     plan = _plan(rows, max_negated_share=0.5, negated=[{"observation": "Edema", "share": 1}])
     assert plan.rows["sentence_weights"].to_pylist() == [[1.0, 1.0, 1.0]]
-    assert [line.what for line in plan.lines] == [
+    assert [outcome.name for outcome in plan.outcomes] == [
         "Pneumothorax denying sentences",
         "Pleural Effusion denying sentences",
     ]
@@ -104,13 +104,13 @@ def test_the_share_of_denials_is_within_its_cap_or_it_is_said(
         for said, row in zip(studies, weights, strict=True)
         for text, weight in zip(said, row, strict=True)
     ]
-    for name, cap, line in zip(names, caps, plan.lines, strict=True):
+    for name, cap, outcome in zip(names, caps, plan.outcomes, strict=True):
         denied = sum(weight for text, weight in weighed if f"{name}-" in text)
         affirmed = sum(weight for text, weight in weighed if f"{name}+" in text or f"{name}?" in text)
         spoken = denied + affirmed
-        assert line.achieved == pytest.approx(denied / spoken if spoken else 0, abs=1e-6)
-        assert line.is_met == (line.achieved <= cap + 1e-9)
+        assert outcome.achieved == pytest.approx(denied / spoken if spoken else 0, abs=1e-6)
+        assert outcome.is_met == (outcome.achieved <= cap + 1e-9)
         mixed = sum(text == "Pneumothorax+ Edema-" for text, _ in weighed) if name == "Edema" else 0
         if affirmed and mixed <= cap / (1 - cap) * affirmed:
-            assert line.is_met
+            assert outcome.is_met
     assert all(weight == 1 for text, weight in weighed if "+" in text or "?" in text)

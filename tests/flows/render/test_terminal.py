@@ -209,18 +209,18 @@ def test_a_slice_with_a_long_reason_keeps_its_names_whole(terminal: Draw, pipe: 
     rows = [shard_row(str(at), {"Edema": (YES, NO, MAYBE)[at % 3]}) for at in range(30)]
     write_version(store, "shards", rows, shards_schema(LABEL_SET), fingerprint="a")
     quota = {"observation": LONGEST, "assertion": "UNCERTAIN", "share": 0.5}
-    made = make_slice(
+    sliced = make_slice(
         store, validate_slice_spec({"quotas": [quota, {"observation": "Edema", "count": 20}]}), dry_run=True
     )
-    asked, reason = f"{LONGEST} UNCERTAIN >= 50.0%", made.plan.lines[0].reason
+    asked, reason = f"{LONGEST} UNCERTAIN >= 50.0%", sliced.plan.outcomes[0].reason
     for text in (
         f"{asked} ",
         f"{asked}: {reason}",
         "Edema PRESENT >= 20: 10 eligible studies, make 10 of 20",
         f"{LONGEST} 0.0% -> 0.0%",
     ):
-        assert text in terminal(lambda: print_slice(made))
-    piped = pipe(lambda: print_slice(made))
+        assert text in terminal(lambda: print_slice(sliced))
+    piped = pipe(lambda: print_slice(sliced))
     assert [line for line in piped.splitlines() if asked in line and reason in line]
 
 
