@@ -1,7 +1,7 @@
-"""Every `trrg` command that the README and the docs show is one that works."""
+"""Every `trrg` command that the README and the documentation show works."""
 
-import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,22 +10,20 @@ import yaml
 
 from flows.cli import app, main
 from tests.core.toy_versions import NO, YES, write_chain
+from tests.docs.pages import PAGES, ROOT, code_blocks
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.storage.store import open_store
 
-ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-# they train; the chain's own tests run them
-TRAINING = {"run"}
+# only their options are parsed: these train, read a source, or reach a bucket
+PARSED_ONLY = {"run", "ingest", "parse"}
 
 
 def _commands(page: Path) -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in code_blocks(page, "bash") for line in block.splitlines()]
     return [line for line in lines if line.startswith("trrg ") and "COMMAND" not in line]
 
 
-COMMANDS = [command for page in PAGES for command in _commands(page)]
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in _commands(page)))
 
 
 def test_the_pages_show_commands():
@@ -38,7 +36,7 @@ def test_a_shown_command_works(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     words = shlex.split(command, comments=True)[1:]
-    if words[0] in TRAINING:
+    if words[0] in PARSED_ONLY or any("s3://" in word for word in words):
         verb = typer.main.get_command(app).commands[words[0]]
         verb.make_context(words[0], words[1:]).close()
         return
@@ -56,8 +54,18 @@ def test_a_shown_command_works(
     assert ended.value.code in (0, None), capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--set" in command])
+def test_a_shown_setting_is_a_setting(command: str):
+    from flows.entry import read_config
+
+    words = shlex.split(command, comments=True)
+    settings = [value for option, value in pairwise(words) if option == "--set"]
+    preset = next((value for option, value in pairwise(words) if option == "--preset"), "tiny")
+    read_config(preset, "", "", settings)
+
+
 def test_the_shown_spec_is_a_spec():
-    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "slices.md").read_text(), flags=re.DOTALL)
+    shown = code_blocks(ROOT / "docs" / "slices.md", "yaml")
     assert shown
     for text in shown:
         assert validate_slice_spec(yaml.safe_load(text)).quotas
