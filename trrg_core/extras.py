@@ -6,6 +6,7 @@ packages come with an extra of pyproject.toml, e.g. `pip install 'trrg[train]'`.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import MappingProxyType
 
 from trrg_core.errors import ConfigError
@@ -46,10 +47,24 @@ def needs_extra(what: str) -> Iterator[None]:
         extra = extra_of(error.name or "")
         if extra is None:
             raise
-        raise ConfigError(f"{what} needs the extra '{extra}': pip install 'trrg[{extra}]'") from error
+        raise _missing(extra, what) from error
+
+
+def require_package(package: str, what: str) -> None:
+    """Check that an optional package is installed, without importing it.
+
+    Raises:
+        ConfigError: if it is missing, as `needs_extra`.
+    """
+    if find_spec(package) is None:
+        raise _missing(str(extra_of(package)), what)
 
 
 def extra_of(module: str) -> str | None:
     """The extra that installs `module`; None for a module that belongs to no extra."""
     package = module.partition(".")[0]
     return next((extra for extra, packages in PACKAGES_OF_EXTRA.items() if package in packages), None)
+
+
+def _missing(extra: str, what: str) -> ConfigError:
+    return ConfigError(f"{what} needs the extra '{extra}': pip install 'trrg[{extra}]'")

@@ -14,10 +14,9 @@ from mlflow import MlflowClient
 
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import StorageError
-from trrg_core.storage.folders import REGISTRY_FOLDER
+from trrg_core.storage.folders import REGISTRY_DATABASE, REGISTRY_FOLDER
 from trrg_core.storage.store import Store
 
-DATABASE = f"{REGISTRY_FOLDER}/mlflow.db"
 LOCK = f"{REGISTRY_FOLDER}/lock"
 
 
@@ -34,9 +33,9 @@ def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
     elif store.is_s3:
         with _downloaded(store) as path:
             yield _local_client(path)
-            store.write_bytes(DATABASE, path.read_bytes())
+            store.write_bytes(REGISTRY_DATABASE, path.read_bytes())
     else:
-        path = Path(store.join(DATABASE))
+        path = Path(store.join(REGISTRY_DATABASE))
         path.parent.mkdir(parents=True, exist_ok=True)
         yield _local_client(path)
 
@@ -56,8 +55,8 @@ def _downloaded(store: Store) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory() as local:
             path = Path(local) / "mlflow.db"
-            if store.exists(DATABASE):
-                path.write_bytes(store.read_bytes(DATABASE))
+            if store.exists(REGISTRY_DATABASE):
+                path.write_bytes(store.read_bytes(REGISTRY_DATABASE))
             yield path
     finally:
         store.delete(LOCK)

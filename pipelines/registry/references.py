@@ -5,15 +5,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-
-from pipelines.registry.mlflow_store import DATABASE
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import StorageError
+from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store
+
+# imported at run time only where a registry exists: garbage collection works without MLflow too
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 _RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")
 
@@ -27,6 +29,8 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
     with _read_only(store, config) as client:
         if client is None:
             return {}
+        from mlflow.exceptions import MlflowException
+
         try:
             return {
                 name: f"named by models:/{version.name}/{version.version}"
@@ -38,20 +42,23 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
 
 
 @contextmanager
-def _read_only(store: Store, config: RegisterConfig) -> Iterator[MlflowClient | None]:
+def _read_only(store: Store, config: RegisterConfig) -> Iterator["MlflowClient | None"]:
     """A client of the registry; a registry inside the store is copied first, because MLflow may write to it."""
+    if not config.tracking_uri and not store.exists(REGISTRY_DATABASE):
+        yield None
+        return
+    from mlflow import MlflowClient
+
     if config.tracking_uri:
         yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
-    elif not store.exists(DATABASE):
-        yield None
     else:
         with tempfile.TemporaryDirectory() as local:
             copy = Path(local) / "mlflow.db"
-            copy.write_bytes(store.read_bytes(DATABASE))
+            copy.write_bytes(store.read_bytes(REGISTRY_DATABASE))
             yield MlflowClient(tracking_uri=f"sqlite:///{copy}", registry_uri=f"sqlite:///{copy}")
 
 
-def _versions(client: MlflowClient) -> Iterator[ModelVersion]:
+def _versions(client: "MlflowClient") -> Iterator["ModelVersion"]:
     token = None
     while True:
         page = client.search_model_versions(max_results=1000, page_token=token)
@@ -61,6 +68,6 @@ def _versions(client: MlflowClient) -> Iterator[ModelVersion]:
             return
 
 
-def _references(version: ModelVersion) -> list[str]:
+def _references(version: "ModelVersion") -> list[str]:
     tags = [value for key, value in version.tags.items() if key.startswith("trrg.")]
     return [*tags, *_RUN_OF_SOURCE.findall(version.source or "")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trrg_core.errors import ConfigError
-from trrg_core.extras import PACKAGES_OF_EXTRA, extra_of, needs_extra
+from trrg_core.extras import PACKAGES_OF_EXTRA, extra_of, needs_extra, require_package
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -69,3 +69,10 @@ def test_another_missing_module_stays_as_it_is() -> None:
         raise ModuleNotFoundError("No module named 'trrg_core.nowhere'", name="trrg_core.nowhere")
     with pytest.raises(ModuleNotFoundError), needs_extra("trrg run"):
         raise ModuleNotFoundError
+
+
+def test_a_required_package_is_looked_up_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_package("s3fs", "an s3:// store")
+    monkeypatch.setattr("trrg_core.extras.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^an s3:// store needs the extra 's3': pip install 'trrg\[s3\]'$"):
+        require_package("s3fs", "an s3:// store")

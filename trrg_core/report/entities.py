@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trrg_core.errors import ConfigError
-from trrg_core.extras import needs_extra
+from trrg_core.extras import require_package
 from trrg_core.report.lexicon import Lexicon, phrases_by_words
 
 UNLISTED = "unlisted_entity"
@@ -52,9 +52,9 @@ def folder_sha256(folder: Path) -> str:
 
 
 def _load(path: Path) -> Any:
-    with needs_extra("spacy_model"):
-        import spacy
-        from scispacy.custom_tokenizer import combined_rule_tokenizer
+    require_package("scispacy", "spacy_model")
+    import spacy
+    from scispacy.custom_tokenizer import combined_rule_tokenizer
 
     try:
         model = spacy.load(path)

@@ -4,4 +4,5 @@ TABLE_FOLDER = "tables"  # Delta tables, one folder per table
 RUN_FOLDER = "runs"  # one folder per run: checkpoints, model, scores, result
 JOB_FOLDER = "jobs"  # tasks and outcomes of Ray Jobs
 REGISTRY_FOLDER = "registry"  # the SQLite model registry
+REGISTRY_DATABASE = f"{REGISTRY_FOLDER}/mlflow.db"
 LABEL_TABLE_FOLDER = "label_tables"  # copies of label tables; may be deleted at any time

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
-from trrg_core.extras import needs_extra
 
 _T = TypeVar("_T")
 _Fault = Literal["missing", "refused", "taken", "empty_range", "again", "broken"]
@@ -128,8 +127,7 @@ def region() -> str:
 
 
 def _file_system(patience: Patience) -> Any:
-    with needs_extra("an s3:// store"):
-        import s3fs  # aiobotocore takes half a second to import, and most runs are local
+    import s3fs  # aiobotocore takes half a second to import, and most runs are local
 
     settings = {
         "connect_timeout": min(10.0, patience.answer_s),

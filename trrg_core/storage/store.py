@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.extras import require_package
 from trrg_core.storage import local_disk, s3
 from trrg_core.storage.s3 import Patience
 
@@ -170,7 +171,7 @@ def open_store(uri: str, patience: Patience | None = None) -> Store:
     """The store at `uri`: a local path, `file://` path or `s3://bucket/prefix`. Nothing is made or contacted.
 
     Raises:
-        ConfigError: if `uri` is none of these, or carries credentials.
+        ConfigError: if `uri` is none of these, or carries credentials, or the extra `s3` is not installed.
     """
     scheme, separator, rest = uri.partition("://")
     if not uri.strip() or (separator and scheme not in ("s3", "file")):
@@ -183,6 +184,7 @@ def open_store(uri: str, patience: Patience | None = None) -> Store:
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise ConfigError(f"store {uri!r}: {bucket!r} is not a bucket's name")
+    require_package("s3fs", "an s3:// store")
     prefix = relative_path(prefix)
     return Store(f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}", patience)
 

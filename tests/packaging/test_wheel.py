@@ -1,30 +1,10 @@
-import shutil
 import subprocess
 import sys
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("trrg_core", "pipelines", "flows")
-# caches and former builds: setuptools would pack what a stale build/lib still holds
-NOT_SOURCE = shutil.ignore_patterns(".*", "build", "dist", "demo", "trrg-store", "*.egg-info", "__pycache__")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel, built from a copy of the tree without the network."""
-    if find_spec("setuptools") is None:
-        pytest.skip("no setuptools in this environment to build a wheel with")
-    folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, folder / "tree", ignore=NOT_SOURCE, symlinks=True)
-    command = ["-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(folder)]
-    told = subprocess.run([sys.executable, *command], cwd=folder / "tree", capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr[-3000:]
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 def _names(wheel: Path) -> list[str]:
@@ -87,5 +67,5 @@ def test_what_was_packed_works_away_from_the_tree(wheel: Path, tmp_path: Path) -
         "[load_config(preset) for preset in PRESETS]\n"
         "assert ReportParser().parse('There is pulmonary edema.').labels['Edema'] is Label.POSITIVE\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

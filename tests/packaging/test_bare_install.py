@@ -1,0 +1,180 @@
+"""The wheel with its base dependencies only, in a fresh environment: what works without any extra."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.core.toy_versions import NO, YES, write_chain
+from trrg_core.extras import PACKAGES_OF_EXTRA
+from trrg_core.storage.store import open_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+UV = Path(sys.executable).parent / "uv"
+NO_NETWORK = re.compile(r"Failed to fetch|error sending request|dns error|timed out", re.IGNORECASE)
+STUDIES = {
+    "1": ("train", {"Edema": YES}),
+    "2": ("train", {"Edema": NO}),
+    "3": ("train", {"Pneumonia": YES}),
+    "4": ("test", {"Pneumonia": YES}),
+}
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of an environment with the wheel and its base dependencies, at the tested versions."""
+    if not UV.exists():
+        pytest.skip("no uv in this environment to install the wheel with")
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    command = [UV, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
+    installed = subprocess.run(
+        [*command, "--constraints", ROOT / "constraints.txt", wheel], capture_output=True, text=True, timeout=800
+    )
+    if installed.returncode != 0 and NO_NETWORK.search(installed.stderr):
+        pytest.skip("the package registry cannot be reached")
+    assert installed.returncode == 0, installed.stderr[-3000:]
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small store, written with the full environment: two versions of studies, reports and shards."""
+    store = open_store(str(tmp_path_factory.mktemp("store")))
+    write_chain(store, STUDIES, run="a")
+    write_chain(store, {**STUDIES, "2": ("train", {"Edema": YES})}, run="b")
+    return store.uri
+
+
+def _run(*words: str | Path, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    quiet = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(words, input=stdin, capture_output=True, text=True, cwd=cwd, env=env | quiet, timeout=300)
+
+
+def _passed(*words: str | Path, cwd: Path, stdin: str = "") -> str:
+    result = _run(*words, cwd=cwd, stdin=stdin)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_no_package_of_an_extra_is_installed(bare: Path, tmp_path: Path) -> None:
+    names = sorted({name for packages in PACKAGES_OF_EXTRA.values() for name in packages})
+    assert {"torch", "ray", "deepspeed", "prefect", "mlflow", "spacy"} <= set(names)
+    code = f"from importlib.util import find_spec; print([name for name in {names!r} if find_spec(name)])"
+    assert _passed(bare / "python", "-c", code, cwd=tmp_path).strip() == "[]"
+
+
+def test_every_module_imports_or_names_a_package_of_an_extra(bare: Path, tmp_path: Path) -> None:
+    code = (
+        "import importlib, json, pkgutil, trrg_core, pipelines, flows\n"
+        "missing = {}\n"
+        "for package in (trrg_core, pipelines, flows):\n"
+        "    for module in pkgutil.iter_modules(package.__path__, f'{package.__name__}.'):\n"
+        "        names = [module.name]\n"
+        "        while names:\n"
+        "            name = names.pop()\n"
+        "            try:\n"
+        "                here = importlib.import_module(name)\n"
+        "            except ModuleNotFoundError as error:\n"
+        "                missing[name] = error.name.partition('.')[0]\n"
+        "                continue\n"
+        "            below = pkgutil.iter_modules(getattr(here, '__path__', []), f'{name}.')\n"
+        "            names += [one.name for one in below if not one.name.endswith('__main__')]\n"
+        "print(json.dumps(missing))\n"
+    )
+    missing = json.loads(_passed(bare / "python", "-c", code, cwd=tmp_path))
+    assert set(missing.values()) <= {name for packages in PACKAGES_OF_EXTRA.values() for name in packages}
+    light = ("report", "slicing", "label_stats", "metrics", "registry", "tables", "storage", "pages", "config", "runs")
+    heavy = {name for name in missing if name.startswith(tuple(f"trrg_core.{part}." for part in light))}
+    assert heavy <= {"trrg_core.tables.rows.shard_row"}, "only the row codec of shards decodes images"
+
+
+def test_reports_are_parsed_and_explained(bare: Path, tmp_path: Path) -> None:
+    line = json.dumps({"id": "1", "text": "No pleural effusion. Possible pneumonia."})
+    parsed = json.loads(_passed(bare / "trrg", "parse-text", cwd=tmp_path, stdin=line))
+    assert parsed["labels"]["Pleural Effusion"] == 0
+    assert parsed["labels"]["Pneumonia"] == -1
+    assert "pneumonia" in _passed(bare / "trrg", "explain", line, cwd=tmp_path)
+
+
+def test_labels_are_counted_and_drawn(bare: Path, store: str, tmp_path: Path) -> None:
+    words = ("labels", "shards@1", "--store", store)
+    assert "Edema" in _passed(bare / "trrg", *words, "--png", tmp_path / "labels.png", cwd=tmp_path)
+    assert (tmp_path / "labels.png").stat().st_size > 1000
+
+
+def test_a_slice_is_compiled_and_its_labels_are_counted(bare: Path, store: str, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("name: bare\nmax_repeats: 2\n")
+    result = json.loads(
+        _passed(bare / "trrg", "reslice", "spec.yaml", "--store", store, "--json", cwd=tmp_path).splitlines()[-1]
+    )
+    assert result["ref"].startswith("slices@")
+    assert "Edema" in _passed(bare / "trrg", "labels", result["ref"], "--store", store, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show",),
+        ("history", "reports"),
+        ("rejects",),
+        ("diff", "reports@0", "reports@1"),
+        ("drift", "shards@0", "shards@1"),
+        ("gc",),
+        ("view", "shards@1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_verbs_that_read_a_store_work(bare: Path, store: str, tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert _passed(bare / "trrg", *words, "--store", store, cwd=tmp_path)
+
+
+def test_the_configuration_and_the_version_are_printed(bare: Path, tmp_path: Path) -> None:
+    assert "finetune" in _passed(bare / "trrg", "config", cwd=tmp_path)
+    assert re.fullmatch(r"trrg \d+\.\d+\.\d+\n", _passed(bare / "trrg", "--version", cwd=tmp_path))
+
+
+def test_reports_are_scored(bare: Path, tmp_path: Path) -> None:
+    code = (
+        "from trrg_core.labels import load_label_set\n"
+        "from trrg_core.metrics.clinical import score_observations\n"
+        "from trrg_core.metrics.nlg import score_nlg\n"
+        "from trrg_core.report.parser import ReportParser\n"
+        "references, hypotheses = ['There is edema.', 'No edema.'], ['There is edema.', 'There is edema.']\n"
+        "parser, names = ReportParser(), load_label_set('chexpert14').observations\n"
+        "labels = [[parser.parse(text).labels for text in texts] for texts in (references, hypotheses)]\n"
+        "edema = {score.observation: score for score in score_observations(*labels, observations=names)}['Edema']\n"
+        "assert (edema.precision, edema.recall) == (0.5, 1.0), edema\n"
+        "scores = score_nlg(references, hypotheses, protocol='full').values\n"
+        "assert 0.5 < scores['bleu1.full'] < 1, scores\n"
+    )
+    _passed(bare / "python", "-c", code, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (("run", "--source-root", "."), "flows"),
+        (("finetune", "--input", "shards=shards@1", "--input", "contrastive=pretrain-0"), "train"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else value,
+)
+def test_a_verb_without_its_extra_ends_with_one_line(
+    bare: Path, store: str, tmp_path: Path, words: tuple[str, ...], extra: str
+) -> None:
+    result = _run(bare / "trrg", *words, "--store", store, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == f"error: trrg {words[0]} needs the extra '{extra}': pip install 'trrg[{extra}]'\n"
+
+
+def test_an_s3_store_without_its_extra_ends_with_one_line(bare: Path, tmp_path: Path) -> None:
+    result = _run(bare / "trrg", "show", "--store", "s3://bucket/store", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "error: an s3:// store needs the extra 's3': pip install 'trrg[s3]'\n"
