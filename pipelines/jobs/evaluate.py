@@ -15,7 +15,6 @@ from typing import Any
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from pipelines.training.runs import MODEL
 from trrg_core.clue import clues_from_rows
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
@@ -33,6 +32,7 @@ from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
+from trrg_core.runs.stored_model import MODEL
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef

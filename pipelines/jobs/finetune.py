@@ -1,26 +1,24 @@
-"""`shards` + contrastive run -> a generator run: stage 2, the LLM with clues injected, as a model folder."""
+"""`shards` + contrastive run -> a generator run: stage 2, the LLM with injected clues, as a model folder."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pipelines.records.job_result import JobResult
-from pipelines.training.loop import Stage, TrainingTask
-from pipelines.training.runs import MODEL, corpus_tokenizer, find_or_train, load_stage1, observations_of
+from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
+from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.model_folder import save_model_folder
+from trrg_core.runs.stored_model import uploaded_model
 from trrg_core.storage.store import Store
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_finetune
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Train stage 2 on a version of `shards`, with the eyes of a pretrain run."""
+    """Train stage 2 on a version of `shards`, with the frozen image encoder and the perception of a pretrain run."""
     stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, finish=finish)
     result, reused = find_or_train(stage, config, config.finetune, store, inputs)
     return JobResult.of_run(result, reused=reused)
@@ -34,7 +32,7 @@ def build(task: TrainingTask) -> ReportGenerator:
     return build_generator(config, stage1.contrastive, stage1.perception, _tokenizer(task), observations)
 
 
-def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> Batch:
+def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) -> Batch:
     """One step's batch: radiographs, labels and reference reports."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
     return collate_finetune(
@@ -47,12 +45,11 @@ def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> Batch:
 
 
 def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """Write the model folder that generates reports without anything else."""
+    """Write the model folder, which holds all that generation needs; returns the number of trained parameters."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
-    generator: nn.Module = build(task)
+    generator = build(task)
     trained = sum(parameter.numel() for parameter in generator.parameters() if parameter.requires_grad)
-    with tempfile.TemporaryDirectory() as local:
-        folder = Path(local) / MODEL
+    with uploaded_model(task.store, task.run_id) as folder:
         save_model_folder(
             folder,
             config=_with_stage1_settings(task.config, stage1.config),
@@ -60,15 +57,16 @@ def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, f
             text_tokenizer=stage1.tokenizer,
             state=state,
         )
-        task.store.upload_dir(folder, f"{task.path}/{MODEL}")
     return {"trained_parameters": float(trained)}
 
 
 def _with_stage1_settings(config: TrrgConfig, stage1: TrrgConfig) -> TrrgConfig:
-    """`config` with the pretrain section that its stage 1 was really built with."""
+    """`config` with the pretrain section that its stage 1 was built with."""
     return config.model_copy(update={"pretrain": stage1.pretrain})
 
 
 def _tokenizer(task: TrainingTask) -> Any:
     settings = task.config.finetune
-    return corpus_tokenizer(task, settings.llm, vocabulary_size=settings.vocabulary_size)
+    return corpus_tokenizer(
+        task.store, task.shards, pretrained=settings.llm.pretrained, vocabulary_size=settings.vocabulary_size
+    )

@@ -22,12 +22,12 @@ from pipelines.ray_data.write import BatchResult, write_parts
 from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from pipelines.training.runs import fetched_model
 from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.generation.decoding import write_reports
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
+from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_table

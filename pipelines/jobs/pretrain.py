@@ -1,31 +1,30 @@
 """`shards` -> a contrastive run: stage 1 trained, its disease perception calibrated on `validate`."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from pipelines.ray_data.read import list_row_groups, read_rows
 from pipelines.records.job_result import JobResult
-from pipelines.training.loop import Stage, TrainingTask
-from pipelines.training.runs import MODEL, corpus_tokenizer, find_or_train, observations_of
+from pipelines.training.runs import corpus_tokenizer, find_or_train, observations_of
+from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.calibration import Auroc, auroc_per_finding, fit_calibration, macro_auroc
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.model_folder import save_contrastive_folder, take_weights
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
+from trrg_core.runs.stored_model import uploaded_model
 from trrg_core.storage.store import Store
 from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images, collate_pretrain
-from trrg_core.training.prompts import Prompts, load_prompts
+from trrg_core.training.prompts import load_prompts
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -40,13 +39,13 @@ def build(task: TrainingTask) -> nn.Module:
     return build_contrastive(task.config, _tokenizer(task), observations_of(task.config))
 
 
-def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> Batch:
+def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) -> Batch:
     """One step's batch: radiographs with drawn sentences, prompts and hard negatives."""
     observations = observations_of(task.config)
     return collate_pretrain(
         rows,
         tokenizer=_tokenizer(task),
-        prompts=_prompts(observations),
+        prompts=load_prompts(observations),
         observations=observations,
         config=task.config.pretrain,
         seed=seed,
@@ -63,11 +62,9 @@ def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, f
     scores, stated = score_split(task.store, task.shards, "validate", config, model, perception)
     perception.set_calibrations(fit_calibration(scores, stated))
     test = auroc_per_finding(*score_split(task.store, task.shards, "test", config, model, perception), observations)
-    with tempfile.TemporaryDirectory() as local:
-        folder = Path(local) / MODEL
+    with uploaded_model(task.store, task.run_id) as folder:
         save_contrastive_folder(folder, config=config, contrastive=model, perception=perception, tokenizer=tokenizer)
-        task.store.upload_dir(folder, f"{task.path}/{MODEL}")
-    task.store.write_bytes(f"{task.path}/auroc.json", json.dumps([asdict(one) for one in test]).encode())
+    task.store.write_bytes(f"{task.path}/auroc.json", json.dumps([asdict(auroc) for auroc in test]).encode())
     return _auroc_metrics(test)
 
 
@@ -78,7 +75,7 @@ def score_split(
     config: TrrgConfig,
     model: ContrastiveModel,
     perception: DiseasePerception,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]:
     """Zero-shot scores [N,O] and what the reports state [N,O] of every study of a split."""
     scores, stated = [], []
     for batch in _image_batches(store, shards, split, config):
@@ -101,11 +98,12 @@ def _auroc_metrics(results: Sequence[Auroc]) -> dict[str, float]:
     return {"zero_shot_macro_auroc": macro} if macro is not None else {}
 
 
-@cache
-def _prompts(observations: tuple[str, ...]) -> tuple[Prompts, ...]:
-    return load_prompts(observations)
-
-
 def _tokenizer(task: TrainingTask) -> Any:
     settings = task.config.pretrain
-    return corpus_tokenizer(task, settings.text_encoder, vocabulary_size=settings.vocabulary_size, lowercase=True)
+    return corpus_tokenizer(
+        task.store,
+        task.shards,
+        pretrained=settings.text_encoder.pretrained,
+        vocabulary_size=settings.vocabulary_size,
+        lowercase=True,
+    )

@@ -9,7 +9,6 @@ from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.registry_client import CHALLENGER, CHAMPION, NewVersion, open_registry
-from pipelines.training.runs import MODEL
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
@@ -18,6 +17,7 @@ from trrg_core.metrics.systems import FLOORS, System, clinical_score, family_nam
 from trrg_core.registry.gate import Decision, decide
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
+from trrg_core.runs.stored_model import MODEL
 from trrg_core.storage.store import Store
 
 CARD = "README.md"

@@ -1,1 +1,1 @@
-"""Ray Train and DeepSpeed, and nowhere else: the training loop, the engine, finished runs."""
+"""The training loop (Ray Train), the engine (DeepSpeed) and training runs; both libraries are used here only."""

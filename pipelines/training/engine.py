@@ -1,4 +1,7 @@
-"""DeepSpeed, and nowhere else: one model, one optimizer, ZeRO 0 to 3, the same words on CPU and GPU."""
+"""The training engine: a model and its optimizer under DeepSpeed, ZeRO stage 0 to 3, on CPU or GPU.
+
+The only module that imports DeepSpeed.
+"""
 
 import math
 import os
@@ -19,7 +22,7 @@ TAG = "state"
 
 
 class Engine:
-    """A model under training. Every method is called by all ranks together."""
+    """A model under training. Every method is collective: all ranks must call it together."""
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        """Where batches must be."""
+        """The device that batches must be on."""
         return torch.device(self.engine.device)
 
     def train_step(self, batch: Any, step: int) -> dict[str, float]:
@@ -57,23 +60,27 @@ class Engine:
             group["lr"] = self.optimizer.learning_rate * learning_rate_scale(step, self.total_steps, self.optimizer)
         output = self.engine(batch)
         parts = {"loss": output.loss.detach(), **{name: part.detach() for name, part in output.parts.items()}}
-        told = _mean_over_ranks(parts)
-        if not math.isfinite(told["loss"]):
+        losses = _mean_over_ranks(parts)
+        if not math.isfinite(losses["loss"]):
             self._skip(step)
-            return told
+            return losses
         self.bad_steps = 0
         self.engine.backward(output.loss)
         self.engine.step()
-        return told
+        return losses
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the training state under `folder`."""
         self.engine.save_checkpoint(str(folder), tag=TAG, exclude_frozen_parameters=True, save_latest=False)
 
     def load(self, folder: Path) -> None:
-        """Take up the state that `save` wrote, all ranks' files in one folder."""
-        found, _ = self.engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=False)
-        if found is None:
+        """Restore the state that `save` wrote, with the files of all ranks in one folder.
+
+        Raises:
+            TrainingError: if the folder holds no state for this ZeRO stage.
+        """
+        path, _ = self.engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=False)
+        if path is None:
             raise TrainingError(f"{folder} holds no training state for ZeRO stage {self.config.zero_stage}")
 
     def gather_state(self) -> dict[str, torch.Tensor]:
@@ -104,7 +111,7 @@ class Engine:
 
 
 def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
-    """The settings of `deepspeed.initialize`."""
+    """The configuration dict of `deepspeed.initialize`."""
     zero: dict[str, Any] = {"stage": config.zero_stage}
     if config.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}
@@ -121,13 +128,13 @@ def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
 
 
 def _import_deepspeed(*, use_gpu: bool) -> Any:
-    """DeepSpeed, told that it is on the CPU where it would take a GPU that it finds."""
+    """The deepspeed module; without `use_gpu` it runs on the CPU even where there is a GPU."""
     if not use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
     if not use_gpu:
-        # its shared-memory collective is compiled at first use; gloo serves as well on one machine
+        # its shared-memory collective is compiled at first use; gloo does the same on one machine
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
 

@@ -2,7 +2,7 @@
 
 How a trainer uses it (everything here is plain torch; nothing knows a cluster):
 
-    text_tokenizer = load_tokenizer(config.pretrain.text_encoder, texts, vocabulary_size=..., lowercase=True)
+    text_tokenizer = load_tokenizer(config.pretrain.text_encoder.pretrained, texts, vocabulary_size=..., lowercase=True)
     contrastive = build_contrastive(config, text_tokenizer, observations)              # stage 1
     batch = collate_pretrain(rows, tokenizer=text_tokenizer, prompts=load_prompts(observations),
                              observations=observations, config=config.pretrain, seed=seed)
@@ -12,7 +12,7 @@ How a trainer uses it (everything here is plain torch; nothing knows a cluster):
     scores = perceive(contrastive, perception, collate_images(rows, ...)).score_BO     # rows of `validate`
     perception.set_calibrations(fit_calibration(scores, batch.stated_BO))              # numpy arrays
 
-    llm_tokenizer = load_tokenizer(config.finetune.llm, texts, vocabulary_size=...)
+    llm_tokenizer = load_tokenizer(config.finetune.llm.pretrained, texts, vocabulary_size=...)
     generator = build_generator(config, contrastive, perception, llm_tokenizer, observations)  # stage 2
     loss, parts = generator(collate_finetune(rows, tokenizer=llm_tokenizer, observations=observations,
                                              config=config, seed=seed))

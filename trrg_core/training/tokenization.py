@@ -11,21 +11,17 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from trrg_core.config.settings import EncoderConfig
-
 _PAD, _BOS, _EOS = "<pad>", "<s>", "</s>"
 
 
-def load_tokenizer(
-    encoder: EncoderConfig, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False
-) -> Any:
-    """The tokenizer of a pretrained backbone, or one trained on `texts` when the backbone is built from a config.
+def load_tokenizer(pretrained: str, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False) -> Any:
+    """The tokenizer of the backbone `pretrained` (a Hugging Face name or folder), or one trained on `texts` if empty.
 
     A pretrained tokenizer without a padding token pads with its end token; masks, not ids, hide padding.
     """
-    if not encoder.pretrained:
+    if not pretrained:
         return train_tokenizer(texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
-    tokenizer = AutoTokenizer.from_pretrained(encoder.pretrained)
+    tokenizer = AutoTokenizer.from_pretrained(pretrained)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

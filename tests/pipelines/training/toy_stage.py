@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
 from torch import nn
 
-from pipelines.training.loop import Stage, TrainingTask
+from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import OptimizerConfig
 from trrg_core.storage.store import Store
@@ -72,7 +72,7 @@ def build(task: TrainingTask) -> nn.Module:
     return ToyModel()
 
 
-def collate(task: TrainingTask, rows: Sequence[dict], seed: int) -> ToyBatch:
+def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) -> ToyBatch:
     _die_once(task)
     return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]))
 

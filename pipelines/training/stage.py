@@ -1,0 +1,76 @@
+"""What the training loop is given: a stage (how to build, collate and finish) and a task (one run of it)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import nn
+
+from trrg_core.config.settings import OptimizerConfig, TrrgConfig
+from trrg_core.runs.results import run_path
+from trrg_core.storage.store import Store
+from trrg_core.tables.table_ref import TableRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """One training run: its configuration, its inputs, and the store that it reads from and writes to."""
+
+    run_id: str
+    config: TrrgConfig
+    store: Store
+    inputs: Mapping[str, str]
+    code_version: str
+
+    @property
+    def path(self) -> str:
+        """The run's folder in the store."""
+        return run_path(self.run_id)
+
+    @property
+    def progress(self) -> str:
+        """The file to which rank 0 writes the run's progress."""
+        return f"{self.path}/progress.json"
+
+    @property
+    def shards(self) -> TableRef:
+        """The table version to train on."""
+        return TableRef.parse(self.inputs["shards"])
+
+
+class Schedule(Protocol):
+    """How long and in what steps a stage trains; `batch_size` is studies per worker and step."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+
+
+class DeviceBatch(Protocol):
+    """A batch that can be moved to a device."""
+
+    def to(self, device: torch.device) -> Self: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A training stage, as top-level functions that Ray can send to workers.
+
+    Args:
+        name: the job's name, the first part of its run ids.
+        schedule: batch size, epochs and optimizer: the stage's section of the configuration.
+        build: the model to train, on CPU, from the task; called by every rank after seeding.
+        collate: rows of one step and a seed -> a batch.
+        finish: on rank 0 only, with the trained weights: writes what the next stage reads under `runs/<id>/` and
+            returns plain numbers for the result.
+    """
+
+    name: str
+    schedule: Schedule
+    build: Callable[[TrainingTask], nn.Module]
+    collate: Callable[[TrainingTask, Sequence[Mapping[str, Any]], int], DeviceBatch]
+    finish: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
