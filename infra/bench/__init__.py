@@ -1,1 +1,1 @@
-"""Benchmarks: ours and the peers in one run; `python -m infra.bench.NAME` prints a table and its verdict."""
+"""Benchmarks: this project and its peers in one run; `python -m infra.bench.NAME` prints a table and its verdict."""

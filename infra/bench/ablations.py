@@ -1,11 +1,10 @@
-"""What clues, interaction and consistency are worth: the fine-tuning stage with each switched off, beside the full one.
+"""Ablations: the fine-tuning stage without clues, interaction or consistency, next to the full model.
 
     python -m infra.bench.ablations --store demo/store
 
-Takes the newest shards and contrastive run of the store (`make demo` makes them), fine-tunes four times, generates with
-many drafts a study and with one, scores the test split each time, and prints the table of docs/ablations.md. Work done
-before is found, not redone.
-Reports only: with some 150 test studies and one seed, differences of a few points are noise.
+Uses the newest shards and contrastive model of the store (created by `make demo`): fine-tunes four times, generates
+with many candidates per study and with one, scores the test split each time, and prints the table of docs/ablations.md.
+Existing results are reused. With about 150 test studies and one seed, differences of a few points are noise.
 """
 
 import argparse
@@ -33,7 +32,7 @@ VARIANTS = {
     "interaction off": ("finetune.interaction=off",),
     "consistency off": ("finetune.consistency=off",),
 }
-# with one draft the training alone is seen, with the preset's many also what the choice among them adds
+# one draft shows the effect of training alone, the candidates of the preset also that of the selection
 DECODINGS = {"preset's drafts": (), "one draft": ("generate.candidates=1",)}
 FAMILY = family_name(load_label_set("chexpert14"))
 SCORES = (
@@ -47,14 +46,14 @@ SCORES = (
 
 
 def main() -> int:
-    """Run the variants and print the table; 1 when the full model is not above both floors."""
+    """Runs the variants and prints the table; returns 1 if the full model does not exceed both floors."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipelines").setLevel(logging.INFO)
     options = _parse_options()
     rows = {
-        f"{name}, {decoding}": _score(options, (*settings, *more))
+        f"{name}, {decoding}": _score(options, (*settings, *decoding_settings))
         for name, settings in VARIANTS.items()
-        for decoding, more in DECODINGS.items()
+        for decoding, decoding_settings in DECODINGS.items()
     }
     full = next(iter(rows.values()))
     table = {name: {score: row.get(score) for score in SCORES} for name, row in rows.items()}
@@ -71,9 +70,11 @@ def main() -> int:
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", default="demo/store", help="store with shards and a contrastive run")
+    parser.add_argument("--store", default="demo/store", help="store with shards and a contrastive model")
     parser.add_argument("--preset", default="tiny", help="preset or YAML file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all variants")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
+    )
     return parser.parse_args()
 
 

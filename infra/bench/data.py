@@ -1,8 +1,8 @@
-"""The data side against plain loops: ingest, the loader, memory, re-slicing, prevalence by SQL.
+"""Data benchmarks against simple baselines: ingest, loader, memory, re-slicing, prevalence by SQL.
 
-`python -m infra.bench.data`, or with `--only NAME` one section of it. Each runs ours and its peers in turn for several
-rounds and prints a table and a verdict from the medians, in CPU time where it can be, which other work on the machine
-moves little. The last line tells all verdicts; exits 1 when a floor is not kept.
+`python -m infra.bench.data`, or one section with `--only NAME`. Each section alternates between this project and its
+peers for several rounds and prints a table and a verdict from the medians, in CPU time where possible, which depends
+little on other work on the machine. The last line sums up the verdicts; exits 1 if a floor is not reached.
 """
 
 import argparse
@@ -38,8 +38,8 @@ GOAL_OF_BARE_DECODE = 0.85
 FLOOR_RESLICE_S, GOAL_RESLICE_S = 1.0, 0.2
 FLOOR_PREVALENCE_S = 0.1
 
-# few asks, many, and asks that cannot be met together
-ASKED: dict[str, dict[str, Any]] = {
+# few constraints, many, and constraints that conflict
+SPECS: dict[str, dict[str, Any]] = {
     "mix of 2 findings": {
         "quotas": [{"observation": "Pneumothorax", "share": 0.1}],
         "caps": [{"observation": "No Finding", "share": 0.2}],
@@ -62,32 +62,32 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 def draw_films(count: int = 4, rows: int = 3056, columns: int = 2544) -> list[bytes]:
-    """JPEGs (quality 95) of a slope with detector noise, which decodes about as slowly as a real film."""
+    """JPEGs (quality 95) of a gradient with detector noise, which take about as long to decode as a real radiograph."""
     random = np.random.default_rng(0)
-    slope = np.add.outer(np.arange(rows), np.arange(columns)) * 180 / (rows + columns) + 30
-    films = (np.clip(slope + random.normal(0, 3, slope.shape), 0, 255).astype(np.uint8) for _ in range(count))
+    gradient = np.add.outer(np.arange(rows), np.arange(columns)) * 180 / (rows + columns) + 30
+    films = (np.clip(gradient + random.normal(0, 3, gradient.shape), 0, 255).astype(np.uint8) for _ in range(count))
     return [encode_jpeg(film, 95) for film in films]
 
 
 def ours(data: bytes) -> None:
-    """Strict decode, resize, encode: what `read_image` does to a file it has read."""
+    """Strict decode, resize, encode: the work of `read_image` after the file is read."""
     encode_jpeg(resize_long_side(decode(data, min_side_px=SIDE_PX).pixels, SIDE_PX), 90)
 
 
 def pillow(data: bytes) -> None:
-    """The loop one would write: open, grey, resize, save."""
+    """The usual loop with Pillow: open, convert to grey, resize, save."""
     image = Image.open(io.BytesIO(data)).convert("L")
     image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, reducing_gap=None)
     image.save(io.BytesIO(), "JPEG", quality=90)
 
 
 def bare(data: bytes) -> None:
-    """Only the decoder, at full size."""
+    """The decoder alone, at full size."""
     simplejpeg.decode_jpeg(data, "GRAY")
 
 
 def cpu_s(work: Callable[[bytes], None], films: list[bytes]) -> float:
-    """CPU-seconds of this process per film."""
+    """CPU seconds of this process per image."""
     start = time.process_time()
     for film in films:
         work(film)
@@ -101,10 +101,10 @@ def bench_images() -> bool:
     rounds = [{name: cpu_s(work, films) for name, work in works.items()} for _ in range(ROUNDS)]
     print(f"{'':14}{'ms CPU per film':>16}{'films per CPU-s':>17}")
     for name in works:
-        median = statistics.median(each[name] for each in rounds)
+        median = statistics.median(times[name] for times in rounds)
         print(f"{name:14}{1000 * median:16.1f}{1 / median:17.1f}")
-    over_pillow = statistics.median(each["Pillow loop"] / each["ours"] for each in rounds)
-    of_bare = statistics.median(each["bare decode"] / each["ours"] for each in rounds)
+    over_pillow = statistics.median(times["Pillow loop"] / times["ours"] for times in rounds)
+    of_bare = statistics.median(times["bare decode"] / times["ours"] for times in rounds)
     passed = over_pillow >= FLOOR_OVER_PILLOW
     print(
         f"{'PASS' if passed else 'FAIL'}: {over_pillow:.2f}x the Pillow loop (floor {FLOOR_OVER_PILLOW}), "
@@ -114,20 +114,20 @@ def bench_images() -> bool:
 
 
 def time_rounds(works: dict[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
-    """Median CPU-seconds and wall seconds of each work; all works once a round, after one round unmeasured."""
+    """Median CPU and wall seconds of each function; all run once per round, after one warm-up round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(ROUNDS + 1):
         for name, work in works.items():
             cpu, wall = time.process_time(), time.perf_counter()
             work()
             times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-    return {name: tuple(map(statistics.median, zip(*found[1:], strict=True))) for name, found in times.items()}
+    return {name: tuple(map(statistics.median, zip(*rounds[1:], strict=True))) for name, rounds in times.items()}
 
 
 def sample_with_pandas(frame: pd.DataFrame) -> pd.DataFrame:
-    """What one would write for the first spec: group by the labels asked, sample each group by a factor by hand.
+    """A simple pandas version of the first spec: group by label, sample each group by a manual factor.
 
-    It keeps no patient whole, solves for nothing, repeats nothing and leaves no account; the factors are guesses.
+    It does not keep patients together, solves no constraints, repeats no rows and reports nothing.
     """
     train = frame[frame["split"] == "train"]
     strata = train.assign(kind=(train["pneumothorax"] == 1) * 2 + (train["no_finding"] == 1))
@@ -139,24 +139,24 @@ def sample_with_pandas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def bench_reslice(labels: LabelTable) -> bool:
-    """A slice planned from a label table in memory, against the groupby-sample that one would write in pandas."""
-    specs: dict[str, SliceSpec] = {name: validate_slice_spec(asked) for name, asked in ASKED.items()}
+    """Planning of a slice from a label table in memory, against groupby and sample in pandas."""
+    specs: dict[str, SliceSpec] = {name: validate_slice_spec(values) for name, values in SPECS.items()}
     frame = labels.rows.drop_columns(["denials"]).to_pandas()
     works: dict[str, Callable[[], object]] = {
         name: lambda spec=spec: plan_slice(labels, spec) for name, spec in specs.items()
     }
     works["pandas groupby-sample"] = lambda: sample_with_pandas(frame)
-    found = time_rounds(works)
-    peer = found["pandas groupby-sample"][0]
-    heads = f"{'ms CPU':>8}{'ms wall':>9}{'of pandas':>11}{'asked':>7}{'met':>5}{'rows':>8}"
+    seconds = time_rounds(works)
+    peer = seconds["pandas groupby-sample"][0]
+    heads = f"{'ms CPU':>8}{'ms wall':>9}{'of pandas':>11}{'outcomes':>9}{'met':>5}{'rows':>8}"
     print(f"{f'{labels.rows.num_rows} studies':28}{heads}")
-    for name, (cpu, wall) in found.items():
+    for name, (cpu, wall) in seconds.items():
         line = f"{name:28}{1000 * cpu:8.0f}{1000 * wall:9.0f}{cpu / peer:10.2f}x"
         if name in specs:
             plan = plan_slice(labels, specs[name])
-            line += f"{len(plan.outcomes):7}{sum(one.is_met for one in plan.outcomes):5}{plan.num_rows:8}"
+            line += f"{len(plan.outcomes):9}{sum(outcome.is_met for outcome in plan.outcomes):5}{plan.num_rows:8}"
         print(line)
-    slowest = max(found[name][0] for name in specs)
+    slowest = max(seconds[name][0] for name in specs)
     passed = slowest <= FLOOR_RESLICE_S
     print(
         f"{'PASS' if passed else 'FAIL'}: the slowest re-slice takes {1000 * slowest:.0f} ms "
@@ -166,21 +166,21 @@ def bench_reslice(labels: LabelTable) -> bool:
 
 
 def prevalence_query(table: str) -> str:
-    """The share of positive studies of every observation, by split."""
+    """A query of the share of positive studies of every observation, by split."""
     shares = ", ".join(f"count_if({column_name(name)} = 1) / count(*) AS {column_name(name)}" for name in OBSERVATIONS)
     return f"SELECT split, count(*) AS studies, {shares} FROM {table} GROUP BY split ORDER BY split"
 
 
 def prevalence_with_pandas(file: Path) -> pd.DataFrame:
-    """The same by pandas, from the same file."""
+    """The same shares by pandas, from the same file."""
     columns = [column_name(name) for name in OBSERVATIONS]
     frame = pd.read_parquet(file, columns=["split", *columns])
     return (frame[columns] == 1).groupby(frame["split"]).mean()
 
 
 def bench_prevalence(labels: LabelTable) -> bool:
-    """Prevalence of all observations by split: SQL over the kept Parquet file and over the table in memory."""
-    import duckdb  # torch's worker processes import this module again
+    """Prevalence of all observations by split: SQL over the Parquet file and over the table in memory."""
+    import duckdb  # worker processes of torch import this module as well
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "labels.parquet"
@@ -190,12 +190,12 @@ def bench_prevalence(labels: LabelTable) -> bool:
             "SQL in memory, locked": lambda: query_labels(labels.rows, prevalence_query("labels")),
             "pandas over Parquet": lambda: prevalence_with_pandas(file),
         }
-        found = time_rounds(works)
-    peer = found["pandas over Parquet"][0]
+        seconds = time_rounds(works)
+    peer = seconds["pandas over Parquet"][0]
     print(f"{f'{labels.rows.num_rows} studies x {len(OBSERVATIONS)}':28}{'ms CPU':>8}{'ms wall':>9}{'of pandas':>11}")
-    for name, (cpu, wall) in found.items():
+    for name, (cpu, wall) in seconds.items():
         print(f"{name:28}{1000 * cpu:8.0f}{1000 * wall:9.0f}{cpu / peer:10.2f}x")
-    slowest = max(found[name][0] for name in works if "SQL" in name)
+    slowest = max(seconds[name][0] for name in works if "SQL" in name)
     passed = slowest <= FLOOR_PREVALENCE_S
     verdict = "PASS" if passed else "FAIL"
     print(f"{verdict}: prevalence by SQL takes {1000 * slowest:.0f} ms (floor {1000 * FLOOR_PREVALENCE_S:.0f})")
@@ -203,7 +203,7 @@ def bench_prevalence(labels: LabelTable) -> bool:
 
 
 def main() -> int:
-    """Run the sections, print their tables and verdicts; 0 when every floor is kept."""
+    """Runs the sections and prints their tables and verdicts; returns 0 if every floor is reached."""
     labels = cache(invent_labels)
     sections: dict[str, Callable[[], bool]] = {
         "images": bench_images,
@@ -214,13 +214,16 @@ def main() -> int:
         "prevalence": lambda: bench_prevalence(labels()),
     }
     arguments = argparse.ArgumentParser(prog="python -m infra.bench.data", description=__doc__)
-    arguments.add_argument("--only", choices=sections, action="append", help="measure this section; may be repeated")
-    kept = {}
+    arguments.add_argument("--only", choices=sections, action="append", help="run only this section; repeatable")
+    passed = {}
     for name in arguments.parse_args().only or sections:
         print(f"\n{name}", flush=True)
-        kept[name] = sections[name]()
-    below = [name for name, is_kept in kept.items() if not is_kept]
-    print(f"\nfloors kept: {len(kept) - len(below)} of {len(kept)}" + (f"; below: {', '.join(below)}" if below else ""))
+        passed[name] = sections[name]()
+    below = [name for name, is_passed in passed.items() if not is_passed]
+    print(
+        f"\nfloors reached: {len(passed) - len(below)} of {len(passed)}"
+        + (f"; below: {', '.join(below)}" if below else "")
+    )
     return 1 if below else 0
 
 
@@ -231,7 +234,7 @@ def _bench_read_images() -> bool:
 
 
 def _bench_loader() -> bool:
-    from infra.bench.data_loader import bench_loader  # nor torch
+    from infra.bench.data_loader import bench_loader  # the other sections need no torch
 
     return bench_loader(ROUNDS)
 

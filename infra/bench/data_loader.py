@@ -1,8 +1,8 @@
-"""The loader of training against torch's DataLoader: the same shard rows, the same collate, one epoch a round.
+"""The training loader against torch's DataLoader: the same shard rows, the same collate function, one epoch per round.
 
-The process that takes the batches has one CPU, as a training worker has, and one is left to load with: Ray reads on
-it, or one worker process of torch does. The peer has its rows in memory as Arrow and takes a batch of them at a time,
-the quickest way it has; ours reads them from Parquet, with checksums, every epoch.
+The consumer of the batches has one CPU, like a training worker, and one CPU is left for loading, by Ray or by one
+worker process of torch. The DataLoader has its rows in memory as Arrow and takes one batch of them at a time, its
+fastest mode; the training loader reads them from Parquet, with checksums, in every epoch.
 """
 
 import statistics
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,8 +47,8 @@ FLOOR_OVER_TORCH = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
-    """One epoch through a loader: rows and seconds as the taker sees them, CPU-seconds of all processes."""
+class Epoch:
+    """One epoch of a loader: rows and seconds of the consumer, CPU seconds of all processes."""
 
     rows: int
     wall_s: float
@@ -55,8 +56,8 @@ class Pass:
     cpu_s: float
 
 
-class HeldRows(torch.utils.data.Dataset):
-    """Shard rows held as Arrow, a batch of them at a time."""
+class ArrowRows(torch.utils.data.Dataset[dict[str, Any]]):
+    """Shard rows in memory as Arrow, read one batch at a time."""
 
     def __init__(self, rows: pa.Table) -> None:
         self.rows = rows.combine_chunks()
@@ -64,67 +65,67 @@ class HeldRows(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.rows.num_rows
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[dict]:
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         return self.rows.take(pa.array(indices)).to_pylist()
 
 
 @ray.remote(num_cpus=1)
-class Seat:
-    """Holds the CPU that a training worker would have."""
+class ReservedCpu:
+    """Reserves the CPU of a training worker."""
 
-    def is_taken(self) -> bool:
-        """Once this answers, the CPU is held."""
+    def is_reserved(self) -> bool:
+        """True; the CPU is reserved once this returns."""
         return True
 
 
 def bench_loader(rounds: int) -> bool:
-    """Rows per second of both, `rounds` interleaved rounds after one unmeasured."""
+    """Rows per second of both loaders, over `rounds` interleaved rounds after one warm-up round."""
     config = load_config("tiny", ["ray.local_cpus=2"])
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
         store = open_store(folder)
         shards = write_invented_shards(store, config)
         connect(config.ray)
-        seat = Seat.remote()
-        ray.get(seat.is_taken.remote())
+        reserved = ReservedCpu.remote()
+        ray.get(reserved.is_reserved.remote())
         collate = partial(collate_images, observations=_observations(config), config=config.pretrain)
         groups = list_row_groups(store, shards, "train")
         plan = Plan(groups=groups, batch_size=config.pretrain.batch_size, seed=config.seed, rank=0, world_size=1)
-        rows = HeldRows(read_table(store, shards))
+        rows = ArrowRows(read_table(store, shards))
         loaders: dict[str, Callable[[], Iterator[Batch]]] = {
             "ours, stream_steps": lambda: map(collate, stream_steps(store, plan, 0, plan.steps_per_epoch)),
             **{f"DataLoader, {num} worker{'s' * (num > 1)}": _torch_loader(rows, plan, collate, num) for num in (1, 2)},
         }
-        found: dict[str, list[Pass]] = {name: [] for name in loaders}
+        epochs: dict[str, list[Epoch]] = {name: [] for name in loaders}
         for _ in range(rounds + 1):
             for name, loader in loaders.items():
-                found[name].append(_walk(loader))
+                epochs[name].append(_run_epoch(loader))
         ray.shutdown()
-    return _tell({name: passes[1:] for name, passes in found.items()})
+    return _print_verdict({name: rounds[1:] for name, rounds in epochs.items()})
 
 
-def _tell(found: dict[str, list[Pass]]) -> bool:
-    num = {one.rows for passes in found.values() for one in passes}
+def _print_verdict(epochs: dict[str, list[Epoch]]) -> bool:
+    num = {epoch.rows for rounds in epochs.values() for epoch in rounds}
     assert len(num) == 1, f"the loaders gave different numbers of rows: {sorted(num)}"
-    rates = {name: statistics.median(one.rows / one.wall_s for one in passes) for name, passes in found.items()}
-    print(f"{f'{num.pop()} rows an epoch':24}{'rows/s':>8}{'first batch, ms':>17}{'ms CPU per 1,000 rows':>23}")
-    for name, passes in found.items():
-        first = statistics.median(one.first_s for one in passes)
-        cpu = statistics.median(one.cpu_s / one.rows for one in passes)
+    rates = {name: statistics.median(epoch.rows / epoch.wall_s for epoch in rounds) for name, rounds in epochs.items()}
+    print(f"{f'{num.pop()} rows per epoch':24}{'rows/s':>8}{'first batch, ms':>17}{'ms CPU per 1,000 rows':>23}")
+    for name, rounds in epochs.items():
+        first = statistics.median(epoch.first_s for epoch in rounds)
+        cpu = statistics.median(epoch.cpu_s / epoch.rows for epoch in rounds)
         print(f"{name:24}{rates[name]:8.0f}{1000 * first:17.0f}{1e6 * cpu:23.0f}")
-    ours, one, two = rates.values()
-    passed = ours >= FLOOR_OVER_TORCH * one
+    ours, one_worker, two_workers = rates.values()
+    passed = ours >= FLOOR_OVER_TORCH * one_worker
     print(
-        f"{'PASS' if passed else 'FAIL'}: {ours:.0f} rows/s, {ours / one:.2f}x torch's DataLoader with the same CPU "
-        f"(floor {FLOOR_OVER_TORCH}), {ours / two:.2f}x with one worker more"
+        f"{'PASS' if passed else 'FAIL'}: {ours:.0f} rows/s, {ours / one_worker:.2f}x torch's DataLoader with the same "
+        f"CPU (floor {FLOOR_OVER_TORCH}), {ours / two_workers:.2f}x with one more worker"
     )
     return passed
 
 
 def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
-    """ROWS shard rows in files as the shard job makes them: a pool of invented studies, repeated under new ids."""
+    """Writes ROWS shard rows in files as the shard job does: a pool of invented studies, repeated under new ids."""
     schema = shards_schema(load_label_set(config.parse.label_set))
     pool = list(make_shard_rows(list(generate_studies(POOL, SEED)), config))
     size = config.shard.rows_per_file
@@ -136,39 +137,40 @@ def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
     return commit_parts(store, "shards", parts, schema, CommitMetadata(fingerprint="bench"))
 
 
-def make_shard_rows(drafts: list[SampleStudy], config: TrrgConfig) -> Iterator[dict]:
-    """Rows of `shards` of invented studies, each through the parser and the shard job's own row."""
-    told = [
+def make_shard_rows(studies: list[SampleStudy], config: TrrgConfig) -> Iterator[dict[str, Any]]:
+    """Rows of `shards` of invented studies, made by the parser and by the code of the shard job."""
+    report_rows = [
         {
-            "subject_id": one.truth.subject_id,
-            "study_id": one.truth.study_id,
+            "subject_id": study.truth.subject_id,
+            "study_id": study.truth.study_id,
             "split": "train",
-            "report": one.report.text,
+            "report": study.report.text,
         }
-        for one in drafts
+        for study in studies
     ]
-    parsed = parse_batch(pa.Table.from_pylist(told), config.parse).rows.to_pylist()
+    parsed = parse_batch(pa.Table.from_pylist(report_rows), config.parse).rows.to_pylist()
     reports = {row["study_id"]: row for row in parsed}
-    for draft, row in zip(drafts, told, strict=True):
-        about = {"prior_study_id": "", "sex": draft.patient.sex, "age_years": draft.patient.age}
-        study = {**row, **about, "images": [_image(draft, view, config) for view in draft.truth.views]}
+    for study, report_row in zip(studies, report_rows, strict=True):
+        patient = {"prior_study_id": "", "sex": study.patient.sex, "age_years": study.patient.age}
+        images = [_image(study, view, config) for view in study.truth.views]
         try:
-            yield shard_row(study, reports.get(row["study_id"]), config.shard)
+            row = {**report_row, **patient, "images": images}
+            yield shard_row(row, reports.get(study.truth.study_id), config.shard)
         except DataError:
-            continue  # a report without findings, of which the invented corpus has a few
+            continue  # the invented corpus has a few reports without findings
 
 
-def _image(draft: SampleStudy, view: str, config: TrrgConfig) -> dict:
-    picture = render_radiograph(draft.patient, draft.truth, view, SEED).convert("L")
+def _image(study: SampleStudy, view: str, config: TrrgConfig) -> dict[str, Any]:
+    picture = render_radiograph(study.patient, study.truth, view, SEED).convert("L")
     pixels = resize_long_side(np.asarray(picture), config.ingest.max_side_px)
     rows, columns = pixels.shape
     return {"view_position": view, "rows": rows, "columns": columns, "jpeg": encode_jpeg(pixels)}
 
 
 def _torch_loader(
-    rows: HeldRows, plan: Plan, collate: Callable[[list[dict]], Batch], num_workers: int
+    rows: ArrowRows, plan: Plan, collate: Callable[[list[dict[str, Any]]], Batch], num_workers: int
 ) -> Callable[[], Iterator[Batch]]:
-    # spawned, for a fork of a process that speaks to Ray may hang; kept, so that only the unmeasured round starts them
+    # spawned, because a fork of a process connected to Ray may hang; persistent, so that only the warm-up starts them
     loader = torch.utils.data.DataLoader(
         rows,
         batch_size=plan.batch_size,
@@ -182,7 +184,7 @@ def _torch_loader(
     return lambda: iter(loader)
 
 
-def _walk(loader: Callable[[], Iterator[Batch]]) -> Pass:
+def _run_epoch(loader: Callable[[], Iterator[Batch]]) -> Epoch:
     num, first = 0, 0.0
     began = time.perf_counter()
     with watch_tree() as use:
@@ -190,7 +192,7 @@ def _walk(loader: Callable[[], Iterator[Batch]]) -> Pass:
             num += len(batch)
             first = first or time.perf_counter() - began
         wall = time.perf_counter() - began
-    return Pass(rows=num, wall_s=wall, first_s=first, cpu_s=use.cpu_s)
+    return Epoch(rows=num, wall_s=wall, first_s=first, cpu_s=use.cpu_s)
 
 
 def _observations(config: TrrgConfig) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""How memory grows with the corpus: each job in a process of its own, on a small corpus and on one ten times as large.
+"""Growth of memory with the corpus: each job in its own process, on a small corpus and on one ten times as large.
 
-Of the driver and of the largest Ray worker the highest water mark is taken, in which pages shared with the object
-store count as well. Reports and films are invented; the same few films come again and again.
+Measured is the peak resident memory of the driver and of the largest Ray worker, with the pages that they share with
+the object store. Reports and images are invented; a few images are used repeatedly.
 """
 
 import os
@@ -19,7 +19,7 @@ from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.sources.sample.layout import generate_studies
 
 SIZES = (500, 5_000)
-MOST_GROWTH = 1.3
+MAX_GROWTH = 1.3
 JOBS = [job for job in CATALOG.values() if job.group == "data"]
 _RUN = """
 import sys
@@ -35,7 +35,7 @@ print(run_job(name, config, store, inputs).ref)
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """Highest water marks of a job, bytes."""
+    """Peak resident memory of a job, bytes."""
 
     driver: int
     worker: int
@@ -47,23 +47,23 @@ class Peak:
 
 
 def bench_memory() -> bool:
-    """Peaks of ingest, parse and shard at both sizes; flat when driver and largest worker grow by at most 1.3."""
+    """Peaks of ingest, parse and shard at both sizes; passes if driver plus largest worker grow at most 1.3-fold."""
     peaks = {num: measure_jobs(num) for num in SIZES}
     small, large = SIZES
     heads = "".join(f"{f'{num} studies':>16}" for num in SIZES)
     print(f"{'MiB, driver + largest worker':28}{heads}{'growth':>9}{'MiB per 1,000':>15}")
     growths = {}
     for job in (job.name for job in JOBS):
-        few, many = peaks[small][job], peaks[large][job]
-        growths[job] = many.total / few.total
-        cells = "".join(f"{f'{one.driver / 2**20:.0f} + {one.worker / 2**20:.0f}':>16}" for one in (few, many))
-        more = (many.total - few.total) / 2**20 / (large - small) * 1000
-        print(f"{job:28}{cells}{growths[job]:8.2f}x{more:15.1f}")
-    passed = max(growths.values()) <= MOST_GROWTH
-    told = ", ".join(f"{job} {growth:.2f}x" for job, growth in growths.items())
-    print(
-        f"{'PASS: flat' if passed else 'FAIL: grows'}: {large // small} times the studies, {told} (floor {MOST_GROWTH})"
-    )
+        small_peak, large_peak = peaks[small][job], peaks[large][job]
+        growths[job] = large_peak.total / small_peak.total
+        pairs = [f"{peak.driver / 2**20:.0f} + {peak.worker / 2**20:.0f}" for peak in (small_peak, large_peak)]
+        cells = "".join(f"{pair:>16}" for pair in pairs)
+        per_thousand = (large_peak.total - small_peak.total) / 2**20 / (large - small) * 1000
+        print(f"{job:28}{cells}{growths[job]:8.2f}x{per_thousand:15.1f}")
+    passed = max(growths.values()) <= MAX_GROWTH
+    summary = ", ".join(f"{job} {growth:.2f}x" for job, growth in growths.items())
+    verdict = "PASS: flat" if passed else "FAIL: grows"
+    print(f"{verdict}: {large // small} times the studies, {summary} (limit {MAX_GROWTH})")
     return passed
 
 
@@ -80,18 +80,18 @@ def measure_jobs(num_studies: int) -> dict[str, Peak]:
 
 
 def write_export(root: Path, num_studies: int) -> None:
-    """A plain source: a table with a report of its own for each study, and small films, linked under many names."""
+    """A plain source: a table with a distinct report per study, and small images, hard-linked under many names."""
     (root / "images").mkdir(parents=True)
     random = np.random.default_rng(0)
-    slope = np.add.outer(np.arange(640), np.arange(532)) / 8
+    gradient = np.add.outer(np.arange(640), np.arange(532)) / 8
     for at in range(8):
-        film = np.clip(slope + random.normal(40, 4, slope.shape), 0, 255).astype(np.uint8)
+        film = np.clip(gradient + random.normal(40, 4, gradient.shape), 0, 255).astype(np.uint8)
         (root / f"film{at}.jpg").write_bytes(encode_jpeg(film, 92))
     lines = ["image,patient,study,report"]
-    for at, draft in enumerate(generate_studies(num_studies, seed=11)):
+    for at, study in enumerate(generate_studies(num_studies, seed=11)):
         os.link(root / f"film{at % 8}.jpg", root / f"images/{at}.jpg")
-        text = draft.report.text.replace('"', '""')
-        lines.append(f'images/{at}.jpg,{draft.truth.subject_id},{draft.truth.study_id},"{text}"')
+        text = study.report.text.replace('"', '""')
+        lines.append(f'images/{at}.jpg,{study.truth.subject_id},{study.truth.study_id},"{text}"')
     (root / "table.csv").write_text("\n".join(lines) + "\n")
 
 

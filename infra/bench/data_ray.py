@@ -1,7 +1,7 @@
-"""Image ingest against `ray.data.read_images`: the same files, both run by Ray Data on two CPUs.
+"""Image ingest against `ray.data.read_images`: the same files, both by Ray Data on two CPUs.
 
-CPU seconds are those of the whole process tree: driver, Ray's own processes, workers. Ray is up and its workers are
-warm before anything is counted.
+CPU seconds are those of the whole process tree: driver, processes of Ray, workers. Ray is started and its workers are
+warm before the measurement.
 """
 
 import io
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import ray
@@ -32,7 +33,7 @@ FLOOR_OVER_READ_IMAGES = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Films:
-    """A hospital's export of one radiograph a study, all of one size, and the long side they are read to."""
+    """An export with one radiograph per study, all of the same size, and the long side to which they are resized."""
 
     root: Path
     num: int
@@ -41,7 +42,7 @@ class Films:
 
     @property
     def config(self) -> TrrgConfig:
-        """Ingest of these films as a plain source."""
+        """The configuration to ingest these images as a plain source."""
         words = [
             "source.kind=plain",
             f"source.root={self.root}",
@@ -52,8 +53,8 @@ class Films:
         return load_config("tiny", words)
 
 
-def lay_out(root: Path, films: list[bytes], num: int, side_px: int) -> Films:
-    """`num` files of `films` in turn, and the table that names them."""
+def write_films(root: Path, films: list[bytes], num: int, side_px: int) -> Films:
+    """Writes `num` files, cycling through `films`, and the table that lists them."""
     (root / "images").mkdir(parents=True)
     lines = ["image,patient,report"]
     for at in range(num):
@@ -68,14 +69,14 @@ def lay_out(root: Path, films: list[bytes], num: int, side_px: int) -> Films:
 
 
 def whole_ingest(films: Films) -> int:
-    """The job: listing, SHA-256, strict decode, resize, JPEG again, near-duplicates, Parquet with checksums, commit."""
+    """The job: listing, SHA-256, strict decode, resize, encode, near-duplicates, Parquet with checksums, commit."""
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
         result = ingest.run(films.config, open_store(folder), {})
     return int(result.counts["studies"])
 
 
 def our_pixels(films: Films) -> int:
-    """Strict decode and resize alone, a map over paths; the pixels are handed out as `read_images` does."""
+    """Strict decode and resize only, as a map over paths; returns pixels as `read_images` does."""
     paths = [{"path": str(films.root / f"images/{at:05d}.jpg")} for at in range(films.num)]
     data = ray.data.from_items(paths, override_num_blocks=-(-films.num // 32))
     return (
@@ -91,15 +92,15 @@ def read_images_resized(films: Films) -> int:
 
 
 def read_images_written(films: Films) -> int:
-    """`read_images`, a map that shrinks and encodes, `write_parquet`: the table one would write with it."""
+    """`read_images`, a map that resizes and encodes, `write_parquet`: the same table as of ingest."""
     data = ray.data.read_images(str(films.root / "images"), mode="L", include_paths=True)
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
         data.map(_shrink, fn_kwargs={"side_px": films.side_px}).write_parquet(folder)
         return ray.data.read_parquet(folder).count()
 
 
-def bench_read_images(drawn: list[bytes], side_px: int, rounds: int) -> bool:
-    """Median CPU-seconds of `rounds` interleaved rounds, after one unmeasured on a few films."""
+def bench_read_images(images: list[bytes], side_px: int, num_rounds: int) -> bool:
+    """Median CPU seconds of `num_rounds` interleaved rounds, after a warm-up on a few images."""
     works: dict[str, Callable[[Films], int]] = {
         "ours: the whole ingest job": whole_ingest,
         "ours: decode, resize": our_pixels,
@@ -107,18 +108,18 @@ def bench_read_images(drawn: list[bytes], side_px: int, rounds: int) -> bool:
         "read_images, map, Parquet": read_images_written,
     }
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
-        films = lay_out(Path(folder) / "films", drawn, FILMS, side_px)
-        few = lay_out(Path(folder) / "few", drawn, WARM_FILMS, side_px)
+        films = write_films(Path(folder) / "films", images, FILMS, side_px)
+        few = write_films(Path(folder) / "few", images, WARM_FILMS, side_px)
         connect(films.config.ray)
         for work in works.values():
             work(few)
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
-        for _ in range(rounds):
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+        for _ in range(num_rounds):
             for name, work in works.items():
-                taken[name].append(_measure(work, films))
+                times[name].append(_measure(work, films))
         ray.shutdown()
-    cpu = {name: statistics.median(one[0] for one in found) for name, found in taken.items()}
-    wall = {name: statistics.median(one[1] for one in found) for name, found in taken.items()}
+    cpu = {name: statistics.median(cpu_s for cpu_s, _ in rounds) for name, rounds in times.items()}
+    wall = {name: statistics.median(wall_s for _, wall_s in rounds) for name, rounds in times.items()}
     print(f"{f'{FILMS} films, Ray on {NUM_CPUS} CPUs':28}{'ms CPU per film':>16}{'ms wall':>9}")
     for name in works:
         print(f"{name:28}{1000 * cpu[name] / FILMS:16.1f}{1000 * wall[name] / FILMS:9.1f}")
@@ -126,8 +127,8 @@ def bench_read_images(drawn: list[bytes], side_px: int, rounds: int) -> bool:
     ratio = resized / pixels
     passed = ratio >= FLOOR_OVER_READ_IMAGES
     print(
-        f"{'PASS' if passed else 'FAIL'}: {ratio:.2f}x read_images pixels for pixels (floor {FLOOR_OVER_READ_IMAGES}), "
-        f"{written / job:.2f}x table for table, {resized / job:.2f}x with the whole job on our side alone"
+        f"{'PASS' if passed else 'FAIL'}: {ratio:.2f}x read_images for pixels (floor {FLOOR_OVER_READ_IMAGES}), "
+        f"{written / job:.2f}x for tables, {resized / job:.2f}x for the whole job against pixels"
     )
     return passed
 
@@ -136,7 +137,7 @@ def _measure(work: Callable[[Films], int], films: Films) -> tuple[float, float]:
     began = time.perf_counter()
     with watch_tree() as use:
         num = work(films)
-    assert num == films.num, f"{num} of {films.num} films came out"
+    assert num == films.num, f"{num} of {films.num} images were returned"
     return use.cpu_s, time.perf_counter() - began
 
 
@@ -145,7 +146,7 @@ def _decode_films(batch: dict[str, np.ndarray], side_px: int) -> dict[str, np.nd
     return {"image": np.stack([resize_long_side(film, side_px) for film in films])}
 
 
-def _shrink(row: dict, side_px: int) -> dict:
+def _shrink(row: dict[str, Any], side_px: int) -> dict[str, Any]:
     image = Image.fromarray(row["image"])
     image.thumbnail((side_px, side_px), Image.Resampling.BILINEAR, reducing_gap=None)
     with io.BytesIO() as data:

@@ -1,4 +1,4 @@
-"""Invented labels of MIMIC-CXR's size for benchmarks: ids, labels and sentence counts, no text and no image."""
+"""Invented labels of the size of MIMIC-CXR for benchmarks: ids, labels and sentence counts, without text or images."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ from trrg_core.label_stats.label_table import LabelTable, ordered
 from trrg_core.labels import column_name
 
 STUDIES, PATIENTS = 227_835, 65_379
-# positive, negative, uncertain: round figures near those published for MIMIC-CXR-JPG (arXiv 1901.07042)
+# share of positive, negative, uncertain: rounded from those published for MIMIC-CXR-JPG (arXiv 1901.07042)
 PREVALENCE = {
     "Atelectasis": (0.20, 0.01, 0.045),
     "Cardiomegaly": (0.20, 0.07, 0.025),
@@ -28,7 +28,7 @@ OBSERVATIONS = tuple(PREVALENCE)
 
 
 def invent_labels(studies: int = STUDIES, patients: int = PATIENTS, seed: int = 0) -> LabelTable:
-    """A label table of `studies` studies, patients with few and with many; 2.5 % of patients out of train."""
+    """A label table of `studies` studies, unevenly distributed over patients; 2.5 % of patients are not in train."""
     rng = np.random.default_rng(seed)
     popularity = rng.gamma(0.7, size=patients)
     patient = np.sort(rng.choice(patients, size=studies, p=popularity / popularity.sum()))
@@ -49,13 +49,13 @@ def invent_labels(studies: int = STUDIES, patients: int = PATIENTS, seed: int = 
     columns["num_sentences"] = pa.array(np.full(studies, 6, np.int32))
     denials = np.zeros((studies, 6), dtype=np.int64)
     for index, (name, shares) in enumerate(PREVALENCE.items()):
-        said = rng.choice(4, size=studies, p=[*shares, 1 - sum(shares)])
-        label = np.array([1, 0, -1, 0], np.int8)[said]
-        columns[column_name(name)] = pa.array(label, mask=said == 3)
+        stated = rng.choice(4, size=studies, p=[*shares, 1 - sum(shares)])
+        label = np.array([1, 0, -1, 0], np.int8)[stated]
+        columns[column_name(name)] = pa.array(label, mask=stated == 3)
         for at, kind in enumerate(("present", "absent", "uncertain")):
-            columns[f"{column_name(name)}_{kind}"] = pa.array((said == at).astype(np.int16))
-        denying = np.flatnonzero(said == 1)
-        # denials come in company: "no effusion or pneumothorax" is one sentence
+            columns[f"{column_name(name)}_{kind}"] = pa.array((stated == at).astype(np.int16))
+        denying = np.flatnonzero(stated == 1)
+        # negations often share a sentence: "no effusion or pneumothorax"
         denials[denying, rng.integers(0, 2, len(denying))] |= 1 << index
     offsets = pa.array(np.arange(0, 6 * studies + 1, 6, dtype=np.int32))
     columns["denials"] = pa.ListArray.from_arrays(offsets, pa.array(denials.reshape(-1)))

@@ -1,8 +1,8 @@
-"""The parse job at MIMIC-CXR's size: 227,835 invented reports through Ray Data into a throw-away store.
+"""The parse job at the size of MIMIC-CXR: 227,835 invented reports through Ray Data into a temporary store.
 
-The reports are those of the sample corpus, drafted without pictures; a pool of several thousand distinct ones is
-repeated under new ids. Drafting and writing `studies` is not timed, `pipelines.jobs.parse.run` is: start of Ray, read,
-parse, Parquet, commit. Memory is that of the whole process tree, so pages that processes share count in each.
+The reports are those of the invented corpus, without images; a pool of several thousand distinct reports is repeated
+under new ids. Timed is `pipelines.jobs.parse.run` (start of Ray, read, parse, Parquet, commit), without the preparation
+of `studies`. Memory is that of the whole process tree, in which shared pages count once per process.
 """
 
 import itertools
@@ -37,7 +37,7 @@ _SAMPLE_EVERY_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusRun:
-    """What the job took: wall clock, most resident memory of all its processes together, and what it made."""
+    """Wall-clock time, peak resident memory of all processes together, and size of the result of the job."""
 
     num_reports: int
     num_mentions: int
@@ -47,20 +47,20 @@ class CorpusRun:
 
 
 def parse_corpus(num_reports: int = STUDIES, pool: int = POOL) -> CorpusRun:
-    """Invent `num_reports` reports, parse them on two CPUs, and measure."""
+    """Generates `num_reports` reports, parses them on two CPUs, and measures."""
     config = load_config("tiny", [f"ray.local_cpus={NUM_CPUS}"])
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
         store = open_store(folder)
-        texts = [draft.report.text for draft in generate_studies(pool, seed=11)]
+        texts = [study.report.text for study in generate_studies(pool, seed=11)]
         studies = _write_studies(store, texts, num_reports)
         try:
             with _watch_memory() as peak:
                 began = time.perf_counter()
-                made = parse.run(config, store, {"studies": str(studies)})
+                result = parse.run(config, store, {"studies": str(studies)})
                 wall_s = time.perf_counter() - began
         finally:
             ray.shutdown()
-        rows = read_table(store, TableRef.parse(made.ref), columns=["sentences"])["sentences"]
+        rows = read_table(store, TableRef.parse(result.ref), columns=["sentences"])["sentences"]
         mentions = sum(len(pa.ListArray.flatten(chunk.flatten().field("mentions"))) for chunk in rows.chunks)
     return CorpusRun(
         num_reports=len(rows), num_mentions=mentions, num_distinct=len(set(texts)), wall_s=wall_s, peak_bytes=max(peak)
@@ -68,7 +68,7 @@ def parse_corpus(num_reports: int = STUDIES, pool: int = POOL) -> CorpusRun:
 
 
 def _write_studies(store: Store, texts: list[str], count: int) -> TableRef:
-    """A version of `studies` with reports and no images, in files as ingest makes them."""
+    """Writes a version of `studies` with reports and no images, in files of the size that ingest writes."""
     parts: list[Part] = []
     for first in range(0, count, STUDIES_PER_FILE):
         rows = [_study(number, texts) for number in range(first, min(first + STUDIES_PER_FILE, count))]
@@ -80,7 +80,7 @@ def _write_studies(store: Store, texts: list[str], count: int) -> TableRef:
 
 
 def _study(number: int, texts: list[str]) -> dict[str, object]:
-    """One row; a patient has its studies in a row and all of them in one split."""
+    """One row; the studies of a patient are consecutive and in one split."""
     patient = number * PATIENTS // STUDIES
     split = {0: "validate", 1: "test"}.get(patient % 50, "train")
     return dict.fromkeys(STUDIES_SCHEMA.names) | {
@@ -94,7 +94,7 @@ def _study(number: int, texts: list[str]) -> dict[str, object]:
 
 @contextmanager
 def _watch_memory() -> Iterator[list[int]]:
-    """Resident bytes of this process and all below it, twice a second; the samples are complete after the block."""
+    """Resident bytes of this process and its descendants, twice a second; complete when the block ends."""
     samples: list[int] = []
     stop = threading.Event()
 
@@ -119,5 +119,5 @@ def _tree_bytes() -> int:
         try:
             sizes.append(process.memory_info().rss)
         except psutil.NoSuchProcess:
-            continue  # ended since it was listed
+            continue  # the process has ended since it was listed
     return sum(sizes)

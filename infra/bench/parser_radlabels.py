@@ -1,7 +1,7 @@
-"""radlabels' labels as data: its words, what a phrase stands for, and agreement with the labels of its own reports.
+"""The labels of radlabels as data: its phrases, the labels of a phrase, and agreement with its own labels.
 
-radlabels matches the words of an alias in any order within what a model relates to a finding. That convention is
-rebuilt here, so that a difference is one of reading and not of bookkeeping.
+radlabels matches the words of an alias in any order within the text that a model relates to a finding. The same
+convention is implemented here, so that differences come from parsing only.
 """
 
 import ast
@@ -16,13 +16,13 @@ from trrg_core.report.mentions import find_mentions
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
 
-Said = list[list[tuple[str, str]]]
-_LEAST_REPORTS = 5
+Statements = list[list[tuple[str, str]]]
+_MIN_REPORTS = 5
 _SEPARATOR = re.compile(r"[,;:.]|\b(?:and|or|with|but|versus|than|likely|which|although)\b", re.IGNORECASE)
 
 
 def read_aliases(path: Path) -> dict[str, list[str]]:
-    """The phrases of each finding of radlabels, read from its source as data; nothing of it is run."""
+    """The phrases of each finding of radlabels, parsed from its source code without running it."""
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "ALIASES":
             return {name: body["aliases"] for name, body in ast.literal_eval(node.value).items()}
@@ -30,17 +30,19 @@ def read_aliases(path: Path) -> dict[str, list[str]]:
 
 
 class Labeller:
-    """radlabels' labels of a phrase: those with an alias all of whose words are there, in any order."""
+    """The labels of radlabels for a phrase: those with an alias whose words are all in it, in any order."""
 
     def __init__(self, aliases: dict[str, list[str]]) -> None:
         self._aliases = [(name, words_of(alias)) for name, listed in aliases.items() for alias in listed]
+        self.of = cache(self._labels_of)
 
-    def all(self, said: Said) -> Said:
-        """What reports say of labels, from what they say of phrases."""
-        return [[(name, word) for phrase, word in row for name in self.of(phrase, phrase)] for row in said]
+    def all(self, statements: Statements) -> Statements:
+        """Statements about labels, from `statements` about phrases."""
+        return [
+            [(name, assertion) for phrase, assertion in row for name in self.of(phrase, phrase)] for row in statements
+        ]
 
-    @cache  # noqa: B019  one labeller lives as long as the run
-    def of(self, phrase: str, around: str) -> frozenset[str]:
+    def _labels_of(self, phrase: str, around: str) -> frozenset[str]:
         """Labels with an alias that shares a word with `phrase` and has all its words in `around`."""
         words, near = words_of(phrase), words_of(around)
         return frozenset(name for name, alias in self._aliases if alias <= near and not alias.isdisjoint(words))
@@ -52,55 +54,62 @@ def words_of(phrase: str) -> frozenset[str]:
     return frozenset(re.sub(r"ies$", "y", re.sub(r"(?<=[^su])s$", "", word)) for word in words)
 
 
-def label_reports(texts: Sequence[str], phrases: Iterable[str], label: Labeller) -> Said:
-    """What the parser says of radlabels' labels, with `phrases` beside our own lexicon.
+def label_reports(texts: Sequence[str], phrases: Iterable[str], label: Labeller) -> Statements:
+    """The labels of radlabels that the parser states, with `phrases` added to the lexicon.
 
-    radlabels takes the words of an alias from all that a model relates to a finding; here they are taken from the
-    words around a mention, up to the next comma, "and" and the like.
+    radlabels takes the words of an alias from the text that a model relates to a finding; here they are taken from
+    the words around a mention, up to the next comma, "and" and so on.
     """
     rules = load_rules()
-    theirs = {f"radlabels: {phrase}": {"phrases": [phrase]} for phrase in phrases}
-    lexicon = compile_lexicon({**rules, "findings.yaml": {**rules["findings.yaml"], **theirs}})
-    said: Said = []
+    added = {f"radlabels: {phrase}": {"phrases": [phrase]} for phrase in phrases}
+    lexicon = compile_lexicon({**rules, "findings.yaml": {**rules["findings.yaml"], **added}})
+    statements: Statements = []
     for text in texts:
         spans = [
-            span for one in sections_read(find_sections(text)) for span in find_sentences(text, one.start, one.end)
+            span
+            for section in sections_read(find_sections(text))
+            for span in find_sentences(text, section.start, section.end)
         ]
-        said.append([
-            (name, str(one.assertion))
+        statements.append([
+            (name, str(mention.assertion))
             for sentence in (text[start:end] for start, end in spans)
-            for one in find_mentions(sentence, lexicon)
-            if one.is_current
-            for name in label.of(sentence[one.start : one.end], neighbourhood(sentence, one.start, one.end))
+            for mention in find_mentions(sentence, lexicon)
+            if mention.is_current
+            for name in _labels_of_mention(sentence, mention.start, mention.end, label)
         ])  # fmt: skip
-    return said
+    return statements
+
+
+def _labels_of_mention(sentence: str, start: int, end: int, label: Labeller) -> frozenset[str]:
+    return label.of(sentence[start:end], neighbourhood(sentence, start, end))
 
 
 def neighbourhood(sentence: str, start: int, end: int) -> str:
-    """The stretch of `sentence` around a mention."""
+    """The part of `sentence` around a mention, up to the nearest separators."""
     low = max((mark.end() for mark in _SEPARATOR.finditer(sentence, 0, start)), default=0)
     mark = _SEPARATOR.search(sentence, end)
     return sentence[low : mark.start() if mark else len(sentence)]
 
 
-def agreement(gold: dict[str, dict[str, str]], said: Said) -> float:
+def agreement(gold: dict[str, dict[str, str]], statements: Statements) -> float:
     """Macro-F1 of affirmed (present or uncertain) findings, over findings affirmed in at least five reports.
 
-    radlabels marks "cannot be excluded" as definitely present, so present and uncertain are not told apart here.
+    radlabels marks "cannot be excluded" as definitely present, so present and uncertain are not distinguished here.
     """
     affirmed = [{name for name, label in row.items() if label != "definitely absent"} for row in gold.values()]
-    found = [
+    stated = [
         {
             name
             for name, _ in row
-            if aggregate(Assertion(word) for other, word in row if other == name) != 0
+            if aggregate(Assertion(assertion) for other, assertion in row if other == name) != 0
         }
-        for row in said
+        for row in statements
     ]  # fmt: skip
     scores = []
+    pairs = list(zip(affirmed, stated, strict=True))
     for name in {name for row in affirmed for name in row}:
         count = sum(name in row for row in affirmed)
-        if count >= _LEAST_REPORTS:
-            both = sum(name in one and name in other for one, other in zip(affirmed, found, strict=True))
-            scores.append(2 * both / (count + sum(name in row for row in found)))
+        if count >= _MIN_REPORTS:
+            both = sum(name in gold_row and name in stated_row for gold_row, stated_row in pairs)
+            scores.append(2 * both / (count + sum(name in row for row in stated)))
     return sum(scores) / len(scores)

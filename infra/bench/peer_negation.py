@@ -1,7 +1,7 @@
-"""Runs inside a peer's own environment: negation of given phrases in given sentences by negspaCy or medspaCy.
+"""Runs in the environment of a peer: negation of given phrases in given sentences by negspaCy or medspaCy.
 
 `python peer_negation.py TOOL < work.json > result.json`; reads `{"phrases": {phrase: finding}, "reports": [[text,
-[[start, end], ...]], ...], "concepts": [[sentence, concept], ...], "rounds": n}`, no import of ours.
+[[start, end], ...]], ...], "concepts": [[sentence, concept], ...], "rounds": n}`. Imports nothing of this project.
 """
 
 import json
@@ -21,7 +21,7 @@ Doc.set_extension("given", default=(), force=True)
 
 @Language.component("given_sentences")
 def given_sentences(doc):
-    """Sets the sentences that the caller gave, so that every tool has the same."""
+    """Sets the sentence boundaries given by the caller, so that all tools use the same."""
     starts = {start for start, _ in doc._.given}
     for token in doc:
         token.is_sent_start = token.idx in starts or token.i == 0
@@ -29,7 +29,7 @@ def given_sentences(doc):
 
 
 def build(tool, phrases):
-    """A blank pipeline with the tool's own defaults for negation, and `phrases` as its targets."""
+    """A blank pipeline with the default negation rules of the tool and `phrases` as targets."""
     if tool == "medspacy-default":
         import medspacy
 
@@ -61,24 +61,24 @@ def read_entity(tool, entity):
     """(finding, PRESENT | ABSENT | UNCERTAIN, historical, of somebody else) of one entity."""
     if tool == "negspacy":
         return entity.ent_id_, "ABSENT" if entity._.negex else "PRESENT", False, False
-    said = "ABSENT" if entity._.is_negated else "UNCERTAIN" if entity._.is_uncertain else "PRESENT"
-    return entity.label_, said, bool(entity._.is_historical), bool(entity._.is_family)
+    assertion = "ABSENT" if entity._.is_negated else "UNCERTAIN" if entity._.is_uncertain else "PRESENT"
+    return entity.label_, assertion, bool(entity._.is_historical), bool(entity._.is_family)
 
 
 def run_reports(tool, nlp, reports):
     """Entities per report."""
-    said = []
+    results = []
     for text, spans in reports:
         doc = nlp.make_doc(text)
         doc._.given = spans
         for _, pipe in nlp.pipeline:
             doc = pipe(doc)
-        said.append([read_entity(tool, entity) for entity in doc.ents])
-    return said
+        results.append([read_entity(tool, entity) for entity in doc.ents])
+    return results
 
 
 def run_concepts(tool, concepts):
-    """One answer a row: each sentence is read with only its own concept as target."""
+    """One answer per row: each sentence is processed with its own concept as the only target."""
     answers = []
     nlp = build(tool, {})
     for sentence, concept in concepts:
@@ -103,7 +103,7 @@ def run_concepts(tool, concepts):
 
 
 def main():
-    """Reads the work, does it, prints what was said and the CPU seconds of the fastest round."""
+    """Reads the input, runs the tool, prints the entities and the CPU seconds of the fastest round."""
     tool = sys.argv[1]
     work = json.load(sys.stdin)
     result = {}

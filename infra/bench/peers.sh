@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds what the parser is compared with under .bench/: one virtual environment a peer, and radlabels' data.
+# Installs the peers of the parser benchmark under .bench/: one virtual environment per peer, and the data of radlabels.
 # medspaCy needs an older spaCy than negspaCy does, so they cannot share one. Needs network; run from the root.
 set -eu
 python=${PYTHON:-python3}

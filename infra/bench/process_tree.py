@@ -1,4 +1,4 @@
-"""What this process and all below it take: CPU seconds and resident memory, for the benchmarks that start workers."""
+"""CPU seconds and resident memory of a process and its descendants, for benchmarks that start workers."""
 
 import itertools
 import threading
@@ -14,9 +14,9 @@ SAMPLE_EVERY_S = 0.25
 
 @dataclass
 class TreeUse:
-    """Filled while the tree is watched, complete after it. Bytes are resident, shared pages counted in each process.
+    """Usage of a process tree, complete when the watch ends. Bytes are resident; shared pages count in each process.
 
-    `peak_bytes` has the highest water mark of each process, so a short peak is not missed.
+    `peak_bytes` is the peak that the kernel records per process, so a short peak between samples is not missed.
     """
 
     before: dict[tuple[int, float], float] = field(default_factory=dict, repr=False)
@@ -26,18 +26,18 @@ class TreeUse:
 
     @property
     def cpu_s(self) -> float:
-        """User and system seconds of all processes, those that ended as well, since the watch began."""
-        return sum(taken - self.before.get(process, 0.0) for process, taken in self.seconds.items())
+        """User and system seconds of all processes since the watch began, including those that have ended."""
+        return sum(seconds - self.before.get(process, 0.0) for process, seconds in self.seconds.items())
 
     @property
     def largest_worker_bytes(self) -> int:
-        """The highest water mark among Ray's worker processes, 0 if there was none."""
+        """The largest peak among the worker processes of Ray, 0 if there was none."""
         return max((self.peak_bytes.get(pid, 0) for pid in self.worker_pids), default=0)
 
 
 @contextmanager
 def watch_tree(root: int | None = None) -> Iterator[TreeUse]:
-    """Watch process `root` (this one by default) and all below it."""
+    """Watches process `root` (this one by default) and its descendants."""
     process = psutil.Process(root)
     use, stop = TreeUse(), threading.Event()
     _sample(process, use)
@@ -58,7 +58,7 @@ def watch_tree(root: int | None = None) -> Iterator[TreeUse]:
 
 
 def _sample(root: psutil.Process, use: TreeUse) -> None:
-    with suppress(psutil.NoSuchProcess):  # it ended since it was listed
+    with suppress(psutil.NoSuchProcess):  # the process has ended since it was listed
         for process in itertools.chain([root], root.children(recursive=True)):
             with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 times = process.cpu_times()
@@ -69,7 +69,7 @@ def _sample(root: psutil.Process, use: TreeUse) -> None:
 
 
 def _peak_bytes(pid: int) -> int:
-    """VmHWM of Linux; a process that is a zombie by now has none."""
+    """VmHWM of Linux; a zombie process has none."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
