@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trrg_core.errors import TrrgError
+from trrg_core.extras import extra_of
 from trrg_core.storage.store import open_store
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "prefect", "mlflow", "deltalake", "scispacy", "s3fs")
@@ -39,7 +40,9 @@ def _package(name: str) -> Check:
     try:
         return Check(name=name, passed=True, detail=version(name))
     except PackageNotFoundError:
-        return Check(name=name, passed=False, detail="not installed; run `make setup`")
+        extra = extra_of(name)
+        command = f"pip install 'trrg[{extra}]'" if extra else "pip install trrg"
+        return Check(name=name, passed=False, detail=f"not installed: {command}")
 
 
 def _shadow(name: str) -> Check:
@@ -61,8 +64,10 @@ def _java() -> Check:
 
 
 def _gpu() -> Check:
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return Check(name="gpu", passed=True, detail="unknown without torch")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Check(name="gpu", passed=True, detail=f"{count} CUDA devices" if count else "none; training runs on the CPU")
 

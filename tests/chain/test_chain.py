@@ -56,14 +56,16 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def broken_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An invented corpus with one broken thing of each kind, each in a study of its own."""
+    """An invented corpus with one fault of each kind, each in a separate study."""
     root = tmp_path_factory.mktemp("trees") / "corpus"
     write_sample(root, num_studies=90, seed=5)
     reports = sorted(root.glob("files/*/*/s*.txt"))
     with_two = [report for report in reports if len(_images(report)) > 1]
     reports[0].write_text("")
     reports[1].write_bytes(b" FINAL REPORT\n FINDINGS:\n No caf\xe9 effusion.\n")
-    truncated, missing = (_images(report)[0] for report in [one for one in with_two if one not in reports[:3]][:2])
+    truncated, missing = (
+        _images(report)[0] for report in [report for report in with_two if report not in reports[:3]][:2]
+    )
     truncated.write_bytes(truncated.read_bytes()[:-2000])
     missing.unlink()
     _list_twice(root / "cxr-study-list.csv.gz", reports[2].stem.removeprefix("s"))
@@ -157,7 +159,7 @@ def test_no_report_text_reaches_the_log_or_the_registry(chain: str, broken_tree:
 def test_an_ablation_trains_on_the_same_stage_1(chain: str) -> None:
     # all at once; each by itself is tested on the model, and measured by infra.bench.ablations
     off = ("finetune.clues=off", "finetune.interaction=off", "finetune.consistency=off")
-    settings = [word for one in (*QUICK, *off) for word in ("--set", one)]
+    settings = [word for setting in (*QUICK, *off) for word in ("--set", setting)]
     done = run_trrg("finetune", "--store", chain, "--json", *settings)
     assert done.returncode == 0, done.stderr[-3000:]
     # log lines of workers may come before and after it
@@ -184,7 +186,7 @@ def test_the_same_chain_on_s3_under_zero_3(tmp_path: Path, prefect_home: str) ->
             "PREFECT_HOME": prefect_home,
         }
         _make_bucket(environment)
-        # with ZeRO-3, so that the real models too have been sharded once, not only the toy one
+        # with ZeRO-3, so that not only the toy model is sharded in a test
         done = run_chain(root, "s3://reports/trrg", "--set", "engine.zero_stage=3", **environment)
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         found = shown("s3://reports/trrg", **environment)

@@ -39,7 +39,7 @@ def _empty_image(report: Path) -> str:
 
 
 def _no_image(report: Path) -> str:
-    _last_image(report).write_text("not a radiograph, though it is called one")
+    _last_image(report).write_text("not a radiograph in spite of its name")
     return "not_an_image"
 
 
@@ -205,5 +205,5 @@ def _without(row: dict[str, Any], study: str, places: Mapping[str, int]) -> dict
     kept = {name: value for name, value in row.items() if name != "source_stamp"}
     for name in ("images", "views"):
         if name in kept and study in places:
-            kept[name] = [one for at, one in enumerate(kept[name]) if at != places[study]]
+            kept[name] = [item for at, item in enumerate(kept[name]) if at != places[study]]
     return kept

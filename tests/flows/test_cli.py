@@ -84,7 +84,7 @@ def test_help_costs_less_than_a_second_of_cpu() -> None:
 def test_the_command_line_imports_nothing_heavy_before_a_command_needs_it() -> None:
     code = (
         "import sys, flows.cli\n"
-        "print([one for one in ('torch', 'spacy', 'ray', 'prefect', 'pyarrow', 'pydantic') if one in sys.modules])"
+        "print([name for name in ('torch', 'spacy', 'ray', 'prefect', 'pyarrow', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -131,7 +131,7 @@ def test_entering_late_on_an_empty_store_says_where_to_enter(tmp_path: Path, ent
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_printed_configuration_reads_back_as_the_same(tmp_path: Path, preset: str) -> None:
     settings = ["finetune.optimizer.learning_rate=1e-5", "source.root='20: #24'", "finetune.clues=off"]
-    done = _trrg("config", "--preset", preset, *(word for one in settings for word in ("--set", one)))
+    done = _trrg("config", "--preset", preset, *(word for setting in settings for word in ("--set", setting)))
     assert done.returncode == 0
     (tmp_path / "printed.yaml").write_text(done.stdout)
     assert load_config(str(tmp_path / "printed.yaml")) == load_config(preset, settings)
@@ -154,14 +154,14 @@ def test_the_source_of_a_file_is_kept_unless_an_option_gives_another(tmp_path: P
     file = tmp_path / "mine.yaml"
     file.write_text("preset: tiny\nsource: {kind: plain, root: export}\n")
     assert read_config(str(file), "", "", ()).source.kind == "plain"
-    asked = read_config(str(file), "iu-xray", "2024", ["seed=3"])
-    assert (asked.source.kind, asked.source.root, asked.seed) == ("iu-xray", "2024", 3)
+    other = read_config(str(file), "iu-xray", "2024", ["seed=3"])
+    assert (other.source.kind, other.source.root, other.seed) == ("iu-xray", "2024", 3)
     assert read_config(str(file), "", "", ["source.kind=iu-xray"]).source.kind == "iu-xray"
 
 
 def test_parse_text_reads_lines_from_standard_input() -> None:
     reports = [{"id": "a", "text": "No pneumothorax."}, {"id": 2, "text": "Odd\u2028line. There is edema."}]
-    lines = "\n\n".join(json.dumps(one, ensure_ascii=False) for one in reports)
+    lines = "\n\n".join(json.dumps(report, ensure_ascii=False) for report in reports)
     done = _trrg("parse-text", stdin=lines)
     assert done.returncode == 0, done.stderr
     first, second = (json.loads(line) for line in done.stdout.split("\n") if line)
