@@ -61,7 +61,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     evaluation = _gather(config, store, inputs)
     scores = _score(config, evaluation)
     page = ReportPage(
-        title="Generated reports and what supports them",
+        title="Generated reports and their evidence",
         systems=scores,
         studies=_study_pages(config, evaluation),
         lineage={**inputs, "code version": code_version()},

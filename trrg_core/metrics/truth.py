@@ -90,7 +90,7 @@ def _report_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence])
         TruthRate.FALSE_PRIOR: Rate(
             hits=len(compared),
             of=len(without_prior),
-            meaning="reports that compare with a prior study, where there is none",
+            meaning="reports that compare with a prior, of studies that have none",
         ),
         TruthRate.IDENTIFIER: Rate(
             hits=sum(1 for text in hypotheses if count_identifiers(text)),

@@ -1,7 +1,7 @@
-"""A version's studies as one self-contained page to leaf through: image, marked report, labels, filters. No server.
+"""The studies of a version as one self-contained page to browse: image, marked report, labels, filters. No server.
 
-As safe as the other page: every text escaped, no network, and a Content-Security-Policy that names the hashes of the
-one style sheet and the one script. It holds report text and radiographs: it belongs beside the data.
+As safe as the report page: every text escaped, no network, and a Content-Security-Policy that names the hashes of the
+one style sheet and the one script. It includes report text and radiographs: keep it where the data is kept.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from trrg_core.pages.study_view import data_uri
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.study import SPLITS
 
-SAYS = {Label.POSITIVE: "present", Label.UNCERTAIN: "uncertain", Label.NEGATIVE: "absent"}
+WORDS = {Label.POSITIVE: "present", Label.UNCERTAIN: "uncertain", Label.NEGATIVE: "absent"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCard:
-    """One study: its radiographs, report and labels; `sentences` are what the parser read, none without a parse.
+    """One study: its radiographs, report and labels; `sentences` are the parsed ones, none without a parse.
 
-    `repeats` is how often a slice has the study; 1 without a slice.
+    `repeats` is how often a slice contains the study; 1 without a slice.
     """
 
     study_id: str
@@ -39,7 +39,7 @@ class StudyCard:
 
 @dataclass(frozen=True, kw_only=True)
 class BrowserPage:
-    """The whole page. `num_matching` studies were asked for, `cards` are those shown."""
+    """The whole page. `num_matching` studies match the query, `cards` are those shown."""
 
     title: str
     cards: tuple[StudyCard, ...]
@@ -50,7 +50,7 @@ class BrowserPage:
 
 @dataclass(frozen=True, kw_only=True)
 class CardView:
-    """What the template prints of a card: films as (position, data uri), labels as (observation, word)."""
+    """A card as the template prints it: films as (position, data URI), labels as (observation, word)."""
 
     card: StudyCard
     films: tuple[tuple[str, str], ...]
@@ -59,7 +59,7 @@ class CardView:
 
     @property
     def keys(self) -> str:
-        """The labels as the page's filter looks for them: `pleural_effusion:absent`."""
+        """The labels in the form of the page's filter: `pleural_effusion:absent`."""
         return " ".join(f"{column_name(name)}:{word}" for name, word in self.labels)
 
 
@@ -73,7 +73,7 @@ def render_browser(page: BrowserPage) -> str:
             page=page,
             views=[view_card(card) for card in page.cards],
             splits=[split for split in SPLITS if any(card.split == split for card in page.cards)],
-            says=list(SAYS.values()),
+            says=list(WORDS.values()),
             style=Markup(style),  # our own files, not data
             script=Markup(script),
             style_hash=hash_source(style),
@@ -83,11 +83,11 @@ def render_browser(page: BrowserPage) -> str:
 
 
 def view_card(card: StudyCard) -> CardView:
-    """A card as the template prints it: the report cut at its mentions, images as data."""
+    """A card as the template prints it: the report split at its mentions, images as data."""
     mentions = [mention for sentence in card.sentences for mention in sentence.mentions]
     stated = sorted(
-        ((name, SAYS[label]) for name, label in card.labels.items() if label is not None),
-        key=lambda item: list(SAYS.values()).index(item[1]),
+        ((name, WORDS[label]) for name, label in card.labels.items() if label is not None),
+        key=lambda item: list(WORDS.values()).index(item[1]),
     )
     return CardView(
         card=card,

@@ -1,4 +1,4 @@
-"""The label counts of a version as a picture: a bar a finding, stacked by assertion, one panel a split."""
+"""The label counts of a version as a picture: one bar per finding, stacked by assertion, one panel per split."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +13,16 @@ _PIXELS_PER_INCH = 130
 
 
 def draw_counts(counts: Sequence[LabelCount], path: str | Path, *, title: str) -> None:
-    """Draw the shares of studies by observation, assertion and split into a PNG file; counts alone, no ids."""
+    """Draw the shares of studies by observation, assertion and split into a PNG file, without any ids."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    splits = [split for split in dict.fromkeys(one.split for one in counts) if _total(counts, split)]
-    names = list(dict.fromkeys(one.observation for one in counts))
+    splits = [split for split in dict.fromkeys(item.split for item in counts) if _total(counts, split)]
+    names = list(dict.fromkeys(item.observation for item in counts))
     figure = Figure(figsize=(2.6 + 3.6 * max(1, len(splits)), 1.4 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots(1, max(1, len(splits)), sharey=True, squeeze=False)[0]
     for axis, split in zip(axes, splits, strict=False):
-        _draw_split(axis, [one for one in counts if one.split == split], names)
+        _draw_split(axis, [item for item in counts if item.split == split], names)
         axis.set_title(f"{split}, {_total(counts, split):,} studies", fontsize=10, loc="left")
     figure.suptitle(f"Labels of {title}", fontsize=12, x=0.01, ha="left")
     handles, words = axes[0].get_legend_handles_labels()
@@ -32,10 +32,10 @@ def draw_counts(counts: Sequence[LabelCount], path: str | Path, *, title: str) -
 
 def _draw_split(axis: Any, counts: Sequence[LabelCount], names: Sequence[str]) -> None:
     ends = dict.fromkeys(names, 0.0)
-    for said, colour in _COLOURS.items():
-        shares = {one.observation: 100 * one.share for one in counts if one.assertion is said}
+    for assertion, colour in _COLOURS.items():
+        shares = {item.observation: 100 * item.share for item in counts if item.assertion is assertion}
         widths = [shares.get(name, 0.0) for name in names]
-        axis.barh(names, widths, left=[ends[name] for name in names], color=colour, label=said.lower(), height=0.7)
+        axis.barh(names, widths, left=[ends[name] for name in names], color=colour, label=assertion.lower(), height=0.7)
         ends = {name: ends[name] + width for name, width in zip(names, widths, strict=True)}
     axis.invert_yaxis()
     axis.set_xlim(0, 100)
@@ -45,4 +45,4 @@ def _draw_split(axis: Any, counts: Sequence[LabelCount], names: Sequence[str]) -
 
 
 def _total(counts: Sequence[LabelCount], split: str) -> int:
-    return max((one.total for one in counts if one.split == split), default=0)
+    return max((item.total for item in counts if item.split == split), default=0)

@@ -1,4 +1,4 @@
-"""Text cut at its mentions, so that a page can colour what is asserted and leave the rest as it is."""
+"""Text split at its mentions, so that a page can colour them by assertion."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from trrg_core.report.parsed import Mention
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of text; `mention` is None between mentions."""
+    """A span of text; `mention` is None between mentions."""
 
     text: str
     mention: Mention | None = None
@@ -18,10 +18,10 @@ class Piece:
 def cut_at_mentions(
     text: str, mentions: Iterable[Mention], note: Callable[[Mention], str], *, start: int = 0
 ) -> tuple[Piece, ...]:
-    """`text` in pieces, which joined are the text again.
+    """`text` in pieces; joined they give the text again.
 
-    Mentions that overlap are marked once, by the first and longest. `start` is where the text stands in the report
-    that the mentions' offsets count in.
+    Mentions that overlap are marked once, by the first and longest. `start` is the offset of the text in the
+    report that the mentions refer to.
     """
     pieces: list[Piece] = []
     end = 0
@@ -37,7 +37,7 @@ def cut_at_mentions(
 
 
 def describe_mention(mention: Mention) -> list[str]:
-    """What a mention says, in words: finding, assertion, attributes."""
+    """A mention in words: finding, assertion, attributes."""
     words = [mention.finding.replace("_", " "), mention.assertion.lower()]
     words += [word for word in (mention.laterality, mention.severity, mention.anatomy, mention.change) if word]
     return words + (["historical"] if mention.historical else [])

@@ -1,7 +1,7 @@
-"""The page as one self-contained HTML file: no network, no inline handlers, every text escaped.
+"""The report page as one self-contained HTML file: no network, no inline handlers, every text escaped.
 
 A Content-Security-Policy names the hashes of the one style sheet and the one script, so that nothing else can run
-even if a report holds markup.
+even if a report contains markup.
 """
 
 import base64
@@ -19,7 +19,7 @@ from trrg_core.pages.study_view import ISSUES, view_study
 
 
 def render_report(page: ReportPage) -> str:
-    """`page` as HTML, studies with the most untruths first.
+    """`page` as HTML, studies with the most issues first.
 
     Raises:
         ValueError: if the page has no system to show.
@@ -28,7 +28,7 @@ def render_report(page: ReportPage) -> str:
         raise ValueError("a page shows at least one system")
     style, script = read_part("page.css"), read_part("page_script.html")
     views = [(index, view_study(study)) for index, study in enumerate(page.studies)]
-    views.sort(key=lambda item: (-item[1].num_untruths, item[0]))
+    views.sort(key=lambda item: (-item[1].num_issues, item[0]))
     return (
         template_environment()
         .get_template("page.html")
@@ -51,7 +51,7 @@ def render_report(page: ReportPage) -> str:
 
 
 def template_environment() -> Environment:
-    """The templates of this folder, every value escaped, a missing one an error."""
+    """The templates of this folder; every value is escaped, a missing one is an error."""
     environment = Environment(
         loader=FunctionLoader(read_part),
         autoescape=True,
@@ -69,5 +69,5 @@ def read_part(name: str) -> str:
 
 
 def hash_source(text: str) -> str:
-    """The source of a style sheet or script as a Content-Security-Policy names it."""
+    """The hash of a style sheet or script in the form of a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

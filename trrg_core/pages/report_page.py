@@ -1,4 +1,7 @@
-"""What the page shows, as plain values. The page holds report text and radiographs: it belongs beside the data."""
+"""Content of the report page as plain values.
+
+It includes report text and radiographs: keep it where the data is kept.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,10 +23,10 @@ class Film:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPage:
-    """One study: radiographs, the two reports in sentences, and what the labels say of their difference.
+    """One study: radiographs, both reports in sentences, and how their labels differ.
 
-    `hypothesis` is the sentences of `hypothesis_text`, with offsets into it; `evidence` judges them in the same
-    order. `missed` are observations the reference affirms and the hypothesis does not, `invented` the reverse.
+    `hypothesis` is the sentences of `hypothesis_text`, with offsets into it; `evidence` is in the same order.
+    `missed` are observations that only the reference affirms, `invented` those that only the hypothesis affirms.
     """
 
     study_id: str
@@ -55,8 +58,8 @@ def study_page(
     films: tuple[Film, ...],
     label_set: LabelSet,
 ) -> StudyPage:
-    """The page's view of one scored prediction; `reference` is the sentences of the section that was scored."""
-    truth, said = prediction.reference_labels, prediction.parsed.labels
+    """One scored prediction as the page shows it; `reference` is the sentences of the scored section."""
+    truth, predicted = prediction.reference_labels, prediction.parsed.labels
     return StudyPage(
         study_id=prediction.study_id,
         films=films,
@@ -64,12 +67,12 @@ def study_page(
         hypothesis_text=prediction.hypothesis,
         hypothesis=prediction.parsed.sentences,
         evidence=evidence,
-        missed=_positive_only_in(truth, said, label_set),
-        invented=_positive_only_in(said, truth, label_set),
+        missed=_positive_only_in(truth, predicted, label_set),
+        invented=_positive_only_in(predicted, truth, label_set),
     )
 
 
 def _positive_only_in(first: Labels, second: Labels, label_set: LabelSet) -> tuple[str, ...]:
-    # "No Finding" is no finding to miss; its opposite is already listed
+    # "No Finding" is skipped: the findings that decide it are listed
     names = [name for name in label_set.observations if name != label_set.no_finding]
     return tuple(name for name in names if first.get(name) == Label.POSITIVE and second.get(name) != Label.POSITIVE)

@@ -1,4 +1,4 @@
-"""One study as the template prints it: sentences cut at their mentions, clues as bars, and its count of untruths."""
+"""One study as the template prints it: sentences split at their mentions, clues as bars, and its issues."""
 
 import base64
 from collections.abc import Iterable
@@ -11,21 +11,21 @@ from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.pages.report_page import Film, StudyPage
 from trrg_core.report.parsed import Mention, Sentence
 
-# what makes a study worth a look; keys of the page's filter
+# what a reader should look at in a study; the keys are those of the page's filter
 ISSUES = {
     "contradicted": "Contradicted by the clues",
     "unsupported": "Unsupported by the clues",
     "missed": "Missed finding",
     "invented": "Finding not in the reference",
     "self-contradiction": "Contradicts itself",
-    "false-prior": "Compares with no prior",
-    "omitted": "Shown clue left unsaid",
+    "false-prior": "Compares with a missing prior",
+    "omitted": "Shown clue omitted",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A sentence of a report; `status` is None where nothing is judged (the reference, unread text)."""
+    """A sentence of a report; `status` is None for text without evidence (the reference, unparsed text)."""
 
     pieces: tuple[Piece, ...]
     status: Support | None = None
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class ClueBar:
-    """A clue, and whether it is left unsaid though shown."""
+    """A clue, and whether the report omits it although it is shown."""
 
     clue: Clue
     is_omitted: bool
@@ -43,7 +43,7 @@ class ClueBar:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyView:
-    """All that one study's card prints. `issues` maps a key of `ISSUES` to how often it occurs."""
+    """Content of one study's card. `issues` maps a key of `ISSUES` to its number of occurrences."""
 
     study: StudyPage
     films: tuple[tuple[str, str], ...]
@@ -54,45 +54,45 @@ class StudyView:
     findings: tuple[str, ...]
 
     @property
-    def num_untruths(self) -> int:
-        """How many untruths the study shows; pages put the highest first."""
+    def num_issues(self) -> int:
+        """Total number of issues; the page sorts by it."""
         return sum(self.issues.values())
 
 
 def view_study(study: StudyPage) -> StudyView:
-    """`study` as its card prints it."""
+    """`study` in the form that its card prints."""
     return StudyView(
         study=study,
         films=tuple((film.view_position, data_uri(film)) for film in study.films),
         reference=tuple(Line(pieces=_pieces(sentence)) for sentence in study.reference),
-        hypothesis=_judged_lines(study),
+        hypothesis=_hypothesis_lines(study),
         clues=_bars(study),
         issues=_count_issues(study),
         findings=_findings(study),
     )
 
 
-def _judged_lines(study: StudyPage) -> tuple[Line, ...]:
-    at_odds = {index for item in study.evidence.contradictions for index in (item.affirmed_in, item.denied_in)}
+def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
+    contradicting = {index for item in study.evidence.contradictions for index in (item.affirmed_in, item.denied_in)}
     lines: list[Line] = []
     end = 0
-    judged = zip(study.hypothesis, study.evidence.sentences, strict=True)
-    for index, (sentence, evidence) in enumerate(judged):
-        lines += _unread(study.hypothesis_text[end : sentence.start])
+    pairs = zip(study.hypothesis, study.evidence.sentences, strict=True)
+    for index, (sentence, evidence) in enumerate(pairs):
+        lines += _unparsed(study.hypothesis_text[end : sentence.start])
         lines.append(
             Line(
                 pieces=_pieces(sentence, evidence),
                 status=evidence.status,
                 false_prior=evidence.false_prior,
-                contradicts_itself=index in at_odds,
+                contradicts_itself=index in contradicting,
             )
         )
         end = sentence.end
-    return (*lines, *_unread(study.hypothesis_text[end:]))
+    return (*lines, *_unparsed(study.hypothesis_text[end:]))
 
 
-def _unread(text: str) -> list[Line]:
-    # what the parser does not read as a sentence is still what the model wrote
+def _unparsed(text: str) -> list[Line]:
+    # text outside every parsed sentence is still part of what the model wrote
     return [Line(pieces=(Piece(text=text.strip()),))] if any(char.isalnum() for char in text) else []
 
 
@@ -132,13 +132,13 @@ def _count_issues(study: StudyPage) -> dict[str, int]:
 
 def _findings(study: StudyPage) -> tuple[str, ...]:
     shown = [clue.observation for clue in study.evidence.clues if clue.is_shown]
-    spoken = [
+    mentioned = [
         item.clue.observation
         for sentence in study.evidence.sentences
         for item in sentence.mentions
         if item.clue is not None
     ]
-    return _distinct(column_name(name) for name in (*shown, *spoken, *study.missed, *study.invented))
+    return _distinct(column_name(name) for name in (*shown, *mentioned, *study.missed, *study.invented))
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def data_uri(film: Film) -> str:
-    """A radiograph for an `img` tag; empty when it is no JPEG."""
+    """A radiograph as the source of an `img` tag; empty when it is no JPEG."""
     if not film.jpeg.startswith(b"\xff\xd8"):
         return ""
     return f"data:image/jpeg;base64,{base64.b64encode(film.jpeg).decode()}"

@@ -40,7 +40,7 @@ def render_card(card: ModelCard) -> str:
     """The card as Markdown."""
     columns = list(card.scores[0]) if card.scores else []
     parts = [f"# {card.name}", "", f"Run `{card.run_id}`. {_NOT_FOR_USE}", ""]
-    parts += ["## Where it comes from", "", *markdown_table(["what", "which"], card.lineage.items()), ""]
+    parts += ["## Lineage", "", *markdown_table(["name", "value"], card.lineage.items()), ""]
     parts += ["## Scores", "", f"{card.basis}.", ""]
     parts += [*markdown_table(columns, ([row[column] for column in columns] for row in card.scores)), ""]
     parts += [*(f"- `{name}`: {text}." for name, text in card.conventions.items()), ""]

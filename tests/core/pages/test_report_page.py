@@ -154,7 +154,7 @@ def test_each_sentence_is_marked_with_its_status_and_each_mention_with_its_asser
     assert any("no prior to compare with" in text for text in seen.texts)
 
 
-def test_studies_with_the_most_untruths_come_first_and_can_be_put_back():
+def test_studies_with_the_most_issues_come_first_and_can_be_put_back():
     articles = Page(render(FINE, WRONG)).all("article")
     assert [(item["data-index"], item["data-rank"]) for item in articles] == [("1", "0"), ("0", "1")]
     assert articles[0]["data-issues"] == "contradicted unsupported missed invented false-prior"
@@ -185,10 +185,10 @@ def test_overlapping_mentions_do_not_double_the_text():
     assert [piece.text for piece in pieces] == ["right ", "pleural effusion"]
 
 
-def test_clues_are_drawn_with_probability_and_threshold_and_the_unsaid_are_named():
+def test_clues_are_drawn_with_probability_and_threshold_and_omitted_ones_are_marked():
     html = render(predict("1", sentence("Clear.", 0), clues={"Edema": 0.8, "Fracture": 0.25}))
     assert 'aria-label="probability 0.80, shown from 0.50"' in html
-    assert html.count("<em>unsaid</em>") == 1
+    assert html.count("<em>omitted</em>") == 1
     assert html.index("probability 0.80") < html.index("probability 0.25")
 
 
