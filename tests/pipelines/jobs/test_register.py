@@ -11,7 +11,7 @@ from trrg_core.labels import load_label_set
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
 from trrg_core.metrics.systems import System, TruthRate, clinical_score, family_name, metric_key
 from trrg_core.runs.results import RunResult, run_path, write_result
-from trrg_core.storage.store import Store, open_store
+from trrg_core.storage.store import Store
 
 INPUTS = {"generator": "finetune-1", "scores": "evaluate-1"}
 
@@ -33,8 +33,8 @@ def write_runs(store: Store, label_set: str, *, model: float, floor: float) -> N
 
 
 @pytest.mark.parametrize("label_set", ["chexpert14", "nih14"])
-def test_a_model_above_the_floors_becomes_champion(tmp_path: Path, label_set: str):
-    store, config = open_store(str(tmp_path)), load_config("tiny", [f"parse.label_set={label_set}"])
+def test_a_model_above_the_floors_becomes_champion(store_with_registry: Store, label_set: str):
+    store, config = store_with_registry, load_config("tiny", [f"parse.label_set={label_set}"])
     write_runs(store, label_set, model=0.4, floor=0.3)
     result = register.run(config, store, INPUTS)
     assert result.counts == {"version": 1.0, "promoted": 1.0}
@@ -50,8 +50,8 @@ def test_a_model_above_the_floors_becomes_champion(tmp_path: Path, label_set: st
     assert register.run(config, store, INPUTS).reused
 
 
-def test_a_model_below_a_floor_stays_challenger_and_the_card_says_why(tmp_path: Path):
-    store, config = open_store(str(tmp_path)), load_config("tiny")
+def test_a_model_below_a_floor_stays_challenger_and_the_card_says_why(store_with_registry: Store):
+    store, config = store_with_registry, load_config("tiny")
     write_runs(store, "chexpert14", model=0.2, floor=0.3)
     result = register.run(config, store, INPUTS)
     assert (result.counts["promoted"], result.notes["alias"]) == (0.0, CHALLENGER)

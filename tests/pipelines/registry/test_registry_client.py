@@ -1,10 +1,8 @@
-from pathlib import Path
-
 from pipelines.registry.mlflow_store import LOCK
 from pipelines.registry.references import registered_names
 from pipelines.registry.registry_client import CHALLENGER, CHAMPION, NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.storage.store import open_store
+from trrg_core.storage.store import Store
 
 CONFIG = RegisterConfig(model_name="m")
 
@@ -18,8 +16,8 @@ def new_version(run_id: str) -> NewVersion:
     )
 
 
-def test_versions_aliases_and_scores_are_kept_in_the_store(tmp_path: Path):
-    store = open_store(str(tmp_path))
+def test_versions_aliases_and_scores_are_kept_in_the_store(store_with_registry: Store):
+    store = store_with_registry
     with open_registry(store, CONFIG) as models:
         assert models.find("register-1") is None
         assert models.scores_of(CHAMPION) is None
@@ -37,8 +35,8 @@ def test_versions_aliases_and_scores_are_kept_in_the_store(tmp_path: Path):
         assert (second, models.scores_of(CHALLENGER)) == ("2", {})
 
 
-def test_runs_that_a_version_refers_to_are_listed(tmp_path: Path):
-    store = open_store(str(tmp_path))
+def test_runs_that_a_version_refers_to_are_listed(store_with_registry: Store):
+    store = store_with_registry
     assert registered_names(store, CONFIG) == {}
     with open_registry(store, CONFIG) as models:
         models.create(new_version("register-1"))
