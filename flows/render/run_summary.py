@@ -31,7 +31,7 @@ def _stage_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
         (
             job,
             result["ref"],
-            "found" if result["reused"] else f"{result['seconds']:.1f}",
+            "reused" if result["reused"] else f"{result['seconds']:.1f}",
             str(sum(result["rejects"].values())),
         )
         for job, result in results.items()

@@ -41,9 +41,9 @@ def describe(result: JobResult) -> str:
     shown = list(result.counts.items())[:COUNTS_SHOWN]
     more = len(result.counts) - len(shown)
     counts = ", ".join(f"{name} {value:g}" for name, value in shown) + (f" and {more} more" if more else "")
-    rejected = f", rejected {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
+    aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
     reused = " (reused)" if result.reused else ""
-    return f"{result.job}: {result.ref}{reused}; {counts}{rejected}; {result.seconds:.1f} s"
+    return f"{result.job}: {result.ref}{reused}; {counts}{aside}; {result.seconds:.1f} s"
 
 
 def to_json(result: JobResult) -> str:

@@ -134,7 +134,7 @@ def test_results_are_reused_in_seconds(chain: str, broken_tree: Path, prefect_ho
     start = time.monotonic()
     done = run_chain(broken_tree, chain, PREFECT_HOME=prefect_home)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("found") >= 8
+    assert done.stdout.count("reused") >= 8
     assert len(shown(chain)["tables"]["studies"]) == 1
     assert time.monotonic() - start < 120
 
