@@ -20,10 +20,10 @@ COLUMNS = ("PatientID", "AccessionNumber", "StudyDate", "Sex", "View", "ImageFil
 
 def main() -> None:
     """Write the export that the command line asks for."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("folder", type=Path, help="new folder of the export")
-    options.add_argument("--studies", type=int, default=200, help="number of studies")
-    given = options.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("folder", type=Path, help="new folder of the export")
+    arguments.add_argument("--studies", type=int, default=200, help="number of studies")
+    given = arguments.parse_args()
     (given.folder / "images").mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         write_sample(Path(scratch) / "tree", num_studies=given.studies, seed=7)

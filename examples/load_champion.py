@@ -22,12 +22,12 @@ from trrg_core.training.collate import collate_images
 
 def main() -> None:
     """Write the report of the film that the command line names."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("film", type=Path, help="JPEG of a frontal or lateral chest radiograph")
-    options.add_argument("--view", default="PA", help="PA, AP, LATERAL or LL")
-    options.add_argument("--store", default="./trrg-store", help="folder or s3:// prefix of the results")
-    options.add_argument("--alias", default="champion", help="champion or challenger")
-    given = options.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("film", type=Path, help="JPEG of a frontal or lateral chest radiograph")
+    arguments.add_argument("--view", default="PA", help="PA, AP, LATERAL or LL")
+    arguments.add_argument("--store", default="./trrg-store", help="folder or s3:// prefix of the results")
+    arguments.add_argument("--alias", default="champion", help="champion or challenger")
+    given = arguments.parse_args()
     store, settings = open_store(given.store), load_config("tiny").register_
     with registry(store, settings) as client:
         version = client.get_model_version_by_alias(settings.model_name, given.alias)

@@ -15,11 +15,11 @@ from trrg_core.report.parser import ReportParser
 
 def main() -> None:
     """Parse what the command line names."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("files", nargs="*", type=Path, help="text files, one report each")
-    options.add_argument("--text", action="append", default=[], help="the text of a report")
-    options.add_argument("--label-set", default="chexpert14", help="chexpert14, nih14 or a YAML file")
-    given = options.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("files", nargs="*", type=Path, help="text files, one report each")
+    arguments.add_argument("--text", action="append", default=[], help="the text of a report")
+    arguments.add_argument("--label-set", default="chexpert14", help="chexpert14, nih14 or a YAML file")
+    given = arguments.parse_args()
     texts = {str(path): path.read_text("utf-8") for path in given.files}
     texts |= {f"text {number}": text for number, text in enumerate(given.text, start=1)}
     # building the parser compiles the rules: build it once, then parse many reports

@@ -14,30 +14,28 @@ from pathlib import Path
 
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.meteor import Meteor
-from trrg_core.metrics.score import Prediction, score_predictions
+from trrg_core.metrics.score import Prediction, ScoringOptions, score_predictions
 from trrg_core.report.parser import ReportParser
 
 
 def main() -> None:
     """Score the file that the command line names."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("table", type=Path, help="CSV file of references and hypotheses")
-    options.add_argument("--section", default="findings", help="report section of the texts, for the record")
-    options.add_argument("--label-set", default="chexpert14", help="chexpert14, nih14 or a YAML file")
-    options.add_argument("--meteor", action="store_true", help="METEOR too; starts a Java process")
-    options.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples; 0: no intervals")
-    given = options.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("table", type=Path, help="CSV file of references and hypotheses")
+    arguments.add_argument("--section", default="findings", help="report section of the texts, for the record")
+    arguments.add_argument("--label-set", default="chexpert14", help="chexpert14, nih14 or a YAML file")
+    arguments.add_argument("--meteor", action="store_true", help="METEOR too; starts a Java process")
+    arguments.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples; 0: no intervals")
+    given = arguments.parse_args()
     predictions = read_predictions(given.table, ReportParser(given.label_set))
+    options = ScoringOptions(
+        label_set=load_label_set(given.label_set), section=given.section, bootstrap_samples=given.resamples
+    )
     with ExitStack() as stack:
-        scores = score_predictions(
-            predictions,
-            system=given.table.stem,
-            label_set=load_label_set(given.label_set),
-            section=given.section,
-            meteor=stack.enter_context(Meteor()) if given.meteor else "give --meteor",
-            bootstrap_samples=given.resamples,
-        )
-    print(f"{scores.system}: {scores.num_studies} studies of {scores.num_patients} patients, section {scores.section}")
+        meteor = stack.enter_context(Meteor()) if given.meteor else "give --meteor"
+        scores = score_predictions(predictions, options, meteor=meteor)
+    name = given.table.stem
+    print(f"{name}: {scores.num_studies} studies of {scores.num_patients} patients, section {scores.section}")
     for name, value in sorted(scores.values.items()):
         interval = scores.intervals.get(name)
         print(f"{value:8.3f}  {name}" + (f"  ({interval.low:.3f} to {interval.high:.3f})" if interval else ""))
