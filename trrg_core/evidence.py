@@ -1,8 +1,8 @@
-"""What stands behind each sentence of a generated report: its parsed mentions joined to the study's disease clues.
+"""The evidence for each sentence of a generated report: its parsed mentions joined to the study's disease clues.
 
-A parsed report and clue probabilities come in, a status for every sentence goes out. No reference report is
-needed, so this works in use as well as in evaluation. The judge is the perception of stage 1, not the truth: a
-status says whether the report agrees with what the model itself saw.
+A parsed report and clues come in, a status for every sentence goes out. No reference report is needed, so this works in
+use as well as in evaluation. Mentions are checked against the perception of stage 1, which is not the ground truth: a
+status is whether the report agrees with what the model itself perceived.
 """
 
 import re
@@ -18,9 +18,9 @@ from trrg_core.report.prior_comparison import compares_with_prior
 
 
 class Support(StrEnum):
-    """How a mention or sentence stands to the clues, the gravest first.
+    """The status of a mention or sentence against the clues, the most severe first.
 
-    CONTRADICTED denies what the clues show; UNSUPPORTED asserts, or holds possible, what they do not show.
+    CONTRADICTED denies what a clue shows; UNSUPPORTED affirms, or states as possible, what no clue shows.
     """
 
     CONTRADICTED = "CONTRADICTED"
@@ -29,14 +29,14 @@ class Support(StrEnum):
     NOT_CHECKABLE = "NOT_CHECKABLE"
 
 
-_GRAVITY = tuple(Support)
-# "no other nodule" and "the lungs are otherwise clear" leave what was affirmed as it is
-_SETS_APART = re.compile(r"\b(?:other|otherwise|additional|further|remaining|remainder|elsewhere)\b", re.IGNORECASE)
+_BY_SEVERITY = tuple(Support)
+# "no other nodule" and "the lungs are otherwise clear" do not deny what was affirmed before
+_LIMITS_DENIAL = re.compile(r"\b(?:other|otherwise|additional|further|remaining|remainder|elsewhere)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MentionEvidence:
-    """A mention, the clue it was judged by (None: no clue speaks of it) and the judgement."""
+    """A mention, the clue it was checked against (None: there is no clue for it) and its status."""
 
     mention: Mention
     clue: Clue | None
@@ -45,7 +45,10 @@ class MentionEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceEvidence:
-    """A sentence's mentions and the gravest of their judgements; `false_prior`: it compares with no prior."""
+    """A sentence's mentions and the most severe of their statuses.
+
+    `false_prior`: it compares with a prior that the study does not have.
+    """
 
     start: int
     end: int
@@ -65,10 +68,10 @@ class Contradiction:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportEvidence:
-    """All that is known against and for one generated report.
+    """The evidence for one generated report.
 
-    `omitted` are clues that are shown and of which the report says nothing at all. `has_prior` is None when it is
-    not known whether the study has a prior; then no comparison is judged.
+    `omitted` are shown clues of which the report mentions nothing. `has_prior` is None when it is unknown whether the
+    study has a prior; comparisons are not checked then.
     """
 
     sentences: tuple[SentenceEvidence, ...]
@@ -88,7 +91,7 @@ def gather_evidence(
     """The evidence for each sentence of `report`.
 
     Args:
-        report: the generated report as the parser reads it.
+        report: the parsed generated report.
         clues: the study's clues, in any order; an observation without one is not checkable.
         label_set: which findings count towards which observation.
         has_prior: whether the study has an earlier one; None when unknown.
@@ -96,7 +99,7 @@ def gather_evidence(
     given = {clue.observation: clue for clue in clues}
     known = {name: given[name] for name in label_set.observations if name in given and name != label_set.no_finding}
     return ReportEvidence(
-        sentences=tuple(_judge_sentence(item, known, label_set, has_prior) for item in report.sentences),
+        sentences=tuple(_check_sentence(item, known, label_set, has_prior) for item in report.sentences),
         clues=tuple(known.values()),
         contradictions=find_contradictions(report.sentences),
         omitted=_find_omitted(report.sentences, known, label_set),
@@ -115,14 +118,14 @@ def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, .
     denied = [
         (at, mention)
         for at, mention in current
-        if mention.assertion is Assertion.ABSENT and not _SETS_APART.search(sentences[at].text)
+        if mention.assertion is Assertion.ABSENT and not _LIMITS_DENIAL.search(sentences[at].text)
     ]
-    found = {
+    pairs = {
         (yes.finding, yes_at, no_at): None
         for (yes_at, yes), (no_at, no) in product(affirmed, denied)
         if yes.finding == no.finding and _denies(no, yes)
     }
-    return tuple(Contradiction(finding=name, affirmed_in=yes, denied_in=no) for name, yes, no in found)
+    return tuple(Contradiction(finding=name, affirmed_in=yes, denied_in=no) for name, yes, no in pairs)
 
 
 def _denies(denied: Mention, affirmed: Mention) -> bool:
@@ -133,24 +136,24 @@ def _denies(denied: Mention, affirmed: Mention) -> bool:
     return side and place and degree and denied.change not in ("new", "worse") and not denied.size
 
 
-def _judge_sentence(
+def _check_sentence(
     sentence: Sentence, clues: Mapping[str, Clue], label_set: LabelSet, has_prior: bool | None
 ) -> SentenceEvidence:
-    mentions = tuple(_judge_mention(mention, clues, label_set) for mention in sentence.mentions)
+    mentions = tuple(_check_mention(mention, clues, label_set) for mention in sentence.mentions)
     return SentenceEvidence(
         start=sentence.start,
         end=sentence.end,
-        status=min((item.status for item in mentions), key=_GRAVITY.index, default=Support.NOT_CHECKABLE),
+        status=min((item.status for item in mentions), key=_BY_SEVERITY.index, default=Support.NOT_CHECKABLE),
         mentions=mentions,
         false_prior=has_prior is False and compares_with_prior(sentence.text),
     )
 
 
-def _judge_mention(mention: Mention, clues: Mapping[str, Clue], label_set: LabelSet) -> MentionEvidence:
+def _check_mention(mention: Mention, clues: Mapping[str, Clue], label_set: LabelSet) -> MentionEvidence:
     known = [clues[name] for name in label_set.observations_of(mention.finding) if name in clues]
     if not known or not mention.is_current:
         return MentionEvidence(mention=mention, clue=None, status=Support.NOT_CHECKABLE)
-    # a finding that counts towards several observations is judged by the one that speaks loudest for it
+    # a finding that counts towards several observations is checked against the clue furthest above its threshold
     clue = max(known, key=lambda item: item.probability - item.threshold)
     if mention.assertion is Assertion.ABSENT:
         status = Support.CONTRADICTED if clue.is_shown else Support.SUPPORTED
@@ -160,11 +163,11 @@ def _judge_mention(mention: Mention, clues: Mapping[str, Clue], label_set: Label
 
 
 def _find_omitted(sentences: Sequence[Sentence], clues: Mapping[str, Clue], label_set: LabelSet) -> tuple[Clue, ...]:
-    spoken_of = {
+    mentioned = {
         name
         for sentence in sentences
         for mention in sentence.mentions
         if mention.is_current
         for name in label_set.observations_of(mention.finding)
     }
-    return tuple(clue for name, clue in clues.items() if clue.is_shown and name not in spoken_of)
+    return tuple(clue for name, clue in clues.items() if clue.is_shown and name not in mentioned)

@@ -1,7 +1,7 @@
-"""Abbreviations that a report defines: "small bowel obstruction (SBO)" in, what SBO stands for out.
+"""Abbreviations that a report defines: "small bowel obstruction (SBO)" in, the long form of SBO out.
 
 Schwartz and Hearst's algorithm (Pac Symp Biocomput 2003), as scispaCy's abbreviation detector has it, without the
-seconds that spaCy takes to import. Stricter in one thing: a short form has two capitals, so "(left)" is none.
+seconds of spaCy's import. One rule is stricter: a short form has two capitals, so "(left)" is not one.
 """
 
 import re
@@ -18,21 +18,21 @@ _MOST_DEFINITIONS = 64
 
 
 def find_definitions(text: str) -> dict[str, str]:
-    """Short form -> long form, for each abbreviation that `text` defines: the first of each, no more than 64."""
-    found: dict[str, str] = {}
+    """Short form -> long form, for each abbreviation that `text` defines: the first definition of each, at most 64."""
+    definitions: dict[str, str] = {}
     for match in _SHORT.finditer(text):
         long_form = _long_form(text, match.start(), match[1])
         if long_form:
-            found.setdefault(match[1], long_form)
-        if len(found) == _MOST_DEFINITIONS:
+            definitions.setdefault(match[1], long_form)
+        if len(definitions) == _MOST_DEFINITIONS:
             break
-    return found
+    return definitions
 
 
 def name_definitions(definitions: Mapping[str, str], lexicon: Lexicon) -> dict[str, str]:
-    """Short form -> finding of its long form, "" for one that the lexicon does not name.
+    """Short form -> finding of its long form, "" when the lexicon does not name it.
 
-    A short form that says a side or a place ("LLL") keeps that meaning.
+    A short form that is itself a side or a place ("LLL") keeps that meaning and is left out.
     """
     named = {}
     for short, long_form in definitions.items():
@@ -47,8 +47,8 @@ def name_definitions(definitions: Mapping[str, str], lexicon: Lexicon) -> dict[s
 def find_defined(sentence: str, named: Mapping[str, str]) -> tuple[tuple[int, int, str], ...]:
     """(start, end, finding) of each defined short form in `sentence`, its plural too."""
     pattern = "|".join(sorted(map(re.escape, named), key=len, reverse=True))
-    found = re.finditer(rf"(?<![\w-])({pattern})s?(?![\w-])", sentence)
-    return tuple((match.start(), match.end(), named[match[1]]) for match in found)
+    matches = re.finditer(rf"(?<![\w-])({pattern})s?(?![\w-])", sentence)
+    return tuple((match.start(), match.end(), named[match[1]]) for match in matches)
 
 
 def _long_form(text: str, end: int, short: str) -> str:

@@ -1,7 +1,7 @@
-"""Assertion: what a sentence says of each finding it names: PRESENT, ABSENT or UNCERTAIN, now, of this patient.
+"""Assertion: whether a sentence states each finding it names as PRESENT, ABSENT or UNCERTAIN, of whom and when.
 
 ConText's idea (Harkema et al., J Biomed Inform 2009) with clauses: cues reach forward or backward until a clause
-ends. Two sweeps over the hits, one each way, so the work is linear in the length of the sentence.
+ends. Two passes over the hits, one per direction, so the work is linear in the length of the sentence.
 """
 
 import re
@@ -15,10 +15,10 @@ from trrg_core.report.lexicon import Term, load_lexicon
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
 from trrg_core.report.sentences import find_sentences
 
-# which cue decides when several reach a mention: "cannot exclude" holds a "not", "no possible" is a plain no
+# which cue decides when several reach a mention: "cannot exclude" holds a "not", "no possible" is a plain denial
 _DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
 _SLOT_OF_ROLE = ("historical", "hypothetical", "family")
-_MOST_SAID = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
+_BY_STRENGTH = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 _ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
@@ -40,20 +40,20 @@ def assert_candidates(
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
     directions = frozenset().union(*(hit.entry.directions for hit in hits))
-    forward = _sweep(candidates, hits, boundaries, "forward", plain.text) if "forward" in directions else {}
-    backward = _sweep(candidates, hits, boundaries, "backward", plain.text) if "backward" in directions else {}
+    forward = _reaching_cues(candidates, hits, boundaries, "forward", plain.text) if "forward" in directions else {}
+    backward = _reaching_cues(candidates, hits, boundaries, "backward", plain.text) if "backward" in directions else {}
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
     for index, candidate in enumerate(candidates):
         if candidate.first and hits[candidate.first - 1].entry.role == "part":
-            backward.pop(index, None)  # said of its tip, not of the line
+            backward.pop(index, None)  # the cue is about the tip, not the line
     return [
         _decide(candidate, forward.get(index, {}), backward.get(index, {}), hits, plain)
         for index, candidate in enumerate(candidates)
     ]
 
 
-def _sweep(
+def _reaching_cues(
     candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], direction: str, text: str
 ) -> dict[int, _Reaching]:
     """The cues of `direction` that reach each candidate, by candidate index."""
@@ -80,7 +80,7 @@ def _sweep(
         for term in hits[index].entry.terms:
             if term.direction == direction and _applies(term, hits, index, text, follows):
                 active[_slot(term)] = (index, term)
-        # on the way back: whether a finding was met since the last comma, stop or the like
+        # in the backward pass: whether a finding was passed since the last comma, stop or similar
         follows = hits[index].entry.is_target or (follows and role not in _ENDS_PHRASE)
     return reached
 
@@ -103,9 +103,9 @@ def _drop(active: _Reaching, reach: str) -> None:
 
 
 def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bool) -> bool:
-    """Whether an answer ("Effusion: none") stands where an answer stands, and other cues do not.
+    """Whether `term` applies at its position: an answer cue ("Effusion: none") only where an answer can be.
 
-    "Is likely" doubts what follows it, and what is before it only where no finding `follows`.
+    "Is likely" makes uncertain what follows it, and what precedes it only where no finding `follows`.
     """
     if term.gives_way and follows and hits[index].entry.turns:
         return False
@@ -156,7 +156,7 @@ def _decide(
     if not backward and not forward and candidate.base == "PRESENT":
         return Asserted(Assertion.PRESENT, candidate.pair or "named")
     context = {**backward, **forward}
-    # "previous edema is improving", "prior pneumonia has cleared": both say how it is now
+    # "previous edema is improving", "prior pneumonia has cleared": both state the present condition
     is_current = "current" in context or ("ABSENT" in backward and "ABSENT" not in forward)
     if is_current:
         context.pop("historical", None)
@@ -177,21 +177,21 @@ def _decide(
     aside = next((context[slot] for slot in _SLOT_OF_ROLE if slot in context), None)
     cue = plain.text[hits[aside[0]].start : hits[aside[0]].end] if aside else ""
     rule = aside[1].name if aside else (candidate.pair or "named")
-    # "rule out pneumonia" asks; it does not tell
+    # "rule out pneumonia" is a question
     assertion = Assertion.UNCERTAIN if times["hypothetical"] else Assertion.PRESENT
     return Asserted(assertion=assertion, rule=rule, cue=cue, **times)
 
 
 def assert_concept(sentence: str, concept: str) -> Assertion:
-    """What `sentence` says of `concept`, any phrase in it. See `assess_concept`."""
+    """The assertion that `sentence` makes of `concept`, any phrase in it. See `assess_concept`."""
     return assess_concept(sentence, concept).assertion
 
 
 def assess_concept(sentence: str, concept: str) -> Asserted:
     """`assert_concept` with the rule, the cue and whether it is historical, hypothetical or of another person.
 
-    Case and spacing do not matter. Of several occurrences the one in capitals counts (annotated kits mark the
-    concept so), else the one that says most: PRESENT before UNCERTAIN before ABSENT.
+    Case and spacing do not matter. Of several occurrences the one in capitals counts (annotated kits mark the concept
+    so), else the strongest: PRESENT before UNCERTAIN before ABSENT.
 
     Raises:
         ValueError: if the concept is not in the sentence.
@@ -199,8 +199,8 @@ def assess_concept(sentence: str, concept: str) -> Asserted:
     spans = _find_concept(sentence, concept)
     if not spans:
         raise ValueError("the concept does not occur in the sentence")
-    found = [_assess_span(sentence, start, end) for start, end in spans]
-    return min(found, key=lambda asserted: _MOST_SAID.index(asserted.assertion))
+    assessed = [_assess_span(sentence, start, end) for start, end in spans]
+    return min(assessed, key=lambda asserted: _BY_STRENGTH.index(asserted.assertion))
 
 
 def _find_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
@@ -215,7 +215,7 @@ def _find_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
 
 
 def _find_cut_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
-    """Where a concept begins that runs past the end of the sentence, as kits cut by a sentence splitter have them."""
+    """The span of a concept that is cut off by the end of the sentence, as in kits made with a sentence splitter."""
     words = [re.escape(word) for word in concept.split()]
     for count in range(len(words) - 1, 0, -1):
         match = re.search(r"\s+".join(words[:count]) + r"\s*$", sentence, re.IGNORECASE)
@@ -225,7 +225,7 @@ def _find_cut_concept(sentence: str, concept: str) -> list[tuple[int, int]]:
 
 
 def _assess_span(text: str, start: int, end: int) -> Asserted:
-    """What the sentence of `text` around [start, end) says of that span."""
+    """What the sentence of `text` around [start, end) asserts of that span."""
     lexicon = load_lexicon()
     around = [(low, high) for low, high in find_sentences(text) if low <= start < high]
     low, high = around[0] if around else (0, len(text))
@@ -236,7 +236,7 @@ def _assess_span(text: str, start: int, end: int) -> Asserted:
     index = sum(hit.end <= first for hit in hits)
     hits.insert(index, Hit(first, last, _CONCEPT))
     candidate = Candidate("concept", first, last, index, index)
-    others = [one for one in find_candidates(hits, set(), lexicon) if one.finding != "concept" and not one.pair]
-    candidates = sorted([candidate, *others], key=lambda one: one.start)
-    found = assert_candidates(candidates, hits, find_boundaries(hits), scan.plain)
-    return found[candidates.index(candidate)]
+    others = [other for other in find_candidates(hits, set(), lexicon) if other.finding != "concept" and not other.pair]
+    candidates = sorted([candidate, *others], key=lambda item: item.start)
+    asserted = assert_candidates(candidates, hits, find_boundaries(hits), scan.plain)
+    return asserted[candidates.index(candidate)]

@@ -1,7 +1,7 @@
-"""Attributes of a mention: side, severity, anatomy, size and change, from the words that belong to it.
+"""Attributes of a mention: side, severity, anatomy, size and change, from the words around it.
 
-A word belongs to the mention it stands before, from the last separator on ("small left effusion"); a word behind a
-mention belongs to it up to the next separator or mention ("opacity in the left lower lobe").
+A word before a mention belongs to it back to the last separator ("small left effusion"); a word behind a mention
+belongs to it up to the next separator or mention ("opacity in the left lower lobe").
 """
 
 import re
@@ -38,7 +38,7 @@ def describe(
 
 
 def _outside_changes(marks: Sequence[_Mark]) -> list[_Mark]:
-    """Marks in order, without those inside words of change: "slightly smaller" says how much it changed."""
+    """Marks in order, without those inside words of change: "slightly smaller" is a degree of change, no severity."""
     kept: list[_Mark] = []
     reached = 0
     for start, negative_end, values in marks:

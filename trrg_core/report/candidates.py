@@ -1,6 +1,6 @@
-"""Candidates: what a sentence names, before anyone asks whether it is denied.
+"""Candidates: the findings that a sentence names, before it is decided whether they are denied.
 
-A finding named outright is a candidate as it stands; a place and the state said of it make one together.
+A finding that is named directly is a candidate by itself; a place and a state of it form a candidate together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from typing import NamedTuple
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.scan import Hit
 
-# the words that may stand between a state and its place: "blunting of the left costophrenic angle"
+# most characters between a state and its place: "blunting of the left costophrenic angle"
 _ATTRIBUTIVE_GAP = 36
 
 
 class Candidate(NamedTuple):
-    """A named finding at [start, end). Cues count up to hit `first` from the left and from hit `last` on the right.
+    """A named finding at [start, end). Cues before hit `first` and after hit `last` can apply to it.
 
-    `base` is what the words assert by themselves: "heart size is normal" is ABSENT with no negation in it.
+    `base` is the assertion of the words themselves: "heart size is normal" is ABSENT without a negation.
     """
 
     finding: str
@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 
 def find_candidates(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> list[Candidate]:
     """Candidates of a sentence in text order."""
-    found = [
+    candidates = [
         Candidate(term.name, hit.start, hit.end, index, index)
         for index, hit in enumerate(hits)
         if hit.entry.is_finding
@@ -40,82 +40,82 @@ def find_candidates(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon)
         if term.role == "finding"
     ]
     if any(hit.entry.is_state for hit in hits):
-        found.extend(_pair_up(hits, boundaries, lexicon))
-        found.sort(key=lambda candidate: (candidate.start, candidate.end))
-    return found
+        candidates.extend(_pair_up(hits, boundaries, lexicon))
+        candidates.sort(key=lambda candidate: (candidate.start, candidate.end))
+    return candidates
 
 
 @dataclass(slots=True)
-class _Walk:
-    """Where the walk through a sentence stands: places that wait for a state, a state that waits for its place."""
+class _Pending:
+    """What is pending while a sentence is read: places without a state so far, and a state without its place."""
 
     places: list[int] = field(default_factory=list)
-    is_said: bool = False
+    has_state: bool = False
     state: int = -1
     is_placed: bool = False
 
-    def forget(self) -> None:
-        self.places, self.is_said = [], False
+    def reset(self) -> None:
+        self.places, self.has_state = [], False
         self.state, self.is_placed = -1, False
 
 
 def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Iterator[Candidate]:
-    walk = _Walk()
+    pending = _Pending()
     for index, hit in enumerate(hits):
         roles = [term.role for term in hit.entry.terms]
         if index in boundaries or roles[0] == "with":
-            walk.forget()
+            pending.reset()
         elif "finding" in roles:
-            _meet_finding(walk, roles)
+            _pass_finding(pending, roles)
             continue
         elif roles[0] == "verb" or hit.entry.has_verb:
-            walk.state = -1
+            pending.state = -1
         elif roles[0] in ("comma", "and", "new_item"):
-            _pass_separator(walk, roles[0])
+            _pass_separator(pending, roles[0])
         if "place" in roles:
-            yield from _meet_place(walk, hits, index, lexicon)
-        elif "state" in roles and not (walk.places and _describes_finding(hits, index)):
-            yield from _meet_state(walk, hits, index, lexicon)
+            yield from _pass_place(pending, hits, index, lexicon)
+        elif "state" in roles and not (pending.places and _describes_finding(hits, index)):
+            yield from _pass_state(pending, hits, index, lexicon)
 
 
-def _pass_separator(walk: _Walk, role: str) -> None:
-    if walk.is_said and role == "comma":
-        walk.places, walk.is_said = [], False
-    if not walk.is_placed:
-        walk.state = -1
+def _pass_separator(pending: _Pending, role: str) -> None:
+    if pending.has_state and role == "comma":
+        pending.places, pending.has_state = [], False
+    if not pending.is_placed:
+        pending.state = -1
 
 
-def _meet_finding(walk: _Walk, roles: Sequence[str]) -> None:
-    """A finding ends the wait, unless it is itself a state: "the aorta is tortuous and calcified"."""
-    if "state" in roles and walk.places:
-        walk.is_said = True
+def _pass_finding(pending: _Pending, roles: Sequence[str]) -> None:
+    """A finding ends what is pending, unless it is itself a state: "the aorta is tortuous and calcified"."""
+    if "state" in roles and pending.places:
+        pending.has_state = True
     else:
-        walk.forget()
+        pending.reset()
 
 
-def _meet_place(walk: _Walk, hits: Sequence[Hit], index: int, lexicon: Lexicon) -> Iterator[Candidate]:
-    if walk.state >= 0 and (walk.is_placed or hits[index].start - hits[walk.state].end <= _ATTRIBUTIVE_GAP):
-        walk.is_placed = True
-        yield from _pair(hits, index, walk.state, lexicon)
+def _pass_place(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lexicon) -> Iterator[Candidate]:
+    if pending.state >= 0 and (pending.is_placed or hits[index].start - hits[pending.state].end <= _ATTRIBUTIVE_GAP):
+        pending.is_placed = True
+        yield from _pair(hits, index, pending.state, lexicon)
         return
-    if walk.is_said:
-        walk.places, walk.is_said = [], False
-    walk.places.append(index)
+    if pending.has_state:
+        pending.places, pending.has_state = [], False
+    pending.places.append(index)
 
 
-def _meet_state(walk: _Walk, hits: Sequence[Hit], index: int, lexicon: Lexicon) -> Iterator[Candidate]:
+def _pass_state(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lexicon) -> Iterator[Candidate]:
     before_place = (
         index + 1 < len(hits)
         and hits[index + 1].start <= hits[index].end + 1
         and hits[index + 1].term("place") is not None
     )
-    if not walk.places or (walk.is_said and before_place):
-        walk.forget()
-        walk.state = index
+    if not pending.places or (pending.has_state and before_place):
+        pending.reset()
+        pending.state = index
         return
-    walk.is_said = True
-    walk.state = -1
-    for place in walk.places:
+    pending.has_state = True
+    pending.state = -1
+    for place in pending.places:
         yield from _pair(hits, place, index, lexicon)
 
 
@@ -129,7 +129,7 @@ def _pair(hits: Sequence[Hit], place: int, state: int, lexicon: Lexicon) -> Iter
     places = [term.name for term in hits[place].entry.terms if term.role == "place"]
     states = [term.name for term in hits[state].entry.terms if term.role == "state"]
     first, last = min(place, state), max(place, state)
-    for key in ((one, other) for one in places for other in states):
+    for key in ((place_name, state_name) for place_name in places for state_name in states):
         meaning = lexicon.pairs.get(key)
         for finding in meaning.findings if meaning else ():
             yield Candidate(

@@ -1,4 +1,4 @@
-"""What a new parse changes: two parses of the same studies in, changed labels by finding and by rule out."""
+"""Differences of two parses of the same studies: changed labels by observation, changed mentions by rule."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from trrg_core.report.parsed import Mention, ParsedReport
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Counts of changes between two parses; no report text, so it may be logged and shown.
+    """Counts of changes between two parses. It holds no report text, so it may be logged and shown.
 
     `labels` is keyed by (observation, before, after), `rules` by (finding, assertion and rule before, and after)
     with "" where there was no such mention; `study_ids` are those with a changed label.
@@ -56,13 +56,13 @@ def compare_labels(
 
 
 def _changed_rules(before: ParsedReport, after: ParsedReport) -> list[tuple[str, str, str]]:
-    """(finding, said before, said after) of each mention that is new, gone or asserted otherwise."""
-    old, new = _said(before), _said(after)
+    """(finding, statement before, statement after) of each mention that is new, gone or asserted otherwise."""
+    old, new = _statements(before), _statements(after)
     spans = [*old, *(span for span in new if span not in old)]
     return [(span[1], old.get(span, ""), new.get(span, "")) for span in spans if old.get(span) != new.get(span)]
 
 
-def _said(report: ParsedReport) -> dict[tuple[int, str], str]:
-    """What is said at each (start, finding): assertion and rule in one word."""
+def _statements(report: ParsedReport) -> dict[tuple[int, str], str]:
+    """Assertion and rule of the mention at each (start, finding), as one string."""
     mentions: list[Mention] = [mention for sentence in report.sentences for mention in sentence.mentions]
-    return {(one.start, one.finding): f"{one.assertion} {one.rule}" for one in mentions}
+    return {(mention.start, mention.finding): f"{mention.assertion} {mention.rule}" for mention in mentions}

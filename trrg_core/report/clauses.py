@@ -1,4 +1,4 @@
-"""Where a clause ends: the places no negation reaches across.
+"""Clause boundaries, which no negation reaches across.
 
 "No effusion is seen, and the heart is enlarged" has two clauses; "no effusion, edema, and pneumothorax" has one.
 """
@@ -14,13 +14,13 @@ _PREPOSITION = "absent.without"
 def find_boundaries(hits: Sequence[Hit]) -> set[int]:
     """Indices of the hits (stops, commas, "and") that end a clause."""
     verb_ahead = _ahead(hits, _is_verb, ("comma", "stop"))
-    said_ahead: list[bool] = []
+    stated_ahead: list[bool] = []
     boundaries: set[int] = set()
     has_verb = has_target = has_preposition = False
     for index, hit in enumerate(hits):
         role = hit.entry.role
         is_separator = role in ("comma", "and", "new_item")
-        opens = (has_verb and verb_ahead[index]) or (has_preposition and said_ahead[index])
+        opens = (has_verb and verb_ahead[index]) or (has_preposition and stated_ahead[index])
         opens = opens or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
         if role == "stop" or (is_separator and opens):
             boundaries.add(index)
@@ -31,7 +31,7 @@ def find_boundaries(hits: Sequence[Hit]) -> set[int]:
             has_target = has_target or role in ("finding", "state")
             if not has_preposition and hit.entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
-                said_ahead = said_ahead or _ahead(hits, _is_said, ("comma", "new_item", "stop"))
+                stated_ahead = stated_ahead or _ahead(hits, _is_statement, ("comma", "new_item", "stop"))
     return boundaries
 
 
@@ -39,22 +39,22 @@ def _is_verb(hit: Hit) -> bool:
     return hit.entry.has_verb
 
 
-def _is_said(hit: Hit) -> bool:
-    """A verb, or words of doubt, which hold one: "may reflect"."""
+def _is_statement(hit: Hit) -> bool:
+    """A verb, or a phrase of uncertainty, which contains one: "may reflect"."""
     return hit.entry.has_verb or any(term.value == "UNCERTAIN" for term in hit.entry.terms)
 
 
-def _ahead(hits: Sequence[Hit], is_it: Callable[[Hit], bool], ends: Sequence[str]) -> list[bool]:
-    """For each hit, whether one that `is_it` follows before the next hit of a role in `ends`."""
+def _ahead(hits: Sequence[Hit], matches: Callable[[Hit], bool], ends: Sequence[str]) -> list[bool]:
+    """For each hit, whether one that `matches` follows before the next hit of a role in `ends`."""
     ahead = [False] * len(hits)
     seen = False
     for index in range(len(hits) - 1, -1, -1):
         ahead[index] = seen
         role = hits[index].entry.role
         if role in ends:
-            # ", and the heart is normal": the comma defers to the "and" right behind it
+            # ", and the heart is normal": the "and" right behind the comma decides
             seen = False
-        seen = seen or is_it(hits[index])
+        seen = seen or matches(hits[index])
     return ahead
 
 

@@ -1,4 +1,4 @@
-"""A trained scispaCy model beside the rules: entities the lexicon does not name, for recall.
+"""A trained scispaCy model beside the rules: entities that the lexicon does not name, for recall.
 
 Optional and heavy (spaCy pulls torch in), so it is imported only when a model is configured. The rules still decide
 what is asserted of an entity; an entity whose words are those of a lexicon phrase in another order gets that finding.
@@ -27,10 +27,10 @@ class EntityFinder:
         path = Path(folder)
         if not path.is_dir():
             raise ConfigError(f"spacy_model {folder!r} is not a folder")
-        found = folder_sha256(path)
-        if found != sha256:
-            raise ConfigError(f"spacy_model {folder!r} has SHA-256 {found}, expected {sha256 or 'one to be given'}")
-        self.sha256 = found
+        digest = folder_sha256(path)
+        if digest != sha256:
+            raise ConfigError(f"spacy_model {folder!r} has SHA-256 {digest}, expected {sha256 or 'one to be given'}")
+        self.sha256 = digest
         self._model = _load(path)
         self._phrases = phrases_by_words(lexicon)
 
@@ -45,7 +45,7 @@ class EntityFinder:
 def folder_sha256(folder: Path) -> str:
     """SHA-256 over the relative path and content of every file below `folder`, in order of path."""
     digest = hashlib.sha256()
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

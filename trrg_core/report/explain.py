@@ -1,6 +1,6 @@
-"""A parse made visible: spans coloured by what is asserted, each with the rule and cue that decided.
+"""A parse as coloured text: each span by its assertion, with the rule and cue that decided it.
 
-For a terminal (rich) and as a page (displaCy, which escapes the text). Nothing here decides anything.
+For a terminal (rich) and as an HTML page (displaCy, which escapes the text).
 """
 
 import html
@@ -11,7 +11,7 @@ from trrg_core.labels import Assertion, Label
 from trrg_core.report.parsed import Mention, ParsedReport
 from trrg_core.report.parser import ReportParser
 
-# colour-blind safe (Okabe and Ito, 2008): vermilion, bluish green, yellow, grey for what is not said of now
+# colour-blind safe (Okabe and Ito, 2008): vermilion, bluish green, yellow, grey for what is not current
 _COLOURS = {"PRESENT": "#d55e00", "ABSENT": "#009e73", "UNCERTAIN": "#f0e442", "ASIDE": "#bbbbbb"}
 _STYLES = {"PRESENT": "bold red", "ABSENT": "green", "UNCERTAIN": "yellow", "ASIDE": "dim"}
 _LABEL_WORDS = {Label.POSITIVE: "positive", Label.NEGATIVE: "negative", Label.UNCERTAIN: "uncertain"}
@@ -19,7 +19,7 @@ _LABEL_WORDS = {Label.POSITIVE: "positive", Label.NEGATIVE: "negative", Label.UN
 
 def explain_html(text: str, parser: ReportParser | None = None) -> str:
     """A whole HTML page that shows the parse of `text`: coloured spans, a table of mentions, the labels."""
-    from spacy import displacy  # heavy, and only this page needs it
+    from spacy import displacy  # slow to import, and used by this page only
 
     report = (parser or ReportParser()).parse(text)
     marks = displacy.render(
@@ -45,7 +45,7 @@ def explain_terminal(text: str, parser: ReportParser | None = None) -> Any:
     shown = Text(text)
     for mention in _mentions(report):
         shown.stylize(_STYLES[_kind(mention)], mention.start, mention.end)
-    table = Table("finding", "says", "words", "rule", "cue", "about", title="mentions")
+    table = Table("finding", "assertion", "words", "rule", "cue", "attributes", title="mentions")
     for cells in _rows(report, text):
         table.add_row(*(Text(cell) for cell in cells))
     labels = Text(", ".join(f"{name}: {_LABEL_WORDS[label]}" for name, label in _set_labels(report)) or "no label")
@@ -61,9 +61,9 @@ def _kind(mention: Mention) -> str:
 
 
 def _spans(report: ParsedReport) -> list[dict[str, Any]]:
-    """Spans for displaCy, which shows no overlap: of two that overlap the first stays, the table lists both."""
+    """Spans for displaCy, which cannot show overlaps: of two that overlap the first is kept; the table lists both."""
     spans: list[dict[str, Any]] = []
-    for mention in sorted(_mentions(report), key=lambda one: one.start):
+    for mention in sorted(_mentions(report), key=lambda mention: mention.start):
         if not spans or mention.start >= spans[-1]["end"]:
             spans.append({"start": mention.start, "end": mention.end, "label": _kind(mention)})
     return spans
@@ -82,8 +82,8 @@ def _rows(report: ParsedReport, text: str) -> Iterator[tuple[str, ...]]:
         ]
         about = (mention.severity, mention.laterality, mention.anatomy, mention.size, mention.change, *asides)
         words = " ".join(text[mention.start : mention.end].split())
-        said = ", ".join(filter(None, about))
-        yield mention.finding, str(mention.assertion), words, mention.rule, mention.cue, said
+        attributes = ", ".join(filter(None, about))
+        yield mention.finding, str(mention.assertion), words, mention.rule, mention.cue, attributes
 
 
 def _set_labels(report: ParsedReport) -> list[tuple[str, Label]]:
@@ -97,17 +97,17 @@ def _html_row(cells: tuple[str, ...]) -> str:
 
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>What the report says</title>
+<html lang="en"><head><meta charset="utf-8"><title>Parsed report</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }}
 table {{ border-collapse: collapse; width: 100%; }}
 td, th {{ text-align: left; padding: 0.2em 0.6em; border-bottom: 1px solid #ddd; }}
 .entities {{ white-space: pre-wrap; }}
 </style></head><body>
-<h1>What the report says</h1>
+<h1>Parsed report</h1>
 {marks}
 <h2>Mentions</h2>
-<table><thead><tr><th>finding</th><th>says</th><th>words</th><th>rule</th><th>cue</th><th>about</th></tr></thead>
+<table><thead><tr><th>finding</th><th>assertion</th><th>words</th><th>rule</th><th>cue</th><th>attributes</th></tr></thead>
 <tbody>{rows}</tbody></table>
 <h2>Labels</h2>
 <ul>{labels}</ul>

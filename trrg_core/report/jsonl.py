@@ -1,4 +1,4 @@
-"""Reports as lines of JSON: `{"id", "text"}` in, what `trrg parse-text` prints out, one line a report."""
+"""Reports as lines of JSON: `{"id", "text"}` in, the output of `trrg parse-text` out, one line per report."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from trrg_core.errors import DataError
 from trrg_core.report.parsed import Mention, ParsedReport
 from trrg_core.report.parser import ReportParser
 
-# what a line says of a mention, in this order
+# the fields of a mention, in this order
 _MENTION_KEYS = ("finding", "start", "end", "assertion", "cue", "rule", "laterality", "severity", "anatomy")
 _MORE_KEYS = ("historical", "hypothetical", "experiencer", "change", "size")
 
@@ -30,17 +30,18 @@ def as_record(report: ParsedReport) -> dict[str, Any]:
     """`report` as plain JSON values."""
     return {
         "sections": [
-            {"name": one.name, "start": one.start, "end": one.end, "rule": one.rule} for one in report.sections
+            {"name": section.name, "start": section.start, "end": section.end, "rule": section.rule}
+            for section in report.sections
         ],
         "sentences": [
             {
-                "text": one.text,
-                "start": one.start,
-                "end": one.end,
-                "section": one.section,
-                "mentions": [_mention(mention) for mention in one.mentions],
+                "text": sentence.text,
+                "start": sentence.start,
+                "end": sentence.end,
+                "section": sentence.section,
+                "mentions": [_mention(mention) for mention in sentence.mentions],
             }
-            for one in report.sentences
+            for sentence in report.sentences
         ],
         "labels": {name: None if label is None else int(label) for name, label in report.labels.items()},
         "parser_id": report.parser_id,

@@ -1,7 +1,7 @@
 """The rules as one automaton: YAML phrases in, every hit of a sentence out, in one linear pass.
 
-Rules are read by radiologists (`rules/*.yaml`), compiled here once per process, and used by mentions, assertion
-and attributes. Nothing here knows what a hit means.
+The rules (`rules/*.yaml`) are written for radiologists to read. They are compiled here once per process and used by
+candidates, assertion and attributes.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _GROUP = re.compile(r"\(([^()]*)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """What a phrase is. `role` is finding, place, state, cue, or the role of a cue that has no assertion."""
+    """A meaning of a phrase. `role` is finding, place, state, cue, or the role of a cue that has no assertion."""
 
     role: str
     name: str
@@ -36,9 +36,9 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key of the automaton: its length, whether its ends must be word ends, what it holds and means.
+    """One key of the automaton: its length, whether its ends must be word ends, and its terms and attributes.
 
-    `role` is that of the first term. `turns`: it doubts what is behind it, or else what is before it.
+    `role` is that of the first term. `turns`: it makes uncertain what follows it or, if nothing does, what precedes it.
     """
 
     length: int
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a state said of a place means: findings, and ABSENT or UNCERTAIN instead of PRESENT if given."""
+    """The meaning of a state of a place: findings, and their assertion, PRESENT unless the rule gives another."""
 
     findings: tuple[str, ...]
     assertion: str
@@ -95,7 +95,7 @@ def load_lexicon() -> Lexicon:
 
 
 def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
-    """Rules of the form of `load_rules`, compiled: another word list under the same cues, say."""
+    """Rules of the form of `load_rules`, compiled; a bench compiles another word list with the same cues."""
     keys: dict[str, tuple[list[Term], list[tuple[str, str]]]] = {}
     for phrase, term in _all_terms(rules):
         terms = keys.setdefault(phrase, ([], []))[0]
@@ -162,7 +162,7 @@ def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], ve
         role=terms[0].role if terms else "",
         opens_word=phrase[0].isalnum(),
         closes_word=phrase[-1].isalnum(),
-        # "that is" opens no clause of its own
+        # "that is" starts no new clause
         has_verb=not verbs.isdisjoint(phrase.split()) and all(term.name != "relative" for term in terms),
         is_target=any(term.role in ("finding", "state") for term in terms),
         is_finding=any(term.role == "finding" for term in terms),

@@ -7,7 +7,7 @@ from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.lexicon import Lexicon
-from trrg_core.report.parsed import Mention, made
+from trrg_core.report.parsed import Mention, build_value
 from trrg_core.report.scan import Plain, add_spans, scan_sentence
 
 _Span = tuple[int, int, str]
@@ -19,8 +19,9 @@ def find_mentions(
 ) -> tuple[Mention, ...]:
     """The mentions of `sentence` in text order; offsets are into `sentence`.
 
-    `entities` are (start, end, finding) that a model found; the rules' own findings win over them. `defined` are
-    abbreviations that the report itself defines; they win over the rules, and one without a finding names nothing.
+    `entities` are (start, end, finding) of a trained model; findings of the rules take precedence over them. `defined`
+    are abbreviations that the report itself defines; they take precedence over the rules, and one without a finding
+    names nothing.
     """
     scan = scan_sentence(sentence, lexicon, everything=bool(entities or defined))
     if defined:
@@ -36,8 +37,8 @@ def find_mentions(
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
     described = describe(candidates, scan.hits, scan.attributes, scan.plain)
     return tuple(
-        _mention(candidate, one, attributes, scan.plain)
-        for candidate, one, attributes in zip(candidates, asserted, described, strict=True)
+        _mention(candidate, assertion, attributes, scan.plain)
+        for candidate, assertion, attributes in zip(candidates, asserted, described, strict=True)
         if lexicon.kinds.get(candidate.finding) != "decoy"
     )
 
@@ -45,4 +46,4 @@ def find_mentions(
 def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:
     start, end = plain.original(candidate.start, candidate.end)
     place = {"finding": candidate.finding, "start": start, "end": end}
-    return made(Mention, place | asserted._asdict() | _NO_ATTRIBUTES | attributes)
+    return build_value(Mention, place | asserted._asdict() | _NO_ATTRIBUTES | attributes)

@@ -60,7 +60,7 @@ class Sentence:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedReport:
-    """All that the parser says of one report. `labels` has one entry per observation of the label set."""
+    """The parse of one report. `labels` has one entry per observation of the label set."""
 
     sections: tuple[Section, ...]
     sentences: tuple[Sentence, ...]
@@ -68,8 +68,8 @@ class ParsedReport:
     parser_id: str
 
 
-def made(kind: type[_Value], values: dict[str, Any]) -> _Value:
-    """A frozen value from all of its fields, four times as fast as its constructor: a report makes two dozen."""
-    one = kind.__new__(kind)
-    vars(one).update(values)
-    return one
+def build_value(kind: type[_Value], values: dict[str, Any]) -> _Value:
+    """A `kind` with `values` for all of its fields; four times as fast as its constructor, for two dozen a report."""
+    value = kind.__new__(kind)
+    vars(value).update(values)
+    return value

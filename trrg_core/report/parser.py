@@ -1,7 +1,7 @@
 """The report parser: a report's text in; its sections, sentences, mentions and labels out.
 
-It stands between ingest (texts) and everything that learns from text. Rules only, no model: a label can be traced
-to the cue that made it, and the same text always gets the same labels under one `parser_id`.
+Every later step that uses text reads it through this parser. It works by rules only, without a model: each label can be
+traced to the cue that decided it, and the same text always gets the same labels under one `parser_id`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,16 +11,16 @@ from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_lab
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
-from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, made
+from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
 
-# radiologists repeat themselves: half the sentences of a corpus are among its most common few thousand
-_REMEMBERED_SENTENCES = 16_384
+# half the sentences of a corpus are among its most common few thousand
+_CACHED_SENTENCES = 16_384
 
 
 class ReportParser:
-    """Parses reports under one label set. Holds the compiled rules; cheap to make, one per process is enough.
+    """Parses reports under one label set. Holds the compiled rules; one per process is enough.
 
     Args:
         label_set: observations to label: `chexpert14`, `nih14` or the path of a YAML file.
@@ -28,7 +28,7 @@ class ReportParser:
         spacy_model_sha256: the SHA-256 that folder must have.
 
     Raises:
-        ConfigError: for an unknown label set, or a model that is not the one asked for.
+        ConfigError: for an unknown label set, or a model that does not have the given SHA-256.
     """
 
     def __init__(self, label_set: str = "chexpert14", spacy_model: str = "", spacy_model_sha256: str = "") -> None:
@@ -43,18 +43,18 @@ class ReportParser:
 
             self._entities = EntityFinder(spacy_model, spacy_model_sha256, self._lexicon)
             self.parser_id += f"-{self._entities.sha256[:12]}"
-        self._mentions = lru_cache(maxsize=_REMEMBERED_SENTENCES)(self._find_mentions)
+        self._mentions = lru_cache(maxsize=_CACHED_SENTENCES)(self._find_mentions)
 
     def __reduce__(self) -> tuple[type["ReportParser"], tuple[str, str, str]]:
         return type(self), self._arguments
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """Ids of all findings and devices the lexicon can name, decoys left out."""
+        """Ids of all findings and devices of the lexicon, without decoys."""
         return tuple(name for name, kind in self._lexicon.kinds.items() if kind != "decoy")
 
     def parse(self, text: str) -> ParsedReport:
-        """All that is said in one report. Any text is accepted; an empty one gives empty sections and null labels."""
+        """The parse of one report. Any text is accepted; an empty one gives no sections and null labels."""
         sections = find_sections(text)
         read = {section.start for section in sections_read(sections)}
         named = name_definitions(find_definitions(text), self._lexicon) if "(" in text else {}
@@ -75,25 +75,25 @@ class ReportParser:
             sentence = text[start:end]
             defined = find_defined(sentence, named) if named else ()
             mentions = self._mentions(sentence, defined) if is_read else ()
-            moved = tuple([_moved(mention, start) for mention in mentions]) if mentions else ()
+            moved = tuple([_shifted(mention, start) for mention in mentions]) if mentions else ()
             values = {"text": sentence, "start": start, "end": end, "section": section.name, "mentions": moved}
-            yield made(Sentence, values)
+            yield build_value(Sentence, values)
 
     def _find_mentions(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()
         return find_mentions(sentence, self._lexicon, entities, defined)
 
     def _labels(self, sentences: Iterable[Sentence]) -> Labels:
-        said: dict[str, list[Assertion]] = {}
+        assertions: dict[str, list[Assertion]] = {}
         others: list[Assertion] = []
         for mention in (mention for sentence in sentences for mention in sentence.mentions if mention.is_current):
             for name in self._observations.get(mention.finding, ()):
-                said.setdefault(name, []).append(mention.assertion)
+                assertions.setdefault(name, []).append(mention.assertion)
             if mention.finding in self.label_set.abnormal:
                 others.append(mention.assertion)
-        return label_report(said, self.label_set, others)
+        return label_report(assertions, self.label_set, others)
 
 
-def _moved(mention: Mention, offset: int) -> Mention:
+def _shifted(mention: Mention, offset: int) -> Mention:
     """`mention` of a sentence that starts at `offset` of the report."""
-    return made(Mention, {**vars(mention), "start": mention.start + offset, "end": mention.end + offset})
+    return build_value(Mention, {**vars(mention), "start": mention.start + offset, "end": mention.end + offset})

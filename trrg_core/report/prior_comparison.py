@@ -1,12 +1,12 @@
-"""Does a sentence compare with an earlier study? A generated one must not when there is none to compare with.
+"""Comparisons with an earlier study, which a generated sentence must not make when the study has no prior.
 
-Words of change and of earlier studies count ("unchanged", "new", "since the prior"). Words that only sound so do
-not: "enlarged" and "elevated" describe one image, "prior sternotomy" is the patient's history.
+Words of change and of earlier studies count ("unchanged", "new", "since the prior"). Similar words do not: "enlarged"
+and "elevated" describe one image, "prior sternotomy" is the patient's history.
 """
 
 import re
 
-# masked before the search: each holds a word of change and yet describes this image, or the patient's history
+# masked before the search: each contains a word of change, but describes this image or the patient's history
 _STATIC = re.compile(
     r"""
     \b(?:increased|decreased|diminished)\s+(?:\w+\s+){0,2}?
@@ -43,5 +43,5 @@ _COMPARES = re.compile(
 
 
 def compares_with_prior(sentence: str) -> bool:
-    """Whether `sentence` speaks of an earlier study or of change since one."""
+    """Whether `sentence` mentions an earlier study or a change since one."""
     return _COMPARES.search(_STATIC.sub(" ", sentence)) is not None

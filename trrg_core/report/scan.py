@@ -1,4 +1,4 @@
-"""A sentence made matchable, and every rule hit in it: the first step from text to mentions."""
+"""Matching: a sentence normalised, and every rule phrase in it: the first step from text to mentions."""
 
 import re
 import sys
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
 
-# hyphens and every kind of space read as a space, curly apostrophes as straight ones; one character for one
+# hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
 _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
 _SPACES = re.compile(" {2,}")
 
 
 class Hit(NamedTuple):
-    """A phrase of the rules found at [start, end) of a plain sentence."""
+    """A phrase of the rules at [start, end) of a plain sentence."""
 
     start: int
     end: int
@@ -27,24 +27,24 @@ class Hit(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """A sentence in lower case with single spaces; `offsets` lead back to the original (None: unchanged)."""
+    """A sentence in lower case with single spaces; `offsets` map to the original (None: unchanged)."""
 
     text: str
     offsets: tuple[int, ...] | None = None
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """The span of the original sentence that [start, end) of the plain one stands for."""
+        """The span of the original sentence that corresponds to [start, end) of the plain one."""
         return (start, end) if self.offsets is None else (self.offsets[start], self.offsets[end - 1] + 1)
 
     def plain_span(self, start: int, end: int) -> tuple[int, int]:
-        """The span of the plain sentence that [start, end) of the original one stands for."""
+        """The span of the plain sentence that corresponds to [start, end) of the original one."""
         if self.offsets is None:
             return start, end
         return bisect_left(self.offsets, start), bisect_left(self.offsets, end)
 
 
 class Scan(NamedTuple):
-    """All that the rules see in one sentence: terms (the longest wins, none overlap) and attributes."""
+    """All rule hits of one sentence: terms (the longest wins, none overlap) and attributes."""
 
     plain: Plain
     hits: Sequence[Hit] = ()
@@ -55,7 +55,7 @@ class Scan(NamedTuple):
 def plain_sentence(sentence: str) -> Plain:
     """`sentence` ready to be matched."""
     lowered = sentence.lower()
-    if len(lowered) != len(sentence):  # a few letters grow when lowered, which would move the offsets
+    if len(lowered) != len(sentence):  # a few letters become longer in lower case, which would shift the offsets
         lowered = "".join(char.lower() if len(char.lower()) == 1 else char for char in sentence)
     text = lowered.translate(_TABLE)
     if "  " not in text:
@@ -70,10 +70,10 @@ def plain_sentence(sentence: str) -> Plain:
 
 
 def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) -> Scan:
-    """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is asked for."""
+    """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is set."""
     plain = plain_sentence(sentence)
     padded = f" {plain.text} "
-    found: list[tuple[int, int, Entry]] = []
+    spans: list[tuple[int, int, Entry]] = []
     attributes: list[Hit] = []
     has_target = False
     for last, entry in lexicon.automaton.iter(plain.text):
@@ -82,19 +82,19 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
         if (entry.opens_word and padded[start].isalnum()) or (entry.closes_word and padded[end + 1].isalnum()):
             continue
         if entry.terms:
-            found.append((start, -end, entry))
+            spans.append((start, -end, entry))
             has_target = has_target or entry.is_target
         if entry.attributes:
             attributes.append(Hit(start, end, entry))
     if not has_target and not everything:
         return Scan(plain)
-    return Scan(plain, _longest(found), attributes, has_target)
+    return Scan(plain, _longest(spans), attributes, has_target)
 
 
 def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]], *, wins: bool = False) -> Scan:
     """`scan` with (start, end, finding) of the original sentence named too, where the rules name no finding.
 
-    With `wins` the rules give way; a span without a finding then names nothing.
+    With `wins` the spans replace overlapping hits of the rules; a span without a finding then names nothing.
     """
     hits = list(scan.hits)
     for start, end, finding in spans:
@@ -108,7 +108,7 @@ def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]], *, wins: bool =
 
 
 def named_entry(finding: str) -> Entry:
-    """The entry of a span that somebody else says names `finding`."""
+    """The entry of a span that names `finding` by another source than the rules."""
     return Entry(
         length=0,
         role="finding",
@@ -125,23 +125,23 @@ def named_entry(finding: str) -> Entry:
     )
 
 
-# stands behind the last finding of any sentence
+# a sentinel after the last finding of any sentence
 _BEYOND = Hit(sys.maxsize, sys.maxsize, named_entry(""))
 
 
-def _longest(found: list[tuple[int, int, Entry]]) -> list[Hit]:
+def _longest(spans: list[tuple[int, int, Entry]]) -> list[Hit]:
     """Leftmost-longest hits, findings first: a phrase hides those inside it, a finding every cue it overlaps."""
-    found.sort()  # no two have the same span, so entries are never compared
+    spans.sort()  # no two have the same span, so entries are never compared
     findings: list[Hit] = []
     reached = 0
-    for start, negative_end, entry in found:
+    for start, negative_end, entry in spans:
         if entry.is_finding and start >= reached:
             reached = -negative_end
             findings.append(Hit(start, reached, entry))
     findings.append(_BEYOND)
     hits: list[Hit] = []
     reached = following = 0
-    for start, negative_end, entry in found:
+    for start, negative_end, entry in spans:
         if start < reached:
             continue
         while findings[following].start <= start:

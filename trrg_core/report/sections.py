@@ -1,6 +1,6 @@
 """Sections: a report's text in, its named parts out, each with the rule that found it.
 
-MIMIC-CXR's layout is read with the same choices as MIT-LCP's section parser
+MIMIC-CXR's layout is read by the same rules as MIT-LCP's section parser
 (github.com/MIT-LCP/mimic-cxr, txt/section_parser.py), so that our sections join with published ones.
 """
 
@@ -46,7 +46,7 @@ def label_section(sections: Sequence[Section]) -> Section | None:
 
 
 def sections_read(sections: Sequence[Section]) -> tuple[Section, ...]:
-    """The sections that say what is seen now: only they make mentions and labels."""
+    """The sections that describe the current images: only they yield mentions and labels."""
     rules = load_rules()["sections.yaml"]
     never, fallback = set(rules["never"]), set(rules["fallback"])
     plain = tuple(section for section in sections if section.name not in never and section.name not in fallback)
@@ -116,12 +116,12 @@ def _with_last_paragraph(text: str, sections: list[Section]) -> tuple[Section, .
 
 
 def _loose_sections(text: str) -> tuple[Section, ...]:
-    found = list(_loose_heading().finditer(text))
-    if not found:
+    headings = list(_loose_heading().finditer(text))
+    if not headings:
         return ()
-    ends = [*(heading.start() for heading in found[1:]), len(text)]
-    sections = [Section(name="preamble", start=0, end=found[0].start(), rule="before the first heading")]
-    for heading, end in zip(found, ends, strict=True):
+    ends = [*(heading.start() for heading in headings[1:]), len(text)]
+    sections = [Section(name="preamble", start=0, end=headings[0].start(), rule="before the first heading")]
+    for heading, end in zip(headings, ends, strict=True):
         name, rule = _name_heading((heading[1] or heading[2]).lower())
         sections.append(Section(name=name, start=heading.end(), end=end, rule=f"loose {rule}"))
     kept = [section for section in sections if text[section.start : section.end].strip()]

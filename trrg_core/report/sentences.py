@@ -5,7 +5,7 @@ Safe for "1.5 cm", "T12.", "clear.No", numbered lists, capitals and de-identifie
 
 import re
 
-# a stop, a blank line, or a line that opens a list item or a heading
+# a stop, a blank line, or a line that begins a list item or a heading
 _BREAK = re.compile(r"[.!?]+|\n[ \t]*(?=\n)|\n[ \t]*(?=(?:\d{1,2}[.)]|[-*\u2022])[ \t])")
 _LIST_MARK = re.compile(r"\s*(?:\(?\d{1,2}[.)](?=\s|[A-Za-z])|[-*\u2022](?=\s))?\s*")
 _LONGEST_WORD = 24
@@ -40,7 +40,7 @@ def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
 
 def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool:
     if text[stop.start()] in "!?" and stop.start() == begin:
-        return False  # "? pneumonia" asks
+        return False  # "? pneumonia" is one question
     if text[stop.start()] in "!?\n" or stop.end() >= end:
         return True
     after = text[stop.end()]
@@ -49,7 +49,7 @@ def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool
     if after.isspace():
         return before not in _ABBREVIATIONS or _starts_new(text, stop.end(), end, before)
     if not after.isalpha() or not before or before[-1].isdigit():
-        # "1.5", "p.m.,", "T12.)"; "clear.___" does begin something new
+        # "1.5", "p.m.,", "T12.)"; "clear.___" does end a sentence
         return after == "_" and before.isalpha()
     # a missing space: "clear.No" splits, "e.g." and "No.effusion" do not
     return len(before) > 2 and (after.isupper() or text[stop.end() : stop.end() + 3].isalpha())
