@@ -10,7 +10,7 @@ class ConfigError(TrrgError):
 
 
 class DataError(TrrgError):
-    """Set the row aside with `reason` (a short snake_case code) and go on with the others."""
+    """Reject the row with `reason` (a short snake_case code) and go on with the others."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class DataError(TrrgError):
 
 
 class StorageError(TrrgError):
-    """Try again: the store was busy, unreachable, or another writer won the race."""
+    """Try again: the store was busy, unreachable, or another writer committed first."""
 
 
 class TrainingError(TrrgError):

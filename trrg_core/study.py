@@ -1,4 +1,4 @@
-"""A study as a source hands it over: who, which images, which report file. Nothing is decoded yet."""
+"""A study as a source lists it: patient, images and report file, none of them read yet."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _OTHER_SUFFIX = {".jpg": ".dcm", ".dcm": ".jpg"}
 class Image:
     """One radiograph of a study. `path` is relative to the source's root; `view_position` may be empty.
 
-    `sha256` is what the source's own checksum list says of the file, empty when it says nothing.
+    `sha256` is the file's entry in the source's own checksum list, empty when it has none.
     """
 
     dicom_id: str
@@ -33,7 +33,7 @@ class Study:
     `study_date` is YYYYMMDD and `study_time` HHMMSS[.fff] as MIMIC-CXR writes them, empty when unknown.
     `prior_study_id` is the patient's latest study strictly before this one, empty when none is known.
     `report` is the text itself where the source has no report files; `report_path` is then the table it is from.
-    `report_sha256` is what the source's checksum list says of the report file, empty when it says nothing.
+    `report_sha256` is the report file's entry in the source's checksum list, empty when it has none.
     `sex` is empty and `age_years`, at the study, None when unknown.
     """
 
@@ -53,7 +53,7 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Reject:
-    """A row set aside: why (a snake_case code), which ids, where; `detail` never holds report text."""
+    """A rejected row: the reason (a snake_case code), ids and path; `detail` never holds report text."""
 
     reason: str
     subject_id: str = ""
@@ -65,10 +65,10 @@ class Reject:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a source found: the studies to read and the rows it could not use.
+    """The studies that a source lists, and the rows that cannot be used.
 
-    `counts` says what else happened (`duplicate_rows`, `split_by_hash`, ...), `unknown_columns` which columns of
-    which index file were not read.
+    `counts` are of other events (`duplicate_rows`, `split_by_hash`, ...); `unknown_columns` are the columns that were
+    not read, by index file.
     """
 
     studies: tuple[Study, ...] = ()
@@ -78,7 +78,7 @@ class Listing:
 
 
 def counterpart_path(path: str) -> str:
-    """Where the image at `path` is read when it is not there, `.dcm` for `.jpg` and back; empty for other kinds."""
+    """The path that is read when there is no image at `path`: `.dcm` for `.jpg` and vice versa, empty for others."""
     stem, dot, suffix = path.rpartition(".")
     other = _OTHER_SUFFIX.get(dot + suffix.lower(), "")
     return stem + other if other else ""
@@ -94,7 +94,7 @@ def check_patients(ids: Iterable[tuple[str, str, str]]) -> None:
     studies: set[str] = set()
     for subject_id, study_id, split in ids:
         if study_id in studies:
-            raise DataError("duplicate_study", f"study {study_id} is there twice; each study may be one row")
+            raise DataError("duplicate_study", f"study {study_id} occurs twice; each study may have one row")
         studies.add(study_id)
         other = split_of.setdefault(subject_id, split)
         if other != split:

@@ -130,10 +130,10 @@ def gc(
 
     A registry on a server is asked when --preset or --set names it (register.tracking_uri).
     """
-    from flows.render.versions import describe_sweep, print_sweep
+    from flows.render.versions import describe_garbage_plan, print_garbage_plan
     from trrg_core.config.load import load_config
     from trrg_core.storage.store import open_store
-    from trrg_core.tables.retention import plan_sweep, sweep
+    from trrg_core.tables.retention import collect_garbage, plan_garbage_collection
 
     if yes and dry_run:
         raise ConfigError("give --dry-run or --yes, not both")
@@ -141,10 +141,10 @@ def gc(
     from pipelines.registry.references import registered_names
 
     named = registered_names(place, config.register_)
-    plan = plan_sweep(place, keep=keep, keep_runs=keep_runs or None, registered=named)
+    plan = plan_garbage_collection(place, keep=keep, keep_runs=keep_runs or None, registered=named)
     if yes:
-        sweep(place, plan, min_age_hours=min_age)
+        collect_garbage(place, plan, min_age_hours=min_age)
     if as_json:
-        typer.echo(json.dumps({**describe_sweep(plan), "removed": yes}, indent=1))
+        typer.echo(json.dumps({**describe_garbage_plan(plan), "removed": yes}, indent=1))
     else:
-        print_sweep(describe_sweep(plan), done=yes)
+        print_garbage_plan(describe_garbage_plan(plan), done=yes)

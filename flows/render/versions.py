@@ -15,7 +15,7 @@ from trrg_core.tables.commit_history import Commit, history, removed_versions
 from trrg_core.tables.delta import count_rows
 from trrg_core.tables.diff import RowChanges
 from trrg_core.tables.rejects import count_rejects
-from trrg_core.tables.retention import Sweep
+from trrg_core.tables.retention import GarbagePlan
 from trrg_core.tables.table_ref import TABLES
 
 WORDS = {None: "not mentioned", Label.POSITIVE: "positive", Label.NEGATIVE: "negative", Label.UNCERTAIN: "uncertain"}
@@ -148,7 +148,7 @@ def print_diff(told: Mapping[str, Any], limit: int) -> None:
             print_line(f"  {one['what']}: {one['reason']}")
 
 
-def describe_sweep(plan: Sweep) -> dict[str, Any]:
+def describe_garbage_plan(plan: GarbagePlan) -> dict[str, Any]:
     """What would go and why the rest stays."""
     return {
         "versions": [str(ref) for ref in plan.versions],
@@ -160,7 +160,7 @@ def describe_sweep(plan: Sweep) -> dict[str, Any]:
     }
 
 
-def print_sweep(told: Mapping[str, Any], *, done: bool) -> None:
+def print_garbage_plan(told: Mapping[str, Any], *, done: bool) -> None:
     """What stays and why, what goes, and how much that frees."""
     print_table(build_table(_columns("stays", "because"), list(told["kept"].items())))
     for kind in ("versions", "runs"):

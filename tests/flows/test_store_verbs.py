@@ -175,7 +175,7 @@ def test_gc_says_what_would_go_and_removes_it_only_when_told(store: Store, trrg:
     assert "would be freed" in trrg("gc", "--keep", "1", "--dry-run").stdout
     young = trrg("gc", "--keep", "1", "--yes")
     assert young.returncode == 2
-    assert "a job may be at work" in young.stderr
+    assert "a job may be running" in young.stderr
     assert "not both" in trrg("gc", "--dry-run", "--yes").stderr
     assert store.stamps() == before
     for path in store.list():

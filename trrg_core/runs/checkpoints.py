@@ -1,7 +1,7 @@
-"""Verified checkpoints: a folder counts only when its manifest, written last, agrees with every file.
+"""Verified checkpoints: a folder is a checkpoint only if its manifest, written last, agrees with every file.
 
-What a crash left half written has no manifest and is never read; a flipped bit fails its sha256 and the
-checkpoint before is taken instead.
+What a crash left half written has no manifest and is never read. After a flipped bit the sha256 differs, and the
+previous checkpoint is used instead.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A finished checkpoint: `path` in the store, the step it was taken after, and what was said with it."""
+    """A finished checkpoint: `path` in the store, the step it was written after, sha256 by file, and notes."""
 
     path: str
     step: int
@@ -53,8 +53,9 @@ def finish_checkpoint(
 
 def list_checkpoints(store: Store, folder: str) -> list[Checkpoint]:
     """The finished checkpoints under `folder`, newest first; their files are not yet verified."""
-    found = [_read_manifest(store, path) for path in _manifests(store, folder)]
-    return sorted((one for one in found if one is not None), key=lambda one: one.step, reverse=True)
+    manifests = (_read_manifest(store, path) for path in _manifests(store, folder))
+    checkpoints = [checkpoint for checkpoint in manifests if checkpoint is not None]
+    return sorted(checkpoints, key=lambda checkpoint: checkpoint.step, reverse=True)
 
 
 def fetch_newest(store: Store, folder: str, local: Path) -> Checkpoint | None:
@@ -63,7 +64,7 @@ def fetch_newest(store: Store, folder: str, local: Path) -> Checkpoint | None:
         try:
             fetch_checkpoint(store, checkpoint, local / str(checkpoint.step))
         except TrainingError as error:
-            logger.warning("checkpoint set aside, the one before is tried: %s", error)
+            logger.warning("checkpoint skipped, the previous one is tried: %s", error)
             continue
         return checkpoint
     return None
@@ -80,16 +81,16 @@ def fetch_checkpoint(store: Store, checkpoint: Checkpoint, local: Path) -> None:
             data = store.read_bytes(f"{checkpoint.path}/{relative_path(name)}")
         except (StorageError, DataError) as error:
             raise TrainingError(f"{checkpoint.path}/{name} cannot be read: {error}") from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != digest:
-            raise TrainingError(f"{checkpoint.path}/{name}: sha256 is {found[:12]}, expected {digest[:12]}")
+        actual = hashlib.sha256(data).hexdigest()
+        if actual != digest:
+            raise TrainingError(f"{checkpoint.path}/{name}: sha256 is {actual[:12]}, expected {digest[:12]}")
         target = local / relative_path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
 
 
 def remove_old(store: Store, folder: str, keep: int) -> None:
-    """Delete all but the `keep` newest checkpoints; the manifest goes first, so none is left half valid."""
+    """Delete all but the `keep` newest checkpoints; the manifest is deleted first, so that none remains half valid."""
     for checkpoint in list_checkpoints(store, folder)[keep:]:
         store.delete(f"{checkpoint.path}/{MANIFEST}")
         store.delete(checkpoint.path)
@@ -109,5 +110,5 @@ def _read_manifest(store: Store, path: str) -> Checkpoint | None:
             notes=dict(data["notes"]),
         )
     except (ValueError, KeyError, TypeError, DataError):
-        logger.warning("%s is no manifest; its checkpoint is set aside", path)
+        logger.warning("%s is not a manifest; its checkpoint is skipped", path)
         return None

@@ -1,6 +1,6 @@
 """Runs: the folder of one piece of work under `<store>/runs/<run_id>/`, finished when `result.json` is there.
 
-The id is a hash of what went in, never a time, so that a re-run finds its folder and resumes.
+The id is a hash of the inputs, never a time, so that a repeated run finds its folder and resumes.
 """
 
 import json
@@ -17,7 +17,7 @@ RESULT = "result.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a finished run says of itself. `job` is the stage; `metrics` are plain numbers."""
+    """The record of a finished run. `job` is the stage; `metrics` are plain numbers."""
 
     run_id: str
     job: str
@@ -64,12 +64,12 @@ def require_result(store: Store, run_id: str) -> RunResult:
 def list_results(store: Store, job: str = "") -> list[RunResult]:
     """Finished runs, newest first; of one job when it is given."""
     paths = [path for path in store.list(RUN_FOLDER) if path.endswith(f"/{RESULT}") and path.count("/") == 2]
-    found = [_from_json(store.read_bytes(path)) for path in paths]
-    kept = [result for result in found if not job or result.job == job]
+    results = [_from_json(store.read_bytes(path)) for path in paths]
+    kept = [result for result in results if not job or result.job == job]
     return sorted(kept, key=lambda result: result.finished_ms, reverse=True)
 
 
 def _from_json(data: bytes) -> RunResult:
-    """What `write_result` wrote; a field that a newer version added is left alone."""
-    known = {one.name for one in fields(RunResult)}
+    """The result that `write_result` wrote; a field that a newer version added is ignored."""
+    known = {field.name for field in fields(RunResult)}
     return RunResult(**{name: value for name, value in json.loads(data).items() if name in known})

@@ -1,4 +1,4 @@
-"""The folders of a store, each name once: what lies where under `--store`."""
+"""The folders of a store, relative to `--store`."""
 
 TABLE_FOLDER = "tables"  # Delta tables, one folder per table
 RUN_FOLDER = "runs"  # one folder per run: checkpoints, model, scores, result

@@ -1,6 +1,6 @@
-"""Files on a local disk, as `storage` uses them: a write is whole or not there, an error says what to do.
+"""Files on a local disk, as `store` uses them: written completely or not at all, with errors that say what to do.
 
-A file appears under its name only when all its bytes are on the disk (temporary file, fsync, rename or link).
+A file gets its name only when all its bytes are on the disk (temporary file, fsync, rename or link).
 """
 
 import errno
@@ -31,13 +31,13 @@ def read(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 def write(path: Path, data: bytes, *, replace: bool = True) -> bool:
-    """Write `data` to `path` in one step; with `replace` off only if nothing is there yet.
+    """Write `data` to `path` in one step; without `replace` only if there is no such file yet.
 
     Returns:
-        Whether this call made the file; False only with `replace` off.
+        Whether this call created the file; always True with `replace`.
 
     Raises:
-        StorageError: if the disk is full or fails; no partial file stays.
+        StorageError: if the disk is full or fails; no partial file remains.
         ConfigError: if it may not be written.
     """
     temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}{_TEMPORARY}")
@@ -57,11 +57,11 @@ def write(path: Path, data: bytes, *, replace: bool = True) -> bool:
 
 def list_files(folder: Path) -> list[str]:
     """Every file under `folder`, relative to it, sorted; none when there is no such folder."""
-    found = []
+    paths = []
     for parent, _, names in os.walk(folder):
         base = os.path.relpath(parent, folder)
-        found += [os.path.normpath(os.path.join(base, name)) for name in names if not name.endswith(_TEMPORARY)]
-    return sorted(found)
+        paths += [os.path.normpath(os.path.join(base, name)) for name in names if not name.endswith(_TEMPORARY)]
+    return sorted(paths)
 
 
 def stamps(folder: Path) -> dict[str, str]:
@@ -77,9 +77,9 @@ def stamps(folder: Path) -> dict[str, str]:
 
 
 def free_bytes(folder: Path) -> int:
-    """Room left on the disk where `folder` is or will be, bytes."""
-    place = next(place for place in (folder, *folder.parents) if place.exists())
-    return shutil.disk_usage(place).free
+    """Free space on the disk where `folder` is or will be, bytes."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def delete(path: Path) -> None:
@@ -92,7 +92,7 @@ def delete(path: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy one file so that `target` is whole or not there. Raises as `write` and `read` do."""
+    """Copy one file so that `target` is complete or does not exist. Raises as `write` and `read` do."""
     temporary = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex}{_TEMPORARY}")
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _link_new(temporary: Path, path: Path) -> bool:
-    # link(2) fails when the name is taken, so of two writers exactly one gets it, and its file is whole at once
+    # link(2) fails if the name exists: exactly one of two writers creates it, and its file is complete at once
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -122,7 +122,7 @@ def _link_new(temporary: Path, path: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    # without this the rename itself may be lost when the machine goes down
+    # without this the rename itself may be lost in a power failure
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -146,5 +146,5 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> TrrgError:
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return ConfigError(f"{path}: {error.strerror}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageError(f"no room for {num_bytes} bytes at {path}: {error.strerror}; nothing was left there")
+        return StorageError(f"no space for {num_bytes} bytes at {path}: {error.strerror}; no partial file remains")
     return StorageError(f"{path}: {error.strerror}")

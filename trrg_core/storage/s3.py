@@ -1,4 +1,4 @@
-"""Objects in S3, as `storage` uses them: bounded retries, one deadline, errors that say what to do.
+"""Objects in S3, as `store` uses them: bounded retries, one deadline, errors that say what to do.
 
 Credentials come only from the AWS environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, roles), never from a
 configuration or a uri. A URI here is `s3://bucket/key`.
@@ -15,105 +15,105 @@ from typing import Any, Literal, TypeVar
 from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
 
 _T = TypeVar("_T")
-_Fault = Literal["missing", "refused", "taken", "empty_range", "again", "broken"]
+_Fault = Literal["missing", "refused", "exists", "empty_range", "temporary", "permanent"]
 
 _REFUSED_CODES = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "301"}
 _BUSY_CODES = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "XAmzContentSHA256Mismatch", "BadDigest"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to go on trying: seconds in all, seconds without an answer, and the growing pauses between."""
+class RetryPolicy:
+    """How long a request is repeated: in all, without an answer, and with which growing pauses between attempts."""
 
     deadline_s: float = 120.0
-    answer_s: float = 30.0
+    answer_timeout_s: float = 30.0
     first_pause_s: float = 0.2
     longest_pause_s: float = 10.0
 
 
-class _TakenError(Exception):
-    """The object is there already."""
+class _ExistsError(Exception):
+    """The object exists already."""
 
 
-def read(uri: str, patience: Patience, max_bytes: int | None = None) -> bytes:
+def read(uri: str, retry_policy: RetryPolicy, max_bytes: int | None = None) -> bytes:
     """The bytes of an object.
 
     Raises:
         DataError: `missing_file`, or `file_too_large` when it has more than `max_bytes`.
         ConfigError: if access is refused or the bucket does not exist.
-        StorageError: if the service did not answer rightly within the deadline.
+        StorageError: if the service gave no valid answer within the deadline.
     """
-    fs = _file_system(patience)
+    fs = _file_system(retry_policy)
     if max_bytes is None:
-        return bytes(_patiently(lambda: fs.cat_file(uri, max_concurrency=1), uri, patience))
-    data = bytes(_patiently(lambda: fs.cat_file(uri, start=0, end=max_bytes + 1), uri, patience, b""))
+        return bytes(_with_retries(lambda: fs.cat_file(uri, max_concurrency=1), uri, retry_policy))
+    data = bytes(_with_retries(lambda: fs.cat_file(uri, start=0, end=max_bytes + 1), uri, retry_policy, b""))
     if len(data) > max_bytes:
         raise DataError("file_too_large", f"{uri} has more than {max_bytes} bytes")
     return data
 
 
-def write(uri: str, data: bytes, patience: Patience, *, replace: bool = True) -> bool:
-    """PUT `data` as one object; with `replace` off only if there is none yet (If-None-Match).
+def write(uri: str, data: bytes, retry_policy: RetryPolicy, *, replace: bool = True) -> bool:
+    """PUT `data` as one object; without `replace` only if there is none yet (If-None-Match).
 
     Returns:
-        Whether this call made the object; False only with `replace` off.
+        Whether this call created the object; always True with `replace`.
 
     Raises:
         ConfigError, StorageError: as `read`.
     """
-    fs = _file_system(patience)
+    fs = _file_system(retry_policy)
     mode = "overwrite" if replace else "create"
     try:
-        _patiently(lambda: fs.pipe_file(uri, data, mode=mode), uri, patience)
-    except _TakenError:
-        # a PUT whose answer was lost is sent again and then finds its own object
-        return read(uri, patience) == data
+        _with_retries(lambda: fs.pipe_file(uri, data, mode=mode), uri, retry_policy)
+    except _ExistsError:
+        # a PUT whose answer was lost is sent again, and then its own object exists
+        return read(uri, retry_policy) == data
     return True
 
 
-def exists(uri: str, patience: Patience) -> bool:
+def exists(uri: str, retry_policy: RetryPolicy) -> bool:
     """Whether there is an object `uri`, or any object under it."""
-    fs = _file_system(patience)
-    return bool(_patiently(lambda: fs.exists(uri), uri, patience))
+    fs = _file_system(retry_policy)
+    return bool(_with_retries(lambda: fs.exists(uri), uri, retry_policy))
 
 
-def list_files(uri: str, patience: Patience) -> list[str]:
+def list_files(uri: str, retry_policy: RetryPolicy) -> list[str]:
     """Every object under `uri`, relative to it, sorted."""
-    return sorted(stamps(uri, patience))
+    return sorted(stamps(uri, retry_policy))
 
 
-def stamps(uri: str, patience: Patience) -> dict[str, str]:
+def stamps(uri: str, retry_policy: RetryPolicy) -> dict[str, str]:
     """For every object under `uri` its size and ETag, by its relative name."""
-    fs = _file_system(patience)
+    fs = _file_system(retry_policy)
     base = uri.removeprefix("s3://").rstrip("/") + "/"
     try:
-        found = _patiently(lambda: fs.find(uri, detail=True), uri, patience)
+        objects = _with_retries(lambda: fs.find(uri, detail=True), uri, retry_policy)
     except DataError:
         return {}
     return {
-        str(key).removeprefix(base): f"{about.get('size')}:{about.get('ETag', '')}"
-        for key, about in found.items()
+        str(key).removeprefix(base): f"{details.get('size')}:{details.get('ETag', '')}"
+        for key, details in objects.items()
         if str(key).startswith(base)
     }
 
 
-def delete(uri: str, patience: Patience) -> None:
+def delete(uri: str, retry_policy: RetryPolicy) -> None:
     """Remove an object and all objects under it; nothing happens when there is none."""
-    fs = _file_system(patience)
-    for name in [uri, *(f"{uri.rstrip('/')}/{name}" for name in list_files(uri, patience))]:
-        _patiently(lambda name=name: fs.rm_file(name), name, patience)  # type: ignore[misc]
+    fs = _file_system(retry_policy)
+    for name in [uri, *(f"{uri.rstrip('/')}/{name}" for name in list_files(uri, retry_policy))]:
+        _with_retries(lambda name=name: fs.rm_file(name), name, retry_policy)  # type: ignore[misc]
 
 
-def upload(path: Path, uri: str, patience: Patience) -> None:
-    """Copy a local file to an object; it is there whole or not at all. Raises as `read`."""
-    fs = _file_system(patience)
-    _patiently(lambda: fs.put_file(str(path), uri), uri, patience)
+def upload(path: Path, uri: str, retry_policy: RetryPolicy) -> None:
+    """Copy a local file to an object, which appears complete or not at all. Raises as `read`."""
+    fs = _file_system(retry_policy)
+    _with_retries(lambda: fs.put_file(str(path), uri), uri, retry_policy)
 
 
-def download(uri: str, path: Path, patience: Patience) -> None:
+def download(uri: str, path: Path, retry_policy: RetryPolicy) -> None:
     """Copy an object to the local file `path`. Raises as `read`."""
-    fs = _file_system(patience)
-    _patiently(lambda: fs.get_file(uri, str(path)), uri, patience)
+    fs = _file_system(retry_policy)
+    _with_retries(lambda: fs.get_file(uri, str(path)), uri, retry_policy)
 
 
 def endpoint() -> str:
@@ -126,40 +126,40 @@ def region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
-def _file_system(patience: Patience) -> Any:
+def _file_system(retry_policy: RetryPolicy) -> Any:
     import s3fs  # aiobotocore takes half a second to import, and most runs are local
 
     settings = {
-        "connect_timeout": min(10.0, patience.answer_s),
-        "read_timeout": patience.answer_s,
+        "connect_timeout": min(10.0, retry_policy.answer_timeout_s),
+        "read_timeout": retry_policy.answer_timeout_s,
         "retries": {"total_max_attempts": 1},
     }
-    # asked for anew each time: fsspec's own cache of instances is emptied after a fork
+    # created anew each time: fsspec's own cache of instances is emptied after a fork
     fs = s3fs.S3FileSystem(
         endpoint_url=endpoint() or None,
         client_kwargs={"region_name": region()},
         config_kwargs=settings,
         use_listings_cache=False,
     )
-    fs.retries = 1  # the one place that retries is `_patiently`
+    fs.retries = 1  # only `_with_retries` retries
     return fs
 
 
-def _patiently(call: Callable[[], _T], uri: str, patience: Patience, empty: _T | None = None) -> _T:
+def _with_retries(call: Callable[[], _T], uri: str, retry_policy: RetryPolicy, empty: _T | None = None) -> _T:
     start = time.monotonic()
-    pause_s = patience.first_pause_s
+    pause_s = retry_policy.first_pause_s
     while True:
         try:
             return call()
-        except Exception as error:  # s3fs lets botocore, aiohttp and OS errors through; all are sorted below
+        except Exception as error:  # s3fs raises botocore, aiohttp and OS errors; all are classified below
             fault = _fault(error)
             if fault == "empty_range" and empty is not None:
                 return empty
-            left_s = patience.deadline_s - (time.monotonic() - start)
-            if fault != "again" or left_s <= pause_s:
+            left_s = retry_policy.deadline_s - (time.monotonic() - start)
+            if fault != "temporary" or left_s <= pause_s:
                 raise _explain(fault, uri, error, time.monotonic() - start) from error
-        time.sleep(pause_s * random.uniform(0.5, 1.0))  # jitter: workers that failed together must not return together
-        pause_s = min(2 * pause_s, patience.longest_pause_s)
+        time.sleep(pause_s * random.uniform(0.5, 1.0))  # jitter: workers that failed together must not retry together
+        pause_s = min(2 * pause_s, retry_policy.longest_pause_s)
 
 
 def _fault(error: BaseException) -> _Fault:
@@ -171,28 +171,28 @@ def _fault(error: BaseException) -> _Fault:
     if isinstance(error, FileNotFoundError):
         return "missing"
     if isinstance(error, FileExistsError):
-        return "taken"
+        return "exists"
     if isinstance(error, PermissionError | boto.NoCredentialsError | boto.PartialCredentialsError):
         return "refused"
     if isinstance(error, boto.ParamValidationError | ValueError | TypeError):
-        return "broken"
-    return "again"
+        return "permanent"
+    return "temporary"
 
 
 def _fault_of_answer(status: int, code: str) -> _Fault:
     if code in _BUSY_CODES:
-        return "again"
+        return "temporary"
     if status in (401, 403) or code in _REFUSED_CODES:
         return "refused"
     if status == 404:
         return "missing"
     if status == 412:
-        return "taken"
+        return "exists"
     if status == 416:
         return "empty_range"
     if status in (408, 409, 429) or status >= 500:
-        return "again"
-    return "broken"
+        return "temporary"
+    return "permanent"
 
 
 def _answer(error: BaseException | None) -> tuple[int, str] | None:
@@ -206,13 +206,13 @@ def _answer(error: BaseException | None) -> tuple[int, str] | None:
     return None
 
 
-def _explain(fault: _Fault, uri: str, error: Exception, spent_s: float) -> TrrgError | _TakenError:
+def _explain(fault: _Fault, uri: str, error: Exception, spent_s: float) -> TrrgError | _ExistsError:
     answer = _answer(error)
     what = f"{answer[1]} ({answer[0]})" if answer else type(error).__name__
     if fault == "missing":
         return DataError("missing_file", f"no object {uri}")
-    if fault == "taken":
-        return _TakenError(uri)
+    if fault == "exists":
+        return _ExistsError(uri)
     if fault == "refused":
         return ConfigError(f"{uri}: {what}; check the bucket's name and the AWS_* environment")
     return StorageError(f"{uri}: {what}, given up after {spent_s:.1f} s")

@@ -1,7 +1,7 @@
-"""The one door to stored bytes: a local folder or `s3://bucket/prefix`, the same words for both.
+"""Stored bytes: a local folder or `s3://bucket/prefix`, with the same methods for both.
 
-Sources are read through it and all of TRRG's state is written through it. A path is relative to the store and
-cannot leave it; a write is whole or not there; what can be tried again is a StorageError.
+All sources are read and all state is written through a store. A path is relative to the store and cannot leave it; a
+file is written completely or not at all; a failure that may pass is a StorageError.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.extras import require_package
 from trrg_core.storage import local_disk, s3
-from trrg_core.storage.s3 import Patience
+from trrg_core.storage.s3 import RetryPolicy
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,}")
 
@@ -22,7 +22,7 @@ class Store:
     """A folder or an S3 prefix. `uri` is an absolute path or `s3://bucket/prefix`; holds no connection."""
 
     uri: str
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     @property
     def is_s3(self) -> bool:
@@ -30,10 +30,10 @@ class Store:
         return self.uri.startswith("s3://")
 
     def join(self, *parts: str) -> str:
-        """The full path or uri of a place in the store.
+        """The full path or uri of a path of the store.
 
         Raises:
-            DataError: `path_escape`, if it is not inside the store.
+            DataError: `path_escape`, if it leads out of the store.
         """
         path = relative_path("/".join(part for part in parts if part))
         if self.is_s3:
@@ -48,28 +48,32 @@ class Store:
             ConfigError: if access is refused or the bucket does not exist.
             StorageError: if the store failed, or did not answer in time.
         """
-        place = self.join(path)
-        return s3.read(place, self.patience, max_bytes) if self.is_s3 else local_disk.read(Path(place), max_bytes)
+        location = self.join(path)
+        return (
+            s3.read(location, self.retry_policy, max_bytes)
+            if self.is_s3
+            else local_disk.read(Path(location), max_bytes)
+        )
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file whole, in place of any before it. Raises as `read_bytes`."""
-        place = self.join(path)
+        """Write a file completely, in place of any existing one. Raises as `read_bytes`."""
+        location = self.join(path)
         if self.is_s3:
-            s3.write(place, data, self.patience)
+            s3.write(location, data, self.retry_policy)
         else:
-            local_disk.write(Path(place), data)
+            local_disk.write(Path(location), data)
 
     def write_new(self, path: str, data: bytes) -> bool:
-        """Write a file only if there is none: of many writers exactly one gets True. Raises as `read_bytes`."""
-        place = self.join(path)
+        """Write a file only if there is none: exactly one of many writers receives True. Raises as `read_bytes`."""
+        location = self.join(path)
         if self.is_s3:
-            return s3.write(place, data, self.patience, replace=False)
-        return local_disk.write(Path(place), data, replace=False)
+            return s3.write(location, data, self.retry_policy, replace=False)
+        return local_disk.write(Path(location), data, replace=False)
 
     def exists(self, path: str = "") -> bool:
         """Whether there is a file or folder `path`."""
-        place = self.join(path)
-        return s3.exists(place, self.patience) if self.is_s3 else Path(place).exists()
+        location = self.join(path)
+        return s3.exists(location, self.retry_policy) if self.is_s3 else Path(location).exists()
 
     def check_access(self, path: str) -> None:
         """Raise the ConfigError of a refused access to `path`; otherwise do nothing.
@@ -80,21 +84,21 @@ class Store:
             self.exists(path)
 
     def list(self, path: str = "") -> tuple[str, ...]:
-        """Every file under `path`, relative to the store, sorted; folders are walked."""
-        place = self.join(path)
-        names = s3.list_files(place, self.patience) if self.is_s3 else local_disk.list_files(Path(place))
+        """Every file under `path`, relative to the store, sorted, with those of subfolders."""
+        location = self.join(path)
+        names = s3.list_files(location, self.retry_policy) if self.is_s3 else local_disk.list_files(Path(location))
         base = relative_path(path)
         return tuple(f"{base}/{name}" if base else name for name in names)
 
     def stamps(self, path: str = "") -> dict[str, str]:
         """For every file under `path` a mark that changes when it does: its size with its change time or ETag."""
-        place = self.join(path)
-        marks = s3.stamps(place, self.patience) if self.is_s3 else local_disk.stamps(Path(place))
+        location = self.join(path)
+        marks = s3.stamps(location, self.retry_policy) if self.is_s3 else local_disk.stamps(Path(location))
         base = relative_path(path)
         return {f"{base}/{name}" if base else name: mark for name, mark in marks.items()}
 
     def free_bytes(self) -> int | None:
-        """Room left for new files, bytes; None where there is no telling (S3)."""
+        """Free space for new files, bytes; None where it is unknown (S3)."""
         return None if self.is_s3 else local_disk.free_bytes(Path(self.uri))
 
     def delete(self, path: str) -> None:
@@ -104,26 +108,26 @@ class Store:
             ValueError: for the store itself.
         """
         if not relative_path(path):
-            raise ValueError(f"refusing to delete the whole store {self.uri}")
-        place = self.join(path)
+            raise ValueError(f"the whole store cannot be deleted: {self.uri}")
+        location = self.join(path)
         if self.is_s3:
-            s3.delete(place, self.patience)
+            s3.delete(location, self.retry_policy)
         else:
-            local_disk.delete(Path(place))
+            local_disk.delete(Path(location))
 
     def upload_dir(self, local: Path, path: str) -> tuple[str, ...]:
-        """Copy every file under the folder `local` to `path`; gives their names. Raises as `read_bytes`."""
+        """Copy every file under the folder `local` to `path`; returns their names. Raises as `read_bytes`."""
         names = tuple(local_disk.list_files(local))
         for name in names:
-            place = self.join(path, name)
+            location = self.join(path, name)
             if self.is_s3:
-                s3.upload(local / name, place, self.patience)
+                s3.upload(local / name, location, self.retry_policy)
             else:
-                local_disk.copy(local / name, Path(place))
+                local_disk.copy(local / name, Path(location))
         return names
 
     def download_dir(self, path: str, local: Path) -> tuple[str, ...]:
-        """Copy every file under `path` to the folder `local`; gives their names. Raises as `read_bytes`."""
+        """Copy every file under `path` to the folder `local`; returns their names. Raises as `read_bytes`."""
         base = relative_path(path)
         names = tuple(name.removeprefix(f"{base}/") for name in self.list(path))
         local.mkdir(parents=True, exist_ok=True)
@@ -131,7 +135,7 @@ class Store:
             target = _inside(local, relative_path(name))
             target.parent.mkdir(parents=True, exist_ok=True)
             if self.is_s3:
-                s3.download(self.join(path, name), target, self.patience)
+                s3.download(self.join(path, name), target, self.retry_policy)
             else:
                 local_disk.copy(Path(self.join(path, name)), target)
         return names
@@ -151,7 +155,7 @@ class Store:
         )
 
     def pyarrow_path(self, path: str = "") -> str:
-        """A place in the store as `pyarrow_filesystem` names it: an absolute path or `bucket/key`."""
+        """A path of the store as `pyarrow_filesystem` expects it: an absolute path or `bucket/key`."""
         return self.join(path).removeprefix("s3://")
 
     def delta_options(self) -> dict[str, str]:
@@ -167,8 +171,8 @@ class Store:
         return options
 
 
-def open_store(uri: str, patience: Patience | None = None) -> Store:
-    """The store at `uri`: a local path, `file://` path or `s3://bucket/prefix`. Nothing is made or contacted.
+def open_store(uri: str, retry_policy: RetryPolicy | None = None) -> Store:
+    """The store at `uri`: a local path, `file://` path or `s3://bucket/prefix`. Nothing is created or contacted.
 
     Raises:
         ConfigError: if `uri` is none of these, or carries credentials, or the extra `s3` is not installed.
@@ -176,9 +180,9 @@ def open_store(uri: str, patience: Patience | None = None) -> Store:
     scheme, separator, rest = uri.partition("://")
     if not uri.strip() or (separator and scheme not in ("s3", "file")):
         raise ConfigError(f"store {uri!r}: expected a local path or s3://bucket/prefix")
-    patience = patience or Patience()
+    retry_policy = retry_policy or RetryPolicy()
     if scheme != "s3" or not separator:
-        return Store(str(Path(rest if separator else uri).expanduser().absolute()), patience)
+        return Store(str(Path(rest if separator else uri).expanduser().absolute()), retry_policy)
     if "@" in rest:
         raise ConfigError("an s3:// uri must not carry credentials: they come from the AWS_* environment")
     bucket, _, prefix = rest.partition("/")
@@ -186,15 +190,15 @@ def open_store(uri: str, patience: Patience | None = None) -> Store:
         raise ConfigError(f"store {uri!r}: {bucket!r} is not a bucket's name")
     require_package("s3fs", "an s3:// store")
     prefix = relative_path(prefix)
-    return Store(f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}", patience)
+    return Store(f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}", retry_policy)
 
 
 def relative_path(path: str) -> str:
-    """`path` in its shortest form, if it names a place inside; empty for the place itself.
+    """`path` in its shortest form, if it stays inside its root; empty for the root itself.
 
     Raises:
-        DataError: `path_escape`, for an absolute path, one that climbs with `..`, another store's uri, or one
-            with control characters.
+        DataError: `path_escape`, for an absolute path, one with `..`, the uri of another store, or one with
+            control characters.
     """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     climbs = ".." in re.split(r"[/\\]", path)
@@ -205,8 +209,8 @@ def relative_path(path: str) -> str:
 
 
 def _inside(root: Path, path: str) -> Path:
-    """`root / path`, after following links: a link that leads out of the root is an escape too."""
-    place = (root / path).resolve() if path else root
-    if path and not place.is_relative_to(root.resolve()):
+    """`root / path`; a link that leads out of the root counts as an escape too."""
+    location = (root / path).resolve() if path else root
+    if path and not location.is_relative_to(root.resolve()):
         raise DataError("path_escape", f"path {path[:200]!r} leads out of {root}")
     return root / path

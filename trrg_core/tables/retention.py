@@ -1,8 +1,8 @@
-"""What a store may let go of: versions and runs that nothing kept refers to, and what killed jobs left behind.
+"""Garbage collection of a store: versions and runs that nothing kept refers to, and what killed jobs left behind.
 
-`plan_sweep` only looks; `sweep` removes. Kept are the newest versions of each table, every slice, every finished run
-(or the newest of each job), what the registry names, and all that these name in turn. A version that goes stays in
-its table's log, noted as removed, so that its work is done again and not found.
+`plan_garbage_collection` only reads; `collect_garbage` deletes. Kept are the newest versions of each table, every
+slice, every finished run (or the newest of each job), what the registry names, and all that these name in turn. A
+deleted version stays in the log of its table and is listed as removed, so that its work is done again when needed.
 """
 
 import json
@@ -18,15 +18,15 @@ from trrg_core.tables.commit_history import Commit, history, removed_path, remov
 from trrg_core.tables.delta import list_parts
 from trrg_core.tables.table_ref import TABLES, TableRef
 
-# rejects are only ever added to, each version holds all before it; slices are small, and what training read through
-NEVER_SWEPT = ("rejects", "slices")
-# also looked at before anything is removed: who writes there is at work
+# each version of `rejects` holds all earlier ones; slices are small, and needed to know what a run was trained on
+ALWAYS_KEPT = ("rejects", "slices")
+# a recent write in one of these means that a job may be running
 _WRITTEN = (TABLE_FOLDER, RUN_FOLDER, JOB_FOLDER, REGISTRY_FOLDER, LABEL_TABLE_FOLDER)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A file of the store: its path there, its size, and when it was written."""
+    """A file of the store: its path there, its size, and when it was written, in seconds since 1970."""
 
     path: str
     num_bytes: int
@@ -34,12 +34,12 @@ class StoredFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """What would go, and why the rest stays.
+class GarbagePlan:
+    """What is to be deleted, and why the rest is kept.
 
-    `files` are in the order in which they may be removed: at every moment what a result names is still there.
-    `folders` will then be empty. `leftovers` counts the files that belong to no version and no finished run. `kept`
-    is the reason by reference.
+    `files` are in the order of deletion: at every moment all that a stored result names still exists. `folders` will
+    then be empty. `leftovers` counts the files that belong to no version and no finished run. `kept` is the reason by
+    reference.
     """
 
     versions: tuple[TableRef, ...]
@@ -52,72 +52,74 @@ class Sweep:
 
     @property
     def num_bytes(self) -> int:
-        """How much would be freed."""
+        """Size of the files to be deleted."""
         return sum(file.num_bytes for file in self.files)
 
 
-def plan_sweep(
+def plan_garbage_collection(
     store: Store, *, keep: int, keep_runs: int | None = None, registered: Mapping[str, str] | None = None
-) -> Sweep:
-    """What nothing kept refers to.
+) -> GarbagePlan:
+    """The versions, runs and files that nothing kept refers to.
 
     Args:
         store: the store; nothing in it is changed.
-        keep: newest versions of each table that stay whatever refers to them, at least one.
-        keep_runs: newest finished runs of each job that stay; None keeps all of them.
-        registered: what the model registry names, runs and versions, and by which model.
+        keep: number of newest versions of each table that are kept in any case, at least one.
+        keep_runs: number of newest finished runs of each job that are kept; None keeps all.
+        registered: runs and versions that the model registry names, with the reason of each.
 
     Raises:
         ValueError: if fewer than one version or run is to be kept.
     """
     if keep < 1 or (keep_runs is not None and keep_runs < 1):
-        raise ValueError("at least one version and one run stay")
+        raise ValueError("keep and keep_runs must be at least 1")
     commits = {str(commit.ref): commit for name in TABLES for commit in history(store, name)}
     runs = {result.run_id: result for result in list_results(store)}
     roots = {**_roots(commits, runs, keep, keep_runs), **(registered or {})}
     kept = _reach(roots, commits, runs)
     files = _list_files(store)
     versions = tuple(commit.ref for ref, commit in commits.items() if ref not in kept)
-    going = tuple(run_id for run_id in runs if run_id not in kept)  # newest first: who names goes before the named
-    doomed = [file for run_id in going for file in _run_files(files, run_id)]
-    left = _leftover_runs(files, runs, kept)
-    doomed += left
+    # newest first: a run is deleted before the runs that it names
+    old_runs = tuple(run_id for run_id in runs if run_id not in kept)
+    to_delete = [file for run_id in old_runs for file in _run_files(files, run_id)]
+    leftovers = _leftover_runs(files, runs, kept)
+    to_delete += leftovers
     for name in TABLES:
-        found = _table_files(store, files, name, [one for ref, one in commits.items() if ref in kept])
-        doomed += found
-        known = {one.fingerprint for one in history(store, name, with_removed=True)}
-        left += [file for file in found if file.path.split("/")[3] not in known]
+        kept_commits = [commit for ref, commit in commits.items() if ref in kept]
+        unused = _unused_table_files(store, files, name, kept_commits)
+        to_delete += unused
+        known = {commit.fingerprint for commit in history(store, name, with_removed=True)}
+        leftovers += [file for file in unused if file.path.split("/")[3] not in known]
     if any(ref.name == "shards" for ref in versions):
-        doomed += [file for file in files if file.path.startswith(f"{LABEL_TABLE_FOLDER}/")]
-    return Sweep(
+        to_delete += [file for file in files if file.path.startswith(f"{LABEL_TABLE_FOLDER}/")]
+    return GarbagePlan(
         versions=versions,
-        runs=going,
-        files=tuple(doomed),
+        runs=old_runs,
+        files=tuple(to_delete),
         folders=tuple(
-            sorted({_folder(file) for file in doomed} - {_folder(file) for file in set(files) - set(doomed)})
+            sorted({_folder(file) for file in to_delete} - {_folder(file) for file in set(files) - set(to_delete)})
         ),
-        leftovers=len(left),
+        leftovers=len(leftovers),
         kept={ref: why for ref, why in kept.items() if ref in commits or ref in runs},
         newest_write_s=max((file.written_s for file in files), default=0.0),
     )
 
 
-def sweep(store: Store, plan: Sweep, *, min_age_hours: float, now_s: float | None = None) -> None:
-    """Remove what `plan` names.
+def collect_garbage(store: Store, plan: GarbagePlan, *, min_age_hours: float, now_s: float | None = None) -> None:
+    """Delete what `plan` lists.
 
     Raises:
-        ConfigError: if anything was written less than `min_age_hours` ago: its writer may still be at work, and
-            what it needs is not named by any result yet.
+        ConfigError: if anything was written less than `min_age_hours` ago: a job may be running, and no result
+            names yet what it needs.
     """
     age_hours = ((time.time() if now_s is None else now_s) - plan.newest_write_s) / 3600
     if plan.newest_write_s and age_hours < min_age_hours:
         raise ConfigError(
-            f"the last write is {max(0.0, age_hours):.1f} hours old and a job may be at work: "
+            f"the last write is {max(0.0, age_hours):.1f} hours old and a job may be running: "
             f"wait until nothing was written for {min_age_hours:g} hours, or give --min-age"
         )
     for name in {ref.name: None for ref in plan.versions}:
-        gone = removed_versions(store, name) | {ref.version for ref in plan.versions if ref.name == name}
-        store.write_bytes(removed_path(name), json.dumps(sorted(gone)).encode())
+        removed = removed_versions(store, name) | {ref.version for ref in plan.versions if ref.name == name}
+        store.write_bytes(removed_path(name), json.dumps(sorted(removed)).encode())
     for file in plan.files:
         store.delete(file.path)
     for folder in plan.folders:
@@ -130,9 +132,9 @@ def _roots(
     roots: dict[str, str] = {}
     for name in TABLES:
         refs = [ref for ref, commit in commits.items() if commit.ref.name == name]
-        every = name in NEVER_SWEPT
-        why = f"{name} all stay" if every else f"among the {keep} newest"
-        roots |= dict.fromkeys(refs if every else refs[:keep], why)
+        keep_all = name in ALWAYS_KEPT
+        why = f"all {name} are kept" if keep_all else f"among the {keep} newest"
+        roots |= dict.fromkeys(refs if keep_all else refs[:keep], why)
     for job in {result.job for result in runs.values()}:
         ids = [run_id for run_id, result in runs.items() if result.job == job]
         why = "finished run" if keep_runs is None else f"among the {keep_runs} newest"
@@ -158,7 +160,7 @@ def _named_by(ref: str, commits: Mapping[str, Commit], runs: Mapping[str, RunRes
         return runs[ref].inputs.values()
     if ref not in commits:
         return ()
-    # the version before, of the same table, is no input: files that are still used are kept one by one
+    # the previous version of the same table is not an input: its files that are still used are kept individually
     name = commits[ref].ref.name
     return (parent for parent in commits[ref].parents if parent.rpartition("@")[0] != name)
 
@@ -167,20 +169,20 @@ def _list_files(store: Store) -> list[StoredFile]:
     from pyarrow import fs
 
     filesystem, base = store.pyarrow_filesystem(), store.pyarrow_path()
-    found = []
+    stored = []
     for folder in _WRITTEN:
         chosen = fs.FileSelector(store.pyarrow_path(folder), recursive=True, allow_not_found=True)
         for info in filesystem.get_file_info(chosen):
             if info.type == fs.FileType.File:
                 path = info.path.removeprefix(base).lstrip("/")
-                found.append(StoredFile(path=path, num_bytes=info.size, written_s=info.mtime_ns / 1e9))
-    return sorted(found, key=lambda file: file.path)
+                stored.append(StoredFile(path=path, num_bytes=info.size, written_s=info.mtime_ns / 1e9))
+    return sorted(stored, key=lambda file: file.path)
 
 
 def _run_files(files: Iterable[StoredFile], run_id: str) -> list[StoredFile]:
-    """All files of a run, its result first: without it the run is not there."""
-    mine = [file for file in files if file.path.startswith(f"{run_path(run_id)}/")]
-    return sorted(mine, key=lambda file: (not file.path.endswith(f"/{RESULT}"), file.path))
+    """All files of a run, its result first: without it the run does not exist."""
+    of_run = [file for file in files if file.path.startswith(f"{run_path(run_id)}/")]
+    return sorted(of_run, key=lambda file: (not file.path.endswith(f"/{RESULT}"), file.path))
 
 
 def _leftover_runs(
@@ -196,19 +198,21 @@ def _leftover_runs(
     ]
 
 
-def _table_files(store: Store, files: Iterable[StoredFile], name: str, kept: Iterable[Commit]) -> list[StoredFile]:
-    """Files under `parts/` that no kept version has, summaries before the rows that they vouch for."""
-    mine = [commit for commit in kept if commit.ref.name == name]
-    used = {f"{TABLE_FOLDER}/{name}/{part.path}" for commit in mine for part in list_parts(store, commit.ref)}
-    fingerprints = {commit.fingerprint for commit in mine}
-    doomed = [
+def _unused_table_files(
+    store: Store, files: Iterable[StoredFile], name: str, kept: Iterable[Commit]
+) -> list[StoredFile]:
+    """Files under `parts/` that no kept version has, the summary of a batch before its rows."""
+    of_table = [commit for commit in kept if commit.ref.name == name]
+    used = {f"{TABLE_FOLDER}/{name}/{part.path}" for commit in of_table for part in list_parts(store, commit.ref)}
+    fingerprints = {commit.fingerprint for commit in of_table}
+    unused = [
         file
         for file in files
         if file.path.startswith(f"{TABLE_FOLDER}/{name}/parts/")
         and file.path not in used
         and file.path.split("/")[3] not in fingerprints
     ]
-    return sorted(doomed, key=lambda file: (file.path.endswith(".parquet"), file.path))
+    return sorted(unused, key=lambda file: (file.path.endswith(".parquet"), file.path))
 
 
 def _folder(file: StoredFile) -> str:

@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
         assert fetch_newest(store, FOLDER, tmp_path / "back") == first
     assert (tmp_path / "back/1/rng.bin").read_bytes() == b"1"
     (record,) = caplog.records
-    assert "the one before is tried" in record.getMessage()
+    assert "the previous one is tried" in record.getMessage()
     assert f"{second.path}/rank0/weights.bin" in record.getMessage()
     assert reason in record.getMessage()
     with pytest.raises(TrainingError, match=reason):
@@ -114,7 +114,7 @@ def test_a_garbage_manifest_is_set_aside_with_a_warning(
     store.write_bytes(f"{FOLDER}/000009/{MANIFEST}", manifest)
     with caplog.at_level(logging.WARNING):
         assert fetch_newest(store, FOLDER, tmp_path / "back") == good
-    assert f"{FOLDER}/000009/{MANIFEST} is no manifest" in caplog.text
+    assert f"{FOLDER}/000009/{MANIFEST} is not a manifest" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["../../../escape", "/escape", "a/../../escape"])

@@ -11,9 +11,9 @@ import pytest
 from tests.core.faulty_s3 import FaultyS3, faulty_s3, make_bucket
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.storage import local_disk
-from trrg_core.storage.store import Patience, Store, open_store, relative_path
+from trrg_core.storage.store import RetryPolicy, Store, open_store, relative_path
 
-QUICK = Patience(deadline_s=10, answer_s=1, first_pause_s=0.02, longest_pause_s=0.1)
+QUICK = RetryPolicy(deadline_s=10, answer_timeout_s=1, first_pause_s=0.02, longest_pause_s=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_a_passing_fault_is_survived(bucket: Store, service: FaultyS3, fault: st
 
 
 def test_a_lasting_fault_ends_at_the_deadline_and_names_the_key(bucket: Store, service: FaultyS3) -> None:
-    hasty = Store(bucket.uri, Patience(deadline_s=1, answer_s=1, first_pause_s=0.05, longest_pause_s=0.2))
+    hasty = Store(bucket.uri, RetryPolicy(deadline_s=1, answer_timeout_s=1, first_pause_s=0.05, longest_pause_s=0.2))
     service.faults += ["503"] * 200
     start = time.monotonic()
     with pytest.raises(StorageError, match=r"some/prefix/key: SlowDown"):
@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(local_disk, "_write_synced", full)
-    with pytest.raises(StorageError, match=r"no room for 5 bytes at .*a/b"):
+    with pytest.raises(StorageError, match=r"no space for 5 bytes at .*a/b"):
         open_store(str(tmp_path)).write_bytes("a/b", b"12345")
     assert list((tmp_path / "a").iterdir()) == []
 

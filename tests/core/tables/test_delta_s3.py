@@ -16,13 +16,13 @@ WRITER = """
 import json, sys
 import pyarrow as pa
 from trrg_core.errors import TrrgError
-from trrg_core.storage.store import Patience, open_store
+from trrg_core.storage.store import RetryPolicy, open_store
 from trrg_core.tables.commit_history import CommitMetadata, history
 from trrg_core.tables.delta import commit_parts, list_parts, read_table
 from trrg_core.tables.parquet import write_part
 
 SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
-store = open_store(sys.argv[1], Patience(deadline_s=20, answer_s=5, first_pause_s=0.02, longest_pause_s=0.1))
+store = open_store(sys.argv[1], RetryPolicy(deadline_s=20, answer_timeout_s=5, first_pause_s=0.02, longest_pause_s=0.1))
 
 def part(name):
     rows = pa.table({"study_id": [name], "split": ["train"]}, schema=SCHEMA)

@@ -21,7 +21,7 @@ from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint,
 from trrg_core.tables.delta import commit_parts, list_parts, read_table
 from trrg_core.tables.diff import compare_rows
 from trrg_core.tables.parquet import write_part
-from trrg_core.tables.retention import plan_sweep, sweep
+from trrg_core.tables.retention import collect_garbage, plan_garbage_collection
 from trrg_core.tables.schema import SLICES, reports_schema
 from trrg_core.tables.table_ref import TableRef
 
@@ -56,11 +56,11 @@ def _files(store: Store) -> list[str]:
 
 def test_the_newest_versions_stay_and_the_rest_goes(store: Store) -> None:
     refs = _reports(store, 4)
-    plan = plan_sweep(store, keep=2)
+    plan = plan_garbage_collection(store, keep=2)
     assert plan.versions == (refs[1], refs[0])
     assert {ref for ref, why in plan.kept.items() if why == "among the 2 newest"} == {"reports@3", "reports@2"}
     before = sum((Path(store.join(path))).stat().st_size for path in _files(store))
-    sweep(store, plan, min_age_hours=DAY_H, now_s=_later())
+    collect_garbage(store, plan, min_age_hours=DAY_H, now_s=_later())
     note = len(store.read_bytes("tables/reports/removed.json"))
     after = sum((Path(store.join(path))).stat().st_size for path in _files(store)) - note
     assert before - after == plan.num_bytes > 0
@@ -71,7 +71,7 @@ def test_the_newest_versions_stay_and_the_rest_goes(store: Store) -> None:
 def test_planning_changes_nothing(store: Store) -> None:
     _reports(store, 3)
     before = store.stamps()
-    plan_sweep(store, keep=1)
+    plan_garbage_collection(store, keep=1)
     assert store.stamps() == before
 
 
@@ -81,20 +81,20 @@ def test_what_a_run_or_a_slice_or_a_model_names_stays_with_its_parents(store: St
         write_chain(store, said, run=run)
     row = {"subject_id": "p1", "study_id": "1", "split": "train", "repeat": 1, "sentence_weights": [1.0]}
     write_version(store, "slices", [row], SLICES, fingerprint="s0", parents=["shards@0"])
-    plan = plan_sweep(store, keep=1)
+    plan = plan_garbage_collection(store, keep=1)
     assert plan.kept["shards@0"] == "named by slices@0"
     # shards@0 names the studies and reports it was cut from; version 1 of each is named by nobody
     assert {str(ref) for ref in plan.versions} == {"studies@1", "reports@1", "shards@1"}
     _run(store, "pretrain-1", "pretrain", {"shards": "shards@1"})
-    plan = plan_sweep(store, keep=1)
+    plan = plan_garbage_collection(store, keep=1)
     assert plan.versions == ()
     assert plan.kept["shards@1"] == "named by pretrain-1"
-    assert plan_sweep(store, keep=1, registered={"reports@0": "named by models:/m/1"}).kept["reports@0"]
+    assert plan_garbage_collection(store, keep=1, registered={"reports@0": "named by models:/m/1"}).kept["reports@0"]
 
 
 def test_a_removed_version_is_not_found_as_done_work_and_can_be_made_again(store: Store) -> None:
     refs = _reports(store, 2)
-    sweep(store, plan_sweep(store, keep=1), min_age_hours=0)
+    collect_garbage(store, plan_garbage_collection(store, keep=1), min_age_hours=0)
     assert find_by_fingerprint(store, "reports", "r0") is None
     assert [commit.ref for commit in history(store, "reports")] == [refs[1]]
     assert [commit.ref for commit in history(store, "reports", with_removed=True)] == refs[::-1]
@@ -122,10 +122,10 @@ def test_a_file_that_a_kept_version_shares_stays(store: Store) -> None:
         REPORTS,
         CommitMetadata(fingerprint="r1", parents=(str(first),)),
     )
-    plan = plan_sweep(store, keep=1)
+    plan = plan_garbage_collection(store, keep=1)
     # to be the version before is not to be an input
     assert plan.versions == (first,)
-    sweep(store, plan, min_age_hours=0)
+    collect_garbage(store, plan, min_age_hours=0)
     assert sorted(read_table(store, second)["study_id"].to_pylist()) == ["0", "7"]
     # the summary would make a new run of the old work believe that its rows are there
     assert not store.exists("tables/reports/parts/r0/a.json")
@@ -136,8 +136,8 @@ def test_copies_of_label_tables_go_with_a_version_of_shards(store: Store) -> Non
     for run in "12":
         write_chain(store, said, run=run)
     load_label_table(store, TableRef(name="shards", version=0), LABEL_SET.observations)
-    assert len(plan_sweep(store, keep=2).files) == 0
-    sweep(store, plan_sweep(store, keep=1), min_age_hours=0)
+    assert len(plan_garbage_collection(store, keep=2).files) == 0
+    collect_garbage(store, plan_garbage_collection(store, keep=1), min_age_hours=0)
     assert store.list("label_tables") == ()
 
 
@@ -147,9 +147,9 @@ def test_what_killed_jobs_left_behind_goes(store: Store) -> None:
     store.write_bytes("tables/predictions/parts/dead/test-x.parquet", b"1234")
     store.write_bytes("runs/pretrain-dead/checkpoints/1/weights", b"12345678")
     _run(store, "pretrain-1", "pretrain", {})
-    plan = plan_sweep(store, keep=1)
+    plan = plan_garbage_collection(store, keep=1)
     assert (len(plan.files), plan.leftovers, plan.num_bytes, plan.versions, plan.runs) == (3, 3, 16, (), ())
-    sweep(store, plan, min_age_hours=0)
+    collect_garbage(store, plan, min_age_hours=0)
     assert not [path for path in store.list() if "dead" in path]
     assert not Path(store.join("runs/pretrain-dead")).exists()
     assert [run.run_id for run in list_results(store)] == ["pretrain-1"]
@@ -160,57 +160,57 @@ def test_finished_runs_stay_unless_the_newest_of_each_job_are_asked_for(store: S
     for number in range(3):
         _run(store, f"pretrain-{number}", "pretrain", {"reports": str(refs[number])}, finished_ms=number)
     _run(store, "finetune-0", "finetune", {"contrastive": "pretrain-0"}, finished_ms=5)
-    assert plan_sweep(store, keep=1).runs == ()
-    plan = plan_sweep(store, keep=1, keep_runs=1)
+    assert plan_garbage_collection(store, keep=1).runs == ()
+    plan = plan_garbage_collection(store, keep=1, keep_runs=1)
     # pretrain-0 is named by the newest finetune, pretrain-2 is the newest itself
     assert plan.runs == ("pretrain-1",)
     assert plan.versions == (refs[1],)
     # a run is gone with its result, and what it named goes after it
     assert plan.files[0].path == "runs/pretrain-1/result.json"
-    sweep(store, plan, min_age_hours=0)
+    collect_garbage(store, plan, min_age_hours=0)
     assert {run.run_id for run in list_results(store)} == {"pretrain-0", "pretrain-2", "finetune-0"}
 
 
 def test_nothing_is_removed_while_a_write_is_young(store: Store) -> None:
     _reports(store, 2)
     before = store.stamps()
-    with pytest.raises(ConfigError, match=r"the last write is 0\.0 hours old and a job may be at work"):
-        sweep(store, plan_sweep(store, keep=1), min_age_hours=DAY_H)
+    with pytest.raises(ConfigError, match=r"the last write is 0\.0 hours old and a job may be running"):
+        collect_garbage(store, plan_garbage_collection(store, keep=1), min_age_hours=DAY_H)
     assert store.stamps() == before
     for path in store.list():
         os.utime(store.join(path), (time.time() - 25 * 3600,) * 2)
-    sweep(store, plan_sweep(store, keep=1), min_age_hours=DAY_H)
+    collect_garbage(store, plan_garbage_collection(store, keep=1), min_age_hours=DAY_H)
     assert json.loads(store.read_bytes("tables/reports/removed.json")) == [0]
 
 
-def test_a_run_in_the_making_holds_back_the_sweep(store: Store) -> None:
+def test_a_run_in_the_making_blocks_garbage_collection(store: Store) -> None:
     _reports(store, 2)
     for path in store.list():
         os.utime(store.join(path), (time.time() - 25 * 3600,) * 2)
     store.write_bytes("jobs/submitted/task.json", b"{}")
-    with pytest.raises(ConfigError, match="a job may be at work"):
-        sweep(store, plan_sweep(store, keep=1), min_age_hours=DAY_H)
+    with pytest.raises(ConfigError, match="a job may be running"):
+        collect_garbage(store, plan_garbage_collection(store, keep=1), min_age_hours=DAY_H)
 
 
-def test_a_sweep_that_was_cut_off_is_finished_by_the_next(store: Store) -> None:
+def test_an_interrupted_collection_is_finished_by_the_next(store: Store) -> None:
     _reports(store, 3)
-    plan = plan_sweep(store, keep=1)
+    plan = plan_garbage_collection(store, keep=1)
     store.write_bytes("tables/reports/removed.json", b"[0, 1]")
     store.delete(plan.files[0].path)
-    rest = plan_sweep(store, keep=1)
+    rest = plan_garbage_collection(store, keep=1)
     assert rest.versions == ()
     assert {file.path for file in rest.files} == {file.path for file in plan.files[1:]}
 
 
 def test_at_least_one_version_stays(store: Store) -> None:
-    with pytest.raises(ValueError, match="at least one version"):
-        plan_sweep(store, keep=0)
+    with pytest.raises(ValueError, match="keep and keep_runs must be at least 1"):
+        plan_garbage_collection(store, keep=0)
 
 
 def test_an_empty_store_has_nothing_to_let_go(store: Store) -> None:
-    plan = plan_sweep(store, keep=1)
+    plan = plan_garbage_collection(store, keep=1)
     assert (plan.files, plan.versions, plan.runs) == ((), (), ())
-    sweep(store, plan, min_age_hours=DAY_H)
+    collect_garbage(store, plan, min_age_hours=DAY_H)
     assert not Path(store.uri).exists()
 
 
@@ -250,11 +250,11 @@ def test_all_of_it_works_on_s3(bucket: Store) -> None:
     write_chain(bucket, {"1": ("train", {"Edema": NO})}, run="1")
     refs = write_chain(bucket, {"1": ("train", {"Edema": YES})}, run="2")
     assert compare_rows(bucket, TableRef(name="reports", version=0), refs["reports"]).changed == ("1",)
-    plan = plan_sweep(bucket, keep=1)
+    plan = plan_garbage_collection(bucket, keep=1)
     assert {str(ref) for ref in plan.versions} == {"studies@0", "reports@0", "shards@0"}
-    with pytest.raises(ConfigError, match="a job may be at work"):
-        sweep(bucket, plan, min_age_hours=DAY_H)
-    sweep(bucket, plan, min_age_hours=0)
+    with pytest.raises(ConfigError, match="a job may be running"):
+        collect_garbage(bucket, plan, min_age_hours=DAY_H)
+    collect_garbage(bucket, plan, min_age_hours=0)
     assert not [path for path in bucket.list("tables") if "/reports-1/" in path]
     assert len(gather_page(bucket, refs["shards"], Wanted()).cards) == 1
     assert resolve_ref(bucket, "shards") == refs["shards"]

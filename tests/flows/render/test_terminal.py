@@ -11,7 +11,7 @@ from flows.render.report_labels import print_report_labels
 from flows.render.run_summary import print_run
 from flows.render.slices import print_slice
 from flows.render.terminal import Column, build_table, fits, join_items, print_line, print_table, print_with_notes
-from flows.render.versions import print_diff, print_history, print_rejects, print_sweep
+from flows.render.versions import print_diff, print_garbage_plan, print_history, print_rejects
 from pipelines.jobs.reslice import make_slice
 from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, shard_row, write_version
 from trrg_core.label_stats.distribution import LabelCount
@@ -150,7 +150,9 @@ def _diff() -> None:
 
 def _garbage() -> None:
     kept = {RUN: f"named by register-0123456789abcdef, which is named by models:/a-model-with-a-long-name/12 of {RUN}"}
-    print_sweep({"kept": kept, "versions": [], "runs": [], "leftover_files": 0, "files": 0, "bytes": 0}, done=False)
+    print_garbage_plan(
+        {"kept": kept, "versions": [], "runs": [], "leftover_files": 0, "files": 0, "bytes": 0}, done=False
+    )
 
 
 def _report_labels() -> None:

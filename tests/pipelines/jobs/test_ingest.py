@@ -324,7 +324,7 @@ def test_a_limit_on_file_size_ends_cleanly_and_the_next_run_goes_on(tree: Tree, 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, hard))
     try:
-        with pytest.raises(StorageError, match=r"no room for \d+ bytes at .*parquet"):
+        with pytest.raises(StorageError, match=r"no space for \d+ bytes at .*parquet"):
             run(tree, store)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
