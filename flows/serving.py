@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from trrg_core.errors import ConfigError
+from trrg_core.extras import require_package
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -23,8 +24,9 @@ def serve_ui(*, port: int, store: str) -> None:
     """Run a Prefect server on 127.0.0.1 and serve the flows until it is interrupted.
 
     Raises:
-        ConfigError: if the server does not start.
+        ConfigError: if the extra `flows` is not installed, or the server does not start.
     """
+    require_package("prefect", "trrg ui")
     url = f"http://127.0.0.1:{port}"
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]

@@ -66,5 +66,10 @@ def extra_of(module: str) -> str | None:
     return next((extra for extra, packages in PACKAGES_OF_EXTRA.items() if package in packages), None)
 
 
+def install_command(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'trrg[{extra}]'"
+
+
 def _missing(extra: str, what: str) -> ConfigError:
-    return ConfigError(f"{what} needs the extra '{extra}': pip install 'trrg[{extra}]'")
+    return ConfigError(f"{what} needs the extra '{extra}': {install_command(extra)}")

@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trrg_core.errors import TrrgError
-from trrg_core.extras import extra_of
+from trrg_core.extras import PACKAGES_OF_EXTRA, install_command
 from trrg_core.storage.store import open_store
 
-PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "prefect", "mlflow", "deltalake", "scispacy", "s3fs")
+BASE_PACKAGES = ("numpy", "pyarrow", "deltalake", "duckdb")
 FREE_GB = 5
 
 
@@ -28,7 +28,9 @@ class Check:
 def run_checks(store: str) -> Iterator[Check]:
     """Run all checks, the cheapest first."""
     yield Check(name="python", passed=sys.version_info[:2] in ((3, 11), (3, 12)), detail=sys.version.split()[0])
-    yield from (_package(name) for name in PACKAGES)
+    yield from (_package(name, "pip install trrg") for name in BASE_PACKAGES)
+    for extra, packages in PACKAGES_OF_EXTRA.items():
+        yield from _extra(extra, packages)
     yield from (_shadow(name) for name in ("trrg_core", "pipelines", "flows"))
     yield _java()
     yield _gpu()
@@ -36,13 +38,19 @@ def run_checks(store: str) -> Iterator[Check]:
     yield _store(store)
 
 
-def _package(name: str) -> Check:
+def _extra(extra: str, packages: tuple[str, ...]) -> Iterator[Check]:
+    """The packages of an extra; only one line, and no failure, when the extra is not installed."""
+    if importlib.util.find_spec(packages[0]) is None:
+        yield Check(name=f"extra {extra}", passed=True, detail=f"not installed; to add it: {install_command(extra)}")
+    else:
+        yield from (_package(name, install_command(extra)) for name in packages)
+
+
+def _package(name: str, command: str) -> Check:
     try:
         return Check(name=name, passed=True, detail=version(name))
     except PackageNotFoundError:
-        extra = extra_of(name)
-        command = f"pip install 'trrg[{extra}]'" if extra else "pip install trrg"
-        return Check(name=name, passed=False, detail=f"not installed: {command}")
+        return Check(name=name, passed=False, detail=f"not installed; to add it: {command}")
 
 
 def _shadow(name: str) -> Check:
@@ -64,10 +72,10 @@ def _java() -> Check:
 
 
 def _gpu() -> Check:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        return Check(name="gpu", passed=True, detail="unknown without torch")
+    if importlib.util.find_spec("torch") is None:
+        return Check(name="gpu", passed=True, detail="not checked: that needs PyTorch")
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Check(name="gpu", passed=True, detail=f"{count} CUDA devices" if count else "none; training runs on the CPU")
 

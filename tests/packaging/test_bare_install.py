@@ -129,11 +129,18 @@ def test_a_slice_is_compiled_and_its_labels_are_counted(bare: Path, store: str, 
         ("drift", "shards@0", "shards@1"),
         ("gc",),
         ("view", "shards@1"),
+        ("check",),
     ],
     ids=lambda words: words[0],
 )
 def test_the_verbs_that_read_a_store_work(bare: Path, store: str, tmp_path: Path, words: tuple[str, ...]) -> None:
     assert _passed(bare / "trrg", *words, "--store", store, cwd=tmp_path)
+
+
+def test_the_check_names_the_extras_that_are_not_installed(bare: Path, tmp_path: Path) -> None:
+    lines = _passed(bare / "trrg", "check", "--store", str(tmp_path / "store"), cwd=tmp_path).splitlines()
+    for extra in PACKAGES_OF_EXTRA:
+        assert f"ok   extra {extra}: not installed; to add it: pip install 'trrg[{extra}]'" in lines
 
 
 def test_the_configuration_and_the_version_are_printed(bare: Path, tmp_path: Path) -> None:
@@ -163,6 +170,7 @@ def test_reports_are_scored(bare: Path, tmp_path: Path) -> None:
     [
         (("run", "--source-root", "."), "flows"),
         (("finetune", "--input", "shards=shards@1", "--input", "contrastive=pretrain-0"), "train"),
+        (("ui",), "flows"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,
 )
