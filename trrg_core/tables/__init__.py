@@ -1,1 +1,1 @@
-"""Versioned Delta tables: commit, read, look up, compare, and what may be removed."""
+"""Versioned Delta tables: row codecs, commits, reading, look-up, comparison and garbage collection."""

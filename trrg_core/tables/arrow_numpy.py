@@ -1,4 +1,4 @@
-"""Between numpy and Arrow without pandas, which pyarrow's own conversions import: a second before the first answer."""
+"""Conversions between numpy and Arrow without pandas: pyarrow's own ones import it, which takes a second."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ def to_arrow(values: NDArray[Any]) -> Any:
 
 
 def to_numpy(column: Any) -> NDArray[Any]:
-    """Integers or booleans without nulls as a numpy array, not to be written to.
+    """Integers or booleans without nulls as a read-only numpy array.
 
     Raises:
         ValueError: for nulls or another type.
     """
     array = whole(column)
-    if pa.types.is_boolean(array.type):  # bits there, bytes here
+    if pa.types.is_boolean(array.type):  # bits in Arrow, bytes in numpy
         return to_numpy(array.cast(pa.uint8())).view(np.bool_)
     if array.null_count or not pa.types.is_integer(array.type):
         raise ValueError(f"expected integers without nulls, found {array.type} with {array.null_count} nulls")
@@ -40,7 +40,7 @@ def whole(column: Any) -> Any:
 
 
 def text_scalar(text: str) -> Any:
-    """`text` as an Arrow scalar; `pa.scalar` too asks pandas whether it is null."""
+    """`text` as an Arrow scalar; `pa.scalar` imports pandas to test for null."""
     data = text.encode()
     offsets = np.array([0, len(data)], dtype=np.int32)
     return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(data)])[0]

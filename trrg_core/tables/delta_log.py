@@ -1,7 +1,7 @@
 """One entry of a Delta log, written by hand: the next version of a table keeps some files of the current one.
 
-deltalake's overwrite removes every current file, also one that the new version names again, and then readers differ
-on whether it is still there: the protocol allows a path once per version. Here a kept file is simply not touched.
+deltalake's overwrite removes every current file, also one that the new version names again, and then readers disagree
+on whether it exists: the protocol allows a path once per version. Here a kept file appears in no action.
 """
 
 import json
@@ -18,7 +18,7 @@ from trrg_core.storage.store import Store
 
 
 def files_of(table: DeltaTable) -> list[dict[str, Any]]:
-    """The log's own words on each file of an open table, sorted by path."""
+    """The entry of each file of an open table in its log, sorted by path."""
     actions: list[dict[str, Any]] = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     return sorted(actions, key=lambda action: str(action["path"]))
 
@@ -31,26 +31,26 @@ def shares_a_file(table: DeltaTable, actions: Sequence[AddAction]) -> bool:
 def commit_beside(
     store: Store, name: str, table: DeltaTable, actions: Sequence[AddAction], metadata: Mapping[str, str]
 ) -> bool:
-    """Make the files of `actions` the version after `table`, its columns unchanged; False if another was there first.
+    """Commit the files of `actions` as the version after `table`; False if another writer committed it first.
 
     Args:
-        store: where the table is.
-        name: its name.
-        table: the table opened at its newest version.
-        actions: every file of the new version, those that are kept too.
-        metadata: more fields of the commit, beside Delta's own.
+        store: the store of the table.
+        name: the name of the table.
+        table: the table, opened at its newest version, whose columns are kept.
+        actions: every file of the new version, including those that are kept.
+        metadata: fields of the commit besides Delta's own.
     """
     current = {file["path"]: file["size_bytes"] for file in files_of(table)}
     wanted = {action.path: action for action in actions}
     now_ms = time.time_ns() // 1_000_000
-    lines: list[dict[str, Any]] = [{"commitInfo": _about(now_ms) | dict(metadata)}]
+    lines: list[dict[str, Any]] = [{"commitInfo": _commit_info(now_ms) | dict(metadata)}]
     lines += [{"add": _addition(action)} for path, action in sorted(wanted.items()) if path not in current]
     lines += [{"remove": _removal(path, size, now_ms)} for path, size in current.items() if path not in wanted]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     return store.write_new(f"{TABLE_FOLDER}/{name}/_delta_log/{table.version() + 1:020d}.json", text.encode())
 
 
-def _about(now_ms: int) -> dict[str, Any]:
+def _commit_info(now_ms: int) -> dict[str, Any]:
     return {
         "timestamp": now_ms,
         "operation": "WRITE",

@@ -1,4 +1,4 @@
-"""Rows of a few studies out of a large version: of each file only the row groups that hold one of them are read."""
+"""The rows of a few studies of a large version; only the row groups that contain one of them are read."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from trrg_core.tables.table_ref import TableRef
 
 
 def index_studies(store: Store, ref: TableRef) -> pa.Table:
-    """Which file each study of a version is in: `study_id` and `path`, a row a study. Raises as `read_studies`.
+    """The file of each study of a version: `study_id` and `path`, one row per study. Raises as `read_studies`.
 
-    Made once, it saves many lookups in one version from opening files that hold none of their studies.
+    With this index many look-ups in one version do not open files that contain none of their studies.
     """
     empty = pa.table({"study_id": pa.array([], pa.string()), "path": pa.array([], pa.string()).dictionary_encode()})
     pieces = [empty]
@@ -35,9 +35,14 @@ def read_studies(
     columns: Sequence[str],
     index: pa.Table | None = None,
 ) -> pa.Table:
-    """The rows of `study_ids` in a version, sorted by study; ids that it does not have are left out.
+    """The rows of `study_ids` in a version, sorted by study; unknown ids are ignored.
 
-    `index` is what `index_studies` says of this version.
+    Args:
+        store: the store of the table.
+        ref: the version.
+        study_ids: the studies to read.
+        columns: names of the columns to read.
+        index: the result of `index_studies` for this version, if there is one.
 
     Raises:
         ConfigError: if there is no such version.
@@ -48,21 +53,22 @@ def read_studies(
         paths: list[Any] = file_paths(store, ref)
     else:
         paths = pc.unique(index.filter(pc.is_in(index["study_id"], wanted))["path"]).to_pylist()
-    pieces = [_read_file(store, path, wanted, list(columns)) for path in paths]
-    found = [piece for piece in pieces if piece is not None]
-    if not found:
+    by_file = [_read_studies_of(store, path, wanted, list(columns)) for path in paths]
+    pieces = [piece for piece in by_file if piece is not None]
+    if not pieces:
         schema = read_schema(store, ref)
-        return pa.schema([schema.field(one) for one in columns]).empty_table()
-    return pa.concat_tables(found).sort_by("study_id")
+        return pa.schema([schema.field(name) for name in columns]).empty_table()
+    return pa.concat_tables(pieces).sort_by("study_id")
 
 
-def _read_file(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.Table | None:
+def _read_studies_of(store: Store, path: str, wanted: Any, columns: list[str]) -> pa.Table | None:
+    """The rows of `wanted` studies in one file, None if it has none of them."""
     with open_file(store, path) as file:
-        there = pc.is_in(file.read(columns=["study_id"])["study_id"], value_set=wanted).to_numpy()
+        is_wanted = pc.is_in(file.read(columns=["study_id"])["study_id"], value_set=wanted).to_numpy()
         sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
         group = np.repeat(np.arange(len(sizes)), sizes)
-        chosen = np.unique(group[there])
+        chosen = np.unique(group[is_wanted])
         if not len(chosen):
             return None
         rows = file.read_row_groups(chosen.tolist(), columns=columns)
-        return rows.filter(pa.array(there[np.isin(group, chosen)]))
+        return rows.filter(pa.array(is_wanted[np.isin(group, chosen)]))

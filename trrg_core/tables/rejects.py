@@ -1,4 +1,4 @@
-"""What was set aside: rows of the table `rejects`, chosen by version or job and counted. Never report text."""
+"""Rejected rows: rows of the table `rejects`, selected by version or job and counted. Never report text."""
 
 from collections import Counter
 
@@ -16,31 +16,31 @@ Counts = dict[str, dict[str, int]]
 
 
 def read_rejects(store: Store, what: str = "", *, reason: str = "") -> pa.Table:
-    """The rows set aside, oldest work first.
+    """The rejected rows, those of the oldest work first.
 
     Args:
-        store: where they are.
-        what: the version they were set aside for (`reports@2`), the job (`parse`), a version of the table itself
+        store: the store.
+        what: the version that they are missing from (`reports@2`), the job (`parse`), a version of the table itself
             (`rejects@1`), or empty for all.
-        reason: only those with this reason.
+        reason: only rows with this reason.
 
     Raises:
-        ConfigError: for a version that does not exist, or a job or reason that set nothing aside where another did.
+        ConfigError: for a version that does not exist, or a job or reason without rejects while others have some.
     """
     if what.startswith("rejects@"):
         rows = read_table(store, TableRef.parse(what))
     elif "@" in what:
         fingerprint = find_commit(store, TableRef.parse(what)).fingerprint
-        rows = _only(_newest(store), "fingerprint", fingerprint)
+        rows = _rows_with(_newest(store), "fingerprint", fingerprint)
     elif what:
-        rows = _chosen(_newest(store), "job", what)
+        rows = _checked_rows_with(_newest(store), "job", what)
     else:
         rows = _newest(store)
-    return _chosen(rows, "reason", reason) if reason else rows
+    return _checked_rows_with(rows, "reason", reason) if reason else rows
 
 
 def count_rejects(rows: pa.Table) -> Counts:
-    """How many, by job and reason, the most frequent reason first."""
+    """Number of rows by job and reason, the most frequent reason first."""
     pairs = Counter((row["job"], row["reason"]) for row in rows.select(["job", "reason"]).to_pylist())
     counts: Counts = {}
     for (job, reason), count in pairs.most_common():
@@ -49,18 +49,18 @@ def count_rejects(rows: pa.Table) -> Counts:
 
 
 def _newest(store: Store) -> pa.Table:
-    # each version of `rejects` holds the rows of all before it
+    # each version of `rejects` holds the rows of all earlier ones
     versions = history(store, "rejects")
     return read_table(store, versions[0].ref) if versions else REJECTS.empty_table()
 
 
-def _only(rows: pa.Table, column: str, value: str) -> pa.Table:
+def _rows_with(rows: pa.Table, column: str, value: str) -> pa.Table:
     return rows.filter(pc.equal(rows[column], pa.scalar(value)))
 
 
-def _chosen(rows: pa.Table, column: str, value: str) -> pa.Table:
+def _checked_rows_with(rows: pa.Table, column: str, value: str) -> pa.Table:
     known = sorted({row[column] for row in rows.select([column]).to_pylist()})
     if known and value not in known:
         tables = f" or a version of {', '.join(TABLES)}" if column == "job" else ""
-        raise ConfigError(f"no {column} {value!r} set anything aside: expected one of {', '.join(known)}{tables}")
-    return _only(rows, column, value)
+        raise ConfigError(f"no rejects of {column} {value!r}: expected one of {', '.join(known)}{tables}")
+    return _rows_with(rows, column, value)

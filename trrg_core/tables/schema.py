@@ -1,6 +1,6 @@
-"""The columns of every table, as pyarrow schemas, and the one-row-per-study words they are made of.
+"""The columns of every table, as pyarrow schemas; each row is of one study, but in `rejects`.
 
-studies -> reports -> shards -> predictions; a slice chooses among shards; what could not be used is in `rejects`.
+studies -> reports -> shards -> predictions; a slice selects rows of shards; rejected rows are in `rejects`.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ IMAGE = pa.struct(
     ]
 )
 
-# `report_flags`: what was mended in it; `report_signature`: of `near_duplicates`; `source_stamp`: changes when it does
+# `report_flags`: repairs of the text; `report_signature`: for `near_duplicates`; `source_stamp`: changes with the study
 STUDIES = pa.schema(
     [
         ("subject_id", TEXT),
@@ -121,7 +121,7 @@ REJECTS = pa.schema(
 
 
 def labels_type(label_set: LabelSet) -> pa.StructType:
-    """One nullable int8 per observation: 1, 0, -1, or null where the report says nothing."""
+    """One nullable int8 per observation: 1, 0, -1, or null where the report does not mention it."""
     return pa.struct([pa.field(column_name(name), pa.int8()) for name in label_set.observations])
 
 
@@ -143,7 +143,7 @@ def reports_schema(label_set: LabelSet) -> pa.Schema:
 
 
 def shards_schema(label_set: LabelSet) -> pa.Schema:
-    """What training reads: small images, the target report, its sentences with their facts, labels."""
+    """What training reads: small images, the target report, its sentences with their facts, and labels."""
     fields: list[pa.Field[Any]] = [
         pa.field("subject_id", TEXT),
         pa.field("study_id", TEXT),

@@ -51,7 +51,7 @@ def test_rejects_are_chosen_by_version_job_and_reason(
 
 
 def test_what_set_nothing_aside_is_named_beside_what_did(store: Store) -> None:
-    with pytest.raises(ConfigError, match="no job 'parze' set anything aside: expected one of ingest, parse"):
+    with pytest.raises(ConfigError, match="no rejects of job 'parze': expected one of ingest, parse"):
         read_rejects(store, "parze")
     with pytest.raises(ConfigError, match=r"expected one of no_report_section$"):
         read_rejects(store, "parse", reason="truncated")
