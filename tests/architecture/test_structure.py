@@ -92,6 +92,11 @@ def test_no_two_modules_of_core_have_the_same_name() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_no_module_changes_a_global() -> None:
+    found = {_name(path): mutable_globals(path.read_text("utf-8")) for path in MODULES}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
 @pytest.mark.parametrize(
     "change",
     ["CACHE[key] = 1", "CACHE[key] += 1", "del CACHE[key]", "CACHE.update({key: 1})", "CACHE.setdefault(key, 1)"],
