@@ -31,8 +31,9 @@ def labels(
     as_json: JsonOption = False,
 ) -> None:
     """Count labels by finding, assertion and split, with bars: of reports, shards, or a slice's train rows."""
-    from flows.render.labels import count_labels, describe_counts, print_counts
-    from trrg_core.label_stats.labelled_version import read_labelled
+    from flows.render.labels import describe_counts, print_counts
+    from trrg_core.label_stats.distribution import label_distribution
+    from trrg_core.label_stats.labelled_version import read_labelled_version
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
 
@@ -40,7 +41,8 @@ def labels(
         check_folder_of(png, "--png")
     place = open_store(store)
     version = resolve_ref(place, ref)
-    counts = count_labels(read_labelled(place, version, label_set=label_set))
+    labelled = read_labelled_version(place, version, label_set=label_set)
+    counts = label_distribution(labelled.table, labelled.slice_reader)
     if png:
         from trrg_core.pages.label_chart import draw_counts
 
@@ -68,19 +70,20 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how labels, report length, views and vocabulary drifted from one version to another."""
-    from flows.render.labels import describe_drift, measure_drift, print_drift, read_thresholds
+    from flows.render.labels import describe_drift, parse_thresholds, print_drift
+    from trrg_core.label_stats.version_comparison import measure_drift
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
 
-    limits = read_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
+    limits = parse_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
     place = open_store(store)
     old, new = resolve_ref(place, before), resolve_ref(place, after)
-    found = measure_drift(place, old, new, split=split, thresholds=limits, label_set=label_set)
+    measured = measure_drift(place, old, new, split=split, thresholds=limits, label_set=label_set)
     if as_json:
-        typer.echo(json.dumps(describe_drift(found), indent=1))
+        typer.echo(json.dumps(describe_drift(measured), indent=1))
     else:
-        print_drift(found, only_alarms=only_alarms)
-    if fail and found.alarms:
+        print_drift(measured, only_alarms=only_alarms)
+    if fail and measured.alarms:
         sys.exit(1)
 
 

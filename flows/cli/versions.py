@@ -91,23 +91,17 @@ def diff(
 ) -> None:
     """Compare two versions of a table: studies added, removed, changed; labels by finding and rule; drift."""
     from flows.render.versions import describe_diff, print_diff
+    from trrg_core.label_stats.version_comparison import compare_versions
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
-    from trrg_core.tables.diff import compare_reports, compare_rows
 
     place = open_store(store)
     old, new = resolve_ref(place, before), resolve_ref(place, after)
-    rows = compare_rows(place, old, new)
-    changes = compare_reports(place, old, new, rows.changed) if old.name == "reports" else None
-    told = describe_diff(rows, changes, limit)
-    if old.name in ("reports", "shards", "slices"):
-        from flows.render.labels import compare_labelled
-
-        told |= compare_labelled(place, old, new, label_set)
+    values = describe_diff(compare_versions(place, old, new, label_set=label_set), limit)
     if as_json:
-        typer.echo(json.dumps(told, indent=1))
+        typer.echo(json.dumps(values, indent=1))
     else:
-        print_diff(told, limit)
+        print_diff(values, limit)
 
 
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg gc --keep 2; trrg gc --keep 2 --yes")

@@ -1,6 +1,7 @@
 """Labels as the command line shows them: counts by finding, assertion and split, bars, and drift between versions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,13 +11,10 @@ from rich.text import Text
 
 from flows.render.terminal import Column, build_table, fits, print_line, print_table, print_with_notes
 from trrg_core.errors import ConfigError
-from trrg_core.label_stats.distribution import LabelCount, label_distribution
-from trrg_core.label_stats.drift import Drift, DriftThresholds, drift, profile
-from trrg_core.label_stats.labelled_version import Labelled, read_labelled, read_texts
+from trrg_core.label_stats.distribution import LabelCount
+from trrg_core.label_stats.drift import Drift, DriftThresholds
+from trrg_core.label_stats.version_comparison import LabelChange
 from trrg_core.labels import Assertion
-from trrg_core.storage.store import Store
-from trrg_core.study import SPLITS
-from trrg_core.tables.table_ref import TableRef
 
 SHOWN = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 BAR_WIDTH = 40
@@ -25,24 +23,19 @@ _SHADES = {Assertion.PRESENT: "\u2588", Assertion.UNCERTAIN: "\u2592", Assertion
 _STYLES = {Assertion.PRESENT: "red", Assertion.UNCERTAIN: "yellow", Assertion.ABSENT: "green"}
 
 
-def count_labels(labelled: Labelled) -> tuple[LabelCount, ...]:
-    """Studies and sentences by observation, assertion and split; of a slice its train rows as it has them."""
-    return label_distribution(labelled.table, labelled.through)
-
-
 def describe_counts(counts: Sequence[LabelCount]) -> list[dict[str, Any]]:
-    """One plain row a count; assertion None is "not mentioned"."""
+    """One plain row per count; assertion None is "not mentioned"."""
     return [
         {
-            "finding": one.observation,
-            "assertion": str(one.assertion) if one.assertion else None,
-            "split": one.split,
-            "studies": one.studies,
-            "of": one.total,
-            "share": round(one.share, 6),
-            "sentences": one.sentences,
+            "finding": count.observation,
+            "assertion": str(count.assertion) if count.assertion else None,
+            "split": count.split,
+            "studies": count.studies,
+            "of": count.total,
+            "share": round(count.share, 6),
+            "sentences": count.sentences,
         }
-        for one in counts
+        for count in counts
     ]
 
 
@@ -103,84 +96,70 @@ class Bar:
         yield bar
 
 
-def read_thresholds(**limits: float) -> DriftThresholds:
-    """The limits from which a difference is an alarm.
+def parse_thresholds(**limits: float) -> DriftThresholds:
+    """The thresholds of the command line.
 
     Raises:
-        ConfigError: for one out of its range.
+        ConfigError: for one out of its range, naming the option.
     """
     try:
         return DriftThresholds(**limits)
     except ValidationError as error:
-        told = [f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in error.errors()]
-        raise ConfigError("; ".join(told)) from error
+        problems = [f"--{str(detail['loc'][0]).replace('_', '-')}: {detail['msg']}" for detail in error.errors()]
+        raise ConfigError("; ".join(problems)) from error
 
 
-def measure_drift(
-    store: Store, before: TableRef, after: TableRef, *, split: str, thresholds: DriftThresholds, label_set: str = ""
-) -> Drift:
-    """How the labels, lengths, views and words of a split differ between two versions that have labels.
-
-    Raises:
-        ConfigError: for an unknown split or one that a slice does not have, or for reports beside shards.
-    """
-    if (before.name == "reports") != (after.name == "reports"):
-        raise ConfigError(f"{before} and {after} cannot be compared: reports have no views and hold all sections")
-    if split not in SPLITS:
-        raise ConfigError(f"no split {split!r}: expected one of {', '.join(SPLITS)}")
-    if split != "train" and "slices" in (before.name, after.name):
-        raise ConfigError("a slice has train rows only: compare the versions of shards for other splits")
-    profiles = []
-    for ref in (before, after):
-        labelled = read_labelled(store, ref, label_set=label_set)
-        texts = read_texts(store, labelled, split)
-        profiles.append(profile(labelled.table, texts, split=split, through=labelled.through))
-    return drift(profiles[0], profiles[1], thresholds)
-
-
-def describe_drift(found: Drift) -> list[dict[str, Any]]:
-    """One plain row a thing compared, with why it is an alarm, if it is."""
-    return [{**vars(line), "alarm": bool(line.reason)} for line in found.lines]
-
-
-def drift_rows(found: Drift, *, only_alarms: bool = False) -> list[dict[str, str]]:
-    """One row a thing compared, as people read it, alarms first."""
-    others = () if only_alarms else (line for line in found.lines if not line.reason)
+def describe_label_changes(changes: Sequence[LabelChange]) -> list[dict[str, Any]]:
+    """One plain row per observation and assertion: studies before and after."""
     return [
         {
-            "what": line.what,
-            "before": f"{line.before:.4g}",
-            "after": f"{line.after:.4g}",
-            "PSI": f"{line.psi:.3f}",
-            "JS bits": f"{line.js:.3f}",
-            "chi-square": f"{line.chi_square:.1f}",
-            "p": f"{line.p_value:.2g}",
-            "alarm": line.reason,
+            "finding": change.observation,
+            "assertion": str(change.assertion),
+            "before": change.before,
+            "after": change.after,
+            "change": change.after - change.before,
         }
-        for line in (*found.alarms, *others)
+        for change in changes
     ]
 
 
-def print_drift(found: Drift, *, only_alarms: bool) -> None:
-    """Print the comparisons as a table, alarms first, and how many are an alarm."""
-    rows = drift_rows(found, only_alarms=only_alarms)
+def describe_drift(drift: Drift) -> list[dict[str, Any]]:
+    """One plain row per shift."""
+    return [
+        {
+            "what": shift.name,
+            "before": shift.before,
+            "after": shift.after,
+            **asdict(shift.divergence),
+            "reason": shift.reason,
+            "alarm": bool(shift.reason),
+        }
+        for shift in drift.shifts
+    ]
+
+
+def drift_rows(drift: Drift, *, only_alarms: bool = False) -> list[dict[str, str]]:
+    """One formatted row per shift, alarms first."""
+    others = () if only_alarms else (shift for shift in drift.shifts if not shift.reason)
+    return [
+        {
+            "what": shift.name,
+            "before": f"{shift.before:.4g}",
+            "after": f"{shift.after:.4g}",
+            "PSI": f"{shift.divergence.psi:.3f}",
+            "JS bits": f"{shift.divergence.js:.3f}",
+            "chi-square": f"{shift.divergence.chi_square:.1f}",
+            "p": f"{shift.divergence.p_value:.2g}",
+            "alarm": shift.reason,
+        }
+        for shift in (*drift.alarms, *others)
+    ]
+
+
+def print_drift(drift: Drift, *, only_alarms: bool) -> None:
+    """Print the shifts as a table, alarms first, and how many are an alarm."""
+    rows = drift_rows(drift, only_alarms=only_alarms)
     if rows:
         columns = [Column(name, number=name not in ("what", "alarm"), whole=name == "what") for name in rows[0]]
         print_with_notes(columns, [list(row.values()) for row in rows], note="alarm")
-    print_line(f"{len(found.alarms)} of {len(found.lines)} are an alarm")
-
-
-def compare_labelled(store: Store, before: TableRef, after: TableRef, label_set: str = "") -> dict[str, Any]:
-    """Label counts of two versions side by side over all splits, and the drift of train."""
-    sides = [count_labels(read_labelled(store, ref, label_set=label_set)) for ref in (before, after)]
-    rows: dict[tuple[str, Assertion], list[int]] = {}
-    for at, counts in enumerate(sides):
-        for one in counts:
-            if one.assertion is not None:
-                rows.setdefault((one.observation, one.assertion), [0, 0])[at] += one.studies
-    told = [
-        {"finding": finding, "assertion": str(said), "before": old, "after": new, "change": new - old}
-        for (finding, said), (old, new) in rows.items()
-    ]
-    found = measure_drift(store, before, after, split="train", thresholds=DriftThresholds(), label_set=label_set)
-    return {"label_counts": told, "drift": describe_drift(found)}
+    print_line(f"{len(drift.alarms)} of {len(drift.shifts)} are an alarm")

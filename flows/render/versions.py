@@ -6,14 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from flows.render.labels import describe_drift, describe_label_changes
 from flows.render.terminal import Column, build_table, join_items, print_line, print_table
 from trrg_core.errors import ConfigError
+from trrg_core.label_stats.version_comparison import VersionComparison
 from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import Commit, history, removed_versions
 from trrg_core.tables.delta import count_rows
-from trrg_core.tables.diff import RowChanges
 from trrg_core.tables.rejects import count_rejects
 from trrg_core.tables.retention import GarbagePlan
 from trrg_core.tables.table_ref import TABLES
@@ -25,16 +26,16 @@ REJECT_COLUMNS = ("job", "reason", "subject_id", "study_id", "dicom_id", "path",
 
 
 def describe_history(store: Store, name: str) -> list[dict[str, Any]]:
-    """What each version of a table says of itself, newest first; removed ones too.
+    """The metadata of each version of a table, newest first; removed versions too.
 
     Raises:
-        ConfigError: for a table there cannot be.
+        ConfigError: for an unknown table.
     """
     if name not in TABLES:
         raise ConfigError(f"no table {name!r}: expected one of {', '.join(TABLES)}")
-    gone = removed_versions(store, name)
+    removed = removed_versions(store, name)
     return [
-        _commit_values(store, commit, is_removed=commit.ref.version in gone)
+        _commit_values(store, commit, is_removed=commit.ref.version in removed)
         for commit in history(store, name, with_removed=True)
     ]
 
@@ -97,55 +98,64 @@ def print_rejects(summary: Mapping[str, Any]) -> None:
         print_line(f"{len(rows)} of {summary['total']:,} rows; --limit {summary['total']} shows all")
 
 
-def describe_diff(rows: RowChanges, changes: Changes | None, limit: int) -> dict[str, Any]:
-    """Counts of what differs, the first `limit` ids of each kind, and labels by finding and rule where there are."""
-    kinds = {"added": rows.added, "removed": rows.removed, "changed": rows.changed}
-    told: dict[str, Any] = {
+def describe_diff(comparison: VersionComparison, limit: int) -> dict[str, Any]:
+    """Counts of what differs, the first `limit` ids of each kind; where there are labels, their changes and drift."""
+    rows = comparison.rows
+    study_ids = {"added": rows.added, "removed": rows.removed, "changed": rows.changed}
+    values: dict[str, Any] = {
         "rows": {"before": rows.rows_before, "after": rows.rows_after},
-        "studies": {kind: len(ids) for kind, ids in kinds.items()},
-        "study_ids": {kind: list(ids[:limit]) for kind, ids in kinds.items()},
+        "studies": {kind: len(ids) for kind, ids in study_ids.items()},
+        "study_ids": {kind: list(ids[:limit]) for kind, ids in study_ids.items()},
         "columns_changed": dict(rows.columns),
         "columns_added": list(rows.columns_added),
         "columns_removed": list(rows.columns_removed),
     }
-    if changes is not None:
-        told["studies_with_changed_labels"] = len(changes.study_ids)
-        told["labels"] = [
-            {"finding": name, "before": WORDS[before], "after": WORDS[after], "studies": count}
-            for (name, before, after), count in changes.labels.items()
-        ]
-        told["rules"] = [
-            {"finding": name, "before": before or "no mention", "after": after or "no mention", "mentions": count}
-            for (name, before, after), count in changes.rules.items()
-        ]
-    return told
+    if comparison.parses is not None:
+        values |= _describe_parses(comparison.parses)
+    if comparison.labels is not None:
+        values["label_counts"] = describe_label_changes(comparison.labels.counts)
+        values["drift"] = describe_drift(comparison.labels.drift)
+    return values
 
 
-def print_diff(told: Mapping[str, Any], limit: int) -> None:
-    """What differs, as tables; `limit` rows of each."""
-    studies, rows = told["studies"], told["rows"]
+def _describe_parses(changes: Changes) -> dict[str, Any]:
+    labels = [
+        {"finding": name, "before": WORDS[before], "after": WORDS[after], "studies": count}
+        for (name, before, after), count in changes.labels.items()
+    ]
+    rules = [
+        {"finding": name, "before": before or "no mention", "after": after or "no mention", "mentions": count}
+        for (name, before, after), count in changes.rules.items()
+    ]
+    return {"studies_with_changed_labels": len(changes.study_ids), "labels": labels, "rules": rules}
+
+
+def print_diff(values: Mapping[str, Any], limit: int) -> None:
+    """Print what differs; `limit` rows of each table."""
+    studies, rows = values["studies"], values["rows"]
     print_line(
         f"rows {rows['before']:,} -> {rows['after']:,}: "
         + ", ".join(f"{count:,} {kind}" for kind, count in studies.items())
     )
-    for kind, ids in told["study_ids"].items():
+    for kind, ids in values["study_ids"].items():
         if ids:
             more = f" and {studies[kind] - len(ids):,} more" if studies[kind] > len(ids) else ""
             print_line(f"{kind}: {', '.join(ids)}{more}")
     for kind in ("columns_changed", "columns_added", "columns_removed"):
-        if told[kind]:
-            print_line(f"{kind.replace('_', ' ')}: {_listed(told[kind])}")
+        if values[kind]:
+            print_line(f"{kind.replace('_', ' ')}: {_listed(values[kind])}")
     for kind, count in (("labels", "studies"), ("rules", "mentions")):
-        if told.get(kind):
-            print_rows(f"{kind} changed", told[kind], ("finding", "before", "after", count), limit)
-    moved = sorted((one for one in told.get("label_counts", ()) if one["change"]), key=lambda one: -abs(one["change"]))
-    if moved:
-        print_rows("studies by label", moved, ("finding", "assertion", "before", "after", "change"), limit)
-    if "drift" in told:
-        alarms = [one for one in told["drift"] if one["alarm"]]
-        print_line(f"drift of train: {len(alarms)} of {len(told['drift'])} are an alarm")
-        for one in alarms:
-            print_line(f"  {one['what']}: {one['reason']}")
+        if values.get(kind):
+            print_rows(f"{kind} changed", values[kind], ("finding", "before", "after", count), limit)
+    changed = [row for row in values.get("label_counts", ()) if row["change"]]
+    if changed:
+        changed.sort(key=lambda row: -abs(row["change"]))
+        print_rows("studies by label", changed, ("finding", "assertion", "before", "after", "change"), limit)
+    if "drift" in values:
+        alarms = [shift for shift in values["drift"] if shift["alarm"]]
+        print_line(f"drift of train: {len(alarms)} of {len(values['drift'])} are an alarm")
+        for shift in alarms:
+            print_line(f"  {shift['what']}: {shift['reason']}")
 
 
 def describe_garbage_plan(plan: GarbagePlan) -> dict[str, Any]:
@@ -160,16 +170,15 @@ def describe_garbage_plan(plan: GarbagePlan) -> dict[str, Any]:
     }
 
 
-def print_garbage_plan(told: Mapping[str, Any], *, done: bool) -> None:
+def print_garbage_plan(values: Mapping[str, Any], *, done: bool) -> None:
     """What stays and why, what goes, and how much that frees."""
-    print_table(build_table(_columns("stays", "because"), list(told["kept"].items())))
+    print_table(build_table(_columns("stays", "because"), list(values["kept"].items())))
     for kind in ("versions", "runs"):
-        if told[kind]:
-            print_line(f"{'removed' if done else 'would go'}: {kind} {', '.join(told[kind])}")
-    left = (
-        f", {told['leftover_files']} of them left behind by jobs that did not finish" if told["leftover_files"] else ""
-    )
-    print_line(f"{told['files']:,} files{left}; {told['bytes']:,} bytes {'freed' if done else 'would be freed'}")
+        if values[kind]:
+            print_line(f"{'removed' if done else 'would go'}: {kind} {', '.join(values[kind])}")
+    leftovers = values["leftover_files"]
+    left = f", {leftovers} of them left behind by jobs that did not finish" if leftovers else ""
+    print_line(f"{values['files']:,} files{left}; {values['bytes']:,} bytes {'freed' if done else 'would be freed'}")
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], limit: int) -> None:

@@ -1,1 +1,1 @@
-"""Label statistics: the label table of a version, its distribution, and drift between versions."""
+"""Label statistics: the label table of a version, its distribution, and comparison and drift between versions."""

@@ -1,4 +1,4 @@
-"""What a label table holds: studies and sentences by observation, assertion and split, before and after a slice."""
+"""Label table -> counts of studies and sentences by observation, assertion and split, also through a slice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +19,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCount:
-    """Studies of a split whose report makes `assertion` of `observation`; None is "not mentioned", which is not 0.
+    """The studies of a split whose report makes `assertion` of `observation`; None is "not mentioned".
 
-    `sentences` are those that make the assertion; 0 for None. Repeats are counted where a slice is.
+    Attributes:
+        studies: number of these studies; through a slice, repeats are counted.
+        total: number of studies of the split.
+        sentences: number of sentences that make the assertion; 0 for None.
     """
 
     observation: str
@@ -33,27 +36,28 @@ class LabelCount:
 
     @property
     def share(self) -> float:
-        """Share of the split's studies; 0 in an empty split."""
+        """Share of the studies of the split; 0 in an empty split."""
         return self.studies / self.total if self.total else 0.0
 
 
-def label_distribution(labels: LabelTable, through: SliceReader | None = None) -> tuple[LabelCount, ...]:
-    """Counts by observation, assertion and split, in that order; `through` a slice, those of its train rows."""
-    found = []
-    splits = {split: labels.split_rows(split) for split in (SPLITS if through is None else ("train",))}
-    counted = {
-        split: (rows, np.ones(rows.num_rows, np.int64) if through is None else through.repeats(rows["study_id"]))
-        for split, rows in splits.items()
-    }
-    for observation in labels.observations:
-        for assertion in (*Assertion, None):
-            for split, (rows, repeats) in counted.items():
-                found.append(_count(rows, repeats, observation, assertion, split))
-    return tuple(found)
+def label_distribution(labels: LabelTable, slice_reader: SliceReader | None = None) -> tuple[LabelCount, ...]:
+    """Counts by observation, assertion and split, in that order; with `slice_reader`, those of a slice's train rows."""
+    names = SPLITS if slice_reader is None else ("train",)
+    splits = []
+    for split in names:
+        rows = labels.split_rows(split)
+        repeats = np.ones(rows.num_rows, np.int64) if slice_reader is None else slice_reader.repeats(rows["study_id"])
+        splits.append((split, rows, repeats))
+    return tuple(
+        _count(rows, repeats, observation, assertion, split)
+        for observation in labels.observations
+        for assertion in (*Assertion, None)
+        for split, rows, repeats in splits
+    )
 
 
 def prevalence_sql(observation: str, table: str = "labels") -> str:
-    """A query for the prevalence of one observation by split: of all studies, and of those that speak of it."""
+    """A query for the prevalence of one observation by split: of all studies, and of those that mention it."""
     column = column_name(observation)
     return (
         f"SELECT split, count(*) AS studies, count_if({column} = 1) / count(*) AS positive,"
@@ -63,7 +67,7 @@ def prevalence_sql(observation: str, table: str = "labels") -> str:
 
 
 def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:
-    """Studies by their view positions, sorted by name; repeats counted where given."""
+    """Studies by their view positions, sorted by name; `repeats` are counted if given."""
     coded: Any = whole(rows["view_positions"]).dictionary_encode()
     weights = np.ones(rows.num_rows) if repeats is None else repeats
     names = coded.dictionary.to_pylist()

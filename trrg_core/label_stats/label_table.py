@@ -1,9 +1,9 @@
-"""`shards` -> the label table: one row a study with all that a slice is chosen by, and no text or pixel.
+"""Rows of `shards` -> the label table: one row per study with all that a slice is chosen by, no text, no pixel.
 
 Columns: ids, `split`, `has_prior`, `sex`, `age_years`, `age_band`, views, the label of each observation under its
 column name (1, 0, -1, null), how many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), and
-what each sentence denies. A sentence makes one assertion of an observation, the strongest: "no left, small right
-effusion" is PRESENT.
+what each sentence denies. A sentence makes one assertion of an observation, the strongest of its mentions: "no left,
+small right effusion" is PRESENT.
 """
 
 from collections.abc import Sequence
@@ -25,39 +25,39 @@ LABEL_OF = {
     Assertion.ABSENT: Label.NEGATIVE,
     Assertion.UNCERTAIN: Label.UNCERTAIN,
 }
-_TAKEN = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
-_AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # each from this age on, years
+_COPIED_COLUMNS = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
+_AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # name -> least age, years
 _ORDER = ("split", "subject_id", "study_id")
-_NOT_MENTIONED = 127  # no label has this number
-MAX_OBSERVATIONS = 62  # what a sentence denies is a bit of an int64
+_NOT_MENTIONED = 127  # not the value of any label
+MAX_OBSERVATIONS = 62  # the denied observations of a sentence are the bits of an int64
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """What is known of every study, ordered by split, patient and study; a patient's train studies are neighbours.
+    """One row per study, sorted by split, patient and study, so that the train studies of a patient are adjacent.
 
-    `rows` has also `denials`, one int64 per sentence of the shard row in its order: bit `i` is set when the sentence
-    denies observation `i`; 0 when it affirms or suspects anything, or states nothing.
+    The column `denials` holds one int64 per sentence of the shard row, in its order: bit `i` is set if the sentence
+    denies observation `i`; all bits are 0 if it affirms or suspects anything, or states nothing.
     """
 
     rows: pa.Table
     observations: tuple[str, ...]
 
     def split_rows(self, split: str) -> pa.Table:
-        """The rows of one split; nothing is copied."""
-        found = np.flatnonzero(to_numpy(pc.equal(self.rows["split"], text_scalar(split))))
-        return self.rows.slice(int(found[0]) if len(found) else 0, len(found))
+        """The rows of one split, without a copy."""
+        indices = np.flatnonzero(to_numpy(pc.equal(self.rows["split"], text_scalar(split))))
+        return self.rows.slice(int(indices[0]) if len(indices) else 0, len(indices))
 
 
 def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
-    """The label table of rows of `shards`, in any order; of images only their positions are looked at.
+    """The label table of rows of `shards`, in any order; of images only the view positions are read.
 
     Raises:
         ValueError: for more than 62 observations.
     """
     if len(observations) > MAX_OBSERVATIONS:
         raise ValueError(f"{len(observations)} observations: at most {MAX_OBSERVATIONS} fit")
-    columns: dict[str, Any] = {name: shards[name] for name in _TAKEN}
+    columns: dict[str, Any] = {name: shards[name] for name in _COPIED_COLUMNS}
     columns["age_band"] = _age_bands(shards["age_years"])
     columns |= _view_columns(whole(shards["views"]))
     columns["num_words"] = pc.cast(pc.list_value_length(pc.utf8_split_whitespace(whole(shards["report"]))), pa.int32())
@@ -68,14 +68,14 @@ def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
 
 
 def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:
-    """For each study whether its report's label of `observation` is that of `assertion`."""
+    """Whether the label of `observation` is that of `assertion`, for each study [S]; a null label is no assertion."""
     column: Any = rows[column_name(observation)]
     labels = to_numpy(column.fill_null(to_arrow(np.array([_NOT_MENTIONED], dtype=np.int8))[0]))
     return np.asarray(labels == LABEL_OF[assertion])
 
 
 def ordered(labels: LabelTable) -> LabelTable:
-    """`labels` by split, patient and study, which no order of the files can change."""
+    """`labels` sorted by split, patient and study, so that the order of the files does not matter."""
     if _is_ordered(labels.rows):
         return labels
     order = pc.sort_indices(labels.rows, sort_keys=[(key, "ascending") for key in _ORDER])
@@ -84,33 +84,33 @@ def ordered(labels: LabelTable) -> LabelTable:
 
 def _is_ordered(rows: pa.Table) -> bool:
     later = np.zeros(max(0, rows.num_rows - 1), dtype=bool)
-    for key in reversed(_ORDER):  # a row is after the one before it, or equal and after it by the keys that follow
-        this, last = rows[key].slice(1), rows[key].slice(0, len(later))
-        later = to_numpy(pc.greater(this, last)) | (to_numpy(pc.equal(this, last)) & later)
+    for key in reversed(_ORDER):  # a later row is greater by this key, or equal and greater by the next keys
+        current, previous = rows[key].slice(1), rows[key].slice(0, len(later))
+        later = to_numpy(pc.greater(current, previous)) | (to_numpy(pc.equal(current, previous)) & later)
     return bool(later.all())
 
 
 def _age_bands(ages: Any) -> Any:
-    """The name of each age's band; empty when the age is unknown."""
+    """The name of the band of each age; empty where the age is unknown."""
     names, starts = ["", *_AGE_BANDS], np.array(list(_AGE_BANDS.values()))
     known = to_numpy(whole(ages).fill_null(-1))
     return pa.array(names, pa.string()).take(to_arrow(np.searchsorted(starts, known, side="right")))
 
 
 def _view_columns(views: Any) -> dict[str, Any]:
-    """`num_views`, the distinct positions joined ("LATERAL+PA"), and the frontal among them, PA before AP, or none."""
+    """`num_views`, `view_positions` (the distinct ones, joined: "LATERAL+PA"), `frontal` (PA before AP, or none)."""
     combinations: dict[tuple[str, ...], int] = {}
     positions = views.flatten().field("view_position").fill_null("").to_pylist()
     lengths = to_numpy(pc.list_value_length(views).fill_null(0))
     codes = np.empty(len(views), dtype=np.int64)
-    at = 0
+    start = 0
     for row, length in enumerate(lengths.tolist()):
-        seen = tuple(sorted({position or "unknown" for position in positions[at : at + length]}))
-        codes[row] = combinations.setdefault(seen, len(combinations))
-        at += length
-    names = pa.array(["+".join(seen) or "none" for seen in combinations], pa.string())
-    chosen = [next((view for view in ("PA", "AP") if view in seen), "none") for seen in combinations]
-    frontals = pa.array(chosen, pa.string())
+        combination = tuple(sorted({position or "unknown" for position in positions[start : start + length]}))
+        codes[row] = combinations.setdefault(combination, len(combinations))
+        start += length
+    names = pa.array(["+".join(combination) or "none" for combination in combinations], pa.string())
+    frontal = [next((view for view in ("PA", "AP") if view in combination), "none") for combination in combinations]
+    frontals = pa.array(frontal, pa.string())
     return {
         "num_views": to_arrow(lengths.astype(np.int16)),
         "view_positions": names.take(to_arrow(codes)),
@@ -141,24 +141,26 @@ def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, 
 
 
 def _assertion_bits(facts: Any, observations: Sequence[str]) -> dict[Assertion, Ints]:
-    """For each assertion and sentence, the observations of which the sentence makes it, as bits."""
+    """For each assertion, a bit mask per sentence: the observations of which the sentence makes it."""
     lengths = to_numpy(pc.list_value_length(facts).fill_null(0)).astype(np.int64)
     stated = facts.flatten()
     bit = _lookup(stated.field("observation"), {name: 1 << index for index, name in enumerate(observations)})
-    said = _lookup(stated.field("assertion"), {str(assertion): at + 1 for at, assertion in enumerate(Assertion)})
+    codes = {str(assertion): code for code, assertion in enumerate(Assertion, start=1)}
+    code = _lookup(stated.field("assertion"), codes)
     starts = np.cumsum(lengths) - lengths
-    filled = np.flatnonzero(lengths)
+    nonempty = np.flatnonzero(lengths)
     bits = {}
-    for at, assertion in enumerate(Assertion):
+    for assertion in Assertion:
         bits[assertion] = np.zeros(len(lengths), dtype=np.int64)
-        if len(filled):
-            bits[assertion][filled] = np.bitwise_or.reduceat(np.where(said == at + 1, bit, 0), starts[filled])
+        if len(nonempty):
+            stated_bits = np.where(code == codes[str(assertion)], bit, 0)
+            bits[assertion][nonempty] = np.bitwise_or.reduceat(stated_bits, starts[nonempty])
     return bits
 
 
 def _lookup(words: Any, values: dict[str, int]) -> Ints:
-    """The value of each word; 0 for a word without one."""
+    """The value of each word; 0 for a word that is not in `values`."""
     coded = words.dictionary_encode()
     table = np.array([values.get(word, 0) for word in coded.dictionary.to_pylist()] + [0], dtype=np.int64)
-    found: Ints = table[to_numpy(coded.indices.fill_null(len(table) - 1))]
-    return found
+    numbers: Ints = table[to_numpy(coded.indices.fill_null(len(table) - 1))]
+    return numbers

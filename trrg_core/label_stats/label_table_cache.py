@@ -1,6 +1,6 @@
-"""The label table of a version of `shards`: read from its files once, then from a copy kept in the store.
+"""The label table of a version of `shards`: computed from its files once, then read from a copy in the store.
 
-The copy is made of the version alone and may be deleted at any time; it is what lets a re-slice start in a second.
+The copy depends on the version alone and may be deleted at any time; with it a re-slice starts within a second.
 """
 
 import io
@@ -23,9 +23,9 @@ from trrg_core.tables.table_ref import TableRef
 
 logger = logging.getLogger(__name__)
 
-_LAYOUT = 2  # another number where the columns of a label table change: copies of the old ones are then not found
+_LAYOUT = 2  # to be raised when the columns of a label table change, so that older copies are not read
 _OBSERVATIONS = b"observations"
-# dotted names reach into lists, so that images and sentences stay where they are
+# dotted names select a field inside a list, so that images and sentences are not read
 _SHARD_COLUMNS = (
     "subject_id",
     "study_id",
@@ -41,7 +41,7 @@ _SHARD_COLUMNS = (
 
 
 def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
-    """The label table of a version of `shards`, from the store's copy; made and kept when there is none.
+    """The label table of a version of `shards`, from its copy in the store; computed and stored if there is none.
 
     Raises:
         ConfigError: if there is no such version.
@@ -53,29 +53,33 @@ def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]
     try:
         return _from_bytes(store.read_bytes(path))
     except DataError:
-        pass  # not made yet
+        pass  # not computed yet
     except (OSError, pa.ArrowException):
-        logger.warning("%s is damaged: made anew from %s", path, shards)
+        logger.warning("%s is damaged: computed again from %s", path, shards)
     labels = read_label_table(store, shards, observations)
     store.write_bytes(path, _to_bytes(labels))
     return labels
 
 
 def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
-    """The label table of a version of `shards`, from the columns of its files that it needs. Raises as above."""
-    pieces = [read_file(store, path, _SHARD_COLUMNS) for path in file_paths(store, shards)]
-    return label_table(pa.concat_tables(pieces), observations)
+    """The label table of a version of `shards`, computed from its files. Raises as `load_label_table`."""
+    return label_table(read_label_columns(store, shards), observations)
+
+
+def read_label_columns(store: Store, shards: TableRef) -> pa.Table:
+    """The columns of a version of `shards` that a label table is computed from. Raises as `load_label_table`."""
+    return pa.concat_tables([read_file(store, path, _SHARD_COLUMNS) for path in file_paths(store, shards)])
 
 
 def _to_bytes(labels: LabelTable) -> bytes:
-    told = {_OBSERVATIONS: json.dumps(labels.observations).encode()}
+    metadata = {_OBSERVATIONS: json.dumps(labels.observations).encode()}
     sink = io.BytesIO()
-    pq.write_table(labels.rows.replace_schema_metadata(told), sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(labels.rows.replace_schema_metadata(metadata), sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue()
 
 
 def _from_bytes(data: bytes) -> LabelTable:
-    # `pq.read_table` would first import the dataset reader, which takes longer than the reading
+    # `pq.read_table` would import the dataset reader, which takes longer than the reading
     rows = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read().combine_chunks()
     observations = json.loads((rows.schema.metadata or {})[_OBSERVATIONS])
     return LabelTable(rows=rows.replace_schema_metadata(None), observations=tuple(observations))

@@ -5,7 +5,7 @@ import pytest
 from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, write_chain, write_version
 from trrg_core.errors import ConfigError
 from trrg_core.label_stats.distribution import label_distribution
-from trrg_core.label_stats.labelled_version import read_labelled, read_texts
+from trrg_core.label_stats.labelled_version import read_labelled_version
 from trrg_core.labels import Assertion
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import SLICES, reports_schema
@@ -27,8 +27,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def _counts(store: Store, ref: str) -> Counts:
-    labelled = read_labelled(store, TableRef.parse(ref))
-    counts = label_distribution(labelled.table, labelled.through)
+    labelled = read_labelled_version(store, TableRef.parse(ref))
+    counts = label_distribution(labelled.table, labelled.slice_reader)
     return {(one.observation, one.assertion, one.split): (one.studies, one.sentences) for one in counts}
 
 
@@ -47,7 +47,7 @@ def test_a_slice_counts_its_train_rows_as_often_as_it_has_them(store: Store) -> 
     counts = _counts(store, str(ref))
     assert counts[("Edema", NO, "train")] == (3, 3)
     assert {split for _, _, split in counts} == {"train"}
-    assert read_texts(store, read_labelled(store, ref), "train") == ["No edema."] * 3
+    assert read_labelled_version(store, ref).split_texts("train") == ["No edema."] * 3
 
 
 def test_mentions_of_the_past_or_of_others_make_no_fact(tmp_path: Path) -> None:
@@ -64,6 +64,6 @@ def test_mentions_of_the_past_or_of_others_make_no_fact(tmp_path: Path) -> None:
 
 def test_a_table_without_labels_and_an_unknown_set_are_refused(store: Store) -> None:
     with pytest.raises(ConfigError, match="studies@0 has no labels"):
-        read_labelled(store, TableRef.parse("studies@0"))
+        read_labelled_version(store, TableRef.parse("studies@0"))
     with pytest.raises(ConfigError, match=r"the labels of shards@0 are not of nih14: .*--label-set"):
-        read_labelled(store, TableRef.parse("shards@0"), label_set="nih14")
+        read_labelled_version(store, TableRef.parse("shards@0"), label_set="nih14")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from flows.render.versions import print_diff, print_garbage_plan, print_history,
 from pipelines.jobs.reslice import make_slice
 from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, shard_row, write_version
 from trrg_core.label_stats.distribution import LabelCount
-from trrg_core.label_stats.drift import Drift, DriftLine
+from trrg_core.label_stats.divergence import Divergence
+from trrg_core.label_stats.drift import Drift, Shift
 from trrg_core.labels import Assertion
 from trrg_core.metrics.systems import FLOORS, System, metric_key
 from trrg_core.slicing.spec import validate_slice_spec
@@ -103,16 +105,9 @@ def _counts() -> None:
 
 
 def _drift() -> None:
-    line = DriftLine(
-        what=f"{LONGEST} UNCERTAIN",
-        before=0.01234,
-        after=0.03456,
-        psi=1.234,
-        js=0.123,
-        chi_square=12345.6,
-        p_value=1.2e-45,
-    )
-    print_drift(Drift(lines=(line, DriftLine(**vars(line) | {"reason": WHY}))), only_alarms=False)
+    divergence = Divergence(psi=1.234, js=0.123, chi_square=12345.6, p_value=1.2e-45)
+    shift = Shift(name=f"{LONGEST} UNCERTAIN", before=0.01234, after=0.03456, divergence=divergence)
+    print_drift(Drift(shifts=(shift, replace(shift, reason=WHY))), only_alarms=False)
 
 
 def _rejects() -> None:
