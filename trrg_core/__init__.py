@@ -1,1 +1,1 @@
-"""What a thing is and how one is computed from another; no cluster, no orchestrator."""
+"""Values of the domain and the functions on them, without a cluster or an orchestrator."""

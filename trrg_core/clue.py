@@ -1,7 +1,7 @@
-"""A disease clue: how probable the model's perception finds an observation, and the threshold it is judged at.
+"""A disease clue: the probability of an observation by the perception of the model, and its decision threshold.
 
-The one form of a clue outside the model's tensors: decoding returns it with each report, evaluation reads it from the
-table of predictions, the evidence judges sentences by it.
+The only form of a clue outside the tensors of the model: decoding returns it with each report, evaluation reads it from
+the table of predictions, and sentences are compared with it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Clue:
-    """The perception's calibrated probability in 0..1 that `observation` is present, and its calibrated threshold."""
+    """The calibrated probability in 0..1 that `observation` is present, and its calibrated threshold."""
 
     observation: str
     probability: float

@@ -105,13 +105,13 @@ def view(
     """Write a page of studies to leaf through: image, report with coloured spans, labels, filters. No server."""
     from trrg_core.labels import Assertion
     from trrg_core.pages.browser import render_browser
-    from trrg_core.pages.browsing import Wanted, gather_page
+    from trrg_core.pages.browsing import StudyFilter, gather_page
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
 
     if says and says.upper() not in list(Assertion):
         raise ConfigError(f"--says {says!r}: expected one of {', '.join(Assertion)}")
-    wanted = Wanted(finding=finding, says=Assertion(says.upper()) if says else None, split=split, limit=limit)
+    wanted = StudyFilter(finding=finding, assertion=Assertion(says.upper()) if says else None, split=split, limit=limit)
     place = open_store(store)
     page = gather_page(place, resolve_ref(place, ref), wanted, label_set=label_set)
     written = write_page(out, render_browser(page))

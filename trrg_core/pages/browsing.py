@@ -25,18 +25,18 @@ from trrg_core.tables.table_ref import TableRef
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which studies: those of a split, whose label of `finding` is that of `says` (None: any label); so many."""
+class StudyFilter:
+    """A choice of studies: by split, and by the label of `finding` (`assertion` None: any label); at most `limit`."""
 
     finding: str = ""
-    says: Assertion | None = None
+    assertion: Assertion | None = None
     split: str = ""
     limit: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Versions:
-    """The versions behind the one asked for; `chosen_by` is the nearest to it that says which studies there are."""
+    """The versions from which a page is built; the studies are those of `chosen_by`."""
 
     chosen_by: TableRef
     studies: TableRef
@@ -44,7 +44,7 @@ class _Versions:
     slice: TableRef | None = None
 
 
-def gather_page(store: Store, ref: TableRef, wanted: Wanted, *, label_set: str = "") -> BrowserPage:
+def gather_page(store: Store, ref: TableRef, study_filter: StudyFilter, *, label_set: str = "") -> BrowserPage:
     """The page of a version of `studies`, `reports`, `shards` or `slices`, its studies by patient and id.
 
     Raises:
@@ -52,12 +52,12 @@ def gather_page(store: Store, ref: TableRef, wanted: Wanted, *, label_set: str =
     """
     versions = _versions_behind(store, ref)
     observations = find_observations(store, versions.reports, label_set) if versions.reports else ()
-    rows, repeats = _choose(store, versions, wanted, observations)
-    shown = rows.slice(0, wanted.limit)
+    rows, repeats = _choose(store, versions, study_filter, observations)
+    shown = rows.slice(0, study_filter.limit)
     lineage = {"version": str(ref), "studies": str(versions.studies)}
     lineage |= {"reports": str(versions.reports)} if versions.reports else {}
     return BrowserPage(
-        title=f"Studies of {ref}" + _asked(wanted),
+        title=f"Studies of {ref}" + _filter_title(study_filter),
         cards=tuple(_cards(store, versions, shown, observations, repeats)),
         num_matching=rows.num_rows,
         observations=observations,
@@ -82,31 +82,37 @@ def _versions_behind(store: Store, ref: TableRef) -> _Versions:
 
 
 def _choose(
-    store: Store, versions: _Versions, wanted: Wanted, observations: tuple[str, ...]
+    store: Store, versions: _Versions, study_filter: StudyFilter, observations: tuple[str, ...]
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Ids of the wanted studies by patient and study, and how often a slice has each."""
-    if wanted.split and wanted.split not in SPLITS:
-        raise ConfigError(f"no split {wanted.split!r}: expected one of {', '.join(SPLITS)}")
-    rows = read_table(store, versions.chosen_by, columns=["subject_id", "study_id", "split"], split=wanted.split)
+    """Ids of the chosen studies by patient and study, and how often a slice repeats each."""
+    if study_filter.split and study_filter.split not in SPLITS:
+        raise ConfigError(f"no split {study_filter.split!r}: expected one of {', '.join(SPLITS)}")
+    rows = read_table(store, versions.chosen_by, columns=["subject_id", "study_id", "split"], split=study_filter.split)
     repeats: dict[str, int] = {}
     if versions.slice is not None:
         chosen = read_table(store, versions.slice, columns=["study_id", "repeat"]).to_pylist()
         repeats = {row["study_id"]: row["repeat"] for row in chosen}
         rows = _only(rows, list(repeats))
-    if wanted.finding:
-        rows = _only(rows, _labelled_ids(store, versions, wanted, observations))
-    elif wanted.says:
-        raise ConfigError(f"{wanted.says} of what? name the finding too")
+    if study_filter.finding:
+        rows = _only(rows, _labelled_ids(store, versions, study_filter, observations))
+    elif study_filter.assertion:
+        raise ConfigError(f"{study_filter.assertion} of which finding? name the finding too")
     return rows.sort_by([("subject_id", "ascending"), ("study_id", "ascending")]), repeats
 
 
-def _labelled_ids(store: Store, versions: _Versions, wanted: Wanted, observations: tuple[str, ...]) -> list[str]:
+def _labelled_ids(
+    store: Store, versions: _Versions, study_filter: StudyFilter, observations: tuple[str, ...]
+) -> list[str]:
     if versions.reports is None:
         raise ConfigError(f"no version of reports is of {versions.studies}: its studies have no labels yet")
-    name = column_name(find_observation(wanted.finding, observations))
+    name = column_name(find_observation(study_filter.finding, observations))
     rows = read_table(store, versions.reports, columns=["study_id", "labels"])
     labels: Any = pc.struct_field(rows["labels"], [name])
-    mask = pc.is_valid(labels) if wanted.says is None else pc.equal(labels, pa.scalar(int(LABEL_OF[wanted.says])))
+    mask = (
+        pc.is_valid(labels)
+        if study_filter.assertion is None
+        else pc.equal(labels, pa.scalar(int(LABEL_OF[study_filter.assertion])))
+    )
     return _ids(rows.filter(mask))
 
 
@@ -122,7 +128,7 @@ def _cards(
     read = {}
     if versions.reports is not None:
         read = {row["study_id"]: row for row in _rows(store, versions.reports, ids, ("sentences", "labels"))}
-    names = {column_name(one): one for one in observations}
+    names = {column_name(observation): observation for observation in observations}
     cards = []
     for row in rows.to_pylist():
         parsed = parsed_report(read[row["study_id"]]) if row["study_id"] in read else None
@@ -153,7 +159,11 @@ def _film(image: dict[str, Any]) -> Film:
     return Film(jpeg=image["jpeg"] or b"", view_position=image["view_position"] or "")
 
 
-def _asked(wanted: Wanted) -> str:
-    words = [f"{wanted.finding} {wanted.says.lower() if wanted.says else 'mentioned'}"] if wanted.finding else []
-    words += [wanted.split] if wanted.split else []
+def _filter_title(study_filter: StudyFilter) -> str:
+    words = (
+        [f"{study_filter.finding} {study_filter.assertion.lower() if study_filter.assertion else 'mentioned'}"]
+        if study_filter.finding
+        else []
+    )
+    words += [study_filter.split] if study_filter.split else []
     return f": {', '.join(words)}" if words else ""

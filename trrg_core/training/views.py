@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 VIEW_POSITIONS = ("", "PA", "AP", "LATERAL", "LL", "OTHER")
-# One frontal and one lateral say more than two frontals, so a second view of the same kind comes later.
+# One frontal and one lateral view show more than two frontal views, so a second view of the same kind comes later.
 _VIEW_RANK = {"PA": 0, "AP": 1, "LATERAL": 0, "LL": 1}
 _LATERAL = ("LATERAL", "LL")
 
@@ -22,5 +22,5 @@ def choose_views(views: Sequence[Mapping[str, Any]], *, num_views: int) -> list[
 
 
 def view_id(view_position: str) -> int:
-    """The index of `view_position` in `VIEW_POSITIONS`; that of OTHER for one it does not hold."""
+    """The index of `view_position` in `VIEW_POSITIONS`, or that of OTHER if it is not listed."""
     return VIEW_POSITIONS.index(view_position if view_position in VIEW_POSITIONS else "OTHER")
