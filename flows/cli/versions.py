@@ -73,11 +73,11 @@ def rejects(
     from trrg_core.storage.store import open_store
     from trrg_core.tables.rejects import read_rejects
 
-    told = describe_rejects(read_rejects(open_store(store), what, reason=reason), limit)
+    described = describe_rejects(read_rejects(open_store(store), what, reason=reason), limit)
     if as_json:
-        typer.echo(json.dumps(told, indent=1))
+        typer.echo(json.dumps(described, indent=1))
     else:
-        print_rejects(told)
+        print_rejects(described)
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg diff reports@0 reports@1")

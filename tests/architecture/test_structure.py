@@ -140,3 +140,8 @@ def test_parquet_files_are_opened_in_core(package: str) -> None:
     opens = re.compile(r"pyarrow\.parquet|\bParquetFile\b|\bpq\.read_table\b")
     modules = [path for path in MODULES if path.is_relative_to(ROOT / package)]
     assert [_name(path) for path in modules if opens.search(path.read_text("utf-8"))] == []
+
+
+def test_values_have_names_that_say_what_they_are() -> None:
+    lines = [line for path in MODULES for line in path.read_text("utf-8").splitlines()]
+    assert sum(bool(re.search(r"\btold\b", line)) for line in lines) < 10
