@@ -18,7 +18,7 @@ from trrg_core.errors import ConfigError
 
 
 class Assertion(StrEnum):
-    """What a sentence says of a finding."""
+    """What a sentence states of a finding."""
 
     PRESENT = "PRESENT"
     ABSENT = "ABSENT"
@@ -26,7 +26,7 @@ class Assertion(StrEnum):
 
 
 class Label(IntEnum):
-    """What a report says of an observation, in CheXpert's numbers; None stands for "not mentioned"."""
+    """What a report states of an observation, in CheXpert's numbers; None stands for "not mentioned"."""
 
     POSITIVE = 1
     NEGATIVE = 0
@@ -66,7 +66,7 @@ class LabelSet:
 
     `findings` maps an observation to finding ids of the parser's lexicon. `no_finding` is the observation that
     holds when none of the others but `not_abnormal` ones is positive or uncertain, or None if the set has none.
-    `abnormal` are findings outside every observation that deny it all the same (a hernia is not "No Finding").
+    `abnormal` are findings outside every observation that exclude it too (a hernia is not "No Finding").
     """
 
     name: str
@@ -75,6 +75,10 @@ class LabelSet:
     no_finding: str | None = None
     not_abnormal: tuple[str, ...] = ()
     abnormal: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        # mappings have no hash of their own; equal label sets have equal names and observations
+        return hash((self.name, self.observations))
 
     def observations_of(self, finding: str) -> tuple[str, ...]:
         """Observations that `finding` counts towards, in the set's order."""
@@ -100,20 +104,20 @@ def _stated_code(labels: Mapping[str, int | None], observation: str) -> int:
 
 def aggregate(assertions: Iterable[Assertion]) -> Label | None:
     """The strongest label among `assertions`; None when there are none. Order does not matter."""
-    seen = {_LABEL_OF[assertion] for assertion in assertions}
-    return next((label for label in _STRENGTH if label in seen), None)
+    labels = {_LABEL_OF[assertion] for assertion in assertions}
+    return next((label for label in _STRENGTH if label in labels), None)
 
 
 def label_report(
     assertions: Mapping[str, Iterable[Assertion]], label_set: LabelSet, others: Iterable[Assertion] = ()
 ) -> Labels:
-    """One label per observation of `label_set`, from the assertions made of each observation.
+    """One label per observation of `label_set`, from the assertions of each observation.
 
     "No Finding" is POSITIVE when no abnormal observation is POSITIVE or UNCERTAIN, else None (CheXpert, 2019);
-    `others` are the assertions made of the set's `abnormal` findings.
+    `others` are the assertions of the set's `abnormal` findings.
     """
     labels: Labels = dict.fromkeys(label_set.observations)
-    labels.update({name: aggregate(said) for name, said in assertions.items() if name in labels})
+    labels.update({name: aggregate(of_name) for name, of_name in assertions.items() if name in labels})
     if label_set.no_finding is not None:
         ignored = {label_set.no_finding, *label_set.not_abnormal}
         abnormal = any(
@@ -124,15 +128,14 @@ def label_report(
 
 
 def apply_policy(label: Label | None, policy: Policy) -> Label | None:
-    """`label` under the reader's rule for UNCERTAIN: as negative, as positive, or as if not mentioned."""
+    """`label` with UNCERTAIN read by `policy`: as negative, as positive, or as not mentioned."""
     if label is not Label.UNCERTAIN:
         return label
     return {"u-zeros": Label.NEGATIVE, "u-ones": Label.POSITIVE, "u-ignore": None}[policy]
 
 
-@cache
 def load_label_set(name: str) -> LabelSet:
-    """The label set `name`: one that ships (`chexpert14`, `nih14`) or the path of a YAML file of the same form.
+    """The label set `name`: a shipped one (`chexpert14`, `nih14`) or the path of a YAML file of the same form.
 
     Raises:
         ConfigError: if there is no such set.
@@ -144,6 +147,11 @@ def load_label_set(name: str) -> LabelSet:
     except OSError as error:
         known = sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir())
         raise ConfigError(f"no label set {name!r}: expected one of {known} or the path of a YAML file") from error
+    return _parse_label_set(text)
+
+
+@cache
+def _parse_label_set(text: str) -> LabelSet:
     data = yaml.safe_load(text)
     return LabelSet(
         name=data["name"],

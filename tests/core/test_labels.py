@@ -99,20 +99,31 @@ def test_a_column_is_the_observation_in_small_letters(observation: str, column: 
 
 @pytest.mark.parametrize("name", ["chexpert14", "nih14"])
 def test_the_shipped_sets_are_consistent(name: str) -> None:
-    found = load_label_set(name)
-    assert found.name == name
-    assert len(found.observations) == 14 + (name == "nih14")  # ChestX-ray14 does not count "No Finding" as a disease
-    assert len({column_name(one) for one in found.observations}) == len(found.observations)
-    assert set(found.findings) == set(found.observations) - {found.no_finding}
-    assert set(found.not_abnormal) <= set(found.observations)
-    counted = {finding for findings in found.findings.values() for finding in findings}
-    assert not (counted - {"peribronchial_thickening"}) & set(found.abnormal)
+    label_set = load_label_set(name)
+    assert label_set.name == name
+    assert len(label_set.observations) == 14 + (
+        name == "nih14"
+    )  # ChestX-ray14 does not count "No Finding" as a disease
+    assert len({column_name(name) for name in label_set.observations}) == len(label_set.observations)
+    assert set(label_set.findings) == set(label_set.observations) - {label_set.no_finding}
+    assert set(label_set.not_abnormal) <= set(label_set.observations)
+    counted = {finding for findings in label_set.findings.values() for finding in findings}
+    assert not (counted - {"peribronchial_thickening"}) & set(label_set.abnormal)
 
 
 def test_a_label_set_may_be_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nobservations: [Edema]\nfindings: {Edema: [edema]}\n")
     assert load_label_set(str(file)) == LabelSet(name="mine", observations=("Edema",), findings={"Edema": ("edema",)})
+
+
+def test_a_changed_file_gives_its_new_label_set(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nobservations: [Edema]\nfindings: {Edema: [edema]}\n")
+    before = load_label_set(str(file))
+    assert load_label_set(str(file)) is before
+    file.write_text("name: mine\nobservations: [Fracture]\nfindings: {Fracture: [fracture]}\n")
+    assert load_label_set(str(file)).observations == ("Fracture",)
 
 
 def test_an_unknown_set_names_the_known_ones() -> None:

@@ -1,8 +1,8 @@
 """Reports from radiographs: greedy by default, no forced length, no repetition penalty.
 
 A forced minimum length pads a normal report with invented findings, and a repetition penalty punishes the
-repeated "no ..." of a truthful one. With more than one candidate, drafts are drawn and the one is kept that agrees
-best with the study's clues.
+repeated "no ..." of a truthful one. With more than one candidate, drafts are sampled and the one that agrees best with
+the study's clues is kept.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.reranking import choose_draft
+from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.model.clues import read_clues
 from trrg_core.model.generator import ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
@@ -28,7 +29,7 @@ from trrg_core.training.tokenization import decode_ids
 class GeneratedReport:
     """A hypothesis, and the clues that it was written from.
 
-    `score` says how well it agrees with them among `num_candidates` drafts; None where there was no choice.
+    `score` is its agreement with them, the best of `num_candidates` drafts; None for a single draft.
     """
 
     study_id: str
@@ -44,7 +45,7 @@ def write_reports(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig)
         return generate_reports(
             loaded.generator, batch, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams
         )
-    return _choose_reports(loaded.generator, batch, config, _parser(loaded.config.parse.label_set))
+    return _choose_reports(loaded.generator, batch, config, _parser(load_label_set(loaded.config.parse.label_set)))
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def generate_reports(
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order; the generator is put into eval mode.
 
-    A study's report does not depend on its neighbours in the batch, nor on their number.
+    A study's report does not depend on the other studies of the batch.
     """
     generator.eval()
     prefix = generator.prefix(batch)
@@ -126,5 +127,5 @@ def _choose_report(
 
 
 @cache
-def _parser(label_set: str) -> ReportParser:
+def _parser(label_set: LabelSet) -> ReportParser:
     return ReportParser(label_set)

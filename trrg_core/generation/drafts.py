@@ -1,7 +1,6 @@
-"""Drafts: several tellings of each report, the greedy one first and the others drawn at a temperature.
+"""Drafts: several versions of each report, the greedy one first and the others sampled at a temperature.
 
-Comes in: the generator and the prefixes of a batch. Goes out: texts, and how likely the model holds each. Which draft
-is kept is decided elsewhere (`candidates`).
+The generator and the prefixes of a batch in; texts and their log probabilities out. `reranking` chooses among them.
 N rows, Y vocabulary.
 """
 
@@ -19,7 +18,7 @@ from trrg_core.training.tokenization import decode_ids
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A telling of a report, and the model's log probability of it, mean over its tokens (the end token is one)."""
+    """A version of a report, and its log probability under the model, mean over its tokens with the end token."""
 
     text: str
     log_probability: float
@@ -38,14 +37,13 @@ def write_drafts(
 ) -> list[list[Draft]]:
     """`count` drafts of each study, the greedy one first; the generator must be in eval mode.
 
-    Tokens that are less likely than `min_share` of the likeliest are never drawn: a word from the far tail garbles a
-    sentence, and opens no new finding that is worth a draft.
-    A drawn draft is seeded by its study and its number: it does not depend on the study's neighbours in the batch,
-    nor on how many drafts there are.
+    Tokens that are less likely than `min_share` of the likeliest are never sampled: a word from the far tail garbles a
+    sentence and does not lead to a useful finding. A sampled draft is seeded by its study and its number: it depends
+    neither on the other studies of the batch nor on the number of drafts.
     """
     tokenizer = generator.tokenizer
     seeds = [zlib.crc32(f"{study_id}/{number}".encode()) for study_id in study_ids for number in range(count)]
-    draw = _DrawRows(
+    sampler = _SampleRows(
         [seed if row % count else None for row, seed in enumerate(seeds)],
         temperature=temperature,
         min_share=min_share,
@@ -55,7 +53,7 @@ def write_drafts(
     ids_NT = generator.llm.generate(
         inputs_embeds=prefix.embeddings_BLH.repeat_interleave(count, dim=0),
         attention_mask=prefix.mask_BL.repeat_interleave(count, dim=0).long(),
-        logits_processor=LogitsProcessorList([draw]),
+        logits_processor=LogitsProcessorList([sampler]),
         generation_config=GenerationConfig(
             do_sample=False,
             max_new_tokens=max_new_tokens,
@@ -66,16 +64,16 @@ def write_drafts(
     )
     drafts = [
         Draft(text=decode_ids(tokenizer, ids), log_probability=log_probability)
-        for ids, log_probability in zip(ids_NT.tolist(), draw.mean_log_probability(), strict=True)
+        for ids, log_probability in zip(ids_NT.tolist(), sampler.mean_log_probability(), strict=True)
     ]
     return [drafts[at : at + count] for at in range(0, len(drafts), count)]
 
 
-class _DrawRows:
-    """A logits processor: greedy search becomes a draw in the rows that have a seed; adds up what tokens cost.
+class _SampleRows:
+    """A logits processor: samples in the rows that have a seed, greedy in others; sums the log probabilities of tokens.
 
-    The largest of logits plus Gumbel noise is a draw from their softmax. Noise of a row's own keeps rows apart,
-    which drawing them all from one generator would not.
+    The largest of logits plus Gumbel noise is a sample of their softmax. Each row has its own generator, so that
+    it does not depend on the other rows.
     """
 
     def __init__(
@@ -83,25 +81,25 @@ class _DrawRows:
     ) -> None:
         self.generators = [None if seed is None else torch.Generator(device=device).manual_seed(seed) for seed in seeds]
         self.temperature, self.min_share, self.end_id = temperature, min_share, end_id
-        self.writing_N = torch.ones(len(seeds), dtype=torch.bool, device=device)
+        self.unfinished_N = torch.ones(len(seeds), dtype=torch.bool, device=device)
         self.log_probability_N = torch.zeros(len(seeds), device=device)
         self.num_tokens_N = torch.zeros(len(seeds), device=device)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         log_share_NY = scores.float().log_softmax(-1)
-        far_off_NY = log_share_NY.exp() < self.min_share * log_share_NY.amax(-1, keepdim=True).exp()
-        noisy_NY = (log_share_NY / self.temperature).masked_fill(far_off_NY, -torch.inf)
-        for row, (generator, is_writing) in enumerate(zip(self.generators, self.writing_N.tolist(), strict=True)):
-            if generator is not None and is_writing:
-                waiting_Y = torch.empty_like(noisy_NY[row]).exponential_(generator=generator)
-                noisy_NY[row] -= waiting_Y.log()
+        unlikely_NY = log_share_NY.exp() < self.min_share * log_share_NY.amax(-1, keepdim=True).exp()
+        noisy_NY = (log_share_NY / self.temperature).masked_fill(unlikely_NY, -torch.inf)
+        for row, (generator, is_unfinished) in enumerate(zip(self.generators, self.unfinished_N.tolist(), strict=True)):
+            if generator is not None and is_unfinished:
+                exponential_Y = torch.empty_like(noisy_NY[row]).exponential_(generator=generator)
+                noisy_NY[row] -= exponential_Y.log()
         chosen_N1 = noisy_NY.argmax(-1, keepdim=True)
-        self.log_probability_N += log_share_NY.gather(1, chosen_N1)[:, 0] * self.writing_N
-        self.num_tokens_N += self.writing_N
-        self.writing_N &= chosen_N1[:, 0] != self.end_id
+        self.log_probability_N += log_share_NY.gather(1, chosen_N1)[:, 0] * self.unfinished_N
+        self.num_tokens_N += self.unfinished_N
+        self.unfinished_N &= chosen_N1[:, 0] != self.end_id
         return noisy_NY
 
     def mean_log_probability(self) -> list[float]:
-        """Of each row, over the tokens it has written."""
+        """The mean log probability of each row's tokens."""
         means: list[float] = (self.log_probability_N / self.num_tokens_N.clamp(min=1)).tolist()
         return means

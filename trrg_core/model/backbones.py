@@ -80,10 +80,10 @@ def _from_values(values: dict[str, Any]) -> Any:
 
 
 def _without_pooler(auto: Any, config: Any) -> dict[str, bool]:
-    # A pooler that nothing reads would be trained by nothing and upset engines that wait for its gradient.
+    # A pooler that is not used gets no gradient, which engines that wait for all gradients cannot handle.
     model_class = auto._model_mapping[type(config)]
-    takes_it = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    return {"add_pooling_layer": False} if takes_it else {}
+    has_option = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return {"add_pooling_layer": False} if has_option else {}
 
 
 @cache

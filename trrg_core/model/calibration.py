@@ -1,7 +1,7 @@
 """Calibration and ranking quality of perceived findings: numpy in, plain values out.
 
 N studies, O observations. Fact codes (`trrg_core.labels`): 0 not mentioned, 1 present, 2 absent, 3 uncertain.
-A finding counts as positive when the report states it; uncertain studies are left out.
+A finding counts as positive when the report affirms it; uncertain studies are left out.
 """
 
 import math
@@ -16,14 +16,16 @@ from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_U
 
 FORMAT_VERSION = 1
 _MIN_SUPPORT = 5  # below this many positives or others the threshold of best F1 would be noise
-_PRIOR = 0.02  # pull of log temperature to 0 and of the offset to the mean score: keeps rare findings sane
+_PRIOR = (
+    0.02  # weight of a prior on log temperature 0 and offset at the mean score: keeps the fit of rare findings stable
+)
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Probability = sigmoid((score - offset) / temperature); stated as present from `threshold` on."""
+    """Probability = sigmoid((score - offset) / temperature); the finding is shown from `threshold` on."""
 
     temperature: float = 1.0
     offset: float = 0.0
@@ -51,7 +53,8 @@ class Auroc:
 def fit_calibration(score_NO: Floats, stated_NO: NDArray[np.int8]) -> tuple[Calibration, ...]:
     """One calibration per observation, fitted on `validate`: Platt's two values, then the threshold.
 
-    It is the one of best F1; for a finding too rare to fit it, the one that shows the finding as often as it was there.
+    The threshold is that of the best F1 or, for a finding too rare to fit it, the one that shows the finding as often
+    as it is present.
     """
     return tuple(_fit_one(score_NO[:, index], stated_NO[:, index]) for index in range(score_NO.shape[1]))
 
@@ -99,18 +102,18 @@ def calibrations_from_json(data: dict[str, Any], observations: Sequence[str]) ->
 def thresholds_from_json(data: dict[str, Any], observations: Sequence[str]) -> dict[str, float]:
     """The calibrated threshold of each of `observations`, from `perception.json`; errors as above."""
     calibrations = calibrations_from_json(data, observations)
-    return {name: one.threshold for name, one in zip(observations, calibrations, strict=True)}
+    return {name: calibration.threshold for name, calibration in zip(observations, calibrations, strict=True)}
 
 
 def _auroc_one(name: str, scores: Floats, stated: NDArray[np.int8]) -> Auroc:
-    present, absent, silent = (scores[stated == code] for code in (STATED_PRESENT, STATED_ABSENT, NOT_STATED))
+    present, absent, unmentioned = (scores[stated == code] for code in (STATED_PRESENT, STATED_ABSENT, NOT_STATED))
     return Auroc(
         observation=name,
-        all_others=rank_auroc(present, np.concatenate((absent, silent))),
+        all_others=rank_auroc(present, np.concatenate((absent, unmentioned))),
         denied=rank_auroc(present, absent),
         num_present=len(present),
         num_absent=len(absent),
-        num_not_mentioned=len(silent),
+        num_not_mentioned=len(unmentioned),
     )
 
 

@@ -1,7 +1,7 @@
-"""Disease clues: which findings perception believes in, as a set of tokens beside the visual ones.
+"""Disease clues as tensors: the findings of perception as a set of tokens beside the visual ones.
 
 B studies, K clues of a study, O observations, D joint size, W token width. A clue is the text of a finding, its
-probability and what the finding's prompt looked at. Any number of clues may be given, in any order.
+probability and the visual vector of the finding's prompt. Any number of clues may be given, in any order.
 """
 
 # ruff: noqa: N802, N815 -- names carry their axes
@@ -16,7 +16,7 @@ from trrg_core.clue import Clue
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.training.batch import Batch
 
-_SURE = 6.0  # logit of a certain clue (probability 0.9975); keeps oracle clues finite
+_CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps oracle clues finite
 
 
 class Clues(NamedTuple):
@@ -33,7 +33,7 @@ class Clues(NamedTuple):
         return torch.sigmoid(self.logit_BK)
 
     def sorted(self) -> "Clues":
-        """The same sets in the order of observations, hidden entries last: what makes a list a set for an LLM."""
+        """The same sets in the order of observations, hidden entries last: one order of each set for the LLM."""
         key = self.observation_BK.masked_fill(~self.mask_BK, torch.iinfo(torch.int64).max)
         order = key.argsort(dim=1, stable=True)
         deep = order[..., None].expand_as(self.local_BKD)
@@ -49,17 +49,17 @@ def clues_of(perceived: Perceived, batch: Batch, *, source: str) -> Clues:
     """The clues of each study.
 
     Args:
-        perceived: what stage 1 sees.
+        perceived: the perception of stage 1.
         batch: its studies; their labels are read by `oracle` only.
-        source: `on` takes perception as it is, `off` hides all, `oracle` takes the labels (a finding that is not
-            mentioned is hidden), `shuffled` deals the right values to the wrong findings, study by study.
+        source: `on` uses perception as it is, `off` hides all clues, `oracle` uses the labels (an unmentioned finding
+            is hidden), `shuffled` permutes the values over the findings of each study.
     """
     logit = perceived.logit_BO
     num_studies, num_findings = logit.shape
     observation = torch.arange(num_findings, device=logit.device).expand(num_studies, -1)
     mask = torch.full_like(logit, source != "off", dtype=torch.bool)
     if source == "oracle":
-        logit = (batch.labels_BO.to(logit) * 2 - 1) * _SURE
+        logit = (batch.labels_BO.to(logit) * 2 - 1) * _CERTAIN_LOGIT
         mask = batch.label_mask_BO.bool()
     elif source == "shuffled":
         logit = torch.stack(
@@ -69,18 +69,18 @@ def clues_of(perceived: Perceived, batch: Batch, *, source: str) -> Clues:
 
 
 def hide_clues(clues: Clues, *, share: float) -> Clues:
-    """`clues` with each hidden with probability `share`, so that the writer learns to do without."""
+    """`clues` with each hidden with probability `share`, so that the LLM learns to write without it."""
     keep = torch.rand_like(clues.logit_BK) >= share
     return clues._replace(mask_BK=clues.mask_BK & keep)
 
 
 def blur_clues(clues: Clues, *, deviation: float) -> Clues:
-    """`clues` with normal noise on their logits: perception is too sure of studies it was trained on."""
+    """`clues` with normal noise on their logits: perception is overconfident on the studies it was trained on."""
     return clues._replace(logit_BK=clues.logit_BK + deviation * torch.randn_like(clues.logit_BK))
 
 
 class ClueInjection(nn.Module):
-    """Clues to tokens, each by itself: text, probability and local visual vector add up."""
+    """Maps each clue to a token: the sum of its projected text, probability and local visual vector."""
 
     def __init__(self, *, joint_size: int, width: int) -> None:
         super().__init__()
@@ -98,13 +98,13 @@ class ClueInjection(nn.Module):
             threshold_O: probability from which a finding counts as present.
         """
         threshold = torch.logit(threshold_O.float().clamp(0.01, 0.99))[clues.observation_BK]
-        belief = (clues.probability_BK, clues.logit_BK / _SURE, torch.tanh(clues.logit_BK - threshold))
+        features = (clues.probability_BK, clues.logit_BK / _CERTAIN_LOGIT, torch.tanh(clues.logit_BK - threshold))
         dtype = self.from_text.weight.dtype
-        # unit vectors have tiny entries: scaled to unit variance, they weigh as much as the probability
+        # unit vectors have small entries: scaled to unit variance they count as much as the probability
         unit = text_OD.shape[1] ** 0.5
         token = self.from_text((text_OD * unit).to(dtype)[clues.observation_BK])
         token = token + self.from_local((clues.local_BKD * unit).to(dtype))
-        token = token + self.from_probability(torch.stack(belief, dim=-1).to(dtype))
+        token = token + self.from_probability(torch.stack(features, dim=-1).to(dtype))
         normed: Tensor = self.norm(token)
         return normed * clues.mask_BK[..., None].to(dtype)
 
@@ -125,6 +125,6 @@ def read_clues(clues: Clues, perception: DiseasePerception) -> list[tuple[Clue, 
 
 
 def _shuffle(num_findings: int, study_id: str) -> Tensor:
-    # seeded by the study, so that a study gets the same wrong clues whoever its neighbours are
+    # seeded by the study, so that its clues do not depend on the other studies of the batch
     generator = torch.Generator().manual_seed(zlib.crc32(study_id.encode()))
     return torch.randperm(num_findings, generator=generator)

@@ -1,6 +1,6 @@
 """Stage 1: disease-focused, sentence-level contrastive pre-training (TRRG, arXiv 2408.12141).
 
-Comes in: a batch with sentences. Goes out: the loss, or the features that perception and stage 2 build on.
+A batch with sentences in; the loss, or the features that perception and stage 2 use, out.
 B studies of this rank, S sentences of this rank, G sentences of all ranks, K texts of a study,
 N patches, D joint size, P prompts, O observations.
 """
@@ -27,11 +27,11 @@ from trrg_core.training.losses import (
 
 _MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
 _PROMPT_WEIGHT = 2.0  # of the prompts of all findings beside the hard negatives of single sentences
-_LOCAL_SHARPNESS = 10.0  # start value: how sharply a sentence looks at single patches
+_LOCAL_SHARPNESS = 10.0  # initial inverse temperature of a sentence's attention over patches
 
 
 class ContrastiveModel(nn.Module):
-    """Image and text encoders with a joint space in which sentences meet radiographs, globally and locally."""
+    """Image and text encoders with a joint space that aligns sentences with radiographs, globally and locally."""
 
     def __init__(self, image: ImageEncoder, text: TextEncoder, *, config: PretrainConfig) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class ContrastiveModel(nn.Module):
             raise ValueError("a pre-training batch needs sentences: use collate_pretrain")
         features = self.encode_images(batch, augmented=self.training and self.config.augment)
         sentence_SD, negative_SD = self._encode_sentences(batch.sentences)
-        local_SB, relation_SB, global_SB, valid_S = self._meet_all_ranks(batch, features, sentence_SD)
+        local_SB, relation_SB, global_SB, valid_S = self._compare_all_ranks(batch, features, sentence_SD)
         scale = self.logit_scale
         by_study = sentence_contrastive_loss(global_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
         by_patch = sentence_contrastive_loss(local_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
@@ -77,13 +77,13 @@ class ContrastiveModel(nn.Module):
         sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
         return sentence_SD, self.text(sentences.negative_ids_ST, sentences.negative_mask_ST)
 
-    def _meet_all_ranks(
+    def _compare_all_ranks(
         self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Local similarity, relation, global similarity of all ranks' sentences and studies, and valid slots.
 
-        Patches stay where they are, they are many: each rank scores every sentence against its own studies, and
-        only the scores travel.
+        Patches are not exchanged, since they are large: each rank scores all sentences against its own studies, and
+        only the scores are gathered.
         """
         sentences = batch.sentences
         assert sentences is not None
@@ -100,7 +100,7 @@ class ContrastiveModel(nn.Module):
     def _negative_loss(
         self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor, negative_SD: Tensor
     ) -> Tensor:
-        # slots are dealt study by study; scoring both texts in one go, without a copy of the patches per sentence
+        # slots are in study order: both texts are scored together, without a copy of the patches per sentence
         shape = (len(features.study_BD), -1, sentence_SD.shape[1])
         pair_BKD = torch.cat((sentence_SD.reshape(shape), negative_SD.reshape(shape)), dim=1)
         score_BK, negative_score_BK = score_own(pair_BKD, features, sharpness=self.sharpness).chunk(2, dim=1)
@@ -120,7 +120,7 @@ class ContrastiveModel(nn.Module):
 
 
 def score_own(text_BKD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> Tensor:
-    """As `score_texts`, but the K texts of each study meet only that study: `[B,K]`."""
+    """As `score_texts`, but the K texts of each study are scored with that study only: `[B,K]`."""
     scores_BKN = text_BKD @ features.patches_BND.transpose(1, 2)
     weights_BKN = masked_softmax(scores_BKN * sharpness, features.patch_mask_BN[:, None])
     visual_BKD = nn.functional.normalize(weights_BKN @ features.patches_BND, dim=-1)
@@ -134,7 +134,7 @@ def score_texts(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) 
 
 
 def local_similarity(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> tuple[Tensor, Tensor]:
-    """Each text looks for itself among the patches of each study: cosine `[S,B]` and what it saw `[S,B,D]`."""
+    """Attention of each text over the patches of each study: cosine `[S,B]` and visual vector `[S,B,D]`."""
     scores_SBN = torch.einsum("sd,bnd->sbn", text_SD, features.patches_BND)
     weights_SBN = masked_softmax(scores_SBN * sharpness, features.patch_mask_BN[None])
     visual_SBD = torch.einsum("sbn,bnd->sbd", weights_SBN, features.patches_BND)

@@ -1,4 +1,4 @@
-"""The disease head: which findings the LLM has in mind before it writes, and which it has written.
+"""The disease head: findings predicted from the LLM's states, before the report is written and after it.
 
 B studies, T report tokens, O observations, H LLM width.
 """
@@ -12,7 +12,7 @@ from trrg_core.model.encoders import masked_softmax
 
 
 class DiseaseHead(nn.Module):
-    """Each finding attends over the report-token states; the state before the first token is judged by itself."""
+    """Each finding attends over the report-token states; the state before the first token is classified by itself."""
 
     def __init__(self, num_observations: int, *, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Encoders of stage 1: radiographs to patch tokens, sentences to vectors, whatever the backbone.
+"""Encoders of stage 1: radiographs to patch tokens, sentences to vectors, with any backbone.
 
 B studies or images, V views, P patches of a view, N = V * P, C backbone width, D joint size, S sentences, T tokens.
 """
@@ -18,9 +18,9 @@ from trrg_core.training.views import VIEW_POSITIONS
 
 
 class ImageFeatures(NamedTuple):
-    """What a study's radiographs look like; missing views are zero and masked.
+    """Features of a study's radiographs; missing views are zero and masked.
 
-    `study_BD` and `patches_BND` are L2-normalised in the joint space; `hidden_BVPC` is the backbone's own view.
+    `study_BD` and `patches_BND` are L2-normalised in the joint space; `hidden_BVPC` are the backbone's states.
     """
 
     study_BD: Tensor
@@ -91,7 +91,7 @@ class TextEncoder(nn.Module):
 
 
 def pool_grid(hidden_BVPC: Tensor, *, grid_size: int) -> Tensor:
-    """Patch tokens pooled to `grid_size` x `grid_size` cells a view: `[B,V,grid_size**2,C]`."""
+    """Patch tokens pooled to `grid_size` x `grid_size` cells per view: `[B,V,grid_size**2,C]`."""
     num_studies, num_views, num_patches, width = hidden_BVPC.shape
     side = math.isqrt(num_patches)
     grid = hidden_BVPC.reshape(num_studies * num_views, side, side, width).permute(0, 3, 1, 2)

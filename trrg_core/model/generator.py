@@ -1,6 +1,6 @@
-"""Stage 2: an LLM with LoRA writes the report, told what perception believes (TRRG, arXiv 2408.12141).
+"""Stage 2: an LLM with LoRA that writes the report from visual tokens and disease clues (TRRG, arXiv 2408.12141).
 
-Comes in: a batch. Goes out: the loss of its reports, or the prefix that decoding starts from.
+A batch in; the loss of its reports, or the prefix that decoding starts from, out.
 B studies, V views, M visual tokens, K clues, L prefix length, T report tokens, W token width, H LLM width,
 O observations, Y vocabulary.
 """
@@ -21,7 +21,7 @@ from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.disease_head import DiseaseHead
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.model.llm import build_llm
-from trrg_core.model.perception import DiseasePerception
+from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.model.visual_tokens import VisualTokens
 from trrg_core.training.batch import Batch, Reports
 from trrg_core.training.losses import LossOutput, disease_consistency_loss, report_loss
@@ -29,7 +29,7 @@ from trrg_core.training.tokenization import encode_texts
 
 
 class Prefix(NamedTuple):
-    """What the LLM reads before the report: left-padded embeddings, their mask, and the clues behind them."""
+    """The input of the LLM before the report: left-padded embeddings, their mask, and the clues among them."""
 
     embeddings_BLH: Tensor
     mask_BL: Tensor
@@ -37,7 +37,7 @@ class Prefix(NamedTuple):
 
 
 class ReportGenerator(nn.Module):
-    """Frozen stage-1 eyes, clue injection, clue interaction, and an LLM with adapters."""
+    """A frozen stage 1, clue injection, clue interaction, and an LLM with adapters."""
 
     prompt_ids: Tensor
 
@@ -67,7 +67,7 @@ class ReportGenerator(nn.Module):
         self.disease_head = DiseaseHead(len(perception.observations), width=llm_width)
 
     def train(self, mode: bool = True) -> "ReportGenerator":
-        """As `nn.Module.train`, but stage 1 stays in eval mode: it is frozen, statistics and all."""
+        """As `nn.Module.train`, but stage 1 stays in eval mode: it is frozen, with its batch statistics."""
         super().train(mode)
         self.contrastive.eval()
         return self
@@ -100,14 +100,14 @@ class ReportGenerator(nn.Module):
             visual_BMW, clue_BKW = self.interaction(visual_BMW, visual_mask_BM, clue_BKW, clues.mask_BK)
         num_patches = features.patch_mask_BN.shape[1]
         visual_BMW, visual_mask_BM = visual_BMW[:, :-num_patches], visual_mask_BM[:, :-num_patches]
-        seen_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
+        input_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
         prompt_BLH = self.llm.get_input_embeddings()(self.prompt_ids.expand(len(batch), -1))
-        embeddings = torch.cat((seen_BLH.to(prompt_BLH.dtype), prompt_BLH), dim=1)
+        embeddings = torch.cat((input_BLH.to(prompt_BLH.dtype), prompt_BLH), dim=1)
         prompt_mask = torch.ones(prompt_BLH.shape[:2], dtype=torch.bool, device=prompt_BLH.device)
         mask = torch.cat((visual_mask_BM, clues.mask_BK, prompt_mask), dim=1)
         return Prefix(*left_pad(embeddings, mask), clues)
 
-    def _own_clues(self, perceived: Any, batch: Batch) -> Clues:
+    def _own_clues(self, perceived: Perceived, batch: Batch) -> Clues:
         clues = clues_of(perceived, batch, source=self.config.clues)
         if not self.training:
             return clues
@@ -147,7 +147,7 @@ class ReportGenerator(nn.Module):
 
 
 def left_pad(embeddings_BLH: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
-    """Move what counts to the right end of each row, in order, and cut columns that count for no row."""
+    """Move unmasked entries to the right end of each row, in order, and cut columns that are masked in all rows."""
     order = mask_BL.to(torch.int8).argsort(dim=1, stable=True)
     order = order[:, mask_BL.shape[1] - int(mask_BL.sum(1).max()) :]
     padded = embeddings_BLH.gather(1, order[..., None].expand(-1, -1, embeddings_BLH.shape[2]))
@@ -168,7 +168,7 @@ def build_generator(
 
     Raises:
         ConfigError: if the LLM cannot be built.
-        ValueError: if perception knows other observations.
+        ValueError: if perception has other observations.
     """
     if tuple(observations) != perception.observations:
         raise ValueError("perception was built for other observations")

@@ -1,4 +1,4 @@
-"""Cross-modal clue interaction: visual tokens and disease clues look at each other, both ways.
+"""Cross-modal clue interaction: visual tokens and disease clues attend to each other, both ways.
 
 B studies, M visual tokens (global, pooled grid, patches), K clues, W width, H heads.
 """
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_GATE_START = 0.5  # open enough to learn within a short run, small enough to start near identity
+_GATE_START = 0.5  # large enough to learn within a short run, small enough to start near the identity
 
 
 class CrossModalClueInteraction(nn.Module):
-    """Blocks of two-way cross attention with gated residuals; without clues the tokens come out as they went in."""
+    """Blocks of two-way cross attention with gated residuals; without clues the visual tokens are unchanged."""
 
     def __init__(self, *, width: int, num_heads: int, num_layers: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class CrossModalClueInteraction(nn.Module):
     def forward(
         self, visual_BMW: Tensor, visual_mask_BM: Tensor, clue_BKW: Tensor, clue_mask_BK: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Visual tokens informed by the clues, and clues informed by the visual tokens; no order is assumed."""
+        """Visual tokens informed by the clues, and clues informed by the visual tokens; their order does not matter."""
         for block in self.blocks:
             visual_BMW, clue_BKW = block(visual_BMW, visual_mask_BM, clue_BKW, clue_mask_BK)
         return visual_BMW, clue_BKW
@@ -52,14 +52,14 @@ class _GatedAttention(nn.Module):
         self.gate = nn.Parameter(torch.full((1,), _GATE_START))
 
     def forward(self, x_BQW: Tensor, context_BCW: Tensor, mask_BC: Tensor) -> Tensor:
-        some_B = mask_BC.any(1)
-        # an empty context would make the softmax undefined: let it see padding, then throw the result away
-        seen_BC = mask_BC | ~some_B[:, None]
+        has_context_B = mask_BC.any(1)
+        # an empty context would make the softmax undefined: attend to padding and discard the result
+        attended_BC = mask_BC | ~has_context_B[:, None]
         query = self._split(self.to_query(self.norm_query(x_BQW)))
         key, value = (self._split(part) for part in self.to_key_value(self.norm_context(context_BCW)).chunk(2, -1))
-        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen_BC[:, None, None])
+        heads = functional.scaled_dot_product_attention(query, key, value, attn_mask=attended_BC[:, None, None])
         update = self.to_out(heads.transpose(1, 2).flatten(2))
-        updated: Tensor = x_BQW + torch.tanh(self.gate) * update * some_B[:, None, None].to(update.dtype)
+        updated: Tensor = x_BQW + torch.tanh(self.gate) * update * has_context_B[:, None, None].to(update.dtype)
         return updated
 
     def _split(self, x_BQW: Tensor) -> Tensor:

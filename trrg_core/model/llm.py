@@ -22,7 +22,7 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    # A named model brings its own sampling, length and repetition rules; ours are plain (see decoding).
+    # A named model has its own sampling, length and repetition settings; ours are plain (see decoding).
     llm.generation_config = GenerationConfig(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -36,7 +36,7 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
 
 def add_adapters(llm: Any, settings: LoraSettings) -> Any:
     """`llm` wrapped by peft: its own weights frozen, but for the embeddings and norms when those are trained too."""
-    from peft import LoraConfig, get_peft_model  # seconds to import: only stage 2 pays
+    from peft import LoraConfig, get_peft_model  # takes seconds to import and only stage 2 needs it
 
     adapters = LoraConfig(
         task_type="CAUSAL_LM",

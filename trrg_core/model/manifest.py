@@ -1,6 +1,6 @@
-"""A folder of plain files, trusted as far as its manifest goes: no pickle, no code, every byte accounted for.
+"""The manifest of a model folder, which holds plain files only: no pickle, no code.
 
-`write_manifest` closes a folder; `check_folder` opens it: file kinds, names and sha256 must all agree.
+`write_manifest` finishes a folder; `check_folder` verifies it: file kinds, names and sha256 must all agree.
 """
 
 import hashlib
@@ -16,10 +16,10 @@ _PLAIN = (".safetensors", ".json", ".yaml", ".txt")
 
 
 def write_manifest(folder: Path) -> None:
-    """Write `manifest.json`, last: the sha256 of every file. Files of a kind that is never read are removed first."""
+    """Write `manifest.json`, last: the sha256 of every file. Files of kinds that are never read are removed first."""
     for file in _files(folder):
         if file.suffix not in _PLAIN:
-            file.unlink()  # model cards and chat templates that libraries leave behind
+            file.unlink()  # model cards and chat templates that libraries write
     files = {file.relative_to(folder).as_posix(): _sha256(file) for file in _files(folder) if file.name != MANIFEST}
     write_json(folder / MANIFEST, {"format": FORMAT_VERSION, "files": files})
 
@@ -38,13 +38,14 @@ def check_folder(folder: Path) -> None:
     manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT_VERSION:
         raise ConfigError(f"{folder}: manifest format {manifest.get('format')!r}, expected {FORMAT_VERSION}")
-    found = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
-    odd = sorted(found ^ set(manifest["files"]))
-    if odd:
-        raise ConfigError(f"{folder}: {odd[0]} is {'not in the manifest' if odd[0] in found else 'missing'}")
+    present = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
+    differing = sorted(present ^ set(manifest["files"]))
+    if differing:
+        name = differing[0]
+        raise ConfigError(f"{folder}: {name} is {'not in the manifest' if name in present else 'missing'}")
     for name, digest in manifest["files"].items():
         if _sha256(folder / name) != digest:
-            raise ConfigError(f"{folder / name} was changed: its sha256 is not the manifest's")
+            raise ConfigError(f"{folder / name} was changed: its sha256 is not that of the manifest")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,8 +1,8 @@
-"""Models at rest: a plain Hugging Face style folder, safetensors only, that loads in a fresh process.
+"""Stored models: a plain Hugging Face style folder, safetensors only, that loads in a fresh process.
 
     config.json        our configuration, the observations, the architectures of the backbones
     perception.json    calibration of each finding
-    model.safetensors  all weights, but those of an LLM that is known by name
+    model.safetensors  all weights, except those of an LLM that is loaded by name
     adapter/           LoRA weights in peft's own format
     text_tokenizer/ llm_tokenizer/    manifest.json (sha256 of all, written last)
 
@@ -51,12 +51,12 @@ class LoadedGenerator:
 
     @property
     def observations(self) -> tuple[str, ...]:
-        """The findings that its clues speak of."""
+        """The observations of its clues."""
         return self.generator.perception.observations
 
 
 def take_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load a gathered `state` into `module`; entries that are not part of its state (caches) are passed over.
+    """Load a gathered `state` into `module`; entries that are not part of its state (caches) are ignored.
 
     Raises:
         ConfigError: if weights are missing.
@@ -160,7 +160,7 @@ def _open(folder: Path, stage: str) -> dict[str, Any]:
 
 
 def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedContrastive:
-    """Stage 1 of the right shape, built from the architectures in the folder: no hub is asked."""
+    """Stage 1 of the right shape, built from the architectures in the folder, without the hub."""
     values = dict(described["trrg"])
     values["pretrain"] = dict(values["pretrain"])
     for part, architecture in described["architectures"].items():

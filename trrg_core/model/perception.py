@@ -1,7 +1,7 @@
-"""Disease perception: what stage 1 sees, finding by finding, without having been taught a classifier.
+"""Disease perception: zero-shot detection of each finding by stage 1, without a trained classifier.
 
-Comes in: image features. Goes out: a calibrated probability per finding, from the softmax of the similarities
-with a positive and a negative prompt ensemble, and what the positive prompt looked at.
+Image features in; a calibrated probability per finding out, from the softmax of the similarities with a positive and a
+negative prompt ensemble, and the visual vector of the positive prompt.
 B studies, O observations, D joint size.
 """
 
@@ -30,12 +30,12 @@ class Perceived(NamedTuple):
 
     @property
     def probability_BO(self) -> Tensor:
-        """Calibrated probability that the report states the finding."""
+        """Calibrated probability that the report affirms the finding."""
         return torch.sigmoid(self.logit_BO)
 
 
 class DiseasePerception(nn.Module):
-    """Prompt ensembles embedded once, and their calibration; all state are buffers, nothing is trained."""
+    """Prompt ensembles, embedded once, and their calibration; its state is buffers only, nothing is trained."""
 
     present_OD: Tensor
     absent_OD: Tensor
@@ -58,7 +58,7 @@ class DiseasePerception(nn.Module):
             self.register_buffer(name, torch.full((num_findings,), value))
 
     def forward(self, features: ImageFeatures) -> Perceived:
-        """Perceive the findings of each study; float32 whatever the model's number format."""
+        """The findings of each study; float32 in any number format of the model."""
         prompts = torch.cat((self.present_OD, self.absent_OD)).float()
         fit_SB, local_SBD = score_texts(prompts, features, sharpness=self.sharpness.float())
         present_OB, absent_OB = fit_SB.chunk(2)
@@ -102,7 +102,7 @@ class DiseasePerception(nn.Module):
 def build_perception(contrastive: ContrastiveModel, tokenizer: Any, observations: Sequence[str]) -> DiseasePerception:
     """Uncalibrated perception of `observations` by `contrastive`, on its device.
 
-    On the meta device, where nothing can be computed, the prompts stay unembedded: the shape is right.
+    On the meta device, where nothing can be computed, the prompts are not embedded; shapes are right.
     """
     weight = contrastive.image.to_joint.weight
     perception = DiseasePerception(observations, joint_size=weight.shape[0]).to(weight.device)
@@ -111,7 +111,7 @@ def build_perception(contrastive: ContrastiveModel, tokenizer: Any, observations
 
 @torch.no_grad()
 def perceive(contrastive: ContrastiveModel, perception: DiseasePerception, batch: Batch) -> Perceived:
-    """What is perceived of a batch, without gradient or augmentation; the models must be in eval mode."""
+    """The findings of a batch, without gradient or augmentation; the models must be in eval mode."""
     perceived: Perceived = perception(contrastive.encode_images(batch))
     return perceived
 

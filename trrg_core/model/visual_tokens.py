@@ -13,7 +13,7 @@ _START_STD = 0.02
 
 
 class VisualTokens(nn.Module):
-    """Projects image features to tokens; each knows its granularity, its view and its place in the grid."""
+    """Projects image features to tokens; each has an embedding of its granularity, view and grid cell."""
 
     def __init__(self, *, hidden_width: int, width: int, grid_size: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ class ReportParser:
     """Parses reports under one label set. Holds the compiled rules; one per process is enough.
 
     Args:
-        label_set: observations to label: `chexpert14`, `nih14` or the path of a YAML file.
+        label_set: observations to label: `chexpert14`, `nih14`, the path of a YAML file, or a loaded label set.
         spacy_model: folder of a trained scispaCy model that widens recall; empty for none.
         spacy_model_sha256: the SHA-256 that folder must have.
 
@@ -31,9 +31,11 @@ class ReportParser:
         ConfigError: for an unknown label set, or a model that does not have the given SHA-256.
     """
 
-    def __init__(self, label_set: str = "chexpert14", spacy_model: str = "", spacy_model_sha256: str = "") -> None:
+    def __init__(
+        self, label_set: str | LabelSet = "chexpert14", spacy_model: str = "", spacy_model_sha256: str = ""
+    ) -> None:
         self._arguments = (label_set, spacy_model, spacy_model_sha256)
-        self.label_set: LabelSet = load_label_set(label_set)
+        self.label_set = load_label_set(label_set) if isinstance(label_set, str) else label_set
         self._lexicon = load_lexicon()
         self._observations = {name: self.label_set.observations_of(name) for name in self._lexicon.kinds}
         self.parser_id = f"trrg-rules-{RULES_VERSION}-{rules_fingerprint()}-{self.label_set.name}"
@@ -45,7 +47,7 @@ class ReportParser:
             self.parser_id += f"-{self._entities.sha256[:12]}"
         self._mentions = lru_cache(maxsize=_CACHED_SENTENCES)(self._find_mentions)
 
-    def __reduce__(self) -> tuple[type["ReportParser"], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type["ReportParser"], tuple[str | LabelSet, str, str]]:
         return type(self), self._arguments
 
     @property

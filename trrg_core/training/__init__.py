@@ -1,1 +1,1 @@
-"""What both training stages are made of: batches, sampling, tokenizers, prompts, losses."""
+"""The parts of both training stages: batches, sampling, tokenizers, prompts, losses, the schedule."""

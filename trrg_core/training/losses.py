@@ -17,7 +17,7 @@ MATCH, MISMATCH, UNKNOWN = 1, 0, -1
 
 
 class LossOutput(NamedTuple):
-    """What a training stage returns: the loss to step on, and its parts, detached, for the log."""
+    """The output of a training stage: the loss to optimise, and its parts, detached, for the log."""
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -40,7 +40,7 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """`rows` of all ranks, in rank order, with gradient; as it is when there is one process.
+    """`rows` of all ranks, in rank order, with gradient; `rows` itself in a single process.
 
     Every rank must hold the same number of rows. When ranks average their gradients, as data parallel engines do,
     the result equals one process with the whole batch.
@@ -71,7 +71,7 @@ def relate(facts_SO: Tensor, stated_BO: Tensor, own_SB: Tensor) -> Tensor:
     Args:
         facts_SO: what sentences state, int8 codes.
         stated_BO: what studies state, int8 codes.
-        own_SB: True where the sentence was written of that study: always a match.
+        own_SB: True where the sentence is from that study's report: always a match.
 
     Returns:
         Relations `[S,B]`, int8.
@@ -150,12 +150,12 @@ def hard_negative_loss(
 
 
 def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, unmentioned_weight: float) -> Tensor:
-    """Each study is closer to the prompt of a finding that it states, and to the negated prompt where it denies it.
+    """Log loss of telling the affirming from the denying prompt of each finding by their similarity to each study.
 
     Args:
         score_BO: scaled similarity with the affirming minus that with the denying prompt, float.
         stated_BO: what studies state, int8 codes; uncertain findings take no part.
-        unmentioned_weight: how much a finding that is passed over counts as absent, 0 to 1.
+        unmentioned_weight: how much an unmentioned finding counts as absent, 0 to 1.
 
     Returns:
         Log loss of the pair's softmax, the weighted mean over studies and findings, a scalar.
@@ -169,7 +169,7 @@ def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, unmentioned_weig
 def report_loss(logits_BTV: Tensor, ids_BT: Tensor, weights_BT: Tensor) -> Tensor:
     """Weighted mean cross entropy of the report's tokens; `logits_BTV[:, t]` predicts `ids_BT[:, t]`.
 
-    `weights_BT` says how much each token counts, 0 for padding; a mask counts each alike.
+    `weights_BT` is the weight of each token, 0 for padding.
     """
     losses = functional.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT.flatten(), reduction="none")
     weights = weights_BT.flatten().to(losses.dtype)
@@ -186,17 +186,17 @@ def disease_consistency_loss(
     clue_weight: float = 0.25,
     unmentioned_weight: float = 0.5,
 ) -> Tensor:
-    """What the LLM is about to say, or has said, agrees with the parsed labels and with the disease clues (stage 2).
+    """Disease-aware consistency of the LLM's states with the parsed labels and the disease clues (stage 2).
 
     Args:
         logits_BO: the disease head's logits, float.
         labels_BO: soft targets, 0 to 1 (0.5 where uncertain).
         label_mask_BO: 0 where the report does not mention the observation; 1 elsewhere.
         clue_BO: clue probabilities, 0 to 1; they are a target, so no gradient flows into them.
-        clue_mask_BO: 0 where the clue was hidden.
+        clue_mask_BO: 0 where the clue is hidden.
         clue_weight: weight of the agreement with the clues, which may be wrong where labels are not.
-        unmentioned_weight: how much a finding that is passed over counts as absent. Some are hardly ever denied in
-            writing (devices, opacities): from stated labels alone the head would learn to say yes to them always.
+        unmentioned_weight: how much an unmentioned finding counts as absent. Some findings (devices, opacities) are
+            hardly ever denied in writing: from stated labels alone the head would learn to always predict them.
 
     Returns:
         Weighted mean over the observations plus the weighted mean divergence from the clues, a scalar.

@@ -1,7 +1,7 @@
-"""Disease prompts: sentences that state a finding, or its absence, in a radiologist's words.
+"""Disease prompts: sentences that affirm or deny a finding, as a radiologist writes them.
 
-The contrastive stage draws them beside the report's own sentences and takes the opposite one as a hard
-negative; perception compares a radiograph with both. A label set without its own prompts gets templates.
+The contrastive stage draws them beside the report's own sentences and takes the opposite one as a hard negative;
+perception compares a radiograph with both. Observations without shipped prompts get templates.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _ABSENT = ("No {name}.", "There is no {name}.", "No evidence of {name}.")
 
 @dataclass(frozen=True)
 class Prompts:
-    """Sentences that state one observation, and sentences that deny it."""
+    """Sentences that affirm one observation, and sentences that deny it."""
 
     present: tuple[str, ...]
     absent: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Which rows a training rank reads, in which order: a pure function of seed, epoch, rank and world size.
 
-A run can start at any step without reading what came before. Row groups are dealt to ranks and shuffled, rows are
-shuffled inside a window of row groups, so that a rank reads only its own groups, each once an epoch.
+A run can start at any step without reading the rows before it. Row groups are distributed over the ranks and shuffled,
+rows are shuffled inside a window of row groups, so that a rank reads only its own groups, each once per epoch.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class RowGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Row groups read together, and the order in which their rows are handed out."""
+    """Row groups that are read together, and the order in which their rows are used."""
 
     groups: tuple[RowGroup, ...]
     order: tuple[int, ...]
@@ -29,10 +29,10 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How one rank walks through the training rows.
+    """The training rows of one rank, step by step.
 
-    `batch_size` rows a step and rank; every rank makes the same number of steps an epoch, so that no collective
-    ever waits for a rank that has run dry. A rank dealt fewer rows starts over within the epoch.
+    `batch_size` is rows per step and rank. Every rank makes the same number of steps per epoch, so that no collective
+    operation waits for a rank that has no rows left: a rank with fewer rows repeats them within the epoch.
 
     Raises:
         ValueError: if `groups` hold no row at all.
@@ -47,7 +47,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not any(group.num_rows for group in self.groups):
-            raise ValueError(f"{len(self.groups)} row groups hold no row: there is nothing to walk through")
+            raise ValueError(f"{len(self.groups)} row groups hold no row: there is nothing to train on")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -56,20 +56,20 @@ class Plan:
 
     def chunks(self, start: int, stop: int) -> list[Chunk]:
         """The chunks that hold exactly the rows of the steps [start, stop), in order."""
-        found: list[Chunk] = []
+        chunks: list[Chunk] = []
         per_epoch = self.steps_per_epoch
         for epoch in range(start // per_epoch, -(-stop // per_epoch)):
             first = max(start - epoch * per_epoch, 0) * self.batch_size
             last = min(stop - epoch * per_epoch, per_epoch) * self.batch_size
-            found += _cut(self._epoch(epoch, last), first, last)
-        return found
+            chunks += _cut(self._epoch(epoch, last), first, last)
+        return chunks
 
     def _epoch(self, epoch: int, num_rows: int) -> list[Chunk]:
         rng = np.random.default_rng((self.seed, epoch))
-        # a rank dealt nothing but empty groups would never come to its rows
+        # a rank with empty groups only would never reach a row
         filled = [group for group in self.groups if group.num_rows]
         shuffled = [filled[i] for i in rng.permutation(len(filled))]
-        # fewer groups than ranks: every rank reads all of them, each in an order of its own
+        # fewer groups than ranks: every rank reads all of them, in its own order
         mine = shuffled[self.rank :: self.world_size] if len(shuffled) >= self.world_size else shuffled
         own = np.random.default_rng((self.seed, epoch, self.rank))
         chunks: list[Chunk] = []

@@ -1,6 +1,6 @@
 """Tokenizers: pretrained ones by name, or a byte-level BPE trained on the corpus, and safe encoding.
 
-Comes in: texts. Goes out: padded token ids. Special tokens written in a report are spelt out as plain text.
+Texts in, padded token ids out. Special tokens that are written in a text are encoded as plain text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, lowercase: bo
 def encode_texts(
     tokenizer: Any, texts: Sequence[str], *, max_tokens: int, special_tokens: bool = True
 ) -> list[list[int]]:
-    """Token ids of each text, at most `max_tokens`; special tokens inside a text lose their power."""
+    """Token ids of each text, at most `max_tokens`; special tokens inside a text are plain text."""
     if not texts:
         return []
     encoded = _encode(tokenizer, list(texts), max_tokens, special_tokens=special_tokens)
@@ -65,10 +65,10 @@ def encode_texts(
 
 
 def token_ends(tokenizer: Any, text: str, *, max_tokens: int) -> list[int]:
-    """Where in `text` each of the tokens of `encode_texts` without special tokens ends, in characters.
+    """The end in `text`, in characters, of each token that `encode_texts` gives without special tokens.
 
     Raises:
-        NotImplementedError: for a tokenizer that is not a fast one, which knows no places.
+        NotImplementedError: for a slow tokenizer, which has no offsets.
     """
     encoded = _encode(tokenizer, text, max_tokens, special_tokens=False, return_offsets_mapping=True)
     return [end for _, end in encoded["offset_mapping"]]

@@ -8,7 +8,7 @@ from torch.nn import functional
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import generate_reports, write_reports
-from trrg_core.generation.drafts import _DrawRows, write_drafts
+from trrg_core.generation.drafts import _SampleRows, write_drafts
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.training.batch import Reports
 from trrg_core.training.collate import collate_images
@@ -75,7 +75,7 @@ def _forced(model, batch, index: int, text: str) -> float:
 def test_rows_are_drawn_from_the_softmax_at_their_temperature():
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0])
     num_rows = 4000
-    draw = _DrawRows(list(range(num_rows)), temperature=2.0, min_share=0.0, end_id=3, device=torch.device("cpu"))
+    draw = _SampleRows(list(range(num_rows)), temperature=2.0, min_share=0.0, end_id=3, device=torch.device("cpu"))
     chosen = draw(torch.zeros(num_rows, 0), logits.expand(num_rows, -1)).argmax(-1)
     shares = torch.bincount(chosen, minlength=4) / num_rows
     torch.testing.assert_close(shares, (logits / 2).softmax(0), atol=0.03, rtol=0)
@@ -83,13 +83,13 @@ def test_rows_are_drawn_from_the_softmax_at_their_temperature():
 
 def test_the_far_tail_is_never_drawn():
     logits = torch.tensor([0.8, 0.1, 0.07, 0.03]).log()
-    draw = _DrawRows(list(range(500)), temperature=9.0, min_share=0.1, end_id=3, device=torch.device("cpu"))
+    draw = _SampleRows(list(range(500)), temperature=9.0, min_share=0.1, end_id=3, device=torch.device("cpu"))
     chosen = draw(torch.zeros(500, 0), logits.expand(500, -1)).argmax(-1)
     assert chosen.unique().tolist() == [0, 1]
 
 
 def test_a_row_that_has_ended_costs_no_more():
-    draw = _DrawRows([None, None], temperature=1.0, min_share=0.0, end_id=0, device=torch.device("cpu"))
+    draw = _SampleRows([None, None], temperature=1.0, min_share=0.0, end_id=0, device=torch.device("cpu"))
     draw(torch.zeros(2, 0), torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
     draw(torch.zeros(2, 1), torch.tensor([[0.0, 3.0], [3.0, 0.0]]))
     first, second = (functional.log_softmax(torch.tensor([x, 0.0]), dim=0)[0].item() for x in (2.0, 3.0))
