@@ -1,7 +1,7 @@
 """Sphinx settings of the documentation site: `make docs` builds it into `build/docs` without the network."""
 
 import sys
-from importlib.metadata import version as installed_version
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -10,7 +10,8 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 project = "TRRG"
 author = "The TRRG authors"
 copyright = "The TRRG authors. Apache-2.0"
-release = version = installed_version("trrg")
+# from the checkout that is documented, which need not be the installed one
+release = version = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "trrg_reference"]
 exclude_patterns = ["_ext", "_static"]
@@ -24,6 +25,9 @@ autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+# fields of a class are listed by autodoc, with their types
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
 add_module_names = False
 
 html_theme = "furo"
