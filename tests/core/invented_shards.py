@@ -1,4 +1,4 @@
-"""Shard rows made by hand for the tests of slicing: ids, labels and the facts of sentences, no report and no film."""
+"""Shard rows for the tests of slicing: ids, labels and the facts of sentences, no report and no image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,8 +30,8 @@ def study(
     age: int | None = None,
 ) -> dict[str, Any]:
     """A shard row; `labels` as in "Edema+ Pneumothorax-", `sentences` likewise, by default one per label."""
-    said = _parse(labels)
-    told = labels.split(", ") if sentences is None and labels else (sentences or [])
+    stated = _parse(labels)
+    sentence_texts = labels.split(", ") if sentences is None and labels else (sentences or [])
     return {
         "subject_id": patient or f"p-{study_id}",
         "study_id": study_id,
@@ -41,8 +41,8 @@ def study(
         "age_years": age,
         "views": [{"view_position": view, "jpeg": b"film"} for view in views],
         "report": " ".join(["word"] * words),
-        "sentences": [{"text": "invented", "facts": _facts(text)} for text in told],
-        "labels": {column_name(name): _LABEL[sign] for name, sign in said},
+        "sentences": [{"text": "invented", "facts": _facts(text)} for text in sentence_texts],
+        "labels": {column_name(name): _LABEL[sign] for name, sign in stated},
     }
 
 
@@ -56,9 +56,9 @@ def _facts(text: str) -> list[dict[str, str]]:
 
 
 def _parse(text: str) -> list[tuple[str, str]]:
-    found = []
+    pairs = []
     for word in text.replace(",", " ").replace("Pleural Effusion", "Effusion").split():
         name = "Pleural Effusion" if word[:-1] == "Effusion" else word[:-1]
         assert name in OBSERVATIONS, word
-        found.append((name, word[-1]))
-    return found
+        pairs.append((name, word[-1]))
+    return pairs

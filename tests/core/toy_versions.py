@@ -24,13 +24,13 @@ FINDINGS = {"Edema": "edema", "Pneumonia": "pneumonia", "Cardiomegaly": "cardiom
 OPENING = {Assertion.PRESENT: "There is ", Assertion.ABSENT: "No ", Assertion.UNCERTAIN: "Possible "}
 YES, NO, MAYBE = Assertion.PRESENT, Assertion.ABSENT, Assertion.UNCERTAIN
 
-Said = Mapping[str, Assertion]
+Stated = Mapping[str, Assertion]
 
 
 def write_version(
-    store: Store, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, fingerprint: str, **told: Any
+    store: Store, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, fingerprint: str, **metadata: Any
 ) -> TableRef:
-    """A version of a table, one file a split."""
+    """A version of a table, one file per split."""
     table = pa.Table.from_pylist(list(rows), schema=schema)
     parts = [
         write_part(store, name, f"parts/{fingerprint}/{split}-a.parquet", kept, split=split)
@@ -38,15 +38,15 @@ def write_version(
         if (kept := table.filter(pc.equal(table["split"], split))).num_rows
     ]
     store.write_bytes(f"tables/{name}/parts/{fingerprint}/a.json", b"{}")
-    return commit_parts(store, name, parts, schema, CommitMetadata(fingerprint=fingerprint, **told))
+    return commit_parts(store, name, parts, schema, CommitMetadata(fingerprint=fingerprint, **metadata))
 
 
-def report_text(said: Said) -> str:
-    """A report that says so, one sentence an observation."""
-    return " ".join(f"{OPENING[assertion]}{FINDINGS[name]}." for name, assertion in said.items())
+def report_text(stated: Stated) -> str:
+    """A report that states this, one sentence per observation."""
+    return " ".join(f"{OPENING[assertion]}{FINDINGS[name]}." for name, assertion in stated.items())
 
 
-def study_row(study_id: str, said: Said, split: str = "train", report: str = "") -> dict[str, Any]:
+def study_row(study_id: str, stated: Stated, split: str = "train", report: str = "") -> dict[str, Any]:
     """A row of `studies` with one grey image."""
     image = {
         "dicom_id": f"d{study_id}",
@@ -57,13 +57,13 @@ def study_row(study_id: str, said: Said, split: str = "train", report: str = "")
         "jpeg": encode_jpeg(np.full((8, 8), 128, np.uint8)),
     }
     who = {"subject_id": f"p{study_id}", "study_id": study_id, "split": split}
-    return who | {"report": report or report_text(said), "images": [image]}
+    return who | {"report": report or report_text(stated), "images": [image]}
 
 
-def report_row(study_id: str, said: Said, split: str = "train", rule: str = "toy") -> dict[str, Any]:
+def report_row(study_id: str, stated: Stated, split: str = "train", rule: str = "toy") -> dict[str, Any]:
     """A row of `reports`, as the parser would write it of `report_text`."""
     sentences, end = [], 0
-    for name, assertion in said.items():
+    for name, assertion in stated.items():
         text = f"{OPENING[assertion]}{FINDINGS[name]}."
         start = end + len(OPENING[assertion])
         mention = Mention(
@@ -81,14 +81,14 @@ def report_row(study_id: str, said: Said, split: str = "train", rule: str = "toy
         "parser_id": "toy-1",
         "sections": [],
         "sentences": sentences,
-        "labels": _labels(said),
-        "findings": report_text(said),
+        "labels": _labels(stated),
+        "findings": report_text(stated),
         "impression": "",
         "usable": True,
     }
 
 
-def shard_row(study_id: str, said: Said, split: str = "train") -> dict[str, Any]:
+def shard_row(study_id: str, stated: Stated, split: str = "train") -> dict[str, Any]:
     """A row of `shards`."""
     return {
         "subject_id": f"p{study_id}",
@@ -98,24 +98,24 @@ def shard_row(study_id: str, said: Said, split: str = "train") -> dict[str, Any]
         "sex": "",
         "age_years": None,
         "views": [{"view_position": "PA", "jpeg": encode_jpeg(np.full((8, 8), 128, np.uint8))}],
-        "report": report_text(said),
+        "report": report_text(stated),
         "sentences": [
             {
                 "text": f"{OPENING[assertion]}{FINDINGS[name]}.",
                 "facts": [{"observation": name, "assertion": str(assertion)}],
             }
-            for name, assertion in said.items()
+            for name, assertion in stated.items()
         ],
-        "labels": _labels(said),
+        "labels": _labels(stated),
     }
 
 
-def write_chain(store: Store, said: Mapping[str, tuple[str, Said]], *, run: str = "1") -> dict[str, TableRef]:
-    """Versions of studies, reports and shards of the same studies: id -> (split, what its report says)."""
+def write_chain(store: Store, stated: Mapping[str, tuple[str, Stated]], *, run: str = "1") -> dict[str, TableRef]:
+    """Versions of studies, reports and shards of the same studies: id -> (split, what its report states)."""
     rows = {
-        "studies": ([study_row(one, what, split) for one, (split, what) in said.items()], STUDIES),
-        "reports": ([report_row(one, what, split) for one, (split, what) in said.items()], reports_schema(LABEL_SET)),
-        "shards": ([shard_row(one, what, split) for one, (split, what) in said.items()], shards_schema(LABEL_SET)),
+        "studies": ([study_row(one, what, split) for one, (split, what) in stated.items()], STUDIES),
+        "reports": ([report_row(one, what, split) for one, (split, what) in stated.items()], reports_schema(LABEL_SET)),
+        "shards": ([shard_row(one, what, split) for one, (split, what) in stated.items()], shards_schema(LABEL_SET)),
     }
     refs: dict[str, TableRef] = {}
     for name, (table, schema) in rows.items():
@@ -124,5 +124,5 @@ def write_chain(store: Store, said: Mapping[str, tuple[str, Said]], *, run: str 
     return refs
 
 
-def _labels(said: Said) -> dict[str, int | None]:
-    return {column_name(name): aggregate([said[name]] if name in said else []) for name in LABEL_SET.observations}
+def _labels(stated: Stated) -> dict[str, int | None]:
+    return {column_name(name): aggregate([stated[name]] if name in stated else []) for name in LABEL_SET.observations}

@@ -166,6 +166,6 @@ def test_the_manifest_names_the_sha256_of_each_file(store: Store, tmp_path: Path
     import hashlib
 
     saved = _save(store, tmp_path, 5)
-    told = json.loads(store.read_bytes(f"{saved.path}/{MANIFEST}"))
-    assert told["step"] == 5
-    assert told["files"]["rng.bin"] == hashlib.sha256(b"5").hexdigest()
+    manifest = json.loads(store.read_bytes(f"{saved.path}/{MANIFEST}"))
+    assert manifest["step"] == 5
+    assert manifest["files"]["rng.bin"] == hashlib.sha256(b"5").hexdigest()

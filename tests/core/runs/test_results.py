@@ -74,7 +74,7 @@ def test_a_run_id_cannot_leave_the_store(store: Store) -> None:
 
 def test_a_field_that_a_newer_version_wrote_is_left_alone(store: Store) -> None:
     write_result(store, _result("pretrain-1"))
-    told = json.loads(store.read_bytes("runs/pretrain-1/result.json"))
-    store.write_bytes("runs/pretrain-1/result.json", json.dumps({**told, "mood": "good"}).encode())
+    payload = json.loads(store.read_bytes("runs/pretrain-1/result.json"))
+    store.write_bytes("runs/pretrain-1/result.json", json.dumps({**payload, "mood": "good"}).encode())
     assert list_results(store) == [_result("pretrain-1")]
     assert read_result(store, "pretrain-1") == _result("pretrain-1")

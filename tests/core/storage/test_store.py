@@ -41,9 +41,9 @@ def bucket(service: FaultyS3, monkeypatch: pytest.MonkeyPatch, request: pytest.F
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return open_store(str(tmp_path / "store"))
-    found = request.getfixturevalue("bucket")
-    assert isinstance(found, Store)
-    return found
+    store = request.getfixturevalue("bucket")
+    assert isinstance(store, Store)
+    return store
 
 
 def test_what_is_written_is_read_listed_and_deleted(store: Store) -> None:

@@ -16,8 +16,8 @@ def test_numbers_reach_arrow_as_they_are(kind: type) -> None:
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int16(), pa.uint8(), pa.int32(), pa.int64()])
 def test_integers_come_back_from_any_piece_of_a_column(kind: pa.DataType) -> None:
     array = pa.array([5, 6, 7, 8], kind)
-    found = to_numpy(pa.chunked_array([array.slice(1, 2), array.slice(3)]))
-    assert (found.tolist(), found.dtype) == ([6, 7, 8], array.to_numpy().dtype)
+    numbers = to_numpy(pa.chunked_array([array.slice(1, 2), array.slice(3)]))
+    assert (numbers.tolist(), numbers.dtype) == ([6, 7, 8], array.to_numpy().dtype)
     assert to_numpy(array.slice(2)).tolist() == [7, 8]
     assert to_numpy(array.slice(4)).tolist() == []
 

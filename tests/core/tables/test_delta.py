@@ -125,9 +125,9 @@ def test_a_commit_says_what_made_it(store: Store) -> None:
         "notes": {"unknown_columns": ["a.csv: b"]},
     }
     ref = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(**metadata))
-    found = find_commit(store, ref)
-    assert found == Commit(ref=ref, created_ms=found.created_ms, **metadata)
-    assert found.created_ms > 1_600_000_000_000
+    commit = find_commit(store, ref)
+    assert commit == Commit(ref=ref, created_ms=commit.created_ms, **metadata)
+    assert commit.created_ms > 1_600_000_000_000
 
 
 def test_work_is_found_by_its_fingerprint_newest_first(store: Store) -> None:
@@ -136,9 +136,9 @@ def test_work_is_found_by_its_fingerprint_newest_first(store: Store) -> None:
         _commit(store, [name], fingerprint)
     part = write_part(store, "studies", "parts/again/0", _rows(["s3"]))
     again = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="f1"))
-    found = find_by_fingerprint(store, "studies", "f1")
-    assert found is not None
-    assert found.ref == again == TableRef(name="studies", version=2)
+    commit = find_by_fingerprint(store, "studies", "f1")
+    assert commit is not None
+    assert commit.ref == again == TableRef(name="studies", version=2)
     assert [commit.fingerprint for commit in history(store, "studies")] == ["f1", "f2", "f1"]
     assert find_by_fingerprint(store, "studies", "f3") is None
 
@@ -149,7 +149,9 @@ def _part(store: Store, name: str) -> Part:
 
 def _log_of(store: Store, version: int) -> list[str]:
     lines = store.read_bytes(f"tables/studies/_delta_log/{version:020d}.json").decode().splitlines()
-    return [f"{kind} {told['path']}" for line in lines for kind, told in json.loads(line).items() if "path" in told]
+    return [
+        f"{kind} {action['path']}" for line in lines for kind, action in json.loads(line).items() if "path" in action
+    ]
 
 
 def test_a_version_may_keep_files_of_the_one_before(store: Store) -> None:
@@ -173,16 +175,16 @@ def test_a_version_that_keeps_files_loses_to_one_that_was_first(store: Store, mo
 
     kept = _part(store, "s1")
     commit_parts(store, "studies", [kept], SCHEMA, CommitMetadata(fingerprint="f1"))
-    look = tables.open_table
+    open_table = tables.open_table
 
-    def look_and_dawdle(store: Store, name: str) -> object:
-        found = look(store, name)
-        monkeypatch.setattr(tables, "open_table", look)
+    def open_then_lose(store: Store, name: str) -> object:
+        table = open_table(store, name)
+        monkeypatch.setattr(tables, "open_table", open_table)
         _commit(store, ["fast"], "fast")
-        return found
+        return table
 
     more = _part(store, "s2")
-    monkeypatch.setattr(tables, "open_table", look_and_dawdle)
+    monkeypatch.setattr(tables, "open_table", open_then_lose)
     with pytest.raises(StorageError, match="another writer committed table 'studies' first"):
         commit_parts(store, "studies", [kept, more], SCHEMA, CommitMetadata(fingerprint="slow"))
     again = commit_parts(store, "studies", [kept, more], SCHEMA, CommitMetadata(fingerprint="slow"))
@@ -303,28 +305,28 @@ def test_of_two_processes_each_gets_a_version_of_its_own_or_a_storage_error(stor
     racers = [context.Process(target=_race, args=(store.uri, number, gate, answers)) for number in range(2)]
     for racer in racers:
         racer.start()
-    told = sorted(answers.get(timeout=60) for _ in racers)
+    outcomes = sorted(answers.get(timeout=60) for _ in racers)
     for racer in racers:
         racer.join()
-    assert told in (["lost", "studies@1"], ["studies@1", "studies@2"])
-    assert len(history(store, "studies")) == 1 + sum(answer != "lost" for answer in told)
+    assert outcomes in (["lost", "studies@1"], ["studies@1", "studies@2"])
+    assert len(history(store, "studies")) == 1 + sum(answer != "lost" for answer in outcomes)
 
 
 def test_a_writer_that_looked_before_the_other_committed_loses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The race itself, made certain: the other writer commits between this one's look and its commit."""
+    """The race, forced: the other writer commits between this one opening the table and its commit."""
     from trrg_core.tables import delta as tables
 
     _commit(store, ["s0"], "before")
     part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
-    look = tables.open_table
+    open_table = tables.open_table
 
-    def look_and_dawdle(store: Store, name: str) -> object:
-        found = look(store, name)
-        monkeypatch.setattr(tables, "open_table", look)
+    def open_then_lose(store: Store, name: str) -> object:
+        table = open_table(store, name)
+        monkeypatch.setattr(tables, "open_table", open_table)
         _commit(store, ["fast"], "fast")
-        return found
+        return table
 
-    monkeypatch.setattr(tables, "open_table", look_and_dawdle)
+    monkeypatch.setattr(tables, "open_table", open_then_lose)
     with pytest.raises(StorageError, match="another writer committed table 'studies' first"):
         commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert [commit.fingerprint for commit in history(store, "studies")] == ["fast", "before"]
@@ -337,15 +339,15 @@ def test_a_writer_that_saw_no_table_loses_to_the_one_that_made_it(
     from trrg_core.tables import delta as tables
 
     part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
-    look = tables.open_table
+    open_table = tables.open_table
 
-    def look_and_dawdle(store: Store, name: str) -> object:
-        found = look(store, name)
-        monkeypatch.setattr(tables, "open_table", look)
+    def open_then_lose(store: Store, name: str) -> object:
+        table = open_table(store, name)
+        monkeypatch.setattr(tables, "open_table", open_table)
         _commit(store, ["fast"], "fast")
-        return found
+        return table
 
-    monkeypatch.setattr(tables, "open_table", look_and_dawdle)
+    monkeypatch.setattr(tables, "open_table", open_then_lose)
     with pytest.raises(StorageError, match="another writer"):
         commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert [commit.fingerprint for commit in history(store, "studies")] == ["fast"]

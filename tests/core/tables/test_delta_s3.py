@@ -77,11 +77,11 @@ def writer(service: FaultyS3, request: pytest.FixtureRequest) -> Iterator[Writer
     bucket = f"bucket-{abs(hash(request.node.name)) % 10**8}"
     service.faults.clear()
     make_bucket(service, bucket)
-    found = Writer(service, bucket)
-    with found.child:
-        yield found
+    writer = Writer(service, bucket)
+    with writer.child:
+        yield writer
         service.faults.clear()
-        found.child.kill()
+        writer.child.kill()
 
 
 @pytest.mark.timeout(120)

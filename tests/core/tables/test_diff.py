@@ -29,23 +29,23 @@ def _reports(store: Store, fingerprint: str, rows: list[dict]) -> TableRef:
 def test_added_removed_and_changed_studies_are_told_apart(store: Store) -> None:
     before = _reports(store, "a", [report_row("1", {"Edema": NO}), report_row("2", {"Edema": NO}), report_row("3", {})])
     after = _reports(store, "b", [report_row("4", {}), report_row("3", {}), report_row("2", {"Edema": YES})])
-    found = compare_rows(store, before, after)
-    assert (found.rows_before, found.rows_after) == (3, 3)
-    assert (found.added, found.removed, found.changed) == (("4",), ("1",), ("2",))
-    assert found.columns == {"sentences": 1, "labels": 1, "findings": 1}
+    changes = compare_rows(store, before, after)
+    assert (changes.rows_before, changes.rows_after) == (3, 3)
+    assert (changes.added, changes.removed, changes.changed) == (("4",), ("1",), ("2",))
+    assert changes.columns == {"sentences": 1, "labels": 1, "findings": 1}
 
 
 def test_a_version_does_not_differ_from_itself_written_in_another_order(store: Store) -> None:
     rows = [report_row(str(number), {"Edema": NO}, split) for number, split in enumerate(["train", "test", "train"])]
-    found = compare_rows(store, _reports(store, "a", rows), _reports(store, "b", rows[::-1]))
-    assert (found.added, found.removed, found.changed, found.columns) == ((), (), (), {})
+    changes = compare_rows(store, _reports(store, "a", rows), _reports(store, "b", rows[::-1]))
+    assert (changes.added, changes.removed, changes.changed, changes.columns) == ((), (), (), {})
 
 
 def test_null_is_not_an_empty_text_and_not_zero(store: Store) -> None:
     row = report_row("1", {"Edema": NO})
     other = row | {"impression": None, "labels": row["labels"] | {"edema": None}}
-    found = compare_rows(store, _reports(store, "a", [row]), _reports(store, "b", [other]))
-    assert found.columns == {"impression": 1, "labels": 1}
+    changes = compare_rows(store, _reports(store, "a", [row]), _reports(store, "b", [other]))
+    assert changes.columns == {"impression": 1, "labels": 1}
 
 
 def test_files_of_both_versions_are_not_read(store: Store) -> None:
@@ -75,11 +75,11 @@ def test_labels_and_rules_that_changed_are_counted_by_finding(store: Store) -> N
         ],
     )
     rows = compare_rows(store, before, after)
-    found = compare_reports(store, before, after, rows.changed)
-    assert found.labels == {("edema", Label.UNCERTAIN, Label.POSITIVE): 2}
-    assert found.study_ids == ("1", "2")
+    changes = compare_reports(store, before, after, rows.changed)
+    assert changes.labels == {("edema", Label.UNCERTAIN, Label.POSITIVE): 2}
+    assert changes.study_ids == ("1", "2")
     # both openings are nine letters long, so the mention stands where it stood
-    assert found.rules == {
+    assert changes.rules == {
         ("edema", "UNCERTAIN toy", "PRESENT new"): 2,
         ("pneumonia", "ABSENT toy", "ABSENT new"): 1,
     }
@@ -90,8 +90,8 @@ def test_a_column_that_only_one_version_has_is_named(store: Store) -> None:
     before = write_version(store, "studies", rows, STUDIES, fingerprint="a")
     fewer = STUDIES.remove(STUDIES.get_field_index("report_path"))
     after = write_version(store, "studies", rows, fewer, fingerprint="b")
-    found = compare_rows(store, before, after)
-    assert (found.columns_removed, found.columns_added, found.changed) == (("report_path",), (), ())
+    changes = compare_rows(store, before, after)
+    assert (changes.columns_removed, changes.columns_added, changes.changed) == (("report_path",), (), ())
 
 
 def test_two_tables_cannot_be_compared_nor_rejects(store: Store) -> None:

@@ -76,9 +76,9 @@ def test_planning_changes_nothing(store: Store) -> None:
 
 
 def test_what_a_run_or_a_slice_or_a_model_names_stays_with_its_parents(store: Store) -> None:
-    said = {"1": ("train", {"Edema": NO}), "2": ("train", {"Edema": YES})}
+    stated = {"1": ("train", {"Edema": NO}), "2": ("train", {"Edema": YES})}
     for run in "123":
-        write_chain(store, said, run=run)
+        write_chain(store, stated, run=run)
     row = {"subject_id": "p1", "study_id": "1", "split": "train", "repeat": 1, "sentence_weights": [1.0]}
     write_version(store, "slices", [row], SLICES, fingerprint="s0", parents=["shards@0"])
     plan = plan_garbage_collection(store, keep=1)
@@ -100,9 +100,9 @@ def test_a_removed_version_is_not_found_as_done_work_and_can_be_made_again(store
     assert [commit.ref for commit in history(store, "reports", with_removed=True)] == refs[::-1]
     again = write_version(store, "reports", [report_row("0", {"Edema": NO})], REPORTS, fingerprint="r0")
     assert again.version == 2
-    found = find_by_fingerprint(store, "reports", "r0")
-    assert found is not None
-    assert found.ref == again
+    commit = find_by_fingerprint(store, "reports", "r0")
+    assert commit is not None
+    assert commit.ref == again
     assert read_table(store, again)["study_id"].to_pylist() == ["0"]
 
 
@@ -132,9 +132,9 @@ def test_a_file_that_a_kept_version_shares_stays(store: Store) -> None:
 
 
 def test_copies_of_label_tables_go_with_a_version_of_shards(store: Store) -> None:
-    said = {"1": ("train", {"Edema": NO})}
+    stated = {"1": ("train", {"Edema": NO})}
     for run in "12":
-        write_chain(store, said, run=run)
+        write_chain(store, stated, run=run)
     load_label_table(store, TableRef(name="shards", version=0), LABEL_SET.observations)
     assert len(plan_garbage_collection(store, keep=2).files) == 0
     collect_garbage(store, plan_garbage_collection(store, keep=1), min_age_hours=0)

@@ -249,7 +249,7 @@ def test_a_new_column_is_in_the_notes_and_a_missing_one_stops(tree: Tree, store:
 
 
 @pytest.mark.parametrize(
-    ("limits", "told"),
+    ("limits", "message"),
     [
         ({"max_reject_share": 0.08}, r"8% of the studies were set aside, the limit is 8% \(ingest\.max_reject_share\)"),
         (
@@ -259,11 +259,11 @@ def test_a_new_column_is_in_the_notes_and_a_missing_one_stops(tree: Tree, store:
     ],
 )
 def test_a_share_too_large_stops_after_the_rejects_are_written(
-    tree: Tree, store: Store, limits: dict[str, Any], told: str
+    tree: Tree, store: Store, limits: dict[str, Any], message: str
 ) -> None:
     edit(tree, "cut", 50000001)
     edit(tree, "cut", 50000002)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         run(tree, store, **limits)
     assert caught.value.reason == "too_many_rejects"
     assert history(store, "studies") == []
@@ -273,7 +273,7 @@ def test_a_share_too_large_stops_after_the_rejects_are_written(
     assert run(tree, store).counts["studies"] == 11
     assert stamps(store).items() >= files.items()
     # and a stricter one is asked of a version that is there
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         run(tree, store, **limits)
 
 

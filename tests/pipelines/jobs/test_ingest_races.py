@@ -32,11 +32,11 @@ def at_once(trees: list[Tree], store: Store, monkeypatch: pytest.MonkeyPatch) ->
     tried: list[tuple[int, str]] = []
     commit = versions.commit_parts
 
-    def commit_together(store: Store, name: str, *rest: Any, **told: Any) -> TableRef:
+    def commit_together(store: Store, name: str, *rest: Any, **options: Any) -> TableRef:
         if (threading.get_ident(), name) not in tried:
             tried.append((threading.get_ident(), name))
             gates[name].wait(30)
-        return commit(store, name, *rest, **told)
+        return commit(store, name, *rest, **options)
 
     monkeypatch.setattr(versions, "commit_parts", commit_together)
     results: dict[int, JobResult] = {}

@@ -1,4 +1,4 @@
-"""The parse job's rows: what the parser says, told by column, with nothing lost on the way."""
+"""Rows of the parse job: all that the parser returns, column by column."""
 
 from dataclasses import asdict
 
@@ -25,11 +25,13 @@ def test_a_row_tells_all_that_the_parser_says() -> None:
     for text, row in zip(texts, rows, strict=True):
         report = parser.parse(text)
         assert row["sections"] == [asdict(section) for section in report.sections]
-        told = [asdict(sentence) | {"mentions": list(map(asdict, sentence.mentions))} for sentence in report.sentences]
-        for sentence in told:
+        sentences = [
+            asdict(sentence) | {"mentions": list(map(asdict, sentence.mentions))} for sentence in report.sentences
+        ]
+        for sentence in sentences:
             for mention in sentence["mentions"]:
                 mention["observations"] = list(parser.label_set.observations_of(mention["finding"]))
-        assert row["sentences"] == told
+        assert row["sentences"] == sentences
         assert row["labels"] == {column_name(name): label for name, label in report.labels.items()}
         assert row["parser_id"] == parser.parser_id
 
@@ -42,9 +44,9 @@ def test_rows_keep_their_order_and_ids_over_several_stretches() -> None:
 
 
 def test_a_report_without_a_section_is_kept_and_counted() -> None:
-    made = parse_batch(batch_of(["IMPRESSION: No effusion.", "Words alone."]), ParseConfig())
-    assert made.rows["usable"].to_pylist() == [True, False]
-    assert [(reject.study_id, reject.reason) for reject in made.rejects] == [("s1", "no_report_section")]
+    result = parse_batch(batch_of(["IMPRESSION: No effusion.", "Words alone."]), ParseConfig())
+    assert result.rows["usable"].to_pylist() == [True, False]
+    assert [(reject.study_id, reject.reason) for reject in result.rejects] == [("s1", "no_report_section")]
 
 
 def test_no_reports_make_a_table_without_rows() -> None:

@@ -19,12 +19,14 @@ def test_a_cluster_that_does_not_come_up_is_worth_another_try(error: Exception, 
         connect(RayConfig())
 
 
-@pytest.mark.parametrize(("found", "advice"), [(0, "engine.use_gpu=false"), (1, "engine.num_workers=1")])
+@pytest.mark.parametrize(("available", "advice"), [(0, "engine.use_gpu=false"), (1, "engine.num_workers=1")])
 def test_workers_that_would_wait_for_a_gpu_for_ever_are_refused(
-    found: int, advice: str, monkeypatch: pytest.MonkeyPatch
+    available: int, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": float(found)} if found else {"CPU": 2.0})
-    with pytest.raises(ConfigError, match=f"2 workers need a GPU each and this machine has {found}: .*{advice}"):
+    monkeypatch.setattr(
+        ray, "cluster_resources", lambda: {"CPU": 2.0, "GPU": float(available)} if available else {"CPU": 2.0}
+    )
+    with pytest.raises(ConfigError, match=f"2 workers need a GPU each and this machine has {available}: .*{advice}"):
         check_gpus(RayConfig(), 2)
-    check_gpus(RayConfig(), found)
+    check_gpus(RayConfig(), available)
     check_gpus(RayConfig(address="auto"), 2)  # a cluster may still grow

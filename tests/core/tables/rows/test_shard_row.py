@@ -12,8 +12,8 @@ CONFIG = ShardConfig(section="findings", max_side_px=64)
 
 
 def mention(observations: list[str], assertion: str = "PRESENT", **of: object) -> dict:
-    told = {"historical": False, "hypothetical": False, "experiencer": "patient"}
-    return {"observations": observations, "assertion": assertion, **told, **of}
+    deciding = {"historical": False, "hypothetical": False, "experiencer": "patient"}
+    return {"observations": observations, "assertion": assertion, **deciding, **of}
 
 
 def image(height: int, width: int, view: str = "PA") -> dict:
@@ -31,8 +31,8 @@ def report(**other: object) -> dict:
         {"text": "Small\n effusion.", "mentions": [mention(["Pleural Effusion"])]},
         {"text": "Comparison is made.", "mentions": []},
     ]
-    told = {"findings": "Small\n effusion.  Comparison is made.", "impression": "", "labels": {"edema": None}}
-    return {"sentences": sentences, **told, **other}
+    columns = {"findings": "Small\n effusion.  Comparison is made.", "impression": "", "labels": {"edema": None}}
+    return {"sentences": sentences, **columns, **other}
 
 
 def test_a_row_has_the_target_text_and_the_sentences_that_state_something() -> None:
