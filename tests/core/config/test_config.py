@@ -123,7 +123,7 @@ def test_presets_differ_in_values_only() -> None:
     assert keys["tiny"] == keys["base"]
 
 
-def test_the_configuration_is_frozen_through_and_through() -> None:
+def test_the_configuration_is_frozen_at_every_level() -> None:
     config = load_config("tiny")
     for section in (config, config.finetune, config.finetune.lora, config.engine):
         name = next(iter(type(section).model_fields))
@@ -141,7 +141,7 @@ def test_every_setting_explains_itself() -> None:
             assert is_section or info.description, f"{model.__name__}.{name}"
 
 
-def test_no_field_smells_of_a_secret() -> None:
+def test_no_field_looks_like_a_secret() -> None:
     smells = {"password", "passwd", "secret", "token", "credential", "credentials", "auth", "key", "apikey", "private"}
     fields = [(model, name) for model in _models() for name in model.model_fields]
     assert len(fields) > 80
@@ -209,14 +209,14 @@ def test_a_fingerprint_is_the_same_in_another_process() -> None:
         "from trrg_core.config.fingerprint import fingerprint; from trrg_core.config.load import load_config; "
         "print(fingerprint(load_config('tiny'), 'shards@2'))"
     )
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "3"},
     ).stdout.strip()
-    assert told == fingerprint(load_config("tiny"), "shards@2")
+    assert printed == fingerprint(load_config("tiny"), "shards@2")
 
 
 def test_a_fingerprint_changes_with_every_single_value() -> None:

@@ -107,7 +107,7 @@ def test_a_jpeg_of_12_bits_is_unsupported_rather_than_guessed() -> None:
     assert reason_of(JPEG[:place] + b"\x0c" + JPEG[place + 1 :]) == "jpeg_unsupported"
 
 
-def test_a_header_that_lies_costs_no_memory() -> None:
+def test_a_wrong_size_in_the_header_costs_no_memory() -> None:
     png = PNG[:16] + struct.pack(">II", 60000, 60000) + PNG[24:]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert reason_of(with_jpeg_size(60000, 60000)) == "too_many_pixels"

@@ -33,7 +33,7 @@ def test_a_changed_study_is_read_and_its_file_cut() -> None:
     assert planned(dict.fromkeys("abcde", "1") | {"b": "2"}) == (["two", "three"], {"one": ("a",)}, ["b"])
 
 
-def test_a_study_that_is_gone_leaves_its_file_and_a_file_of_none_is_left_out() -> None:
+def test_a_removed_study_leaves_its_file_and_a_file_without_valid_rows_is_dropped() -> None:
     assert planned(dict.fromkeys("abc", "1")) == (["one"], {"two": ("c",)}, [])
 
 

@@ -139,7 +139,7 @@ def test_images_are_found_by_either_of_their_names(tmp_path: Path) -> None:
     assert listing.counts["images_not_found"] == 2
 
 
-def test_a_named_image_folder_is_a_promise(tmp_path: Path) -> None:
+def test_images_of_a_configured_folder_are_expected_there(tmp_path: Path) -> None:
     write_xml(tmp_path, {"1.xml": xml(1)})
     study = listed(tmp_path, image_folder="scans").studies[0]
     assert study.images[0].path == "scans/CXR1_IM-0001-1001.png"

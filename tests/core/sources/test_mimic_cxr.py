@@ -95,14 +95,14 @@ def test_sex_and_age_come_from_the_patients_of_mimic_iv_when_they_are_there(tree
     assert {(study.sex, study.age_years) for study in listing.studies} == {("", None)}
     header = "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n"
     tree.write(PATIENTS, header + "10000001,F,60,2178,2014 - 2016,\n10000002,?,old,2181,,\n10000009,M,50,2178,,\n")
-    told = tree.list()
-    assert [(study.subject_id, study.sex, study.age_years) for study in told.studies] == [
+    listing = tree.list()
+    assert [(study.subject_id, study.sex, study.age_years) for study in listing.studies] == [
         ("10000001", "F", 62),
         ("10000001", "F", 62),
         ("10000002", "", None),
         ("10000003", "", None),
     ]
-    assert told.rejects == ()
+    assert listing.rejects == ()
 
 
 def test_rows_that_contradict_each_other_on_a_patient_are_set_aside_and_its_studies_kept(tree: Tree) -> None:

@@ -195,23 +195,23 @@ def test_prevalence_is_that_of_the_field(studies: list[SampleStudy], observation
     assert low <= share <= high
 
 
-def test_every_sign_of_the_picture_is_told_and_nothing_else(studies: list[SampleStudy]) -> None:
-    named_by_others = {"opacity", "atelectasis", "pleural_plaque"}  # told with pneumonia, bands, thickening
+def test_every_sign_of_the_image_is_stated_and_nothing_else(studies: list[SampleStudy]) -> None:
+    named_by_others = {"opacity", "atelectasis", "pleural_plaque"}  # stated with pneumonia, bands, thickening
     not_drawn = {"degenerative_change", "scoliosis", "aortic_calcification"}
     devices = {"support_device", "sternal_wires"}
     for study in studies:
         if not any(stated.section in ("findings", "last_paragraph") for stated in study.report.sentences):
             continue
-        told: dict[str, set[Assertion]] = {}
+        assertions: dict[str, set[Assertion]] = {}
         for stated in study.report.sentences:
             for fact in stated.sentence.facts:
-                told.setdefault(fact.finding, set()).add(fact.assertion)
+                assertions.setdefault(fact.finding, set()).add(fact.assertion)
         shown = {sign.finding: sign.assertion for sign in study.truth.signs}
         for finding, assertion in shown.items():
-            assert assertion in told[finding]
-        for finding in set(told) - set(shown) - named_by_others - not_drawn - devices:
-            assert told[finding] == {Assertion.ABSENT}
-        assert bool(devices & set(told)) == bool(study.truth.devices)
+            assert assertion in assertions[finding]
+        for finding in set(assertions) - set(shown) - named_by_others - not_drawn - devices:
+            assert assertions[finding] == {Assertion.ABSENT}
+        assert bool(devices & set(assertions)) == bool(study.truth.devices)
 
 
 def test_no_finding_means_nothing_but_devices(studies: list[SampleStudy]) -> None:
@@ -231,16 +231,16 @@ def stated_findings(study: SampleStudy, assertion: Assertion) -> set[str]:
 
 @pytest.mark.parametrize("finding", ["degenerative_change", "scoliosis", "aortic_calcification"])
 def test_a_worn_spine_or_a_calcified_aorta_is_not_no_finding(studies: list[SampleStudy], finding: str) -> None:
-    told = [study for study in studies if finding in stated_findings(study, Assertion.PRESENT)]
-    assert told
-    assert all(study.report.labels["No Finding"] is None for study in told)
-    assert all("Normal chest radiograph" not in study.report.text for study in told)
+    stated = [study for study in studies if finding in stated_findings(study, Assertion.PRESENT)]
+    assert stated
+    assert all(study.report.labels["No Finding"] is None for study in stated)
+    assert all("Normal chest radiograph" not in study.report.text for study in stated)
 
 
 def test_a_tortuous_aorta_and_denied_free_air_leave_no_finding(studies: list[SampleStudy]) -> None:
     for words in ("aorta is tortuous", "No free air"):
-        told = [d for d in studies if words in " ".join(d.report.text.split()) and not d.truth.signs]
-        plain = [d for d in told if not stated_findings(d, Assertion.PRESENT) - {"support_device", "sternal_wires"}]
+        stated = [d for d in studies if words in " ".join(d.report.text.split()) and not d.truth.signs]
+        plain = [d for d in stated if not stated_findings(d, Assertion.PRESENT) - {"support_device", "sternal_wires"}]
         assert plain
         assert all(study.report.labels["No Finding"] is Label.POSITIVE for study in plain)
 
