@@ -9,13 +9,13 @@ import argparse
 from pathlib import Path
 
 from pipelines.registry.mlflow_store import registry
-from pipelines.training.runs import fetched_model
 from trrg_core.config.load import load_config
 from trrg_core.evidence import gather_evidence
 from trrg_core.generation.decoding import write_reports
 from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.report.parser import ReportParser
+from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import open_store
 from trrg_core.training.collate import collate_images
 
