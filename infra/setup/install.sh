@@ -23,10 +23,11 @@ install --no-deps --require-hashes --build-constraints constraints.txt -r constr
 # uv does not read pip's settings: the folder of wheels that pip knows is passed on
 links=$(.venv/bin/python -m pip config list 2>/dev/null | sed -n "s/^[^=]*find-links='\(.*\)'/\1/p" | head -n 1)
 torch=infra/setup/torch.txt
+tag=$(.venv/bin/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
 if [ "${TORCH:-cpu}" = cuda ] || command -v nvidia-smi >/dev/null; then
     # with what its CUDA build needs; all else is installed already
     install -r $torch -c constraints.txt
-elif [ -n "$links" ] && ls "$links"/torch-*+cpu*.whl >/dev/null 2>&1; then
+elif [ -n "$links" ] && ls "$links"/torch-*+cpu*-"$tag"-*"$(uname -m)".whl >/dev/null 2>&1; then
     install --no-deps --find-links "$links" -r $torch
 else
     # PyTorch's own index of CPU builds; where it cannot be reached the default build works too
