@@ -1,4 +1,4 @@
-"""Verbs about labels: how they are distributed, how that drifted, and the studies behind them."""
+"""Commands about labels: their distribution, its drift between versions, and the studies with a label."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ PANEL = "Labels"
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg labels shards@0; trrg labels slices@1 --png labels.png")
 def labels(
     ref: RefArgument,
-    png: Annotated[str, typer.Option("--png", help="Draw the chart into this file too.")] = "",
+    png: Annotated[str, typer.Option("--png", help="Also draw the chart into this file.")] = "",
     label_set: LabelSetOption = "",
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -39,9 +39,9 @@ def labels(
 
     if png:
         check_folder_of(png, "--png")
-    place = open_store(store)
-    version = resolve_ref(place, ref)
-    labelled = read_labelled_version(place, version, label_set=label_set)
+    opened_store = open_store(store)
+    version = resolve_ref(opened_store, ref)
+    labelled = read_labelled_version(opened_store, version, label_set=label_set)
     counts = label_distribution(labelled.table, labelled.slice_reader)
     if png:
         from trrg_core.pages.label_chart import draw_counts
@@ -76,9 +76,9 @@ def drift(
     from trrg_core.tables.commit_history import resolve_ref
 
     limits = parse_thresholds(psi=psi, js=js, ratio=ratio, p_value=p_value, new_words=new_words)
-    place = open_store(store)
-    old, new = resolve_ref(place, before), resolve_ref(place, after)
-    measured = measure_drift(place, old, new, split=split, thresholds=limits, label_set=label_set)
+    opened_store = open_store(store)
+    old, new = resolve_ref(opened_store, before), resolve_ref(opened_store, after)
+    measured = measure_drift(opened_store, old, new, split=split, thresholds=limits, label_set=label_set)
     if as_json:
         typer.echo(json.dumps(describe_drift(measured), indent=1))
     else:
@@ -92,28 +92,33 @@ def drift(
 )
 def view(
     ref: RefArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the page; it belongs beside the data.")] = Path(
-        "trrg-view"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the page; it contains report text, keep it with the data.")
+    ] = Path("trrg-view"),
     finding: Annotated[str, typer.Option(help="Only studies with a label of this observation.")] = "",
-    says: Annotated[str, typer.Option(help="With this label: PRESENT, ABSENT or UNCERTAIN.")] = "",
+    says: Annotated[
+        str, typer.Option(help="Only studies with this label of the finding: PRESENT, ABSENT or UNCERTAIN.")
+    ] = "",
     split: Annotated[str, typer.Option(help="Only train, validate or test.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many studies; each brings its images along.")] = 200,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Greatest number of studies; the page contains their images.")
+    ] = 200,
     label_set: LabelSetOption = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write a page of studies to leaf through: image, report with coloured spans, labels, filters. No server."""
+    """Write an HTML page for browsing studies: image, report with coloured spans, labels, filters. No server needed."""
     from trrg_core.labels import Assertion
     from trrg_core.pages.browser import render_browser
-    from trrg_core.pages.browsing import StudyFilter, gather_page
+    from trrg_core.pages.browsing import StudyFilter, build_browser_page
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
 
     if says and says.upper() not in list(Assertion):
         raise ConfigError(f"--says {says!r}: expected one of {', '.join(Assertion)}")
-    wanted = StudyFilter(finding=finding, assertion=Assertion(says.upper()) if says else None, split=split, limit=limit)
-    place = open_store(store)
-    page = gather_page(place, resolve_ref(place, ref), wanted, label_set=label_set)
+    assertion = Assertion(says.upper()) if says else None
+    study_filter = StudyFilter(finding=finding, assertion=assertion, split=split, limit=limit)
+    opened_store = open_store(store)
+    page = build_browser_page(opened_store, resolve_ref(opened_store, ref), study_filter, label_set=label_set)
     written = write_page(out, render_browser(page))
     count = f"{len(page.cards)} of {page.num_matching} studies"
     typer.echo(f"{written}: {count}; it holds report text, keep it with the data")

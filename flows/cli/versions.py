@@ -1,4 +1,4 @@
-"""Verbs about what the store holds: versions, runs, and what was set aside."""
+"""Commands about the content of a store: versions, runs, and rows that were set aside."""
 
 import json
 from typing import Annotated
@@ -30,15 +30,15 @@ def show(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the store holds, or one thing of it."""
+    """Show the content of the store, or one table version or run."""
     from flows.render.store_contents import describe_store, print_tree
     from trrg_core.storage.store import open_store
 
-    found = describe_store(open_store(store), what)
+    contents = describe_store(open_store(store), what)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(contents, indent=1))
     else:
-        print_tree(found)
+        print_tree(contents)
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg history reports --json")
@@ -47,7 +47,7 @@ def history(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """List the versions of a table, newest first: rows, counts, what was set aside, parents, when, by which code."""
+    """List the versions of a table, newest first: rows, counts, rows set aside, parents, date, code."""
     from flows.render.versions import describe_history, print_history
     from trrg_core.storage.store import open_store
 
@@ -68,16 +68,16 @@ def rejects(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Count and list what was set aside: reason, ids and path, never report text."""
+    """Count and list the rows that were set aside: reason, ids and path, never report text."""
     from flows.render.versions import describe_rejects, print_rejects
     from trrg_core.storage.store import open_store
     from trrg_core.tables.rejects import read_rejects
 
-    described = describe_rejects(read_rejects(open_store(store), what, reason=reason), limit)
+    values = describe_rejects(read_rejects(open_store(store), what, reason=reason), limit)
     if as_json:
-        typer.echo(json.dumps(described, indent=1))
+        typer.echo(json.dumps(values, indent=1))
     else:
-        print_rejects(described)
+        print_rejects(values)
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg diff reports@0 reports@1")
@@ -95,9 +95,9 @@ def diff(
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
 
-    place = open_store(store)
-    old, new = resolve_ref(place, before), resolve_ref(place, after)
-    values = describe_diff(compare_versions(place, old, new, label_set=label_set), limit)
+    opened_store = open_store(store)
+    old, new = resolve_ref(opened_store, before), resolve_ref(opened_store, after)
+    values = describe_diff(compare_versions(opened_store, old, new, label_set=label_set), limit)
     if as_json:
         typer.echo(json.dumps(values, indent=1))
     else:
@@ -106,23 +106,25 @@ def diff(
 
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg gc --keep 2; trrg gc --keep 2 --yes")
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go; so it is without --yes.")] = False,
-    keep: Annotated[int, typer.Option(min=1, help="Newest versions of each table that stay in any case.")] = 3,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be removed; the default without --yes.")
+    ] = False,
+    keep: Annotated[int, typer.Option(min=1, help="Number of newest versions of each table that are always kept.")] = 3,
     keep_runs: Annotated[
-        int, typer.Option(min=0, help="Newest finished runs of each job that stay in any case; 0: all of them.")
+        int, typer.Option(min=0, help="Number of newest finished runs of each job that are always kept; 0: all.")
     ] = 0,
     min_age: Annotated[
-        float, typer.Option(min=0, help="Refuse when anything was written in the last so many hours.")
+        float, typer.Option(min=0, help="Refuse if anything was written within this number of hours.")
     ] = 24,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the listed versions and runs.")] = False,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove versions and runs that no kept version, run, slice or registered model refers to; else say which.
+    """Remove versions and runs that no kept version, run, slice or registered model refers to; else list them.
 
-    A registry on a server is asked when --preset or --set names it (register.tracking_uri).
+    --preset or --set selects a registry on a server (register.tracking_uri).
     """
     from flows.render.versions import describe_garbage_plan, print_garbage_plan
     from trrg_core.config.load import load_config
@@ -131,13 +133,13 @@ def gc(
 
     if yes and dry_run:
         raise ConfigError("give --dry-run or --yes, not both")
-    place, config = open_store(store), load_config(preset, settings or ())
+    opened_store, config = open_store(store), load_config(preset, settings or ())
     from pipelines.registry.references import registered_names
 
-    named = registered_names(place, config.register_)
-    plan = plan_garbage_collection(place, keep=keep, keep_runs=keep_runs or None, registered=named)
+    named = registered_names(opened_store, config.register_)
+    plan = plan_garbage_collection(opened_store, keep=keep, keep_runs=keep_runs or None, registered=named)
     if yes:
-        collect_garbage(place, plan, min_age_hours=min_age)
+        collect_garbage(opened_store, plan, min_age_hours=min_age)
     if as_json:
         typer.echo(json.dumps({**describe_garbage_plan(plan), "removed": yes}, indent=1))
     else:

@@ -11,12 +11,14 @@ _LABEL_WORDS = {Label.POSITIVE: "positive", Label.UNCERTAIN: "uncertain", Label.
 
 def print_report_labels(reports: Iterable[Mapping[str, Any]]) -> None:
     """Print one row per report with its findings by label; one row per report and label where that does not fit."""
-    found = [(str(report["id"]), _findings_by_label(report["labels"])) for report in reports]
+    by_report = [(str(report["id"]), _findings_by_label(report["labels"])) for report in reports]
     wide = [Column("id"), *(Column(word, whole=True) for word in _LABEL_WORDS.values())]
-    table = build_table(wide, [(report_id, *(", ".join(names) for names in by.values())) for report_id, by in found])
+    table = build_table(
+        wide, [(report_id, *(", ".join(names) for names in by.values())) for report_id, by in by_report]
+    )
     if not fits(table):
         narrow = [Column("id"), Column("label", whole=True), Column("findings", whole=True)]
-        table = build_table(narrow, [row for report_id, by in found for row in _narrow_rows(report_id, by)])
+        table = build_table(narrow, [row for report_id, by in by_report for row in _narrow_rows(report_id, by)])
     print_table(table)
 
 

@@ -1,4 +1,4 @@
-"""Versions as the command line shows them: plain values for JSON, tables for people. Ids and counts, never text."""
+"""Versions as the command line shows them: plain values for JSON, tables for people; ids and counts, no text."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -159,7 +159,7 @@ def print_diff(values: Mapping[str, Any], limit: int) -> None:
 
 
 def describe_garbage_plan(plan: GarbagePlan) -> dict[str, Any]:
-    """What would go and why the rest stays."""
+    """What would be removed, and why the rest is kept."""
     return {
         "versions": [str(ref) for ref in plan.versions],
         "runs": list(plan.runs),
@@ -171,7 +171,7 @@ def describe_garbage_plan(plan: GarbagePlan) -> dict[str, Any]:
 
 
 def print_garbage_plan(values: Mapping[str, Any], *, done: bool) -> None:
-    """What stays and why, what goes, and how much that frees."""
+    """Print what is kept and why, what is removed, and the space that frees."""
     print_table(build_table(_columns("stays", "because"), list(values["kept"].items())))
     for kind in ("versions", "runs"):
         if values[kind]:

@@ -1,5 +1,7 @@
-"""Studies of a version gathered for the page they are leafed through on: from `studies` the images and the report,
-from `reports` what the parser read in it, from `shards` and `slices` which studies and how often.
+"""A version of a table -> the content of its browser page.
+
+Images and reports are those of `studies`, labels and sentences those of `reports`; `shards` and `slices` only select
+studies, the latter with repeats.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ from trrg_core.tables.table_ref import TableRef
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFilter:
-    """A choice of studies: by split, and by the label of `finding` (`assertion` None: any label); at most `limit`."""
+    """Which studies to show: of a split, with a label of `finding` that is `assertion` (None: any), at most `limit`."""
 
     finding: str = ""
     assertion: Assertion | None = None
@@ -36,28 +38,28 @@ class StudyFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class _Versions:
-    """The versions from which a page is built; the studies are those of `chosen_by`."""
+    """The versions that a version derives from; `selection` is the one that determines its studies."""
 
-    chosen_by: TableRef
+    selection: TableRef
     studies: TableRef
     reports: TableRef | None
     slice: TableRef | None = None
 
 
-def gather_page(store: Store, ref: TableRef, study_filter: StudyFilter, *, label_set: str = "") -> BrowserPage:
-    """The page of a version of `studies`, `reports`, `shards` or `slices`, its studies by patient and id.
+def build_browser_page(store: Store, ref: TableRef, study_filter: StudyFilter, *, label_set: str = "") -> BrowserPage:
+    """The page of a version of `studies`, `reports`, `shards` or `slices`; studies are sorted by patient and id.
 
     Raises:
-        ConfigError: for another table, a label without a parse, or an unknown split or observation.
+        ConfigError: for another table, a filter by label without labels, or an unknown split or observation.
     """
-    versions = _versions_behind(store, ref)
+    versions = _source_versions(store, ref)
     observations = find_observations(store, versions.reports, label_set) if versions.reports else ()
-    rows, repeats = _choose(store, versions, study_filter, observations)
+    rows, repeats = _select_studies(store, versions, study_filter, observations)
     shown = rows.slice(0, study_filter.limit)
     lineage = {"version": str(ref), "studies": str(versions.studies)}
     lineage |= {"reports": str(versions.reports)} if versions.reports else {}
     return BrowserPage(
-        title=f"Studies of {ref}" + _filter_title(study_filter),
+        title=f"Studies of {ref}" + _describe_filter(study_filter),
         cards=tuple(_cards(store, versions, shown, observations, repeats)),
         num_matching=rows.num_rows,
         observations=observations,
@@ -65,38 +67,38 @@ def gather_page(store: Store, ref: TableRef, study_filter: StudyFilter, *, label
     )
 
 
-def _versions_behind(store: Store, ref: TableRef) -> _Versions:
+def _source_versions(store: Store, ref: TableRef) -> _Versions:
     parents = {
         parent.rpartition("@")[0]: TableRef.parse(parent) for parent in find_commit(store, ref).parents if "@" in parent
     }
     if ref.name == "slices" and "shards" in parents:
-        return replace(_versions_behind(store, parents["shards"]), slice=ref)
+        return replace(_source_versions(store, parents["shards"]), slice=ref)
     if ref.name == "shards" and {"studies", "reports"} <= set(parents):
-        return _Versions(chosen_by=ref, studies=parents["studies"], reports=parents["reports"])
+        return _Versions(selection=ref, studies=parents["studies"], reports=parents["reports"])
     if ref.name == "reports" and "studies" in parents:
-        return _Versions(chosen_by=ref, studies=parents["studies"], reports=ref)
+        return _Versions(selection=ref, studies=parents["studies"], reports=ref)
     if ref.name == "studies":
         parses = [commit.ref for commit in history(store, "reports") if str(ref) in commit.parents]
-        return _Versions(chosen_by=ref, studies=ref, reports=parses[0] if parses else None)
+        return _Versions(selection=ref, studies=ref, reports=parses[0] if parses else None)
     raise ConfigError(f"{ref} has no studies to show: give a version of studies, reports, shards or slices")
 
 
-def _choose(
+def _select_studies(
     store: Store, versions: _Versions, study_filter: StudyFilter, observations: tuple[str, ...]
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Ids of the chosen studies by patient and study, and how often a slice repeats each."""
+    """Ids of the selected studies, sorted by patient and study, and the repeats of each in a slice."""
     if study_filter.split and study_filter.split not in SPLITS:
         raise ConfigError(f"no split {study_filter.split!r}: expected one of {', '.join(SPLITS)}")
-    rows = read_table(store, versions.chosen_by, columns=["subject_id", "study_id", "split"], split=study_filter.split)
+    rows = read_table(store, versions.selection, columns=["subject_id", "study_id", "split"], split=study_filter.split)
     repeats: dict[str, int] = {}
     if versions.slice is not None:
-        chosen = read_table(store, versions.slice, columns=["study_id", "repeat"]).to_pylist()
-        repeats = {row["study_id"]: row["repeat"] for row in chosen}
+        slice_rows = read_table(store, versions.slice, columns=["study_id", "repeat"]).to_pylist()
+        repeats = {row["study_id"]: row["repeat"] for row in slice_rows}
         rows = _only(rows, list(repeats))
     if study_filter.finding:
         rows = _only(rows, _labelled_ids(store, versions, study_filter, observations))
     elif study_filter.assertion:
-        raise ConfigError(f"{study_filter.assertion} of which finding? name the finding too")
+        raise ConfigError(f"{study_filter.assertion} without a finding: name the finding too")
     return rows.sort_by([("subject_id", "ascending"), ("study_id", "ascending")]), repeats
 
 
@@ -108,12 +110,9 @@ def _labelled_ids(
     name = column_name(find_observation(study_filter.finding, observations))
     rows = read_table(store, versions.reports, columns=["study_id", "labels"])
     labels: Any = pc.struct_field(rows["labels"], [name])
-    mask = (
-        pc.is_valid(labels)
-        if study_filter.assertion is None
-        else pc.equal(labels, pa.scalar(int(LABEL_OF[study_filter.assertion])))
-    )
-    return _ids(rows.filter(mask))
+    if study_filter.assertion is None:
+        return _ids(rows.filter(pc.is_valid(labels)))
+    return _ids(rows.filter(pc.equal(labels, pa.scalar(int(LABEL_OF[study_filter.assertion])))))
 
 
 def _only(rows: pa.Table, study_ids: list[str]) -> pa.Table:
@@ -124,15 +123,15 @@ def _cards(
     store: Store, versions: _Versions, rows: pa.Table, observations: tuple[str, ...], repeats: dict[str, int]
 ) -> list[StudyCard]:
     ids = _ids(rows)
-    seen = {row["study_id"]: row for row in _rows(store, versions.studies, ids, ("report", "images"))}
-    read = {}
+    studies = {row["study_id"]: row for row in _rows(store, versions.studies, ids, ("report", "images"))}
+    parses = {}
     if versions.reports is not None:
-        read = {row["study_id"]: row for row in _rows(store, versions.reports, ids, ("sentences", "labels"))}
+        parses = {row["study_id"]: row for row in _rows(store, versions.reports, ids, ("sentences", "labels"))}
     names = {column_name(observation): observation for observation in observations}
     cards = []
     for row in rows.to_pylist():
-        parsed = parsed_report(read[row["study_id"]]) if row["study_id"] in read else None
-        study = seen.get(row["study_id"], {"report": "", "images": ()})
+        parsed = parsed_report(parses[row["study_id"]]) if row["study_id"] in parses else None
+        study = studies.get(row["study_id"], {"report": "", "images": ()})
         cards.append(
             StudyCard(
                 **row,
@@ -159,11 +158,9 @@ def _film(image: dict[str, Any]) -> Film:
     return Film(jpeg=image["jpeg"] or b"", view_position=image["view_position"] or "")
 
 
-def _filter_title(study_filter: StudyFilter) -> str:
-    words = (
-        [f"{study_filter.finding} {study_filter.assertion.lower() if study_filter.assertion else 'mentioned'}"]
-        if study_filter.finding
-        else []
-    )
-    words += [study_filter.split] if study_filter.split else []
+def _describe_filter(study_filter: StudyFilter) -> str:
+    words = [study_filter.split] if study_filter.split else []
+    if study_filter.finding:
+        assertion = study_filter.assertion.lower() if study_filter.assertion else "mentioned"
+        words.insert(0, f"{study_filter.finding} {assertion}")
     return f": {', '.join(words)}" if words else ""

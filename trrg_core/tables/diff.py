@@ -1,7 +1,8 @@
-"""Two versions of a table in, what differs out: studies added, removed and changed, and changed labels and rules.
+"""Two versions of a table -> what differs: studies added, removed and changed, and changed labels and rules.
 
-Rows are compared by `study_id`. Files that both versions share hold the same rows and are not read, rows of the
-others are compared by a hash of each column, and only what differs is looked at closely. Counts and ids, no text.
+Rows are compared by `study_id`. Files that both versions share hold the same rows and are not read; rows of
+the others are compared by a hash of each column. The parses of changed reports are then compared in detail. The result
+holds counts and ids, no text.
 """
 
 from collections import Counter
@@ -24,7 +25,7 @@ from trrg_core.tables.parquet import open_file
 from trrg_core.tables.rows.report_row import parsed_report
 from trrg_core.tables.table_ref import TableRef
 
-_STUDIES_AT_ONCE = 4096
+_BATCH_STUDIES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +46,13 @@ def compare_rows(store: Store, before: TableRef, after: TableRef) -> RowChanges:
     """What differs between the rows of two versions of one table.
 
     Raises:
-        ConfigError: for versions of two tables, or of `rejects`, whose rows are no studies.
+        ConfigError: for versions of two tables, or of `rejects`, whose rows are not studies.
     """
     if before.name != after.name:
         raise ConfigError(f"{before} and {after} are of two tables: give two versions of one")
     if before.name == "rejects":
         raise ConfigError(
-            "rejects are only ever added, by work and not by study: `trrg rejects REF` lists those of REF"
+            "versions of rejects are not compared: rows are only added to it; `trrg rejects REF` lists those of REF"
         )
     old_names, new_names = read_schema(store, before).names, read_schema(store, after).names
     shared = [name for name in old_names if name in new_names]
@@ -78,13 +79,13 @@ def compare_reports(store: Store, before: TableRef, after: TableRef, study_ids: 
     labels: Counter[tuple[str, Label | None, Label | None]] = Counter()
     rules: Counter[tuple[str, str, str]] = Counter()
     changed: list[str] = []
-    # a part at a time: as Python objects two parses of a whole corpus would not fit
-    for start in range(0, max(old.num_rows, new.num_rows), _STUDIES_AT_ONCE):
-        parses = (_parses(rows.slice(start, _STUDIES_AT_ONCE)) for rows in (old, new))
-        found = compare_parses(*parses)
-        labels.update(found.labels)
-        rules.update(found.rules)
-        changed += found.study_ids
+    # in batches: as Python objects, two parses of a whole corpus would not fit in memory
+    for start in range(0, max(old.num_rows, new.num_rows), _BATCH_STUDIES):
+        parses = (_parses(rows.slice(start, _BATCH_STUDIES)) for rows in (old, new))
+        changes = compare_parses(*parses)
+        labels.update(changes.labels)
+        rules.update(changes.rules)
+        changed += changes.study_ids
     return Changes(
         num_studies=old.num_rows,
         labels=dict(labels.most_common()),
@@ -95,17 +96,17 @@ def compare_reports(store: Store, before: TableRef, after: TableRef, study_ids: 
 
 def _hashes(store: Store, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
     """`study_id` and a 64-bit hash of each other column, sorted by study."""
-    import duckdb  # takes longer to import than most diffs take
+    import duckdb  # imported late: it takes longer than most comparisons
 
     others = [name for name in columns if name != "study_id"]
-    chosen = ", ".join(["study_id", *(f'hash("{name}") AS "{name}"' for name in others)])
-    kinds: list[tuple[str, pa.DataType]] = [("study_id", pa.string()), *((name, pa.uint64()) for name in others)]
-    schema = pa.schema(kinds)
+    projection = ", ".join(["study_id", *(f'hash("{name}") AS "{name}"' for name in others)])
+    types: list[tuple[str, pa.DataType]] = [("study_id", pa.string()), *((name, pa.uint64()) for name in others)]
+    schema = pa.schema(types)
     pieces = []
     for path in paths:
         # batches, so that only a few images are held at once
         for batch in _batches(store, path, columns):
-            hashed = duckdb.from_arrow(pa.Table.from_batches([batch])).project(chosen).to_arrow_table()
+            hashed = duckdb.from_arrow(pa.Table.from_batches([batch])).project(projection).to_arrow_table()
             pieces.append(hashed.cast(schema))
     rows = pa.concat_tables(pieces) if pieces else schema.empty_table()
     return rows.sort_by("study_id").combine_chunks()
@@ -117,8 +118,8 @@ def _batches(store: Store, path: str, columns: Sequence[str]) -> Iterator[pa.Rec
 
 
 def _only_in(rows: pa.Table, other: pa.Table) -> tuple[str, ...]:
-    there = pc.is_in(rows["study_id"], value_set=other["study_id"].combine_chunks())
-    return _ids(rows["study_id"].filter(pc.invert(there)))
+    shared = pc.is_in(rows["study_id"], value_set=other["study_id"].combine_chunks())
+    return _ids(rows["study_id"].filter(pc.invert(shared)))
 
 
 def _ids(column: Any) -> tuple[str, ...]:
@@ -126,17 +127,18 @@ def _ids(column: Any) -> tuple[str, ...]:
 
 
 def _differing(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int]]:
-    at: Any = pc.index_in(old["study_id"], value_set=new["study_id"].combine_chunks())
-    at = at.combine_chunks()
-    mine, theirs = old.filter(pc.is_valid(at)), new.take(at.drop_null())
-    anywhere = np.zeros(mine.num_rows, dtype=bool)
+    """Ids of the studies of both tables that differ, and the number of them by column."""
+    index: Any = pc.index_in(old["study_id"], value_set=new["study_id"].combine_chunks())
+    index = index.combine_chunks()
+    old_rows, new_rows = old.filter(pc.is_valid(index)), new.take(index.drop_null())
+    anywhere = np.zeros(old_rows.num_rows, dtype=bool)
     counts = {}
     for name in columns:
         if name != "study_id":
-            differs = mine[name].to_numpy() != theirs[name].to_numpy()
+            differs = old_rows[name].to_numpy() != new_rows[name].to_numpy()
             anywhere |= differs
             counts[name] = int(differs.sum())
-    changed = _ids(mine["study_id"].filter(pa.array(anywhere)))
+    changed = _ids(old_rows["study_id"].filter(pa.array(anywhere)))
     return changed, {name: count for name, count in counts.items() if count}
 
 

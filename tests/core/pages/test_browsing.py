@@ -11,7 +11,7 @@ from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, study
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Label
 from trrg_core.pages.browser import render_browser
-from trrg_core.pages.browsing import StudyFilter, gather_page
+from trrg_core.pages.browsing import StudyFilter, build_browser_page
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import SLICES, STUDIES, reports_schema
 from trrg_core.tables.table_ref import TableRef
@@ -49,13 +49,13 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def _ids(store: Store, ref: str, **wanted: Any) -> list[str]:
-    return [card.study_id for card in gather_page(store, TableRef.parse(ref), StudyFilter(**wanted)).cards]
+def _ids(store: Store, ref: str, **conditions: Any) -> list[str]:
+    return [card.study_id for card in build_browser_page(store, TableRef.parse(ref), StudyFilter(**conditions)).cards]
 
 
 @pytest.mark.parametrize("ref", ["studies@0", "reports@0", "shards@0"])
 def test_every_table_of_the_chain_shows_the_same_studies_by_patient(store: Store, ref: str) -> None:
-    page = gather_page(store, TableRef.parse(ref), StudyFilter())
+    page = build_browser_page(store, TableRef.parse(ref), StudyFilter())
     assert [card.study_id for card in page.cards] == ["1", "2", "3"]
     card = page.cards[2]
     assert (card.report, card.subject_id, card.split) == ("No edema. There is pneumonia.", "p3", "train")
@@ -72,7 +72,7 @@ def test_every_table_of_the_chain_shows_the_same_studies_by_patient(store: Store
 
 
 @pytest.mark.parametrize(
-    ("wanted", "ids"),
+    ("conditions", "ids"),
     [
         ({"finding": "edema"}, ["1", "2", "3"]),
         ({"finding": "Edema", "assertion": MAYBE}, ["2"]),
@@ -82,14 +82,14 @@ def test_every_table_of_the_chain_shows_the_same_studies_by_patient(store: Store
         ({"limit": 2}, ["1", "2"]),
     ],
 )
-def test_studies_are_chosen_by_label_split_and_number(store: Store, wanted: dict[str, Any], ids: list[str]) -> None:
-    assert _ids(store, "shards@0", **wanted) == ids
+def test_studies_are_chosen_by_label_split_and_number(store: Store, conditions: dict[str, Any], ids: list[str]) -> None:
+    assert _ids(store, "shards@0", **conditions) == ids
 
 
 def test_a_slice_shows_its_studies_and_how_often_it_has_them(store: Store) -> None:
     row = {"subject_id": "p3", "study_id": "3", "split": "train", "repeat": 2, "sentence_weights": [1.0, 1.0]}
     ref = write_version(store, "slices", [row], SLICES, fingerprint="s", parents=["shards@0"])
-    page = gather_page(store, ref, StudyFilter())
+    page = build_browser_page(store, ref, StudyFilter())
     assert [(card.study_id, card.repeats) for card in page.cards] == [("3", 2)]
     assert "2 times in the slice" in render_browser(page)
 
@@ -97,15 +97,15 @@ def test_a_slice_shows_its_studies_and_how_often_it_has_them(store: Store) -> No
 def test_studies_without_a_parse_are_shown_plainly(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "other"))
     write_version(store, "studies", [study_row("1", {"Edema": NO})], STUDIES, fingerprint="s")
-    page = gather_page(store, TableRef.parse("studies@0"), StudyFilter())
+    page = build_browser_page(store, TableRef.parse("studies@0"), StudyFilter())
     assert (page.observations, page.cards[0].sentences, page.cards[0].report) == ((), (), "No edema.")
     assert "<mark" not in render_browser(page).split('<div id="list">')[1]
     with pytest.raises(ConfigError, match="its studies have no labels yet"):
-        gather_page(store, TableRef.parse("studies@0"), StudyFilter(finding="Edema"))
+        build_browser_page(store, TableRef.parse("studies@0"), StudyFilter(finding="Edema"))
 
 
 @pytest.mark.parametrize(
-    ("ref", "wanted", "reason"),
+    ("ref", "conditions", "reason"),
     [
         ("shards@0", {"finding": "Edemma"}, "did you mean 'Edema'"),
         ("shards@0", {"split": "trian"}, "no split 'trian'"),
@@ -113,13 +113,13 @@ def test_studies_without_a_parse_are_shown_plainly(tmp_path: Path) -> None:
         ("shards@4", {}, "no version shards@4"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(store: Store, ref: str, wanted: dict[str, Any], reason: str) -> None:
+def test_what_cannot_be_shown_is_refused(store: Store, ref: str, conditions: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        gather_page(store, TableRef.parse(ref), StudyFilter(**wanted))
+        build_browser_page(store, TableRef.parse(ref), StudyFilter(**conditions))
 
 
 def test_the_page_colours_what_is_asserted_and_keeps_the_text(store: Store) -> None:
-    text = render_browser(gather_page(store, TableRef.parse("reports@0"), StudyFilter(finding="Pneumonia")))
+    text = render_browser(build_browser_page(store, TableRef.parse("reports@0"), StudyFilter(finding="Pneumonia")))
     page = _Page(text.split('<div id="list">')[1])
     assert [mark["class"] for mark in page.all("mark")] == ["absent", "present"]
     assert page.all("mark")[1]["title"] == "pneumonia, present; rule toy"
@@ -138,7 +138,7 @@ def test_markup_in_a_report_is_text_and_nothing_else_can_run(tmp_path: Path) -> 
     study["images"][0] |= {"view_position": "<b>PA", "jpeg": b"GIF89a<script>"}
     write_version(store, "studies", [study], STUDIES, fingerprint="s")
     write_version(store, "reports", [row], reports_schema(LABEL_SET), fingerprint="r", parents=["studies@0"])
-    text = render_browser(gather_page(store, TableRef.parse("reports@0"), StudyFilter()))
+    text = render_browser(build_browser_page(store, TableRef.parse("reports@0"), StudyFilter()))
     page = _Page(text)
     assert len(page.all("script")) == 1
     assert not page.all("img")
