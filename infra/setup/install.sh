@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null || python=python3
-"$python" -c 'import sys; assert (3, 11, 5) <= sys.version_info[:3] < (3, 13), "Python 3.11.5 to 3.12 is needed"'
+"$python" -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 12), "Python 3.11 or 3.12 is needed"'
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 
 if [ ! -x .venv/bin/uv ]; then

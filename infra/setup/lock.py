@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "constraints.txt"
 TORCH = ROOT / "infra" / "setup" / "torch.txt"
 # the oldest Python that every package supports; `[tool.uv] environments` in pyproject.toml sets the newest
-OLDEST_PYTHON = "3.11.5"
+OLDEST_PYTHON = "3.11.0"
 TARGETS = [
     {
         "python_version": python.rpartition(".")[0],
