@@ -21,6 +21,7 @@ from trrg_core.tables import delta_log
 from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.commit_history import METADATA_KEY, CommitMetadata, commits_of, with_fingerprint
 from trrg_core.tables.delta_table import open_table, open_version, table_uri
+from trrg_core.tables.log_retention import KEEP_LOG, keep_log, without_log_cleanup
 from trrg_core.tables.parquet import Part, read_file
 from trrg_core.tables.table_ref import TableRef
 
@@ -54,6 +55,7 @@ def commit_parts(
         existing = with_fingerprint(commits_of(store, name, table), metadata.fingerprint)
         if existing:
             return existing.ref
+    table = None if table is None else keep_log(store, name, table)
     ref = TableRef(name=name, version=0 if table is None else table.version() + 1)
     entry = {METADATA_KEY: _entry(metadata, ref.version)}
     actions = [_add_action(part) for part in parts]
@@ -131,12 +133,19 @@ def _commit(
                 table_uri(store, name),
                 schema,
                 actions,
+                configuration=KEEP_LOG,
                 storage_options=store.delta_options(),
                 commit_properties=properties,
             )
         else:
             mode = "append" if append else "overwrite"
-            table.create_write_transaction(actions, mode, schema, commit_properties=properties)
+            table.create_write_transaction(
+                actions,
+                mode,
+                schema,
+                commit_properties=properties,
+                post_commithook_properties=without_log_cleanup(),
+            )
     except CommitFailedError as error:
         raise StorageError(f"another writer committed table {name!r} first; run again: {error}") from error
     except (DeltaError, OSError) as error:

@@ -16,6 +16,7 @@ from trrg_core.storage.folders import JOB_FOLDER, LABEL_TABLE_FOLDER, REGISTRY_F
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import Commit, history, removed_path, removed_versions
 from trrg_core.tables.delta import list_parts
+from trrg_core.tables.log_retention import tables_with_cut_log
 from trrg_core.tables.table_ref import TABLES, TableRef
 
 # each version of `rejects` holds all earlier ones; slices are small, and needed to know what a run was trained on
@@ -68,15 +69,22 @@ def plan_garbage_collection(
         registered: runs and versions that the model registry names, with the reason of each.
 
     Raises:
+        ConfigError: if the log of a table was cut, so that nobody knows which files its early versions hold.
         ValueError: if fewer than one version or run is to be kept.
     """
     if keep < 1 or (keep_runs is not None and keep_runs < 1):
         raise ValueError("keep and keep_runs must be at least 1")
+    files = _list_files(store)
+    cut = tables_with_cut_log(file.path for file in files)
+    if cut:
+        raise ConfigError(
+            f"the log of {', '.join(cut)} in {store.uri} lacks its first entry: another tool, or TRRG before 0.2, "
+            "deleted old entries, and the files of those versions look like leftovers; nothing can be deleted safely"
+        )
     commits = {str(commit.ref): commit for name in TABLES for commit in history(store, name)}
     runs = {result.run_id: result for result in list_results(store)}
     roots = {**_roots(commits, runs, keep, keep_runs), **(registered or {})}
     kept = _reach(roots, commits, runs)
-    files = _list_files(store)
     versions = tuple(commit.ref for ref, commit in commits.items() if ref not in kept)
     # newest first: a run is deleted before the runs that it names
     old_runs = tuple(run_id for run_id in runs if run_id not in kept)
