@@ -36,26 +36,23 @@ class Label(IntEnum):
 Policy = Literal["u-zeros", "u-ones", "u-ignore"]
 Labels = dict[str, Label | None]
 
-# What a text states of an observation, as a small integer.
-NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
-CODE_OF_ASSERTION = {
-    Assertion.PRESENT: STATED_PRESENT,
-    Assertion.ABSENT: STATED_ABSENT,
-    Assertion.UNCERTAIN: STATED_UNCERTAIN,
-}
-_CODE_OF_LABEL = {
-    Label.POSITIVE: STATED_PRESENT,
-    Label.NEGATIVE: STATED_ABSENT,
-    Label.UNCERTAIN: STATED_UNCERTAIN,
-}
-# By definition null for "No Finding" says that something abnormal is stated, which is a denial of it.
-_NULL_IS_DENIAL = "No Finding"
-
-_LABEL_OF = {
+LABEL_OF_ASSERTION: Mapping[Assertion, Label] = {
     Assertion.PRESENT: Label.POSITIVE,
     Assertion.ABSENT: Label.NEGATIVE,
     Assertion.UNCERTAIN: Label.UNCERTAIN,
 }
+
+# What a text states of an observation, as a small integer.
+NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
+CODE_OF_ASSERTION: Mapping[Assertion, int] = {
+    Assertion.PRESENT: STATED_PRESENT,
+    Assertion.ABSENT: STATED_ABSENT,
+    Assertion.UNCERTAIN: STATED_UNCERTAIN,
+}
+_CODE_OF_LABEL = {LABEL_OF_ASSERTION[assertion]: code for assertion, code in CODE_OF_ASSERTION.items()}
+# By definition null for "No Finding" says that something abnormal is stated, which is a denial of it.
+_NULL_IS_DENIAL = "No Finding"
+
 # positive > uncertain > negative: one clear sentence outweighs any number of weaker ones (CheXpert, section 3)
 _STRENGTH = (Label.POSITIVE, Label.UNCERTAIN, Label.NEGATIVE)
 
@@ -104,7 +101,7 @@ def _stated_code(labels: Mapping[str, int | None], observation: str) -> int:
 
 def aggregate(assertions: Iterable[Assertion]) -> Label | None:
     """The strongest label among `assertions`; None when there are none. Order does not matter."""
-    labels = {_LABEL_OF[assertion] for assertion in assertions}
+    labels = {LABEL_OF_ASSERTION[assertion] for assertion in assertions}
     return next((label for label in _STRENGTH if label in labels), None)
 
 

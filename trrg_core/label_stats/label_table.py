@@ -15,16 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trrg_core.labels import Assertion, Label, column_name
+from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
 from trrg_core.tables.arrow_numpy import text_scalar, to_arrow, to_numpy, whole
 
 Ints = NDArray[np.int64]
 
-LABEL_OF = {
-    Assertion.PRESENT: Label.POSITIVE,
-    Assertion.ABSENT: Label.NEGATIVE,
-    Assertion.UNCERTAIN: Label.UNCERTAIN,
-}
 _COPIED_COLUMNS = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
 _AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # name -> least age, years
 _ORDER = ("split", "subject_id", "study_id")
@@ -71,7 +66,7 @@ def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np
     """Whether the label of `observation` is that of `assertion`, for each study [S]; a null label is no assertion."""
     column: Any = rows[column_name(observation)]
     labels = to_numpy(column.fill_null(to_arrow(np.array([_NOT_MENTIONED], dtype=np.int8))[0]))
-    return np.asarray(labels == LABEL_OF[assertion])
+    return np.asarray(labels == LABEL_OF_ASSERTION[assertion])
 
 
 def ordered(labels: LabelTable) -> LabelTable:

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
-from trrg_core.label_stats.label_table import LABEL_OF
 from trrg_core.label_stats.labelled_version import find_observations
-from trrg_core.labels import Assertion, column_name
+from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
 from trrg_core.pages.browser import BrowserPage, StudyCard
 from trrg_core.pages.report_page import Film
 from trrg_core.slicing.constraints import find_observation
@@ -112,7 +111,7 @@ def _labelled_ids(
     labels: Any = pc.struct_field(rows["labels"], [name])
     if study_filter.assertion is None:
         return _ids(rows.filter(pc.is_valid(labels)))
-    return _ids(rows.filter(pc.equal(labels, pa.scalar(int(LABEL_OF[study_filter.assertion])))))
+    return _ids(rows.filter(pc.equal(labels, pa.scalar(int(LABEL_OF_ASSERTION[study_filter.assertion])))))
 
 
 def _only(rows: pa.Table, study_ids: list[str]) -> pa.Table:
