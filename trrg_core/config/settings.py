@@ -90,7 +90,7 @@ class RegisterConfig(ConfigSection):
         "", description="URI of the MLflow server; if empty, a SQLite registry in the store is used."
     )
     min_f1_gain: float = Field(
-        0.0, ge=-1, le=1, description="Clinical micro-F1 must exceed that of the better baseline by more than this."
+        0.0, ge=-1, le=1, description="Clinical micro-F1 must exceed that of the better floor by more than this."
     )
     max_f1_drop: float = Field(
         0.01, ge=0, le=1, description="Maximum drop of clinical micro-F1 below that of the champion."

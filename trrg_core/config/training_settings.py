@@ -90,7 +90,8 @@ class PretrainConfig(ConfigSection):
         0.5,
         ge=0,
         le=1,
-        description="Share of negative prompts that are sampled for findings which the report does not mention.",
+        description="Share of the denying prompts that are sampled for findings which the report does not mention, and "
+        "weight of such findings as absent in the loss of the prompts, 0 to 1.",
     )
     batch_size: int = Field(32, ge=2, description="Number of studies per worker and step.")
     epochs: float = Field(10, gt=0, description="Number of passes over the training studies.")

@@ -16,9 +16,8 @@ from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_U
 
 FORMAT_VERSION = 1
 _MIN_SUPPORT = 5  # below this many positives or others the threshold of best F1 would be noise
-_PRIOR = (
-    0.02  # weight of a prior on log temperature 0 and offset at the mean score: keeps the fit of rare findings stable
-)
+# weight of a prior on log temperature 0 and offset at the mean score: keeps the fit of rare findings stable
+_PRIOR = 0.02
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +99,7 @@ def calibrations_from_json(data: dict[str, Any], observations: Sequence[str]) ->
 
 
 def thresholds_from_json(data: dict[str, Any], observations: Sequence[str]) -> dict[str, float]:
-    """The calibrated threshold of each of `observations`, from `perception.json`; errors as above."""
+    """The threshold of each of `observations`, from `perception.json`. Raises as `calibrations_from_json`."""
     calibrations = calibrations_from_json(data, observations)
     return {name: calibration.threshold for name, calibration in zip(observations, calibrations, strict=True)}
 

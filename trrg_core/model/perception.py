@@ -1,7 +1,7 @@
 """Disease perception: zero-shot detection of each finding by stage 1, without a trained classifier.
 
-Image features in; a calibrated probability per finding out, from the softmax of the similarities with a positive and a
-negative prompt ensemble, and the visual vector of the positive prompt.
+Image features in; a calibrated probability per finding out, from the softmax of the similarities with an ensemble of
+affirming and one of denying prompts, and the visual vector of the affirming ones.
 B studies, O observations, D joint size.
 """
 

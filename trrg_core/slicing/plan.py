@@ -195,7 +195,7 @@ def _negation_outcomes(train: pa.Table, weights: SentenceWeights, caps: Mapping[
         outcomes.append(
             TargetOutcome(
                 kind="negated",
-                name=f"{name} denying sentences",
+                name=f"{name} negated sentences",
                 relation="<=",
                 target=cap,
                 is_share=True,

@@ -1,4 +1,4 @@
-"""Sentence weights in 0..1 that lower the share of denying sentences per observation.
+"""Sentence weights in 0..1 that lower the share of negated sentences per observation.
 
 A sentence that affirms or suspects anything keeps weight 1. The weight of one that only denies is the product of one
 factor for each observation that it denies: of all weights that keep the caps, the nearest to 1 by Kullback-Leibler
@@ -42,7 +42,7 @@ class NegationCounts:
 
     @property
     def share(self) -> float:
-        """Share of denying sentences among those that mention the observation; 0 if none does."""
+        """Share of negated sentences among those that mention the observation; 0 if none does."""
         mentioned = self.affirmed + self.denied
         return self.denied / mentioned if mentioned else 0.0
 
@@ -84,7 +84,7 @@ def weigh_sentences(
     Args:
         rows: rows of a label table.
         repeats: [S], at least 1.
-        caps: greatest share of denying sentences, by observation.
+        caps: greatest share of negated sentences, by observation.
         observations: those of the label table, in its order.
     """
     capped = tuple(caps)
@@ -103,7 +103,7 @@ def weigh_sentences(
 
 
 def denied_share(rows: pa.Table, observation: str) -> float:
-    """Share of denying sentences among those that mention `observation`, each study once; 0 if none does."""
+    """Share of negated sentences among those that mention `observation`, each study once; 0 if none does."""
     column = column_name(observation)
     counts = {kind: float(pc.sum(rows[f"{column}_{kind}"]).as_py() or 0) for kind in _ASSERTIONS}
     mentioned = sum(counts.values())
@@ -111,7 +111,7 @@ def denied_share(rows: pa.Table, observation: str) -> float:
 
 
 def _room(negation: NegationCounts, cap: float) -> float:
-    """The number of purely denying sentences that the cap allows; infinite where no weights could keep it."""
+    """Largest weighted number of sentences that only deny, under the cap; infinite where no weights keep it."""
     if cap >= 1 or not negation.affirmed:
         return np.inf
     return max(0.0, cap / (1 - cap) * negation.affirmed - negation.mixed)
@@ -151,7 +151,7 @@ def _count(
 
 
 def _rake(patterns: _Patterns, room: Floats) -> Floats:
-    """One weight per pattern [P]: factors of index most 1 per observation, fitted in turn until they converge."""
+    """One weight per pattern [P]: factors of at most 1 per observation, fitted in turn until they converge."""
     factor = np.ones(len(room))
     weight = np.ones(len(patterns.mass))
     columns = [np.flatnonzero(patterns.denies[:, index]) for index in range(len(room))]

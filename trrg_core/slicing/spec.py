@@ -43,10 +43,10 @@ class Cap(Bound):
 
 
 class NegatedCap(ConfigSection):
-    """A cap on the share of denying sentences among those that mention `observation`; kept by sentence weights."""
+    """A cap on the share of negated sentences among those that mention `observation`; kept by sentence weights."""
 
     observation: str = Field(description="Observation of the label set.")
-    share: float = Field(ge=0, le=1, description="Share of denying sentences, weighted; 1 removes the general cap.")
+    share: float = Field(ge=0, le=1, description="Share of negated sentences, weighted; 1 removes the general cap.")
 
 
 class Balance(ConfigSection):
@@ -83,9 +83,9 @@ class SliceSpec(ConfigSection):
     quotas: tuple[Quota, ...] = Field((), description="Lower bounds on studies, by observation and assertion.")
     caps: tuple[Cap, ...] = Field((), description="Upper bounds on studies, by observation and assertion.")
     max_negated_share: float | None = Field(
-        None, ge=0, le=1, description="Cap on denying sentences of every observation; empty: none."
+        None, ge=0, le=1, description="Cap on negated sentences of every observation; empty: none."
     )
-    negated: tuple[NegatedCap, ...] = Field((), description="Caps on denying sentences of single observations.")
+    negated: tuple[NegatedCap, ...] = Field((), description="Caps on negated sentences of single observations.")
     balance: tuple[Balance, ...] = Field((), description="Shares by view, prior, sex or age.")
     max_repeats: int = Field(1, ge=1, le=100, description="Greatest number of times that a study is repeated.")
     seed: int = Field(7, ge=0, description="Seed of the choice between equivalent patients.")

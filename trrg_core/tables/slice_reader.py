@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SliceReader:
-    """Applies a slice to shard rows; `rows` are those of the slice."""
+    """The rows of a slice, applied to shard rows."""
 
     rows: pa.Table
 
@@ -34,9 +34,8 @@ class SliceReader:
         return shards.take(to_arrow(index)).append_column(SLICES.field("sentence_weights"), weights)
 
     def __reduce__(self) -> tuple[type["SliceReader"], tuple[pa.Table]]:
-        return type(self), (
-            self.rows,
-        )  # without the positions: a worker computes them faster than it would receive them
+        # without the positions: a worker computes them faster than it would receive them
+        return type(self), (self.rows,)
 
     @cached_property
     def _position(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ def test_denials_are_weighed_down_to_the_cap_and_affirmations_stay() -> None:
     assert affirmed == [1.0]
     assert denied == [pytest.approx(1 / 3, abs=1 / 4096)] * 3
     outcome = plan.outcomes[0]
-    assert (outcome.name, outcome.before, outcome.is_met) == ("Edema denying sentences", 0.75, True)
+    assert (outcome.name, outcome.before, outcome.is_met) == ("Edema negated sentences", 0.75, True)
     assert 0.4995 <= outcome.achieved <= 0.5
 
 
@@ -53,7 +53,7 @@ def test_an_observation_nothing_affirms_is_left_alone_and_said() -> None:
     plan = _plan([study("s1", sentences=["Edema-", "Edema-"])], negated=[{"observation": "Edema", "share": 0.5}])
     assert plan.rows["sentence_weights"].to_pylist() == [[1.0, 1.0]]
     assert plan.infeasible == (
-        "Edema denying sentences: no sentence of the slice affirms it, so that every denial is the whole of it",
+        "Edema negated sentences: no sentence of the slice affirms it, so that every denial is the whole of it",
     )
 
 
@@ -69,8 +69,8 @@ def test_an_own_cap_of_one_lifts_the_general_one() -> None:
     plan = _plan(rows, max_negated_share=0.5, negated=[{"observation": "Edema", "share": 1}])
     assert plan.rows["sentence_weights"].to_pylist() == [[1.0, 1.0, 1.0]]
     assert [outcome.name for outcome in plan.outcomes] == [
-        "Pneumothorax denying sentences",
-        "Pleural Effusion denying sentences",
+        "Pneumothorax negated sentences",
+        "Pleural Effusion negated sentences",
     ]
 
 
