@@ -56,16 +56,6 @@ def label_distribution(labels: LabelTable, slice_reader: SliceReader | None = No
     )
 
 
-def prevalence_sql(observation: str, table: str = "labels") -> str:
-    """A query for the prevalence of one observation by split: of all studies, and of those that mention it."""
-    column = column_name(observation)
-    return (
-        f"SELECT split, count(*) AS studies, count_if({column} = 1) / count(*) AS positive,"
-        f" count_if({column} = 1) / nullif(count({column}), 0) AS positive_of_mentioned"
-        f" FROM {table} GROUP BY split ORDER BY split"
-    )
-
-
 def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:
     """Studies by their view positions, sorted by name; `repeats` are counted if given."""
     coded: Any = whole(rows["view_positions"]).dictionary_encode()

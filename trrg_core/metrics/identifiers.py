@@ -34,7 +34,6 @@ _KINDS = {
         r"\b(?:mrn|medical\s+record|accession|patient\s+id)(?:\s+number)?\W{0,3}\d+|\b\d{7,}\b", re.IGNORECASE
     ),
 }
-KINDS = tuple(_KINDS)
 
 
 def count_identifiers(text: str) -> Counter[str]:

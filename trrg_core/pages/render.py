@@ -12,9 +12,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from trrg_core.labels import column_name
-from trrg_core.metrics.table import describe_basis
 from trrg_core.pages.report_page import ReportPage
-from trrg_core.pages.score_view import finding_rows, score_groups, sum_up, truth_rows
+from trrg_core.pages.score_view import describe_basis, finding_rows, score_groups, sum_up, truth_rows
 from trrg_core.pages.study_view import ISSUES, view_study
 
 

@@ -135,6 +135,14 @@ def sum_up(systems: Sequence[Scores]) -> str:
     return f"{opening}, {gain:+.3f}{uncertainty} against the best of the others, {best.system}."
 
 
+def describe_basis(scores: Scores) -> str:
+    """What the scores were computed on: "n = 3269 studies of 293 patients, section findings"."""
+    return (
+        f"n = {scores.num_studies} {_plural(scores.unit, scores.num_studies)} "
+        f"of {scores.num_patients} {_plural('patient', scores.num_patients)}, section {scores.section}"
+    )
+
+
 def _rows(systems: Sequence[Scores], labels: dict[str, str]) -> list[ScoreRow]:
     return [
         ScoreRow(label=label, name=name, cells=tuple(_cell(item, name) for item in systems))
@@ -146,3 +154,9 @@ def _rows(systems: Sequence[Scores], labels: dict[str, str]) -> list[ScoreRow]:
 def _cell(scores: Scores, name: str) -> Cell:
     reason = "" if name in scores.values else scores.absent.get(name, "not measured")
     return Cell(value=scores.values.get(name), interval=scores.intervals.get(name), reason=reason)
+
+
+def _plural(unit: str, count: int) -> str:
+    if count == 1:
+        return unit
+    return unit[:-1] + "ies" if unit.endswith("y") else unit + "s"

@@ -1,9 +1,8 @@
 """The model card that travels with a registered model, as Markdown. No report text appears in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trrg_core.metrics.markdown import markdown_table
 from trrg_core.registry.gate import Decision
 
 _NOT_FOR_USE = (
@@ -17,7 +16,7 @@ class ModelCard:
     """A model's identity, lineage and scores; `render_card` formats them.
 
     `lineage` maps names to values: table and run references, code version, config fingerprint. `scores` are rows with
-    one column per system, as of `trrg_core.metrics.table.score_rows`; `basis` says what they were computed on.
+    the column `score` and one column per system; `basis` says what they were computed on.
     """
 
     name: str
@@ -40,12 +39,20 @@ def render_card(card: ModelCard) -> str:
     """The card as Markdown."""
     columns = list(card.scores[0]) if card.scores else []
     parts = [f"# {card.name}", "", f"Run `{card.run_id}`. {_NOT_FOR_USE}", ""]
-    parts += ["## Lineage", "", *markdown_table(["name", "value"], card.lineage.items()), ""]
+    parts += ["## Lineage", "", *_table(["name", "value"], card.lineage.items()), ""]
     parts += ["## Scores", "", f"{card.basis}.", ""]
-    parts += [*markdown_table(columns, ([row[column] for column in columns] for row in card.scores)), ""]
+    parts += [*_table(columns, ([row[column] for column in columns] for row in card.scores)), ""]
     parts += [*(f"- `{name}`: {text}." for name, text in card.conventions.items()), ""]
     if card.decision is not None:
         verdict = "Promoted" if card.decision.promote else "Not promoted"
         parts += ["## Gate", "", f"{verdict}.", "", *(f"- {reason}" for reason in card.decision.reasons), ""]
     parts += ["## Limits", "", *(f"- {limit}" for limit in card.limits)]
     return "\n".join(parts) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_line(columns), _line(["---"] * len(columns)), *(_line(row) for row in rows)]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

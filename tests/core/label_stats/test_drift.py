@@ -6,13 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.invented_shards import study, table_of
-from trrg_core.label_stats.distribution import label_distribution, prevalence_sql, view_mix
+from trrg_core.label_stats.distribution import label_distribution, view_mix
 from trrg_core.label_stats.divergence import Divergence, compare_counts
 from trrg_core.label_stats.drift import DriftThresholds, compare_profiles
 from trrg_core.label_stats.profile import Profile, build_profile
 from trrg_core.labels import Assertion
 from trrg_core.slicing.plan import plan_slice
-from trrg_core.slicing.predicate import query_labels
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.tables.slice_reader import SliceReader
 
@@ -46,15 +45,6 @@ def test_of_a_slice_repeats_are_counted() -> None:
     edema = counts["Edema", Assertion.PRESENT]
     assert (edema.studies, edema.sentences, edema.split) == (6, 6, "train")
     assert edema.total == sum(counts["Edema", said].studies for said in (*Assertion, None))
-
-
-def test_the_prevalence_query_says_what_the_distribution_says() -> None:
-    labels = table_of([*_studies({"Effusion+": 3, "Effusion-": 1, "": 4}), study("t1", "Effusion?", split="test")])
-    answer = query_labels(labels.rows, prevalence_sql("Pleural Effusion")).to_pylist()
-    assert answer == [
-        {"split": "test", "studies": 1, "positive": 0.0, "positive_of_mentioned": 0.0},
-        {"split": "train", "studies": 8, "positive": 3 / 8, "positive_of_mentioned": 3 / 4},
-    ]
 
 
 def test_views_are_counted_by_name() -> None:
