@@ -109,7 +109,7 @@ def view(
     """Write an HTML page for browsing studies: image, report with coloured spans, labels, filters. No server needed."""
     from trrg_core.labels import Assertion
     from trrg_core.pages.browser import render_browser
-    from trrg_core.pages.browsing import StudyFilter, build_browser_page
+    from trrg_core.pages.browser_page import StudyFilter, build_browser_page
     from trrg_core.storage.store import open_store
     from trrg_core.tables.commit_history import resolve_ref
 

@@ -1,9 +1,10 @@
 """Reranking: which of several drafts of a report agrees best with the model's own perception.
 
-Parsed drafts and the study's clues in; the choice and the score of every draft out. Each observation has two sources of
-belief: perception, by its clue, and the writer, by the share of its drafts that state it. No reference report is needed
-and nothing is learned here, so a choice can be traced to the odds behind it. Scores that compare reports with clues are
-no independent test of reranked reports, since these were chosen by their clues.
+Parsed drafts and the study's clues in; the choice and the score of every draft out. The presence of each
+observation is estimated twice: by perception, from its clue, and by the generator, from the share of its drafts that
+state it. No reference report is needed and nothing is learned here, so a choice can be traced to the odds that decided
+it. Scores that compare reports with clues are no independent test of reranked reports, since these were chosen by their
+clues.
 """
 
 import math
@@ -20,8 +21,8 @@ from trrg_core.report.prior_comparison import compares_with_prior
 _MAX_ODDS = 5.0
 # a finding stated as possible counts half
 _STATED_SHARE = {Label.POSITIVE: 1.0, Label.UNCERTAIN: 0.5, Label.NEGATIVE: 0.0, None: 0.0}
-# a sentence that cannot be true costs as much as denying a finding with odds of 20 to 1
-_UNTRUE_COST = 3.0
+# an impossible statement costs as much as denying a finding with odds of 20 to 1
+_IMPOSSIBLE_COST = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,33 +51,33 @@ def choose_draft(
     writer_share: float,
     likelihood_weight: float,
 ) -> Choice:
-    """The draft that agrees best with perception and writer and has the fewest statements that cannot be true.
+    """The draft that agrees best with perception and the other drafts, and has the fewest impossible statements.
 
     Args:
         parsed: the parse of each draft.
-        log_probabilities: of each draft under the model, mean per token: decides between drafts that agree alike.
-        clues: of the study; for an observation without one only the writer counts.
+        log_probabilities: of each draft under the model, mean per token; decides between drafts of equal agreement.
+        clues: of the study; for an observation without one only the drafts count.
         has_prior: whether the study has an earlier one; without one no draft can compare. None when unknown.
-        writer_share: weight of the writer's belief beside perception's, 0 to 1.
-        likelihood_weight: how much one nat per token counts beside the log likelihood of the statements.
+        writer_share: weight of the odds from the drafts against those from the clues, 0 to 1.
+        likelihood_weight: weight of the log probability, nats per token, against the log likelihood of the statements.
 
     Raises:
         ValueError: if there are no drafts, or not one log probability for each.
     """
     if not parsed or len(parsed) != len(log_probabilities):
         raise ValueError(f"expected a log probability for each draft: {len(parsed)}, {len(log_probabilities)}")
-    odds = pool_beliefs([report.labels for report in parsed], clues, writer_share=writer_share)
+    odds = pool_odds([report.labels for report in parsed], clues, writer_share=writer_share)
     scores = tuple(
         agreement(report.labels, odds)
         + likelihood_weight * log_probability
-        - _UNTRUE_COST * _count_untrue(report.sentences, has_prior)
+        - _IMPOSSIBLE_COST * _count_impossible(report.sentences, has_prior)
         for report, log_probability in zip(parsed, log_probabilities, strict=True)
     )
     return Choice(index=max(range(len(scores)), key=scores.__getitem__), scores=scores, odds=odds)
 
 
-def pool_beliefs(drafted: Sequence[Labels], clues: Sequence[Clue], *, writer_share: float) -> dict[str, float]:
-    """Log odds that each observation is present: the writer's and perception's, weighted.
+def pool_odds(drafted: Sequence[Labels], clues: Sequence[Clue], *, writer_share: float) -> dict[str, float]:
+    """Log odds that each observation is present: the weighted mean of those from drafts and those from clues.
 
     A clue's odds are relative to its threshold: 0 at the threshold.
     """
@@ -100,7 +101,7 @@ def agreement(labels: Labels, odds: Mapping[str, float]) -> float:
     return sum(_log_likelihood(value, _STATED_SHARE[labels[name]]) for name, value in odds.items())
 
 
-def _count_untrue(sentences: Sequence[Sentence], has_prior: bool | None) -> int:
+def _count_impossible(sentences: Sequence[Sentence], has_prior: bool | None) -> int:
     """The number of contradictions within the report and of comparisons with a study that does not exist."""
     compared = sum(compares_with_prior(item.text) for item in sentences) if has_prior is False else 0
     return len(find_contradictions(sentences)) + compared

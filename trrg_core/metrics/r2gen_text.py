@@ -6,15 +6,15 @@ Published scores of the field depend on this cleaner, so it is reproduced to the
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Corpus = Literal["iu-xray", "mimic-cxr"]
 
 UNKNOWN = "<unk>"
 # R2Gen's defaults: tokens of a report with its start mark, and how often a word must occur in `train`
-MAX_TOKENS: dict[Corpus, int] = {"iu-xray": 60, "mimic-cxr": 100}
-MIN_COUNT: dict[Corpus, int] = {"iu-xray": 3, "mimic-cxr": 10}
+MAX_TOKENS: Mapping[Corpus, int] = {"iu-xray": 60, "mimic-cxr": 100}
+MIN_COUNT: Mapping[Corpus, int] = {"iu-xray": 3, "mimic-cxr": 10}
 
 _ENUMERATORS = (
     ("1. ", ""),

@@ -1,6 +1,7 @@
-"""The TRRG model: encoders, contrastive stage, disease perception, clues, generator, checkpoints.
+"""The TRRG model: encoders, contrastive stage, disease perception, clues, generator, model folders.
 
-How a trainer uses it (everything here is plain torch; nothing knows a cluster):
+The steps of both stages, in plain torch without a cluster; batches and prompts are of `trrg_core.training`, reports of
+`trrg_core.generation`:
 
     text_tokenizer = load_tokenizer(config.pretrain.text_encoder.pretrained, texts, vocabulary_size=..., lowercase=True)
     contrastive = build_contrastive(config, text_tokenizer, observations)              # stage 1
@@ -16,7 +17,7 @@ How a trainer uses it (everything here is plain torch; nothing knows a cluster):
     generator = build_generator(config, contrastive, perception, llm_tokenizer, observations)  # stage 2
     loss, parts = generator(collate_finetune(rows, tokenizer=llm_tokenizer, observations=observations,
                                              config=config, seed=seed))
-    reports = generate_reports(generator, batch, max_new_tokens=160)                   # plain; write_reports chooses
+    reports = generate_reports(generator, batch, max_new_tokens=160)                   # write_reports: reranked drafts
 
     take_weights(module, gathered_state)                                               # whole weights from an engine
     save_contrastive_folder(folder, config=..., contrastive=..., perception=..., tokenizer=text_tokenizer)

@@ -17,7 +17,7 @@ from trrg_core.pages.study_view import data_uri
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.study import SPLITS
 
-WORDS = {Label.POSITIVE: "present", Label.UNCERTAIN: "uncertain", Label.NEGATIVE: "absent"}
+WORDS: Mapping[Label, str] = {Label.POSITIVE: "present", Label.UNCERTAIN: "uncertain", Label.NEGATIVE: "absent"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """One study as the template prints it: sentences split at their mentions, clues as bars, and its issues."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trrg_core.clue import Clue
@@ -12,7 +12,7 @@ from trrg_core.pages.report_page import Film, StudyPage
 from trrg_core.report.parsed import Mention, Sentence
 
 # what a reader should look at in a study; the keys are those of the page's filter
-ISSUES = {
+ISSUES: Mapping[str, str] = {
     "contradicted": "Contradicted by the clues",
     "unsupported": "Unsupported by the clues",
     "missed": "Missed finding",

@@ -171,7 +171,7 @@ class _Record:
 
 
 class _Lines:
-    """An iterator over lines for the csv reader that knows its position."""
+    """An iterator over lines for the csv reader, with its position."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines

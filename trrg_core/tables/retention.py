@@ -69,7 +69,7 @@ def plan_garbage_collection(
         registered: runs and versions that the model registry names, with the reason of each.
 
     Raises:
-        ConfigError: if the log of a table was cut, so that nobody knows which files its early versions hold.
+        ConfigError: if the log of a table was cut, so that the files of its early versions are unknown.
         ValueError: if fewer than one version or run is to be kept.
     """
     if keep < 1 or (keep_runs is not None and keep_runs < 1):

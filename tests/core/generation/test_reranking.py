@@ -3,7 +3,7 @@ import math
 import pytest
 
 from trrg_core.clue import Clue
-from trrg_core.generation.reranking import agreement, choose_draft, pool_beliefs
+from trrg_core.generation.reranking import agreement, choose_draft, pool_odds
 from trrg_core.labels import Assertion, Label
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 
@@ -46,29 +46,29 @@ def test_agreement_is_the_likelihood_of_what_is_said_under_the_beliefs(said, exp
 
 
 def test_perception_alone_is_believed_as_far_as_its_clues_pass_their_thresholds():
-    odds = pool_beliefs([labels()], CLUES, writer_share=0.0)
+    odds = pool_odds([labels()], CLUES, writer_share=0.0)
     assert odds == pytest.approx(ODDS)
-    at_threshold = pool_beliefs([labels()], [clue("Fracture", 0.2, threshold=0.2)], writer_share=0.0)
+    at_threshold = pool_odds([labels()], [clue("Fracture", 0.2, threshold=0.2)], writer_share=0.0)
     assert at_threshold["Fracture"] == pytest.approx(0.0)
-    shown = pool_beliefs([labels()], [clue("Fracture", 0.3, threshold=0.2)], writer_share=0.0)
+    shown = pool_odds([labels()], [clue("Fracture", 0.3, threshold=0.2)], writer_share=0.0)
     assert shown["Fracture"] == pytest.approx(math.log((0.3 / 0.7) / (0.2 / 0.8)))
 
 
 def test_one_sure_clue_does_not_outweigh_all_others():
     for sure in (0.999, 1.0):
-        assert pool_beliefs([labels()], [clue("Edema", sure)], writer_share=0.0)["Edema"] == 5.0
+        assert pool_odds([labels()], [clue("Edema", sure)], writer_share=0.0)["Edema"] == 5.0
 
 
 def test_the_writer_is_believed_by_the_share_of_drafts_that_state_a_finding():
     drafted = [labels(P), labels(P), labels(U), labels(N, P)]
-    alone = pool_beliefs(drafted, CLUES, writer_share=1.0)
+    alone = pool_odds(drafted, CLUES, writer_share=1.0)
     assert alone == pytest.approx({"Edema": math.log(3.0 / 2.0), "Fracture": math.log(1.5 / 3.5)})
-    both = pool_beliefs(drafted, CLUES, writer_share=0.25)
+    both = pool_odds(drafted, CLUES, writer_share=0.25)
     assert both == pytest.approx({name: 0.25 * alone[name] + 0.75 * ODDS[name] for name in ODDS})
 
 
 def test_of_an_observation_without_a_clue_the_writer_alone_is_heard():
-    odds = pool_beliefs([labels(P, P), labels(P)], CLUES[1:], writer_share=0.25)
+    odds = pool_odds([labels(P, P), labels(P)], CLUES[1:], writer_share=0.25)
     assert odds["Edema"] == pytest.approx(math.log(2.5 / 0.5))
     assert odds["Fracture"] == pytest.approx(0.75 * ODDS["Fracture"])
 

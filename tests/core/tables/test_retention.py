@@ -14,7 +14,7 @@ import pytest
 from tests.core.toy_versions import LABEL_SET, NO, YES, report_row, write_chain, write_version
 from trrg_core.errors import ConfigError
 from trrg_core.label_stats.label_table_cache import load_label_table
-from trrg_core.pages.browsing import StudyFilter, build_browser_page
+from trrg_core.pages.browser_page import StudyFilter, build_browser_page
 from trrg_core.runs.results import RunResult, list_results, write_result
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint, history, resolve_ref

@@ -1,6 +1,6 @@
 """The findings section: present and absent findings, part by part of the chest in the order of the reader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from trrg_core.labels import Assertion
@@ -9,7 +9,7 @@ from trrg_core.sources.sample.readers import Reader, choose_phrase, draw_negatio
 from trrg_core.sources.sample.slots import slots_of, slots_of_device
 from trrg_core.sources.sample.wording import Phrase, Sentence, fill_phrase, load_phrases
 
-PART_OF = {
+PART_OF: Mapping[str, str] = {
     "edema": "lungs",
     "atelectasis": "lungs",
     "consolidation": "lungs",

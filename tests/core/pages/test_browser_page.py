@@ -11,7 +11,7 @@ from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, study
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Label
 from trrg_core.pages.browser import render_browser
-from trrg_core.pages.browsing import StudyFilter, build_browser_page
+from trrg_core.pages.browser_page import StudyFilter, build_browser_page
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import SLICES, STUDIES, reports_schema
 from trrg_core.tables.table_ref import TableRef
