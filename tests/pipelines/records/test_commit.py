@@ -10,7 +10,7 @@ from pipelines.records.commit import JobOutput, TableWork, commit_output, find_e
 from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.store import open_store
 from trrg_core.study import Reject
-from trrg_core.tables.commit_history import CommitMetadata, history
+from trrg_core.tables.commit_history import history
 from trrg_core.tables.parquet import write_part
 
 SCHEMA = pa.schema([("study_id", pa.string())])
@@ -53,7 +53,7 @@ def test_a_lost_race_is_tried_again(work: TableWork, monkeypatch: pytest.MonkeyP
         attempts.append(len(attempts))
         if len(attempts) < 3:
             raise StorageError("another writer committed first")
-        return commit_parts(*arguments, CommitMetadata(**settings))
+        return commit_parts(*arguments, **settings)
 
     monkeypatch.setattr(commit, "commit_parts", lose_twice)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
