@@ -95,19 +95,17 @@ def commit_output(
     *,
     counts: Mapping[str, int],
     content: str = "",
-    rejects: Sequence[Reject] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
 ) -> JobResult:
-    """Commit `output` as a version of the table, after appending its rejects (or `rejects`, where given).
+    """Commit `output` as a version of the table, after appending its rejects to `rejects`.
 
     Raises:
         DataError: if a study occurs twice, or a patient in two splits; nothing is committed.
         StorageError: if other writers won every attempt.
     """
-    rejected = output.rejects if rejects is None else rejects
     check_patients(output.ids)
-    commit_rejects(work, rejected)
-    reasons = Counter(reject.reason for reject in rejected)
+    commit_rejects(work, output.rejects)
+    reasons = Counter(reject.reason for reject in output.rejects)
     _commit(work, output.parts, content=content, counts=counts, rejects=reasons, notes=notes)
     return JobResult.of_commit(work.job, find_by_fingerprint(work.store, work.table, work.fingerprint))
 
