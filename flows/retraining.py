@@ -1,6 +1,6 @@
 """The retraining flow: from the source tree to a registered model; the earlier result of a stage is reused."""
 
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 
@@ -9,6 +9,7 @@ from flows.drift import watch_drift
 from flows.entry import JobName, find_earlier_results, read_config
 from flows.tasks import run_stage
 from pipelines.running.catalog import FIRST_JOB, jobs_from
+from trrg_core.config.data_settings import SourceKind
 from trrg_core.config.settings import TrrgConfig
 
 
@@ -16,7 +17,7 @@ from trrg_core.config.settings import TrrgConfig
 def retrain(
     source_root: str = "",
     store: str = "./trrg-store",
-    source: Literal["mimic-cxr", "iu-xray", "plain"] | None = None,
+    source: SourceKind | None = None,
     preset: str = "tiny",
     settings: list[str] | None = None,
     enter_at: JobName = FIRST_JOB,

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 from trrg_core.config.section import ConfigSection, check_no_credentials
 
 
+SourceKind = Literal["mimic-cxr", "iu-xray", "plain"]
+
+
 class PlainConfig(ConfigSection):
     """A hospital's own export: one table, one row per radiograph. An empty name: no such column."""
 
@@ -33,7 +36,7 @@ class PlainConfig(ConfigSection):
 class SourceConfig(ConfigSection):
     """The source of studies. It is only read, never changed."""
 
-    kind: Literal["mimic-cxr", "iu-xray", "plain"] = Field("mimic-cxr", description="Format of the source tree.")
+    kind: SourceKind = Field("mimic-cxr", description="Format of the source tree.")
     root: str = Field("", description="Folder or s3:// prefix of the source tree.")
     max_studies: int = Field(0, ge=0, description="Maximum number of studies to read; 0 reads all.")
     validate_share: float = Field(

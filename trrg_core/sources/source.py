@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trrg_core.config.fingerprint import fingerprint
+from trrg_core.config.data_settings import SourceKind
 from trrg_core.config.settings import IngestConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import iu_xray, mimic_cxr, plain
@@ -21,7 +22,7 @@ from trrg_core.study import Image, Listing, Study, counterpart_path
 if TYPE_CHECKING:
     from trrg_core.imaging.decode import StoredImage
 
-_LISTERS: Mapping[str, Callable[[Store, SourceConfig], Listing]] = {
+_LISTERS: Mapping[SourceKind, Callable[[Store, SourceConfig], Listing]] = {
     "mimic-cxr": lambda store, config: mimic_cxr.list_studies(store, config=config),
     "iu-xray": iu_xray.list_studies,
     "plain": plain.list_studies,
