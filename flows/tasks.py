@@ -45,7 +45,7 @@ def _create_artifacts(result: JobResult) -> None:
     rows = [{"what": "result", "value": result.ref}, *_rows(result.counts), *_rows(result.rejects, "set aside: ")]
     create_table_artifact(rows, key=f"{result.job}-counts", description=f"{result.job}: {result.ref}")
     if result.job == "evaluate":
-        create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the baselines")
+        create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the floors")
     report = result.notes.get("report")
     if report:
         link = report if "://" in report else f"file://{report}"

@@ -1,7 +1,7 @@
 """`shards` + generator run -> `predictions`: every study of the split exactly once, through Ray Data.
 
 Besides the hypothesis and its clues, each row names the training study whose image is nearest in the joint space:
-the report of that study is one of the baselines of the evaluation.
+the report of that study is one of the floors of the evaluation.
 """
 
 from collections.abc import Mapping, Sequence

@@ -86,7 +86,7 @@ JOBS: Mapping[str, Job] = {
         ),
         Job(
             name="evaluate",
-            summary="Score predictions beside the baselines and write the HTML report.",
+            summary="Score predictions beside the floors and write the HTML report.",
             group="evaluation",
             inputs=("shards", "generator", "predictions"),
             output="scores",

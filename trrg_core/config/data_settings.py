@@ -6,7 +6,6 @@ from pydantic import Field, field_validator
 
 from trrg_core.config.section import ConfigSection, check_no_credentials
 
-
 SourceKind = Literal["mimic-cxr", "iu-xray", "plain"]
 
 

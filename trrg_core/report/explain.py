@@ -45,7 +45,10 @@ def explain_terminal(text: str, parser: ReportParser | None = None) -> Any:
     shown = Text(text)
     for mention in _mentions(report):
         shown.stylize(_STYLES[_kind(mention)], mention.start, mention.end)
-    table = Table("finding", "assertion", "words", "rule", "cue", "attributes", title="mentions")
+    table = Table(title="mentions")
+    for name in ("finding", "assertion", "words", "rule", "cue", "attributes"):
+        # on a narrow terminal the other columns are folded
+        table.add_column(name, no_wrap=name in ("finding", "assertion"), overflow="fold")
     for cells in _rows(report, text):
         table.add_row(*(Text(cell) for cell in cells))
     labels = Text(", ".join(f"{name}: {_LABEL_WORDS[label]}" for name, label in _set_labels(report)) or "no label")

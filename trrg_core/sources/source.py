@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.data_settings import SourceKind
+from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import iu_xray, mimic_cxr, plain
