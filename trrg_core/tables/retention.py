@@ -143,7 +143,7 @@ def _roots(
         keep_all = name in ALWAYS_KEPT
         why = f"all {name} are kept" if keep_all else f"among the {keep} newest"
         roots |= dict.fromkeys(refs if keep_all else refs[:keep], why)
-    for job in {result.job for result in runs.values()}:
+    for job in dict.fromkeys(result.job for result in runs.values()):
         ids = [run_id for run_id, result in runs.items() if result.job == job]
         why = "finished run" if keep_runs is None else f"among the {keep_runs} newest"
         roots |= dict.fromkeys(ids if keep_runs is None else ids[:keep_runs], why)

@@ -171,6 +171,13 @@ def test_finished_runs_stay_unless_the_newest_of_each_job_are_asked_for(store: S
     assert {run.run_id for run in list_results(store)} == {"pretrain-0", "pretrain-2", "finetune-0"}
 
 
+def test_what_is_kept_is_listed_in_the_same_order_every_time(store: Store) -> None:
+    jobs = [f"job{at}" for at in range(12)]  # a set of them has another order in every process
+    for at, job in enumerate(jobs):
+        _run(store, f"{job}-a", job, {}, finished_ms=at)
+    assert list(plan_garbage_collection(store, keep=1).kept) == [f"{job}-a" for job in reversed(jobs)]
+
+
 def test_nothing_is_removed_while_a_write_is_young(store: Store) -> None:
     _reports(store, 2)
     before = store.stamps()
