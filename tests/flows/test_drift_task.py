@@ -18,7 +18,7 @@ SCHEMA = shards_schema(load_label_set("chexpert14"))
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """shards@0, which the champion learned from, shards@1 with the same shares, shards@2 with three times the edema."""
+    """shards@0, of the champion, shards@1 with the same shares, shards@2 with three times the edema."""
     store = open_store(str(tmp_path / "store"))
     for version, share in enumerate((0.1, 0.1, 0.3)):
         rows = [shard_row(f"{number}", {"Edema": YES if number < 600 * share else NO}) for number in range(600)]

@@ -9,7 +9,6 @@ from trrg_core.labels import Assertion
 
 # colour-blind safe (Okabe and Ito, 2008), the colours of `trrg explain`
 _COLOURS = {Assertion.PRESENT: "#d55e00", Assertion.UNCERTAIN: "#f0e442", Assertion.ABSENT: "#009e73"}
-_PIXELS_PER_INCH = 130
 
 
 def draw_counts(counts: Sequence[LabelCount], path: str | Path, *, title: str) -> None:
