@@ -168,6 +168,7 @@ def _groups(rows: list[Row], size: int) -> list[list[Row]]:
 @lru_cache(maxsize=1)
 def _load_model(source: ModelSource) -> LoadedGenerator:
     """The model of a generator run, loaded once per worker process."""
+    _load_model.cache_clear()  # memory may not hold two: the model of another run is released first
     with fetched_model(source.store, source.run_id) as folder:
         loaded = load_model_folder(folder)
     loaded.generator.to(source.device)
