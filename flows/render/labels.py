@@ -48,7 +48,7 @@ def print_counts(counts: Sequence[LabelCount]) -> None:
     for count in counts:
         findings.setdefault(count.observation, {}).setdefault(count.split, {})[count.assertion] = count
     columns = (
-        *(Column(name, number=True) for name in ("present", "uncertain", "absent", "not said", "present %")),
+        *(Column(name, number=True) for name in ("present", "uncertain", "absent", "not mentioned", "present %")),
         Column("share of studies"),
     )
     table = build_table((Column("finding", whole=True), Column("split", whole=True), *columns), ())

@@ -21,7 +21,7 @@ import torch
 from infra.bench.process_tree import watch_tree
 from pipelines.jobs.parse import parse_batch
 from pipelines.ray_data.cluster import connect
-from pipelines.ray_data.read import list_row_groups, stream_steps
+from pipelines.ray_data.training_rows import list_row_groups, stream_steps
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError

@@ -32,7 +32,7 @@ from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
-from trrg_core.runs.stored_model import MODEL
+from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
@@ -154,7 +154,7 @@ def _train_reports(store: Store, shards: TableRef) -> dict[str, str]:
 
 
 def _thresholds(store: Store, run_id: str, label_set: LabelSet) -> dict[str, float]:
-    data = json.loads(store.read_bytes(f"{run_path(run_id)}/{MODEL}/perception.json"))
+    data = json.loads(store.read_bytes(f"{model_path(run_id)}/perception.json"))
     return thresholds_from_json(data, label_set.observations)
 
 

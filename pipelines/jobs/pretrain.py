@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from pipelines.ray_data.read import list_row_groups, read_rows
+from pipelines.ray_data.training_rows import list_row_groups, read_rows
 from pipelines.records.job_result import JobResult
 from pipelines.training.runs import corpus_tokenizer, find_or_train, observations_of
 from pipelines.training.stage import Stage, TrainingTask

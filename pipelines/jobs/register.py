@@ -17,7 +17,7 @@ from trrg_core.metrics.systems import FLOORS, System, clinical_score, family_nam
 from trrg_core.registry.gate import Decision, decide
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
-from trrg_core.runs.stored_model import MODEL
+from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 
 CARD = "README.md"
@@ -60,7 +60,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 
 def _new_version(store: Store, inputs: Mapping[str, str], run_id: str) -> NewVersion:
-    source = store.join(run_path(inputs["generator"]), MODEL)
+    source = store.join(model_path(inputs["generator"]))
     return NewVersion(run_id=run_id, source=source, generator=inputs["generator"], scores=inputs["scores"])
 
 

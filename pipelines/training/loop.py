@@ -21,7 +21,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from pipelines.ray_data.cluster import check_gpus, connect, quieten
-from pipelines.ray_data.read import list_row_groups, open_slice, stream_steps
+from pipelines.ray_data.training_rows import list_row_groups, open_slice, stream_steps
 from pipelines.records.progress import follow_progress, write_progress
 from pipelines.training.engine import Engine
 from pipelines.training.stage import Stage, TrainingTask

@@ -15,7 +15,7 @@ _SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "vali
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class StudyDraft:
     """A study before its split is known; `splits` are the splits that rows of the source name, as spelt there."""
 
     subject_id: str
@@ -31,7 +31,7 @@ class Draft:
 
 
 def build_listing(
-    drafts: Iterable[Draft],
+    drafts: Iterable[StudyDraft],
     config: SourceConfig,
     *,
     rejects: Iterable[Reject] = (),
@@ -114,7 +114,7 @@ def _with_priors(studies: Sequence[Study]) -> list[Study]:
     return [replace(study, prior_study_id=priors.get(study.study_id, "")) for study in studies]
 
 
-def _named_splits(drafts: Sequence[Draft], more: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+def _named_splits(drafts: Sequence[StudyDraft], more: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
     named: dict[str, set[str]] = defaultdict(set)
     for draft in drafts:
         named[draft.subject_id] |= {_normalise(split) for split in draft.splits}
@@ -128,7 +128,7 @@ def _normalise(split: str) -> str:
     return _SPELLINGS.get(name, name)
 
 
-def _choose_split(draft: Draft, named: set[str], config: SourceConfig) -> tuple[Split, tuple[str, str] | None]:
+def _choose_split(draft: StudyDraft, named: set[str], config: SourceConfig) -> tuple[Split, tuple[str, str] | None]:
     own = {_normalise(split) for split in draft.splits}
     unknown = sorted(own - set(SPLITS))
     known = named & set(SPLITS)
@@ -151,7 +151,7 @@ def _choose_split(draft: Draft, named: set[str], config: SourceConfig) -> tuple[
     return assign_split(draft.subject_id, **shares), None
 
 
-def _study(draft: Draft, split: Split) -> Study:
+def _study(draft: StudyDraft, split: Split) -> Study:
     return Study(
         subject_id=draft.subject_id,
         study_id=draft.study_id,
@@ -166,7 +166,7 @@ def _study(draft: Draft, split: Split) -> Study:
     )
 
 
-def _reject(draft: Draft, reason: str, detail: str) -> Reject:
+def _reject(draft: StudyDraft, reason: str, detail: str) -> Reject:
     return Reject(
         reason=reason,
         subject_id=draft.subject_id,

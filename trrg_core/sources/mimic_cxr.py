@@ -14,7 +14,7 @@ from itertools import islice
 from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.checksums import read_checksums
-from trrg_core.sources.listing import Draft, build_listing
+from trrg_core.sources.listing import StudyDraft, build_listing
 from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_IGNORED, PatientRow, patients_by_id
 from trrg_core.sources.reading import Row, UniqueRows, read_rows, resolve_duplicates
 from trrg_core.storage.store import Store, open_store, relative_path
@@ -205,7 +205,7 @@ def _image_reject(row: Row, reason: str, detail: str, *, path: str = "") -> Reje
     return Reject(reason=reason, path=path or row.get("path", ""), detail=detail, **ids)
 
 
-def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> list[Draft]:
+def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> list[StudyDraft]:
     splits = _splits_by(index.splits, "study_id")
     patients = patients_by_id(index.patients)
     drafts = []
@@ -218,7 +218,7 @@ def _drafts(index: _Index, images: Mapping[str, list[tuple[Image, Row]]]) -> lis
         date, time = _earliest(_moment(image_row) for _, image_row in study_images)
         patient = patients.get(row["subject_id"], PatientRow())
         drafts.append(
-            Draft(
+            StudyDraft(
                 subject_id=row["subject_id"],
                 study_id=row["study_id"],
                 report_path=relative_path(row["path"]),

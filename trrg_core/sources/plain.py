@@ -9,7 +9,7 @@ from typing import Any
 
 from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.sources.listing import Draft, build_listing, is_usable_id
+from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_rows
 from trrg_core.storage.store import Store, relative_path
@@ -30,7 +30,7 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
         raise ConfigError("source.plain.table is empty: name the table, relative to source.root")
     table = _read_table(store, plain)
     rejects = list(table.rejects)
-    by_study: dict[str, list[Draft]] = defaultdict(list)
+    by_study: dict[str, list[StudyDraft]] = defaultdict(list)
     for number, row in enumerate(table.rows, start=1):
         try:
             draft = _draft(row, plain)
@@ -96,7 +96,7 @@ def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
     return Rows(rows=texts, unknown_columns=unknown)
 
 
-def _draft(row: Row, plain: PlainConfig) -> Draft:
+def _draft(row: Row, plain: PlainConfig) -> StudyDraft:
     subject_id = _id(row, plain.patient_column)
     path = relative_path(_PLACEHOLDER.sub(lambda match: row[match[1]].strip(), plain.image_path))
     if not path or not all(row[name].strip() for name in _PLACEHOLDER.findall(plain.image_path)):
@@ -107,7 +107,7 @@ def _draft(row: Row, plain: PlainConfig) -> Draft:
     has_text = bool(plain.report_column) and not plain.report_path_column
     split = row[plain.split_column].strip() if plain.split_column else ""
     date = _digits(row, plain.date_column, 8)
-    return Draft(
+    return StudyDraft(
         subject_id=subject_id,
         study_id=study_id,
         report_path=report_path or (plain.table if has_text else ""),
@@ -134,7 +134,7 @@ def _digits(row: Row, column: str, width: int) -> str:
     return digits if digits.isdecimal() and digits.isascii() and len(digits) == width else ""
 
 
-def _join(parts: Sequence[Draft]) -> Draft | None:
+def _join(parts: Sequence[StudyDraft]) -> StudyDraft | None:
     """One draft with all images of `parts`; None if they differ in anything but images and split."""
     distinct = {replace(part, images=(), splits=()) for part in parts}
     images = {image.path: image for part in parts for image in part.images}
@@ -155,7 +155,7 @@ def _reject(row: Row, number: int, error: DataError, plain: PlainConfig) -> Reje
     )
 
 
-def _conflict(part: Draft, table: str) -> Reject:
+def _conflict(part: StudyDraft, table: str) -> Reject:
     return Reject(
         reason="duplicate_id",
         subject_id=part.subject_id,

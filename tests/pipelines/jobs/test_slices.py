@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.jobs.reslice import make_slice, read_slice
-from pipelines.ray_data.read import chunk_row, list_row_groups, open_slice, read_chunk
+from pipelines.ray_data.training_rows import chunk_row, list_row_groups, open_slice, read_chunk
 from pipelines.training.runs import _check_slice
 from tests.core.toy_versions import NO, YES, shard_row, write_version
 from trrg_core.errors import ConfigError

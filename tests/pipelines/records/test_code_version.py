@@ -29,12 +29,12 @@ def reach(job: str) -> set[Path]:
         (
             "parse",
             ["report/clauses.py", "report/rules/cues.yaml"],
-            ["imaging/dicom.py", "model/llm.py", "label_stats/drift.py"],
+            ["imaging/dicom.py", "model/llm.py", "label_stats/drift.py", "training/sampling_plan.py"],
         ),
         (
             "shard",
             ["imaging/decode.py", "tables/lookup.py"],
-            ["report/clauses.py", "report/rules/cues.yaml", "training/losses.py"],
+            ["report/clauses.py", "report/rules/cues.yaml", "training/sampling_plan.py"],
         ),
         (
             "pretrain",

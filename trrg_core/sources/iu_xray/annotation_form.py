@@ -7,7 +7,7 @@ from typing import Any
 
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.iu_xray.collected import Collected, format_report, parse_study_id
-from trrg_core.sources.listing import Draft
+from trrg_core.sources.listing import StudyDraft
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
 
@@ -28,7 +28,7 @@ def read_annotation(store: Store) -> Collected:
         entries = [(split, entry) for split, entries in lists.items() for entry in entries]
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{name}: expected lists of studies under train, val and test") from error
-    by_id: dict[str, list[Draft]] = defaultdict(list)
+    by_id: dict[str, list[StudyDraft]] = defaultdict(list)
     for number, (split, entry) in enumerate(entries):
         try:
             draft = _parse_entry(name, split, entry)
@@ -46,14 +46,14 @@ def read_annotation(store: Store) -> Collected:
     return collected
 
 
-def _parse_entry(name: str, split: str, entry: Any) -> Draft:
+def _parse_entry(name: str, split: str, entry: Any) -> StudyDraft:
     try:
         study_id, text, paths = parse_study_id(str(entry["id"])), entry["report"], entry["image_path"]
     except (KeyError, TypeError) as error:
         raise DataError("malformed_row", "id, report or image_path is missing") from error
     if not isinstance(text, str) or not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise DataError("malformed_row", "report must be text and image_path a list of paths")
-    return Draft(
+    return StudyDraft(
         subject_id=study_id,
         study_id=study_id,
         report_path=name,

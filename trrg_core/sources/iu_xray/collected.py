@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trrg_core.errors import DataError
-from trrg_core.sources.listing import Draft
+from trrg_core.sources.listing import StudyDraft
 from trrg_core.study import Reject
 
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
@@ -18,7 +18,7 @@ _UID = re.compile(r"(?:CXR)?(\d{1,6})(?:_.*)?")
 class Collected:
     """Drafts, rejects and counts of one form, filled while its files are read."""
 
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: list[StudyDraft] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     unknown_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trrg_core.errors import DataError
 from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
-from trrg_core.sources.listing import Draft
+from trrg_core.sources.listing import StudyDraft
 from trrg_core.sources.reading import read_rows, resolve_duplicates
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
@@ -52,9 +52,9 @@ def _image(row: Mapping[str, str]) -> Image:
     return Image(dicom_id=dicom_id, path=name, view_position=row["projection"].strip().upper())
 
 
-def _draft(row: Mapping[str, str], images: list[Image]) -> Draft:
+def _draft(row: Mapping[str, str], images: list[Image]) -> StudyDraft:
     study_id = parse_study_id(row["uid"])
-    return Draft(
+    return StudyDraft(
         subject_id=study_id,
         study_id=study_id,
         report_path=REPORTS,

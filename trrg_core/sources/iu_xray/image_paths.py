@@ -5,14 +5,16 @@ from dataclasses import replace
 from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import DataError
 from trrg_core.sources.iu_xray.collected import Collected
-from trrg_core.sources.listing import Draft
+from trrg_core.sources.listing import StudyDraft
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Reject
 
 _IMAGE_FOLDERS = ("images/images_normalized", "images", "NLMCXR_png")
 
 
-def resolve_image_paths(store: Store, config: SourceConfig, drafts: list[Draft], collected: Collected) -> list[Draft]:
+def resolve_image_paths(
+    store: Store, config: SourceConfig, drafts: list[StudyDraft], collected: Collected
+) -> list[StudyDraft]:
     """`drafts` with image paths relative to the root of the source.
 
     Without `image_folder`, an image that is in none of the usual folders is left out and counted in

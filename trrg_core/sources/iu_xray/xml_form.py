@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
-from trrg_core.sources.listing import Draft
+from trrg_core.sources.listing import StudyDraft
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Reject
 
@@ -27,7 +27,7 @@ def read_xml(store: Store) -> Collected:
         StorageError: if the store fails.
     """
     collected = Collected()
-    by_id: dict[str, list[Draft]] = defaultdict(list)
+    by_id: dict[str, list[StudyDraft]] = defaultdict(list)
     for name, data in _xml_files(store, collected):
         try:
             draft = _parse_xml(name, data)
@@ -89,7 +89,7 @@ def _member_problem(member: tarfile.TarInfo) -> str:
     return "file_too_large" if member.size > _MAX_XML_BYTES else ""
 
 
-def _parse_xml(name: str, data: bytes) -> Draft:
+def _parse_xml(name: str, data: bytes) -> StudyDraft:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise DataError("unsafe_xml", f"{name} declares entities")
     try:
@@ -104,7 +104,7 @@ def _parse_xml(name: str, data: bytes) -> Draft:
         if label in sections:
             sections[label] += " ".join(part.itertext())
     names = [image.get("id", "") for image in root.iter("parentImage")]
-    return Draft(
+    return StudyDraft(
         subject_id=study_id,
         study_id=study_id,
         report_path=name,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.ray_data.read import _cut_steps, chunk_row, list_row_groups, read_chunk
+from pipelines.ray_data.training_rows import _cut_steps, chunk_row, list_row_groups, read_chunk
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.delta import commit_parts
