@@ -89,6 +89,7 @@ def test_training_lowers_the_loss(undisturbed: list[dict[str, float]]) -> None:
     assert sum(one["loss"] for one in last) < sum(one["loss"] for one in first)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_run_again_ends_with_the_same_losses(
     store: Store, shards: str, undisturbed: list[dict[str, float]]
 ) -> None:
