@@ -65,7 +65,8 @@ class CardView:
 
 def render_browser(page: BrowserPage) -> str:
     """`page` as HTML."""
-    style, script = read_part("page.css") + read_part("browser.css"), read_part("browser_script.html")
+    style = read_part("page.css") + read_part("browser.css")
+    script = read_part("film_script.html") + read_part("browser_script.html")
     return (
         template_environment()
         .get_template("browser.html")

@@ -25,7 +25,8 @@ def render_report(page: ReportPage) -> str:
     """
     if not page.systems:
         raise ValueError("a page shows at least one system")
-    style, script = read_part("page.css"), read_part("page_script.html")
+    style = read_part("page.css")
+    script = read_part("film_script.html") + read_part("page_script.html")
     views = [(index, view_study(study)) for index, study in enumerate(page.studies)]
     views.sort(key=lambda item: (-item[1].num_issues, item[0]))
     return (
