@@ -100,7 +100,7 @@ def _handler(state: FaultyS3, target: str) -> type[BaseHTTPRequestHandler]:
 
         def _refuse(self, status: int) -> None:
             code = {403: "ExpiredToken", 500: "InternalError", 503: "SlowDown"}[status]
-            text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>told to</Message></Error>".encode()
+            text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected fault</Message></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.send_header("Content-Type", "application/xml")

@@ -28,23 +28,23 @@ def store(tmp_path: Path) -> Store:
     store = open_store(str(tmp_path / "store"))
     write_chain(store, BEFORE, run="a")
     write_chain(store, AFTER, run="b")
-    told = {
+    reject = {
         "job": "parse",
         "fingerprint": "reports-b",
         "reason": "no_report_section",
         "study_id": "9",
         "path": "p/9.txt",
     }
-    part = write_part(store, "rejects", "parts/b.parquet", pa.Table.from_pylist([told], schema=REJECTS))
+    part = write_part(store, "rejects", "parts/b.parquet", pa.Table.from_pylist([reject], schema=REJECTS))
     commit_parts(store, "rejects", [part], REJECTS, CommitMetadata(fingerprint="reports-b"), append=True)
     return store
 
 
-Trrg = Callable[..., "Told"]
+Trrg = Callable[..., "Outcome"]
 
 
 @dataclass(frozen=True)
-class Told:
+class Outcome:
     """What a verb printed and how it ended."""
 
     returncode: int
@@ -59,38 +59,38 @@ def trrg(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
 
-    def call(*words: str | Path) -> Told:
+    def call(*words: str | Path) -> Outcome:
         monkeypatch.setattr("sys.argv", ["trrg", *map(str, words), "--store", store.uri])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             main()
-        told = capsys.readouterr()
-        return Told(int(stop.value.code or 0), told.out, told.err)
+        output = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), output.out, output.err)
 
     return call
 
 
 def _json(trrg: Trrg, *words: str | Path) -> Any:
-    told = trrg(*words, "--json")
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout)
+    output = trrg(*words, "--json")
+    assert output.returncode == 0, output.stderr
+    return json.loads(output.stdout)
 
 
 def test_history_lists_versions_newest_first(trrg: Trrg) -> None:
     newest, oldest = _json(trrg, "history", "reports")
     assert (newest["version"], oldest["version"]) == ("reports@1", "reports@0")
     assert (newest["rows"], newest["parents"], newest["removed"]) == (3, ["studies@1"], False)
-    told = trrg("history", "reports").stdout
-    assert told.index("reports@1") < told.index("reports@0")
-    assert "studies@1" in told
+    output = trrg("history", "reports").stdout
+    assert output.index("reports@1") < output.index("reports@0")
+    assert "studies@1" in output
     assert trrg("history", "predictions").stdout == "predictions: no version yet\n"
     assert trrg("history", "nurses").stderr.startswith("error: no table 'nurses': expected one of studies")
 
 
 def test_rejects_are_counted_and_listed_with_their_path(trrg: Trrg) -> None:
-    told = _json(trrg, "rejects", "reports@1")
-    assert told["counts"] == {"parse": {"no_report_section": 1}}
-    assert [(row["study_id"], row["path"]) for row in told["rows"]] == [("9", "p/9.txt")]
+    output = _json(trrg, "rejects", "reports@1")
+    assert output["counts"] == {"parse": {"no_report_section": 1}}
+    assert [(row["study_id"], row["path"]) for row in output["rows"]] == [("9", "p/9.txt")]
     assert _json(trrg, "rejects", "reports@0") == {"total": 0, "counts": {}, "rows": []}
     assert _json(trrg, "rejects", "--limit", "0")["rows"] == []
     words = trrg("rejects", "parse").stdout
@@ -99,23 +99,23 @@ def test_rejects_are_counted_and_listed_with_their_path(trrg: Trrg) -> None:
 
 
 def test_diff_of_two_parses_tells_labels_and_rules(trrg: Trrg) -> None:
-    told = _json(trrg, "diff", "reports@0", "reports@1")
-    assert told["studies"] == {"added": 1, "removed": 1, "changed": 1}
-    assert told["study_ids"] == {"added": ["4"], "removed": ["3"], "changed": ["1"]}
-    assert told["labels"] == [{"finding": "edema", "before": "uncertain", "after": "positive", "studies": 1}]
-    assert told["rules"] == [{"finding": "edema", "before": "UNCERTAIN toy", "after": "PRESENT toy", "mentions": 1}]
-    moved = {(one["finding"], one["assertion"]): one["change"] for one in told["label_counts"] if one["change"]}
+    output = _json(trrg, "diff", "reports@0", "reports@1")
+    assert output["studies"] == {"added": 1, "removed": 1, "changed": 1}
+    assert output["study_ids"] == {"added": ["4"], "removed": ["3"], "changed": ["1"]}
+    assert output["labels"] == [{"finding": "edema", "before": "uncertain", "after": "positive", "studies": 1}]
+    assert output["rules"] == [{"finding": "edema", "before": "UNCERTAIN toy", "after": "PRESENT toy", "mentions": 1}]
+    moved = {(one["finding"], one["assertion"]): one["change"] for one in output["label_counts"] if one["change"]}
     assert moved == {("Edema", "PRESENT"): 1, ("Edema", "UNCERTAIN"): -1}
-    assert {line["what"] for line in told["drift"]} >= {"Edema PRESENT", "report length"}
+    assert {line["what"] for line in output["drift"]} >= {"Edema PRESENT", "report length"}
     words = trrg("diff", "reports@0", "reports@1").stdout
     assert "rows 3 -> 3: 1 added, 1 removed, 1 changed" in words
     assert "UNCERTAIN toy" in words
 
 
 def test_diff_of_studies_and_of_two_tables(trrg: Trrg) -> None:
-    told = _json(trrg, "diff", "studies@0", "studies@1")
-    assert told["columns_changed"] == {"report": 1}
-    assert "labels" not in told
+    output = _json(trrg, "diff", "studies@0", "studies@1")
+    assert output["columns_changed"] == {"report": 1}
+    assert "labels" not in output
     refused = trrg("diff", "studies@0", "shards@0")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
@@ -158,20 +158,20 @@ def test_drift_alarms_and_fails_only_when_asked(trrg: Trrg) -> None:
     ],
 )
 def test_drift_refuses_what_cannot_be_compared(trrg: Trrg, words: tuple[str, ...], reason: str) -> None:
-    told = trrg("drift", *words)
-    assert told.returncode == 2
-    assert reason in told.stderr
-    assert told.stderr.count("\n") == 1
+    output = trrg("drift", *words)
+    assert output.returncode == 2
+    assert reason in output.stderr
+    assert output.stderr.count("\n") == 1
 
 
 def test_gc_says_what_would_go_and_removes_it_only_when_told(store: Store, trrg: Trrg) -> None:
     write_result(store, RunResult(run_id="pretrain-1", job="pretrain", inputs={"shards": "shards@0"}))
     write_chain(store, AFTER, run="c")
     before = store.stamps()
-    told = _json(trrg, "gc", "--keep", "1")
-    assert told["versions"] == ["studies@1", "reports@1", "shards@1"]
-    assert told["kept"]["shards@0"] == "named by pretrain-1"
-    assert told["bytes"] > 0
+    output = _json(trrg, "gc", "--keep", "1")
+    assert output["versions"] == ["studies@1", "reports@1", "shards@1"]
+    assert output["kept"]["shards@0"] == "named by pretrain-1"
+    assert output["bytes"] > 0
     assert "would be freed" in trrg("gc", "--keep", "1", "--dry-run").stdout
     young = trrg("gc", "--keep", "1", "--yes")
     assert young.returncode == 2
@@ -202,18 +202,18 @@ def test_gc_keeps_what_a_registered_model_names(store: Store, trrg: Trrg) -> Non
         assert isinstance(client, MlflowClient)
         client.create_registered_model("m")
         client.create_model_version("m", source=store.join("runs/finetune-1/model"))
-    told = _json(trrg, "gc", "--keep", "1", "--keep-runs", "1")
-    assert told["runs"] == []
-    assert told["kept"]["finetune-1"] == "named by models:/m/1"
-    assert told["kept"]["shards@1"] == "named by finetune-1"
-    assert told["versions"] == ["studies@0", "reports@0", "shards@0"]
+    output = _json(trrg, "gc", "--keep", "1", "--keep-runs", "1")
+    assert output["runs"] == []
+    assert output["kept"]["finetune-1"] == "named by models:/m/1"
+    assert output["kept"]["shards@1"] == "named by finetune-1"
+    assert output["versions"] == ["studies@0", "reports@0", "shards@0"]
 
 
 def test_view_writes_a_page_of_the_studies_asked_for(trrg: Trrg, tmp_path: Path) -> None:
-    told = trrg("view", "shards@0", "--finding", "edema", "--says", "uncertain", "--out", tmp_path / "a" / "look")
-    assert told.returncode == 0, told.stderr
+    output = trrg("view", "shards@0", "--finding", "edema", "--says", "uncertain", "--out", tmp_path / "a" / "look")
+    assert output.returncode == 0, output.stderr
     page = (tmp_path / "a" / "look" / "index.html").read_text("utf-8")
-    assert told.stdout.startswith(f"{tmp_path}/a/look/index.html: 1 of 1 studies")
+    assert output.stdout.startswith(f"{tmp_path}/a/look/index.html: 1 of 1 studies")
     assert "Possible <mark" in page
     assert "Study 1" in page
     assert "Study 2" not in page

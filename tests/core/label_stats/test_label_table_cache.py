@@ -112,5 +112,5 @@ sys.exit(f"imports {heavy & set(sys.modules)}" if heavy & set(sys.modules) else 
 def test_a_re_slice_of_a_known_version_imports_nothing_heavy(store: Store) -> None:
     ref = _commit(store, ROWS, "f1")
     load_label_table(store, ref, OBSERVATIONS)
-    told = subprocess.run([sys.executable, "-c", RE_SLICE, store.uri], capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
+    child = subprocess.run([sys.executable, "-c", RE_SLICE, store.uri], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr

@@ -169,7 +169,7 @@ def test_where_that_matches_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         ({"quotas": [{"observation": "Edemaa", "share": 0.1}]}, "did you mean 'Edema'?"),
         ({"negated": [{"observation": "Ptx", "share": 0.1}]}, "no observation 'Ptx'"),
@@ -182,10 +182,10 @@ def test_where_that_matches_nothing_is_refused() -> None:
         ({"balance": [{"column": "denials", "shares": {"1": 0.5}}]}, "are lists"),
     ],
 )
-def test_names_the_labels_do_not_have_are_refused(asked: dict[str, object], told: str) -> None:
+def test_names_the_labels_do_not_have_are_refused(asked: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         _plan(table_of([study("s1", "Edema+"), study("s2", views=("AP",))]), **asked)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_base_without_train_studies_is_refused() -> None:

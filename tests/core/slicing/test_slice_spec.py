@@ -39,7 +39,7 @@ def test_an_empty_spec_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"max_repeat": 2}, "unknown key 'max_repeat'; did you mean 'max_repeats'?"),
         ({"quota": []}, "unknown key 'quota'; did you mean 'quotas'?"),
@@ -61,10 +61,10 @@ def test_an_empty_spec_asks_for_nothing() -> None:
         ({"rows": 0}, "rows"),
     ],
 )
-def test_a_wrong_spec_says_what_is_wrong_and_where(values: dict[str, object], told: str) -> None:
+def test_a_wrong_spec_says_what_is_wrong_and_where(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         validate_slice_spec(values)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "a: [", "!!python/object:os.system {}"])

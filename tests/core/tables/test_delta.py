@@ -312,12 +312,10 @@ def test_of_two_processes_each_gets_a_version_of_its_own_or_a_storage_error(stor
     assert len(history(store, "studies")) == 1 + sum(answer != "lost" for answer in outcomes)
 
 
-def test_a_writer_that_looked_before_the_other_committed_loses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The race, forced: the other writer commits between this one opening the table and its commit."""
+def _lose_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another writer commit "fast" once, after the next commit opened the table and before it commits."""
     from trrg_core.tables import delta as tables
 
-    _commit(store, ["s0"], "before")
-    part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
     open_table = tables.open_table
 
     def open_then_lose(store: Store, name: str) -> object:
@@ -327,6 +325,13 @@ def test_a_writer_that_looked_before_the_other_committed_loses(store: Store, mon
         return table
 
     monkeypatch.setattr(tables, "open_table", open_then_lose)
+
+
+def test_a_writer_that_looked_before_the_other_committed_loses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race, forced: the other writer commits between this one opening the table and its commit."""
+    _commit(store, ["s0"], "before")
+    part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
+    _lose_the_race(monkeypatch)
     with pytest.raises(StorageError, match="another writer committed table 'studies' first"):
         commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert [commit.fingerprint for commit in history(store, "studies")] == ["fast", "before"]
@@ -336,18 +341,8 @@ def test_a_writer_that_looked_before_the_other_committed_loses(store: Store, mon
 def test_a_writer_that_saw_no_table_loses_to_the_one_that_made_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trrg_core.tables import delta as tables
-
     part = write_part(store, "studies", "parts/slow/0", _rows(["slow"]))
-    open_table = tables.open_table
-
-    def open_then_lose(store: Store, name: str) -> object:
-        table = open_table(store, name)
-        monkeypatch.setattr(tables, "open_table", open_table)
-        _commit(store, ["fast"], "fast")
-        return table
-
-    monkeypatch.setattr(tables, "open_table", open_then_lose)
+    _lose_the_race(monkeypatch)
     with pytest.raises(StorageError, match="another writer"):
         commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(fingerprint="slow"))
     assert [commit.fingerprint for commit in history(store, "studies")] == ["fast"]
