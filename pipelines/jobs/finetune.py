@@ -19,7 +19,7 @@ from trrg_core.training.collate import collate_finetune
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Train stage 2 on a version of `shards`, with the frozen image encoder and the perception of a pretrain run."""
-    stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, finish=finish)
+    stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, save=save, score=score)
     result, reused = find_or_train(stage, config, config.finetune, store, inputs)
     return JobResult.of_run(result, reused=reused)
 
@@ -44,7 +44,7 @@ def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) ->
     )
 
 
-def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Write the model folder, which holds all that generation needs; returns the number of trained parameters."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
     generator = build(task)
@@ -58,6 +58,11 @@ def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, f
             state=state,
         )
     return {"trained_parameters": float(trained)}
+
+
+def score(task: TrainingTask) -> dict[str, float]:
+    """Nothing: the generator is scored by the reports it writes, in the jobs `generate` and `evaluate`."""
+    return {}
 
 
 def _with_stage1_settings(config: TrrgConfig, stage1: TrrgConfig) -> TrrgConfig:

@@ -62,14 +62,6 @@ def stream_steps(
         yield from _cut_steps(chain(first, _result(second), streamed), plan.batch_size)
 
 
-def read_rows(store: Store, groups: tuple[RowGroup, ...], batch_size: int) -> Iterator[list[Row]]:
-    """Every row of `groups`, in order, read in this process, at most `batch_size` at a time."""
-    for group in groups:
-        rows = _read_groups(store, [group]).to_pylist()
-        for at in range(0, len(rows), batch_size):
-            yield rows[at : at + batch_size]
-
-
 def chunk_row(chunk: Chunk) -> Row:
     """A chunk as the row of a dataset: what `read_chunk` reads in a task."""
     return {"groups": [asdict(group) for group in chunk.groups], "order": list(chunk.order)}
@@ -78,7 +70,7 @@ def chunk_row(chunk: Chunk) -> Row:
 def read_chunk(batch: pa.Table, store: Store, slice_reader: SliceReader | None) -> pa.Table:
     """The shard rows of the one chunk in `batch`, in the order of the plan."""
     groups = [RowGroup(**group) for group in batch["groups"][0].as_py()]
-    table = _read_groups(store, groups)
+    table = read_groups(store, groups)
     if slice_reader:
         table = slice_reader.read(table)
     return table.take(whole(batch["order"]).flatten())
@@ -122,7 +114,8 @@ def _cut_steps(blocks: Iterable[pa.Table], batch_size: int) -> Iterator[list[Row
         yield rest
 
 
-def _read_groups(store: Store, groups: Sequence[RowGroup]) -> pa.Table:
+def read_groups(store: Store, groups: Sequence[RowGroup]) -> pa.Table:
+    """All rows of `groups`, in order, read in this process."""
     with ExitStack() as stack:
         files = {path: stack.enter_context(open_file(store, path)) for path in {group.path for group in groups}}
         return pa.concat_tables([files[group.path].read_row_group(group.index) for group in groups])

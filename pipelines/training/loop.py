@@ -24,15 +24,16 @@ from pipelines.ray_data.cluster import check_gpus, connect, quieten
 from pipelines.ray_data.training_rows import list_row_groups, open_slice, stream_steps
 from pipelines.records.progress import follow_progress, write_progress
 from pipelines.training.engine import Engine
-from pipelines.training.stage import Stage, TrainingTask
+from pipelines.training.stage import UNSCORED, Stage, TrainingTask
 from trrg_core.errors import ConfigError, TrainingError
 from trrg_core.runs.checkpoints import fetch_newest, finish_checkpoint, remove_old, upload_files
-from trrg_core.runs.results import RunResult, read_result, write_result
+from trrg_core.runs.results import RunResult, write_result
 from trrg_core.training.sampling_plan import Plan
 
 logger = logging.getLogger(__name__)
 
 LOSSES = "losses.json"
+TRAINED = "trained.json"
 
 
 class LocalTrainer(TorchTrainer):
@@ -51,10 +52,45 @@ class LocalTrainer(TorchTrainer):
 def train(stage: Stage, task: TrainingTask) -> RunResult:
     """The result of training `stage` to its end, from the newest checkpoint if there is one, on Ray Train workers.
 
+    Scoring happens here, not in a worker: it may take longer than a collective operation may wait.
+
     Raises:
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
     connect(task.config.ray)
+    trained = read_trained(task)
+    if trained is None:
+        _fit(stage, task)
+        trained = read_trained(task)
+    if trained is None:
+        raise TrainingError(f"{stage.name} run {task.run_id} ended without a model")
+    return finish_run(stage, task, trained)
+
+
+def read_trained(task: TrainingTask) -> Mapping[str, float] | None:
+    """The numbers of a run whose training has ended and whose model is saved, scored or not; None before."""
+    path = f"{task.path}/{TRAINED}"
+    metrics: dict[str, float] | None = json.loads(task.store.read_bytes(path)) if task.store.exists(path) else None
+    return metrics
+
+
+def finish_run(stage: Stage, task: TrainingTask, trained: Mapping[str, float]) -> RunResult:
+    """Score a trained run and write its result."""
+    result = RunResult(
+        run_id=task.run_id,
+        job=stage.name,
+        inputs=task.inputs,
+        code_version=task.code_version,
+        metrics={**trained, **stage.score(task)},
+        finished_ms=int(time.time() * 1000),
+    )
+    write_result(task.store, result)
+    task.store.delete(f"{task.path}/{UNSCORED}")
+    return result
+
+
+def _fit(stage: Stage, task: TrainingTask) -> None:
+    """Train on Ray Train workers, until the model is saved."""
     engine = task.config.engine
     check_gpus(task.config.ray, engine.num_workers if engine.use_gpu else 0)
     trainer = (TorchTrainer if task.config.ray.address else LocalTrainer)(
@@ -74,14 +110,10 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
-    result = read_result(task.store, task.run_id)
-    if result is None:
-        raise TrainingError(f"{stage.name} run {task.run_id} ended without a result")
-    return result
 
 
 def train_worker(stage: Stage, task: TrainingTask) -> None:
-    """Run one rank of a training run, from building the model to writing the result."""
+    """Run one rank of a training run, from building the model to saving it."""
     quieten()
     config = task.config
     rank, world = dist.get_rank(), dist.get_world_size()
@@ -112,7 +144,7 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
         if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
             _save(task, engine, step + 1, losses)
             ray.train.report({"step": step + 1, **losses[-1]})
-    _finish(stage, task, engine, losses)
+    _save_model(stage, task, engine, losses)
     engine.close()
 
 
@@ -155,20 +187,13 @@ def _save(task: TrainingTask, engine: Engine, step: int, losses: list[dict[str, 
     dist.barrier()
 
 
-def _finish(stage: Stage, task: TrainingTask, engine: Engine, losses: list[dict[str, float]]) -> None:
+def _save_model(stage: Stage, task: TrainingTask, engine: Engine, losses: list[dict[str, float]]) -> None:
+    """Save the trained model; `TRAINED`, written last, says that only scoring is left to do."""
     state = engine.gather_state()
     if dist.get_rank() == 0:
-        metrics = stage.finish(task, state)
+        metrics = {"steps": len(losses), "loss": losses[-1]["loss"], **stage.save(task, state)}
         task.store.write_bytes(f"{task.path}/{LOSSES}", json.dumps(losses).encode())
-        result = RunResult(
-            run_id=task.run_id,
-            job=stage.name,
-            inputs=task.inputs,
-            code_version=task.code_version,
-            metrics={"steps": len(losses), "loss": losses[-1]["loss"], **metrics},
-            finished_ms=int(time.time() * 1000),
-        )
-        write_result(task.store, result)
+        task.store.write_bytes(f"{task.path}/{TRAINED}", json.dumps(metrics).encode())
     dist.barrier()
 
 

@@ -1,4 +1,4 @@
-"""What the training loop is given: a stage (how to build, collate and finish) and a task (one run of it)."""
+"""What the training loop is given: a stage (how to build, collate, save and score) and a task (one run of it)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,22 @@ from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store
 from trrg_core.tables.table_ref import TableRef
 
+UNSCORED = "unscored"  # folder of a run for what `save` leaves to `score`; deleted once there is a result
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
-    """One training run: its configuration, its inputs, and the store that it reads from and writes to."""
+    """One training run: its configuration, its inputs, and the store that it reads from and writes to.
+
+    With `local` it runs in this process alone, without Ray.
+    """
 
     run_id: str
     config: TrrgConfig
     store: Store
     inputs: Mapping[str, str]
     code_version: str
+    local: bool = False
 
     @property
     def path(self) -> str:
@@ -65,12 +71,15 @@ class Stage:
         schedule: batch size, epochs and optimizer: the stage's section of the configuration.
         build: the model to train, on CPU, from the task; called by every rank after seeding.
         collate: rows of one step and a seed -> a batch.
-        finish: on rank 0 only, with the trained weights: writes what the next stage reads under `runs/<id>/` and
-            returns plain numbers for the result.
+        save: on rank 0 only, with the trained weights, while the other ranks wait: writes the model under
+            `runs/<id>/` and returns plain numbers for the result.
+        score: in the driver, once the workers have ended: measures the saved model, completes it for the next stage,
+            and returns plain numbers for the result. Called again when the driver died before the result was written.
     """
 
     name: str
     schedule: Schedule
     build: Callable[[TrainingTask], nn.Module]
     collate: Callable[[TrainingTask, Sequence[Mapping[str, Any]], int], DeviceBatch]
-    finish: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
+    save: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
+    score: Callable[[TrainingTask], Mapping[str, float]]

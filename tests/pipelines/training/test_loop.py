@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
+from torch import nn
 
 from pipelines.ray_data.cluster import connect
 from pipelines.training.loop import train
+from pipelines.training.stage import TrainingTask
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.settings import RayConfig
 from trrg_core.runs.checkpoints import list_checkpoints
@@ -87,6 +90,34 @@ def test_only_the_newest_checkpoints_are_kept(store: Store, undisturbed: list[di
 def test_training_lowers_the_loss(undisturbed: list[dict[str, float]]) -> None:
     first, last = undisturbed[:6], undisturbed[-6:]
     assert sum(one["loss"] for one in last) < sum(one["loss"] for one in first)
+
+
+def test_a_driver_killed_before_scoring_only_scores_when_run_again(store: Store, shards: str, cluster: None) -> None:
+    task, stop = toy.toy_task(store, shards, "unscored", 0), Path(store.uri) / "fail-scoring"
+    stop.touch()
+    with pytest.raises(RuntimeError, match="scoring was stopped"):
+        train(toy.toy_stage(epochs=1), task)
+    stop.unlink()
+    assert not store.exists("runs/unscored/result.json")
+    store.delete("runs/unscored/checkpoints")
+    result = train(replace(toy.toy_stage(epochs=1), build=_must_not_build), task)
+    assert (result.metrics["steps"], result.metrics["num_weights"], result.metrics["score"]) == (12, 69, 7)
+    assert not store.exists("runs/unscored/unscored")
+
+
+def _must_not_build(task: TrainingTask) -> nn.Module:
+    raise AssertionError("trained again")
+
+
+@pytest.mark.slow
+def test_scoring_may_last_longer_than_a_collective_operation(store: Store, shards: str, cluster: None) -> None:
+    seconds = Path(store.uri) / "scoring-s"
+    seconds.write_text("32")
+    task = toy.toy_task(store, shards, "slow-scoring", 0)
+    engine = task.config.engine.model_copy(update={"collective_timeout_s": 30, "max_failures": 0})
+    task = replace(task, config=task.config.model_copy(update={"engine": engine}))
+    assert train(toy.toy_stage(epochs=1), task).metrics["score"] == 7
+    seconds.unlink()
 
 
 @pytest.mark.slow

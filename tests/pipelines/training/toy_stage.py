@@ -1,6 +1,7 @@
 """A stage small enough to see through: a linear model on numbers, through the real loop and engine."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from pipelines.training.stage import Stage, TrainingTask
+from pipelines.training.stage import UNSCORED, Stage, TrainingTask
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import OptimizerConfig
 from trrg_core.storage.store import Store
@@ -77,8 +78,20 @@ def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) ->
     return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]))
 
 
-def finish(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
+def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
+    task.store.write_bytes(f"{task.path}/{UNSCORED}/model", b"weights")
     return {"num_weights": float(sum(value.numel() for value in state.values()))}
+
+
+def score(task: TrainingTask) -> Mapping[str, float]:
+    """Scoring in the driver, without a process group, as long as the file `scoring-s` says; `fail-scoring` stops it."""
+    folder = Path(task.store.uri)
+    if (folder / "fail-scoring").exists():
+        raise RuntimeError("scoring was stopped")
+    assert not torch.distributed.is_initialized()
+    seconds = folder / "scoring-s"
+    time.sleep(float(seconds.read_text()) if seconds.exists() else 0)
+    return {"score": float(len(task.store.read_bytes(f"{task.path}/{UNSCORED}/model")))}
 
 
 def _die_once(task: TrainingTask) -> None:
@@ -102,7 +115,8 @@ def toy_stage(epochs: float = 3) -> Stage:
         schedule=ToySchedule(epochs=epochs),
         build=build,
         collate=collate,
-        finish=finish,
+        save=save,
+        score=score,
     )
 
 
