@@ -72,6 +72,10 @@ class ReportParser:
         """`parse` of each text, lazily and in order."""
         return map(self.parse, texts)
 
+    def mentions_of(self, sentence: str) -> tuple[Mention, ...]:
+        """The mentions of one sentence by itself, with offsets into it; not kept in the cache of common sentences."""
+        return self._find_mentions(sentence, ())
+
     def _sentences(self, text: str, section: Section, is_read: bool, named: Mapping[str, str]) -> Iterator[Sentence]:
         for start, end in find_sentences(text, section.start, section.end):
             sentence = text[start:end]

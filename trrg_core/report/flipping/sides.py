@@ -1,0 +1,58 @@
+"""One side -> the other: the side words of a mention exchanged, never those of devices or of "bilateral"."""
+
+import re
+from collections.abc import Iterator
+
+from trrg_core.report.flipping.grammar import Fact, Source
+
+_SIDE = re.compile(r"(?<![^\W_])(left|right|lt|rt|lul|rul|lll|rll)(?=wards?\b|[\W_]|$)", re.IGNORECASE)
+_OTHER = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "lul": "rul", "rul": "lul", "lll": "rll"}
+_OTHER["rll"] = "lll"
+# words that belong to one side of the chest only
+_GIVEAWAY = re.compile(
+    r"\b(?:middle lobe|rml|lingula|lingular|retrocardiac|behind the heart|minor fissure|horizontal fissure|azygos|"
+    r"paratracheal|atri(?:um|al)|ventric(?:le|ular)|aort(?:a|ic)|stomach|gastric|liver|hepatic|spleen|splenic|"
+    r"heart failure|mainstem|cardiophrenic|cardiac apex|heart border|svc|vena cava)\b",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"[,;]| and | or | with | but ", re.IGNORECASE)
+
+
+def change_side(source: Source, fact: Fact) -> Iterator[str]:
+    """Candidate sentences in which `fact`, stated on one side, is stated on the other."""
+    text = source.text
+    low, high = _stretch(source, fact)
+    if _GIVEAWAY.search(text, low, high):
+        return
+    sides = {match[1].lower()[0] for match in _SIDE.finditer(text)}
+    if len(sides) == 1 and not _GIVEAWAY.search(text) and not any(_is_bound(one, fact) for one in source.facts):
+        yield _exchange(text, 0, len(text))
+    yield _exchange(text, low, high)
+
+
+def _is_bound(other: Fact, fact: Fact) -> bool:
+    return other.laterality == "bilateral" and other is not fact
+
+
+def _stretch(source: Source, fact: Fact) -> tuple[int, int]:
+    """The words that can describe `fact`: between its neighbours, and within the commas around it."""
+    text = source.text
+    low = max((one.end for one in source.facts if one.end <= fact.start), default=0)
+    high = min((one.start for one in source.facts if one.start >= fact.end), default=len(text))
+    if low:
+        cuts = [cut.end() for cut in _BREAK.finditer(text, low, fact.start)]
+        low = cuts[-1] if cuts else low
+    cut = _BREAK.search(text, fact.end, high)
+    return low, cut.start() if cut else high
+
+
+def _exchange(text: str, low: int, high: int) -> str:
+    return text[:low] + _SIDE.sub(_other_side, text[low:high]) + text[high:]
+
+
+def _other_side(match: re.Match[str]) -> str:
+    word = match[1]
+    other = _OTHER[word.lower()]
+    if word.isupper():
+        return other.upper()
+    return other.capitalize() if word[0].isupper() else other
