@@ -16,7 +16,8 @@ if [ ! -x .venv/bin/uv ]; then
     awk '/^[a-zA-Z0-9]/ { wanted = /^uv==/ } wanted' constraints.txt >"$uv_lock"
     .venv/bin/python -m pip install --quiet --require-hashes -r "$uv_lock"
 fi
-install() { .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; }
+# compiled now, because a machine may forbid Python to write bytecode: every worker process would compile all it imports
+install() { .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python "$@"; }
 
 install --no-deps --require-hashes --build-constraints constraints.txt -r constraints.txt
 
