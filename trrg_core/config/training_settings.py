@@ -18,7 +18,11 @@ class OptimizerConfig(ConfigSection):
 class EncoderConfig(ConfigSection):
     """A backbone: pretrained, by name or path, or built from the values of a config class, with `model_type`."""
 
-    pretrained: str = Field("", description="Hugging Face name or folder; if empty, the model is built from `config`.")
+    pretrained: str = Field(
+        "",
+        description="Hugging Face name, folder, or `weights:NAME` for a folder made by `trrg weights`; if empty, the "
+        "model is built from `config`.",
+    )
     config: dict[str, Any] = Field(
         default_factory=dict, description="Values of the Hugging Face config class, with `model_type`."
     )

@@ -10,6 +10,7 @@ import yaml
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from trrg_core.config.settings import EncoderConfig
+from trrg_core.config.weights_cache import resolve_pretrained
 from trrg_core.errors import ConfigError
 
 Weights = Literal["pretrained", "random"]
@@ -39,7 +40,7 @@ def build_backbone(
     """
     auto = AutoModelForCausalLM if causal else AutoModel
     if encoder.pretrained and weights == "pretrained":
-        return _load(auto, encoder.pretrained, dtype)
+        return _load(auto, resolve_pretrained(encoder.pretrained), dtype)
     config = architecture_of(encoder, vocabulary_size=vocabulary_size, **values)
     return auto.from_config(config, dtype=dtype, **_without_pooler(auto, config))
 
@@ -55,7 +56,7 @@ def architecture_of(encoder: EncoderConfig, *, vocabulary_size: int = 0, **value
     if known is not None:
         return _from_values(known)
     try:
-        return AutoConfig.from_pretrained(encoder.pretrained)
+        return AutoConfig.from_pretrained(resolve_pretrained(encoder.pretrained))
     except OSError as error:
         raise ConfigError(f"no architecture known for {encoder.pretrained!r} and none in the cache") from error
 

@@ -20,7 +20,7 @@ def write_manifest(folder: Path) -> None:
     for file in _files(folder):
         if file.suffix not in _PLAIN:
             file.unlink()  # model cards and chat templates that libraries write
-    files = {file.relative_to(folder).as_posix(): _sha256(file) for file in _files(folder) if file.name != MANIFEST}
+    files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in _files(folder) if file.name != MANIFEST}
     write_json(folder / MANIFEST, {"format": FORMAT_VERSION, "files": files})
 
 
@@ -44,7 +44,7 @@ def check_folder(folder: Path) -> None:
         name = differing[0]
         raise ConfigError(f"{folder}: {name} is {'not in the manifest' if name in present else 'missing'}")
     for name, digest in manifest["files"].items():
-        if _sha256(folder / name) != digest:
+        if sha256_of(folder / name) != digest:
             raise ConfigError(f"{folder / name} was changed: its sha256 is not that of the manifest")
 
 
@@ -62,7 +62,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """The sha256 of the content of `file`, hexadecimal."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while piece := stream.read(1 << 20):

@@ -11,17 +11,21 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from trrg_core.config.weights_cache import resolve_pretrained
+
 _PAD, _BOS, _EOS = "<pad>", "<s>", "</s>"
 
 
 def load_tokenizer(pretrained: str, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False) -> Any:
-    """The tokenizer of the backbone `pretrained` (a Hugging Face name or folder), or one trained on `texts` if empty.
+    """The tokenizer of the backbone `pretrained`, or one trained on `texts` if that is empty.
+
+    `pretrained` is a Hugging Face name, a folder, or `weights:NAME`.
 
     A pretrained tokenizer without a padding token pads with its end token; masks, not ids, hide padding.
     """
     if not pretrained:
         return train_tokenizer(texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
-    tokenizer = AutoTokenizer.from_pretrained(pretrained)
+    tokenizer = AutoTokenizer.from_pretrained(resolve_pretrained(pretrained))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
