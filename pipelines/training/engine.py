@@ -3,22 +3,36 @@
 The only module that imports DeepSpeed.
 """
 
+import logging
 import math
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
+from pipelines.training import state_files
+from pipelines.training.agreement import agreed
+from pipelines.training.bad_steps import BadStep, BadStepRecord
+from pipelines.training.partitions import (
+    MOMENTS,
+    base_optimizer,
+    init_moments,
+    list_segments,
+    num_steps,
+    refresh_weights,
+)
+from pipelines.training.weight_average import WeightAverage
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
 from trrg_core.training.schedule import learning_rate_scale
 
-TAG = "state"
+logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -32,6 +46,7 @@ class Engine:
         optimizer: OptimizerConfig,
         batch_size: int,
         total_steps: int,
+        bad_step_record: BadStepRecord | None = None,
     ) -> None:
         deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
         self.config, self.optimizer, self.total_steps = config, optimizer, total_steps
@@ -43,71 +58,231 @@ class Engine:
             config=deepspeed_config(config, batch_size),
             dist_init_required=False,
         )
-        self.bad_steps = 0
+        self.segments = list_segments(self.engine)
+        self.average: WeightAverage | None = None
+        self.bad_steps: list[BadStep] = []
+        self._bad_in_a_row = 0
+        self._record = bad_step_record
+        self._buffer_versions = {name: buffer._version for name, buffer in self.engine.module.named_buffers()}
 
     @property
     def device(self) -> torch.device:
         """The device that batches must be on."""
         return torch.device(self.engine.device)
 
-    def train_step(self, batch: Any, step: int) -> dict[str, float]:
-        """Loss and its parts, averaged over ranks, after one optimizer step; a non-finite loss is skipped.
+    def train_step(
+        self, micro_batches: Sequence[Any], step: int, *, weights: Sequence[float] | None = None
+    ) -> dict[str, float]:
+        """Loss and its parts, averaged over all micro-batches of all ranks, after one optimizer step.
+
+        If the loss or the gradient is not finite on any rank, no rank changes its weights, and the step is recorded.
+
+        Args:
+            micro_batches: this rank's; all ranks must give the same number.
+            step: optimizer steps before this one, from 0, by which the learning rate is set.
+            weights: how much each micro-batch counts in the mean, 0 for padding; None for all the same. Either all
+                ranks give weights or none.
 
         Raises:
-            TrainingError: after `max_bad_steps` non-finite losses in a row.
+            TrainingError: after `max_bad_steps` bad steps in a row.
         """
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = self.optimizer.learning_rate * learning_rate_scale(step, self.total_steps, self.optimizer)
-        output = self.engine(batch)
-        parts = {"loss": output.loss.detach(), **{name: part.detach() for name, part in output.parts.items()}}
-        losses = _mean_over_ranks(parts)
-        if not math.isfinite(losses["loss"]):
-            self._skip(step)
-            return losses
-        self.bad_steps = 0
-        self.engine.backward(output.loss)
-        self.engine.step()
+        own = list(weights) if weights is not None else [1.0] * len(micro_batches)
+        mean_weight = self._mean_weight(own) if weights is not None else float(len(own))
+        self._set_learning_rate(step)
+        sums: dict[str, Tensor] = {}
+        for index, (batch, weight) in enumerate(zip(micro_batches, own, strict=True)):
+            self.engine.set_gradient_accumulation_boundary(index + 1 == len(own))
+            output = self.engine(batch)
+            share = weight / mean_weight
+            # a factor of 1, or of NaN when the loss is not finite: then all gradients of the step are NaN too, also
+            # where only a constant part of the loss is, and one test of the gradient covers both
+            loss = output.loss * (share * (1 + 0 * output.loss.detach()))
+            self.engine.backward(loss, scale_wrt_gas=False)
+            for name, part in {"loss": output.loss, **output.parts}.items():
+                value = part.detach().float().reshape(()) * share
+                sums[name] = sums[name] + value if name in sums else value
+        norm_is_finite = self._clip_whole_gradient()
+        losses, is_good = self._mean_over_ranks(sums, norm_is_finite)
+        if is_good:
+            self.engine.step()
+            is_good = bool(self.engine.was_step_applied())
+        if is_good:
+            self._bad_in_a_row = 0
+            if self.average is not None:
+                self.average.update(num_steps(base_optimizer(self.engine), self.segments))
+        else:
+            self.engine.zero_grad()
+            self._skip(step, losses, micro_batches)
         return losses
 
     def save(self, folder: Path) -> None:
-        """Write this rank's share of the training state under `folder`."""
-        self.engine.save_checkpoint(str(folder), tag=TAG, exclude_frozen_parameters=True, save_latest=False)
+        """Write this rank's share of the training state under `folder`; see `state_files`."""
+        self.copy_state().write(folder)
+
+    def copy_state(self) -> "CopiedState":
+        """A copy in CPU memory of this rank's share of the training state, which later steps do not change."""
+        return CopiedState(
+            tensors=state_files.copy_to_host(
+                state_files.my_share(self.segments, replicated=self._is_replicated), self._kinds()
+            ),
+            buffers=self._changed_buffers(),
+            index={
+                "optimizer_steps": num_steps(base_optimizer(self.engine), self.segments),
+                "zero_stage": self.config.zero_stage,
+                "world_size": dist.get_world_size(),
+                "parameters": sorted({name for name, _ in self._trained()}),
+            },
+        )
 
     def load(self, folder: Path) -> None:
-        """Restore the state that `save` wrote, with the files of all ranks in one folder.
+        """Restore the state that `save` wrote with any number of ranks and any ZeRO stage; see `state_files`.
+
+        `folder` holds the common files, on every rank, and those shares that this rank has: between them the ranks
+        must have all.
 
         Raises:
-            TrainingError: if the folder holds no state for this ZeRO stage.
+            TrainingError: on every rank, if the state is incomplete or of another model.
         """
-        path, _ = self.engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=False)
-        if path is None:
-            raise TrainingError(f"{folder} holds no training state for ZeRO stage {self.config.zero_stage}")
+        with agreed(f"the state in {folder.name} cannot be restored"):
+            index, buffers = state_files.read_common(folder)
+            names = sorted({name for name, _ in self._trained()})
+            if index["parameters"] != names:
+                different = sorted(set(index["parameters"]) ^ set(names))
+                raise TrainingError(f"{len(different)} trained parameters differ, the first being {different[0]}")
+        steps = int(index["optimizer_steps"])
+        if steps:
+            init_moments(base_optimizer(self.engine), self.segments, steps=steps)
+        state_files.restore(
+            folder, self.segments, self._kinds(), num_files=int(index["world_size"]), device=self.device
+        )
+        refresh_weights(self.engine)
+        own = dict(self.engine.module.named_buffers())
+        for name, buffer in buffers.items():
+            own[name].copy_(buffer)
 
-    def gather_state(self) -> dict[str, torch.Tensor]:
+    def gather_state(self) -> dict[str, Tensor]:
         """The whole model's weights and buffers on CPU, on rank 0; empty elsewhere."""
         module = self.engine.module
         is_first = dist.get_rank() == 0
-        state: dict[str, torch.Tensor] = {}
-        for name, parameter in module.named_parameters(remove_duplicate=False):
-            with _gathered(parameter):
-                if is_first:
-                    state[name] = parameter.detach().cpu().clone()
+        state: dict[str, Tensor] = {}
+        with self.averaged_weights():
+            for name, parameter in module.named_parameters(remove_duplicate=False):
+                with _gathered(parameter):
+                    if is_first:
+                        state[name] = parameter.detach().to("cpu", copy=True)
         if is_first:
-            state |= {name: buffer.detach().cpu().clone() for name, buffer in module.named_buffers()}
+            state |= {name: buffer.detach().to("cpu", copy=True) for name, buffer in module.named_buffers()}
         return state
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within the block the model has the averaged weights, if there is an average; collective."""
+        if self.average is None:
+            yield
+            return
+        with self.average.swapped_in():
+            refresh_weights(self.engine)
+            yield
+        refresh_weights(self.engine)
 
     def close(self) -> None:
         """Release DeepSpeed's hooks and buffers."""
         self.engine.destroy()
 
-    def _skip(self, step: int) -> None:
-        self.bad_steps += 1
-        self.engine.zero_grad()
-        if self.bad_steps >= self.config.max_bad_steps:
-            raise TrainingError(
-                f"loss was not finite at {self.bad_steps} steps in a row, the last being {step}; "
-                "lower the learning rate or look at those batches"
-            )
+    @property
+    def _is_replicated(self) -> bool:
+        """Whether each rank holds the whole optimizer state."""
+        return self.config.zero_stage == 0
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        named = self.engine.module.named_parameters(remove_duplicate=False)
+        return ((name, parameter) for name, parameter in named if parameter.requires_grad)
+
+    def _changed_buffers(self) -> dict[str, Tensor]:
+        """Copies of the buffers that were written to since the start, such as the statistics of batch norms."""
+        versions = self._buffer_versions
+        buffers = self.engine.module.named_buffers()
+        return {
+            name: value.detach().to("cpu", copy=True) for name, value in buffers if value._version != versions[name]
+        }
+
+    def _kinds(self) -> dict[str, dict[Tensor, Tensor]]:
+        """For each kind of state, holder -> the tensor of that kind."""
+        holders = {segment.holder for segment in self.segments}
+        kinds: dict[str, dict[Tensor, Tensor]] = {"weight": {holder: holder for holder in holders}}
+        state = base_optimizer(self.engine).state
+        if any(MOMENTS[0] in state.get(holder, {}) for holder in holders):
+            kinds |= {key: {holder: state[holder][key] for holder in holders} for key in MOMENTS}
+        if self.average is not None:
+            kinds["average"] = dict(self.average.by_holder)
+        return kinds
+
+    def _set_learning_rate(self, step: int) -> None:
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = self.optimizer.learning_rate * learning_rate_scale(step, self.total_steps, self.optimizer)
+
+    def _mean_weight(self, own: Sequence[float]) -> float:
+        """The weights of all ranks together, per rank."""
+        total = torch.tensor(math.fsum(own), dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total) / dist.get_world_size()
+
+    def _clip_whole_gradient(self) -> Tensor:
+        """Whether the gradient is finite; in fp32 without ZeRO, where DeepSpeed does not look, it is clipped here."""
+        if not clips_itself(self.config):
+            return torch.tensor(True, device=self.device)
+        trained = [parameter for _, parameter in self._trained()]
+        return torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm).isfinite()
+
+    def _mean_over_ranks(self, sums: Mapping[str, Tensor], is_good: Tensor) -> tuple[dict[str, float], bool]:
+        """The mean of each entry over the ranks, and whether the step is good on all of them."""
+        stacked = torch.stack([*sums.values(), is_good.float()])
+        dist.all_reduce(stacked)
+        *means, share_good = (stacked / dist.get_world_size()).tolist()
+        return dict(zip(sums, means, strict=True)), share_good == 1.0
+
+    def _skip(self, step: int, losses: Mapping[str, float], micro_batches: Sequence[Any]) -> None:
+        self._bad_in_a_row += 1
+        gathered: list[Any] = [None] * dist.get_world_size()
+        ids = tuple(chain.from_iterable(getattr(batch, "study_ids", ()) for batch in micro_batches))
+        dist.all_gather_object(gathered, ids)
+        what = "gradient" if math.isfinite(losses["loss"]) else "loss"
+        self.bad_steps.append(BadStep(step=step, what=what, study_ids=tuple(chain.from_iterable(gathered))))
+        last_good = ""
+        if dist.get_rank() == 0:
+            studies = ", ".join(self.bad_steps[-1].study_ids)
+            logger.warning("step %d skipped: its %s is not finite; studies %s", step, what, studies)
+            if self._record is not None:
+                self._record.write(self.bad_steps)
+                last_good = f"; {self._record.last_good()}"
+        if self._bad_in_a_row >= self.config.max_bad_steps:
+            message = [
+                f"loss or gradient was not finite at {self._bad_in_a_row} steps in a row, the last being {step}"
+                f"{last_good}; lower the learning rate or look at the studies of these steps, in bad_steps.json"
+            ]
+            dist.broadcast_object_list(message, src=0)
+            raise TrainingError(message[0])
+
+
+class CopiedState:
+    """A rank's share of the training state in CPU memory, to be written while training goes on."""
+
+    def __init__(
+        self, *, tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Mapping[str, Any]
+    ) -> None:
+        self.tensors, self.buffers, self.index = tensors, buffers, index
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+
+    def write(self, folder: Path) -> None:
+        """Write the files of this rank; not collective."""
+        state_files.write_share(folder, self.tensors, rank=self.rank, world_size=self.world_size)
+        if self.rank == 0:
+            state_files.write_common(folder, self.index, self.buffers)
+
+
+def clips_itself(config: EngineConfig) -> bool:
+    """Whether `Engine` clips and tests the gradient, rather than DeepSpeed: in fp32 without ZeRO."""
+    return config.zero_stage == 0 and config.precision == "fp32"
 
 
 def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
@@ -117,8 +292,9 @@ def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {
         "train_micro_batch_size_per_gpu": batch_size,
+        # the boundary is set at each micro-batch instead, so that their number may change from step to step
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": config.clip_norm,
+        "gradient_clipping": 0.0 if clips_itself(config) else config.clip_norm,
         "bf16": {"enabled": config.precision == "bf16"},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
@@ -137,13 +313,6 @@ def _import_deepspeed(*, use_gpu: bool) -> Any:
         # its shared-memory collective is compiled at first use; gloo does the same on one machine
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
-
-
-def _mean_over_ranks(parts: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    stacked = torch.stack([part.float().reshape(()) for part in parts.values()])
-    dist.all_reduce(stacked)
-    means = (stacked / dist.get_world_size()).tolist()
-    return dict(zip(parts, means, strict=True))
 
 
 def _gathered(parameter: nn.Parameter) -> Any:

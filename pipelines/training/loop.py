@@ -23,6 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from pipelines.ray_data.cluster import check_gpus, connect, quieten
 from pipelines.ray_data.training_rows import list_row_groups, open_slice, stream_steps
 from pipelines.records.progress import follow_progress, write_progress
+from pipelines.training.bad_steps import BadStepRecord
 from pipelines.training.engine import Engine
 from pipelines.training.stage import UNSCORED, Stage, TrainingTask
 from trrg_core.errors import ConfigError, TrainingError
@@ -130,6 +131,7 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
         optimizer=stage.schedule.optimizer,
         batch_size=stage.schedule.batch_size,
         total_steps=total,
+        bad_step_record=BadStepRecord(task.store, task.path),
     )
     start, losses = _resume(task, engine)
     progress = _ProgressWriter(task, start, total)
@@ -138,7 +140,7 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
         seed = step_seed(config.seed, step, rank)
         torch.manual_seed(seed)
         batch = stage.collate(task, rows, seed).to(engine.device)
-        losses.append(engine.train_step(batch, step))
+        losses.append(engine.train_step([batch], step))
         if rank == 0:
             progress.write(step + 1, losses[-1])
         if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:

@@ -52,7 +52,9 @@ class EngineConfig(ConfigSection):
     log_every_steps: int = Field(10, ge=1, description="Interval between two progress lines, optimizer steps.")
     clip_norm: float = Field(1.0, gt=0, description="Maximum norm of the gradient; larger gradients are clipped.")
     max_bad_steps: int = Field(
-        5, ge=1, description="Number of consecutive steps with a non-finite loss after which training stops."
+        5,
+        ge=1,
+        description="Maximum number of consecutive steps without finite loss and gradient before training stops.",
     )
     collective_timeout_s: int = Field(
         1800, ge=30, description="Timeout of a collective operation, seconds; after it the worker fails."

@@ -1,0 +1,256 @@
+"""The engine on 1 to 3 ranks: state that any number of ranks restores, accumulation, steps that are skipped."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from pipelines.training.bad_steps import BadStepRecord
+from tests.pipelines.training.engine_ranks import (
+    NumberModel,
+    number_batch,
+    number_engine,
+    own_batches,
+    read_state,
+    run_ranks,
+)
+from trrg_core.errors import TrainingError
+from trrg_core.runs.checkpoints import finish_checkpoint
+from trrg_core.storage.store import open_store
+
+MODES = [(stage, precision) for stage in (0, 1, 2, 3) for precision in ("fp32", "bf16")]
+MICRO_BATCHES = 6
+
+
+def _steps(engine: Any, first: int, last: int) -> list[float]:
+    return [engine.train_step(own_batches(step, MICRO_BATCHES), step)["loss"] for step in range(first, last)]
+
+
+def train_and_save(folder: Path) -> dict[str, Any]:
+    """Three steps in each mode, a save, and the losses of two further steps."""
+    result = {}
+    for stage, precision in MODES:
+        engine = number_engine(stage, precision)
+        first = _steps(engine, 0, 3)
+        local = folder / f"{stage}-{precision}"
+        local.mkdir(exist_ok=True)
+        engine.save(local)
+        result[f"{stage}-{precision}"] = [*first, *_steps(engine, 3, 5)]
+        engine.close()
+    return result
+
+
+def load_save_go_on(folder: Path) -> dict[str, Any]:
+    """Restore what another number of ranks saved, save it again, and go on: also into the next ZeRO stage."""
+    result = {}
+    for stage, precision in MODES:
+        for into in {stage, (stage + 1) % 4}:
+            engine = number_engine(into, precision)
+            engine.load(folder / f"{stage}-{precision}")
+            again = folder / f"{stage}-{precision}-into-{into}-on-{dist.get_world_size()}"
+            again.mkdir(exist_ok=True)
+            engine.save(again)
+            result[f"{stage}-{precision}-{into}"] = _steps(engine, 3, 5)
+            engine.close()
+    return result
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[float]]]:
+    """The state that two ranks saved in each mode, and their losses."""
+    folder = tmp_path_factory.mktemp("saved")
+    return folder, run_ranks(train_and_save, folder, 2)[0]
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def resumed(
+    request: pytest.FixtureRequest, saved: tuple[Path, dict[str, list[float]]]
+) -> tuple[int, dict[str, list[float]]]:
+    """The losses of one and of three ranks that go on from there."""
+    return request.param, run_ranks(load_save_go_on, saved[0], request.param)[0]
+
+
+def test_state_is_the_same_to_the_digit_on_any_number_of_ranks(
+    saved: tuple[Path, dict[str, list[float]]], resumed: tuple[int, dict[str, list[float]]]
+) -> None:
+    for stage, precision in MODES:
+        before = read_state(saved[0] / f"{stage}-{precision}")
+        assert {key.partition("/")[0] for key in before} == {"weight", "exp_avg", "exp_avg_sq"}
+        assert sum(value.numel() for key, value in before.items() if key.startswith("weight/")) == 149
+        for into in {stage, (stage + 1) % 4}:
+            after = read_state(saved[0] / f"{stage}-{precision}-into-{into}-on-{resumed[0]}")
+            assert after.keys() == before.keys()
+            assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+def test_training_goes_on_with_the_same_losses_on_any_number_of_ranks(
+    saved: tuple[Path, dict[str, list[float]]], resumed: tuple[int, dict[str, list[float]]]
+) -> None:
+    for name, losses in resumed[1].items():
+        stage, precision, _ = name.split("-")
+        expected = saved[1][f"{stage}-{precision}"][3:]
+        assert losses == pytest.approx(expected, abs=1e-6 if precision == "fp32" else 2e-2)
+
+
+def load_incomplete(folder: Path) -> dict[str, Any]:
+    """The error of loading a folder that lacks one of two shares, and one of a model with another parameter."""
+    engine = number_engine(2)
+    engine.train_step(own_batches(0, 2), 0)
+    for name in ("whole", "part"):
+        (folder / name).mkdir(exist_ok=True)
+        engine.save(folder / name)
+    dist.barrier()
+    if dist.get_rank() == 1:
+        (folder / "part/state-00001-of-00002.safetensors").unlink()
+    dist.barrier()
+    errors = {"part": _error(engine, folder / "part"), "empty": _error(engine, folder / "nothing")}
+    # a rank without any share of its own receives all from the other
+    mine = folder / f"mine-{dist.get_rank()}"
+    shutil.copytree(folder / "whole", mine)
+    for path in mine.glob("state-*.safetensors"):
+        path.unlink() if dist.get_rank() == 1 else None
+    engine.load(mine)
+    engine.close()
+    other = NumberModel()
+    other.further = torch.nn.Parameter(torch.ones(2))
+    engine = number_engine(2, model=other)
+    return {**errors, "other": _error(engine, folder / "whole")}
+
+
+def _error(engine: Any, folder: Path) -> str:
+    with pytest.raises(TrainingError) as caught:
+        engine.load(folder)
+    return str(caught.value)
+
+
+def test_an_incomplete_state_is_refused_on_all_ranks_at_once(tmp_path: Path) -> None:
+    first, second = run_ranks(load_incomplete, tmp_path, 2)
+    assert first == second
+    assert "1 of 2 files" in first["part"]
+    assert "holds no training state" in first["empty"]
+    assert "1 trained parameters differ, the first being further" in first["other"]
+
+
+def accumulate(folder: Path) -> dict[str, Any]:
+    """First moments (a tenth of the gradient) after one step of six micro-batches, by ZeRO stage and number format."""
+    result = {}
+    for stage, precision in MODES:
+        engine = number_engine(stage, precision, engine_clip_norm=1e6)
+        engine.train_step(own_batches(0, MICRO_BATCHES), 0)
+        result[f"{stage}-{precision}"] = _moments(engine)
+        engine.close()
+    # two of six are padding, on rank 1 only where there are two ranks
+    engine = number_engine(2, engine_clip_norm=1e6)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    padded = {1: [1.0, 1, 1, 0, 1, 0], 2: [1.0, 1, 1] if rank == 0 else [1.0, 0, 0]}[world]
+    losses = engine.train_step(own_batches(0, MICRO_BATCHES), 0, weights=padded)
+    result["padded"] = [losses["loss"], *_moments(engine)]
+    engine.close()
+    return result
+
+
+def accumulate_plainly(folder: Path) -> dict[str, Any]:
+    """The same gradients, a tenth, by torch's DistributedDataParallel."""
+    result = {}
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(3)
+        model = NumberModel().to(torch.bfloat16 if precision == "bf16" else torch.float32)
+        parallel = torch.nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+        *batches, last = own_batches(0, MICRO_BATCHES)
+        with parallel.no_sync():
+            for batch in batches:
+                (parallel(batch).loss / (len(batches) + 1)).backward()
+        (parallel(last).loss / (len(batches) + 1)).backward()
+        named = sorted((name, one.grad) for name, one in model.named_parameters() if one.grad is not None)
+        result[precision] = [value / 10 for _, grad in named for value in grad.float().flatten().tolist()]
+    return result
+
+
+def _moments(engine: Any) -> list[float]:
+    tensors = engine.copy_state().tensors
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, {key: value.tolist() for key, value in tensors.items() if key[:8] == "exp_avg/"})
+    pieces = {key: value for of_rank in gathered for key, value in of_rank.items()}
+    order = sorted(pieces, key=lambda key: (key.rpartition("@")[0], int(key.rpartition("@")[2])))
+    return [value for key in order for value in pieces[key]]
+
+
+@pytest.fixture(scope="module")
+def accumulated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
+    return run_ranks(accumulate, tmp_path_factory.mktemp("two"), 2)[0]
+
+
+def test_accumulated_gradients_are_those_of_plain_data_parallel_training(
+    tmp_path: Path, accumulated: dict[str, list[float]]
+) -> None:
+    plain = run_ranks(accumulate_plainly, tmp_path, 2)[0]
+    for stage, precision in MODES:
+        ours = torch.tensor(accumulated[f"{stage}-{precision}"])
+        expected = torch.tensor(plain[precision])
+        scale = expected.abs().max()
+        assert scale > 0.01
+        # bf16 has 8 bits, and six gradients are summed in another order
+        limit = 1e-6 if precision == "fp32" else 0.02
+        assert (ours - expected).abs().max() / scale < limit, (stage, precision)
+
+
+def test_padding_does_not_count(tmp_path: Path, accumulated: dict[str, list[float]]) -> None:
+    one_rank = run_ranks(accumulate, tmp_path, 1)[0]
+    # rank 0 has micro-batches 0, 2, 4 and rank 1 the one numbered 1: alone, 0, 1, 2 and 4 count
+    assert accumulated["padded"] == pytest.approx(one_rank["padded"], abs=1e-6)
+    assert accumulated["padded"][1:] != pytest.approx(accumulated["2-fp32"], abs=1e-3)
+
+
+def go_wrong(folder: Path) -> dict[str, Any]:
+    """In each mode: good, bad and good steps, then bad ones to the end; what happened to the weights, and the error."""
+    store = open_store(str(folder / "store"))
+    result = {}
+    for stage, precision in MODES:
+        name = f"{stage}-{precision}"
+        record = BadStepRecord(store, f"runs/{name}")
+        engine = number_engine(stage, precision, engine_max_bad_steps=3, bad_step_record=record)
+        engine.train_step(own_batches(0, 4), 0)
+        steps = []
+        for step, fault in enumerate(("gradient", "", "infinite gradient", "loss", "", "gradient", "gradient"), 1):
+            before = engine.copy_state().tensors
+            batches = own_batches(step, 4)
+            if dist.get_rank() == 1:
+                batches[0] = number_batch(step, 1, fault=fault)
+            engine.train_step(batches, step)
+            after = engine.copy_state().tensors
+            changed = any(not torch.equal(after[key], before[key]) for key in before)
+            finite = all(bool(value.isfinite().all()) for value in after.values())
+            steps.append([fault, changed, finite])
+        if dist.get_rank() == 0:
+            finish_checkpoint(store, f"runs/{name}/checkpoints/step-1", step=1, files={}, notes={})
+        with pytest.raises(TrainingError) as caught:
+            engine.train_step([replace(batch, fault="loss") for batch in own_batches(9, 4)], 9)
+        result[name] = {"steps": steps, "error": str(caught.value)}
+        engine.close()
+    return result
+
+
+def test_a_step_without_finite_gradient_is_skipped_on_all_ranks_and_recorded(tmp_path: Path) -> None:
+    first, second = run_ranks(go_wrong, tmp_path, 2)
+    assert first == second
+    for stage, precision in MODES:
+        name = f"{stage}-{precision}"
+        # [fault, whether the state changed, whether it is finite]
+        assert first[name]["steps"] == [[fault, not fault, True] for fault, *_ in first[name]["steps"]], name
+        assert "at 3 steps in a row, the last being 9" in first[name]["error"]
+        assert f"the last good checkpoint is runs/{name}/checkpoints/step-1" in first[name]["error"]
+        bad = json.loads((tmp_path / f"store/runs/{name}/bad_steps.json").read_text())
+        assert [(one["step"], one["what"]) for one in bad] == [
+            (1, "gradient"),
+            (3, "gradient"),
+            (4, "loss"),
+            (6, "gradient"),
+            (7, "gradient"),
+            (9, "loss"),
+        ]
+        assert sorted(bad[0]["study_ids"]) == sorted(f"s1-{index}-{row}" for index in range(4) for row in range(4))
