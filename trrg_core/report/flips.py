@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from trrg_core.labels import Assertion, load_label_set
+from trrg_core.labels import Assertion
 from trrg_core.report.flipping.affirmation import affirm
-from trrg_core.report.flipping.degrees import change_degree, is_other_degree
+from trrg_core.report.flipping.degrees import change_degree, degree_distance, is_other_degree
 from trrg_core.report.flipping.denial import deny
-from trrg_core.report.flipping.grammar import Fact, Source
+from trrg_core.report.flipping.grammar import Fact, Source, load_flip_rules
 from trrg_core.report.flipping.sides import change_side
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.report.parser import ReportParser
@@ -38,7 +38,7 @@ class FlipKind(StrEnum):
 class Flip:
     """A sentence with one fact turned round. `finding` is the lexicon's id of the mention that was turned round.
 
-    A side or degree flip changes every mention that shares the word; `finding` is then the first of them.
+    A side or degree flip changes every mention that shares the word; `finding` is then the first or nearest of them.
     """
 
     kind: FlipKind
@@ -55,14 +55,14 @@ class SentenceFlipper:
 
     def __init__(self, parser: ReportParser) -> None:
         self._parser = parser
-        self._devices = frozenset(load_label_set("chexpert14").findings["Support Devices"])
+        self._devices = load_flip_rules().devices
         self._flips = lru_cache(maxsize=_CACHED_SENTENCES)(self._find_flips)
 
     def __reduce__(self) -> tuple[type["SentenceFlipper"], tuple[ReportParser]]:
         return type(self), (self._parser,)
 
     def flips(self, sentence: Sentence) -> tuple[Flip, ...]:
-        """The flips of `sentence`, polarity first, in the order of its mentions; texts are in one line.
+        """The flips of `sentence`: polarity in the order of its mentions, side, severity; texts are in one line.
 
         Empty for a sentence without current facts, and for one of more than 400 characters or 10 facts.
         """
@@ -78,7 +78,9 @@ class SentenceFlipper:
         found: dict[str, Flip] = {}
         for kind, fact, candidates in self._proposals(source):
             for candidate in candidates:
-                if candidate == text or candidate in found:
+                if candidate in found:
+                    break
+                if candidate == text:
                     continue
                 if _is_flip(kind, source, fact, self._facts_in(candidate)):
                     found[candidate] = Flip(kind=kind, finding=fact.finding, text=candidate)
@@ -99,9 +101,13 @@ class SentenceFlipper:
             is_device = fact.finding in self._devices
             if fact.assertion == Assertion.PRESENT and fact.laterality in _SIDES and not is_device:
                 yield FlipKind.SIDE, fact, change_side(source, fact)
-        for fact in source.facts:
-            if fact.assertion == Assertion.PRESENT and fact.severity:
-                yield FlipKind.SEVERITY, fact, change_degree(source, fact)
+        graded = [
+            fact
+            for fact in source.facts
+            if fact.assertion == Assertion.PRESENT and fact.severity and fact.finding not in self._devices
+        ]
+        for fact in sorted(graded, key=lambda fact: degree_distance(source, fact)):
+            yield FlipKind.SEVERITY, fact, change_degree(source, fact)
 
     def _facts_in(self, text: str) -> tuple[Fact, ...]:
         return _facts_of(text, self._parser.mentions_of(text), 0)
@@ -159,6 +165,9 @@ def _is_polarity_flip(source: Source, fact: Fact, facts: tuple[Fact, ...]) -> bo
 
 
 def _others(facts: tuple[Fact, ...], finding: str) -> Counter[tuple[str, ...]]:
+    # a denied finding has no side or degree; the parser gives it those of its neighbours
     return Counter(
-        (one.finding, one.assertion, one.laterality, one.severity) for one in facts if one.finding != finding
+        (one.finding, one.assertion) + ((one.laterality, one.severity) if one.assertion != Assertion.ABSENT else ())
+        for one in facts
+        if one.finding != finding
     )

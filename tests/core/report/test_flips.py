@@ -44,7 +44,7 @@ def invented_sentences() -> tuple[Sentence, ...]:
         ("There is a small left pleural effusion.", "There is no left pleural effusion."),
         ("Small left effusion.", "No left effusion."),
         ("The heart is enlarged.", "The heart is not enlarged."),
-        ("The heart remains mildly enlarged.", "The heart is not enlarged."),
+        ("The heart remains mildly enlarged.", "The heart is normal in size."),
         ("Left lower lobe consolidation is seen.", "No left lower lobe consolidation is seen."),
         ("A moderate effusion is seen on the left.", "No effusion is seen on the left."),
         ("Findings consistent with mild pulmonary edema.", "Findings not consistent with pulmonary edema."),
@@ -72,6 +72,12 @@ def test_one_finding_of_a_joint_denial_is_affirmed() -> None:
         ("Small left effusion at the left base.", "Small right effusion at the right base."),
         ("Left-sided pneumothorax.", "Right-sided pneumothorax."),
         ("LLL consolidation.", "RLL consolidation."),
+        ("Right middle lobe consolidation.", "Left mid lung consolidation."),
+        (
+            "Left lower lung opacity could reflect pneumonia in the right clinical setting.",
+            "Right lower lung opacity could reflect pneumonia in the right clinical setting.",
+        ),
+        ("Left effusion with a right PICC.", "Right effusion with a right PICC."),
     ],
 )
 def test_all_side_words_of_a_mention_are_exchanged(text: str, flip: str) -> None:
@@ -81,7 +87,8 @@ def test_all_side_words_of_a_mention_are_exchanged(text: str, flip: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "Right middle lobe consolidation.",
+        "Left pleural effusion and right pleural effusion.",
+        "Left and right upper lobe bullous disease.",
         "Bilateral pleural effusions.",
         "Left PICC tip in the SVC.",
         "No left pleural effusion.",
@@ -99,6 +106,8 @@ def test_a_side_without_a_counterpart_is_left_alone(text: str) -> None:
         ("An extensive consolidation.", "A minimal consolidation."),
         ("The heart is mildly enlarged.", "The heart is markedly enlarged."),
         ("Severe pulmonary edema.", "Mild pulmonary edema."),
+        ("Small to moderate sized effusion.", "Large sized effusion."),
+        ("Borderline enlarged heart.", "Markedly enlarged heart."),
     ],
 )
 def test_a_degree_is_turned_to_the_far_end(text: str, flip: str) -> None:

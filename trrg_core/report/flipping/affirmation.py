@@ -2,35 +2,55 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from trrg_core.report.flipping.grammar import (
+    THERE,
     VERB,
     Fact,
     Source,
     as_sentence,
-    capital,
     find_clause,
+    find_cue,
     is_plural,
     join_list,
     load_flip_rules,
+    uncapital,
     with_article,
 )
 
-_ITEM = re.compile(r",? (?:or|and|nor) (?:no |of )?|, (?:no |or |and )?|/")
+_ITEM = re.compile(
+    r",? (?:or|and|nor)(?:/or)? (?:no |of |any |for )?|, (?:no |or |and )?|/| to (?:suggest|indicate) (?:an? )?", re.I
+)
 _LIST_END = re.compile(
-    r";|, (?:but|however|although|though)\b| (?:but|with|although|though|however|there|except|which)\b|\.(?= |$)"
+    r";|, (?:but|however|although|though)\b| (?:but|with|although|though|however|there|except|which|that)\b|\.(?= |$)",
+    re.I,
+)
+_SEEN = re.compile(
+    r"\s(?:(?:clearly|definitely|acutely) )?(?:seen|identified|noted|demonstrated|visuali[sz]ed|evident|appreciated|"
+    r"detected|observed)\b",
+    re.I,
 )
 _EVIDENCE = re.compile(
-    r"^no (?P<kind>(?:definite |convincing |radiographic |clear |new |acute |other |current |significant )?"
+    r"^(?:with )?no (?P<kind>(?:definite |convincing |radiographic |clear |new |acute |other |current |significant )?"
     r"(?:evidence|signs?|findings|indication|suggestion|features?)|areas?|focus|development)"
     r" (?:of|for|to suggest|suggesting|to indicate|suggestive of)",
     re.I,
 )
-_THERE = re.compile(
-    r"\bthere (?P<verb>is|are|was|were|has been|have been|remains?|appears? to be)"
-    r"(?: (?:also|again|now|currently))?\s*$",
+_CLEAR_LUNGS = re.compile(
+    r"\b(?P<subject>lungs?(?: bilaterally)?) (?:(?:is|are|remains?|appears?)(?: (?!clear)\w+)? )?"
+    r"clear(?: bilaterally)?,?(?: and)?\s*$",
     re.I,
 )
+_ARE_LAST = re.compile(r"\b(?:is|are|remains?|appears?)(?: (?:\w+ly|otherwise))?(?: clear,?)?(?: and)?\s*$", re.I)
+_SHOWS_LAST = re.compile(
+    r"\b(?:shows?|demonstrates?|reveals?|has|have|had|is|are|contains?|exhibits?|suggests?)\s*$", re.I
+)
+_OPENING = re.compile(r"(?:in addition|otherwise|however|additionally|again|overall),?\s*$", re.I)
+_NORMAL_LAST = re.compile(r"\b(?:sharp|normal|unremarkable|preserved|limits|clear),?\s*$", re.I)
+_JOINER_LAST = re.compile(r"[,;]?\s*\b(?:and|or|nor|with)\s*$|,\s*$", re.I)
+_BUT_LAST = re.compile(r",?\s*\bbut\s*$", re.I)
+_AND_LAST = re.compile(r"\s(?:but|and)(?: \w+ly)?\s*$", re.I)
 _NEITHER = re.compile(r"\bneither\b", re.I)
 _OPPOSITES = {
     "heart": "enlarged",
@@ -39,6 +59,7 @@ _OPPOSITES = {
     "costophrenic_angle": "blunted",
     "hilum": "enlarged",
 }
+# how a place is called when it is taken out of "the cardiac, mediastinal and hilar contours are normal"
 _SUBJECTS = {
     "cardiomegaly": ("heart size", "the heart is enlarged"),
     "enlarged_cardiomediastinum": ("mediastinal contours", "the mediastinum is widened"),
@@ -46,12 +67,16 @@ _SUBJECTS = {
     "blunted_angle": ("costophrenic angles", "the costophrenic angles are blunted"),
 }
 _MEASURES = re.compile(
-    r"^(?:,? (?:(?:in|and|or) )?(?:overall |the )?"
-    r"(?:size|sizes|contours?|configuration|appearance|caliber|shape|position|limits)\b)+",
+    r"^(?:,? (?:(?:in|and|or|for|of) )?(?:overall |the )?"
+    r"(?:size|sizes|contours?|configuration|appearance|caliber|shape|position|limits|age)\b)+",
     re.I,
 )
-_NOT_VERB = re.compile(
-    r"\b(?P<aux>does|do|did|is|are|was|were|has|have|can|could)(?P<not> not|n't)\s+(?P<verb>\w+)", re.I
+_ONE = {"are": "is", "remain": "remains", "appear": "appears", "were": "was"}
+_MANY_VERB = re.compile(r"^(?:are|remain|appear|were)\b", re.I)
+_SUBJECT_SEPARATOR = re.compile(r", and (?:the )?|, (?:the )?| and (?:the )?", re.I)
+_SEEN_LAST = re.compile(
+    r"\b(?P<seen>seen|visuali[sz]ed|identified|present|evident|appreciated|demonstrated|detected|noted|observed|found|"
+    r"visible|apparent|suspected)$"
 )
 
 
@@ -63,6 +88,8 @@ def affirm(source: Source, fact: Fact) -> Iterator[str]:
         candidates = _affirm_before_cue(source, fact)
     elif fact.rule in ("absent.no", "absent.without", "absent.free", "absent.resolved", "absent.not"):
         candidates = _affirm_in_list(source, fact)
+    elif fact.rule == "absent.answer":
+        candidates = _affirm_answer(source, fact)
     else:
         return
     for text in candidates:
@@ -73,77 +100,135 @@ def _affirm_state(source: Source, fact: Fact) -> Iterator[str]:
     """ "heart size is normal" -> "heart size is enlarged"; of a joint statement, one place is turned round."""
     text = source.text
     opposite = _OPPOSITES.get(fact.rule.split("+")[0])
-    if opposite is None:
+    at = find_cue(text, fact.cue, fact.start, fact.end)
+    if opposite is None or at < 0:
         return
+    low, high = find_clause(text, fact.start)
     others = [one for one in source.facts if one is not fact and one.start < fact.end and fact.start < one.end]
+    if others or _SUBJECT_SEPARATOR.search(text, fact.start, at):
+        yield from _affirm_joint_state(source, fact, others, at, (low, high))
     if others:
-        yield from _affirm_joint_state(source, fact, others)
         return
-    at = _find_cue(text, fact)
-    if at < 0:
-        return
+    if "silhouette" in text[fact.start : fact.end].lower():
+        opposite = "enlarged" if opposite == "widened" else opposite
     end = at + len(fact.cue)
     measures = _MEASURES.match(text[end:])
     end += measures.end() if measures else 0
     yield f"{text[:at]}{opposite}{text[end:]}"
 
 
-def _affirm_joint_state(source: Source, fact: Fact, others: Sequence[Fact]) -> Iterator[str]:
-    text = source.text
-    if fact.finding not in _SUBJECTS or not all(one.finding in _SUBJECTS for one in others):
+def _affirm_joint_state(
+    source: Source, fact: Fact, others: Sequence[Fact], at: int, clause: tuple[int, int]
+) -> Iterator[str]:
+    text, (low, high) = source.text, clause
+    if fact.finding not in _SUBJECTS:
         return
-    low, high = find_clause(text, fact.start)
-    subjects = list(dict.fromkeys(_SUBJECTS[one.finding][0] for one in others))
-    verb = "is" if subjects == ["heart size"] else "are"
-    state = "normal" if fact.cue.startswith(("not ", "no ", "non")) or "size" in fact.cue else fact.cue
     turned = _SUBJECTS[fact.finding][1]
-    yield f"{text[:low]}{turned}, but the {join_list(subjects, 'and')} {verb} {state}{text[high:]}"
+    verb = VERB.search(text, low, at)
+    subject = text[low : verb.start() if verb else at].strip()
+    spans = [one.span() for one in _SUBJECT_SEPARATOR.finditer(subject)]
+    cuts = [0, *(end for _, end in spans), len(subject)]
+    items = [subject[a:b] for a, b in zip(cuts, [*(start for start, _ in spans), len(subject)], strict=False)]
+    owned = [index for index, start in enumerate(cuts[:-1]) if start <= fact.start - low < cuts[index + 1]]
+    kept = [uncapital(item) for index, item in enumerate(items) if index not in owned]
+    is_split = len(owned) == 1 and all(_is_noun(item) for item in items)
+    starts = {
+        index for one in others for index, start in enumerate(cuts[:-1]) if start <= one.start - low < cuts[index + 1]
+    }
+    if verb and is_split and kept and len(starts - set(owned)) == len(others):
+        state = text[verb.start() : high]
+        if not (len(kept) > 1 or is_plural(kept[0])):
+            state = _MANY_VERB.sub(lambda match: _ONE[match[0].lower()], state)
+        yield f"{text[:low]}{turned}, but the {join_list(kept, 'and')} {state}{text[high:]}"
+    elif not others and is_split and kept:
+        opposite = _OPPOSITES[fact.rule.split("+")[0]]
+        yield f"{text[:low]}{items[owned[0]]} {opposite}, but {join_list(kept, 'and')} {text[at:high]}{text[high:]}"
+    elif all(one.finding in _SUBJECTS for one in others) and others:
+        subjects = list(dict.fromkeys(_SUBJECTS[one.finding][0] for one in others))
+        are = "is" if subjects == ["heart size"] else "are"
+        state = "normal" if fact.cue.startswith(("not ", "no ", "non")) or "size" in fact.cue else fact.cue
+        yield f"{text[:low]}{turned}, but the {join_list(subjects, 'and')} {are} {state}{text[high:]}"
 
 
-def _find_cue(text: str, fact: Fact) -> int:
-    lowered = text.lower().replace("-", " ")
-    at = lowered.find(fact.cue, fact.start, fact.end) if fact.cue else -1
-    return at
+def _is_noun(words: str) -> bool:
+    last = words.rsplit(" ", 1)[-1].lower()
+    return not last.endswith(("al", "ar", "ic")) and last not in ("cardiac", "mediastinal", "hilar")
 
 
 def _affirm_before_cue(source: Source, fact: Fact) -> Iterator[str]:
-    """ "the effusion has resolved" -> "the effusion persists"; "no" behind the finding."""
+    """ "the effusion has resolved" -> "the effusion persists"; "no pneumothorax is not seen" -> "is seen"."""
     text = source.text
-    at = text.lower().replace("-", " ").find(fact.cue, fact.end)
+    at = find_cue(text, fact.cue, fact.end, len(text))
     if at < 0:
         return
     cue, rest = fact.cue, text[at + len(fact.cue) :]
-    verb = "are" if is_plural(text[fact.start : fact.end]) else "is"
-    seen = re.search(
-        r"\b(seen|visuali[sz]ed|identified|present|evident|appreciated|demonstrated|detected|noted|observed)$", cue
-    )
-    if seen:
-        again = "still " if "longer" in cue else ""
-        yield f"{text[:at]}{verb} {again}{seen[1]}{rest}"
-    if "resol" in cue or "clear" in cue or "disappear" in cue:
-        yield f"{text[:at]}{'persist' if verb == 'are' else 'persists'}{rest}"
-    yield f"{text[:at]}{verb} present{rest}"
+    is_many = is_plural(text[fact.start : fact.end])
+    verb = "are" if is_many else "is"
+    seen = _SEEN_LAST.search(cue)
+    if seen and seen["seen"] != "suspected":
+        yield f"{text[:at]}{verb} {'still ' if 'longer' in cue else ''}{seen['seen']}{rest}"
+    elif "resol" in cue or "clear" in cue or "disappear" in cue:
+        yield f"{text[:at]}{'persist' if is_many else 'persists'}{rest}"
+    else:
+        yield f"{text[:at]}{verb} present{rest}"
+
+
+def _affirm_answer(source: Source, fact: Fact) -> Iterator[str]:
+    """ "Effusion: none." -> "Effusion: present."."""
+    at = find_cue(source.text, fact.cue, fact.end, len(source.text))
+    if at >= 0:
+        yield f"{source.text[:at]}present{source.text[at + len(fact.cue) :]}"
+
+
+@dataclass(frozen=True)
+class _Denial:
+    """A list of denied items taken apart: `before` cue, `item` to affirm, `others`, `tail` ("is seen"), `after`."""
+
+    before: str
+    cue: str
+    item: str
+    others: tuple[str, ...]
+    tail: str
+    after: str
+    follows_denial: bool
+
+    def but(self, word: str = "no") -> str:
+        """What stays denied, behind what is affirmed."""
+        return f" but {word} {join_list(self.others)}" if self.others else ""
 
 
 def _affirm_in_list(source: Source, fact: Fact) -> Iterator[str]:
     """ "no effusion or pneumothorax" -> "effusion but no pneumothorax"."""
     text = source.text
-    at = text.lower().replace("-", " ").rfind(fact.cue, 0, fact.start)
-    if at < 0 or not fact.cue:
+    at = find_cue(text, fact.cue, 0, fact.start, last=True)
+    if at < 0:
         return
     begin = at + len(fact.cue)
     neither = _NEITHER.search(text, 0, fact.start)
     if neither:
         at, begin = neither.span()
     cut = _LIST_END.search(text, fact.end)
-    end = cut.start() if cut else len(text)
-    items, tail, end = _split_items(text, begin, end, fact)
+    items, tail, end = _split_items(text, begin, cut.start() if cut else len(text), fact)
     turned = next((item for item in items if item[0] <= fact.start < item[1]), None)
     if turned is None:
         return
-    item = load_flip_rules().hedges.sub("", text[turned[0] : turned[1]].strip())
-    others = [text[low:high].strip() for low, high in items if (low, high) != turned]
-    yield from _assemble(text[:at], fact, item, others, tail, text[end:])
+    denial = _Denial(
+        before=text[:at],
+        cue="no" if neither else fact.cue,
+        item=load_flip_rules().hedges.sub("", text[turned[0] : turned[1]].strip(" .,")),
+        others=tuple(
+            text[low:high].strip(" .,") for low, high in items if not _is_same(source, fact, (low, high), turned)
+        ),
+        tail=tail.strip(),
+        after=text[end:],
+        follows_denial=any(one.assertion == "ABSENT" and one.end <= at for one in source.facts),
+    )
+    yield from _assemble(denial, fact)
+
+
+def _is_same(source: Source, fact: Fact, item: tuple[int, int], turned: tuple[int, int]) -> bool:
+    within = [one.finding for one in source.facts if item[0] <= one.start < item[1]]
+    return item == turned or (bool(within) and set(within) == {fact.finding})
 
 
 def _split_items(text: str, begin: int, end: int, fact: Fact) -> tuple[list[tuple[int, int]], str, int]:
@@ -153,8 +238,7 @@ def _split_items(text: str, begin: int, end: int, fact: Fact) -> tuple[list[tupl
     for separator in _ITEM.finditer(text, begin, end):
         verb = VERB.search(text, start, separator.start())
         if verb and start <= fact.start < separator.start():
-            spans.append((start, verb.start()))
-            return spans, text[verb.start() : separator.start()], separator.start()
+            return [*spans, (start, verb.start())], text[verb.start() : separator.start()], separator.start()
         if verb:
             break
         spans.append((start, separator.start()))
@@ -163,76 +247,97 @@ def _split_items(text: str, begin: int, end: int, fact: Fact) -> tuple[list[tupl
     if verb and spans and not text[spans[-1][1] : start].strip(", "):
         # "no pneumothorax, the lungs are clear": the last item is a clause of its own
         return spans, "", spans[-1][1]
-    spans.append((start, verb.start() if verb else end))
-    return spans, text[verb.start() : end] if verb else "", end
+    seen = None if verb else _SEEN.search(text, max(start, fact.end), end)
+    tail = verb.start() if verb else seen.start() if seen else end
+    return [*spans, (start, tail)], text[tail:end], end
 
 
-def _assemble(before: str, fact: Fact, item: str, others: Sequence[str], tail: str, after: str) -> Iterator[str]:
-    but = f" but no {join_list(others)}" if others else ""
+def _assemble(denial: _Denial, fact: Fact) -> Iterator[str]:
+    item, before, after = denial.item, denial.before, denial.after
     plural = is_plural(item)
-    tail = re.sub(r"^(?:is|are)\b", "are" if plural else "is", tail.strip(), flags=re.I)
+    tail = re.sub(r"^(?:is|are)\b", "are" if plural else "is", denial.tail, flags=re.I)
     tail = f" {tail}" if tail else ""
-    evidence = _EVIDENCE.match(fact.cue)
+    evidence = _EVIDENCE.match(denial.cue)
     if evidence:
-        item = f"{evidence['kind'].removesuffix(' to suggest')} of {item}"
-    there = _THERE.search(before)
-    if there:
-        verb = "are" if plural or (evidence and evidence["kind"].endswith("s")) else "is"
-        stem = before[: there.start("verb")]
-        yield f"{stem}{verb} {with_article(item)}{tail}{but}{after}"
+        item = f"{evidence['kind']} of {item}"
+        plural = evidence["kind"].endswith("s")
+    verb = "are" if plural else "is"
+    clear = _CLEAR_LUNGS.search(before)
+    there = THERE.search(before)
+    if clear and fact.rule != "absent.not":
+        shows = "show" if clear["subject"].lower().startswith("lungs") else "shows"
+        yield f"{before[: clear.start()]}{clear['subject']} {shows} {with_article(item)}{denial.but()}{after}"
+    elif there:
+        yield f"{before[: there.start()]}{there['there']} {verb} {with_article(item)}{tail}{denial.but()}{after}"
     elif fact.rule == "absent.without":
-        yield from _affirm_without(before, item, others, after)
+        yield from _affirm_without(denial, item, tail)
     elif fact.rule == "absent.free":
-        yield from _affirm_free(before, fact, item, others, after)
+        yield from _affirm_free(denial, item)
     elif fact.rule == "absent.resolved":
-        yield f"{before}persistent {item}{but}{after}"
+        yield f"{before}persistent {item}{denial.but()}{after}"
     elif fact.rule == "absent.not":
-        yield from _affirm_not(before, fact, item, but + tail + after)
+        yield from _affirm_not(denial, item, tail)
     elif not before.strip():
-        yield f"{with_article(item) if tail else item}{tail}{but}{after}"
+        yield f"{with_article(item) if tail and VERB.search(tail) else item}{tail}{denial.but()}{after}"
     else:
-        joint = re.sub(r"\b(?:but|and|or|nor)\s*$", "and ", before)
-        yield f"{joint}{'with ' if fact.cue.startswith('with ') else ''}{with_article(item)}{tail}{but}{after}"
-        yield f"{before}there {'are' if plural else 'is'} {with_article(item)}{tail}{but}{after}"
+        yield from _affirm_behind(denial, with_article(item), verb, tail)
 
 
-def _affirm_without(before: str, item: str, others: Sequence[str], after: str) -> Iterator[str]:
-    but = f" but without {join_list(others)}" if others else ""
-    clear = re.search(r"\b(?:are|is|remain|remains|appear|appears)(?: \w+)? clear,? (?:and )?$", before, re.I)
-    if clear:
-        no = f" but no {join_list(others)}" if others else ""
-        yield f"{before[: clear.start()]}show {with_article(item)}{no}{after}"
-        return
-    bare = re.sub(r"\b(is|are)\s*$", "", before, flags=re.I)
+def _affirm_behind(denial: _Denial, item: str, verb: str, tail: str) -> Iterator[str]:
+    """The item affirmed behind other words: "the heart is enlarged, no effusion"."""
+    before, rest = denial.before, f"{tail}{denial.but()}{denial.after}"
+    stem = _JOINER_LAST.sub("", before.rstrip())
+    has_verb = bool(VERB.search(tail))
+    if _OPENING.match(before):
+        yield f"{before}{'' if has_verb else f'there {verb} '}{item}{rest}"
+    elif _SHOWS_LAST.search(before):
+        yield f"{before}{item}{rest}"
+    elif denial.cue.startswith("with "):
+        yield f"{before}with {item}{rest}"
+    elif _BUT_LAST.search(before):
+        yield f"{_BUT_LAST.sub(' and ', before)}{item}{rest}"
+    elif stem != before.rstrip():
+        yield f"{stem}, but {'' if has_verb else f'there {verb} '}{item}{rest}"
+        yield f"{stem} and {item}{rest}"
+    else:
+        yield f"{before}{item}{rest}"
+        yield f"{before}there {verb} {item}{rest}"
+
+
+def _affirm_without(denial: _Denial, item: str, tail: str) -> Iterator[str]:
+    before, after = denial.before, denial.after
     if not before.strip():
-        no = f" but no {join_list(others)}" if others else ""
-        yield f"{item}{no}{after}"
-    elif bare != before:
-        no = f" but no {join_list(others)}" if others else ""
-        yield f"{bare}show {with_article(item)}{no}{after}"
-    yield f"{before}with {with_article(item)}{but}{after}"
+        yield f"{item}{tail}{denial.but()}{after}"
+    bare = _ARE_LAST.sub("", before)
+    if bare != before:
+        yield f"{bare}{'show' if is_plural(bare) else 'shows'} {with_article(item)}{denial.but()}{after}"
+    if _NORMAL_LAST.search(before):
+        verb = "are" if is_plural(item) else "is"
+        yield f"{before.rstrip(' ,')}, but there {verb} {with_article(item)}{tail}{after}"
+    yield f"{before}with {with_article(item)}{tail}{denial.but('without')}{after}"
 
 
-def _affirm_free(before: str, fact: Fact, item: str, others: Sequence[str], after: str) -> Iterator[str]:
-    but = f" but no {join_list(others)}" if others else ""
-    if fact.cue.startswith("negative"):
+def _affirm_free(denial: _Denial, item: str) -> Iterator[str]:
+    before, after = denial.before, denial.after
+    if denial.cue.startswith("negative"):
         if not before.strip():
-            yield f"positive for {item}{f', negative for {join_list(others)}' if others else ''}{after}"
-        yield f"{before}positive for {item}{but}{after}"
-    bare = re.sub(r"\b(?:is|are|remain|remains|appear|appears)\s*$", "", before, flags=re.I)
-    bare = re.sub(r"\b(?:is|are|remain|remains|appear|appears) clear,? (?:and )?$", "", bare, flags=re.I)
-    yield f"{bare}show {with_article(item)}{but}{after}"
-    yield capital(f"{item}{but}{after}")
+            yield f"positive for {item}{f', negative for {join_list(denial.others)}' if denial.others else ''}{after}"
+        yield f"{before}positive for {item}{denial.but()}{after}"
+        return
+    bare = _AND_LAST.sub(" and", _ARE_LAST.sub("", before))
+    if bare.strip():
+        shows = "shows" if re.search(r"\blung\b", before, re.I) else "show"
+        yield f"{bare} {shows} {with_article(item)}{denial.but()}{after}"
+    yield f"{item}{denial.but()}{after}"
 
 
-def _affirm_not(before: str, fact: Fact, item: str, rest: str) -> Iterator[str]:
-    cue = re.sub(r"^not\s*", "", fact.cue)
-    aux = re.search(r"\b(?P<aux>does|do|did|is|are|was|were|has|have)\s*$", before, re.I)
-    if aux and aux["aux"].lower() in ("does", "do", "did"):
-        verb = cue or "show"
-        third = aux["aux"].lower() == "does"
-        stem, _, others = verb.partition(" ")
-        conjugated = ("has" if stem == "have" else f"{stem}s") if third else stem
-        yield f"{before[: aux.start()]}{conjugated} {others} {item}{rest}"
+def _affirm_not(denial: _Denial, item: str, tail: str) -> Iterator[str]:
+    words = re.sub(r"^not\s*", "", denial.cue)
+    rest = f"{tail}{denial.but()}{denial.after}"
+    aux = re.search(r"\b(?P<aux>does|do|did)\s*$", denial.before, re.I)
+    if aux:
+        stem, _, others = (words or "show").partition(" ")
+        conjugated = ("has" if stem == "have" else f"{stem}s") if aux["aux"].lower() == "does" else stem
+        yield f"{denial.before[: aux.start()]}{conjugated} {others} {item}{rest}"
     else:
-        yield f"{before}{cue} {item}{rest}"
+        yield f"{denial.before}{words} {item}{rest}"

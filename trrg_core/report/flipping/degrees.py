@@ -8,7 +8,7 @@ from functools import cache
 from trrg_core.report.flipping.grammar import Fact, Source, as_sentence, load_flip_rules
 from trrg_core.report.lexicon import expand, load_rules
 
-LOW = frozenset(["trace", "minimal", "small", "mild"])
+LOW = frozenset(["trace", "minimal", "small", "mild", "borderline"])
 HIGH = frozenset(["large", "severe"])
 _OF_CHANGE = re.compile(r"\s+(?:interval |overall )?(?:changes?|increase|decrease|improve|worse|progress|growth)", re.I)
 
@@ -31,11 +31,10 @@ def _words() -> re.Pattern[str]:
         if _grade(value)
         for one in listed
         for phrase in expand(one)
+        if "normal" not in phrase and " to " not in phrase and not phrase.endswith(" sized")
     }
-    ordered = sorted(phrases, key=len, reverse=True)
-    return re.compile(
-        rf"(?<![\w-])(?:{'|'.join(re.escape(one).replace(chr(92) + ' ', '[ -]') for one in ordered)})(?!\w)", re.I
-    )
+    word = "|".join(sorted(phrases, key=len, reverse=True))
+    return re.compile(rf"(?<![\w-])(?:{word})(?:[ -](?:to|or)[ -](?:{word}))?(?:[ -]sized)?(?!\w)", re.I)
 
 
 def change_degree(source: Source, fact: Fact) -> Iterator[str]:
@@ -44,12 +43,22 @@ def change_degree(source: Source, fact: Fact) -> Iterator[str]:
     grade = _grade(fact.severity)
     if not grade:
         return
-    words = [one for one in _words().finditer(text) if not _OF_CHANGE.match(text, one.end())]
-    matches = sorted(words, key=lambda one: _distance(one, fact))
-    for match in matches[:3]:
-        word = _other_word(match[0].lower(), grade, fact, text)
+    for match in _own_words(text, fact)[:3]:
+        following = text[match.end() :].split(" ")[1:2]
+        word = _other_word(match[0].lower(), grade, fact, bool(following) and following[0].endswith("ed"))
         word = word.capitalize() if match[0][0].isupper() else word
         yield as_sentence(text[: match.start()] + word + text[match.end() :], text)
+
+
+def degree_distance(source: Source, fact: Fact) -> int:
+    """How far the nearest word of degree is from `fact`, in characters; of several facts the nearest owns the word."""
+    words = _own_words(source.text, fact)
+    return _distance(words[0], fact) if words else len(source.text)
+
+
+def _own_words(text: str, fact: Fact) -> list[re.Match[str]]:
+    words = [one for one in _words().finditer(text) if not _OF_CHANGE.match(text, one.end())]
+    return sorted(words, key=lambda one: _distance(one, fact))
 
 
 def _distance(match: re.Match[str], fact: Fact) -> int:
@@ -58,9 +67,11 @@ def _distance(match: re.Match[str], fact: Fact) -> int:
     return max(0, match.start() - fact.end) + (4 if match.start() >= fact.end else 0)
 
 
-def _other_word(word: str, grade: str, fact: Fact, text: str) -> str:
-    is_up = grade == "low" or (grade == "moderate" and zlib.crc32(text.encode()) % 2 == 0)
-    if word.endswith("ly"):
+def _other_word(word: str, grade: str, fact: Fact, is_before_adjective: bool) -> str:
+    is_even = zlib.crc32(f"{fact.finding} {fact.start}".encode()) % 2 == 0
+    # "small to moderate" goes up: small would not be clearly different
+    is_up = grade == "low" or (grade == "moderate" and (is_even or " " in word.removesuffix(" sized")))
+    if word.endswith("ly") or (word == "borderline" and is_before_adjective):
         return "markedly" if is_up else "mildly"
     if word.endswith("sized"):
         return f"{'large' if is_up else 'small'}{word[-6:]}"

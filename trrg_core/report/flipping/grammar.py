@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import yaml
 
+from trrg_core.labels import load_label_set
 from trrg_core.report.lexicon import expand
 
 _TOKEN = re.compile(r"\w[\w'/]*(?:-\w+)*(?:\.\d+)?|[^\w\s]")
@@ -21,6 +22,36 @@ VERB = re.compile(
     r"suggests|measures|looks|seems|projects|terminates|ends|lies|courses|passes|may|can|cannot|could|should|"
     r"overlies|overlie)\b",
     re.IGNORECASE,
+)
+THERE = re.compile(
+    r"\b(?P<there>there)(?: (?:is|are|was|were|has been|have been|remains?|persists?|appears? to be))?"
+    r"(?: (?:also|again|now|still|noted|seen|been|has|is|are))*\s*$",
+    re.IGNORECASE,
+)
+HAS_BEEN_SEEN = re.compile(
+    r"\b(?:is|are|was|were|remains?|has been|have been)\s+"
+    r"(?:(?:again|also|now|still|best|well|clearly|incidentally)\s+)*"
+    r"(?P<seen>seen|noted|present|identified|demonstrated|visualized|evident|observed|visible|detected|appreciated)\b"
+    r"(?P<rest>[^,;]*)",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(
+    r"\s*(?:in|at|on|of|within|along|near|throughout|involving|over|behind|overlying|projecting over|right|left)\b",
+    re.I,
+)
+_PLACE_WORD = re.compile(
+    r"\b(?:lungs?|lobes?|bases?|apex|apices|zones?|regions?|sides?|left|right|hil\w+|mediastin\w+|ribs?|spine|abdomen|"
+    r"quadrant|fissures?|angles?|sulc\w+|thorax|hemithor\w+|clavicles?|shoulders?|aorta|lingula\w*|pleura\w*|xxxx)\b",
+    re.I,
+)
+_SOME = re.compile(r"\b(?:multiple|several|some|numerous|a few|many)\s+", re.I)
+_PLACE_END = re.compile(
+    r"[,;(]|\b(?:is|are|was|were|has|have|had|which|that|with|since|measuring|and|or|but|unchanged|stable|again|"
+    r"consistent|compatible|compared|likely|may|appears?|remains?|persists?|projects?|terminates?|ends|courses|passes|"
+    r"suggests?|suggestive|representing|represents?|due|as|noted|seen|without|for|from|identified|demonstrated|"
+    r"present|causing|similar|associated|most|best|than|greater|worse|could|might|should|can|concerning|favored|"
+    r"probably|possibly|shows?|demonstrates?)\b",
+    re.I,
 )
 _SEPARATOR = re.compile(r"; | - |, (?:and|but|though|although|while) |, | and | but | while | although ", re.IGNORECASE)
 _VOWEL = re.compile(r"(?!(?:uni|use|one|eu))[aeiou]|(?:mr|ng|nj|lv|fx|hour|x-ray)\b", re.IGNORECASE)
@@ -64,6 +95,8 @@ class Rules:
     hedges: re.Pattern[str]
     stops: frozenset[str]
     articles: frozenset[str]
+    measures: frozenset[str]
+    devices: frozenset[str]
     counted: frozenset[str]
     sized: frozenset[str]
     spread: frozenset[str]
@@ -80,11 +113,14 @@ def load_flip_rules() -> Rules:
     hedges = "|".join(sorted(words["hedges"], reverse=True))
     return Rules(
         dropped=re.compile(
-            rf"(?<![\w-])(?:{_SIZE}|(?:{dropped})(?:,?(?: to| and)? (?:{dropped}))*)(?![\w-]),?\s*", re.I
+            rf"(?<![\w-])(?:{_SIZE}|\d+(?= )|(?:{dropped})(?:(?:,| to| and|-to|/)?[ -/](?:{dropped}))*)(?![\w-]),?\s*",
+            re.I,
         ),
         hedges=re.compile(rf"^(?:(?:{hedges})\s+)+", re.I),
         stops=frozenset(words["stops"]),
         articles=frozenset(words["articles"]),
+        measures=frozenset(words["measures"]),
+        devices=frozenset(load_label_set("chexpert14").findings["Support Devices"]),
         counted=frozenset(words["counted"]),
         sized=frozenset(words["sized"]),
         spread=frozenset(words["spread"]),
@@ -96,11 +132,15 @@ def find_phrase(text: str, fact: Fact, low: int = 0) -> Phrase:
     rules = load_flip_rules()
     tokens = list(_TOKEN.finditer(text, low, fact.start))
     start = fact.start
+    first = low
     index = len(tokens) - 1
     while index >= 0:
         word = tokens[index][0].lower()
         if word == "of" and index and _is_head(tokens[index - 1][0], rules):
             start = tokens[index - 1].start()
+            if tokens[index - 1][0].lower() not in rules.measures:
+                # "interval placement of a line" -> "no line"
+                first = tokens[index].end() + 1
             index -= 2
             continue
         if word in rules.articles:
@@ -113,7 +153,7 @@ def find_phrase(text: str, fact: Fact, low: int = 0) -> Phrase:
             break
         start = tokens[index].start()
         index -= 1
-    return Phrase(start, fact.end, _core(text, start, fact, rules))
+    return Phrase(start, fact.end, _core(text, max(start, first), fact, rules))
 
 
 def _is_head(word: str, rules: Rules) -> bool:
@@ -126,7 +166,7 @@ def _core(text: str, start: int, fact: Fact, rules: Rules) -> str:
     while words and words[0].lower() in rules.articles:
         words.pop(0)
     core = " ".join(words) + text[fact.start : fact.end]
-    return uncapital(core) if start == 0 else core
+    return uncapital(core) if start == 0 or text[start - 1] in "([<" else core
 
 
 def find_clause(text: str, position: int) -> tuple[int, int]:
@@ -144,9 +184,38 @@ def find_clause(text: str, position: int) -> tuple[int, int]:
     return start, len(text.rstrip(". "))
 
 
+def find_cue(text: str, cue: str, low: int, high: int, *, last: bool = False) -> int:
+    """Where `cue`, as the parser gives it, stands in [low, high) of `text`; -1 if nowhere."""
+    lowered = text.lower().replace("-", " ")
+    at = -1
+    start = low
+    while cue and (start := lowered.find(cue, start, high)) >= 0:
+        end = start + len(cue)
+        if not lowered[max(0, start - 1) : start].isalnum() and not lowered[end : end + 1].isalnum():
+            at = start
+            if not last:
+                break
+        start += 1
+    return at
+
+
+def split_place(words: str) -> tuple[str, str]:
+    """What follows a finding: its place (" in the left lung and right base"), and the rest."""
+    if not _PLACE.match(words):
+        return "", words
+    ends = [*(match.start() for match in _PLACE_END.finditer(words, 1)), len(words)]
+    end = ends.pop(0)
+    while ends and words.startswith(("and ", "or "), end) and _PLACE_WORD.search(words, end, ends[0]):
+        end = ends.pop(0)
+    place = _SOME.sub("", words[:end]).rstrip()
+    if " " not in place.strip() or place.endswith((" the", " a", " of", " in", " at", " both sides")):
+        return "", words[end:] if place.endswith("sides") else words
+    return place, words[end:]
+
+
 def uncapital(text: str) -> str:
     """`text` with a small first letter, unless its first word is an acronym or a name such as "Port-A-Cath"."""
-    word = text.split(" ", 1)[0]
+    word = text.split(" ", 1)[0].replace("XXXX", "")
     return text if any(char.isupper() for char in word[1:]) or len(word) < 2 else text[:1].lower() + text[1:]
 
 

@@ -3,15 +3,21 @@
 import re
 from collections.abc import Iterator
 
-from trrg_core.report.flipping.grammar import Fact, Source
+from trrg_core.report.flipping.grammar import Fact, Source, load_flip_rules
 
-_SIDE = re.compile(r"(?<![^\W_])(left|right|lt|rt|lul|rul|lll|rll)(?=wards?\b|[\W_]|$)", re.IGNORECASE)
+# the left lung has no middle lobe: its counterpart in wording is the mid lung
+_SIDE = re.compile(
+    r"(?<![^\W_])(right middle (?:lobe|lung|zone)|right mid lobe|rml|"
+    r"(?:left|right|lt|rt|lul|rul|lll|rll)(?=wards?\b|[\W_]|$)"
+    r"(?! (?:clinical|setting|context|patient|circumstances)))",
+    re.IGNORECASE,
+)
 _OTHER = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "lul": "rul", "rul": "lul", "lll": "rll"}
 _OTHER["rll"] = "lll"
 # words that belong to one side of the chest only
 _GIVEAWAY = re.compile(
-    r"\b(?:middle lobe|rml|lingula|lingular|retrocardiac|behind the heart|minor fissure|horizontal fissure|azygos|"
-    r"paratracheal|atri(?:um|al)|ventric(?:le|ular)|aort(?:a|ic)|stomach|gastric|liver|hepatic|spleen|splenic|"
+    r"\b(?:(?<!right )middle lobe|lingula|lingular|retrocardiac|behind the heart|minor fissure|horizontal fissure|"
+    r"azygos|paratracheal|atri(?:um|al)|ventric(?:le|ular)|aort(?:a|ic)|stomach|gastric|liver|hepatic|spleen|splenic|"
     r"heart failure|mainstem|cardiophrenic|cardiac apex|heart border|svc|vena cava)\b",
     re.IGNORECASE,
 )
@@ -22,16 +28,15 @@ def change_side(source: Source, fact: Fact) -> Iterator[str]:
     """Candidate sentences in which `fact`, stated on one side, is stated on the other."""
     text = source.text
     low, high = _stretch(source, fact)
-    if _GIVEAWAY.search(text, low, high):
+    own_sides = {match[1].lower()[0] for match in _SIDE.finditer(text, low, high)}
+    on_both = any(one.finding == fact.finding and one.laterality not in ("", fact.laterality) for one in source.facts)
+    if on_both or len(own_sides) != 1 or _GIVEAWAY.search(text, low, high):
         return
     sides = {match[1].lower()[0] for match in _SIDE.finditer(text)}
-    if len(sides) == 1 and not _GIVEAWAY.search(text) and not any(_is_bound(one, fact) for one in source.facts):
+    bound = any(one.laterality == "bilateral" or one.finding in load_flip_rules().devices for one in source.facts)
+    if len(sides) == 1 and not bound and not _GIVEAWAY.search(text):
         yield _exchange(text, 0, len(text))
     yield _exchange(text, low, high)
-
-
-def _is_bound(other: Fact, fact: Fact) -> bool:
-    return other.laterality == "bilateral" and other is not fact
 
 
 def _stretch(source: Source, fact: Fact) -> tuple[int, int]:
@@ -52,6 +57,8 @@ def _exchange(text: str, low: int, high: int) -> str:
 
 def _other_side(match: re.Match[str]) -> str:
     word = match[1]
+    if " " in word or word.lower() == "rml":
+        return "Left mid lung" if word[0].isupper() and match.start() == 0 else "left mid lung"
     other = _OTHER[word.lower()]
     if word.isupper():
         return other.upper()
