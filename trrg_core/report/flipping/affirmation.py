@@ -51,6 +51,7 @@ _NORMAL_LAST = re.compile(r"\b(?:sharp|normal|unremarkable|preserved|limits|clea
 _JOINER_LAST = re.compile(r"[,;]?\s*\b(?:and|or|nor|with)\s*$|,\s*$", re.I)
 _BUT_LAST = re.compile(r",?\s*\bbut\s*$", re.I)
 _AND_LAST = re.compile(r"\s(?:but|and)(?: \w+ly)?\s*$", re.I)
+_NEAR_LAST = re.compile(r"\b(?:(?:at|on|near|towards?|in) )?(?:the |near |towards? )$", re.I)
 _NEITHER = re.compile(r"\bneither\b", re.I)
 _OPPOSITES = {
     "heart": "enlarged",
@@ -114,7 +115,7 @@ def _affirm_state(source: Source, fact: Fact) -> Iterator[str]:
     end = at + len(fact.cue)
     measures = _MEASURES.match(text[end:])
     end += measures.end() if measures else 0
-    yield f"{text[:at]}{opposite}{text[end:]}"
+    yield f"{_NEAR_LAST.sub('', text[:at])}{opposite}{text[end:]}"
 
 
 def _affirm_joint_state(
@@ -130,7 +131,7 @@ def _affirm_joint_state(
     cuts = [0, *(end for _, end in spans), len(subject)]
     items = [subject[a:b] for a, b in zip(cuts, [*(start for start, _ in spans), len(subject)], strict=False)]
     owned = [index for index, start in enumerate(cuts[:-1]) if start <= fact.start - low < cuts[index + 1]]
-    kept = [uncapital(item) for index, item in enumerate(items) if index not in owned]
+    kept = [re.sub(r"^the ", "", uncapital(item)) for index, item in enumerate(items) if index not in owned]
     is_split = len(owned) == 1 and all(_is_noun(item) for item in items)
     starts = {
         index for one in others for index, start in enumerate(cuts[:-1]) if start <= one.start - low < cuts[index + 1]
@@ -166,7 +167,8 @@ def _affirm_before_cue(source: Source, fact: Fact) -> Iterator[str]:
     verb = "are" if is_many else "is"
     seen = _SEEN_LAST.search(cue)
     if seen and seen["seen"] != "suspected":
-        yield f"{text[:at]}{verb} {'still ' if 'longer' in cue else ''}{seen['seen']}{rest}"
+        verb = "" if cue.startswith(("not ", "no ")) else f"{verb} "
+        yield f"{text[:at]}{verb}{'still ' if 'longer' in cue else ''}{seen['seen']}{rest}"
     elif "resol" in cue or "clear" in cue or "disappear" in cue:
         yield f"{text[:at]}{'persist' if is_many else 'persists'}{rest}"
     else:

@@ -35,6 +35,9 @@ _CALLED = re.compile(
     r"note (?:is )?(?:again )?(?:is )?made of)\s*$",
     re.I,
 )
+_BUT_STABLE = re.compile(r"^,? (?:but|and) (?:stable|unchanged|similar)\b[^,;]*$", re.I)
+_LEADING = re.compile(r"^(?:in|within|at|along|overlying|over|throughout)\b.*\b\w+,?\s*$", re.I)
+_BUT_FIRST = re.compile(r"^\s*(?P<but>but )?")
 _ARTICLE_LAST = re.compile(r" (?:an?|the)$", re.I)
 _NOT_ENLARGED = re.compile(r"(?P<does>\b(?:does|do))? not (?:appear |look |seem )?enlarged$", re.I)
 _SHARED = re.compile(r"^(?!.*\b(?:in|at|of|on|within|along|near)\b).*\b(?:left|right|bilateral)\b", re.I)
@@ -106,10 +109,12 @@ def _deny_in_clause(
     if not stated and _ADJECTIVE.search(core) and _COPULA.search(before) and _JOINED.search(before) and not later:
         # "the aorta is calcified and tortuous"
         stated = f"{_JOINED.sub('', before)} but not {core}"
+    if later and _ADJECTIVE.search(text[later[0].start : later[0].end]) and text[end : later[0].start] == " and ":
+        return  # "tortuous and calcified": no way to deny the first alone
     if stated:
         yield from _deny_statement(source, fact, stated, later, (max(end, fact.end), high))
-    if _COPULA.search(text, fact.start, fact.end):
-        return
+    if _COPULA.search(text, fact.start, fact.end) or _ADJECTIVE.search(core):
+        return  # no noun that "no" could stand before
     if later:
         following = find_phrase(text, later[0], end)
         if later[0].assertion == "UNCERTAIN" and _depends(text[end : later[0].start]):
@@ -190,7 +195,7 @@ def _deny_statement(
         yield f"{stated}{text[end:high]}"
         return
     same = [one for one in source.facts if one.finding == fact.finding and one.start >= end]
-    after = "" if same else _AND_ADJECTIVE.sub(" or", text[end:high])
+    after = "" if same else _BUT_STABLE.sub("", _AND_ADJECTIVE.sub(" or", text[end:high]))
     if fact.rule.startswith("heart+") and not after and zlib.crc32(text.encode()) % 2:
         # both wordings, so that the one does not give a flip away
         place = _NOT_ENLARGED.sub(lambda match: "appears normal" if match["does"] else " normal", stated)
@@ -228,6 +233,8 @@ def _deny_last(clause: _Clause) -> Iterator[str]:
         yield _deny_subject(clause, core, verb, bool(before.strip()), place, tail)
     elif copula:
         yield f"{before[: copula.start()]}{copula['verb']} no {core}{tail}"
+    elif not clause.earlier and _LEADING.match(before):
+        yield f"{before.rstrip(' ,')}, {_deny_subject(clause, core, verb, False, place, tail)}"
     if not clause.earlier:
         yield f"no {core}"
         yield f"there {verb} no {clause.core}"
@@ -251,11 +258,13 @@ def _deny_before_others(clause: _Clause, following: Fact, rest: str) -> Iterator
     there = THERE.search(before)
     verb = "are" if is_plural(rest) else "is"
     if following.assertion == "ABSENT":
-        denied = _negate_before(before)
+        denied = (
+            f"{_JOINED.sub('', before)} but no" if clause.earlier and _JOINED.search(before) else _negate_before(before)
+        )
         joint = _WITHOUT.sub("", f"{between}{rest}", count=1)
         if joint != f"{between}{rest}":
             yield f"{denied} {core}{', ' if ' or ' in joint else ' or '}{joint}"
-        yield f"{denied} {core}{re.sub(r'^ *but', ' and', clause.after)}{rest}"
+        yield f"{denied} {core}{_BUT_FIRST.sub(_as_and, between)}{rest}"
         return
     rest = _RELATED.sub(lambda match: (match[1] or "") + (match[2] or ""), rest)
     bare = re.sub(r"^(?:an?|the) ", "", rest)
@@ -288,3 +297,7 @@ def _negate_before(before: str) -> str:
     if _WITH.search(before):
         return _WITH.sub("without", before)
     return f"{before} no".strip()
+
+
+def _as_and(match: re.Match[str]) -> str:
+    return " and " if match["but"] else " "
