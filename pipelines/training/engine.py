@@ -30,6 +30,7 @@ from pipelines.training.partitions import (
 from pipelines.training.weight_average import WeightAverage
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
+from trrg_core.training.parameter_groups import RATE, parameter_groups
 from trrg_core.training.schedule import learning_rate_scale
 
 logger = logging.getLogger(__name__)
@@ -50,16 +51,18 @@ class Engine:
     ) -> None:
         deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
         self.config, self.optimizer, self.total_steps = config, optimizer, total_steps
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.engine, *_ = deepspeed.initialize(
             model=model,
-            model_parameters=trained,
-            optimizer=torch.optim.AdamW(trained, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay),
+            model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+            optimizer=build_optimizer(model, optimizer),
             config=deepspeed_config(config, batch_size),
             dist_init_required=False,
         )
+        if config.compile_backend:
+            self.engine.compile(backend=config.compile_backend)
         self.segments = list_segments(self.engine)
-        self.average: WeightAverage | None = None
+        holders = list({segment.holder: None for segment in self.segments})
+        self.average = WeightAverage(holders, optimizer.ema_decay) if optimizer.ema_decay else None
         self.bad_steps: list[BadStep] = []
         self._bad_in_a_row = 0
         self._record = bad_step_record
@@ -219,7 +222,8 @@ class Engine:
 
     def _set_learning_rate(self, step: int) -> None:
         for group in self.engine.optimizer.param_groups:
-            group["lr"] = self.optimizer.learning_rate * learning_rate_scale(step, self.total_steps, self.optimizer)
+            scale = learning_rate_scale(step, self.total_steps, self.optimizer)
+            group["lr"] = self.optimizer.learning_rate * scale * group[RATE]
 
     def _mean_weight(self, own: Sequence[float]) -> float:
         """The weights of all ranks together, per rank."""
@@ -280,6 +284,19 @@ class CopiedState:
             state_files.write_common(folder, self.index, self.buffers)
 
 
+def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW on the groups of `parameter_groups`, in torch's fused form, which on a CPU takes a quarter of the time.
+
+    Its results differ from those of the other forms in the last digit of single weights.
+    """
+    return torch.optim.AdamW(
+        parameter_groups(model, settings),
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        fused=True,
+    )
+
+
 def clips_itself(config: EngineConfig) -> bool:
     """Whether `Engine` clips and tests the gradient, rather than DeepSpeed: in fp32 without ZeRO."""
     return config.zero_stage == 0 and config.precision == "fp32"
@@ -288,8 +305,12 @@ def clips_itself(config: EngineConfig) -> bool:
 def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
     """The configuration dict of `deepspeed.initialize`."""
     zero: dict[str, Any] = {"stage": config.zero_stage}
-    if config.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu"}
+    offloads = {"offload_optimizer": config.offload_optimizer, "offload_param": config.offload_parameters}
+    for part, device in offloads.items():
+        if device != "none":
+            zero[part] = {"device": device, "pin_memory": config.use_gpu}
+        if device == "nvme":
+            zero[part]["nvme_path"] = config.offload_folder
     return {
         "train_micro_batch_size_per_gpu": batch_size,
         # the boundary is set at each micro-batch instead, so that their number may change from step to step

@@ -11,7 +11,25 @@ class OptimizerConfig(ConfigSection):
     """AdamW with linear warm-up and cosine decay to zero."""
 
     learning_rate: float = Field(1.0e-4, gt=0, description="Peak learning rate.")
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay coefficient.")
+    fresh_rate: float = Field(
+        1.0,
+        gt=0,
+        description="Factor of the learning rate for randomly initialised layers beside a pretrained backbone.",
+    )
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        description="Decoupled weight decay coefficient; biases, norms, gates, scales and positions are not decayed.",
+    )
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay rate of the first moment of AdamW.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay rate of the second moment of AdamW.")
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay rate per step of an exponential moving average of the weights, which becomes the trained "
+        "model; 0 for none.",
+    )
     warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of all steps with linear warm-up, 0 to 1.")
 
 
@@ -41,7 +59,20 @@ class EngineConfig(ConfigSection):
     num_workers: int = Field(2, ge=1, description="Number of Ray Train workers, one process each.")
     use_gpu: bool = Field(False, description="Use one GPU per worker; false trains on CPU.")
     zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
-    offload_optimizer: bool = Field(False, description="Keep the optimizer state in CPU memory (ZeRO with GPU only).")
+    offload_optimizer: Literal["none", "cpu", "nvme"] = Field(
+        "none",
+        description="Where to keep the optimizer state instead of GPU memory: CPU memory (ZeRO 1 to 3) or files in "
+        "`offload_folder` (ZeRO-3).",
+    )
+    offload_parameters: Literal["none", "cpu", "nvme"] = Field(
+        "none",
+        description="Where to keep the weights instead of GPU memory (ZeRO-3 only): CPU memory or files in "
+        "`offload_folder`.",
+    )
+    offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for offloading to files.")
+    compile_backend: str = Field(
+        "", description="Backend of torch.compile, e.g. inductor, for the whole model; empty: not compiled."
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Number format of the weights.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations of the LLM in the backward pass, which saves memory."
@@ -59,6 +90,22 @@ class EngineConfig(ConfigSection):
     collective_timeout_s: int = Field(
         1800, ge=30, description="Timeout of a collective operation, seconds; after it the worker fails."
     )
+
+    @field_validator("offload_optimizer", mode="before")
+    @classmethod
+    def _read_switch(cls, value: object) -> object:
+        """Configurations of earlier versions have true or false here."""
+        return {True: "cpu", False: "none"}[value] if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _can_offload(self) -> Self:
+        if self.offload_optimizer != "none" and self.zero_stage == 0:
+            raise ValueError("offload_optimizer needs zero_stage 1, 2 or 3")
+        if self.zero_stage != 3 and (self.offload_parameters != "none" or self.offload_optimizer == "nvme"):
+            raise ValueError("offloading of parameters, or of the optimizer to NVMe, needs zero_stage 3")
+        if "nvme" in (self.offload_optimizer, self.offload_parameters) and not self.offload_folder:
+            raise ValueError("offload_folder must be set for offloading to NVMe")
+        return self
 
 
 class PretrainConfig(ConfigSection):

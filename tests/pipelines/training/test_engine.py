@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from pipelines.training.bad_steps import BadStepRecord
+from pipelines.training.engine import build_optimizer, deepspeed_config
 from tests.pipelines.training.engine_ranks import (
     NumberModel,
     number_batch,
@@ -19,6 +20,7 @@ from tests.pipelines.training.engine_ranks import (
     read_state,
     run_ranks,
 )
+from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
 from trrg_core.runs.checkpoints import finish_checkpoint
 from trrg_core.storage.store import open_store
@@ -45,11 +47,16 @@ def train_and_save(folder: Path) -> dict[str, Any]:
     return result
 
 
+def _targets(stage: int, precision: str) -> list[int]:
+    """The ZeRO stages that restore a state: its own and, in fp32, the next."""
+    return [stage, (stage + 1) % 4] if precision == "fp32" else [stage]
+
+
 def load_save_go_on(folder: Path) -> dict[str, Any]:
     """Restore what another number of ranks saved, save it again, and go on: also into the next ZeRO stage."""
     result = {}
     for stage, precision in MODES:
-        for into in {stage, (stage + 1) % 4}:
+        for into in _targets(stage, precision):
             engine = number_engine(into, precision)
             engine.load(folder / f"{stage}-{precision}")
             again = folder / f"{stage}-{precision}-into-{into}-on-{dist.get_world_size()}"
@@ -82,7 +89,7 @@ def test_state_is_the_same_to_the_digit_on_any_number_of_ranks(
         before = read_state(saved[0] / f"{stage}-{precision}")
         assert {key.partition("/")[0] for key in before} == {"weight", "exp_avg", "exp_avg_sq"}
         assert sum(value.numel() for key, value in before.items() if key.startswith("weight/")) == 149
-        for into in {stage, (stage + 1) % 4}:
+        for into in _targets(stage, precision):
             after = read_state(saved[0] / f"{stage}-{precision}-into-{into}-on-{resumed[0]}")
             assert after.keys() == before.keys()
             assert all(torch.equal(after[key], before[key]) for key in before)
@@ -254,3 +261,108 @@ def test_a_step_without_finite_gradient_is_skipped_on_all_ranks_and_recorded(tmp
             (9, "loss"),
         ]
         assert sorted(bad[0]["study_ids"]) == sorted(f"s1-{index}-{row}" for index in range(4) for row in range(4))
+
+
+def vary_the_optimizer(folder: Path) -> dict[str, Any]:
+    """An average of weights in each ZeRO stage, a state with it; offload; a compiled model."""
+    result: dict[str, Any] = {}
+    for stage in range(4):
+        engine = number_engine(stage, optimizer_ema_decay=0.5, optimizer_beta2=0.95)
+        _steps(engine, 0, 2)
+        (folder / f"average-{stage}").mkdir(exist_ok=True)
+        engine.save(folder / f"average-{stage}")
+        now = _weights(engine)
+        with engine.averaged_weights():
+            result[f"averaged-{stage}"] = _weights(engine)
+        assert _weights(engine) == now
+        result[f"next-{stage}"] = _steps(engine, 2, 4)
+        engine.close()
+        again = number_engine(stage, optimizer_ema_decay=0.5, optimizer_beta2=0.95)
+        again.load(folder / f"average-{stage}")
+        with again.averaged_weights():
+            result[f"averaged-again-{stage}"] = _weights(again)
+        result[f"next-again-{stage}"] = _steps(again, 2, 4)
+        again.close()
+    plain = {"offload_optimizer": "none", "offload_parameters": "none", "compile_backend": ""}
+    for name, stage, changes in (
+        ("plain-2", 2, {}),
+        ("plain-3", 3, {}),
+        ("offload-2", 2, {"offload_optimizer": "cpu"}),
+        ("offload-3", 3, {"offload_optimizer": "cpu", "offload_parameters": "cpu"}),
+        ("compiled-2", 2, {"compile_backend": "aot_eager"}),
+    ):
+        settings = {f"engine_{key}": value for key, value in {**plain, **changes}.items()}
+        engine = number_engine(stage, **settings)
+        result[name] = _steps(engine, 0, 4)
+        engine.close()
+    return result
+
+
+def _weights(engine: Any) -> list[float]:
+    state = engine.gather_state() if engine.average is None else {}
+    if not state:
+        average, engine.average = engine.average, None
+        state = engine.gather_state()
+        engine.average = average
+    return [value for name in sorted(state) for value in state[name].flatten().tolist()]
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("varied")
+    return folder, run_ranks(vary_the_optimizer, folder, 2)[0]
+
+
+def test_the_average_of_weights_follows_them_and_is_part_of_the_state(varied: tuple[Path, dict[str, Any]]) -> None:
+    folder, result = varied
+    for stage in range(4):
+        state = read_state(folder / f"average-{stage}")
+        weight, average = state["weight/log_scale"], state["average/log_scale"]
+        # log_scale is 0.1 at the start; the decay is (1 + 1) / (10 + 1) at the first step, 3 / 12 at the second
+        assert 0 < abs(float(average - weight)) < abs(float(weight) - 0.1)
+        assert result[f"averaged-again-{stage}"] == result[f"averaged-{stage}"]
+        assert result[f"averaged-{stage}"] == pytest.approx(result["averaged-0"], abs=1e-6)
+        assert result[f"next-again-{stage}"] == pytest.approx(result[f"next-{stage}"], abs=1e-6)
+
+
+def test_offloading_and_compiling_change_no_loss(varied: tuple[Path, dict[str, Any]]) -> None:
+    result = varied[1]
+    for name in ("plain-3", "offload-2", "offload-3", "compiled-2"):
+        assert result[name] == pytest.approx(result["plain-2"], abs=1e-5), name
+
+
+def test_the_optimizer_has_the_set_moments_and_decays_weights_only() -> None:
+    optimizer = build_optimizer(NumberModel(), OptimizerConfig(weight_decay=0.5, beta1=0.8, beta2=0.9))
+    assert optimizer.defaults["betas"] == (0.8, 0.9)
+    assert {group["weight_decay"]: len(group["params"]) for group in optimizer.param_groups} == {0.5: 3, 0.0: 6}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"zero_stage": 1, "offload_optimizer": True}, {"offload_optimizer": {"device": "cpu", "pin_memory": False}}),
+        (
+            {"zero_stage": 3, "offload_optimizer": "nvme", "offload_parameters": "cpu", "offload_folder": "/disk"},
+            {
+                "offload_optimizer": {"device": "nvme", "pin_memory": False, "nvme_path": "/disk"},
+                "offload_param": {"device": "cpu", "pin_memory": False},
+            },
+        ),
+    ],
+)
+def test_offloading_is_passed_on(settings: dict[str, Any], expected: dict[str, Any]) -> None:
+    zero = deepspeed_config(EngineConfig.model_validate(settings), 1)["zero_optimization"]
+    assert zero == {"stage": settings["zero_stage"], **expected}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"zero_stage": 0, "offload_optimizer": "cpu"}, "needs zero_stage 1, 2 or 3"),
+        ({"zero_stage": 2, "offload_parameters": "cpu"}, "needs zero_stage 3"),
+        ({"zero_stage": 3, "offload_parameters": "nvme"}, "offload_folder must be set"),
+    ],
+)
+def test_impossible_offloading_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EngineConfig.model_validate(settings)
