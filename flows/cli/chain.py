@@ -1,7 +1,8 @@
 """Commands of the chain: an invented corpus, each job by itself, and the whole run."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,7 @@ from flows.cli.options import (
     DEFAULT_STORE,
     InputOption,
     JsonOption,
+    LocalOption,
     PresetOption,
     RootOption,
     SetOption,
@@ -18,6 +20,9 @@ from flows.cli.options import (
     parse_input,
 )
 from pipelines.running.catalog import FIRST_JOB, JOBS, Job, find_job
+
+if TYPE_CHECKING:
+    from trrg_core.config.settings import TrrgConfig
 
 app = typer.Typer()
 
@@ -59,23 +64,46 @@ def _add_job(job: Job) -> None:
         as_json: JsonOption = False,
     ) -> None:
         from flows.entry import check_source, read_config
-        from pipelines.records.job_result import describe, to_json
-        from pipelines.running.newest_outputs import newest_outputs
-        from pipelines.running.run_job import run_job
-        from trrg_core.storage.store import open_store
 
         config = read_config(preset, source, source_root, settings or ())
         if job.reads_source:
             check_source(config)
-        given = dict(parse_input(text) for text in inputs or ())
-        missing = [name for name in job.inputs if name not in given]
-        result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing), **given})
-        typer.echo(to_json(result) if as_json else describe(result))
+        _run_job(job, config, store, inputs or (), as_json=as_json)
 
-    command.__doc__ = job.summary
+    def training_command(
+        store: StoreOption = DEFAULT_STORE,
+        preset: PresetOption = "tiny",
+        source: SourceOption = "",
+        source_root: RootOption = "",
+        settings: SetOption = None,
+        inputs: InputOption = None,
+        local: LocalOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        from flows.entry import read_config
+
+        # here means neither on Ray workers of this machine nor as a job of a cluster
+        here = ("engine.local=true", 'ray.jobs_address=""') if local else ()
+        config = read_config(preset, source, source_root, [*(settings or ()), *here])
+        _run_job(job, config, store, inputs or (), as_json=as_json)
+
+    chosen = training_command if job.group == "training" else command
+    chosen.__doc__ = job.summary
     app.command(
         job.name, epilog=f"Example: trrg {job.name} --store ./trrg-store", rich_help_panel=f"Jobs: {job.group}"
-    )(command)
+    )(chosen)
+
+
+def _run_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str], *, as_json: bool) -> None:
+    from pipelines.records.job_result import describe, to_json
+    from pipelines.running.newest_outputs import newest_outputs
+    from pipelines.running.run_job import run_job
+    from trrg_core.storage.store import open_store
+
+    given = dict(parse_input(text) for text in inputs)
+    missing = [name for name in job.inputs if name not in given]
+    result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing), **given})
+    typer.echo(to_json(result) if as_json else describe(result))
 
 
 for _job in JOBS.values():

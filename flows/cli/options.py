@@ -24,6 +24,9 @@ InputOption = Annotated[
         "--input", metavar="NAME=REF", help="An input, e.g. shards=shards@2; the newest by default. Can be repeated."
     ),
 ]
+LocalOption = Annotated[
+    bool, typer.Option("--local", help="Train and score in this process, as one worker, without starting Ray.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RefArgument = Annotated[
     str,

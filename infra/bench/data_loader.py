@@ -21,7 +21,8 @@ import torch
 from infra.bench.process_tree import watch_tree
 from pipelines.jobs.parse import parse_batch
 from pipelines.ray_data.cluster import connect
-from pipelines.ray_data.training_rows import list_row_groups, stream_steps
+from pipelines.ray_data.read_ahead import ReadAhead
+from pipelines.ray_data.training_rows import list_row_groups, read_steps
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
@@ -95,7 +96,7 @@ def bench_loader(rounds: int) -> bool:
         plan = Plan(groups=groups, batch_size=config.pretrain.batch_size, seed=config.seed, rank=0, world_size=1)
         rows = ArrowRows(read_table(store, shards))
         loaders: dict[str, Callable[[], Iterator[Batch]]] = {
-            "ours, stream_steps": lambda: map(collate, stream_steps(store, plan, 0, plan.steps_per_epoch)),
+            "ours": lambda: _read_epoch(store, plan, collate),
             **{f"DataLoader, {num} worker{'s' * (num > 1)}": _torch_loader(rows, plan, collate, num) for num in (1, 2)},
         }
         epochs: dict[str, list[Epoch]] = {name: [] for name in loaders}
@@ -104,6 +105,11 @@ def bench_loader(rounds: int) -> bool:
                 epochs[name].append(_run_epoch(loader))
         ray.shutdown()
     return _print_verdict({name: rounds[1:] for name, rounds in epochs.items()})
+
+
+def _read_epoch(store: Store, plan: Plan, collate: Callable[..., Batch]) -> Iterator[Batch]:
+    with ReadAhead(lambda: read_steps(store, plan, 0, plan.steps_per_epoch), depth=2) as steps:
+        yield from (collate(rows.to_pylist()) for rows in steps)
 
 
 def _print_verdict(epochs: dict[str, list[Epoch]]) -> bool:

@@ -1,19 +1,19 @@
 """`shards` + contrastive run -> a generator run: stage 2, the LLM with injected clues, as a model folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from pipelines.records.job_result import JobResult
 from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
-from pipelines.training.stage import Stage, TrainingTask
+from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.model_folder import save_model_folder
 from trrg_core.runs.stored_model import uploaded_model
 from trrg_core.storage.store import Store
-from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_finetune
 
 
@@ -32,15 +32,14 @@ def build(task: TrainingTask) -> ReportGenerator:
     return build_generator(config, stage1.contrastive, stage1.perception, _tokenizer(task), observations)
 
 
-def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) -> Batch:
-    """One step's batch: radiographs, labels and reference reports."""
+def collate(task: TrainingTask) -> Collate:
+    """Makes a step's batch: radiographs, labels and reference reports."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
-    return collate_finetune(
-        rows,
+    return partial(
+        collate_finetune,
         tokenizer=_tokenizer(task),
         observations=observations_of(task.config),
         config=_with_stage1_settings(task.config, stage1.config),
-        seed=seed,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import nn
 from pipelines.ray_data.map_split import map_split
 from pipelines.records.job_result import JobResult
 from pipelines.training.runs import corpus_tokenizer, find_or_train, observations_of
-from pipelines.training.stage import UNSCORED, Stage, TrainingTask
+from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.calibration import Auroc, auroc_per_finding, fit_calibration, macro_auroc
 from trrg_core.model.contrastive import build_contrastive
@@ -28,7 +28,6 @@ from trrg_core.model.model_folder import (
 from trrg_core.model.perception import build_perception, perceive
 from trrg_core.runs.stored_model import fetched_model, uploaded_model
 from trrg_core.storage.store import Store
-from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images, collate_pretrain
 from trrg_core.training.prompts import load_prompts
 
@@ -54,16 +53,15 @@ def build(task: TrainingTask) -> nn.Module:
     return build_contrastive(task.config, _tokenizer(task), observations_of(task.config))
 
 
-def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) -> Batch:
-    """One step's batch: radiographs with drawn sentences, prompts and hard negatives."""
+def collate(task: TrainingTask) -> Collate:
+    """Makes a step's batch: radiographs with drawn sentences, prompts and hard negatives."""
     observations = observations_of(task.config)
-    return collate_pretrain(
-        rows,
+    return partial(
+        collate_pretrain,
         tokenizer=_tokenizer(task),
         prompts=load_prompts(observations),
         observations=observations,
         config=task.config.pretrain,
-        seed=seed,
     )
 
 

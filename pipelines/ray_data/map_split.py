@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import ray.data
 
-from pipelines.ray_data.map_tables import map_tables
 from pipelines.ray_data.training_rows import list_row_groups, read_groups
 from trrg_core.storage.store import Store
 from trrg_core.tables.table_ref import TableRef
@@ -59,6 +57,11 @@ def _map_in_tasks(
     num_workers: int,
     num_gpus: float,
 ) -> Any:
+    # a run in one process does not need Ray
+    import ray.data
+
+    from pipelines.ray_data.map_tables import map_tables
+
     shares = [
         {"path": [g.path for g in share], "index": [g.index for g in share]} for share in _cut(groups, num_workers)
     ]

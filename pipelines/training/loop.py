@@ -1,34 +1,30 @@
-"""The training loop of both stages: Ray Train workers, verified checkpoints, resume at any step.
+"""The training loop of both stages, as each rank runs it: verified checkpoints, resume at any step.
 
 The run's folder is named by a fingerprint of its inputs, so a run that was killed is found again and resumes from its
-newest intact checkpoint, with the same rows and random numbers as an uninterrupted run.
+newest intact checkpoint, with the same rows and random numbers as an uninterrupted run. Ranks are Ray Train workers
+(`workers.py`) or this process alone (`single_process.py`).
 """
 
 import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray.train
 import torch
 import torch.distributed as dist
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 
-from pipelines.ray_data.cluster import check_gpus, connect, quieten
-from pipelines.ray_data.training_rows import list_row_groups, open_slice, stream_steps
-from pipelines.records.progress import follow_progress, write_progress
+from pipelines.ray_data.training_rows import list_row_groups, open_slice, read_steps
+from pipelines.records.progress import write_progress
 from pipelines.training.bad_steps import BadStepRecord
 from pipelines.training.engine import Engine
-from pipelines.training.stage import UNSCORED, Stage, TrainingTask
-from trrg_core.errors import ConfigError, TrainingError
+from pipelines.training.feed import Portion, feed
+from pipelines.training.stage import Stage, TrainingTask
+from trrg_core.errors import ConfigError
 from trrg_core.runs.checkpoints import fetch_newest, finish_checkpoint, remove_old, upload_files
-from trrg_core.runs.results import RunResult, write_result
 from trrg_core.training.sampling_plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -37,85 +33,14 @@ LOSSES = "losses.json"
 TRAINED = "trained.json"
 
 
-class LocalTrainer(TorchTrainer):
-    """Ray Train without its placement group cleaner, which queries a dashboard that a local cluster does not have.
+def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any]], None]) -> None:
+    """Run one rank of a training run, from building the model to saving it.
 
-    With another cluster on the same machine the cleaner queries that one's dashboard, where this run is unknown, and
-    removes our workers. A local cluster ends with its driver, so there is nothing to clean up.
+    Args:
+        stage: the stage to train.
+        task: the run.
+        report: called by every rank after each checkpoint with the step and its losses.
     """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        # Ray's types describe its older trainer, which is not the one that runs
-        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
-        return [callback for callback in callbacks if type(callback).__name__ != "PlacementGroupCleanerCallback"]
-
-
-def train(stage: Stage, task: TrainingTask) -> RunResult:
-    """The result of training `stage` to its end, from the newest checkpoint if there is one, on Ray Train workers.
-
-    Scoring happens here, not in a worker: it may take longer than a collective operation may wait.
-
-    Raises:
-        TrainingError: when the workers failed more often than `engine.max_failures` allows.
-    """
-    connect(task.config.ray)
-    trained = read_trained(task)
-    if trained is None:
-        _fit(stage, task)
-        trained = read_trained(task)
-    if trained is None:
-        raise TrainingError(f"{stage.name} run {task.run_id} ended without a model")
-    return finish_run(stage, task, trained)
-
-
-def read_trained(task: TrainingTask) -> Mapping[str, float] | None:
-    """The numbers of a run whose training has ended and whose model is saved, scored or not; None before."""
-    path = f"{task.path}/{TRAINED}"
-    metrics: dict[str, float] | None = json.loads(task.store.read_bytes(path)) if task.store.exists(path) else None
-    return metrics
-
-
-def finish_run(stage: Stage, task: TrainingTask, trained: Mapping[str, float]) -> RunResult:
-    """Score a trained run and write its result."""
-    result = RunResult(
-        run_id=task.run_id,
-        job=stage.name,
-        inputs=task.inputs,
-        code_version=task.code_version,
-        metrics={**trained, **stage.score(task)},
-        finished_ms=int(time.time() * 1000),
-    )
-    write_result(task.store, result)
-    task.store.delete(f"{task.path}/{UNSCORED}")
-    return result
-
-
-def _fit(stage: Stage, task: TrainingTask) -> None:
-    """Train on Ray Train workers, until the model is saved."""
-    engine = task.config.engine
-    check_gpus(task.config.ray, engine.num_workers if engine.use_gpu else 0)
-    trainer = (TorchTrainer if task.config.ray.address else LocalTrainer)(
-        partial(train_worker, stage, task),
-        torch_config=TorchConfig(backend="nccl" if engine.use_gpu else "gloo", timeout_s=engine.collective_timeout_s),
-        scaling_config=ScalingConfig(num_workers=engine.num_workers, use_gpu=engine.use_gpu),
-        run_config=RunConfig(
-            name="ray",
-            storage_path=task.store.pyarrow_path(task.path),
-            storage_filesystem=task.store.pyarrow_filesystem(),
-            failure_config=FailureConfig(max_failures=engine.max_failures),
-            logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of the older trainer too
-        ),
-    )
-    try:
-        with follow_progress(task.store, task.progress, f"{stage.name} steps"):
-            trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
-
-
-def train_worker(stage: Stage, task: TrainingTask) -> None:
-    """Run one rank of a training run, from building the model to saving it."""
-    quieten()
     config = task.config
     rank, world = dist.get_rank(), dist.get_world_size()
     slice_reader = open_slice(task.store, task.inputs["slice"]) if "slice" in task.inputs else None
@@ -135,17 +60,21 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
     )
     start, losses = _resume(task, engine)
     progress = _ProgressWriter(task, start, total)
-    steps = stream_steps(task.store, plan, start, total, slice_reader) if start < total else ()
-    for step, rows in enumerate(steps, start):
-        seed = step_seed(config.seed, step, rank)
-        torch.manual_seed(seed)
-        batch = stage.collate(task, rows, seed).to(engine.device)
-        losses.append(engine.train_step([batch], step))
-        if rank == 0:
-            progress.write(step + 1, losses[-1])
-        if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
-            _save(task, engine, step + 1, losses)
-            ray.train.report({"step": step + 1, **losses[-1]})
+
+    def portions() -> Iterator[Portion]:
+        for step, rows in enumerate(read_steps(task.store, plan, start, total, slice_reader), start):
+            yield Portion(step=step, seed=step_seed(config.seed, step, rank), rows=rows)
+
+    with feed(portions, stage.collate(task)) as batches:
+        for step in range(start, total):
+            batch = next(batches)
+            torch.manual_seed(step_seed(config.seed, step, rank))
+            losses.append(engine.train_step([batch.to(engine.device)], step))
+            if rank == 0:
+                progress.write(step + 1, losses[-1])
+            if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
+                _save(task, engine, step + 1, losses)
+                report({"step": step + 1, **losses[-1]})
     _save_model(stage, task, engine, losses)
     engine.close()
 
@@ -213,11 +142,3 @@ class _ProgressWriter:
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         text = f"{parts}, {per_step:.2f} s/step, {per_step * (self.total - step):.0f} s left"
         write_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The first line of what a worker raised, without its traceback."""
-    failures = getattr(error, "worker_failures", None) or {}
-    first = next(iter(failures.values()), error)
-    lines = [line for line in str(first).strip().splitlines() if line.strip()]
-    return f"{type(first).__name__}: {lines[-1] if lines else ''}"

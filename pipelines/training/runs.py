@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
-from pipelines.training.loop import train
 from pipelines.training.stage import Stage, TrainingTask
+from pipelines.training.train import train
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.labels import load_label_set
@@ -41,6 +41,8 @@ def find_or_train(
         TrainingError: if training failed.
     """
     _check_slice(store, inputs)
+    if config.engine.local:  # one process is one worker
+        config = config.model_copy(update={"engine": config.engine.model_copy(update={"num_workers": 1})})
     identity = job_fingerprint(stage.name, [config.seed, config.engine.num_workers, settings], store, inputs)
     run_id = f"{stage.name}-{identity}"
     existing = read_result(store, run_id)

@@ -19,7 +19,7 @@ UNSCORED = "unscored"  # folder of a run for what `save` leaves to `score`; dele
 class TrainingTask:
     """One training run: its configuration, its inputs, and the store that it reads from and writes to.
 
-    With `local` it runs in this process alone, without Ray.
+    It runs in this process alone, without Ray, when `engine.local` is set.
     """
 
     run_id: str
@@ -27,7 +27,11 @@ class TrainingTask:
     store: Store
     inputs: Mapping[str, str]
     code_version: str
-    local: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether the run trains and scores in this process, without Ray."""
+        return self.config.engine.local
 
     @property
     def path(self) -> str:
@@ -62,6 +66,12 @@ class DeviceBatch(Protocol):
     def to(self, device: torch.device) -> Self: ...
 
 
+class Collate(Protocol):
+    """Makes a batch of shard rows; all its random draws depend on the seed."""
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]], *, seed: int) -> DeviceBatch: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A training stage, as top-level functions that Ray can send to workers.
@@ -70,7 +80,8 @@ class Stage:
         name: the job's name, the first part of its run ids.
         schedule: batch size, epochs and optimizer: the stage's section of the configuration.
         build: the model to train, on CPU, from the task; called by every rank after seeding.
-        collate: rows of one step and a seed -> a batch.
+        collate: from the task, the function that makes a batch of rows and a `seed`; that function is sent to other
+            processes, so it must hold all it needs and draw no random numbers but those of the seed.
         save: on rank 0 only, with the trained weights, while the other ranks wait: writes the model under
             `runs/<id>/` and returns plain numbers for the result.
         score: in the driver, once the workers have ended: measures the saved model, completes it for the next stage,
@@ -80,6 +91,6 @@ class Stage:
     name: str
     schedule: Schedule
     build: Callable[[TrainingTask], nn.Module]
-    collate: Callable[[TrainingTask, Sequence[Mapping[str, Any]], int], DeviceBatch]
+    collate: Callable[[TrainingTask], Collate]
     save: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
     score: Callable[[TrainingTask], Mapping[str, float]]

@@ -26,7 +26,8 @@ def test_the_citation_has_what_its_format_demands():
 
 
 def test_citation_and_change_log_are_of_this_version():
-    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    # the changes since then come first, under "Unreleased"
+    first = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert first
     assert _yaml("CITATION.cff")["version"] == first[1]
     # a dynamic version stands in the package

@@ -57,6 +57,9 @@ class EngineConfig(ConfigSection):
     """The training engine of both stages: Ray Train workers, DeepSpeed ZeRO, checkpoints."""
 
     num_workers: int = Field(2, ge=1, description="Number of Ray Train workers, one process each.")
+    local: bool = Field(
+        False, description="Train and score in the process of the job, as one worker, without starting Ray."
+    )
     use_gpu: bool = Field(False, description="Use one GPU per worker; false trains on CPU.")
     zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
     offload_optimizer: Literal["none", "cpu", "nvme"] = Field(

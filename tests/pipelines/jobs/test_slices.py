@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.jobs.reslice import make_slice, read_slice
-from pipelines.ray_data.training_rows import chunk_row, list_row_groups, open_slice, read_chunk
+from pipelines.ray_data.training_rows import list_row_groups, open_slice, read_chunk
 from pipelines.training.runs import _check_slice
 from tests.core.toy_versions import NO, YES, shard_row, write_version
 from trrg_core.errors import ConfigError
@@ -43,7 +43,7 @@ def test_training_reads_the_slices_rows_each_as_often_as_it_says(store: Store):
     groups = list_row_groups(store, TableRef.parse("shards@0"), "train", slice_reader)
     plan = Plan(groups=groups, batch_size=1, seed=3, rank=0, world_size=1)
     chunks = plan.chunks(0, plan.steps_per_epoch)
-    read = [read_chunk(pa.Table.from_pylist([chunk_row(chunk)]), store, slice_reader) for chunk in chunks]
+    read = [read_chunk(store, chunk, slice_reader) for chunk in chunks]
     rows = pa.concat_tables(read)
 
     assert plan.steps_per_epoch == resliced.plan.num_rows == 40

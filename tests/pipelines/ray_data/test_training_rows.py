@@ -1,11 +1,11 @@
-"""Steps are cut wherever blocks end, and a task hands out just its chunk, in the plan's order."""
+"""Steps are cut wherever blocks end, and a chunk is read in the order of the plan."""
 
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from pipelines.ray_data.training_rows import _cut_steps, chunk_row, list_row_groups, read_chunk
+from pipelines.ray_data.training_rows import _cut_steps, list_row_groups, read_chunk, read_steps
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.delta import commit_parts
@@ -29,14 +29,9 @@ SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
 def test_steps_are_cut_in_order_wherever_a_block_ends(blocks: list[int], steps: list[int]) -> None:
     rows = iter(range(sum(blocks)))
     tables = [pa.table({"at": pa.array([next(rows) for _ in range(size)], pa.int64())}) for size in blocks]
-    cut = [[row["at"] for row in step] for step in _cut_steps(tables, 2)]
+    cut = [step["at"].to_pylist() for step in _cut_steps(tables, 2)]
     assert [len(step) for step in cut] == steps
     assert [at for step in cut for at in step] == list(range(sum(blocks)))
-
-
-def test_a_step_keeps_its_rows_when_the_next_is_cut() -> None:
-    first, second = _cut_steps([pa.table({"at": [0, 1, 2]})], 2)
-    assert (first, second) == ([{"at": 0}, {"at": 1}], [{"at": 2}])
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_a_task_reads_the_rows_of_its_chunk_in_the_order_of_the_plan(store: Store) -> None:
+def test_the_rows_of_a_chunk_are_in_the_order_of_the_plan(store: Store) -> None:
     groups = list_row_groups(store, TableRef.parse("shards@0"), "train")
     assert [group.num_rows for group in groups] == [64, 64, 22, 64, 64, 22]
     plan = Plan(groups=groups, batch_size=7, seed=3, rank=0, world_size=1, window=4)
@@ -60,8 +55,16 @@ def test_a_task_reads_the_rows_of_its_chunk_in_the_order_of_the_plan(store: Stor
     read: list[str] = []
     for chunk in plan.chunks(5, plan.steps_per_epoch):
         held = [start_of[group.path, group.index] + row for group in chunk.groups for row in range(group.num_rows)]
-        row = pa.Table.from_pylist([chunk_row(chunk)])
-        ids = read_chunk(row, store, None)["study_id"].to_pylist()
+        ids = read_chunk(store, chunk)["study_id"].to_pylist()
         assert ids == [f"s{held[at]:03d}" for at in chunk.order]
         read += ids
     assert len(read) == len(set(read)) == 7 * (plan.steps_per_epoch - 5)
+
+
+def test_reading_can_start_at_any_step(store: Store) -> None:
+    groups = list_row_groups(store, TableRef.parse("shards@0"), "train")
+    plan = Plan(groups=groups, batch_size=7, seed=3, rank=0, world_size=1, window=2)
+    whole = [rows["study_id"].to_pylist() for rows in read_steps(store, plan, 0, 60)]
+    rest = [rows["study_id"].to_pylist() for rows in read_steps(store, plan, 37, 60)]
+    assert rest == whole[37:]
+    assert {len(step) for step in whole} == {7}

@@ -15,8 +15,8 @@ import ray
 from torch import nn
 
 from pipelines.ray_data.cluster import connect
-from pipelines.training.loop import train
 from pipelines.training.stage import TrainingTask
+from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.settings import RayConfig
 from trrg_core.runs.checkpoints import list_checkpoints
@@ -28,7 +28,7 @@ DRIVER = """
 import sys, ray
 sys.path.insert(0, sys.argv[1])
 from pipelines.ray_data.cluster import connect
-from pipelines.training.loop import train
+from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.settings import RayConfig
 from trrg_core.storage.store import open_store

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from pipelines.training.stage import UNSCORED, Stage, TrainingTask
+from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import OptimizerConfig
 from trrg_core.storage.store import Store
@@ -73,8 +74,13 @@ def build(task: TrainingTask) -> nn.Module:
     return ToyModel()
 
 
-def collate(task: TrainingTask, rows: Sequence[Mapping[str, Any]], seed: int) -> ToyBatch:
+def collate(task: TrainingTask) -> Collate:
+    return partial(collate_rows, task)
+
+
+def collate_rows(task: TrainingTask, rows: Sequence[Mapping[str, Any]], *, seed: int) -> ToyBatch:
     _die_once(task)
+    _stop_once(task)
     return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]))
 
 
@@ -84,11 +90,10 @@ def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> Mapping[str, 
 
 
 def score(task: TrainingTask) -> Mapping[str, float]:
-    """Scoring in the driver, without a process group, as long as the file `scoring-s` says; `fail-scoring` stops it."""
+    """Scoring in the driver, which lasts as long as the file `scoring-s` says; `fail-scoring` stops it."""
     folder = Path(task.store.uri)
     if (folder / "fail-scoring").exists():
         raise RuntimeError("scoring was stopped")
-    assert not torch.distributed.is_initialized()
     seconds = folder / "scoring-s"
     time.sleep(float(seconds.read_text()) if seconds.exists() else 0)
     return {"score": float(len(task.store.read_bytes(f"{task.path}/{UNSCORED}/model")))}
@@ -100,6 +105,14 @@ def _die_once(task: TrainingTask) -> None:
     if order.exists() and task.store.list(f"{task.path}/checkpoints") and torch.distributed.get_rank() == 1:
         order.unlink()
         os.kill(os.getpid(), 9)
+
+
+def _stop_once(task: TrainingTask) -> None:
+    """Raise what a key press raises, under the same conditions as `_die_once`."""
+    order = Path(task.store.uri) / "stop-once"
+    if order.exists() and task.store.list(f"{task.path}/checkpoints"):
+        order.unlink()
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
@@ -120,11 +133,12 @@ def toy_stage(epochs: float = 3) -> Stage:
     )
 
 
-def toy_task(store: Store, shards: str, run_id: str, zero_stage: int) -> TrainingTask:
+def toy_task(store: Store, shards: str, run_id: str, zero_stage: int, *settings: str) -> TrainingTask:
     overrides = [
         f"engine.zero_stage={zero_stage}",
         "engine.checkpoint_every_steps=8",
         "engine.log_every_steps=100",
+        *settings,
     ]
     return TrainingTask(
         run_id=run_id,
