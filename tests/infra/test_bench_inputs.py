@@ -1,6 +1,7 @@
 """What the benches feed to the pipeline is what the pipeline makes: a bench is run by hand, and breaks unseen."""
 
 from infra.bench.data_loader import make_shard_rows
+from infra.bench.flips import measure_flips
 from infra.bench.label_corpus import invent_labels
 from trrg_core.config.load import load_config
 from trrg_core.labels import load_label_set
@@ -22,3 +23,13 @@ def test_the_slice_compiler_is_fed_a_label_table_that_it_can_slice() -> None:
     plan = plan_slice(invented, validate_slice_spec({"rows": 200, "quotas": [quota], "max_repeats": 4}))
     assert plan.infeasible == ()
     assert abs(plan.num_rows - 200) <= 2
+
+
+def test_the_coverage_of_flips_counts_each_fact_once() -> None:
+    texts = ["FINDINGS: Small left effusion. Heart size is normal. Right middle and left lower lobe opacities."]
+    coverage = measure_flips(texts)
+    assert coverage.share("deny", "pleural_effusion") == (1.0, 1)
+    assert coverage.share("affirm") == (1.0, 1)
+    assert coverage.share("side", "pleural_effusion") == (1.0, 1)
+    assert coverage.share("severity") == (1.0, 1)
+    assert coverage.share("side", "opacity") == (0.0, 1)

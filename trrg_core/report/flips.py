@@ -19,6 +19,8 @@ from trrg_core.report.flipping.sides import change_side
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.report.parser import ReportParser
 
+FLIPS_VERSION = "1"
+
 _CACHED_SENTENCES = 16_384
 # longer sentences are lists or tables; they would cost much and flip badly
 _MOST_CHARACTERS = 400
@@ -57,6 +59,11 @@ class SentenceFlipper:
         self._parser = parser
         self._devices = load_flip_rules().devices
         self._flips = lru_cache(maxsize=_CACHED_SENTENCES)(self._find_flips)
+
+    @property
+    def flips_id(self) -> str:
+        """Version of the grammar and of its word lists. The same text has the same flips under one id and parser."""
+        return f"trrg-flips-{FLIPS_VERSION}-{load_flip_rules().fingerprint}"
 
     def __reduce__(self) -> tuple[type["SentenceFlipper"], tuple[ReportParser]]:
         return type(self), (self._parser,)

@@ -1,6 +1,7 @@
 """Flips of a sentence: what each kind turns round, what it leaves alone, and that every flip parses back."""
 
 import pickle
+import re
 from collections import Counter
 from functools import cache
 
@@ -53,6 +54,17 @@ def invented_sentences() -> tuple[Sentence, ...]:
         ("Heart size is normal.", "Heart size is enlarged."),
         ("The costophrenic angles are sharp.", "The costophrenic angles are blunted."),
         ("The pneumothorax has resolved.", "The pneumothorax persists."),
+        ("The left effusion is no longer seen.", "The left effusion is still seen."),
+        ("The lungs are clear without focal consolidation.", "The lungs show a focal consolidation."),
+        ("Negative for pneumothorax.", "Positive for pneumothorax."),
+        ("Again seen is a 5.6 cm mass in the left lung.", "No mass in the left lung is seen."),
+        ("No significant change in severe pulmonary edema.", "No pulmonary edema."),
+        ("Interval placement of a left PICC line.", "No left PICC line."),
+        (
+            "In the left lower lobe a patchy infiltrate is seen.",
+            "In the left lower lobe, no patchy infiltrate is seen.",
+        ),
+        ("Moderate left effusion and small right effusion.", "No effusion."),
     ],
 )
 def test_polarity_is_turned_in_the_style_of_the_sentence(text: str, flip: str) -> None:
@@ -64,6 +76,43 @@ def test_one_finding_of_a_joint_denial_is_affirmed() -> None:
         "There is a pleural effusion but no pneumothorax.",
         "There is a pneumothorax but no pleural effusion.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "flips"),
+    [
+        (
+            "Small left effusion with adjacent atelectasis.",
+            ["Atelectasis but no left effusion.", "Small left effusion without atelectasis."],
+        ),
+        (
+            "There is severe cardiomegaly and mild pulmonary edema.",
+            [
+                "There is mild pulmonary edema but no cardiomegaly.",
+                "There is severe cardiomegaly but no pulmonary edema.",
+            ],
+        ),
+        (
+            "Stable cardiomegaly without heart failure.",
+            ["No cardiomegaly or heart failure.", "Stable cardiomegaly with heart failure."],
+        ),
+        (
+            "The mediastinal and hilar contours are normal.",
+            [
+                "The mediastinum is widened, but the hilar contours are normal.",
+                "The hila are enlarged, but the mediastinal contours are normal.",
+            ],
+        ),
+        (
+            "Neither effusion nor pneumothorax is seen.",
+            ["An effusion is seen but no pneumothorax.", "A pneumothorax is seen but no effusion."],
+        ),
+        ("The aorta is calcified and tortuous.", ["The aorta is calcified but not tortuous."]),
+        ("Patchy opacity in the left lung, possibly pneumonia.", []),
+    ],
+)
+def test_the_other_facts_of_a_sentence_stay_as_they_are(text: str, flips: list[str]) -> None:
+    assert flips_of(text, FlipKind.POLARITY) == flips
 
 
 @pytest.mark.parametrize(
@@ -187,6 +236,10 @@ def test_any_order_of_words_is_accepted_and_each_flip_differs(text: str) -> None
         flips = FLIPPER.flips(sentence)
         assert flips == SentenceFlipper(PARSER).flips(sentence)
         assert len({flip.text for flip in flips} | {sentence.text}) == len(flips) + 1
+
+
+def test_the_id_names_the_word_lists() -> None:
+    assert re.fullmatch(r"trrg-flips-\d+-[0-9a-f]{12}", FLIPPER.flips_id)
 
 
 def test_a_flipper_is_pickled_with_its_parser() -> None:

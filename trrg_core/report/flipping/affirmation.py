@@ -1,7 +1,7 @@
 """Absent -> affirmed: the ways to affirm one denied fact in the style of its sentence, the most natural first."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trrg_core.report.flipping.grammar import (
@@ -10,14 +10,13 @@ from trrg_core.report.flipping.grammar import (
     Fact,
     Source,
     as_sentence,
-    find_clause,
     find_cue,
     is_plural,
     join_list,
     load_flip_rules,
-    uncapital,
     with_article,
 )
+from trrg_core.report.flipping.normal_states import affirm_state
 
 _ITEM = re.compile(
     r",? (?:or|and|nor)(?:/or)? (?:no |of |any |for )?|, (?:no |or |and )?|/| to (?:suggest|indicate) (?:an? )?", re.I
@@ -51,30 +50,7 @@ _NORMAL_LAST = re.compile(r"\b(?:sharp|normal|unremarkable|preserved|limits|clea
 _JOINER_LAST = re.compile(r"[,;]?\s*\b(?:and|or|nor|with)\s*$|,\s*$", re.I)
 _BUT_LAST = re.compile(r",?\s*\bbut\s*$", re.I)
 _AND_LAST = re.compile(r"\s(?:but|and)(?: \w+ly)?\s*$", re.I)
-_NEAR_LAST = re.compile(r"\b(?:(?:at|on|near|towards?|in) )?(?:the |near |towards? )$", re.I)
 _NEITHER = re.compile(r"\bneither\b", re.I)
-_OPPOSITES = {
-    "heart": "enlarged",
-    "mediastinum": "widened",
-    "heart_and_mediastinum": "enlarged",
-    "costophrenic_angle": "blunted",
-    "hilum": "enlarged",
-}
-# how a place is called when it is taken out of "the cardiac, mediastinal and hilar contours are normal"
-_SUBJECTS = {
-    "cardiomegaly": ("heart size", "the heart is enlarged"),
-    "enlarged_cardiomediastinum": ("mediastinal contours", "the mediastinum is widened"),
-    "lymphadenopathy": ("hilar contours", "the hila are enlarged"),
-    "blunted_angle": ("costophrenic angles", "the costophrenic angles are blunted"),
-}
-_MEASURES = re.compile(
-    r"^(?:,? (?:(?:in|and|or|for|of) )?(?:overall |the )?"
-    r"(?:size|sizes|contours?|configuration|appearance|caliber|shape|position|limits|age)\b)+",
-    re.I,
-)
-_ONE = {"are": "is", "remain": "remains", "appear": "appears", "were": "was"}
-_MANY_VERB = re.compile(r"^(?:are|remain|appear|were)\b", re.I)
-_SUBJECT_SEPARATOR = re.compile(r", and (?:the )?|, (?:the )?| and (?:the )?", re.I)
 _SEEN_LAST = re.compile(
     r"\b(?P<seen>seen|visuali[sz]ed|identified|present|evident|appreciated|demonstrated|detected|noted|observed|found|"
     r"visible|apparent|suspected)$"
@@ -84,7 +60,7 @@ _SEEN_LAST = re.compile(
 def affirm(source: Source, fact: Fact) -> Iterator[str]:
     """Candidate sentences in which `fact`, a denied one, is affirmed, and nothing else is changed if all is well."""
     if "+" in fact.rule:
-        candidates = _affirm_state(source, fact)
+        candidates = affirm_state(source, fact)
     elif fact.rule == "absent.after":
         candidates = _affirm_before_cue(source, fact)
     elif fact.rule in ("absent.no", "absent.without", "absent.free", "absent.resolved", "absent.not"):
@@ -95,65 +71,6 @@ def affirm(source: Source, fact: Fact) -> Iterator[str]:
         return
     for text in candidates:
         yield as_sentence(text, source.text)
-
-
-def _affirm_state(source: Source, fact: Fact) -> Iterator[str]:
-    """ "heart size is normal" -> "heart size is enlarged"; of a joint statement, one place is turned round."""
-    text = source.text
-    opposite = _OPPOSITES.get(fact.rule.split("+")[0])
-    at = find_cue(text, fact.cue, fact.start, fact.end)
-    if opposite is None or at < 0:
-        return
-    low, high = find_clause(text, fact.start)
-    others = [one for one in source.facts if one is not fact and one.start < fact.end and fact.start < one.end]
-    if others or _SUBJECT_SEPARATOR.search(text, fact.start, at):
-        yield from _affirm_joint_state(source, fact, others, at, (low, high))
-    if others:
-        return
-    if "silhouette" in text[fact.start : fact.end].lower():
-        opposite = "enlarged" if opposite == "widened" else opposite
-    end = at + len(fact.cue)
-    measures = _MEASURES.match(text[end:])
-    end += measures.end() if measures else 0
-    yield f"{_NEAR_LAST.sub('', text[:at])}{opposite}{text[end:]}"
-
-
-def _affirm_joint_state(
-    source: Source, fact: Fact, others: Sequence[Fact], at: int, clause: tuple[int, int]
-) -> Iterator[str]:
-    text, (low, high) = source.text, clause
-    if fact.finding not in _SUBJECTS:
-        return
-    turned = _SUBJECTS[fact.finding][1]
-    verb = VERB.search(text, low, at)
-    subject = text[low : verb.start() if verb else at].strip()
-    spans = [one.span() for one in _SUBJECT_SEPARATOR.finditer(subject)]
-    cuts = [0, *(end for _, end in spans), len(subject)]
-    items = [subject[a:b] for a, b in zip(cuts, [*(start for start, _ in spans), len(subject)], strict=False)]
-    owned = [index for index, start in enumerate(cuts[:-1]) if start <= fact.start - low < cuts[index + 1]]
-    kept = [re.sub(r"^the ", "", uncapital(item)) for index, item in enumerate(items) if index not in owned]
-    is_split = len(owned) == 1 and all(_is_noun(item) for item in items)
-    starts = {
-        index for one in others for index, start in enumerate(cuts[:-1]) if start <= one.start - low < cuts[index + 1]
-    }
-    if verb and is_split and kept and len(starts - set(owned)) == len(others):
-        state = text[verb.start() : high]
-        if not (len(kept) > 1 or is_plural(kept[0])):
-            state = _MANY_VERB.sub(lambda match: _ONE[match[0].lower()], state)
-        yield f"{text[:low]}{turned}, but the {join_list(kept, 'and')} {state}{text[high:]}"
-    elif not others and is_split and kept:
-        opposite = _OPPOSITES[fact.rule.split("+")[0]]
-        yield f"{text[:low]}{items[owned[0]]} {opposite}, but {join_list(kept, 'and')} {text[at:high]}{text[high:]}"
-    elif all(one.finding in _SUBJECTS for one in others) and others:
-        subjects = list(dict.fromkeys(_SUBJECTS[one.finding][0] for one in others))
-        are = "is" if subjects == ["heart size"] else "are"
-        state = "normal" if fact.cue.startswith(("not ", "no ", "non")) or "size" in fact.cue else fact.cue
-        yield f"{text[:low]}{turned}, but the {join_list(subjects, 'and')} {are} {state}{text[high:]}"
-
-
-def _is_noun(words: str) -> bool:
-    last = words.rsplit(" ", 1)[-1].lower()
-    return not last.endswith(("al", "ar", "ic")) and last not in ("cardiac", "mediastinal", "hilar")
 
 
 def _affirm_before_cue(source: Source, fact: Fact) -> Iterator[str]:

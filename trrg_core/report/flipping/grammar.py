@@ -3,6 +3,7 @@
 Source sentence in, pieces of it out. All offsets are into the sentence with single spaces.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,8 +90,9 @@ class Phrase(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """The word lists of `flips.yaml`, compiled."""
+    """The word lists of `flips.yaml`, compiled; `fingerprint` is 12 hex digits of its SHA-256."""
 
+    fingerprint: str
     dropped: re.Pattern[str]
     hedges: re.Pattern[str]
     stops: frozenset[str]
@@ -112,8 +114,9 @@ def load_flip_rules() -> Rules:
     dropped = "|".join(sorted((re.escape(word).replace(r"\ ", "[ -]") for word in words["dropped"]), reverse=True))
     hedges = "|".join(sorted(words["hedges"], reverse=True))
     return Rules(
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:12],
         dropped=re.compile(
-            rf"(?<![\w-])(?:{_SIZE}|\d+(?= )|(?:{dropped})(?:(?:,| to| and|-to|/)?[ -/](?:{dropped}))*)(?![\w-]),?\s*",
+            rf"(?<![\w-])(?:{_SIZE}|\d+(?= )|(?:{dropped})(?:(?:,| to| and|-to)?[ /-](?:{dropped}))*)(?![\w-]),?\s*",
             re.I,
         ),
         hedges=re.compile(rf"^(?:(?:{hedges})\s+)+", re.I),
