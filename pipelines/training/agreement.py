@@ -6,11 +6,11 @@ from typing import Any
 
 import torch.distributed as dist
 
-from trrg_core.errors import TrainingError, TrrgError
+from trrg_core.errors import TrainingError
 
 
 @contextmanager
-def agreed(action: str) -> Iterator[None]:
+def agreed(action: str, group: dist.ProcessGroup | None = None) -> Iterator[None]:
     """Run the body on every rank; an error on any rank becomes a TrainingError on all of them.
 
     Without it the ranks that succeeded would wait in their next collective until its time-out. The body must not itself
@@ -18,6 +18,7 @@ def agreed(action: str) -> Iterator[None]:
 
     Args:
         action: what failed, the start of the message, e.g. "the checkpoint cannot be fetched".
+        group: the group to communicate in, by default that of all ranks.
 
     Raises:
         TrainingError: on every rank, with the first failing rank and its error.
@@ -25,10 +26,10 @@ def agreed(action: str) -> Iterator[None]:
     failure: Exception | None = None
     try:
         yield
-    except (TrrgError, OSError) as error:
+    except Exception as error:  # whatever it is, the other ranks must not wait for this one
         failure = error
     failures: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(failures, None if failure is None else f"{type(failure).__name__}: {failure}")
+    dist.all_gather_object(failures, None if failure is None else f"{type(failure).__name__}: {failure}", group=group)
     for rank, text in enumerate(failures):
         if text is not None:
             raise TrainingError(f"{action}, on rank {rank}: {text}") from failure

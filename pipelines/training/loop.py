@@ -20,11 +20,11 @@ import torch.distributed as dist
 from pipelines.ray_data.training_rows import list_row_groups, open_slice, read_steps
 from pipelines.records.progress import write_progress
 from pipelines.training.bad_steps import BadStepRecord
+from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_ranks
 from pipelines.training.engine import Engine
 from pipelines.training.feed import Portion, feed
 from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.errors import ConfigError
-from trrg_core.runs.checkpoints import fetch_newest, finish_checkpoint, remove_old, upload_files
 from trrg_core.training.sampling_plan import Plan
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
         bad_step_record=BadStepRecord(task.store, task.path),
     )
     start, losses = _resume(task, engine)
+    checkpoints = CheckpointWriter(task.store, f"{task.path}/checkpoints", keep=config.engine.keep_checkpoints)
     progress = _ProgressWriter(task, start, total)
 
     def portions() -> Iterator[Portion]:
@@ -73,8 +74,9 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
             if rank == 0:
                 progress.write(step + 1, losses[-1])
             if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
-                _save(task, engine, step + 1, losses)
+                checkpoints.save(engine.copy_state(), step=step + 1, files={LOSSES: json.dumps(losses).encode()})
                 report({"step": step + 1, **losses[-1]})
+    checkpoints.close()
     _save_model(stage, task, engine, losses)
     engine.close()
 
@@ -87,35 +89,14 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 def _resume(task: TrainingTask, engine: Engine) -> tuple[int, list[dict[str, float]]]:
     """Restore the newest intact checkpoint on all ranks; returns the number of steps done, and their losses."""
     with tempfile.TemporaryDirectory() as local:
-        # every rank must read the same checkpoint, and the newest may differ by the time a rank looks: rank 0 decides
-        newest = fetch_newest(task.store, f"{task.path}/checkpoints", Path(local))
-        step = torch.tensor([newest.step if newest else 0], device=engine.device)
-        dist.broadcast(step, src=0)
-        if int(step) == 0 or newest is None:
+        newest = fetch_on_all_ranks(task.store, f"{task.path}/checkpoints", Path(local))
+        if newest is None:
             return 0, []
-        engine.load(Path(local) / str(int(step)))
-        losses = json.loads((Path(local) / str(int(step)) / LOSSES).read_text())
+        engine.load(Path(local))
+        losses = json.loads((Path(local) / LOSSES).read_text())
     if dist.get_rank() == 0:
-        logger.info("run %s resumes from step %d", task.run_id, int(step))
-    return int(step), losses
-
-
-def _save(task: TrainingTask, engine: Engine, step: int, losses: list[dict[str, float]]) -> None:
-    """Write a checkpoint of all ranks: the files first and, once every rank has written its own, the manifest."""
-    path = f"{task.path}/checkpoints/step-{step:07d}"
-    with tempfile.TemporaryDirectory() as local:
-        engine.save(Path(local))
-        if dist.get_rank() == 0:
-            (Path(local) / LOSSES).write_text(json.dumps(losses))
-        files = upload_files(task.store, Path(local), path)
-    gathered: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, files)
-    if dist.get_rank() == 0:
-        all_files = {name: digest for of_rank in gathered for name, digest in of_rank.items()}
-        notes = {"zero_stage": task.config.engine.zero_stage, "world_size": dist.get_world_size()}
-        finish_checkpoint(task.store, path, step=step, files=all_files, notes=notes)
-        remove_old(task.store, f"{task.path}/checkpoints", task.config.engine.keep_checkpoints)
-    dist.barrier()
+        logger.info("run %s resumes from step %d", task.run_id, newest.step)
+    return newest.step, losses
 
 
 def _save_model(stage: Stage, task: TrainingTask, engine: Engine, losses: list[dict[str, float]]) -> None:

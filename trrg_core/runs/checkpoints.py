@@ -1,18 +1,18 @@
 """Verified checkpoints: a folder is a checkpoint only if its manifest, written last, agrees with every file.
 
 What a crash left half written has no manifest and is never read. After a flipped bit the sha256 differs, and the
-previous checkpoint is used instead.
+checkpoint is refused.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trrg_core.errors import DataError, StorageError, TrainingError
+from trrg_core.errors import DataError, TrainingError
 from trrg_core.storage.store import Store, relative_path
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,9 @@ class Checkpoint:
 def upload_files(store: Store, local: Path, path: str) -> dict[str, str]:
     """Copy the files under `local` into the store folder `path`; relative path -> sha256 of each."""
     digests: dict[str, str] = {}
-    for file in sorted(local.rglob("*")):
-        if file.is_file():
-            data = file.read_bytes()
-            name = file.relative_to(local).as_posix()
-            store.write_bytes(f"{path}/{name}", data)
-            digests[name] = hashlib.sha256(data).hexdigest()
+    for name in store.upload_dir(local, path):
+        with (local / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
 
 
@@ -58,32 +55,21 @@ def list_checkpoints(store: Store, folder: str) -> list[Checkpoint]:
     return sorted(checkpoints, key=lambda checkpoint: checkpoint.step, reverse=True)
 
 
-def fetch_newest(store: Store, folder: str, local: Path) -> Checkpoint | None:
-    """Download the newest checkpoint whose files all verify into `local`; None when there is none."""
-    for checkpoint in list_checkpoints(store, folder):
-        try:
-            fetch_checkpoint(store, checkpoint, local / str(checkpoint.step))
-        except TrainingError as error:
-            logger.warning("checkpoint skipped, the previous one is tried: %s", error)
-            continue
-        return checkpoint
-    return None
-
-
-def fetch_checkpoint(store: Store, checkpoint: Checkpoint, local: Path) -> None:
-    """Download a checkpoint's files into `local`, each verified before it is written.
+def fetch_checkpoint(store: Store, checkpoint: Checkpoint, local: Path, names: Iterable[str] | None = None) -> None:
+    """Download a checkpoint's files into `local`, each verified before it is written; `names` are all by default.
 
     Raises:
-        TrainingError: if a file is missing or differs from its sha256.
+        TrainingError: if a file is missing or differs from its sha256: the checkpoint before it may be intact.
+        StorageError: if the store failed.
     """
-    for name, digest in checkpoint.files.items():
+    for name in checkpoint.files if names is None else names:
         try:
             data = store.read_bytes(f"{checkpoint.path}/{relative_path(name)}")
-        except (StorageError, DataError) as error:
+        except DataError as error:
             raise TrainingError(f"{checkpoint.path}/{name} cannot be read: {error}") from error
-        actual = hashlib.sha256(data).hexdigest()
-        if actual != digest:
-            raise TrainingError(f"{checkpoint.path}/{name}: sha256 is {actual[:12]}, expected {digest[:12]}")
+        actual, expected = hashlib.sha256(data).hexdigest(), checkpoint.files[name]
+        if actual != expected:
+            raise TrainingError(f"{checkpoint.path}/{name}: sha256 is {actual[:12]}, expected {expected[:12]}")
         target = local / relative_path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from trrg_core.errors import DataError, TrainingError
+from trrg_core.errors import DataError, StorageError, TrainingError
 from trrg_core.runs.checkpoints import (
     MANIFEST,
     Checkpoint,
     fetch_checkpoint,
-    fetch_newest,
     finish_checkpoint,
     list_checkpoints,
     remove_old,
@@ -47,9 +46,15 @@ def _damage(store: Store, path: str, how: str) -> None:
 def test_a_checkpoint_comes_back_with_every_byte_and_note(store: Store, tmp_path: Path) -> None:
     saved = _save(store, tmp_path, 3)
     assert sorted(saved.files) == ["rank0/weights.bin", "rng.bin"]
-    assert fetch_newest(store, FOLDER, tmp_path / "back") == saved
-    assert (tmp_path / "back/3/rank0/weights.bin").read_bytes() == bytes([3]) * 100
-    assert (tmp_path / "back/3/rng.bin").read_bytes() == b"3"
+    assert list_checkpoints(store, FOLDER) == [saved]
+    fetch_checkpoint(store, saved, tmp_path / "back")
+    assert (tmp_path / "back/rank0/weights.bin").read_bytes() == bytes([3]) * 100
+    assert (tmp_path / "back/rng.bin").read_bytes() == b"3"
+
+
+def test_some_files_of_a_checkpoint_can_be_fetched(store: Store, tmp_path: Path) -> None:
+    fetch_checkpoint(store, _save(store, tmp_path, 3), tmp_path / "back", ["rng.bin"])
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["rng.bin"]
 
 
 def test_checkpoints_are_listed_newest_first_by_step(store: Store, tmp_path: Path) -> None:
@@ -63,34 +68,27 @@ def test_without_a_manifest_it_is_no_checkpoint(store: Store, tmp_path: Path) ->
     first, second = _save(store, tmp_path, 1), _save(store, tmp_path, 2)
     store.delete(f"{second.path}/{MANIFEST}")
     assert list_checkpoints(store, FOLDER) == [first]
-    assert fetch_newest(store, FOLDER, tmp_path / "back") == first
 
 
 @pytest.mark.parametrize(
     ("how", "reason"),
     [("flipped", "sha256 is"), ("truncated", "sha256 is"), ("missing", "cannot be read")],
 )
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str, reason: str
-) -> None:
-    first, second = _save(store, tmp_path, 1), _save(store, tmp_path, 2)
-    _damage(store, f"{second.path}/rank0/weights.bin", how)
-    with caplog.at_level(logging.WARNING):
-        assert fetch_newest(store, FOLDER, tmp_path / "back") == first
-    assert (tmp_path / "back/1/rng.bin").read_bytes() == b"1"
-    (record,) = caplog.records
-    assert "the previous one is tried" in record.getMessage()
-    assert f"{second.path}/rank0/weights.bin" in record.getMessage()
-    assert reason in record.getMessage()
-    with pytest.raises(TrainingError, match=reason):
-        fetch_checkpoint(store, second, tmp_path / "again")
-    assert not (tmp_path / "again/rank0/weights.bin").exists(), "nothing is written before it is verified"
+def test_a_damaged_checkpoint_is_refused(store: Store, tmp_path: Path, how: str, reason: str) -> None:
+    saved = _save(store, tmp_path, 2)
+    _damage(store, f"{saved.path}/rank0/weights.bin", how)
+    with pytest.raises(TrainingError, match=f"{saved.path}/rank0/weights.bin.*{reason}"):
+        fetch_checkpoint(store, saved, tmp_path / "back")
+    assert not (tmp_path / "back/rank0/weights.bin").exists(), "nothing is written before it is verified"
 
 
-def test_when_all_are_damaged_there_is_none(store: Store, tmp_path: Path) -> None:
-    for step in (1, 2):
-        _damage(store, f"{_save(store, tmp_path, step).path}/rng.bin", "flipped")
-    assert fetch_newest(store, FOLDER, tmp_path / "back") is None
+def test_a_store_that_fails_is_no_damage(store: Store, tmp_path: Path) -> None:
+    class Failing(Store):
+        def read_bytes(self, path: str, max_bytes: int | None = None) -> bytes:
+            raise StorageError("unreachable")
+
+    with pytest.raises(StorageError, match="unreachable"):
+        fetch_checkpoint(Failing(store.uri), _save(store, tmp_path, 2), tmp_path / "back")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +111,7 @@ def test_a_garbage_manifest_is_set_aside_with_a_warning(
     good = _save(store, tmp_path, 1)
     store.write_bytes(f"{FOLDER}/000009/{MANIFEST}", manifest)
     with caplog.at_level(logging.WARNING):
-        assert fetch_newest(store, FOLDER, tmp_path / "back") == good
+        assert list_checkpoints(store, FOLDER) == [good]
     assert f"{FOLDER}/000009/{MANIFEST} is not a manifest" in caplog.text
 
 
