@@ -69,7 +69,8 @@ class ImageEncoder(nn.Module):
         if seed is not None:
             pixels = augment(pixels, seed=seed)
         pixels = ((pixels - self.pixel_mean) / self.pixel_std).to(self.to_joint.weight.dtype)
-        pixels = pixels[:, None].expand(-1, self.num_channels, -1, -1)
+        # strides of channels-last, which convolutions and pooling keep: a third faster on a CPU than channels-first
+        pixels = pixels[..., None].expand(-1, -1, -1, self.num_channels).permute(0, 3, 1, 2)
         output = self.backbone(pixel_values=pixels).last_hidden_state
         return _as_patches(output)
 
