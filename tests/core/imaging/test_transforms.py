@@ -1,8 +1,9 @@
 import numpy as np
 import torch
+from torch.nn import functional
 
 from tests.core.toy_corpus import draw
-from trrg_core.imaging.transforms import augment, letterbox
+from trrg_core.imaging.transforms import _affine_grid, augment, letterbox
 
 
 def test_letterbox_keeps_the_aspect_and_the_sides():
@@ -22,3 +23,9 @@ def test_augmentation_is_seeded_small_and_never_a_flip():
     for seed in range(50):
         moved = augment(image, seed=seed)
         assert moved[0, :, :32].sum() > 4 * moved[0, :, 32:].sum()
+
+
+def test_the_grid_of_an_augmentation_is_that_of_torch():
+    theta = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = functional.affine_grid(theta, [3, 1, 20, 30], align_corners=False)
+    torch.testing.assert_close(_affine_grid(theta, 20, 30), expected, rtol=0, atol=1e-6)
