@@ -65,6 +65,7 @@ def invented_sentences() -> tuple[Sentence, ...]:
             "In the left lower lobe, no patchy infiltrate is seen.",
         ),
         ("Moderate left effusion and small right effusion.", "No effusion."),
+        ("Stable, mild scoliosis of the spine.", "No scoliosis of the spine."),
     ],
 )
 def test_polarity_is_turned_in_the_style_of_the_sentence(text: str, flip: str) -> None:
@@ -142,6 +143,7 @@ def test_all_side_words_of_a_mention_are_exchanged(text: str, flip: str) -> None
         "Left PICC tip in the SVC.",
         "No left pleural effusion.",
         "Left lingular opacity.",
+        "Elevated right hemidiaphragm, containing liver.",
     ],
 )
 def test_a_side_without_a_counterpart_is_left_alone(text: str) -> None:

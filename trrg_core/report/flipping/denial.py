@@ -145,16 +145,21 @@ def _whole_phrase(source: Source, fact: Fact, end: int, core: str) -> tuple[int,
     """The phrase with neighbours of the same finding, and with the noun behind an adjective ("degenerative spur")."""
     text = source.text
     same = [one for one in source.facts if one.finding == fact.finding and one is not fact]
-    for one in same:
-        if 0 <= one.start - end <= 1:
-            core, end = core + text[end : one.end], one.end
+    core, end = _with_neighbours(text, same, core, end)
     if _ADJECTIVE.search(core):
         noun = re.compile(r" (?!and\b|or\b|in\b|of\b|on\b|at\b)[\w-]+(?= |$|[.,;])").match(text, end)
         if noun and noun[0].strip().lower() not in load_flip_rules().stops:
-            core, end = core + noun[0], noun.end()
+            core, end = _with_neighbours(text, same, core + noun[0], noun.end())
     if any(one.laterality != fact.laterality for one in same):
         core = _SIDE_WORD.sub("", core)
     return end, core
+
+
+def _with_neighbours(text: str, same: Sequence[Fact], core: str, end: int) -> tuple[str, int]:
+    for one in same:
+        if 0 <= one.start - end <= 1:
+            core, end = core + text[end : one.end], one.end
+    return core, end
 
 
 def _deny_state(before: str, words: str, is_pair: bool) -> str:

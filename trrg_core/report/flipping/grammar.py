@@ -152,11 +152,16 @@ def find_phrase(text: str, fact: Fact, low: int = 0) -> Phrase:
                 break
             index -= 1
             continue
-        if word in rules.stops or not word[0].isalnum():
+        if word in rules.stops or not (word[0].isalnum() or _is_inner_comma(tokens, index, rules)):
             break
         start = tokens[index].start()
         index -= 1
     return Phrase(start, fact.end, _core(text, max(start, first), fact, rules))
+
+
+def _is_inner_comma(tokens: Sequence[re.Match[str]], index: int, rules: Rules) -> bool:
+    """Whether a comma stands inside the phrase: "stable, mild curvature"."""
+    return tokens[index][0] == "," and index > 0 and bool(rules.dropped.fullmatch(f"{tokens[index - 1][0]} "))
 
 
 def _is_head(word: str, rules: Rules) -> bool:

@@ -17,10 +17,12 @@ _OTHER["rll"] = "lll"
 # words that belong to one side of the chest only
 _GIVEAWAY = re.compile(
     r"\b(?:(?<!right )middle lobe|lingula|lingular|retrocardiac|behind the heart|minor fissure|horizontal fissure|"
-    r"azygos|paratracheal|atri(?:um|al)|ventric(?:le|ular)|aort(?:a|ic)|stomach|gastric|liver|hepatic|spleen|splenic|"
+    r"azygos|paratracheal|atri(?:um|al)|ventric(?:le|ular)|aort(?:a|ic)|"
     r"heart failure|mainstem|cardiophrenic|cardiac apex|heart border|svc|vena cava)\b",
     re.IGNORECASE,
 )
+# organs that tell the side of the whole sentence
+_ORGAN = re.compile(r"\b(?:liver|hepatic|cholecystectomy|gallbladder|spleen|splenic|stomach|gastric)\b", re.IGNORECASE)
 _BREAK = re.compile(r"[,;]| and | or | with | but ", re.IGNORECASE)
 
 
@@ -30,7 +32,7 @@ def change_side(source: Source, fact: Fact) -> Iterator[str]:
     low, high = _stretch(source, fact)
     own_sides = {match[1].lower()[0] for match in _SIDE.finditer(text, low, high)}
     on_both = any(one.finding == fact.finding and one.laterality not in ("", fact.laterality) for one in source.facts)
-    if on_both or len(own_sides) != 1 or _GIVEAWAY.search(text, low, high):
+    if on_both or len(own_sides) != 1 or _GIVEAWAY.search(text, low, high) or _ORGAN.search(text):
         return
     sides = {match[1].lower()[0] for match in _SIDE.finditer(text)}
     bound = any(one.laterality == "bilateral" or one.finding in load_flip_rules().devices for one in source.facts)
