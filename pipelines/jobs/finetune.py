@@ -72,5 +72,9 @@ def _with_stage1_settings(config: TrrgConfig, stage1: TrrgConfig) -> TrrgConfig:
 def _tokenizer(task: TrainingTask) -> Any:
     settings = task.config.finetune
     return corpus_tokenizer(
-        task.store, task.shards, pretrained=settings.llm.pretrained, vocabulary_size=settings.vocabulary_size
+        task.store,
+        task.shards,
+        pretrained=settings.llm.pretrained,
+        revision=settings.llm.revision,
+        vocabulary_size=settings.vocabulary_size,
     )

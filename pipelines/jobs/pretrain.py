@@ -149,6 +149,7 @@ def _tokenizer(task: TrainingTask) -> Any:
         task.store,
         task.shards,
         pretrained=settings.text_encoder.pretrained,
+        revision=settings.text_encoder.revision,
         vocabulary_size=settings.vocabulary_size,
         lowercase=True,
     )

@@ -77,11 +77,17 @@ def load_stage1(store: Store, run_id: str) -> LoadedContrastive:
 
 @cache
 def corpus_tokenizer(
-    store: Store, shards: TableRef, *, pretrained: str, vocabulary_size: int, lowercase: bool = False
+    store: Store,
+    shards: TableRef,
+    *,
+    pretrained: str,
+    vocabulary_size: int,
+    lowercase: bool = False,
+    revision: str = "",
 ) -> Any:
     """The tokenizer of the backbone `pretrained`, or one trained on `shards` when that is empty; once per process."""
     texts = training_texts(store, shards)
-    return load_tokenizer(pretrained, texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
+    return load_tokenizer(pretrained, texts, vocabulary_size=vocabulary_size, lowercase=lowercase, revision=revision)
 
 
 def training_texts(store: Store, shards: TableRef) -> Iterator[str]:

@@ -41,6 +41,9 @@ class EncoderConfig(ConfigSection):
         description="Hugging Face name, folder, or `weights:NAME` for a folder made by `trrg weights`; if empty, the "
         "model is built from `config`.",
     )
+    revision: str = Field(
+        "", description="Commit, tag or branch of a model of the hub; if empty, its main branch. Not for folders."
+    )
     config: dict[str, Any] = Field(
         default_factory=dict, description="Values of the Hugging Face config class, with `model_type`."
     )

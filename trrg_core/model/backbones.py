@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any, Literal
 
 import torch
+import transformers
 import yaml
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
@@ -14,61 +15,102 @@ from trrg_core.config.weights_cache import resolve_pretrained
 from trrg_core.errors import ConfigError
 
 Weights = Literal["pretrained", "random"]
+Role = Literal["image", "text", "causal"]
+
+# the part of a model of images and texts (CLIP, SigLIP) that a role needs
+_TOWERS = {"image": "vision_config", "text": "text_config"}
 
 
 def build_backbone(
     encoder: EncoderConfig,
     *,
-    causal: bool = False,
+    role: Role,
     vocabulary_size: int = 0,
     weights: Weights = "pretrained",
     dtype: torch.dtype = torch.float32,
     **values: Any,
 ) -> Any:
-    """A Hugging Face model: `AutoModelForCausalLM` when `causal`, else `AutoModel` without its pooler.
+    """A Hugging Face model: `AutoModelForCausalLM` for the role "causal", else `AutoModel` without its pooler.
+
+    Of a model of images and texts only the tower of the role is built.
 
     Args:
         encoder: what to build.
-        causal: whether it writes text.
+        role: what it encodes, or "causal" if it writes text.
         vocabulary_size: tokens of a tokenizer trained here; ignored for named models, 0 for images.
         weights: "random" builds even a named model from its architecture alone, e.g. on the meta device.
         dtype: number format of the weights.
         **values: further values of a config class built here, e.g. special token ids.
 
     Raises:
-        ConfigError: if there are no such weights as safetensors, or no such architecture.
+        ConfigError: if there are no such weights as safetensors, weights are missing, or there is no such architecture.
     """
-    auto = AutoModelForCausalLM if causal else AutoModel
     if encoder.pretrained and weights == "pretrained":
-        return _load(auto, resolve_pretrained(encoder.pretrained), dtype)
-    config = architecture_of(encoder, vocabulary_size=vocabulary_size, **values)
-    return auto.from_config(config, dtype=dtype, **_without_pooler(auto, config))
+        return _load(encoder, role, dtype)
+    config = architecture_of(encoder, role=role, vocabulary_size=vocabulary_size, **values)
+    model_class = _model_class(config, role)
+    return model_class._from_config(config, dtype=dtype, **without_pooler(model_class))
 
 
-def architecture_of(encoder: EncoderConfig, *, vocabulary_size: int = 0, **values: Any) -> Any:
+def architecture_of(encoder: EncoderConfig, *, role: Role, vocabulary_size: int = 0, **values: Any) -> Any:
     """The transformers config of `encoder`, from its own values, the shipped table, or the hub's cache."""
     if not encoder.pretrained:
         own = dict(encoder.config)
         if vocabulary_size:
             values["vocab_size"] = vocabulary_size
-        return _from_values({**values, **own})
+        return _tower(_from_values({**values, **own}), role)
     known = _architectures().get(encoder.pretrained)
     if known is not None:
         return _from_values(known)
     try:
-        return AutoConfig.from_pretrained(resolve_pretrained(encoder.pretrained))
+        return _tower(AutoConfig.from_pretrained(resolve_pretrained(encoder.pretrained), **_revision(encoder)), role)
     except OSError as error:
         raise ConfigError(f"no architecture known for {encoder.pretrained!r} and none in the cache") from error
 
 
-def _load(auto: Any, name: str, dtype: torch.dtype) -> Any:
+def without_pooler(model_class: Any) -> dict[str, bool]:
+    """The argument that leaves out the pooler of a model class which has one."""
+    # A pooler that is not used gets no gradient, which engines that wait for all gradients cannot handle.
+    has_option = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return {"add_pooling_layer": False} if has_option else {}
+
+
+def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype) -> Any:
+    name = resolve_pretrained(encoder.pretrained)
     try:
-        config = AutoConfig.from_pretrained(name)
-        return auto.from_pretrained(
-            name, config=config, dtype=dtype, use_safetensors=True, **_without_pooler(auto, config)
+        config = _tower(AutoConfig.from_pretrained(name, **_revision(encoder)), role)
+        model_class = _model_class(config, role)
+        model, report = model_class.from_pretrained(
+            name,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **_revision(encoder),
+            **without_pooler(model_class),
         )
     except OSError as error:
-        raise ConfigError(f"cannot load {name!r} as safetensors: expected a cached model or a folder") from error
+        at = f" at revision {encoder.revision!r}" if encoder.revision else ""
+        raise ConfigError(f"cannot load {name!r}{at} as safetensors: expected a cached model or a folder") from error
+    except RuntimeError as error:
+        raise ConfigError(f"{name!r} has weights of other shapes than its config.json says") from error
+    missing = sorted(report["missing_keys"])
+    if missing:  # they would be random
+        raise ConfigError(f"{name!r} lacks {len(missing)} weights of {type(model).__name__}, e.g. {missing[0]}")
+    return model
+
+
+def _tower(config: Any, role: Role) -> Any:
+    """The part of `config` that the role needs, without a pooling head."""
+    tower = getattr(config, _TOWERS.get(role, ""), None)
+    config = config if tower is None else tower
+    if getattr(config, "vision_use_head", False):  # of SigLIP
+        config.vision_use_head = False
+    return config
+
+
+def _revision(encoder: EncoderConfig) -> dict[str, str]:
+    return {"revision": encoder.revision} if encoder.revision else {}
 
 
 def _from_values(values: dict[str, Any]) -> Any:
@@ -80,11 +122,16 @@ def _from_values(values: dict[str, Any]) -> Any:
         raise ConfigError(f"unknown model_type {model_type!r}, or a value it does not take: {error}") from error
 
 
-def _without_pooler(auto: Any, config: Any) -> dict[str, bool]:
-    # A pooler that is not used gets no gradient, which engines that wait for all gradients cannot handle.
-    model_class = auto._model_mapping[type(config)]
-    has_option = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    return {"add_pooling_layer": False} if has_option else {}
+def _model_class(config: Any, role: Role) -> Any:
+    auto = AutoModelForCausalLM if role == "causal" else AutoModel
+    if type(config) in auto._model_mapping:
+        found = auto._model_mapping[type(config)]
+        return found[0] if isinstance(found, tuple) else found
+    # a tower that has no entry of its own, as the text tower of SigLIP
+    found = getattr(transformers, type(config).__name__.removesuffix("Config") + "Model", None)
+    if found is None or role == "causal":
+        raise ConfigError(f"model_type {config.model_type!r} has no {auto.__name__}")
+    return found
 
 
 @cache

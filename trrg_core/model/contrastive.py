@@ -158,18 +158,24 @@ def build_contrastive(
     """
     stage = config.pretrain
     image = ImageEncoder(
-        build_backbone(stage.image_encoder, weights=weights),
+        build_backbone(stage.image_encoder, role="image", weights=weights),
+        size_px=stage.image_size_px,
         joint_size=stage.joint_size,
         pixel_mean=stage.pixel_mean,
         pixel_std=stage.pixel_std,
+        frozen=stage.image_encoder.freeze,
     )
     text_backbone = build_backbone(
         stage.text_encoder,
+        role="text",
         vocabulary_size=len(tokenizer),
         weights=weights,
         pad_token_id=tokenizer.pad_token_id,
     )
-    text = TextEncoder(text_backbone, joint_size=stage.joint_size)
-    image.backbone.requires_grad_(not stage.image_encoder.freeze)
-    text.backbone.requires_grad_(not stage.text_encoder.freeze)
+    text = TextEncoder(
+        text_backbone,
+        joint_size=stage.joint_size,
+        max_tokens=stage.max_sentence_tokens,
+        frozen=stage.text_encoder.freeze,
+    )
     return ContrastiveModel(image, text, config=stage)

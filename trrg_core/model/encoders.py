@@ -5,14 +5,15 @@ B studies or images, V views, P patches of a view, N = V * P, C backbone width, 
 
 # ruff: noqa: N815 -- names carry their axes
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trrg_core.errors import ConfigError
 from trrg_core.imaging.transforms import augment
+from trrg_core.model.backbone_layout import image_layout, max_text_tokens, unused_text_parameters
 from trrg_core.training.batch import Batch
 from trrg_core.training.views import VIEW_POSITIONS
 
@@ -21,6 +22,7 @@ class ImageFeatures(NamedTuple):
     """Features of a study's radiographs; missing views are zero and masked.
 
     `study_BD` and `patches_BND` are L2-normalised in the joint space; `hidden_BVPC` are the backbone's states.
+    The patches of a view are the cells of a grid of `grid_hw` rows and columns, row by row.
     """
 
     study_BD: Tensor
@@ -28,22 +30,45 @@ class ImageFeatures(NamedTuple):
     patch_mask_BN: Tensor
     hidden_BVPC: Tensor
     view_mask_BV: Tensor
+    grid_hw: tuple[int, int]
 
 
 class ImageEncoder(nn.Module):
-    """Any `AutoModel` of images (ViT, Swin, ResNet, BiT, ConvNeXt...) over several views of a study."""
+    """Any `AutoModel` of images (ViT, Swin, DINOv2, ResNet, ConvNeXt, timm...) over several views of a study.
 
-    def __init__(self, backbone: Any, *, joint_size: int, pixel_mean: float, pixel_std: float) -> None:
+    A frozen backbone stays in eval mode, with its batch statistics.
+
+    Raises:
+        ConfigError: if the backbone cannot read images of `size_px`.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        *,
+        size_px: int,
+        joint_size: int,
+        pixel_mean: float,
+        pixel_std: float,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.width = _width(backbone.config)
-        self.num_channels = int(getattr(backbone.config, "num_channels", 3))
+        self.backbone, self.frozen = backbone, frozen
+        self.layout = image_layout(backbone, size_px=size_px)
+        self.width = self.layout.width
+        _set_trainable(backbone, frozen=frozen, unused=self.layout.unused)
         self.pixel_mean, self.pixel_std = pixel_mean, pixel_std
         self.view_embedding = nn.Embedding(len(VIEW_POSITIONS), self.width)
         nn.init.normal_(self.view_embedding.weight, std=0.02)
         self.norm = nn.LayerNorm(self.width)
         self.to_joint = nn.Linear(self.width, joint_size)
         self.study_to_joint = nn.Linear(self.width, joint_size)
+
+    def train(self, mode: bool = True) -> "ImageEncoder":
+        """As `nn.Module.train`, but a frozen backbone stays in eval mode."""
+        super().train(mode)
+        self.backbone.train(mode and not self.frozen)
+        return self
 
     def forward(self, batch: Batch, *, augmented: bool = False) -> ImageFeatures:
         """Features of each study; only views that exist are encoded."""
@@ -61,6 +86,7 @@ class ImageEncoder(nn.Module):
             patch_mask_BN=view_mask.repeat_interleave(num_patches, dim=1),
             hidden_BVPC=hidden,
             view_mask_BV=view_mask,
+            grid_hw=self.layout.grid_hw,
         )
 
     def encode_views(self, pixels_MHW: Tensor, *, seed: int | None) -> Tensor:
@@ -70,46 +96,57 @@ class ImageEncoder(nn.Module):
             pixels = augment(pixels, seed=seed)
         pixels = ((pixels - self.pixel_mean) / self.pixel_std).to(self.to_joint.weight.dtype)
         # strides of channels-last, which convolutions and pooling keep: a third faster on a CPU than channels-first
-        pixels = pixels[..., None].expand(-1, -1, -1, self.num_channels).permute(0, 3, 1, 2)
-        output = self.backbone(pixel_values=pixels).last_hidden_state
-        return _as_patches(output)
+        pixels = pixels[..., None].expand(-1, -1, -1, self.layout.num_channels).permute(0, 3, 1, 2)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            output = self.backbone(pixel_values=pixels, **self.layout.options).last_hidden_state
+        return self.layout.patches(output)
 
 
 class TextEncoder(nn.Module):
-    """Any `AutoModel` of text; a sentence is the mean of its token states, in the joint space."""
+    """Any `AutoModel` of text; a sentence is the mean of its token states, in the joint space.
 
-    def __init__(self, backbone: Any, *, joint_size: int) -> None:
+    A frozen backbone stays in eval mode, without dropout.
+
+    Raises:
+        ConfigError: if the backbone has fewer position embeddings than `max_tokens`.
+    """
+
+    def __init__(self, backbone: Any, *, joint_size: int, max_tokens: int, frozen: bool = False) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.to_joint = nn.Linear(_width(backbone.config), joint_size)
+        longest = max_text_tokens(backbone)
+        if longest is not None and longest < max_tokens:
+            raise ConfigError(f"the text encoder reads at most {longest} tokens: max_sentence_tokens is {max_tokens}")
+        self.backbone, self.frozen = backbone, frozen
+        _set_trainable(backbone, frozen=frozen, unused=unused_text_parameters(backbone))
+        self.to_joint = nn.Linear(int(backbone.config.hidden_size), joint_size)
+
+    def train(self, mode: bool = True) -> "TextEncoder":
+        """As `nn.Module.train`, but a frozen backbone stays in eval mode."""
+        super().train(mode)
+        self.backbone.train(mode and not self.frozen)
+        return self
 
     def forward(self, ids_ST: Tensor, mask_ST: Tensor) -> Tensor:
         """L2-normalised sentence vectors `[S,D]`."""
-        states = self.backbone(input_ids=ids_ST, attention_mask=mask_ST.long()).last_hidden_state
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = self.backbone(input_ids=ids_ST, attention_mask=mask_ST.long()).last_hidden_state
         weight = mask_ST[..., None].to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
         return functional.normalize(self.to_joint(mean).float(), dim=-1)
 
 
-def pool_grid(hidden_BVPC: Tensor, *, grid_size: int) -> Tensor:
-    """Patch tokens pooled to `grid_size` x `grid_size` cells per view: `[B,V,grid_size**2,C]`."""
-    num_studies, num_views, num_patches, width = hidden_BVPC.shape
-    side = math.isqrt(num_patches)
-    grid = hidden_BVPC.reshape(num_studies * num_views, side, side, width).permute(0, 3, 1, 2)
-    pooled = functional.adaptive_avg_pool2d(grid, min(grid_size, side))
+def pool_grid(hidden_BVPC: Tensor, *, grid_hw: tuple[int, int], grid_size: int) -> Tensor:
+    """Patch tokens on a grid, pooled to at most `grid_size` x `grid_size` cells per view: `[B,V,cells,C]`."""
+    num_studies, num_views, _, width = hidden_BVPC.shape
+    grid = hidden_BVPC.reshape(num_studies * num_views, *grid_hw, width).permute(0, 3, 1, 2)
+    pooled = functional.adaptive_avg_pool2d(grid, (min(grid_size, grid_hw[0]), min(grid_size, grid_hw[1])))
     return pooled.flatten(2).transpose(1, 2).reshape(num_studies, num_views, -1, width)
 
 
-def _width(config: Any) -> int:
-    hidden_sizes = getattr(config, "hidden_sizes", None)
-    return int(hidden_sizes[-1] if hidden_sizes else config.hidden_size)
-
-
-def _as_patches(output: Tensor) -> Tensor:
-    if output.ndim == 4:  # convolutional: [M,C,h,w]
-        return output.flatten(2).transpose(1, 2)
-    num_patches = math.isqrt(output.shape[1]) ** 2
-    return output[:, output.shape[1] - num_patches :]  # class and register tokens come first
+def _set_trainable(backbone: Any, *, frozen: bool, unused: frozenset[str]) -> None:
+    # engines that wait for all gradients cannot handle parameters that never get one
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(not frozen and name not in unused)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

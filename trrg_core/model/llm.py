@@ -14,7 +14,7 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
     dtype = torch.bfloat16 if config.engine.precision == "bf16" else torch.float32
     llm = build_backbone(
         config.finetune.llm,
-        causal=True,
+        role="causal",
         vocabulary_size=len(tokenizer),
         weights=weights,
         dtype=dtype,

@@ -1,6 +1,6 @@
 """Stored models: a plain Hugging Face style folder, safetensors only, that loads in a fresh process.
 
-    config.json        our configuration, the observations, the architectures of the backbones
+    config.json        our configuration, the observations, the architectures and origins of the backbones
     perception.json    calibration of each finding
     model.safetensors  all weights, except those of an LLM that is loaded by name
     adapter/           LoRA weights in peft's own format
@@ -26,6 +26,7 @@ from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.manifest import FORMAT_VERSION, check_folder, read_json, write_json, write_manifest
 from trrg_core.model.perception import DiseasePerception
+from trrg_core.model.weight_origin import check_origin, origin_of
 
 _WEIGHTS = "model.safetensors"
 _ADAPTER = "adapter"
@@ -139,6 +140,7 @@ def load_model_folder(folder: Path) -> LoadedGenerator:
     """
     described = _open(folder, "generator")
     stage1 = _empty_contrastive(folder, described)
+    check_origin(described.get("origins", {}).get("llm"), stage1.config.finetune.llm)
     tokenizer = _load_tokenizer(folder / "llm_tokenizer")
     generator = build_generator(
         stage1.config, stage1.contrastive, stage1.perception, tokenizer, stage1.perception.observations
@@ -188,6 +190,7 @@ def _save_common(
         "trrg": config.model_dump(mode="json"),
         "observations": list(perception.observations),
         "architectures": dict(architectures),
+        "origins": _origins(config, stage),
     }
     write_json(folder / "config.json", described)
     calibrations = calibrations_to_json(perception.observations, perception.calibrations)
@@ -197,6 +200,14 @@ def _save_common(
 def _architectures(contrastive: ContrastiveModel) -> dict[str, Any]:
     backbones = {"image_encoder": contrastive.image.backbone, "text_encoder": contrastive.text.backbone}
     return {name: _plain_config(backbone.config) for name, backbone in backbones.items()}
+
+
+def _origins(config: TrrgConfig, stage: str) -> dict[str, Any]:
+    encoders = {"image_encoder": config.pretrain.image_encoder, "text_encoder": config.pretrain.text_encoder}
+    if stage == "generator":  # the machine that trains stage 2 needs the weights of the LLM alone
+        encoders = {"llm": config.finetune.llm}
+    origins = {name: origin_of(encoder) for name, encoder in encoders.items()}
+    return {name: origin for name, origin in origins.items() if origin is not None}
 
 
 def _plain_config(config: Any) -> dict[str, Any]:

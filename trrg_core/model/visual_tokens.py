@@ -27,7 +27,7 @@ class VisualTokens(nn.Module):
     def forward(self, features: ImageFeatures) -> tuple[Tensor, Tensor]:
         """Tokens `[B,M,W]` and their mask: study, grid cells of each view, and last the patches of each view."""
         hidden, view_mask = features.hidden_BVPC, features.view_mask_BV
-        grid_BVGC = pool_grid(hidden, grid_size=self.grid_size)
+        grid_BVGC = pool_grid(hidden, grid_hw=features.grid_hw, grid_size=self.grid_size)
         weight = view_mask.to(hidden.dtype)[..., None]
         study_BC = (hidden.mean(2) * weight).sum(1) / weight.sum(1).clamp(min=1)
         view_V1W = self.view_VW[: view_mask.shape[1], None]

@@ -17,16 +17,19 @@ from trrg_core.config.weights_cache import resolve_pretrained
 _PAD, _BOS, _EOS = "<pad>", "<s>", "</s>"
 
 
-def load_tokenizer(pretrained: str, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False) -> Any:
+def load_tokenizer(
+    pretrained: str, texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False, revision: str = ""
+) -> Any:
     """The tokenizer of the backbone `pretrained`, or one trained on `texts` if that is empty.
 
-    `pretrained` is a Hugging Face name, a folder, or `weights:NAME`.
-
+    `pretrained` is a Hugging Face name, at `revision` if that is given, a folder, or `weights:NAME`.
     A pretrained tokenizer without a padding token pads with its end token; masks, not ids, hide padding.
     """
     if not pretrained:
         return train_tokenizer(texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
-    tokenizer = AutoTokenizer.from_pretrained(resolve_pretrained(pretrained))
+    tokenizer = AutoTokenizer.from_pretrained(
+        resolve_pretrained(pretrained), **({"revision": revision} if revision else {})
+    )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -160,6 +160,9 @@ def test_a_named_llm_is_saved_as_adapters_only(stage1, text_tokenizer, llm_token
         assert not [name for name in file.keys() if name.startswith("llm.")]  # noqa: SIM118
     loaded = load_model_folder(tmp_path / "model").generator
     assert torch.equal(logits_of(loaded, rows[:2], config), logits_of(model, rows[:2], config))
+    AutoModelForCausalLM.from_config(base.config).save_pretrained(tmp_path / "base")
+    with pytest.raises(ConfigError, match="not those that the adapters were trained on"):
+        load_model_folder(tmp_path / "model")
 
 
 def test_files_that_are_never_read_do_not_stay(tmp_path):

@@ -1,0 +1,322 @@
+"""Backbones of each family, saved here as they are on the hub and used as stage 1 uses them; nothing is downloaded."""
+
+import copy
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, CLIPModel, SiglipModel, SiglipTextModel
+
+from tests.core.toy_corpus import OBSERVATIONS, toy_config
+from trrg_core.config.load import validate_config
+from trrg_core.errors import ConfigError
+from trrg_core.model.backbone_layout import image_layout
+from trrg_core.model.backbones import build_backbone
+from trrg_core.model.contrastive import build_contrastive
+from trrg_core.model.manifest import read_json, sha256_of
+from trrg_core.model.model_folder import load_contrastive_folder, save_contrastive_folder
+from trrg_core.model.perception import build_perception
+from trrg_core.model.weight_origin import check_origin, origin_of
+from trrg_core.training.collate import collate_images, collate_pretrain
+
+TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+VIT = {**TRANSFORMER, "image_size": 64, "patch_size": 16}
+SWIN = {"image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
+CONVNEXT = {"num_stages": 2, "hidden_sizes": [8, 16], "depths": [1, 1]}
+EFFICIENTNET = {
+    "width_coefficient": 0.25,
+    "depth_coefficient": 0.1,
+    "hidden_dim": 320,
+    "batch_norm_momentum": 0.1,
+    "drop_connect_rate": 0.0,
+}
+TOWERS = {
+    "vision_config": {**VIT, "projection_dim": 16},
+    "text_config": {**TRANSFORMER, "vocab_size": 700, "max_position_embeddings": 64, "projection_dim": 16},
+}
+# model_type, values, the class whose folders are on the hub, then width, patch grid and prefix tokens at 64 px
+FAMILIES = [
+    ("vit", VIT, AutoModelForImageClassification, (32, (4, 4), 1)),
+    ("vit", VIT, AutoModel, (32, (4, 4), 1)),
+    ("deit", VIT, AutoModel, (32, (4, 4), 2)),
+    ("beit", {**VIT, "use_relative_position_bias": True}, AutoModel, (32, (4, 4), 1)),
+    ("dinov2", VIT, AutoModel, (32, (4, 4), 1)),
+    ("dinov2_with_registers", {**VIT, "num_register_tokens": 4}, AutoModel, (32, (4, 4), 5)),
+    ("dinov2_with_registers", {**VIT, "num_register_tokens": 9}, AutoModel, (32, (4, 4), 10)),
+    ("swin", SWIN, AutoModelForImageClassification, (32, (8, 8), 0)),
+    ("swinv2", SWIN, AutoModel, (32, (8, 8), 0)),
+    ("convnext", CONVNEXT, AutoModelForImageClassification, (16, (8, 8), 0)),
+    ("convnextv2", CONVNEXT, AutoModelForImageClassification, (16, (8, 8), 0)),
+    (
+        "resnet",
+        {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
+        AutoModelForImageClassification,
+        (16, (8, 8), 0),
+    ),
+    ("efficientnet", EFFICIENTNET, AutoModelForImageClassification, (320, (2, 2), 0)),
+    ("clip", TOWERS, CLIPModel, (32, (4, 4), 1)),
+    ("siglip", TOWERS, SiglipModel, (32, (4, 4), 0)),
+]
+
+
+def save_folder(folder, model_type, values, saved_class):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **copy.deepcopy(values))
+    model = saved_class.from_config(config) if hasattr(saved_class, "from_config") else saved_class(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("layer_scale_parameter", "lambda1", "lambda_1", "lambda_2")):
+            torch.nn.init.ones_(parameter)  # else the first layers hardly count
+    model.save_pretrained(folder)
+    return model
+
+
+def config_with(image="", text="", **settings):
+    values = toy_config().model_dump(mode="json")
+    for name, pretrained in (("image_encoder", image), ("text_encoder", text)):
+        if pretrained:
+            values["pretrain"][name] = {"pretrained": str(pretrained)}
+    values["pretrain"].update(settings)
+    return validate_config(values)
+
+
+def batch_of(rows, config, prompts, tokenizer):
+    return collate_pretrain(
+        rows[:3], tokenizer=tokenizer, prompts=prompts, observations=OBSERVATIONS, config=config.pretrain, seed=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("model_type", "values", "saved_class", "expected"),
+    FAMILIES,
+    ids=[f"{family[0]}-{family[2].__name__}-{number}" for number, family in enumerate(FAMILIES)],
+)
+def test_a_folder_as_on_the_hub_trains_is_saved_and_reloads(
+    model_type, values, saved_class, expected, rows, prompts, text_tokenizer, tmp_path
+):
+    original = save_folder(tmp_path / "hub", model_type, values, saved_class)
+    config = config_with(image=tmp_path / "hub")
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS).train()
+    layout = model.image.layout
+    assert (layout.width, layout.grid_hw, layout.num_prefix_tokens) == expected
+    kept = {name.removeprefix(f"{original.base_model_prefix}."): value for name, value in original.state_dict().items()}
+    kept |= {name.removeprefix("vision_model."): value for name, value in kept.items()}
+    loaded = {name.removeprefix("vision_model."): value for name, value in model.image.backbone.state_dict().items()}
+    assert loaded.keys() <= kept.keys()
+    assert all(torch.equal(value, kept[name]) for name, value in loaded.items())
+
+    batch = batch_of(rows, config, prompts, text_tokenizer)
+    model(batch).loss.backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == [], "an engine would wait for their gradients"
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.image.backbone.parameters())
+
+    model.eval()
+    perception = build_perception(model, text_tokenizer, OBSERVATIONS)
+    save_contrastive_folder(
+        tmp_path / "one", config=config, contrastive=model, perception=perception, tokenizer=text_tokenizer
+    )
+    images = collate_images(rows[:3], observations=OBSERVATIONS, config=config.pretrain)
+    with torch.no_grad():
+        before = model.encode_images(images)
+        after = load_contrastive_folder(tmp_path / "one").contrastive.encode_images(images)
+    assert torch.equal(before.patches_BND, after.patches_BND)
+    assert before.hidden_BVPC.shape[2:] == (expected[1][0] * expected[1][1], expected[0])
+
+
+@pytest.mark.parametrize("model_type", ["clip", "siglip"])
+def test_the_text_tower_of_a_model_of_both_is_used(model_type, rows, prompts, text_tokenizer, tmp_path):
+    full = {"clip": CLIPModel, "siglip": SiglipModel}[model_type]
+    original = save_folder(tmp_path / "hub", model_type, TOWERS, full)
+    config = config_with(text=tmp_path / "hub")
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
+    own = {name.removeprefix("text_model."): p for name, p in model.text.backbone.state_dict().items()}
+    theirs = original.text_model.state_dict()
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
+    model(batch_of(rows, config, prompts, text_tokenizer)).loss.backward()
+    assert [name for name, p in model.text.named_parameters() if p.requires_grad and p.grad is None] == []
+    if model_type == "siglip":
+        head = [p for name, p in model.text.backbone.named_parameters() if ".head." in f".{name}"]
+        assert head
+        assert not any(p.requires_grad for p in head)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "values"), [("vit", VIT), ("dinov2_with_registers", VIT), ("swin", SWIN), ("clip", TOWERS)]
+)
+def test_another_image_size_is_interpolated(model_type, values, rows, prompts, text_tokenizer, tmp_path):
+    saved_class = CLIPModel if model_type == "clip" else AutoModel
+    save_folder(tmp_path / "hub", model_type, values, saved_class)
+    config = config_with(image=tmp_path / "hub", image_size_px=96)
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
+    assert model.image.layout.grid_hw == ((12, 12) if model_type == "swin" else (6, 6))
+    loss = model(batch_of(rows, config, prompts, text_tokenizer)).loss
+    loss.backward()
+    assert loss.isfinite()
+
+
+def test_an_image_size_that_cannot_be_read_is_an_error_of_the_build(text_tokenizer, tmp_path):
+    save_folder(tmp_path / "hub", "vit", {**VIT, "patch_size": 64}, AutoModel)
+    with pytest.raises(ConfigError, match="cannot read images of 32 px"):
+        build_contrastive(config_with(image=tmp_path / "hub", image_size_px=32), text_tokenizer, OBSERVATIONS)
+    save_folder(tmp_path / "mae", "vit_mae", VIT, AutoModel)
+    with pytest.raises(ConfigError, match="no grid of patches"):
+        build_contrastive(config_with(image=tmp_path / "mae"), text_tokenizer, OBSERVATIONS)
+    save_folder(tmp_path / "text", "bert", {**TRANSFORMER, "vocab_size": 700}, AutoModel)
+    with pytest.raises(ConfigError, match="no image backbone"):
+        build_contrastive(config_with(image=tmp_path / "text"), text_tokenizer, OBSERVATIONS)
+
+
+def test_patches_that_are_not_square_make_a_grid_that_is_not(rows, prompts, text_tokenizer, tmp_path):
+    save_folder(tmp_path / "hub", "vit", {**VIT, "patch_size": [16, 8]}, AutoModel)
+    config = config_with(image=tmp_path / "hub")
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
+    assert model.image.layout.grid_hw == (4, 8)
+    features = model.encode_images(batch_of(rows, config, prompts, text_tokenizer))
+    assert features.hidden_BVPC.shape[2] == 32
+    assert features.grid_hw == (4, 8)
+
+
+def test_patches_keep_their_places(tmp_path):
+    # one bright patch: its token differs most from that of a dark image, in a model without attention
+    save_folder(tmp_path / "hub", "vit", {**VIT, "num_hidden_layers": 0, "patch_size": [16, 8]}, AutoModel)
+    backbone = AutoModel.from_pretrained(tmp_path / "hub", add_pooling_layer=False).eval()
+    layout = image_layout(backbone, size_px=64)
+    dark = torch.zeros(1, 3, 64, 64)
+    bright = dark.clone()
+    bright[..., 32:48, 40:48] = 1.0
+    with torch.no_grad():
+        change = [layout.patches(backbone(pixel_values=pixels).last_hidden_state) for pixels in (dark, bright)]
+    differs = (change[1] - change[0]).norm(dim=-1)[0].reshape(layout.grid_hw)
+    assert differs.argmax().item() == 2 * 8 + 5
+    assert (differs > 1e-6).sum() == 1
+
+
+def test_a_longer_sentence_than_the_text_encoder_reads_is_an_error_of_the_build(text_tokenizer, tmp_path):
+    save_folder(tmp_path / "hub", "clip", TOWERS, CLIPModel)
+    build_contrastive(config_with(text=tmp_path / "hub", max_sentence_tokens=64), text_tokenizer, OBSERVATIONS)
+    with pytest.raises(ConfigError, match="reads at most 64 tokens: max_sentence_tokens is 65"):
+        build_contrastive(config_with(text=tmp_path / "hub", max_sentence_tokens=65), text_tokenizer, OBSERVATIONS)
+    roberta = {**TRANSFORMER, "vocab_size": 700, "max_position_embeddings": 66, "pad_token_id": 1}
+    save_folder(tmp_path / "roberta", "roberta", roberta, AutoModel)
+    with pytest.raises(ConfigError, match="reads at most 64 tokens"):
+        build_contrastive(config_with(text=tmp_path / "roberta", max_sentence_tokens=65), text_tokenizer, OBSERVATIONS)
+
+
+def test_missing_weights_are_an_error_and_not_random(text_tokenizer, tmp_path):
+    # the layers of both towers have the same names: those of the text would be read as layers of the image encoder
+    for long, message in ((16, r"lacks \d+ weights of SiglipVisionModel, e\.g\."), (64, "weights of other shapes")):
+        values = copy.deepcopy(TOWERS)
+        values["text_config"]["max_position_embeddings"] = long
+        folder = tmp_path / str(long)
+        SiglipTextModel(AutoConfig.for_model("siglip_text_model", **values["text_config"])).save_pretrained(folder)
+        AutoConfig.for_model("siglip", **values).save_pretrained(folder)
+        with pytest.raises(ConfigError, match=message):
+            build_contrastive(config_with(image=folder), text_tokenizer, OBSERVATIONS)
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_batch_statistics(rows, prompts, text_tokenizer):
+    values = toy_config().model_dump(mode="json")
+    for name in ("image_encoder", "text_encoder"):
+        values["pretrain"][name]["freeze"] = True
+    config = validate_config(values)
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS).train()
+    backbones = {"image": model.image.backbone, "text": model.text.backbone}
+    before = {name: copy.deepcopy(backbone.state_dict()) for name, backbone in backbones.items()}
+    model(batch_of(rows, config, prompts, text_tokenizer)).loss.backward()
+    for name, backbone in backbones.items():
+        assert not backbone.training
+        assert not any(p.requires_grad for p in backbone.parameters())
+        assert all(torch.equal(value, before[name][key]) for key, value in backbone.state_dict().items())
+    assert model.image.to_joint.weight.grad is not None
+    assert not model.eval().train().image.backbone.training
+
+
+def test_building_draws_no_random_numbers_but_the_weights(text_tokenizer):
+    config = toy_config()
+    torch.manual_seed(0)
+    build_backbone(config.pretrain.image_encoder, role="image")
+    after_backbone = torch.get_rng_state()
+    torch.manual_seed(0)
+    backbone = build_backbone(config.pretrain.image_encoder, role="image")
+    image_layout(backbone, size_px=64)
+    assert torch.equal(torch.get_rng_state(), after_backbone)
+
+
+def test_a_revision_is_passed_on(monkeypatch):
+    asked = []
+
+    def refuse(name, **options):
+        asked.append(options.get("revision"))
+        raise OSError
+
+    monkeypatch.setattr("trrg_core.model.backbones.AutoConfig.from_pretrained", refuse)
+    encoder = toy_config().pretrain.image_encoder.model_copy(update={"pretrained": "a/b", "revision": "0f3a"})
+    with pytest.raises(ConfigError, match="cannot load 'a/b' at revision '0f3a'"):
+        build_backbone(encoder, role="image")
+    assert asked == ["0f3a"]
+
+
+def test_timm_models_come_through_their_wrapper(rows, prompts, text_tokenizer, tmp_path):
+    try:
+        import timm  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm cannot be imported: {error}")
+    from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
+
+    for architecture, expected in (
+        ("resnet10t", (512, (2, 2), 0)),
+        ("vit_tiny_patch16_224", (192, (4, 4), 1)),
+        ("swin_tiny_patch4_window7_224", (768, (2, 2), 0)),
+    ):
+        arguments = {} if architecture == "resnet10t" else {"img_size": 64}
+        values = TimmWrapperConfig(architecture=architecture, model_args=arguments)
+        TimmWrapperForImageClassification(values).save_pretrained(tmp_path / architecture)
+        config = config_with(image=tmp_path / architecture)
+        model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
+        layout = model.image.layout
+        assert (layout.width, layout.grid_hw, layout.num_prefix_tokens) == expected
+        model(batch_of(rows, config, prompts, text_tokenizer)).loss.backward()
+        assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+        model.eval()
+        save_contrastive_folder(
+            tmp_path / f"{architecture}-one",
+            config=config,
+            contrastive=model,
+            perception=build_perception(model, text_tokenizer, OBSERVATIONS),
+            tokenizer=text_tokenizer,
+        )
+        images = collate_images(rows[:2], observations=OBSERVATIONS, config=config.pretrain)
+        loaded = load_contrastive_folder(tmp_path / f"{architecture}-one").contrastive
+        assert torch.equal(loaded.encode_images(images).patches_BND, model.encode_images(images).patches_BND)
+
+
+def test_the_model_folder_records_what_it_was_made_of(text_tokenizer, tmp_path):
+    save_folder(tmp_path / "hub", "vit", VIT, AutoModel)
+    config = config_with(image=tmp_path / "hub")
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS).eval()
+    perception = build_perception(model, text_tokenizer, OBSERVATIONS)
+    save_contrastive_folder(
+        tmp_path / "one", config=config, contrastive=model, perception=perception, tokenizer=text_tokenizer
+    )
+    digest = sha256_of(tmp_path / "hub" / "model.safetensors")
+    origins = read_json(tmp_path / "one" / "config.json")["origins"]
+    expected = {"pretrained": str(tmp_path / "hub"), "revision": "", "files": {"model.safetensors": digest}}
+    assert origins == {"image_encoder": expected}
+
+
+def test_the_commit_and_digests_of_the_hubs_cache_are_taken_from_it(tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--a--b" / "blobs").mkdir()
+    blob = tmp_path / "models--a--b" / "blobs" / ("ab" * 32)
+    blob.write_bytes(b"weights")
+    (snapshot / "model.safetensors").symlink_to(blob)
+    (snapshot / "config.json").write_text("{}")
+    monkeypatch.setattr("trrg_core.model.weight_origin.cached_file", lambda *_, **__: str(snapshot / "config.json"))
+    encoder = toy_config().pretrain.image_encoder.model_copy(update={"pretrained": "a/b"})
+    origin = origin_of(encoder)
+    assert origin == {"pretrained": "a/b", "revision": "c0ffee", "files": {"model.safetensors": "ab" * 32}}
+    check_origin(origin, encoder)
+    check_origin(None, encoder)
+    with pytest.raises(ConfigError, match=r"not those that the adapters were trained on \(revision c0ffee\)"):
+        check_origin({**origin, "files": {"model.safetensors": "cd" * 32}}, encoder)

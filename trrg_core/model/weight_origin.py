@@ -1,0 +1,62 @@
+"""Where the weights of a named backbone came from: name, revision and the sha256 of each file, for the model folder."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from transformers.utils.hub import cached_file
+
+from trrg_core.config.settings import EncoderConfig
+from trrg_core.config.weights_cache import resolve_pretrained
+from trrg_core.errors import ConfigError
+from trrg_core.model.manifest import sha256_of
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def origin_of(encoder: EncoderConfig) -> dict[str, Any] | None:
+    """Name, revision and sha256 of each safetensors file of a named backbone; None for one built from values.
+
+    The revision is the commit of the copy in the hub's cache, and empty for a folder.
+
+    Raises:
+        ConfigError: if the weights are not on this machine.
+    """
+    if not encoder.pretrained:
+        return None
+    folder = Path(resolve_pretrained(encoder.pretrained))
+    is_folder = folder.is_dir()
+    if not is_folder:
+        folder = _cached_folder(encoder)
+    files = {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))}
+    return {"pretrained": encoder.pretrained, "revision": "" if is_folder else folder.name, "files": files}
+
+
+def check_origin(expected: dict[str, Any] | None, encoder: EncoderConfig) -> None:
+    """Check that the weights of `encoder` on this machine are those that `expected` names.
+
+    Raises:
+        ConfigError: if a file differs.
+    """
+    if not expected:
+        return
+    found = origin_of(encoder)
+    if found is None or found["files"] != expected["files"]:
+        raise ConfigError(
+            f"the weights of {encoder.pretrained!r} on this machine are not those that the adapters were trained on "
+            f"(revision {expected['revision'] or 'unknown'})"
+        )
+
+
+def _cached_folder(encoder: EncoderConfig) -> Path:
+    revision = {"revision": encoder.revision} if encoder.revision else {}
+    try:
+        return Path(cached_file(encoder.pretrained, "config.json", local_files_only=True, **revision)).parent
+    except OSError as error:
+        raise ConfigError(f"{encoder.pretrained!r} is not in the cache of the hub") from error
+
+
+def _digest(file: Path) -> str:
+    # the hub's cache links to files that are named by their sha256
+    target = file.resolve().name
+    return target if file.is_symlink() and _SHA256.fullmatch(target) else sha256_of(file)
