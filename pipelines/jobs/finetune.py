@@ -10,6 +10,7 @@ from pipelines.records.job_result import JobResult
 from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.model.backbones import Weights
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.model_folder import save_model_folder
 from trrg_core.runs.stored_model import uploaded_model
@@ -24,12 +25,14 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     return JobResult.of_run(result, reused=reused)
 
 
-def build(task: TrainingTask) -> ReportGenerator:
-    """The generator on top of the trained stage 1, the same on every rank."""
+def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGenerator:
+    """The generator on top of the trained stage 1, the same on every rank; see `build_generator` for `weights`."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
     config = _with_stage1_settings(task.config, stage1.config)
     observations = observations_of(task.config)
-    return build_generator(config, stage1.contrastive, stage1.perception, _tokenizer(task), observations)
+    return build_generator(
+        config, stage1.contrastive, stage1.perception, _tokenizer(task), observations, weights=weights
+    )
 
 
 def collate(task: TrainingTask) -> Collate:
@@ -46,7 +49,9 @@ def collate(task: TrainingTask) -> Collate:
 def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Write the model folder, which holds all that generation needs; returns the number of trained parameters."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
-    generator = build(task)
+    # its weights are those in `state`, so that a named LLM is not loaded again
+    with torch.device("meta"):
+        generator = build(task, weights="random")
     trained = sum(parameter.numel() for parameter in generator.parameters() if parameter.requires_grad)
     with uploaded_model(task.store, task.run_id) as folder:
         save_model_folder(

@@ -30,7 +30,7 @@ from pipelines.training.partitions import (
 from pipelines.training.weight_average import WeightAverage
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
-from trrg_core.training.parameter_groups import RATE, parameter_groups
+from trrg_core.training.parameter_groups import RATE, parameter_groups, pretrained_modules
 from trrg_core.training.schedule import learning_rate_scale
 
 logger = logging.getLogger(__name__)
@@ -164,17 +164,24 @@ class Engine:
             own[name].copy_(buffer)
 
     def gather_state(self) -> dict[str, Tensor]:
-        """The whole model's weights and buffers on CPU, on rank 0; empty elsewhere."""
+        """The model's weights and buffers on CPU, on rank 0; empty elsewhere.
+
+        Left out is what a pretrained backbone, such as an LLM with adapters, still has as it was loaded: its frozen
+        weights and unchanged buffers, which are neither gathered nor copied.
+        """
         module = self.engine.module
         is_first = dist.get_rank() == 0
-        state: dict[str, Tensor] = {}
+        bases = tuple(pretrained_modules(module))
+        state = self._changed_buffers() if is_first else {}
         with self.averaged_weights():
             for name, parameter in module.named_parameters(remove_duplicate=False):
-                with _gathered(parameter):
-                    if is_first:
-                        state[name] = parameter.detach().to("cpu", copy=True)
-        if is_first:
-            state |= {name: buffer.detach().to("cpu", copy=True) for name, buffer in module.named_buffers()}
+                if parameter.requires_grad or not name.startswith(bases):
+                    with _gathered(parameter):
+                        if is_first:
+                            state[name] = parameter.detach().to("cpu", copy=True)
+        for name, buffer in module.named_buffers():
+            if is_first and name not in state and not name.startswith(bases):
+                state[name] = buffer.detach().to("cpu", copy=True)
         return state
 
     @contextmanager

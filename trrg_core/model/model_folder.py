@@ -27,6 +27,7 @@ from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.manifest import FORMAT_VERSION, check_folder, read_json, write_json, write_manifest
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.model.weight_origin import check_origin, origin_of
+from trrg_core.training.parameter_groups import pretrained_modules
 
 _WEIGHTS = "model.safetensors"
 _ADAPTER = "adapter"
@@ -59,14 +60,23 @@ class LoadedGenerator:
 def take_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load a gathered `state` into `module`; entries that are not part of its state (caches) are ignored.
 
+    What a pretrained backbone of `module` does not train may be missing: it keeps its own.
+
     Raises:
-        ConfigError: if weights are missing.
+        ConfigError: if other weights are missing.
     """
-    own = module.state_dict().keys()
-    missing = sorted(own - state.keys())
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys() - _untrained_backbone(module))
     if missing:
         raise ConfigError(f"weights are missing: {len(missing)}, the first being {missing[0]}")
-    module.load_state_dict({name: state[name] for name in own})
+    module.load_state_dict({name: state.get(name, value) for name, value in own.items()})
+
+
+def _untrained_backbone(module: nn.Module) -> set[str]:
+    """The names of buffers and frozen weights in pretrained backbones."""
+    bases = tuple(pretrained_modules(module))
+    trained = {name for name, parameter in module.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+    return {name for name in module.state_dict() if name.startswith(bases) and name not in trained}
 
 
 def save_contrastive_folder(
@@ -111,19 +121,24 @@ def save_model_folder(
         config: the configuration that built the generator.
         generator: the trained model; with `state` it may be an untrained copy, even on the meta device.
         text_tokenizer: stage 1's tokenizer.
-        state: whole weights by name, as gathered by an engine; None takes the generator's own.
+        state: weights by name, as gathered by an engine, where those of a named LLM's frozen base may be missing; None
+            takes the generator's own.
+
+    Raises:
+        ConfigError: if weights are missing.
     """
-    folder.mkdir(parents=True)
     own = generator.state_dict()
-    weights = {name: (own if state is None else state)[name] for name in own}
-    if config.finetune.llm.pretrained:
-        trained = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
+    is_named = bool(config.finetune.llm.pretrained)
+    trained = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
+    names = [name for name in own if not (is_named and name.startswith("llm.") and name not in trained)]
+    given = own if state is None else state
+    if missing := [name for name in names if name not in given]:
+        raise ConfigError(f"weights are missing: {len(missing)}, the first being {missing[0]}")
+    weights = {name: given[name] for name in names}
+    folder.mkdir(parents=True)
+    if is_named:
         _save_adapter(folder / _ADAPTER, generator, weights)
-        weights = {
-            name: value
-            for name, value in weights.items()
-            if not name.startswith("llm.") or (name in trained and "lora_" not in name)
-        }
+        weights = {name: value for name, value in weights.items() if not _is_adapter(name)}
     _save_tensors(weights, folder / _WEIGHTS)
     architectures = _architectures(generator.contrastive)
     _save_common(folder, config, generator.perception, "generator", architectures)
@@ -218,6 +233,10 @@ def _plain_config(config: Any) -> dict[str, Any]:
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     # cloned: safetensors refuses weights that share memory, as tied embeddings do
     save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _is_adapter(name: str) -> bool:
+    return name.startswith("llm.") and "lora_" in name
 
 
 def _save_adapter(folder: Path, generator: ReportGenerator, weights: Mapping[str, Tensor]) -> None:

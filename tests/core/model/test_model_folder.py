@@ -165,6 +165,49 @@ def test_a_named_llm_is_saved_as_adapters_only(stage1, text_tokenizer, llm_token
         load_model_folder(tmp_path / "model")
 
 
+def test_a_named_llm_is_saved_without_its_base_by_a_copy_without_weights(
+    stage1, text_tokenizer, llm_tokenizer, rows, tmp_path
+):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 96}
+    AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(llm_tokenizer), **shape)).save_pretrained(
+        tmp_path / "base"
+    )
+    values = toy_config("finetune.lora.train_embeddings=false").model_dump(mode="json")
+    values["finetune"]["llm"] = {"pretrained": str(tmp_path / "base")}
+    config = validate_config(values)
+    model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+    state = {
+        name: value for name, value in model.state_dict().items() if not name.startswith("llm.") or "lora_" in name
+    }
+    with torch.device("meta"):
+        empty = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS, weights="random")
+    parts = {"config": config, "generator": empty, "text_tokenizer": text_tokenizer}
+    save_model_folder(tmp_path / "model", **parts, state=state)
+    loaded = load_model_folder(tmp_path / "model").generator
+    assert torch.equal(logits_of(loaded, rows[:2], config), logits_of(model, rows[:2], config))
+    (lora, *_) = [name for name in state if "lora_A" in name]
+    del state[lora]
+    with pytest.raises(ConfigError, match="weights are missing: 1"):
+        save_model_folder(tmp_path / "other", **parts, state=state)
+
+
+def test_a_pretrained_backbone_keeps_what_was_not_trained(stage1):
+    linear = torch.nn.Linear(2, 2)
+    linear.name_or_path = "somewhere"
+    module = torch.nn.Sequential(linear, torch.nn.Linear(2, 1))
+    linear.weight.requires_grad_(False)
+    before = linear.weight.clone()
+    state = {name: value + 1 for name, value in module.state_dict().items()}
+    del state["0.weight"]
+    take_weights(module, state)
+    assert torch.equal(linear.weight, before)
+    assert torch.equal(module[1].weight, state["1.weight"])
+    del state["0.bias"]
+    with pytest.raises(ConfigError, match=r"0\.bias"):
+        take_weights(module, state)
+
+
 def test_files_that_are_never_read_do_not_stay(tmp_path):
     (tmp_path / "README.md").write_text("left behind by a library")
     (tmp_path / "config.json").write_text("{}")

@@ -298,6 +298,33 @@ def vary_the_optimizer(folder: Path) -> dict[str, Any]:
     return result
 
 
+def gather(folder: Path) -> dict[str, Any]:
+    """The names in the gathered state, where the frozen layer is a model of its own and where it is a loaded base."""
+    result = {}
+    for stage in (0, 2, 3):
+        for name_or_path in ("", "base"):
+            model = NumberModel()
+            model.frozen.name_or_path = name_or_path
+            expected = model.frozen.weight.detach().clone()
+            engine = number_engine(stage, model=model)
+            engine.train_step(own_batches(0, 2), 0)
+            state = engine.gather_state()
+            result[f"{stage}-{name_or_path}"] = sorted(state)
+            assert dist.get_rank() or name_or_path or torch.equal(state["frozen.weight"], expected)
+            engine.close()
+    return result
+
+
+def test_the_frozen_weights_of_a_loaded_base_are_never_copied(tmp_path: Path) -> None:
+    first, second = run_ranks(gather, tmp_path, 2)
+    model = NumberModel()
+    whole = {name for name, _ in model.named_parameters()} | {"num_seen", "constant"}
+    for stage in (0, 2, 3):
+        assert set(first[f"{stage}-"]) == whole
+        assert set(first[f"{stage}-base"]) == whole - {"frozen.weight", "frozen.bias"}
+        assert second[f"{stage}-"] == second[f"{stage}-base"] == []
+
+
 def _weights(engine: Any) -> list[float]:
     state = engine.gather_state() if engine.average is None else {}
     if not state:
