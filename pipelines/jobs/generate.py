@@ -91,12 +91,14 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     device = "cuda" if config.engine.use_gpu else "cpu"
     model = ModelSource(store=store, run_id=inputs["generator"], device=device)
     train = ray.put(_embed_train(store, shards, model, config))
+    share = _rows_per_task(len(wanted), config)
     output = write_parts(
         work,
-        stream_table(store, shards, COLUMNS, split=split),
+        # a task maps whole blocks: without this one task would generate for a whole file
+        stream_table(store, shards, COLUMNS, split=split).repartition(target_num_rows_per_block=share),
         generate_batch,
         GenerateSettings(model=model, config=config.generate, train=train),
-        batch_rows=_rows_per_task(len(wanted), config),
+        batch_rows=share,
         total=len(wanted),
         num_gpus=float(config.engine.use_gpu),
     )
