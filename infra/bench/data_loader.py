@@ -130,13 +130,13 @@ def _print_verdict(epochs: dict[str, list[Epoch]]) -> bool:
     return passed
 
 
-def write_invented_shards(store: Store, config: TrrgConfig) -> TableRef:
-    """Writes ROWS shard rows in files as the shard job does: a pool of invented studies, repeated under new ids."""
+def write_invented_shards(store: Store, config: TrrgConfig, *, num_rows: int = ROWS, num_drawn: int = POOL) -> TableRef:
+    """Writes shard rows in files as the shard job does: `num_drawn` invented studies, repeated under new ids."""
     schema = shards_schema(load_label_set(config.parse.label_set))
-    pool = list(make_shard_rows(list(generate_studies(POOL, SEED)), config))
-    size = config.shard.rows_per_file
+    pool = list(make_shard_rows(list(generate_studies(num_drawn, SEED)), config))
+    size = min(config.shard.rows_per_file, num_rows)
     parts = []
-    for first in range(0, ROWS, size):
+    for first in range(0, num_rows, size):
         rows = [{**pool[at % len(pool)], "study_id": f"{50_000_000 + at}"} for at in range(first, first + size)]
         table = pa.Table.from_pylist(rows, schema=schema)
         parts.append(write_part(store, "shards", f"parts/bench/{first}.parquet", table, split="train"))
