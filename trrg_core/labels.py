@@ -42,6 +42,17 @@ LABEL_OF_ASSERTION: Mapping[Assertion, Label] = {
     Assertion.UNCERTAIN: Label.UNCERTAIN,
 }
 
+# The sides that a text states of an observation, as bits; 0 where it states none. A side is the patient's.
+SIDE_LEFT, SIDE_RIGHT = 1, 2
+CODE_OF_SIDE: Mapping[str, int] = {"": 0, "left": SIDE_LEFT, "right": SIDE_RIGHT, "bilateral": SIDE_LEFT | SIDE_RIGHT}
+# The degree that a text states of an observation, 1 to 3; 0 where it states none.
+DEGREE_OF_SEVERITY: Mapping[str, int] = {
+    "": 0,
+    **dict.fromkeys(("trace", "minimal", "small", "mild", "borderline"), 1),
+    "moderate": 2,
+    **dict.fromkeys(("large", "severe"), 3),
+}
+
 # What a text states of an observation, as a small integer.
 NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
 CODE_OF_ASSERTION: Mapping[Assertion, int] = {
@@ -63,7 +74,9 @@ class LabelSet:
 
     `findings` maps an observation to finding ids of the parser's lexicon. `no_finding` is the observation that
     holds when none of the others but `not_abnormal` ones is positive or uncertain, or None if the set has none.
-    `abnormal` are findings outside every observation that exclude it too (a hernia is not "No Finding").
+    `abnormal` are findings outside every observation that exclude it too (a hernia is not "No Finding"). `sided` are
+    the observations that have a side; devices are not among them, since several with different sides are one
+    observation.
     """
 
     name: str
@@ -72,6 +85,7 @@ class LabelSet:
     no_finding: str | None = None
     not_abnormal: tuple[str, ...] = ()
     abnormal: tuple[str, ...] = ()
+    sided: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         # mappings have no hash of their own; equal label sets have equal names and observations
@@ -157,4 +171,5 @@ def _parse_label_set(text: str) -> LabelSet:
         no_finding=data.get("no_finding"),
         not_abnormal=tuple(data.get("not_abnormal", ())),
         abnormal=tuple(data.get("abnormal", ())),
+        sided=tuple(data.get("sided", ())),
     )

@@ -28,6 +28,8 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.decode import encode_jpeg, resize_long_side
 from trrg_core.labels import load_label_set
+from trrg_core.report.flips import SentenceFlipper
+from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample.layout import SampleStudy, generate_studies
 from trrg_core.sources.sample.radiograph import render_radiograph
 from trrg_core.storage.store import Store, open_store
@@ -156,12 +158,15 @@ def make_shard_rows(studies: list[SampleStudy], config: TrrgConfig) -> Iterator[
     ]
     parsed = parse_batch(pa.Table.from_pylist(report_rows), config.parse).rows.to_pylist()
     reports = {row["study_id"]: row for row in parsed}
+    parser = ReportParser(config.parse.label_set)
+    flipper = SentenceFlipper(parser)
     for study, report_row in zip(studies, report_rows, strict=True):
         patient = {"prior_study_id": "", "sex": study.patient.sex, "age_years": study.patient.age}
         images = [_image(study, view, config) for view in study.truth.views]
         try:
             row = {**report_row, **patient, "images": images}
-            yield shard_row(row, reports.get(study.truth.study_id), config.shard)
+            report = reports.get(study.truth.study_id)
+            yield shard_row(row, report, config.shard, flipper=flipper, label_set=parser.label_set)
         except DataError:
             continue  # the invented corpus has a few reports without findings
 

@@ -6,6 +6,7 @@ Training, generation and evaluation read nothing else.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +18,11 @@ from pipelines.ray_data.write import BatchResult, write_parts
 from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from trrg_core.config.settings import ShardConfig, TrrgConfig
+from trrg_core.config.settings import ParseConfig, ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
+from trrg_core.report.flips import SentenceFlipper
+from trrg_core.report.parser import ReportParser
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 from trrg_core.tables.delta import count_rows
@@ -35,7 +38,7 @@ class ShardSettings:
     """What every task of the job receives. `report_index` is the result of `index_studies`, in the object store."""
 
     config: ShardConfig
-    label_set: str
+    parse: ParseConfig
     store: Store
     reports: TableRef
     report_index: ray.ObjectRef[pa.Table]
@@ -49,7 +52,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         store=store,
         table="shards",
         schema=shards_schema(load_label_set(config.parse.label_set)),
-        fingerprint=job_fingerprint("shard", [config.shard, config.parse.label_set], store, inputs),
+        fingerprint=job_fingerprint("shard", [config.shard, config.parse], store, inputs),
         parents=(str(studies), str(reports)),
     )
     if existing := find_existing(work):
@@ -57,7 +60,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     connect(config.ray)
     settings = ShardSettings(
         config=config.shard,
-        label_set=config.parse.label_set,
+        parse=config.parse,
         store=store,
         reports=reports,
         report_index=ray.put(index_studies(store, reports)),
@@ -76,15 +79,22 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 def shard_batch(studies: pa.Table, settings: ShardSettings) -> BatchResult:
     """Shard rows of a batch of studies; a study without image, parsed report or target text is rejected."""
     reports = _read_reports(studies["study_id"].to_pylist(), settings)
+    label_set, flipper = load_label_set(settings.parse.label_set), _flipper(settings.parse)
     rows, rejects = [], []
     for study in studies.to_pylist():
         try:
-            rows.append(shard_row(study, reports.get(study["study_id"]), settings.config))
+            report = reports.get(study["study_id"])
+            rows.append(shard_row(study, report, settings.config, flipper=flipper, label_set=label_set))
         except DataError as error:
             ids = {"subject_id": study["subject_id"], "study_id": study["study_id"]}
             rejects.append(Reject(reason=error.reason, detail=str(error), **ids))
-    schema = shards_schema(load_label_set(settings.label_set))
+    schema = shards_schema(label_set)
     return BatchResult(rows=pa.Table.from_pylist(rows, schema=schema), rejects=rejects)
+
+
+@lru_cache(maxsize=1)
+def _flipper(config: ParseConfig) -> SentenceFlipper:
+    return SentenceFlipper(ReportParser(config.label_set, config.spacy_model, config.spacy_model_sha256))
 
 
 def _read_reports(study_ids: Sequence[Any], settings: ShardSettings) -> dict[str, dict[str, Any]]:

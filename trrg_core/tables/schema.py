@@ -76,9 +76,30 @@ SENTENCE = pa.struct(
 )
 SECTION = pa.struct([("name", TEXT), ("start", pa.int32()), ("end", pa.int32()), ("rule", TEXT)])
 
-FACT = pa.struct([("observation", TEXT), ("assertion", TEXT)])
-SHARD_SENTENCE = pa.struct([("text", TEXT), ("facts", pa.list_(FACT))])
+# laterality, severity and anatomy are empty where the sentence does not state them
+FACT = pa.struct(
+    [("observation", TEXT), ("assertion", TEXT), ("laterality", TEXT), ("severity", TEXT), ("anatomy", TEXT)]
+)
+# the sentence with one fact turned round (`trrg_core.report.flips`), of which observation, and how
+FLIP = pa.struct([("kind", TEXT), ("observation", TEXT), ("text", TEXT)])
+SHARD_SENTENCE = pa.struct([("text", TEXT), ("facts", pa.list_(FACT)), ("flips", pa.list_(FLIP))])
 VIEW = pa.struct([("view_position", TEXT), ("jpeg", pa.binary())])
+
+# raw scores of stage 1 by study; not a stored table. Side scores are left and right in turn
+PAIR_SCORE = pa.struct(
+    [("observation", TEXT), ("kind", TEXT), ("source", TEXT), ("assertion", pa.int8()), ("margin", pa.float64())]
+)
+STUDY_SCORES = pa.schema(
+    [
+        ("study_id", TEXT),
+        ("subject_id", TEXT),
+        ("scores", pa.list_(pa.float64())),
+        ("side_scores", pa.list_(pa.float64())),
+        ("stated", pa.list_(pa.int8())),
+        ("sides", pa.list_(pa.int8())),
+        ("pairs", pa.list_(PAIR_SCORE)),
+    ]
+)
 
 CLUE = pa.struct([("observation", TEXT), ("probability", pa.float32())])
 

@@ -73,8 +73,9 @@ def sentence_facts(sentences: Any) -> Any:
     mentions = mentions_of.flatten()
     is_current = _is_current_fact(mentions)
     current = mentions.filter(is_current)
-    assertions = current.field("assertion").take(pc.list_parent_indices(current.field("observations")))
-    facts = pa.StructArray.from_arrays([current.field("observations").flatten(), assertions], fields=list(FACT))
+    stating = pc.list_parent_indices(current.field("observations"))
+    columns = [current.field(field.name).take(stating) for field in FACT if field.name != "observation"]
+    facts = pa.StructArray.from_arrays([current.field("observations").flatten(), *columns], fields=list(FACT))
     num_facts = np.where(to_numpy(is_current), _lengths(mentions.field("observations")), 0)
     facts_of = pa.ListArray.from_arrays(to_arrow(_offsets(num_facts)[_offsets(_lengths(mentions_of))]), facts)
     stated = pa.StructArray.from_arrays([facts_of], names=["facts"])

@@ -6,21 +6,31 @@ from typing import Any
 from trrg_core.config.settings import ShardConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.decode import decode_image, encode_jpeg, resize_long_side
+from trrg_core.labels import LabelSet
 from trrg_core.report.current_fact import is_current_fact
+from trrg_core.report.flips import SentenceFlipper
+from trrg_core.report.parsed import Sentence
+from trrg_core.tables.rows.report_row import parsed_report
 
 Row = Mapping[str, Any]
+
+_DETAILS = ("assertion", "laterality", "severity", "anatomy")
 
 STUDY_COLUMNS = ("subject_id", "study_id", "split", "prior_study_id", "sex", "age_years", "images")
 REPORT_COLUMNS = ("study_id", "sentences", "labels", "findings", "impression")
 
 
-def shard_row(study: Row, report: Row | None, config: ShardConfig) -> dict[str, Any]:
+def shard_row(
+    study: Row, report: Row | None, config: ShardConfig, *, flipper: SentenceFlipper, label_set: LabelSet
+) -> dict[str, Any]:
     """One row of `shards`.
 
     Args:
         study: `STUDY_COLUMNS` of a row of `studies`.
         report: `REPORT_COLUMNS` of its row of `reports`; None when it has none.
         config: the target section and the largest image side.
+        flipper: turns facts of sentences round, for hard negatives.
+        label_set: which findings count towards which observation.
 
     Raises:
         DataError: `no_image`, `no_parsed_report`, or `no_<section>` when the target section is empty.
@@ -39,23 +49,31 @@ def shard_row(study: Row, report: Row | None, config: ShardConfig) -> dict[str, 
         "views": [_view(image, config.max_side_px) for image in study["images"]],
         "report": _target_text(report, config.section),
         "sentences": [
-            {"text": _one_line(sentence["text"]), "facts": facts}
-            for sentence in report["sentences"]
-            if (facts := stated_facts(sentence["mentions"]))
+            {"text": _one_line(row["text"]), "facts": facts, "flips": _flips(sentence, flipper, label_set)}
+            for row, sentence in zip(report["sentences"], parsed_report(report).sentences, strict=True)
+            if (facts := stated_facts(row["mentions"]))
         ],
         "labels": report["labels"],
     }
 
 
 def stated_facts(mentions: Iterable[Row]) -> list[dict[str, str]]:
-    """The current facts of a sentence: each (observation, assertion) once, in text order."""
+    """The current facts of a sentence, each once, in text order."""
     facts = {
-        (observation, mention["assertion"]): {"observation": observation, "assertion": mention["assertion"]}
+        (observation, *(mention[name] for name in _DETAILS)): None
         for mention in mentions
         if is_current_fact(mention)
         for observation in mention["observations"]
     }
-    return list(facts.values())
+    return [dict(zip(("observation", *_DETAILS), fact, strict=True)) for fact in facts]
+
+
+def _flips(sentence: Sentence, flipper: SentenceFlipper, label_set: LabelSet) -> list[dict[str, str]]:
+    return [
+        {"kind": flip.kind, "observation": observation, "text": _one_line(flip.text)}
+        for flip in flipper.flips(sentence)
+        for observation in label_set.observations_of(flip.finding)
+    ]
 
 
 def _target_text(report: Row, section: str) -> str:

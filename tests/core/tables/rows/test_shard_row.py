@@ -6,14 +6,27 @@ import pytest
 from trrg_core.config.settings import ShardConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.decode import decode_image, encode_jpeg
-from trrg_core.tables.rows.shard_row import shard_row, stated_facts
+from trrg_core.labels import load_label_set
+from trrg_core.report.flips import SentenceFlipper
+from trrg_core.report.parser import ReportParser
+from trrg_core.tables.rows import shard_row as codec
+from trrg_core.tables.rows.shard_row import stated_facts
 
 CONFIG = ShardConfig(section="findings", max_side_px=64)
+PARSER = ReportParser("chexpert14")
+FLIPPER = SentenceFlipper(PARSER)
+
+
+def shard_row(of_study: dict, parsed: dict | None, config: ShardConfig) -> dict:
+    return codec.shard_row(of_study, parsed, config, flipper=FLIPPER, label_set=load_label_set("chexpert14"))
 
 
 def mention(observations: list[str], assertion: str = "PRESENT", **of: object) -> dict:
+    """A mention as it is in a row of `reports`."""
+    finding = {"finding": "pleural_effusion", "start": 0, "end": 1, "rule": "toy", "cue": ""}
+    details = {"change": "", "laterality": "", "severity": "", "anatomy": "", "size": ""}
     deciding = {"historical": False, "hypothetical": False, "experiencer": "patient"}
-    return {"observations": observations, "assertion": assertion, **deciding, **of}
+    return {**finding, **details, "observations": observations, "assertion": assertion, **deciding, **of}
 
 
 def image(height: int, width: int, view: str = "PA") -> dict:
@@ -27,19 +40,33 @@ def study(**other: object) -> dict:
 
 
 def report(**other: object) -> dict:
+    effusion = mention(["Pleural Effusion"], start=13, end=21, laterality="left", severity="small")
     sentences = [
-        {"text": "Small\n effusion.", "mentions": [mention(["Pleural Effusion"])]},
-        {"text": "Comparison is made.", "mentions": []},
+        {"text": "Small\n  left effusion.", "start": 0, "end": 22, "section": "findings", "mentions": [effusion]},
+        {"text": "Comparison is made.", "start": 24, "end": 43, "section": "findings", "mentions": []},
     ]
-    columns = {"findings": "Small\n effusion.  Comparison is made.", "impression": "", "labels": {"edema": None}}
+    columns = {"findings": "Small\n  left effusion.  Comparison is made.", "impression": "", "labels": {"edema": None}}
     return {"sentences": sentences, **columns, **other}
 
 
 def test_a_row_has_the_target_text_and_the_sentences_that_state_something() -> None:
     row = shard_row(study(), report(), CONFIG)
-    assert row["report"] == "Small effusion. Comparison is made."
-    fact = {"observation": "Pleural Effusion", "assertion": "PRESENT"}
-    assert row["sentences"] == [{"text": "Small effusion.", "facts": [fact]}]
+    assert row["report"] == "Small left effusion. Comparison is made."
+    (sentence,) = row["sentences"]
+    assert sentence["text"] == "Small left effusion."
+    assert sentence["facts"] == [
+        {
+            "observation": "Pleural Effusion",
+            "assertion": "PRESENT",
+            "laterality": "left",
+            "severity": "small",
+            "anatomy": "",
+        }
+    ]
+    flips = {flip["kind"]: flip["text"] for flip in sentence["flips"]}
+    assert flips["side"] == "Small right effusion."
+    assert set(flips) == {"polarity", "side", "severity"}
+    assert {flip["observation"] for flip in sentence["flips"]} == {"Pleural Effusion"}
     assert (row["sex"], row["age_years"], row["has_prior"]) == ("F", 62, False)
 
 
@@ -71,10 +98,10 @@ def test_a_study_that_cannot_be_learned_from_has_its_reason(
 
 def test_sections_are_joined_in_the_order_asked() -> None:
     row = shard_row(study(), report(impression="No  change."), ShardConfig(section="findings+impression"))
-    assert row["report"] == "Small effusion. Comparison is made. No change."
+    assert row["report"] == "Small left effusion. Comparison is made. No change."
 
 
-def test_facts_are_of_this_patient_now_and_each_is_told_once() -> None:
+def test_facts_are_of_this_patient_now_and_each_is_stated_once() -> None:
     mentions = [
         mention(["Edema"], "ABSENT"),
         mention(["Edema", "Lung Opacity"], "ABSENT"),
