@@ -1,13 +1,12 @@
 """`shards` -> a contrastive run: stage 1 trained, its disease perception calibrated on `validate`."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import nn
@@ -17,7 +16,16 @@ from pipelines.records.job_result import JobResult
 from pipelines.training.runs import corpus_tokenizer, find_or_train, observations_of
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.model.calibration import Auroc, auroc_per_finding, fit_calibration, macro_auroc
+from trrg_core.errors import TrainingError
+from trrg_core.metrics.perception_scores import (
+    Floats,
+    SplitScores,
+    headline_metrics,
+    score_perception,
+    scores_to_json,
+    split_scores,
+)
+from trrg_core.model.calibration import fit_calibration, fit_side_calibration
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.model_folder import (
     LoadedContrastive,
@@ -25,11 +33,18 @@ from trrg_core.model.model_folder import (
     save_contrastive_folder,
     take_weights,
 )
-from trrg_core.model.perception import build_perception, perceive
+from trrg_core.model.perception import DiseasePerception, build_perception
+from trrg_core.model.study_scores import score_studies
+from trrg_core.registry.perception_gate import failed_bounds
 from trrg_core.runs.stored_model import fetched_model, uploaded_model
 from trrg_core.storage.store import Store
-from trrg_core.training.collate import collate_images, collate_pretrain
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.schema import STUDY_SCORES
+from trrg_core.training.collate import collate_pretrain
 from trrg_core.training.prompts import load_prompts
+from trrg_core.training.statement_pairs import PairMaker
+
+SCORES = "perception_scores.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +57,19 @@ class ScoredModel:
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Train stage 1 on a version of `shards`."""
+    """Train stage 1 on a version of `shards`.
+
+    Raises:
+        TrainingError: if its perception fails a bound of `perception_gate`; the run is kept, and is judged again, not
+            trained again, under other bounds.
+    """
     stage = Stage(name="pretrain", schedule=config.pretrain, build=build, collate=collate, save=save, score=score)
     result, reused = find_or_train(stage, config, [config.pretrain, config.parse.label_set], store, inputs)
+    if failed := failed_bounds(result.metrics, config.perception_gate):
+        raise TrainingError(
+            f"the perception of {result.run_id} is too weak for stage 2: {'; '.join(failed)}. Train longer, look at "
+            f"{result.path}/{SCORES}, or lower the bound"
+        )
     return JobResult.of_run(result, reused=reused)
 
 
@@ -77,55 +102,83 @@ def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, flo
 
 
 def score(task: TrainingTask) -> dict[str, float]:
-    """Calibrate perception on `validate`, measure zero-shot AUROC on `test`, write the final model folder."""
+    """Calibrate perception on `validate`, score it on `test`, write the final model folder."""
+    config, observations = task.config, observations_of(task.config)
     with fetched_model(task.store, task.run_id, UNSCORED) as folder:
         model = load_contrastive_folder(folder)
-    model.perception.set_calibrations(fit_calibration(*score_split(task, "validate")))
-    test = auroc_per_finding(*score_split(task, "test"), observations_of(task.config))
+    calibrate(model.perception, score_split(task, "validate"))
+    test = score_split(task, "test")
+    scores = score_perception(
+        test, *calibrated_probabilities(model.perception, test), observations=observations, seed=config.seed
+    )
     with uploaded_model(task.store, task.run_id) as folder:
         save_contrastive_folder(
             folder,
-            config=task.config,
+            config=config,
             contrastive=model.contrastive,
             perception=model.perception,
             tokenizer=model.tokenizer,
         )
-    task.store.write_bytes(f"{task.path}/auroc.json", json.dumps([asdict(auroc) for auroc in test]).encode())
-    return _auroc_metrics(test)
+    task.store.write_bytes(f"{task.path}/{SCORES}", json.dumps(scores_to_json(scores)).encode())
+    metrics = headline_metrics(scores, is_zero_shot=not config.pretrain.prompt_supervision)
+    return metrics | {"test_studies": float(len(test.study_ids))}
 
 
-def score_split(task: TrainingTask, split: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]:
-    """Zero-shot scores [N,O] and what the reports state [N,O] of every study of a split, in order of study ids."""
-    engine = task.config.engine
+def calibrate(perception: DiseasePerception, validate: SplitScores) -> None:
+    """Fit the calibration of every finding and side on the scores of `validate`."""
+    perception.set_calibrations(
+        fit_calibration(validate.score_NO, validate.stated_NO),
+        fit_side_calibration(
+            validate.side_score_NO2, validate.stated_NO, validate.side_NO, sided=perception.sided_O.tolist()
+        ),
+    )
+
+
+def calibrated_probabilities(perception: DiseasePerception, scores: SplitScores) -> tuple[Floats, Floats]:
+    """The probability of each finding `[N,O]`, and of each of its sides `[N,O,2]`."""
+    probability_ON = [
+        calibration.probabilities(scores.score_NO[:, index])
+        for index, calibration in enumerate(perception.calibrations)
+    ]
+    side_probability_O2N = [
+        [
+            calibration.probabilities(scores.side_score_NO2[:, index, side])
+            for side, calibration in enumerate((pair.left, pair.right))
+        ]
+        for index, pair in enumerate(perception.side_calibrations)
+    ]
+    return np.stack(probability_ON, axis=-1), np.moveaxis(np.array(side_probability_O2N), -1, 0)
+
+
+def score_split(task: TrainingTask, split: str) -> SplitScores:
+    """Uncalibrated scores of every study of a split, in order of study ids."""
+    engine, observations = task.config.engine, observations_of(task.config)
+    rows = read_table(task.store, task.shards, columns=["study_id", "sentences"], split=split).to_pylist()
+    maker = PairMaker(rows, prompts=load_prompts(observations), observations=observations)
     source = ScoredModel(store=task.store, run_id=task.run_id, device="cuda" if engine.use_gpu else "cpu")
     table = map_split(
         task.store,
         task.shards,
         split,
         score_batch,
-        {"source": source},
+        {"source": source, "maker": maker},
         num_workers=engine.num_workers,
         num_gpus=float(engine.use_gpu),
         in_process=task.local,
     )
-    num_findings = len(observations_of(task.config))
-    if table is None:
-        return np.zeros((0, num_findings)), np.zeros((0, num_findings), dtype=np.int8)
-    scores, stated = (np.array(table[name].to_pylist()) for name in ("score", "stated"))
-    return scores.astype(np.float64), stated.astype(np.int8)
+    return split_scores([] if table is None else table.to_pylist(), len(observations))
 
 
-def score_batch(shards: pa.Table, *, source: ScoredModel) -> pa.Table:
-    """Study ids, zero-shot scores [N,O] and what the reports state [N,O] of a table of shard rows."""
-    model = _load_scored(source)
-    settings, observations = model.config.pretrain, model.perception.observations
-    scores, stated = [], []
-    rows = shards.to_pylist()
-    for at in range(0, len(rows), settings.batch_size):
-        batch = collate_images(rows[at : at + settings.batch_size], observations=observations, config=settings)
-        scores += perceive(model.contrastive, model.perception, batch.to(source.device)).score_BO.tolist()
-        stated += batch.stated_BO.tolist()
-    return pa.table({"study_id": shards["study_id"], "score": scores, "stated": stated})
+def score_batch(shards: pa.Table, *, source: ScoredModel, maker: PairMaker) -> pa.Table:
+    """The scores of each study of a table of shard rows."""
+    model, rows = _load_scored(source), shards.to_pylist()
+    size = model.config.pretrain.batch_size
+    scored = [
+        row
+        for at in range(0, len(rows), size)
+        for row in score_studies(model.contrastive, model.perception, model.tokenizer, rows[at : at + size], maker)
+    ]
+    return pa.Table.from_pylist(scored, schema=STUDY_SCORES)
 
 
 @lru_cache(maxsize=1)
@@ -136,11 +189,6 @@ def _load_scored(source: ScoredModel) -> LoadedContrastive:
     loaded.contrastive.to(source.device)
     loaded.perception.to(source.device)
     return loaded
-
-
-def _auroc_metrics(results: Sequence[Auroc]) -> dict[str, float]:
-    macro = macro_auroc(results)
-    return {"zero_shot_macro_auroc": macro} if macro is not None else {}
 
 
 def _tokenizer(task: TrainingTask) -> Any:

@@ -17,6 +17,17 @@ _SENTENCES = {
     ("Cardiomegaly", "PRESENT"): "The heart is enlarged.",
     ("Cardiomegaly", "ABSENT"): "Heart size is normal.",
 }
+_SIDE = {"Pleural Effusion": "left", "Pneumothorax": "right"}
+_FLIPS = {
+    ("Pleural Effusion", "PRESENT"): {
+        "polarity": "There is no left pleural effusion.",
+        "side": "There is a small right pleural effusion.",
+        "severity": "There is a large left pleural effusion.",
+    },
+    ("Pleural Effusion", "ABSENT"): {"polarity": "There is a pleural effusion."},
+    ("Pneumothorax", "PRESENT"): {"side": "A left apical pneumothorax is seen."},
+    ("Cardiomegaly", "PRESENT"): {"polarity": "The heart is not enlarged."},
+}
 _LABEL = {"PRESENT": 1, "ABSENT": 0, "UNCERTAIN": -1}
 
 
@@ -48,10 +59,7 @@ def toy_row(
     assertions = {
         name: "PRESENT" if letter in findings else "ABSENT" for name, letter in zip(OBSERVATIONS, "epc", strict=True)
     }
-    sentences = [
-        {"text": _SENTENCES[name, assertion], "facts": [{"observation": name, "assertion": assertion}]}
-        for name, assertion in assertions.items()
-    ]
+    sentences = [_sentence(name, assertion) for name, assertion in assertions.items()]
     columns = {name.lower().replace(" ", "_"): _LABEL[assertion] for name, assertion in assertions.items()}
     return {
         "study_id": f"s{number}",
@@ -63,6 +71,23 @@ def toy_row(
         "sentences": sentences,
         "labels": columns if labels is None else labels,
     }  # fmt: skip
+
+
+def _sentence(name: str, assertion: str) -> dict:
+    is_present = assertion == "PRESENT"
+    fact = {
+        "observation": name,
+        "assertion": assertion,
+        "laterality": _SIDE.get(name, "") if is_present else "",
+        "severity": "small" if is_present and name == "Pleural Effusion" else "",
+        "anatomy": "",
+    }
+    flips = _FLIPS.get((name, assertion), {})
+    return {
+        "text": _SENTENCES[name, assertion],
+        "facts": [fact],
+        "flips": [{"kind": kind, "observation": name, "text": text} for kind, text in flips.items()],
+    }
 
 
 def toy_rows(num_rows: int) -> list[dict]:

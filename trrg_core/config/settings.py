@@ -12,6 +12,7 @@ from trrg_core.config.training_settings import (
     FinetuneConfig,
     LoraSettings,
     OptimizerConfig,
+    PerceptionGateConfig,
     PretrainConfig,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "LoraSettings",
     "OptimizerConfig",
     "ParseConfig",
+    "PerceptionGateConfig",
     "PlainConfig",
     "PretrainConfig",
     "RayConfig",
@@ -125,6 +127,7 @@ class TrrgConfig(ConfigSection):
     parse: ParseConfig = ParseConfig()
     shard: ShardConfig = ShardConfig()
     pretrain: PretrainConfig
+    perception_gate: PerceptionGateConfig = PerceptionGateConfig()
     finetune: FinetuneConfig
     engine: EngineConfig = EngineConfig()
     generate: GenerateConfig = GenerateConfig()

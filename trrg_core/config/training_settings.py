@@ -132,9 +132,39 @@ class PretrainConfig(ConfigSection):
         4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
     )
     temperature: float = Field(0.07, gt=0, description="Initial softmax temperature; it is learned.")
-    local_weight: float = Field(1.0, ge=0, description="Weight of the loss of sentence-to-patch alignment.")
-    hard_negative_weight: float = Field(
-        1.0, ge=0, description="Weight of the loss against hard negatives (negated counterparts of sentences)."
+    contrastive_loss: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="Contrastive loss: multi-positive softmax (as CLIP), or sigmoid of each pair (as SigLIP).",
+    )
+    contrastive_weight: float = Field(1.0, ge=0, description="Weight of the contrastive loss of whole images.")
+    local_weight: float = Field(
+        1.0, ge=0, description="Weight of the contrastive loss of patches (sentence-to-patch alignment)."
+    )
+    use_attributes: bool = Field(
+        True, description="Compare side and degree, not only the assertion, when sentences are matched with studies."
+    )
+    hard_negatives: tuple[Literal["polarity", "side", "severity", "report"], ...] = Field(
+        ("polarity", "side", "severity", "report"),
+        description="Kinds of hard negatives: the sentence with its assertion, side or degree turned round, and the "
+        "sentences of other reports in the batch that contradict the study in one of its findings (report).",
+    )
+    hard_negative_form: Literal["pairs", "choice"] = Field(
+        "pairs",
+        description="Loss against hard negatives: of each with its sentence (pairs), or of all of a sentence (choice).",
+    )
+    hard_negative_weight: float = Field(1.0, ge=0, description="Weight of the loss against hard negatives.")
+    prompt_supervision: bool = Field(
+        True,
+        description="Train disease prompts with the labels of all findings; without it perception is zero-shot.",
+    )
+    prompt_weight: float = Field(
+        2.0, ge=0, description="Weight of the label loss of disease prompts, where prompts are supervised."
+    )
+    side_prompt_weight: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the loss of left against right prompts, where prompts are supervised; that of each side "
+        "against its denial counts twice.",
     )
     max_negated_share: float = Field(
         0.5, gt=0, le=1, description="Maximum share of negated sentences among the sampled ones, 0 to 1."
@@ -158,6 +188,33 @@ class PretrainConfig(ConfigSection):
     augment: bool = Field(
         True,
         description="Augment images by small shifts, scale, rotation and exposure; no flips.",
+    )
+
+
+class PerceptionGateConfig(ConfigSection):
+    """The gate behind stage 1: values of the test split below which a run stops before stage 2."""
+
+    min_studies: int = Field(
+        100, ge=1, description="Number of test studies below which values are too uncertain to stop a run."
+    )
+    min_macro_auroc: float = Field(0.6, ge=0, le=1, description="Minimum macro AUROC of findings.")
+    min_side_accuracy: float = Field(
+        0.6, ge=0, le=1, description="Minimum share of one-sided findings whose likelier side is the stated one."
+    )
+    min_polarity_present: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Minimum share of affirming sentences that fit better than their denial.",
+    )
+    min_polarity_absent: float = Field(
+        0.6, ge=0, le=1, description="Minimum share of denials that fit better than their affirmation."
+    )
+    min_side: float = Field(
+        0.6, ge=0, le=1, description="Minimum share of sentences that fit better than with left and right swapped."
+    )
+    min_severity: float = Field(
+        0.0, ge=0, le=1, description="Minimum share of sentences that fit better than with another degree."
     )
 
 

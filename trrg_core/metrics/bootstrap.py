@@ -26,6 +26,8 @@ class Interval:
 
 def draw_weights(subject_ids: Sequence[str], *, num_samples: int, seed: int) -> npt.NDArray[np.float64]:
     """How often each study counts in each resample of patients with replacement, `[num_samples, N studies]`."""
+    if not len(subject_ids):
+        return np.zeros((num_samples, 0))
     patients, patient_of = np.unique(np.asarray(subject_ids), return_inverse=True)
     generator = np.random.default_rng(seed)
     shares = np.full(len(patients), 1 / len(patients))

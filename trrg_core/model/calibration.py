@@ -1,4 +1,4 @@
-"""Calibration and ranking quality of perceived findings: numpy in, plain values out.
+"""Calibration of perceived findings and of their sides: numpy in, plain values out.
 
 N studies, O observations. Fact codes (`trrg_core.labels`): 0 not mentioned, 1 present, 2 absent, 3 uncertain.
 A finding counts as positive when the report affirms it; uncertain studies are left out.
@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MIN_SUPPORT = 5  # below this many positives or others the threshold of best F1 would be noise
 # weight of a prior on log temperature 0 and offset at the mean score: keeps the fit of rare findings stable
 _PRIOR = 0.02
 
 Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +33,21 @@ class Calibration:
     num_present: int = 0
     num_other: int = 0
 
+    def probabilities(self, scores: Floats) -> Floats:
+        """The probability of each raw score."""
+        calibrated: Floats = 1 / (1 + np.exp(-(scores - self.offset) / self.temperature))
+        return calibrated
+
 
 @dataclass(frozen=True, kw_only=True)
-class Auroc:
-    """Ranking quality of one finding; None where one side is empty.
+class SideCalibration:
+    """The calibrations of the patient's left and right side of a finding; unfitted where it has no side."""
 
-    `all_others` compares stated findings with every other study (denied or not mentioned), `denied` with studies
-    that deny the finding.
-    """
-
-    observation: str
-    all_others: float | None
-    denied: float | None
-    num_present: int
-    num_absent: int
-    num_not_mentioned: int
+    left: Calibration = Calibration()
+    right: Calibration = Calibration()
 
 
-def fit_calibration(score_NO: Floats, stated_NO: NDArray[np.int8]) -> tuple[Calibration, ...]:
+def fit_calibration(score_NO: Floats, stated_NO: Codes) -> tuple[Calibration, ...]:
     """One calibration per observation, fitted on `validate`: Platt's two values, then the threshold.
 
     The threshold is that of the best F1 or, for a finding too rare to fit it, the one that shows the finding as often
@@ -58,34 +56,46 @@ def fit_calibration(score_NO: Floats, stated_NO: NDArray[np.int8]) -> tuple[Cali
     return tuple(_fit_one(score_NO[:, index], stated_NO[:, index]) for index in range(score_NO.shape[1]))
 
 
-def auroc_per_finding(score_NO: Floats, stated_NO: NDArray[np.int8], observations: Sequence[str]) -> tuple[Auroc, ...]:
-    """AUROC of each observation under both conventions, with its support."""
-    return tuple(_auroc_one(name, score_NO[:, index], stated_NO[:, index]) for index, name in enumerate(observations))
+def fit_side_calibration(
+    side_score_NO2: Floats, stated_NO: Codes, side_NO: Codes, *, sided: Sequence[bool]
+) -> tuple[SideCalibration, ...]:
+    """One calibration per observation and side, fitted on `validate`.
+
+    A side is positive where the finding is stated of it, and left out where the finding is uncertain, or present with
+    no stated side.
+    """
+    fitted = []
+    for index, has_side in enumerate(sided):
+        pair = [
+            _fit_one(side_score_NO2[:, index, side], side_codes(stated_NO[:, index], side_NO[:, index], bit))
+            for side, bit in enumerate((SIDE_LEFT, SIDE_RIGHT))
+        ]
+        fitted.append(SideCalibration(left=pair[0], right=pair[1]) if has_side else SideCalibration())
+    return tuple(fitted)
 
 
-def macro_auroc(results: Sequence[Auroc]) -> float | None:
-    """Mean of `all_others` over the observations that have both sides; None when there is none."""
-    values = [result.all_others for result in results if result.all_others is not None]
-    return float(np.mean(values)) if values else None
+def side_codes(stated_N: Codes, side_N: Codes, bit: int) -> Codes:
+    """The fact codes `[N]` of a finding on one side, from those of the finding and its side bits."""
+    present = stated_N == STATED_PRESENT
+    codes = np.where(present & ((side_N & bit) == 0), STATED_ABSENT, stated_N)
+    return np.where(present & (side_N == 0), STATED_UNCERTAIN, codes).astype(np.int8)
 
 
-def rank_auroc(positive: Floats, negative: Floats) -> float | None:
-    """Share of pairs in which the positive scores higher, ties counted half."""
-    if not len(positive) or not len(negative):
-        return None
-    below = np.searchsorted(np.sort(negative), positive, side="left")
-    not_above = np.searchsorted(np.sort(negative), positive, side="right")
-    return float((below + not_above).sum() / (2 * len(positive) * len(negative)))
-
-
-def calibrations_to_json(observations: Sequence[str], calibrations: Sequence[Calibration]) -> dict[str, Any]:
+def calibrations_to_json(
+    observations: Sequence[str], calibrations: Sequence[Calibration], sides: Sequence[SideCalibration]
+) -> dict[str, Any]:
     """The content of `perception.json`."""
-    entries = {name: asdict(value) for name, value in zip(observations, calibrations, strict=True)}
+    entries = {
+        name: asdict(value) | {"sides": asdict(of_sides)}
+        for name, value, of_sides in zip(observations, calibrations, sides, strict=True)
+    }
     return {"format": FORMAT_VERSION, "observations": entries}
 
 
-def calibrations_from_json(data: dict[str, Any], observations: Sequence[str]) -> tuple[Calibration, ...]:
-    """The calibrations of `observations`, from `perception.json`.
+def calibrations_from_json(
+    data: dict[str, Any], observations: Sequence[str]
+) -> tuple[tuple[Calibration, ...], tuple[SideCalibration, ...]]:
+    """The calibrations of `observations` and of their sides, from `perception.json`.
 
     Raises:
         ValueError: for another format, or if an observation is missing.
@@ -95,28 +105,21 @@ def calibrations_from_json(data: dict[str, Any], observations: Sequence[str]) ->
     missing = [name for name in observations if name not in data["observations"]]
     if missing:
         raise ValueError(f"perception has no calibration of {', '.join(missing)}")
-    return tuple(Calibration(**data["observations"][name]) for name in observations)
+    entries = [dict(data["observations"][name]) for name in observations]
+    sides = tuple(
+        SideCalibration(**{side: Calibration(**values) for side, values in entry.pop("sides").items()})
+        for entry in entries
+    )
+    return tuple(Calibration(**entry) for entry in entries), sides
 
 
 def thresholds_from_json(data: dict[str, Any], observations: Sequence[str]) -> dict[str, float]:
     """The threshold of each of `observations`, from `perception.json`. Raises as `calibrations_from_json`."""
-    calibrations = calibrations_from_json(data, observations)
+    calibrations, _ = calibrations_from_json(data, observations)
     return {name: calibration.threshold for name, calibration in zip(observations, calibrations, strict=True)}
 
 
-def _auroc_one(name: str, scores: Floats, stated: NDArray[np.int8]) -> Auroc:
-    present, absent, unmentioned = (scores[stated == code] for code in (STATED_PRESENT, STATED_ABSENT, NOT_STATED))
-    return Auroc(
-        observation=name,
-        all_others=rank_auroc(present, np.concatenate((absent, unmentioned))),
-        denied=rank_auroc(present, absent),
-        num_present=len(present),
-        num_absent=len(absent),
-        num_not_mentioned=len(unmentioned),
-    )
-
-
-def _fit_one(scores: Floats, stated: NDArray[np.int8]) -> Calibration:
+def _fit_one(scores: Floats, stated: Codes) -> Calibration:
     clear = stated != STATED_UNCERTAIN
     x, y = scores[clear].astype(np.float64), (stated[clear] == STATED_PRESENT).astype(np.float64)
     support = {"num_present": int(y.sum()), "num_other": int(len(y) - y.sum())}

@@ -1,13 +1,16 @@
 """Stage 1: disease-focused, sentence-level contrastive pre-training (TRRG, arXiv 2408.12141).
 
 A batch with sentences in; the loss, or the features that perception and stage 2 use, out.
-B studies of this rank, S sentences of this rank, G sentences of all ranks, K texts of a study,
-N patches, D joint size, P prompts, O observations.
+B studies of this rank, S sentences of this rank, G sentences of all ranks, F hard negatives, K texts of a study,
+N patches, D joint size, P prompts, O observations, E observations with a side.
 """
+
+# ruff: noqa: N815 -- names carry their axes
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +18,37 @@ from torch import Tensor, nn
 from trrg_core.config.settings import PretrainConfig, TrrgConfig
 from trrg_core.model.backbones import Weights, build_backbone
 from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
-from trrg_core.training.batch import Batch, Sentences
+from trrg_core.training.batch import NEGATIVE_KINDS, Batch, Sentences
+from trrg_core.training.facts import Facts
 from trrg_core.training.losses import (
+    UNKNOWN,
     LossOutput,
+    contradiction_loss,
     disease_prompt_loss,
     gather_rows,
-    hard_negative_loss,
+    hard_negative_losses,
+    multiple_choice_loss,
     relate,
     sentence_contrastive_loss,
+    side_prompt_losses,
+    sigmoid_contrastive_loss,
 )
 
 _MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
-_PROMPT_WEIGHT = 2.0  # of the prompts of all findings beside the hard negatives of single sentences
 _LOCAL_SHARPNESS = 10.0  # initial inverse temperature of a sentence's attention over patches
+_SIGMOID_BIAS = -2.0  # initial; few of the pairs of a batch match
+_SIDE_PRESENCE_WEIGHT = 2.0  # of each side against its denial beside left against right
+
+
+class _Comparison(NamedTuple):
+    """Sentences and studies of all ranks: similarities, relations, what sentences state and of which study."""
+
+    local_GB: Tensor
+    global_GB: Tensor
+    relation_GB: Tensor
+    facts_GO: Tensor
+    study_G: Tensor
+    valid_G: Tensor
 
 
 class ContrastiveModel(nn.Module):
@@ -39,6 +60,8 @@ class ContrastiveModel(nn.Module):
         # one element, not a scalar: DeepSpeed broadcasts parameters as bytes, which a scalar tensor does not allow
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.temperature)]))
         self.log_sharpness = nn.Parameter(torch.tensor([math.log(_LOCAL_SHARPNESS)]))
+        if config.contrastive_loss == "sigmoid":
+            self.bias = nn.Parameter(torch.tensor([_SIGMOID_BIAS]))
 
     @property
     def logit_scale(self) -> Tensor:
@@ -55,32 +78,52 @@ class ContrastiveModel(nn.Module):
         if batch.sentences is None:
             raise ValueError("a pre-training batch needs sentences: use collate_pretrain")
         features = self.encode_images(batch, augmented=self.training and self.config.augment)
-        sentence_SD, negative_SD = self._encode_sentences(batch.sentences)
-        local_SB, relation_SB, global_SB, valid_S = self._compare_all_ranks(batch, features, sentence_SD)
-        scale = self.logit_scale
-        by_study = sentence_contrastive_loss(global_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
-        by_patch = sentence_contrastive_loss(local_SB, relation_SB, logit_scale=scale, valid_S=valid_S)
-        by_negative = self._negative_loss(batch.sentences, features, sentence_SD, negative_SD)
-        by_prompt = self._prompt_loss(batch, features)
-        hard = self.config.hard_negative_weight * (by_negative + _PROMPT_WEIGHT * by_prompt)
-        loss = by_study + self.config.local_weight * by_patch + hard
-        parts = {"contrast_global": by_study, "contrast_local": by_patch, "hard_negative": by_negative}
-        parts |= {"disease_prompts": by_prompt, "scale": scale}
+        sentence_SD = self.text(batch.sentences.ids_ST, batch.sentences.mask_ST)
+        parts = self._contrast(batch, features, sentence_SD)
+        parts |= self._tell_negatives(batch.sentences, features, sentence_SD)
+        if self.config.prompt_supervision:
+            parts |= self._supervise_prompts(batch, features)
+        loss = torch.stack([self._weight(name) * part for name, part in parts.items()]).sum()
+        parts["scale"] = self.logit_scale
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
+
+    def _weight(self, part: str) -> float:
+        config = self.config
+        fixed = {
+            "contrast_global": config.contrastive_weight,
+            "contrast_local": config.local_weight,
+            "prompts": config.prompt_weight,
+            "prompts_per_side": config.side_prompt_weight * _SIDE_PRESENCE_WEIGHT,
+            "prompts_left_right": config.side_prompt_weight,
+        }
+        return fixed.get(part, config.hard_negative_weight)
 
     def encode_images(self, batch: Batch, *, augmented: bool = False) -> ImageFeatures:
         """Features of the batch's radiographs."""
         features: ImageFeatures = self.image(batch, augmented=augmented)
         return features
 
-    def _encode_sentences(self, sentences: Sentences) -> tuple[Tensor, Tensor]:
-        sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
-        return sentence_SD, self.text(sentences.negative_ids_ST, sentences.negative_mask_ST)
+    def _contrast(self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor) -> dict[str, Tensor]:
+        """The contrastive losses, and that of sentences against those that contradict their study, of all ranks."""
+        fit = self._compare_all_ranks(batch, features, sentence_SD)
+        scale = self.logit_scale
+        loss_of: Any = sentence_contrastive_loss
+        if self.config.contrastive_loss == "sigmoid":
+            loss_of = partial(sigmoid_contrastive_loss, bias=self.bias[0])
+        losses = {
+            name: loss_of(similarity_GB, fit.relation_GB, logit_scale=scale, valid_S=fit.valid_G)
+            for name, similarity_GB in (("contrast_global", fit.global_GB), ("contrast_local", fit.local_GB))
+        }
+        if "report" in self.config.hard_negatives:
+            relation_GB = fit.relation_GB.masked_fill(~fit.valid_G[:, None], UNKNOWN)
+            similarity_GB = (fit.global_GB + fit.local_GB) / 2
+            losses["contradictions"] = contradiction_loss(
+                similarity_GB, relation_GB, fit.facts_GO, fit.study_G, logit_scale=scale
+            )
+        return losses
 
-    def _compare_all_ranks(
-        self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Local similarity, relation, global similarity of all ranks' sentences and studies, and valid slots.
+    def _compare_all_ranks(self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor) -> _Comparison:
+        """The sentences of all ranks beside the studies of all ranks.
 
         Patches are not exchanged, since they are large: each rank scores all sentences against its own studies, and
         only the scores are gathered.
@@ -89,34 +132,70 @@ class ContrastiveModel(nn.Module):
         assert sentences is not None
         sentence_GD = gather_rows(sentence_SD)
         local_GB = local_similarity(sentence_GD, features, sharpness=self.sharpness)[0]
-        local_GB = gather_rows(local_GB.T).T
-        global_GB = sentence_GD @ gather_rows(features.study_BD).T
-        stated_BO = gather_rows(batch.stated_BO)
+        study = batch.facts.map(gather_rows)
         study_G = _own_study(gather_rows(sentences.study_S), per_rank=len(sentences.study_S), num_studies=len(batch))
-        own_GB = study_G[:, None] == torch.arange(stated_BO.shape[0], device=study_G.device)[None]
-        relation_GB = relate(gather_rows(sentences.facts_SO), stated_BO, own_GB)
-        return local_GB, relation_GB, global_GB, gather_rows(sentences.valid_S)
-
-    def _negative_loss(
-        self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor, negative_SD: Tensor
-    ) -> Tensor:
-        # slots are in study order: both texts are scored together, without a copy of the patches per sentence
-        shape = (len(features.study_BD), -1, sentence_SD.shape[1])
-        pair_BKD = torch.cat((sentence_SD.reshape(shape), negative_SD.reshape(shape)), dim=1)
-        score_BK, negative_score_BK = score_own(pair_BKD, features, sharpness=self.sharpness).chunk(2, dim=1)
-        scale = self.logit_scale
-        return hard_negative_loss(
-            score_BK.flatten(), negative_score_BK.flatten(), sentences.has_negative_S, logit_scale=scale
+        own_GB = study_G[:, None] == torch.arange(len(study.assertion_NO), device=study_G.device)[None]
+        sentence = sentences.facts.map(gather_rows)
+        if not self.config.use_attributes:
+            sentence, study = _without_attributes(sentence), _without_attributes(study)
+        return _Comparison(
+            local_GB=gather_rows(local_GB.T).T,
+            global_GB=sentence_GD @ gather_rows(features.study_BD).T,
+            relation_GB=relate(sentence, study, own_GB),
+            facts_GO=sentence.assertion_NO,
+            study_G=study_G,
+            valid_G=gather_rows(sentences.valid_S),
         )
 
-    def _prompt_loss(self, batch: Batch, features: ImageFeatures) -> Tensor:
-        """Every finding's affirming prompt against its denying one, for every study, as perception compares them."""
+    def _tell_negatives(self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor) -> dict[str, Tensor]:
+        """The losses against hard negatives, by kind."""
+        num_studies = len(features.study_BD)
+        slot_F = sentences.negative_slot_F
+        negative_FD = self.text(sentences.negative_ids_FT, sentences.negative_mask_FT)
+        score_S = self._score_sentences(sentence_SD, sentences.study_S, features, num_studies)
+        negative_F = self._score_sentences(negative_FD, sentences.study_S[slot_F], features, num_studies)
+        margin_F = score_S[slot_F] - negative_F
+        scale = self.logit_scale
+        if self.config.hard_negative_form == "choice":
+            return {"choice": multiple_choice_loss(margin_F, slot_F, logit_scale=scale, num_slots=len(sentence_SD))}
+        kinds = sentences.negative_kind_F
+        losses = hard_negative_losses(margin_F, kinds, logit_scale=scale, num_kinds=len(NEGATIVE_KINDS))
+        return {f"flip_{kind}": loss for kind, loss in zip(NEGATIVE_KINDS, losses, strict=True)}
+
+    def _score_sentences(self, text_ND: Tensor, study_N: Tensor, features: ImageFeatures, num_studies: int) -> Tensor:
+        """The similarity `[N]` of each text with its study; `study_N` must not decrease."""
+        # padded to one row of texts per study, so that patches are not copied per text
+        counts_B = torch.bincount(study_N, minlength=num_studies)
+        position_N = torch.arange(len(study_N), device=study_N.device) - (counts_B.cumsum(0) - counts_B)[study_N]
+        padded_BKD = text_ND.new_zeros(num_studies, max(1, int(counts_B.max())), text_ND.shape[1])
+        padded_BKD = padded_BKD.index_put((study_N, position_N), text_ND)
+        return score_own(padded_BKD, features, sharpness=self.sharpness)[study_N, position_N]
+
+    def _supervise_prompts(self, batch: Batch, features: ImageFeatures) -> dict[str, Tensor]:
+        """The losses of every finding's prompts, and of those of its sides, for every study, as perception compares."""
         assert batch.sentences is not None
+        sided_E = batch.sentences.sided_E
         prompt_PD = self.text(batch.sentences.prompt_ids_PT, batch.sentences.prompt_mask_PT)
-        fit_PB = score_texts(prompt_PD, features, sharpness=self.sharpness)[0]
-        present_OB, absent_OB = fit_PB.chunk(2)
-        score_BO = (present_OB - absent_OB).T * self.logit_scale
-        return disease_prompt_loss(score_BO, batch.stated_BO, unmentioned_weight=self.config.silence_share)
+        fit_BP: Tensor = score_texts(prompt_PD, features, sharpness=self.sharpness)[0].T * self.logit_scale
+        num_findings = batch.stated_BO.shape[1]
+        present_BO, absent_BO, sides_BP = fit_BP.tensor_split((num_findings, 2 * num_findings), dim=1)
+        left_BE, right_BE = sides_BP.chunk(2, dim=1)
+        unmentioned_weight = self.config.silence_share
+        by_finding = disease_prompt_loss(present_BO - absent_BO, batch.stated_BO, unmentioned_weight=unmentioned_weight)
+        if not self.config.side_prompt_weight or not len(sided_E):
+            return {"prompts": by_finding}
+        by_side, left_right = side_prompt_losses(
+            torch.stack((left_BE, right_BE), dim=-1) - absent_BO[:, sided_E, None],
+            batch.stated_BO[:, sided_E],
+            batch.facts.side_NO[:, sided_E],
+            unmentioned_weight=unmentioned_weight,
+        )
+        return {"prompts": by_finding, "prompts_per_side": by_side, "prompts_left_right": left_right}
+
+
+def _without_attributes(facts: Facts) -> Facts:
+    nothing = torch.zeros_like(facts.assertion_NO)
+    return Facts(facts.assertion_NO, nothing, nothing)
 
 
 def score_own(text_BKD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from trrg_core.errors import ConfigError
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PLAIN = (".safetensors", ".json", ".yaml", ".txt")
 
 
@@ -37,7 +37,9 @@ def check_folder(folder: Path) -> None:
             raise ConfigError(f"{file} is refused: a model folder holds only {', '.join(_PLAIN)} files")
     manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT_VERSION:
-        raise ConfigError(f"{folder}: manifest format {manifest.get('format')!r}, expected {FORMAT_VERSION}")
+        raise ConfigError(
+            f"{folder}: manifest format {manifest.get('format')!r}, expected {FORMAT_VERSION}; train it again"
+        )
     present = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
     differing = sorted(present ^ set(manifest["files"]))
     if differing:

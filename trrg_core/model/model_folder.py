@@ -187,7 +187,7 @@ def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedCont
     tokenizer = _load_tokenizer(folder / "text_tokenizer")
     contrastive = build_contrastive(config, tokenizer, observations).eval()
     perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size).eval()
-    perception.set_calibrations(calibrations_from_json(read_json(folder / "perception.json"), observations))
+    perception.set_calibrations(*calibrations_from_json(read_json(folder / "perception.json"), observations))
     return LoadedContrastive(config=config, contrastive=contrastive, perception=perception, tokenizer=tokenizer)
 
 
@@ -208,7 +208,7 @@ def _save_common(
         "origins": _origins(config, stage),
     }
     write_json(folder / "config.json", described)
-    calibrations = calibrations_to_json(perception.observations, perception.calibrations)
+    calibrations = calibrations_to_json(perception.observations, perception.calibrations, perception.side_calibrations)
     write_json(folder / "perception.json", calibrations)
 
 

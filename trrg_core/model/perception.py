@@ -1,8 +1,9 @@
-"""Disease perception: zero-shot detection of each finding by stage 1, without a trained classifier.
+"""Disease perception: detection of each finding, and of its side, by stage 1, without a classifier of its own.
 
-Image features in; a calibrated probability per finding out, from the softmax of the similarities with an ensemble of
-affirming and one of denying prompts, and the visual vector of the affirming ones.
-B studies, O observations, D joint size.
+Image features in; calibrated probabilities per finding and per side out, from the softmax of the similarities with an
+ensemble of affirming and one of denying prompts, and the visual vector of the affirming ones. Whether this is zero-shot
+depends on the training of stage 1 (`pretrain.prompt_supervision`).
+B studies, N patches, O observations, D joint size.
 """
 
 # ruff: noqa: N802, N815 -- names carry their axes
@@ -13,25 +14,37 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trrg_core.model.calibration import Calibration
+from trrg_core.model.calibration import Calibration, SideCalibration
 from trrg_core.model.contrastive import ContrastiveModel, score_texts
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.training.batch import Batch
 from trrg_core.training.prompts import Prompts, load_prompts
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
+SIDES = ("left", "right")
+
 
 class Perceived(NamedTuple):
-    """Raw zero-shot logits, calibrated logits, and each finding's visual vector."""
+    """Raw and calibrated logits of each finding and of each of its sides, and each finding's visual vector.
+
+    The last axis of the side tensors is the patient's left, then right; it counts only where the finding has a side.
+    """
 
     score_BO: Tensor
     logit_BO: Tensor
     local_BOD: Tensor
+    side_score_BO2: Tensor
+    side_logit_BO2: Tensor
 
     @property
     def probability_BO(self) -> Tensor:
         """Calibrated probability that the report affirms the finding."""
         return torch.sigmoid(self.logit_BO)
+
+    @property
+    def side_probability_BO2(self) -> Tensor:
+        """Calibrated probability that the report affirms the finding of each side."""
+        return torch.sigmoid(self.side_logit_BO2)
 
 
 class DiseasePerception(nn.Module):
@@ -39,32 +52,54 @@ class DiseasePerception(nn.Module):
 
     present_OD: Tensor
     absent_OD: Tensor
+    left_OD: Tensor
+    right_OD: Tensor
+    sided_O: Tensor
     scale: Tensor
     sharpness: Tensor
     temperature_O: Tensor
     offset_O: Tensor
     threshold_O: Tensor
+    side_temperature_O2: Tensor
+    side_offset_O2: Tensor
 
     def __init__(self, observations: Sequence[str], *, joint_size: int) -> None:
         super().__init__()
         self.observations = tuple(observations)
         self.calibrations: tuple[Calibration, ...] = tuple(Calibration() for _ in observations)
+        self.side_calibrations: tuple[SideCalibration, ...] = tuple(SideCalibration() for _ in observations)
         num_findings = len(self.observations)
-        for name in ("present_OD", "absent_OD"):
+        for name in ("present_OD", "absent_OD", "left_OD", "right_OD"):
             self.register_buffer(name, torch.zeros(num_findings, joint_size))
         for name in ("scale", "sharpness"):
             self.register_buffer(name, torch.ones(()))
         for name, value in (("temperature_O", 1.0), ("offset_O", 0.0), ("threshold_O", 0.5)):
             self.register_buffer(name, torch.full((num_findings,), value))
+        for name, value in (("side_temperature_O2", 1.0), ("side_offset_O2", 0.0)):
+            self.register_buffer(name, torch.full((num_findings, len(SIDES)), value))
+        self.register_buffer("sided_O", torch.zeros(num_findings, dtype=torch.bool))
 
     def forward(self, features: ImageFeatures) -> Perceived:
         """The findings of each study; float32 in any number format of the model."""
-        prompts = torch.cat((self.present_OD, self.absent_OD)).float()
-        fit_SB, local_SBD = score_texts(prompts, features, sharpness=self.sharpness.float())
-        present_OB, absent_OB = fit_SB.chunk(2)
-        score_BO = (present_OB - absent_OB).T * self.scale.float()
+        prompts_PD = torch.cat((self.present_OD, self.absent_OD, self.left_OD, self.right_OD)).float()
+        fit_PB, local_PBD = score_texts(prompts_PD, features, sharpness=self.sharpness.float())
+        present_OB, absent_OB, left_OB, right_OB = (fit_PB * self.scale.float()).chunk(4)
+        score_BO = (present_OB - absent_OB).T
         logit_BO = (score_BO - self.offset_O.float()) / self.temperature_O.float()
-        return Perceived(score_BO, logit_BO, local_SBD[: len(self.observations)].transpose(0, 1))
+        side_score_BO2 = torch.stack(((left_OB - absent_OB).T, (right_OB - absent_OB).T), dim=-1)
+        side_score_BO2 = side_score_BO2 * self.sided_O[:, None].to(side_score_BO2.dtype)
+        side_logit_BO2 = (side_score_BO2 - self.side_offset_O2.float()) / self.side_temperature_O2.float()
+        local_BOD = local_PBD[: len(self.observations)].transpose(0, 1)
+        return Perceived(score_BO, logit_BO, local_BOD, side_score_BO2, side_logit_BO2)
+
+    def heat_map(self, features: ImageFeatures) -> Tensor:
+        """How well each patch agrees with each finding rather than with its denial, `[B,O,N]`, cosine differences.
+
+        Patches of missing views are 0. It shows where the model looked, not where the finding is.
+        """
+        difference_OD = self.present_OD.float() - self.absent_OD.float()
+        heat_BON = torch.einsum("od,bnd->bon", difference_OD, features.patches_BND.float())
+        return heat_BON * features.patch_mask_BN[:, None].to(heat_BON.dtype)
 
     @torch.no_grad()
     def embed_prompts(
@@ -76,19 +111,27 @@ class DiseasePerception(nn.Module):
         contrastive.eval()
         self.present_OD.copy_(_embed(contrastive, tokenizer, [entry.present for entry in chosen]))
         self.absent_OD.copy_(_embed(contrastive, tokenizer, [entry.absent for entry in chosen]))
+        sided = [entry for entry in chosen if entry.has_side]
+        self.sided_O.copy_(torch.tensor([entry.has_side for entry in chosen]))
+        if sided:
+            self.left_OD[self.sided_O] = _embed(contrastive, tokenizer, [entry.left for entry in sided])
+            self.right_OD[self.sided_O] = _embed(contrastive, tokenizer, [entry.right for entry in sided])
         self.scale.copy_(contrastive.logit_scale)
         self.sharpness.copy_(contrastive.sharpness)
         contrastive.train(was_training)
         return self
 
-    def set_calibrations(self, calibrations: Sequence[Calibration]) -> "DiseasePerception":
-        """Use `calibrations`, one per observation; returns itself.
+    def set_calibrations(
+        self, calibrations: Sequence[Calibration], sides: Sequence[SideCalibration] = ()
+    ) -> "DiseasePerception":
+        """Use `calibrations`, one per observation, and those of their sides if given; returns itself.
 
         Raises:
             ValueError: if their number is wrong.
         """
-        if len(calibrations) != len(self.observations):
-            raise ValueError(f"{len(calibrations)} calibrations for {len(self.observations)} observations")
+        for given in (calibrations, sides or calibrations):
+            if len(given) != len(self.observations):
+                raise ValueError(f"{len(given)} calibrations for {len(self.observations)} observations")
         self.calibrations = tuple(calibrations)
         for buffer, name in (
             (self.temperature_O, "temperature"),
@@ -96,6 +139,11 @@ class DiseasePerception(nn.Module):
             (self.threshold_O, "threshold"),
         ):
             buffer.copy_(torch.tensor([getattr(calibration, name) for calibration in calibrations]))
+        if sides:
+            self.side_calibrations = tuple(sides)
+            for buffer, name in ((self.side_temperature_O2, "temperature"), (self.side_offset_O2, "offset")):
+                values = [[getattr(side, name) for side in (pair.left, pair.right)] for pair in sides]
+                buffer.copy_(torch.tensor(values))
         return self
 
 

@@ -1,6 +1,7 @@
 """A batch of studies as tensors: what both training stages, perception and decoding take in.
 
-B studies, V views, H W pixels, O observations, S sentence slots, P prompts, T tokens.
+B studies, V views, H W pixels, O observations, S sentence slots, F hard negatives, P prompts, E observations with a
+side, T tokens.
 """
 
 # ruff: noqa: N802, N815 -- names carry their axes
@@ -12,28 +13,35 @@ import torch
 from torch import Tensor
 
 from trrg_core.labels import NOT_STATED, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.report.flips import FlipKind
+from trrg_core.training.facts import Facts
+
+NEGATIVE_KINDS = tuple(FlipKind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sentences:
     """Sentences of the batch's studies, S = B * sentences per study; empty slots have `valid_S` False.
 
-    `facts_SO` holds what each sentence states (0 not mentioned, 1 present, 2 absent, 3 uncertain). The hard
-    negative of a sentence (its negated counterpart) states the opposite of one of its facts; `has_negative_S` is False
-    where there is none. The prompts are one affirming prompt per observation, then one denying prompt per observation,
-    P = 2 * O.
+    `facts` holds what each sentence states. A hard negative states one of the facts of its sentence, that of slot
+    `negative_slot_F`, the other way round: another assertion, side or degree, by `negative_kind_F` (an index into
+    `NEGATIVE_KINDS`); they are in the order of their slots. The prompts are one affirming prompt per observation, one
+    denying prompt per observation, then one of the left side for each observation of `sided_E`, then one of the right
+    side for each of these, P = 2 * O + 2 * E.
     """
 
     ids_ST: Tensor
     mask_ST: Tensor
     study_S: Tensor
-    facts_SO: Tensor
+    facts: Facts
     valid_S: Tensor
-    negative_ids_ST: Tensor
-    negative_mask_ST: Tensor
-    has_negative_S: Tensor
+    negative_ids_FT: Tensor
+    negative_mask_FT: Tensor
+    negative_slot_F: Tensor
+    negative_kind_F: Tensor
     prompt_ids_PT: Tensor
     prompt_mask_PT: Tensor
+    sided_E: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +55,7 @@ class Reports:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B studies. `stated_BO` is int8: 0 not mentioned, 1 present, 2 absent, 3 uncertain; pixels are uint8.
+    """B studies. `facts` is what their reports state; pixels are uint8.
 
     `has_prior` is whether each study has an earlier one, None where that is unknown.
     """
@@ -58,12 +66,17 @@ class Batch:
     pixels_BVHW: Tensor
     view_ids_BV: Tensor
     view_mask_BV: Tensor
-    stated_BO: Tensor
+    facts: Facts
     sentences: Sentences | None = None
     reports: Reports | None = None
 
     def __len__(self) -> int:
         return len(self.study_ids)
+
+    @property
+    def stated_BO(self) -> Tensor:
+        """What the labels state, int8: 0 not mentioned, 1 present, 2 absent, 3 uncertain."""
+        return self.facts.assertion_NO
 
     @property
     def labels_BO(self) -> Tensor:
@@ -84,7 +97,9 @@ def _moved(value: Any, device: torch.device | str) -> dict[str, Any]:
     moved: dict[str, Any] = {}
     for field in fields(value):
         item = getattr(value, field.name)
-        if isinstance(item, Tensor):
+        if isinstance(item, Facts):
+            moved[field.name] = item.map(lambda tensor: tensor.to(device, non_blocking=True))
+        elif isinstance(item, Tensor):
             moved[field.name] = item.to(device, non_blocking=True)
         elif is_dataclass(item) and not isinstance(item, type):
             moved[field.name] = replace(item, **_moved(item, device))

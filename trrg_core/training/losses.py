@@ -1,7 +1,8 @@
 """The losses of both stages, as plain functions of tensors.
 
-B studies, S sentences, O observations, T tokens, V vocabulary. Relations between a sentence and a study are
-int8: 1 the study states the same facts, 0 it states otherwise, -1 unknown (the pair is left out).
+B studies, S sentences, F hard negatives, O observations, E observations with a side, T tokens, V vocabulary. Relations
+between a sentence and a study are int8: 1 the study states the same facts, 0 it states otherwise, -1 unknown (the pair
+is left out).
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +12,15 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional
 
-from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.labels import (
+    NOT_STATED,
+    SIDE_LEFT,
+    SIDE_RIGHT,
+    STATED_ABSENT,
+    STATED_PRESENT,
+    STATED_UNCERTAIN,
+)
+from trrg_core.training.facts import Facts
 
 MATCH, MISMATCH, UNKNOWN = 1, 0, -1
 
@@ -61,35 +70,61 @@ def _all_gather(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def relate(facts_SO: Tensor, stated_BO: Tensor, own_SB: Tensor) -> Tensor:
-    """Whether each study states what each sentence states.
+def relate(sentence: Facts, study: Facts, own_SB: Tensor) -> Tensor:
+    """Whether each of B studies states what each of S sentences states.
 
     A study that does not mention a finding which the sentence affirms is a mismatch: present findings are reported.
     One that does not mention a finding which the sentence denies is unknown, since normal findings are often left out;
     so is an uncertain statement against a clear one.
 
+    The same finding on another side or in a clearly different degree is a mismatch. The relation is not symmetric: a
+    sentence that leaves the side or degree open fits a study that states one; a sentence that states one is unknown for
+    a study that leaves it open, or for one that states more sides or a neighbouring degree. A denial of one side
+    contradicts only studies with the finding on that side.
+
     Args:
-        facts_SO: what sentences state, int8 codes.
-        stated_BO: what studies state, int8 codes.
+        sentence: what sentences state, `[S,O]`.
+        study: what studies state, `[B,O]`.
         own_SB: True where the sentence is from that study's report: always a match.
 
     Returns:
         Relations `[S,B]`, int8.
     """
-    facts, stated = facts_SO[:, None], stated_BO[None]
+    facts, stated = sentence.assertion_NO[:, None], study.assertion_NO[None]
     states = facts != NOT_STATED
     unmentioned = stated == NOT_STATED
     hedged = (facts == STATED_UNCERTAIN) ^ (stated == STATED_UNCERTAIN)
     unknown = (unmentioned & (facts == STATED_ABSENT)) | (hedged & ~unmentioned)
     # "possible edema" against a study that denies edema: the radiologists disagree
     unknown &= ~((facts == STATED_UNCERTAIN) & (stated == STATED_ABSENT))
-    mismatch = states & (facts != stated) & ~unknown
-    relation = torch.full(own_SB.shape, MATCH, dtype=torch.int8, device=facts_SO.device)
+    elsewhere, differs, open_detail = _compare_details(sentence, study)
+    unknown |= states & ((facts == STATED_ABSENT) & (stated == STATED_PRESENT) & elsewhere)
+    affirmed_alike = (facts == stated) & ((facts == STATED_PRESENT) | (facts == STATED_UNCERTAIN))
+    mismatch = states & ~unknown & ((facts != stated) | (affirmed_alike & differs))
+    unknown |= affirmed_alike & open_detail & ~differs
+    relation = torch.full(own_SB.shape, MATCH, dtype=torch.int8, device=facts.device)
     relation[(states & unknown).any(-1)] = UNKNOWN
     relation[mismatch.any(-1)] = MISMATCH
     relation[~states.any(-1).expand_as(own_SB)] = UNKNOWN
     relation[own_SB] = MATCH
     return relation
+
+
+def _compare_details(sentence: Facts, study: Facts) -> tuple[Tensor, Tensor, Tensor]:
+    """Side and degree of each sentence beside those of each study, bool `[S,B,O]` each.
+
+    Whether the sides may have nothing in common, whether side or degree differ, and whether the study leaves open what
+    the sentence states.
+    """
+    side, study_side = sentence.side_NO[:, None], study.side_NO[None]
+    degree, study_degree = sentence.degree_NO[:, None], study.degree_NO[None]
+    elsewhere = (side != 0) & ((side & study_side) == 0)
+    has_both_degrees = (degree != 0) & (study_degree != 0)
+    distance = (degree - study_degree).abs()
+    differs = ((study_side != 0) & ((side & ~study_side) != 0)) | (has_both_degrees & (distance > 1))
+    open_side = (side != 0) & (side != study_side)
+    open_degree = (degree != 0) & (degree != study_degree)
+    return elsewhere, differs, open_side | open_degree
 
 
 def sentence_contrastive_loss(
@@ -120,6 +155,34 @@ def sentence_contrastive_loss(
     return (_multi_positive(logits, relation_SB) + _multi_positive(logits.T, relation_SB.T)) / 2
 
 
+def sigmoid_contrastive_loss(
+    similarity_SB: Tensor,
+    relation_SB: Tensor,
+    *,
+    logit_scale: Tensor | float,
+    bias: Tensor | float,
+    valid_S: Tensor | None = None,
+) -> Tensor:
+    """Pairwise sigmoid loss of sentences and studies (SigLIP, arXiv 2303.15343): each pair is a decision of its own.
+
+    Args:
+        similarity_SB: cosine similarities, float.
+        relation_SB: 1 match, 0 mismatch, -1 left out.
+        logit_scale: positive scalar, 1 / temperature.
+        bias: scalar, added to the logits; negative at first, since most pairs do not match.
+        valid_S: False for empty sentence slots.
+
+    Returns:
+        Sum over the known pairs divided by the number of sentences with such a pair, a scalar.
+    """
+    known = relation_SB != UNKNOWN
+    if valid_S is not None:
+        known = known & valid_S[:, None]
+    sign = (relation_SB == MATCH).to(similarity_SB.dtype) * 2 - 1
+    losses = functional.softplus(-sign * (similarity_SB * logit_scale + bias)) * known.to(similarity_SB.dtype)
+    return losses.sum() / known.any(1).sum().clamp(min=1)
+
+
 def _multi_positive(logits: Tensor, relation: Tensor) -> Tensor:
     """Cross entropy of each row against an even spread over its matches; rows without a match do not count."""
     match = (relation == MATCH).to(logits.dtype)
@@ -130,23 +193,68 @@ def _multi_positive(logits: Tensor, relation: Tensor) -> Tensor:
     return (per_row * has_match).sum() / has_match.sum().clamp(min=1)
 
 
-def hard_negative_loss(
-    similarity_S: Tensor, negative_similarity_S: Tensor, has_negative_S: Tensor, *, logit_scale: Tensor | float
-) -> Tensor:
-    """Log loss of telling a sentence from its hard negative (negated counterpart) by their similarity to the study.
+def hard_negative_losses(
+    margin_F: Tensor, kind_F: Tensor, *, logit_scale: Tensor | float, num_kinds: int
+) -> tuple[Tensor, ...]:
+    """Log loss of telling sentences from their hard negatives by the similarity to their study, by kind.
 
     Args:
-        similarity_S: of each sentence with its own study, float.
-        negative_similarity_S: of each sentence's hard negative with the same study, float.
-        has_negative_S: False where there is no hard negative; such sentences do not count.
+        margin_F: similarity of each hard negative's sentence with its study minus that of the hard negative, float.
+        kind_F: kind of each hard negative, 0 to `num_kinds` - 1.
         logit_scale: positive scalar, 1 / temperature.
+        num_kinds: number of kinds.
+
+    Returns:
+        Mean over the hard negatives of each kind, scalars; 0 where there is none.
+    """
+    losses_F = functional.softplus(-margin_F * logit_scale)
+    masks = [(kind_F == kind).to(losses_F.dtype) for kind in range(num_kinds)]
+    return tuple((losses_F * mask_F).sum() / mask_F.sum().clamp(min=1) for mask_F in masks)
+
+
+def multiple_choice_loss(margin_F: Tensor, slot_F: Tensor, *, logit_scale: Tensor | float, num_slots: int) -> Tensor:
+    """Log loss of choosing a sentence among itself and its hard negatives (as in Bi-MCQ), a softmax per sentence.
+
+    Args:
+        margin_F: similarity of each hard negative's sentence with its study minus that of the hard negative, float.
+        slot_F: the sentence slot of each hard negative.
+        logit_scale: positive scalar, 1 / temperature.
+        num_slots: number of sentence slots.
 
     Returns:
         Mean over the sentences with a hard negative, a scalar; 0 when there is none.
     """
-    margin = (similarity_S - negative_similarity_S) * logit_scale
-    mask = has_negative_S.to(margin.dtype)
-    return (functional.softplus(-margin) * mask).sum() / mask.sum().clamp(min=1)
+    odds_S = margin_F.new_zeros(num_slots).index_add(0, slot_F, (-margin_F * logit_scale).exp())
+    has_negative = (odds_S > 0).to(odds_S.dtype)
+    return torch.log1p(odds_S).sum() / has_negative.sum().clamp(min=1)
+
+
+def contradiction_loss(
+    similarity_SB: Tensor, relation_SB: Tensor, facts_SO: Tensor, study_S: Tensor, *, logit_scale: Tensor | float
+) -> Tensor:
+    """Log loss of telling sentences from the sentences of other reports that contradict their study.
+
+    A sentence is compared with those that state something of one of its own observations and mismatch its study: the
+    natural counterparts of flips, which no grammar gives away.
+
+    Args:
+        similarity_SB: similarity of each sentence with each study, float.
+        relation_SB: 1 match, 0 mismatch, -1 unknown; a sentence that takes no part must have no mismatch.
+        facts_SO: assertion codes of the sentences.
+        study_S: the study of each sentence, an index into B.
+        logit_scale: positive scalar, 1 / temperature.
+
+    Returns:
+        Mean over the sentences of the mean over their contradictions, a scalar; 0 when there is none.
+    """
+    states_SO = (facts_SO != NOT_STATED).to(similarity_SB.dtype)
+    false_SS = (relation_SB == MISMATCH)[:, study_S].T & ((states_SO @ states_SO.T) > 0)
+    own_S = similarity_SB.gather(1, study_S[:, None])
+    losses_SS = functional.softplus((similarity_SB[:, study_S].T - own_S) * logit_scale)
+    weight_SS = false_SS.to(losses_SS.dtype)
+    counts_S = weight_SS.sum(1)
+    per_sentence_S = (losses_SS * weight_SS).sum(1) / counts_S.clamp(min=1)
+    return per_sentence_S.sum() / (counts_S > 0).sum().clamp(min=1)
 
 
 def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, unmentioned_weight: float) -> Tensor:
@@ -162,8 +270,34 @@ def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, unmentioned_weig
     """
     present = (stated_BO == STATED_PRESENT).to(score_BO.dtype)
     weight = torch.where(stated_BO == NOT_STATED, unmentioned_weight, 1.0) * (stated_BO != STATED_UNCERTAIN)
-    losses = functional.binary_cross_entropy_with_logits(score_BO, present, reduction="none")
-    return (losses * weight).sum() / weight.sum().clamp(min=1)
+    return _masked_mean(functional.binary_cross_entropy_with_logits(score_BO, present, reduction="none"), weight)
+
+
+def side_prompt_losses(
+    side_score_BE2: Tensor, stated_BE: Tensor, side_BE: Tensor, *, unmentioned_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Log losses of the prompts of the left and the right side, for the E findings that have a side.
+
+    Args:
+        side_score_BE2: scaled similarity with the left and with the right prompt, each minus that with the denying one.
+        stated_BE: what studies state, int8 codes; uncertain findings take no part.
+        side_BE: side bits of present findings; a present finding without a stated side takes no part.
+        unmentioned_weight: how much an unmentioned finding counts as absent, 0 to 1.
+
+    Returns:
+        Of each side against the denying prompt, and of left against right where one side is stated, scalars.
+    """
+    is_present = stated_BE == STATED_PRESENT
+    sides_BE2 = torch.stack([is_present & ((side_BE & bit) != 0) for bit in (SIDE_LEFT, SIDE_RIGHT)], dim=-1)
+    weight_BE = torch.where(stated_BE == NOT_STATED, unmentioned_weight, 1.0) * (stated_BE != STATED_UNCERTAIN)
+    weight_BE = weight_BE * ~(is_present & (side_BE == 0))
+    target = sides_BE2.to(side_score_BE2.dtype)
+    losses = functional.binary_cross_entropy_with_logits(side_score_BE2, target, reduction="none")
+    by_side = _masked_mean(losses, weight_BE[..., None].expand_as(losses))
+    one_sided_BE = sides_BE2.sum(-1) == 1
+    left_over_right_BE = side_score_BE2[..., 0] - side_score_BE2[..., 1]
+    choices = functional.binary_cross_entropy_with_logits(left_over_right_BE, target[..., 0], reduction="none")
+    return by_side, _masked_mean(choices, one_sided_BE)
 
 
 def report_loss(logits_BTV: Tensor, ids_BT: Tensor, weights_BT: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Disease prompts: sentences that affirm or deny a finding, as a radiologist writes them.
+"""Disease prompts: sentences that affirm or deny a finding, or affirm it on one side, as a radiologist writes them.
 
-The contrastive stage draws them beside the report's own sentences and takes the opposite one as a hard negative;
-perception compares a radiograph with both. Observations without shipped prompts get templates.
+The contrastive stage draws them beside the report's own sentences and as hard negatives; perception compares a
+radiograph with them. Observations without shipped prompts get templates, which have no side.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,20 @@ _ABSENT = ("No {name}.", "There is no {name}.", "No evidence of {name}.")
 
 @dataclass(frozen=True)
 class Prompts:
-    """Sentences that affirm one observation, and sentences that deny it."""
+    """Sentences that affirm one observation, deny it, or affirm it on one side.
+
+    `left` and `right` name the patient's side; both are empty where the observation has no side.
+    """
 
     present: tuple[str, ...]
     absent: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    right: tuple[str, ...] = ()
+
+    @property
+    def has_side(self) -> bool:
+        """Whether the observation has a side."""
+        return bool(self.left)
 
 
 def load_prompts(observations: Sequence[str]) -> tuple[Prompts, ...]:
@@ -32,7 +42,13 @@ def load_prompts(observations: Sequence[str]) -> tuple[Prompts, ...]:
 
 def _prompts_of(name: str, entry: dict[str, Any] | None) -> Prompts:
     if entry is not None:
-        return Prompts(present=tuple(entry["present"]), absent=tuple(entry["absent"]))
+        left = tuple(entry.get("left", ()))
+        return Prompts(
+            present=tuple(entry["present"]),
+            absent=tuple(entry["absent"]),
+            left=left,
+            right=tuple(text.replace("left", "right").replace("Left", "Right") for text in left),
+        )
     words = {"name": name.lower(), "Name": name.capitalize()}
     return Prompts(
         present=tuple(template.format(**words) for template in _PRESENT),

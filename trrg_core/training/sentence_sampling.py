@@ -1,34 +1,54 @@
 """Sampling of the sentences of stage 1: which of a study's sentences and prompts take part in a training step.
 
-Comes in: a row of `shards` and the fact codes of its labels. Goes out: sentences, what each states, and its hard
-negative, the negated counterpart: a sentence that states the opposite of one of its facts.
+Comes in: a row of `shards` and what its study states. Goes out: sentences, what each states, and its hard negatives:
+the sentence itself with one fact turned round (`trrg_core.report.flips`), or the opposite disease prompt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.random import Generator
 
 from trrg_core.config.settings import PretrainConfig
-from trrg_core.labels import CODE_OF_ASSERTION, NOT_STATED, STATED_ABSENT, STATED_PRESENT, Assertion
+from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.report.flips import FlipKind
+from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
 
-_Statement = tuple[str, tuple[int, ...]]  # a sentence, and the fact code of each observation
+# a sentence and its denial should not be told apart by style alone, nor prompts be without an opposite
+_PROMPT_NEGATIVE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class HardNegative:
+    """A text that differs from its sentence in one fact, in its assertion, side or degree."""
+
+    kind: FlipKind
+    text: str
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """A sentence, what it states, and its flips by kind, each with the observation that it turns round."""
+
+    text: str
+    facts: FactCodes
+    flips: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class DrawnSentence:
-    """A sentence, the fact code of each observation, and its hard negative, empty where there is none."""
+    """A sentence, what it states (None for an empty slot), and its hard negatives, at most one of each kind."""
 
     text: str
-    facts: tuple[int, ...]
-    negative: str = ""
+    facts: FactCodes | None
+    negatives: tuple[HardNegative, ...] = ()
 
 
 def draw_sentences(
     row: Mapping[str, Any],
-    stated: Sequence[int],
+    stated: FactCodes,
     *,
     prompts: Sequence[Prompts],
     observations: Sequence[str],
@@ -42,28 +62,69 @@ def draw_sentences(
 
     Args:
         row: a row of `shards`.
-        stated: the fact code of each observation by the study's labels.
+        stated: what the study states.
         prompts: one entry per observation.
         observations: names, in the order of the codes.
-        config: sentences per study, and the shares of prompts and of negated sentences.
+        config: sentences per study, the shares of prompts and of negated sentences, and which supervision is on.
         rng: of this study and step.
     """
     total = config.sentences_per_study
     most_negated = max(1, int(config.max_negated_share * total))
-    chosen = _draw_prompts(stated, prompts, round(config.prompt_share * total), config.silence_share, rng)
-    num_negated = sum(_is_negated(facts) for _, facts in chosen)
-    own = _stating_sentences(row, observations, rng)
+    num_prompts = round(config.prompt_share * total) if config.prompt_supervision else 0
+    chosen = _draw_prompt_statements(stated.assertions, prompts, num_prompts, config.silence_share, rng)
+    num_negated = sum(_is_negated(statement.facts) for statement in chosen)
+    own = _stating_sentences(row, observations, prompts, rng)
     for index in rng.permutation(len(own)):
-        text, facts = own[index]
-        negated = _is_negated(facts)
+        negated = _is_negated(own[index].facts)
         if len(chosen) == total or (negated and num_negated >= most_negated):
             continue
-        chosen.append((text, facts))
+        chosen.append(own[index])
         num_negated += negated
-    return [DrawnSentence(text, facts, _draw_hard_negative(facts, prompts, rng)) for text, facts in chosen]
+    return [
+        DrawnSentence(
+            statement.text,
+            statement.facts,
+            tuple(_draw_negatives(statement, stated, prompts, observations, config, rng)),
+        )
+        for statement in chosen
+    ]
 
 
-def _draw_prompts(
+def draw_prompts(prompts: Sequence[Prompts], rng: Generator) -> list[str]:
+    """One affirming prompt per observation, one denying prompt per observation, then the left ones and the right ones.
+
+    Left and right prompts are of the observations that have a side; both sides use the same words.
+    """
+    present = [str(rng.choice(entry.present)) for entry in prompts]
+    absent = [str(rng.choice(entry.absent)) for entry in prompts]
+    sided = [(entry, int(rng.integers(len(entry.left)))) for entry in prompts if entry.has_side]
+    left, right = [entry.left[index] for entry, index in sided], [entry.right[index] for entry, index in sided]
+    return present + absent + left + right
+
+
+def flips_of_study(
+    flips: Sequence[Mapping[str, str]], facts: FactCodes, stated: FactCodes, observations: Sequence[str]
+) -> Iterator[Mapping[str, str]]:
+    """The flips that are false of the study: it states the turned fact as the sentence does, and nothing else of it.
+
+    Two mentions of an observation may differ in side or degree; to turn one of them round may then leave it true.
+    """
+    for flip in flips:
+        if flip["observation"] not in observations:
+            continue
+        index = observations.index(flip["observation"])
+        kind = FlipKind(flip["kind"])
+        if kind is FlipKind.POLARITY:
+            agrees = facts.assertions[index] == stated.assertions[index] != NOT_STATED
+        elif kind is FlipKind.SIDE:
+            agrees = facts.sides[index] == stated.sides[index] and facts.sides[index] in (SIDE_LEFT, SIDE_RIGHT)
+        else:
+            agrees = facts.degrees[index] == stated.degrees[index] != 0
+        if agrees:
+            yield flip
+
+
+def _draw_prompt_statements(
     stated: Sequence[int], prompts: Sequence[Prompts], count: int, unmentioned_share: float, rng: Generator
 ) -> list[_Statement]:
     """Prompts that the labels state: half affirm, half deny, as far as there are any.
@@ -82,41 +143,57 @@ def _draw_prompts(
     drawn: list[_Statement] = []
     for index, code in [(i, STATED_PRESENT) for i in affirmed] + [(i, STATED_ABSENT) for i in denied]:
         pool = prompts[index].present if code == STATED_PRESENT else prompts[index].absent
-        facts = tuple(code if other == index else NOT_STATED for other in range(len(stated)))
-        drawn.append((str(rng.choice(pool)), facts))
+        assertions = tuple(code if other == index else NOT_STATED for other in range(len(stated)))
+        nothing = (0,) * len(stated)
+        drawn.append(_Statement(str(rng.choice(pool)), FactCodes(assertions, nothing, nothing)))
     return drawn
 
 
-def _draw_hard_negative(facts: Sequence[int], prompts: Sequence[Prompts], rng: Generator) -> str:
-    clear = [index for index, code in enumerate(facts) if code in (STATED_PRESENT, STATED_ABSENT)]
+def _draw_negatives(
+    statement: _Statement,
+    stated: FactCodes,
+    prompts: Sequence[Prompts],
+    observations: Sequence[str],
+    config: PretrainConfig,
+    rng: Generator,
+) -> Iterator[HardNegative]:
+    """At most one hard negative of each kind that `config` asks for."""
+    flips = list(flips_of_study(statement.flips, statement.facts, stated, observations))
+    for kind in FlipKind:
+        if kind.value not in config.hard_negatives:
+            continue
+        texts: Sequence[str] = [flip["text"] for flip in flips if flip["kind"] == kind]
+        by_prompt = kind is FlipKind.POLARITY and config.prompt_supervision
+        if by_prompt and (not texts or rng.random() < _PROMPT_NEGATIVE_SHARE):
+            texts = _opposite_prompts(statement.facts, prompts, rng)
+        if texts:
+            yield HardNegative(kind, str(rng.choice(texts)))
+
+
+def _opposite_prompts(facts: FactCodes, prompts: Sequence[Prompts], rng: Generator) -> Sequence[str]:
+    """The prompts that state the opposite of one of the clear facts of a sentence; none without such a fact."""
+    clear = [index for index, code in enumerate(facts.assertions) if code in (STATED_PRESENT, STATED_ABSENT)]
     if not clear:
-        return ""
+        return ()
     index = int(rng.choice(clear))
-    opposite = prompts[index].absent if facts[index] == STATED_PRESENT else prompts[index].present
-    return str(rng.choice(opposite))
+    return prompts[index].absent if facts.assertions[index] == STATED_PRESENT else prompts[index].present
 
 
-def draw_prompt_pairs(prompts: Sequence[Prompts], rng: Generator) -> list[str]:
-    """One affirming prompt per observation, then one denying prompt per observation."""
-    present = [str(rng.choice(entry.present)) for entry in prompts]
-    return present + [str(rng.choice(entry.absent)) for entry in prompts]
-
-
-def _stating_sentences(row: Mapping[str, Any], observations: Sequence[str], rng: Generator) -> list[_Statement]:
+def _stating_sentences(
+    row: Mapping[str, Any], observations: Sequence[str], prompts: Sequence[Prompts], rng: Generator
+) -> list[_Statement]:
     """The sentences that state a fact; in a slice, each is kept with a probability equal to its weight."""
     stating: list[_Statement] = []
+    sided = [prompt.has_side for prompt in prompts]
     weights = row.get("sentence_weights") or [1.0] * len(row["sentences"])
     for sentence, weight in zip(row["sentences"], weights, strict=True):
         if weight < 1 and rng.random() >= weight:
             continue
-        facts = [NOT_STATED] * len(observations)
-        for fact in sentence["facts"]:
-            if fact["observation"] in observations:
-                facts[observations.index(fact["observation"])] = CODE_OF_ASSERTION[Assertion(fact["assertion"])]
-        if any(facts):
-            stating.append((sentence["text"], tuple(facts)))
+        facts = sentence_facts(sentence["facts"], observations, sided=sided)
+        if any(facts.assertions):
+            stating.append(_Statement(sentence["text"], facts, sentence.get("flips") or ()))
     return stating
 
 
-def _is_negated(facts: Sequence[int]) -> bool:
-    return all(code in (NOT_STATED, STATED_ABSENT) for code in facts)
+def _is_negated(facts: FactCodes) -> bool:
+    return all(code in (NOT_STATED, STATED_ABSENT) for code in facts.assertions)

@@ -21,6 +21,11 @@ def choose_views(views: Sequence[Mapping[str, Any]], *, num_views: int) -> list[
     return [view for _, _, view in sorted(ranked, key=lambda item: item[:2])[:num_views]]
 
 
+def is_frontal(view_position: str) -> bool:
+    """Whether a view may show which side a finding is on; only lateral views surely do not."""
+    return view_position not in _LATERAL
+
+
 def view_id(view_position: str) -> int:
     """The index of `view_position` in `VIEW_POSITIONS`, or that of OTHER if it is not listed."""
     return VIEW_POSITIONS.index(view_position if view_position in VIEW_POSITIONS else "OTHER")

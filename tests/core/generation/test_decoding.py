@@ -65,7 +65,7 @@ def _forced(model, batch, index: int, text: str) -> float:
         pixels_BVHW=batch.pixels_BVHW[index : index + 1],
         view_ids_BV=batch.view_ids_BV[index : index + 1],
         view_mask_BV=batch.view_mask_BV[index : index + 1],
-        stated_BO=batch.stated_BO[index : index + 1],
+        facts=batch.facts.map(lambda codes: codes[index : index + 1]),
         reports=Reports(ids_BT=ids, mask_BT=mask, weights_BT=mask.float()),
     )
     with torch.no_grad():

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.calibration import (
-    auroc_per_finding,
+    SideCalibration,
     calibrations_from_json,
     calibrations_to_json,
     fit_calibration,
-    macro_auroc,
-    rank_auroc,
+    fit_side_calibration,
+    side_codes,
 )
 
 
@@ -17,25 +18,6 @@ def column(values: list[float]) -> np.ndarray:
 
 def stated(values: list[int]) -> np.ndarray:
     return np.array(values, dtype=np.int8)[:, None]
-
-
-def test_auroc_by_hand_with_a_tie():
-    assert rank_auroc(np.array([2.0, 1.0]), np.array([1.0, 0.0])) == pytest.approx((1 + 1 + 0.5 + 1) / 4)
-
-
-def test_auroc_has_two_named_conventions_and_leaves_out_uncertain_studies():
-    result = auroc_per_finding(column([3, 2, 1, 9, 5]), stated([1, 2, 1, 3, 0]), ["Edema"])[0]
-    assert result.denied == pytest.approx(0.5)
-    assert result.all_others == pytest.approx(0.25)
-    assert (result.num_present, result.num_absent, result.num_not_mentioned) == (2, 1, 1)
-
-
-def test_macro_auroc_skips_findings_without_both_sides():
-    scores, labels = np.tile(column([1.0, 0.0]), 2), np.array([[1, 0], [0, 0]], dtype=np.int8)
-    results = auroc_per_finding(scores, labels, ["Edema", "Fracture"])
-    assert results[1].all_others is None
-    assert macro_auroc(results) == 1.0
-    assert macro_auroc(results[1:]) is None
 
 
 def test_calibration_recovers_a_known_slope_and_offset():
@@ -89,11 +71,35 @@ def test_a_finding_never_stated_is_perceived_as_rare():
     assert 1 / (1 + np.exp(-(1.0 - found.offset) / found.temperature)) < 0.3
 
 
+def test_a_side_is_present_absent_or_left_out():
+    stated_N = np.array([1, 1, 1, 1, 2, 0, 3], dtype=np.int8)
+    side_N = np.array([SIDE_LEFT, SIDE_RIGHT, SIDE_LEFT | SIDE_RIGHT, 0, 0, 0, SIDE_LEFT], dtype=np.int8)
+    assert side_codes(stated_N, side_N, SIDE_LEFT).tolist() == [1, 2, 1, 3, 2, 0, 3]
+    assert side_codes(stated_N, side_N, SIDE_RIGHT).tolist() == [2, 1, 1, 3, 2, 0, 3]
+
+
+def test_each_side_has_a_calibration_of_its_own():
+    rng = np.random.default_rng(2)
+    side_N = rng.integers(0, 3, size=400).astype(np.int8)
+    stated_N = np.where(side_N > 0, 1, 2).astype(np.int8)
+    scores = rng.normal(size=(400, 1, 2))
+    scores[:, 0, 0] += 6.0 * (side_N == SIDE_LEFT)
+    scores[:, 0, 1] += 6.0 * (side_N == SIDE_RIGHT) + 20.0
+    both = {"stated_NO": stated_N[:, None], "side_NO": side_N[:, None]}
+    fitted = fit_side_calibration(scores, **both, sided=[True])[0]
+    for number, (calibration, bit) in enumerate(((fitted.left, SIDE_LEFT), (fitted.right, SIDE_RIGHT))):
+        probability = calibration.probabilities(scores[:, 0, number])
+        assert probability[side_N == bit].mean() > 0.9
+        assert probability[side_N != bit].mean() < 0.1
+    assert fit_side_calibration(scores, **both, sided=[False]) == (SideCalibration(),)
+
+
 def test_calibrations_survive_json_and_know_their_format():
     calibrations = fit_calibration(column([0.0, 1.0, 2.0]), stated([2, 2, 1]))
-    data = calibrations_to_json(["Edema"], calibrations)
-    assert calibrations_from_json(data, ["Edema"]) == calibrations
+    sides = (SideCalibration(left=calibrations[0]),)
+    data = calibrations_to_json(["Edema"], calibrations, sides)
+    assert calibrations_from_json(data, ["Edema"]) == (calibrations, sides)
     with pytest.raises(ValueError, match="no calibration of Fracture"):
         calibrations_from_json(data, ["Fracture"])
-    with pytest.raises(ValueError, match="expected 1"):
-        calibrations_from_json({**data, "format": 2}, ["Edema"])
+    with pytest.raises(ValueError, match="expected 2"):
+        calibrations_from_json({**data, "format": 1}, ["Edema"])

@@ -4,8 +4,8 @@ import torch
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows
 from trrg_core.config.load import load_config
 from trrg_core.generation.decoding import generate_reports
-from trrg_core.labels import load_label_set
-from trrg_core.model.calibration import auroc_per_finding
+from trrg_core.labels import STATED_ABSENT, STATED_PRESENT, load_label_set
+from trrg_core.metrics.detection import rank_auroc
 from trrg_core.model.contrastive import build_contrastive, score_own, score_texts
 from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
@@ -20,9 +20,9 @@ def images_of(rows, config=None):
 def test_stage_one_overfits_ten_studies(stage1, rows):
     assert sum(stage1.losses[-5:]) < 0.85 * sum(stage1.losses[:5])
     batch = images_of(rows)
-    scores = perceive(stage1.model, stage1.perception, batch).score_BO.double().numpy()
-    found = auroc_per_finding(scores, batch.stated_BO.numpy(), OBSERVATIONS)
-    assert [result.denied for result in found] == [1.0] * 3
+    scores, stated = perceive(stage1.model, stage1.perception, batch).score_BO, batch.stated_BO
+    for score, codes in zip(scores.double().numpy().T, stated.numpy().T, strict=True):
+        assert rank_auroc(score[codes == STATED_PRESENT], score[codes == STATED_ABSENT]) == 1.0
 
 
 def test_stage_two_writes_ten_studies_word_for_word(stage2, rows):

@@ -2,6 +2,7 @@ import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row
 from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.training.batch import NEGATIVE_KINDS
 from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
 from trrg_core.training.tokenization import decode_ids
 
@@ -40,7 +41,7 @@ def test_missing_views_are_masked(rows):
     assert (batch.pixels_BVHW[0, 1] == 0).all()
 
 
-def test_each_finding_is_affirmed_and_then_denied_by_one_prompt(rows, prompts, text_tokenizer):
+def test_each_finding_is_affirmed_denied_and_placed_on_each_side_by_one_prompt(rows, prompts, text_tokenizer):
     config = toy_config().pretrain
     drawn = [
         collate_pretrain(
@@ -54,10 +55,39 @@ def test_each_finding_is_affirmed_and_then_denied_by_one_prompt(rows, prompts, t
         for seed in range(4)
     ]
     pools = [entry.present for entry in prompts] + [entry.absent for entry in prompts]
+    pools += [entry.left for entry in prompts[:2]] + [entry.right for entry in prompts[:2]]  # the heart has no side
     for ids_PT in drawn:
         texts = [decode_ids(text_tokenizer, ids) for ids in ids_PT.tolist()]
         assert all(text in [known.lower() for known in pool] for text, pool in zip(texts, pools, strict=True))
     assert any(ids.shape != drawn[0].shape or (ids != drawn[0]).any() for ids in drawn)
+
+
+def test_hard_negatives_belong_to_their_slots_in_order(rows, prompts, text_tokenizer):
+    config = toy_config("pretrain.prompt_supervision=false").pretrain
+    batch = collate_pretrain(
+        rows[1:3], tokenizer=text_tokenizer, prompts=prompts, observations=OBSERVATIONS, config=config, seed=1
+    )
+    sentences = batch.sentences
+    slots = sentences.negative_slot_F
+    assert (slots.diff() >= 0).all()
+    negatives = [decode_ids(text_tokenizer, ids) for ids in sentences.negative_ids_FT.tolist()]
+    own = [decode_ids(text_tokenizer, sentences.ids_ST[slot].tolist()) for slot in slots]
+    kinds = [NEGATIVE_KINDS[kind] for kind in sentences.negative_kind_F]
+    found = {(kind.value, true, false) for kind, true, false in zip(kinds, own, negatives, strict=True)}
+    assert ("side", "there is a small left pleural effusion.", "there is a small right pleural effusion.") in found
+    assert ("polarity", "there is a small left pleural effusion.", "there is no left pleural effusion.") in found
+    assert ("severity", "there is a small left pleural effusion.", "there is a large left pleural effusion.") in found
+
+
+def test_a_lateral_film_alone_tells_no_side():
+    row = toy_row(1, "e")
+    lateral = {**row, "views": [{**row["views"][0], "view_position": "LATERAL"}]}
+    config = toy_config().pretrain
+    frontal, alone = (
+        collate_images([one], observations=OBSERVATIONS, config=config).facts.side_NO for one in (row, lateral)
+    )
+    assert frontal.tolist() == [[1, 0, 0]]
+    assert alone.tolist() == [[0, 0, 0]]
 
 
 def test_a_draw_depends_on_the_study_and_the_seed_not_on_its_neighbours(rows, prompts, text_tokenizer):

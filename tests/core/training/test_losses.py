@@ -6,24 +6,35 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from trrg_core.training.facts import Facts
 from trrg_core.training.losses import (
     MATCH,
     MISMATCH,
     UNKNOWN,
+    contradiction_loss,
     disease_consistency_loss,
     disease_prompt_loss,
     gather_rows,
-    hard_negative_loss,
+    hard_negative_losses,
+    multiple_choice_loss,
     relate,
     report_loss,
     sentence_contrastive_loss,
+    side_prompt_losses,
+    sigmoid_contrastive_loss,
 )
 
 PRESENT, ABSENT, UNCERTAIN = 1, 2, 3
+OPEN, LEFT, RIGHT, BOTH = 0, 1, 2, 3
 
 
 def codes(*rows: list[int]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.int8)
+
+
+def facts(assertion: list[int], side: list[int] | None = None, degree: list[int] | None = None) -> Facts:
+    nothing = [0] * len(assertion)
+    return Facts(codes(assertion), codes(side or nothing), codes(degree or nothing))
 
 
 @pytest.mark.parametrize(
@@ -44,11 +55,57 @@ def codes(*rows: list[int]) -> torch.Tensor:
     ],
 )
 def test_what_a_study_says_of_a_sentence(sentence, study, expected):
-    assert relate(codes(sentence), codes(study), torch.tensor([[False]])).item() == expected
+    assert relate(facts(sentence), facts(study), torch.tensor([[False]])).item() == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "study", "expected"),
+    [
+        (LEFT, LEFT, MATCH),
+        (LEFT, RIGHT, MISMATCH),
+        (OPEN, LEFT, MATCH),
+        (LEFT, OPEN, UNKNOWN),
+        (LEFT, BOTH, UNKNOWN),
+        (BOTH, LEFT, MISMATCH),
+        (BOTH, OPEN, UNKNOWN),
+    ],
+)
+def test_the_same_finding_on_another_side_is_another_fact(sentence, study, expected):
+    relation = relate(facts([PRESENT], [sentence]), facts([PRESENT], [study]), torch.tensor([[False]]))
+    assert relation.item() == expected
+
+
+@pytest.mark.parametrize(
+    ("denied", "present", "expected"),
+    [
+        (OPEN, LEFT, MISMATCH),
+        (LEFT, LEFT, MISMATCH),
+        (LEFT, BOTH, MISMATCH),
+        (LEFT, RIGHT, UNKNOWN),
+        (LEFT, OPEN, UNKNOWN),
+    ],
+)
+def test_a_denial_of_one_side_contradicts_the_finding_there(denied, present, expected):
+    relation = relate(facts([ABSENT], [denied]), facts([PRESENT], [present]), torch.tensor([[False]]))
+    assert relation.item() == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "study", "expected"),
+    [(1, 1, MATCH), (1, 3, MISMATCH), (1, 2, UNKNOWN), (0, 3, MATCH), (3, 0, UNKNOWN)],
+)
+def test_a_clearly_different_degree_is_another_fact(sentence, study, expected):
+    relation = relate(facts([PRESENT], degree=[sentence]), facts([PRESENT], degree=[study]), torch.tensor([[False]]))
+    assert relation.item() == expected
+
+
+def test_one_differing_side_outweighs_what_is_unknown():
+    sentence, study = facts([PRESENT, PRESENT], [LEFT, LEFT]), facts([PRESENT, PRESENT], [RIGHT, OPEN])
+    assert relate(sentence, study, torch.tensor([[False]])).item() == MISMATCH
 
 
 def test_a_sentence_always_matches_its_own_study():
-    assert relate(codes([PRESENT]), codes([ABSENT]), torch.tensor([[True]])).item() == MATCH
+    assert relate(facts([PRESENT], [LEFT]), facts([ABSENT]), torch.tensor([[True]])).item() == MATCH
 
 
 def test_contrastive_loss_by_hand():
@@ -89,11 +146,51 @@ def test_shapes_must_agree():
         sentence_contrastive_loss(torch.zeros(2, 2), torch.zeros(2, 3), logit_scale=1.0)
 
 
-def test_hard_negative_loss_by_hand():
-    loss = hard_negative_loss(
-        torch.tensor([0.5, 9.0]), torch.tensor([0.1, 0.0]), torch.tensor([True, False]), logit_scale=10.0
+def test_hard_negative_losses_by_hand_one_per_kind():
+    margin, kind = torch.tensor([0.4, 0.2, -0.1]), torch.tensor([0, 2, 2])
+    polarity, side, severity = hard_negative_losses(margin, kind, logit_scale=10.0, num_kinds=3)
+    assert polarity.item() == pytest.approx(math.log(1 + math.exp(-4.0)))
+    assert side.item() == 0
+    assert severity.item() == pytest.approx((math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(1.0))) / 2)
+
+
+def test_multiple_choice_is_a_softmax_over_a_sentence_and_its_negatives():
+    margin, slot = torch.tensor([0.4, 0.1, 0.3]), torch.tensor([2, 2, 5])
+    loss = multiple_choice_loss(margin, slot, logit_scale=10.0, num_slots=6)
+    two, one = torch.tensor([0.0, -4.0, -1.0]), torch.tensor([0.0, -3.0])
+    expected = -(two.log_softmax(0)[0] + one.log_softmax(0)[0]) / 2
+    assert loss.item() == pytest.approx(expected.item())
+    assert multiple_choice_loss(margin[:0], slot[:0], logit_scale=1.0, num_slots=3).item() == 0
+
+
+def test_contradictions_by_hand():
+    # sentence 2 denies what sentence 0 states of its study; sentence 1 is of another finding
+    similarity = torch.tensor([[0.6, 0.0], [0.9, 0.1], [0.4, 0.5]])
+    relation = torch.tensor([[MATCH, MISMATCH], [MISMATCH, MATCH], [MISMATCH, MATCH]])
+    stated = codes([PRESENT, 0], [0, PRESENT], [ABSENT, 0])
+    loss = contradiction_loss(similarity, relation, stated, torch.tensor([0, 1, 1]), logit_scale=10.0)
+    assert loss.item() == pytest.approx((math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-5.0))) / 2)
+    nothing = contradiction_loss(
+        similarity, torch.full_like(relation, MATCH), stated, torch.tensor([0, 1, 1]), logit_scale=10.0
     )
-    assert loss.item() == pytest.approx(math.log(1 + math.exp(-4.0)))
+    assert nothing.item() == 0
+
+
+def test_sigmoid_loss_by_hand_leaves_out_unknown_pairs_and_empty_slots():
+    similarity = torch.tensor([[0.5, 0.1, 9.0], [0.2, 0.3, 0.4]])
+    relation = torch.tensor([[MATCH, MISMATCH, UNKNOWN], [MATCH, MATCH, MATCH]])
+    valid = torch.tensor([True, False])
+    loss = sigmoid_contrastive_loss(similarity, relation, logit_scale=2.0, bias=-1.0, valid_S=valid)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-(1.0 - 1.0))) + math.log(1 + math.exp(0.2 - 1.0)))
+
+
+def test_side_losses_by_hand():
+    score = torch.tensor([[[2.0, -1.0]], [[0.5, 0.5]], [[3.0, 3.0]], [[7.0, 7.0]]])
+    stated, side = codes([PRESENT], [ABSENT], [PRESENT], [UNCERTAIN]), codes([LEFT], [OPEN], [OPEN], [LEFT])
+    by_side, left_right = side_prompt_losses(score, stated, side, unmentioned_weight=0.5)
+    log_losses = [math.log(1 + math.exp(x)) for x in (-2.0, -1.0, 0.5, 0.5)]
+    assert by_side.item() == pytest.approx(sum(log_losses) / 4)
+    assert left_right.item() == pytest.approx(math.log(1 + math.exp(-3.0)))
 
 
 def test_prompt_loss_by_hand():

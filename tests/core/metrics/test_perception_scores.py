@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from trrg_core.metrics.perception_scores import headline_metrics, score_perception, scores_to_json, split_scores
+
+PRESENT, ABSENT = 1, 2
+
+
+def pair(kind: str, source: str, assertion: int, margin: float) -> dict:
+    return {"observation": "Edema", "kind": kind, "source": source, "assertion": assertion, "margin": margin}
+
+
+def row(number: int, score: float, stated: int, pairs: list[dict]) -> dict:
+    ids = {"study_id": f"s{number}", "subject_id": f"p{number}"}
+    return {**ids, "scores": [score], "side_scores": [0.0, 0.0], "stated": [stated], "sides": [0], "pairs": pairs}
+
+
+ROWS = [
+    row(1, 2.0, PRESENT, [pair("polarity", "flip", PRESENT, 0.1), pair("side", "flip", PRESENT, -0.1)]),
+    row(2, -1.0, ABSENT, [pair("polarity", "flip", ABSENT, 0.0), pair("polarity", "report", ABSENT, 0.2)]),
+    row(3, 1.0, PRESENT, [pair("side", "flip", PRESENT, 0.3)]),
+]
+
+
+def scored(rows: list[dict]):
+    split = split_scores(rows, 1)
+    probability = 1 / (1 + np.exp(-split.score_NO))
+    sides = np.full((len(rows), 1, 2), 0.5)
+    return score_perception(split, probability, sides, observations=["Edema"], seed=0)
+
+
+def test_each_kind_of_pair_is_a_share_of_its_own_and_a_tie_is_no_success() -> None:
+    found = {name: (estimate.value, estimate.num) for name, estimate in scored(ROWS).pairs.items()}
+    assert found == {
+        "flip_polarity_present": (1.0, 1),
+        "flip_polarity_absent": (0.0, 1),
+        "flip_side": (0.5, 2),
+        "flip_severity": (None, 0),
+        "report_polarity_present": (None, 0),
+        "report_polarity_absent": (1.0, 1),
+    }
+
+
+@pytest.mark.parametrize(("is_zero_shot", "prefix"), [(True, "zero_shot"), (False, "perception")])
+def test_only_untrained_prompts_are_called_zero_shot(is_zero_shot: bool, prefix: str) -> None:
+    metrics = headline_metrics(scored(ROWS), is_zero_shot=is_zero_shot)
+    assert metrics[f"{prefix}_macro_auroc"] == 1.0
+    assert {name.split("_")[0] for name in metrics} == {prefix.split("_")[0], "flip", "report"}
+    assert next(iter(metrics)) == f"{prefix}_macro_auroc"
+    assert "flip_severity" not in metrics
+
+
+def test_an_empty_split_has_no_values_but_is_no_error() -> None:
+    assert headline_metrics(scored([]), is_zero_shot=False) == {}
+
+
+def test_the_stored_scores_have_every_finding_and_interval() -> None:
+    data = scores_to_json(scored(ROWS))
+    assert data["detection"]["findings"][0]["observation"] == "Edema"
+    assert data["pairs"]["flip_side"]["num"] == 2
+    assert set(data["pairs"]["flip_side"]["interval"]) == {"low", "high"}

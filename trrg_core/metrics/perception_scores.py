@@ -1,0 +1,138 @@
+"""The scores of a trained stage 1: detection of findings and sides, and whether true sentences beat false ones.
+
+Rows of `score_studies` with their calibrated probabilities in, plain values by name out.
+"""
+
+# ruff: noqa: N815 -- names carry their axes
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trrg_core.labels import STATED_ABSENT, STATED_PRESENT
+from trrg_core.metrics.detection import Detection, Estimate, score_detection, share_correct
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
+
+# by what the true and the false sentence of a pair differ, where the false one is from, and what the true one states
+_PAIR_NAMES: Mapping[tuple[str, str, int | None], str] = {
+    ("polarity", "flip", STATED_PRESENT): "flip_polarity_present",
+    ("polarity", "flip", STATED_ABSENT): "flip_polarity_absent",
+    ("side", "flip", None): "flip_side",
+    ("severity", "flip", None): "flip_severity",
+    ("polarity", "report", STATED_PRESENT): "report_polarity_present",
+    ("polarity", "report", STATED_ABSENT): "report_polarity_absent",
+}
+# the first of a run's numbers that people look at
+_HEADLINE = ("macro_auroc", "side_accuracy", "ece")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitScores:
+    """The scores of N studies as arrays: raw scores `[N,O]` and `[N,O,2]`, what the reports state, and ids."""
+
+    study_ids: tuple[str, ...]
+    subject_ids: tuple[str, ...]
+    score_NO: Floats
+    side_score_NO2: Floats
+    stated_NO: Codes
+    side_NO: Codes
+    pairs: tuple[Sequence[Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionScores:
+    """Detection of findings and sides, and the share of pairs in which the true sentence fits better, by name.
+
+    `flip_*` are flips of the sentence itself, `report_*` sentences of other reports; `*_present` and `*_absent` is what
+    the true sentence states.
+    """
+
+    detection: Detection
+    pairs: Mapping[str, Estimate]
+
+
+def split_scores(rows: Sequence[Mapping[str, Any]], num_observations: int) -> SplitScores:
+    """The arrays of the rows that `score_studies` returns."""
+
+    def column(name: str, kind: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.array([row[name] for row in rows], dtype=kind).reshape(len(rows), *shape)
+
+    flat = (num_observations,)
+    return SplitScores(
+        study_ids=tuple(row["study_id"] for row in rows),
+        subject_ids=tuple(row["subject_id"] for row in rows),
+        score_NO=column("scores", np.float64, flat),
+        side_score_NO2=column("side_scores", np.float64, (*flat, 2)),
+        stated_NO=column("stated", np.int8, flat),
+        side_NO=column("sides", np.int8, flat),
+        pairs=tuple(row["pairs"] for row in rows),
+    )
+
+
+def score_perception(
+    scores: SplitScores, probability_NO: Floats, side_probability_NO2: Floats, *, observations: Sequence[str], seed: int
+) -> PerceptionScores:
+    """The scores of a split, with intervals over its patients.
+
+    Args:
+        scores: the split.
+        probability_NO: calibrated, of each finding.
+        side_probability_NO2: calibrated, of each finding on the patient's left and right.
+        observations: names of the findings.
+        seed: of the resampling of patients.
+    """
+    detection = score_detection(
+        probability_NO,
+        side_probability_NO2,
+        scores.stated_NO,
+        scores.side_NO,
+        observations=observations,
+        subject_ids=scores.subject_ids,
+        seed=seed,
+    )
+    cases: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for subject_id, pairs in zip(scores.subject_ids, scores.pairs, strict=True):
+        for pair in pairs:
+            if name := pair_name(pair["kind"], pair["source"], pair["assertion"]):
+                cases[name].append((subject_id, pair["margin"] > 0))
+    return PerceptionScores(
+        detection=detection,
+        pairs={
+            name: share_correct(
+                np.array([correct for _, correct in cases[name]], dtype=bool),
+                [subject_id for subject_id, _ in cases[name]],
+                seed=seed,
+            )
+            for name in _PAIR_NAMES.values()
+        },
+    )
+
+
+def pair_name(kind: str, source: str, assertion: int) -> str | None:
+    """The name of the share that a pair counts towards; None if it counts towards none."""
+    return _PAIR_NAMES.get((kind, source, assertion)) or _PAIR_NAMES.get((kind, source, None))
+
+
+def headline_metrics(scores: PerceptionScores, *, is_zero_shot: bool) -> dict[str, float]:
+    """The values of a run, most important first; those without a value are left out.
+
+    Detection is named `zero_shot_*` only where no label of a finding trained its prompts, else `perception_*`.
+    """
+    prefix = "zero_shot" if is_zero_shot else "perception"
+    overall = scores.detection.overall
+    ordered = [*_HEADLINE, *(name for name in overall if name not in _HEADLINE)]
+    values = {f"{prefix}_{name}": overall[name].value for name in ordered[:2]}
+    values |= {name: estimate.value for name, estimate in scores.pairs.items()}
+    values |= {f"{prefix}_{name}": overall[name].value for name in ordered[2:]}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def scores_to_json(scores: PerceptionScores) -> dict[str, Any]:
+    """The content of `perception_scores.json`: every finding, and every share with its interval and number of cases."""
+    return asdict(scores)

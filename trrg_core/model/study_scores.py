@@ -1,0 +1,98 @@
+"""What stage 1 makes of single studies: raw scores of findings and sides, and margins of true over false sentences.
+
+Rows of `shards` in, plain rows out, which calibration and the metrics read. B studies.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from trrg_core.model.contrastive import ContrastiveModel, score_own
+from trrg_core.model.encoders import ImageFeatures
+from trrg_core.model.perception import DiseasePerception
+from trrg_core.training.collate import collate_images
+from trrg_core.training.facts import FactCodes
+from trrg_core.training.statement_pairs import PairMaker, StatementPair
+from trrg_core.training.tokenization import encode_texts, pad_ids
+
+Row = dict[str, Any]
+
+
+@torch.no_grad()
+def score_studies(
+    contrastive: ContrastiveModel,
+    perception: DiseasePerception,
+    tokenizer: Any,
+    rows: Sequence[Mapping[str, Any]],
+    maker: PairMaker,
+) -> list[Row]:
+    """The scores of each study, uncalibrated; the models must be in eval mode, on one device.
+
+    Args:
+        contrastive: stage 1.
+        perception: its prompts.
+        tokenizer: of its sentences.
+        rows: rows of `shards`.
+        maker: makes the pairs of sentences to compare.
+
+    Returns:
+        One mapping per study: its ids, `scores` and `stated` and `sides` of each observation, `side_scores` (left and
+        right in turn), and `pairs`: observation, kind, source, assertion and `margin` of each, never their texts.
+    """
+    batch = collate_images(rows, observations=perception.observations, config=contrastive.config)
+    features = contrastive.encode_images(batch.to(contrastive.image.to_joint.weight.device))
+    perceived = perception(features)
+    facts = [FactCodes(*codes) for codes in zip(*(part.tolist() for part in batch.facts), strict=True)]
+    pairs = [maker.pairs(dict(row), codes) for row, codes in zip(rows, facts, strict=True)]
+    margins = _margins(contrastive, tokenizer, features, pairs)
+    return [
+        {
+            "study_id": row["study_id"],
+            "subject_id": row["subject_id"],
+            "scores": score,
+            "side_scores": [value for sides in side_score for value in sides],
+            "stated": list(codes.assertions),
+            "sides": list(codes.sides),
+            "pairs": [_without_texts(pair) | {"margin": margin} for pair, margin in zip(of_study, found, strict=True)],
+        }
+        for row, score, side_score, codes, of_study, found in zip(
+            rows,
+            perceived.score_BO.tolist(),
+            perceived.side_score_BO2.tolist(),
+            facts,
+            pairs,
+            margins,
+            strict=True,
+        )
+    ]
+
+
+def _without_texts(pair: StatementPair) -> Row:
+    return {name: value for name, value in asdict(pair).items() if not name.endswith("_text")}
+
+
+def _margins(
+    contrastive: ContrastiveModel, tokenizer: Any, features: ImageFeatures, pairs: Sequence[Sequence[StatementPair]]
+) -> list[list[float]]:
+    """How much better the true sentence of each pair fits its study than the false one, cosine difference."""
+    texts = list(dict.fromkeys(text for of_study in pairs for pair in of_study for text in _texts(pair)))
+    if not texts:
+        return [[] for _ in pairs]
+    encoded = encode_texts(tokenizer, texts, max_tokens=contrastive.config.max_sentence_tokens)
+    ids, mask = pad_ids(encoded, pad_id=tokenizer.pad_token_id)
+    device = features.study_BD.device
+    text_SD = contrastive.text(ids.to(device), mask.to(device))
+    index = {text: at for at, text in enumerate(texts)}
+    found: list[list[float]] = []
+    for study, of_study in enumerate(pairs):
+        chosen = [index[text] for pair in of_study for text in _texts(pair)]
+        one = ImageFeatures(*(part[study : study + 1] for part in features))
+        fit = score_own(text_SD[chosen][None], one, sharpness=contrastive.sharpness)[0].reshape(-1, 2)
+        found.append((fit[:, 0] - fit[:, 1]).tolist())
+    return found
+
+
+def _texts(pair: StatementPair) -> tuple[str, str]:
+    return pair.true_text, pair.false_text

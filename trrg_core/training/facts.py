@@ -1,0 +1,121 @@
+"""Facts as integer codes: what a sentence, or all of a study's sentences, state of each observation.
+
+A fact is an assertion (`trrg_core.labels`), the sides it is stated of, and its degree. N texts, O observations.
+"""
+
+# ruff: noqa: N815 -- names carry their axes
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trrg_core.labels import (
+    CODE_OF_ASSERTION,
+    CODE_OF_SIDE,
+    DEGREE_OF_SEVERITY,
+    NOT_STATED,
+    STATED_ABSENT,
+    STATED_PRESENT,
+    STATED_UNCERTAIN,
+    Assertion,
+)
+
+# of several assertions of an observation in one text the strongest counts, as in labels
+_STRENGTH = {NOT_STATED: 0, STATED_ABSENT: 1, STATED_UNCERTAIN: 2, STATED_PRESENT: 3}
+
+Fact = Mapping[str, Any]
+
+
+class FactCodes(NamedTuple):
+    """One text: per observation the assertion code, the side bits, and the degree 1 to 3; 0 is "not stated"."""
+
+    assertions: tuple[int, ...]
+    sides: tuple[int, ...]
+    degrees: tuple[int, ...]
+
+
+class Facts(NamedTuple):
+    """The codes of N texts, int8 `[N,O]` each; 0 is "not stated"."""
+
+    assertion_NO: Tensor
+    side_NO: Tensor
+    degree_NO: Tensor
+
+    def map(self, function: Any) -> "Facts":
+        """The facts with `function` applied to each tensor."""
+        return Facts(*(function(tensor) for tensor in self))
+
+
+def facts_tensor(codes: Sequence[FactCodes], num_observations: int) -> Facts:
+    """`codes` of N texts as tensors."""
+    return Facts(
+        *(
+            torch.tensor([text[part] for text in codes], dtype=torch.int8).reshape(len(codes), num_observations)
+            for part in range(len(FactCodes._fields))
+        )
+    )
+
+
+def no_facts(num_observations: int) -> FactCodes:
+    """The codes of a text that states nothing."""
+    nothing = (0,) * num_observations
+    return FactCodes(nothing, nothing, nothing)
+
+
+def sentence_facts(facts: Iterable[Fact], observations: Sequence[str], *, sided: Sequence[bool]) -> FactCodes:
+    """What the facts of one sentence of a shard row state.
+
+    Args:
+        facts: `{"observation", "assertion"}` each, with `laterality` and `severity` where known.
+        observations: names, in the order of the codes.
+        sided: whether each observation has a side; sides of others are left out.
+    """
+    of_name: dict[str, list[Fact]] = {}
+    for fact in facts:
+        of_name.setdefault(fact["observation"], []).append(fact)
+    stated = [
+        max(map(_assertion, of_name.get(name, ())), key=_STRENGTH.__getitem__, default=0) for name in observations
+    ]
+    return describe_facts(of_name, stated, observations, sided=sided)
+
+
+def study_facts(
+    sentences: Iterable[Mapping[str, Any]], stated: Sequence[int], observations: Sequence[str], *, sided: Sequence[bool]
+) -> FactCodes:
+    """What all sentences of a study state; the assertion of each observation is that of the study's labels.
+
+    Args:
+        sentences: the `sentences` of a shard row.
+        stated: the assertion code of each observation by the labels.
+        observations: names, in the order of the codes.
+        sided: whether each observation has a side.
+    """
+    of_name: dict[str, list[Fact]] = {}
+    for sentence in sentences:
+        for fact in sentence["facts"]:
+            of_name.setdefault(fact["observation"], []).append(fact)
+    return describe_facts(of_name, stated, observations, sided=sided)
+
+
+def describe_facts(
+    of_name: Mapping[str, Sequence[Fact]], stated: Sequence[int], observations: Sequence[str], *, sided: Sequence[bool]
+) -> FactCodes:
+    """The codes of a text from its facts by observation, given the assertion that counts for each.
+
+    Only facts with that assertion describe it: the sides of all of them, and their degree if they agree in it.
+    """
+    sides, degrees = [], []
+    for name, code, has_side in zip(observations, stated, sided, strict=True):
+        same = [fact for fact in of_name.get(name, ()) if code != NOT_STATED and _assertion(fact) == code]
+        sides.append(reduce(or_, (CODE_OF_SIDE[fact.get("laterality") or ""] for fact in same), 0) if has_side else 0)
+        found = {DEGREE_OF_SEVERITY[fact.get("severity") or ""] for fact in same} - {0}
+        degrees.append(found.pop() if len(found) == 1 else 0)
+    return FactCodes(tuple(stated), tuple(sides), tuple(degrees))
+
+
+def _assertion(fact: Fact) -> int:
+    return CODE_OF_ASSERTION[Assertion(fact["assertion"])]
