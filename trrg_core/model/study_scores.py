@@ -88,7 +88,11 @@ def _margins(
     found: list[list[float]] = []
     for study, of_study in enumerate(pairs):
         chosen = [index[text] for pair in of_study for text in _texts(pair)]
-        one = ImageFeatures(*(part[study : study + 1] for part in features))
+        one = features._replace(
+            study_BD=features.study_BD[study : study + 1],
+            patches_BND=features.patches_BND[study : study + 1],
+            patch_mask_BN=features.patch_mask_BN[study : study + 1],
+        )
         fit = score_own(text_SD[chosen][None], one, sharpness=contrastive.sharpness)[0].reshape(-1, 2)
         found.append((fit[:, 0] - fit[:, 1]).tolist())
     return found
