@@ -26,7 +26,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--store", default="./trrg-store", help="folder or s3:// prefix of the results")
     arguments.add_argument("--spec", type=Path, required=True, help="YAML file that describes the slice")
-    arguments.add_argument("--preset", default="tiny", help="tiny, base or a YAML file")
+    arguments.add_argument("--preset", default="tiny", help="tiny, small, base or a YAML file")
     arguments.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     given = arguments.parse_args()
     config, store = load_config(given.preset, given.settings), open_store(given.store)

@@ -43,7 +43,7 @@ def reslice(
         store: folder or s3:// prefix of all tables and runs.
         dry_run: compute and show the slice, write nothing.
         then_retrain: train on the slice afterwards, from stage 1 to the registered model.
-        preset: configuration of that training: `tiny`, `base`, or the path of a YAML file.
+        preset: configuration of that training: `tiny`, `small`, `base`, or the path of a YAML file.
         settings: single settings of that training, e.g. `finetune.clues=off`.
     """
     ref = compile_slice(spec, store, dry_run)

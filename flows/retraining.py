@@ -30,7 +30,7 @@ def retrain(
         source_root: folder or s3:// prefix of the studies; only read. Not needed when entering later than ingest.
         store: folder or s3:// prefix where everything is kept.
         source: reader of the source tree; the preset's by default.
-        preset: `tiny` (CPU, minutes), `base` (GPU cluster), or the path of a YAML file.
+        preset: `tiny` (CPU, minutes), `small` (CPU, real weights), `base` (GPU cluster), or the path of a YAML file.
         settings: single values, e.g. `finetune.clues=off`.
         enter_at: first job to run; earlier results are taken from the store as they are.
         slice_ref: slice to train on, e.g. `slices@0`; empty trains on every study of the shards.

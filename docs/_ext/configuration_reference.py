@@ -1,4 +1,4 @@
-"""The configuration reference, from the pydantic models and the two presets."""
+"""The configuration reference, from the pydantic models and the presets."""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trrg_core.config.load import load_config
+from trrg_core.config.values import PRESETS
 
-PRESETS = ("tiny", "base")
 BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 

@@ -9,7 +9,7 @@ import typer
 from trrg_core.errors import ConfigError
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder or s3:// prefix where everything is kept.")]
-PresetOption = Annotated[str, typer.Option("--preset", help="tiny, base, or the path of a YAML file.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="tiny, small, base, or the path of a YAML file.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. finetune.clues=off. Can be repeated."),

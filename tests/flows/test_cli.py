@@ -101,7 +101,10 @@ def test_a_wrong_setting_stops_before_anything_starts(verb: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("config", "--preset", "tinny"), "no preset or file 'tinny': presets are tiny, base; did you mean 'tiny'?"),
+        (
+            ("config", "--preset", "tinny"),
+            "no preset or file 'tinny': presets are tiny, small, base; did you mean 'tiny'?",
+        ),
         (("config", "--set", "seed"), "expected section.key=value"),
         (("config", "--set", "seed=["), "is not YAML"),
         (("run", "--source", "nurses"), "source.kind: Input should be 'mimic-cxr', 'iu-xray' or 'plain'"),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from trrg_core.errors import ConfigError
 
-PRESETS = ("tiny", "base")
+PRESETS = ("tiny", "small", "base")
 
 
 class _YamlLoader(yaml.SafeLoader):

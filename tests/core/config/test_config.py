@@ -15,6 +15,7 @@ from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.config.values import PRESETS
 from trrg_core.errors import ConfigError
+from trrg_core.weights.weight_package import weight_packages
 
 
 def _models(model: type[BaseModel] = TrrgConfig) -> Iterator[type[BaseModel]]:
@@ -120,7 +121,13 @@ def test_presets_differ_in_values_only() -> None:
         }
         for preset in PRESETS
     }
-    assert keys["tiny"] == keys["base"]
+    assert keys["tiny"] == keys["small"] == keys["base"]
+
+
+def test_small_names_weights_that_can_be_made() -> None:
+    config = load_config("small")
+    named = [config.pretrain.image_encoder, config.pretrain.text_encoder, config.finetune.llm]
+    assert {encoder.pretrained for encoder in named} == {f"weights:{package.name}" for package in weight_packages()}
 
 
 def test_the_configuration_is_frozen_at_every_level() -> None:
