@@ -20,6 +20,40 @@ def config(preset: PresetOption = "tiny", settings: SetOption = None) -> None:
     typer.echo(explain_config(load_config(preset, settings or ())))
 
 
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg memory --preset base --gib 80")
+def memory(
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    gib: Annotated[float, typer.Option("--gib", help="Memory of one GPU, GiB.", min=0)] = 80.0,
+) -> None:
+    """Estimate the GPU memory that each stage of training needs, from the configuration alone.
+
+    Ends with 1 if a stage does not fit, and says which settings would make it fit.
+    """
+    from trrg_core.config.load import load_config
+    from trrg_core.errors import ConfigError
+    from trrg_core.model.model_size import finetune_size, pretrain_size
+    from trrg_core.training.memory_estimate import GIB, check_memory
+
+    config, failed = load_config(preset, settings or ()), False
+    for name, size_of_stage, optimizer in (
+        ("pretrain", pretrain_size, config.pretrain.optimizer),
+        ("finetune", finetune_size, config.finetune.optimizer),
+    ):
+        size, towers = size_of_stage(config)
+        world_size, has_average = config.engine.num_workers, optimizer.ema_decay > 0
+        try:
+            estimate = check_memory(
+                size, towers, config.engine, world_size=world_size, available=gib * GIB, has_average=has_average
+            )
+            typer.echo(f"{name}: {estimate.describe(gib * GIB)}")
+        except ConfigError as error:
+            typer.secho(f"{name}: {error}", fg="red")
+            failed = True
+    if failed:
+        sys.exit(1)
+
+
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg check --store s3://bucket/prefix")
 def check(store: StoreOption = DEFAULT_STORE) -> None:
     """Check this machine: packages, Java, GPU, import names that other packages shadow, write access to the store."""

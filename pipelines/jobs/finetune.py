@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from pipelines.records.job_result import JobResult
+from pipelines.training.gpu_memory import check_gpu_memory
 from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.backbones import Weights
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.model_folder import save_model_folder
+from trrg_core.model.model_size import finetune_size
 from trrg_core.runs.stored_model import uploaded_model
 from trrg_core.storage.store import Store
 from trrg_core.training.collate import collate_finetune
@@ -29,6 +31,8 @@ def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGener
     """The generator on top of the trained stage 1, the same on every rank; see `build_generator` for `weights`."""
     stage1 = load_stage1(task.store, task.inputs["contrastive"])
     config = _with_stage1_settings(task.config, stage1.config)
+    if weights == "pretrained":
+        check_gpu_memory(config, finetune_size, config.finetune.optimizer)
     observations = observations_of(task.config)
     return build_generator(
         config, stage1.contrastive, stage1.perception, _tokenizer(task), observations, weights=weights

@@ -13,6 +13,7 @@ from torch import nn
 
 from pipelines.ray_data.map_split import map_split
 from pipelines.records.job_result import JobResult
+from pipelines.training.gpu_memory import check_gpu_memory
 from pipelines.training.runs import corpus_tokenizer, find_or_train, observations_of
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
@@ -33,6 +34,7 @@ from trrg_core.model.model_folder import (
     save_contrastive_folder,
     take_weights,
 )
+from trrg_core.model.model_size import pretrain_size
 from trrg_core.model.perception import DiseasePerception, build_perception
 from trrg_core.model.study_scores import score_studies
 from trrg_core.registry.perception_gate import failed_bounds
@@ -75,6 +77,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 def build(task: TrainingTask) -> nn.Module:
     """The contrastive model, with a tokenizer that is the same on every rank."""
+    check_gpu_memory(task.config, pretrain_size, task.config.pretrain.optimizer)
     return build_contrastive(task.config, _tokenizer(task), observations_of(task.config))
 
 

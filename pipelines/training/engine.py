@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pipelines.training import state_files
 from pipelines.training.agreement import agreed
 from pipelines.training.bad_steps import BadStep, BadStepRecord
+from pipelines.training.gpu_memory import explained_out_of_memory
 from pipelines.training.partitions import (
     MOMENTS,
     base_optimizer,
@@ -95,12 +96,13 @@ class Engine:
         sums: dict[str, Tensor] = {}
         for index, (batch, weight) in enumerate(zip(micro_batches, own, strict=True)):
             self.engine.set_gradient_accumulation_boundary(index + 1 == len(own))
-            output = self.engine(batch)
             share = weight / mean_weight
-            # a factor of 1, or of NaN when the loss is not finite: then all gradients of the step are NaN too, also
-            # where only a constant part of the loss is, and one test of the gradient covers both
-            loss = output.loss * (share * (1 + 0 * output.loss.detach()))
-            self.engine.backward(loss, scale_wrt_gas=False)
+            with explained_out_of_memory(batch, self.config):
+                output = self.engine(batch)
+                # a factor of 1, or of NaN when the loss is not finite: then all gradients of the step are NaN too,
+                # also where only a constant part of the loss is, and one test of the gradient covers both
+                loss = output.loss * (share * (1 + 0 * output.loss.detach()))
+                self.engine.backward(loss, scale_wrt_gas=False)
             for name, part in {"loss": output.loss, **output.parts}.items():
                 value = part.detach().float().reshape(()) * share
                 sums[name] = sums[name] + value if name in sums else value

@@ -76,6 +76,9 @@ class EngineConfig(ConfigSection):
         "`offload_folder`.",
     )
     offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for offloading to files.")
+    check_memory: bool = Field(
+        True, description="Refuse to start on a GPU whose memory is less than the estimate for this training."
+    )
     compile_backend: str = Field(
         "", description="Backend of torch.compile, e.g. inductor, for the whole model; empty: not compiled."
     )

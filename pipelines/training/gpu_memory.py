@@ -1,0 +1,85 @@
+"""The memory of the GPU: an estimate before training starts, and what to change when it is exhausted."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from trrg_core.config.settings import EngineConfig, OptimizerConfig, TrrgConfig
+from trrg_core.errors import TrainingError
+from trrg_core.training.memory_estimate import ModelSize, Tower, check_memory
+
+logger = logging.getLogger(__name__)
+
+
+def check_gpu_memory(
+    config: TrrgConfig,
+    size_of_stage: Callable[[TrrgConfig], tuple[ModelSize, Sequence[Tower]]],
+    optimizer: OptimizerConfig,
+) -> None:
+    """Compare the estimate for a stage with the memory of this rank's GPU, and log it; without a GPU do nothing.
+
+    Raises:
+        ConfigError: if it does not fit, with what to change.
+    """
+    if not (config.engine.use_gpu and config.engine.check_memory):
+        return
+    size, towers = size_of_stage(config)
+    available = float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    estimate = check_memory(
+        size,
+        towers,
+        config.engine,
+        world_size=dist.get_world_size(),
+        available=available,
+        has_average=optimizer.ema_decay > 0,
+    )
+    if dist.get_rank() == 0:
+        logger.info("training %s", estimate.describe(available))
+
+
+@contextmanager
+def explained_out_of_memory(batch: Any, engine: EngineConfig) -> Iterator[None]:
+    """Turn the error of an exhausted GPU in the body into one that says what was in it and what to change.
+
+    Raises:
+        TrainingError: with the shapes of the batch's tensors, the precision, and settings that save memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        first_line = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise TrainingError(
+            f"{first_line} The micro-batch was {', '.join(_shapes(batch)) or 'unknown'}, in {engine.precision} with "
+            f"engine.zero_stage={engine.zero_stage}. To save memory: {', '.join(_advice(engine))}"
+        ) from error
+
+
+def _advice(engine: EngineConfig) -> Iterator[str]:
+    """Settings that save memory and are not yet used."""
+    yield "a smaller batch_size (and more workers or accumulation)"
+    yield "fewer tokens (finetune.max_report_tokens, pretrain.max_sentence_tokens)"
+    if engine.precision == "fp32":
+        yield "engine.precision=bf16"
+    if not engine.gradient_checkpointing:
+        yield "engine.gradient_checkpointing=true"
+    if engine.zero_stage < 3:
+        yield f"engine.zero_stage={engine.zero_stage + 1}"
+    if engine.offload_optimizer == "none":
+        yield "engine.offload_optimizer=cpu"
+
+
+def _shapes(value: Any, prefix: str = "") -> Iterator[str]:
+    """The name and shape of each tensor in a dataclass, also nested, e.g. "reports.ids_BT 8x160"."""
+    if not is_dataclass(value):
+        return
+    for field in fields(value):
+        item, name = getattr(value, field.name), f"{prefix}{field.name}"
+        if isinstance(item, torch.Tensor):
+            yield f"{name} {'x'.join(map(str, item.shape)) or 'scalar'}"
+        else:
+            yield from _shapes(item, f"{name}.")

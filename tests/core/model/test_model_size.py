@@ -1,0 +1,42 @@
+"""Sizes of the presets' models, which take no memory to build."""
+
+import pytest
+
+from trrg_core.config.load import load_config
+from trrg_core.model.model_size import finetune_size, pretrain_size
+from trrg_core.training.memory_estimate import GIB, estimate_memory
+
+
+def test_stage_one_of_base_is_two_encoders_of_base_size() -> None:
+    size, towers = pretrain_size(load_config("base", []))
+    # ViT-B/16 has 86 and BERT base 109 million parameters
+    assert 195e6 < size.trained < 200e6
+    assert size.frozen == 0
+    assert [(tower.name, tower.hidden, tower.layers) for tower in towers] == [
+        ("image encoder", 768, 12),
+        ("text encoder", 768, 12),
+        ("sentence-patch similarity", (2 * 197 + 256) // 2, 1),
+    ]
+    assert towers[0].tokens == 64 * 2 * (1 + 14 * 14)
+
+
+def test_stage_two_of_base_fits_an_80_gb_gpu_and_its_llm_is_frozen() -> None:
+    config = load_config("base", [])
+    size, towers = finetune_size(config)
+    # Qwen2.5-7B has 7.62 billion parameters
+    assert 7.6e9 < size.frozen < 8.0e9
+    assert 30e6 < size.trained < 100e6
+    assert {tower.name: tower.keeps for tower in towers} == {"image encoder": "nothing", "LLM": "inputs"}
+    estimate = estimate_memory(size, towers, config.engine, world_size=8)
+    assert 15 * GIB < estimate.total < 40 * GIB
+    assert estimate.weights == pytest.approx(2 * (size.frozen + size.trained))
+
+
+def test_convolutional_encoders_have_a_tower_per_resolution() -> None:
+    size, towers = pretrain_size(load_config("tiny", []))
+    assert [(tower.hidden, tower.layers) for tower in towers if tower.name == "image encoder"] == [
+        (24, 1),
+        (48, 1),
+        (96, 1),
+    ]
+    assert size.trained < 1e6

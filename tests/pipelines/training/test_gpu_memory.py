@@ -1,0 +1,62 @@
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pipelines.training.gpu_memory import check_gpu_memory, explained_out_of_memory
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import EngineConfig
+from trrg_core.errors import ConfigError, TrainingError
+from trrg_core.model.model_size import pretrain_size
+from trrg_core.training.memory_estimate import GIB
+
+
+@dataclass
+class Texts:
+    ids_BT: torch.Tensor  # noqa: N815
+
+
+@dataclass
+class Studies:
+    study_ids: tuple[str, ...]
+    pixels_BVHW: torch.Tensor  # noqa: N815
+    reports: Texts
+
+
+def test_an_exhausted_gpu_names_the_batch_and_what_to_change() -> None:
+    batch = Studies(("a", "b"), torch.zeros(2, 1, 4, 4), Texts(torch.zeros(2, 160)))
+    engine = EngineConfig(precision="fp32", zero_stage=2)
+    with pytest.raises(TrainingError) as caught, explained_out_of_memory(batch, engine):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+    message = str(caught.value)
+    assert message.startswith("CUDA out of memory. Tried to allocate 2.00 GiB. The micro-batch was ")
+    assert "pixels_BVHW 2x1x4x4, reports.ids_BT 2x160, in fp32 with engine.zero_stage=2" in message
+    for advice in ("batch_size", "max_report_tokens", "engine.precision=bf16", "engine.zero_stage=3", "offload"):
+        assert advice in message
+    assert "\n" not in message
+
+
+def test_what_is_used_already_is_not_advised() -> None:
+    engine = EngineConfig(precision="bf16", zero_stage=3, offload_optimizer="cpu", gradient_checkpointing=True)
+    with pytest.raises(TrainingError) as caught, explained_out_of_memory(object(), engine):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    assert "engine.zero_stage=3. To save memory: a smaller batch_size" in str(caught.value)
+    assert "offload" not in str(caught.value)
+    assert "checkpointing" not in str(caught.value)
+
+
+def test_other_errors_are_left_alone() -> None:
+    with pytest.raises(RuntimeError, match="other"), explained_out_of_memory(object(), EngineConfig()):
+        raise RuntimeError("other")
+
+
+def test_training_that_does_not_fit_the_gpu_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config("base", [])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=8 * GIB))
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
+    with pytest.raises(ConfigError, match=r"needs .* GiB per GPU of 8\.0: .*it fits with|use more GPUs"):
+        check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
+    unchecked = load_config("base", ["engine.check_memory=false"])
+    check_gpu_memory(unchecked, pretrain_size, unchecked.pretrain.optimizer)

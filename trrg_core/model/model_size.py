@@ -1,0 +1,120 @@
+"""The sizes of both stages' models, from the configuration alone: built on the meta device, without weights."""
+
+from typing import Any
+
+import torch
+
+from trrg_core.config.settings import EngineConfig, TrrgConfig
+from trrg_core.labels import load_label_set
+from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
+from trrg_core.model.generator import ReportGenerator, build_generator
+from trrg_core.model.perception import DiseasePerception
+from trrg_core.training.memory_estimate import ModelSize, Tower, size_of
+
+# instruction, and clues of all findings
+_PROMPT_TOKENS = 32
+
+
+class _Vocabulary:
+    """Stands in for a tokenizer that is not there yet: it has a size and special tokens."""
+
+    pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[3] * len(text.split()) for text in texts]}
+
+
+def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
+    """Stage 1: the size of its model, and its towers for the studies of a step."""
+    model = _contrastive(config)
+    stage = config.pretrain
+    num_texts = 2 * (stage.batch_size * stage.sentences_per_study) + 2 * len(_observations(config))
+    image = _image_tower(config, model, trained=not stage.image_encoder.freeze)
+    text = _tower(
+        "text encoder",
+        model.text.backbone.config,
+        num_texts * stage.max_sentence_tokens,
+        config.engine,
+        checkpoint=False,
+    )
+    # each rank compares the sentences of all ranks with its own patches; about half of what a layer keeps per unit
+    all_sentences = config.engine.num_workers * stage.batch_size * stage.sentences_per_study
+    num_patches = sum(tower.tokens for tower in image[-1:]) // stage.batch_size
+    similarity = Tower(
+        name="sentence-patch similarity",
+        tokens=all_sentences * stage.batch_size,
+        hidden=(num_patches + stage.joint_size) // 2,
+        layers=1,
+    )
+    return size_of(model), [*image, text if not stage.text_encoder.freeze else _without_gradient(text), similarity]
+
+
+def finetune_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
+    """Stage 2: likewise; stage 1 is frozen."""
+    contrastive = _contrastive(config)
+    stage, observations = config.finetune, _observations(config)
+    with torch.device("meta"):
+        perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size)
+        vocabulary: Any = _Vocabulary(stage.vocabulary_size)
+        model: ReportGenerator = build_generator(
+            config, contrastive, perception, vocabulary, observations, weights="random"
+        )
+    views = config.pretrain.max_views
+    prefix = views * (stage.grid_size**2 + 1) + len(observations) + _PROMPT_TOKENS
+    tokens = stage.batch_size * (prefix + stage.max_report_tokens)
+    llm = _tower("LLM", model.llm.config, tokens, config.engine, checkpoint=True)
+    return size_of(model), [*_image_tower(config, contrastive, trained=False, batch_size=stage.batch_size), llm]
+
+
+def _contrastive(config: TrrgConfig) -> ContrastiveModel:
+    with torch.device("meta"):
+        vocabulary = _Vocabulary(config.pretrain.vocabulary_size)
+        return build_contrastive(config, vocabulary, _observations(config), weights="random")
+
+
+def _observations(config: TrrgConfig) -> tuple[str, ...]:
+    return load_label_set(config.parse.label_set).observations
+
+
+def _image_tower(
+    config: TrrgConfig, model: ContrastiveModel, *, trained: bool, batch_size: int | None = None
+) -> list[Tower]:
+    """The towers of an image encoder: one, or one per resolution; none where the architecture does not say."""
+    architecture = model.image.backbone.config
+    images = (batch_size or config.pretrain.batch_size) * config.pretrain.max_views
+    side = config.pretrain.image_size_px
+    widths, depths = getattr(architecture, "hidden_sizes", None), getattr(architecture, "depths", None)
+    if depths and not widths and hasattr(architecture, "embed_dim"):
+        widths = [architecture.embed_dim * 2**level for level in range(len(depths))]
+    if depths and widths:
+        towers = [
+            Tower(name="image encoder", tokens=images * (side // (4 * 2**level)) ** 2, hidden=width, layers=depth)
+            for level, (width, depth) in enumerate(zip(widths, depths, strict=False))
+        ]
+    elif hasattr(architecture, "num_hidden_layers") and hasattr(architecture, "patch_size"):
+        tokens = images * (1 + (side // int(architecture.patch_size)) ** 2)
+        towers = [_tower("image encoder", architecture, tokens, config.engine, checkpoint=False)]
+    else:
+        towers = []
+    return towers if trained else [_without_gradient(tower) for tower in towers]
+
+
+def _tower(name: str, architecture: Any, tokens: int, engine: EngineConfig, *, checkpoint: bool) -> Tower:
+    return Tower(
+        name=name,
+        tokens=tokens,
+        hidden=int(architecture.hidden_size),
+        layers=int(architecture.num_hidden_layers),
+        vocabulary=int(architecture.vocab_size) if checkpoint else 0,
+        keeps="inputs" if checkpoint and engine.gradient_checkpointing else "all",
+    )
+
+
+def _without_gradient(tower: Tower) -> Tower:
+    return Tower(**{**vars(tower), "keeps": "nothing"})
