@@ -1,19 +1,29 @@
 """Rows of training steps -> batches, collated ahead of the training thread.
 
-Decoding, resizing and tokenising a step of 64 studies costs more than a training step on a GPU, so it is done by a
-background thread or by processes. Batches, their order and their random draws are the same in each way.
+Decoding, resizing and tokenising a step of 64 studies takes longer than a training step on a GPU, so processes do it
+or, where there are few CPUs, a background thread: the libraries that decode and tokenise release Python's lock.
+Batches, their order and their random draws are the same in each way.
 """
 
+import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from pipelines.ray_data.read_ahead import ReadAhead
 from pipelines.training.stage import Collate, DeviceBatch
 from trrg_core.errors import TrainingError, TrrgError
+
+AHEAD = 2  # batches per process, or of the thread, that are made before they are used
+# with fewer CPUs per rank, more processes would only take them from the training thread
+_MIN_CPUS_FOR_PROCESSES = 4
+_MAX_PROCESSES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +36,39 @@ class Portion:
 
 
 @contextmanager
-def feed(make_portions: Callable[[], Iterator[Portion]], collate: Collate) -> Iterator[Iterator[DeviceBatch]]:
-    """The batch of each portion, in order; a background thread makes them while the block lasts.
+def feed(
+    portions: Callable[[], Iterator[Portion]], collate: Collate, *, num_workers: int, pin: bool = False
+) -> Iterator[Iterator[DeviceBatch]]:
+    """The batch of each portion, in order, made ahead while the block lasts.
 
     Args:
-        make_portions: returns an iterator; it is called in the background thread.
-        collate: called with the rows of a batch and `seed`; must draw no other random numbers.
+        portions: returns an iterator; it is used in a background thread.
+        collate: called with the rows of a batch and `seed`; sent to the processes.
+        num_workers: number of processes; 0 for none: batches are made when they are asked for; -1 chooses by the CPUs.
+        pin: whether to put batches in page-locked memory, from which copies to a GPU are asynchronous.
+
+    Raises:
+        TrainingError: in the loop over the batches, if a row cannot be used or a process died.
     """
-    with ReadAhead(lambda: (make_batch(portion, collate) for portion in make_portions()), depth=2) as batches:
-        yield iter(batches)
+    count = choose_num_workers() if num_workers < 0 else num_workers
+    if count:
+        # a second thread receives the batches: opening their shared memory takes a few milliseconds
+        with (
+            ReadAhead(lambda: map(_to_bytes, portions()), depth=AHEAD) as payloads,
+            ReadAhead(lambda: _from_processes(payloads, collate, num_workers=count, pin=pin), depth=1) as made,
+        ):
+            yield iter(made)
+    elif num_workers == 0:
+        yield (_batch(portion, collate, pin=pin) for portion in portions())
+    else:
+        with ReadAhead(lambda: (_batch(portion, collate, pin=pin) for portion in portions()), depth=AHEAD) as made:
+            yield iter(made)
+
+
+def choose_num_workers() -> int:
+    """Number of processes for each rank of this machine: its CPUs but one, at most 8; 0, a thread, if it has few."""
+    cpus = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(_MAX_PROCESSES, cpus - 1) if cpus >= _MIN_CPUS_FOR_PROCESSES else 0
 
 
 def make_batch(portion: Portion, collate: Collate) -> DeviceBatch:
@@ -50,13 +84,75 @@ def make_batch(portion: Portion, collate: Collate) -> DeviceBatch:
         raise TrainingError(f"step {portion.step}: no batch of studies {_ids(portion.rows)}: {_where(error)}") from None
 
 
+def _batch(portion: Portion, collate: Collate, *, pin: bool) -> DeviceBatch:
+    batch = make_batch(portion, collate)
+    return batch.pin_memory() if pin else batch
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a process sends in place of a batch: an error as text, since torch would send its whole traceback."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[Any]):
+    """The side of the processes: the batch of a portion, which is its own index."""
+
+    collate: Collate
+
+    def __getitem__(self, payload: tuple[int, int, bytes]) -> DeviceBatch | _Failure:
+        step, seed, rows = payload
+        portion = Portion(step=step, seed=seed, rows=pa.ipc.open_stream(rows).read_all())
+        try:
+            return make_batch(portion, self.collate)
+        except TrainingError as error:
+            return _Failure(str(error))
+
+
+def _to_bytes(portion: Portion) -> tuple[int, int, bytes]:
+    """A portion in the form in which it is sent to a process: only its own rows, not the block they are cut from."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, portion.rows.schema) as writer:
+        writer.write_table(portion.rows)
+    return portion.step, portion.seed, sink.getvalue().to_pybytes()
+
+
+def _from_processes(
+    payloads: Iterable[tuple[int, int, bytes]], collate: Collate, *, num_workers: int, pin: bool
+) -> Iterator[DeviceBatch]:
+    # torch's loader keeps the order, shares tensors without a copy, and its processes end with this one, even if killed
+    loader: DataLoader[Any] = DataLoader(
+        _Batches(collate),
+        sampler=payloads,
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=num_workers,
+        prefetch_factor=AHEAD,
+        multiprocessing_context="spawn",
+        pin_memory=pin,
+        generator=torch.Generator(),  # otherwise it draws from the generator that the model uses
+    )
+    try:
+        for batch in loader:
+            if isinstance(batch, _Failure):
+                raise TrainingError(batch.text)
+            yield batch
+    except RuntimeError as error:  # a process was killed, for lack of memory as a rule
+        raise TrainingError(f"a process that makes batches ended: {error}") from error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
 def _ids(rows: pa.Table) -> str:
-    ids: Sequence[str] = [str(study_id) for study_id in rows["study_id"].to_pylist()]
-    return ", ".join(ids)
+    return ", ".join(str(study_id) for study_id in rows["study_id"].to_pylist())
 
 
 def _where(error: Exception) -> str:
     """Kind of an error and the line that raised it; its message only where it is one of ours."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    kind = f"{type(error).__name__} at {frame.filename.rpartition('/')[2]}:{frame.lineno}"
+    kind = f"{type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}"
     return f"{kind}: {error}" if isinstance(error, TrrgError) else kind

@@ -66,7 +66,8 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
         for step, rows in enumerate(read_steps(task.store, plan, start, total, slice_reader), start):
             yield Portion(step=step, seed=step_seed(config.seed, step, rank), rows=rows)
 
-    with feed(portions, stage.collate(task)) as batches:
+    is_gpu = config.engine.use_gpu
+    with feed(portions, stage.collate(task), num_workers=config.engine.feed_workers, pin=is_gpu) as batches:
         for step in range(start, total):
             batch = next(batches)
             torch.manual_seed(step_seed(config.seed, step, rank))

@@ -61,9 +61,10 @@ class Schedule(Protocol):
 
 
 class DeviceBatch(Protocol):
-    """A batch that can be moved to a device."""
+    """A batch that can be moved to a device, from page-locked memory too."""
 
     def to(self, device: torch.device) -> Self: ...
+    def pin_memory(self) -> Self: ...
 
 
 class Collate(Protocol):

@@ -64,6 +64,12 @@ class EngineConfig(ConfigSection):
         False, description="Train and score in the process of the job, as one worker, without starting Ray."
     )
     use_gpu: bool = Field(False, description="Use one GPU per worker; false trains on CPU.")
+    feed_workers: int = Field(
+        -1,
+        ge=-1,
+        description="Number of processes per worker that decode images and tokenise; 0 does it in the training thread; "
+        "-1 takes the worker's share of the CPUs but one, at most 8, or a background thread if that share is under 4.",
+    )
     zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
     offload_optimizer: Literal["none", "cpu", "nvme"] = Field(
         "none",

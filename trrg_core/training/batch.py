@@ -6,6 +6,7 @@ side, T tokens.
 
 # ruff: noqa: N802, N815 -- names carry their axes
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -90,17 +91,21 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
-        return replace(self, **_moved(self, device))
+        return replace(self, **_mapped(self, lambda tensor: tensor.to(device, non_blocking=True)))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory, from which copies to a GPU are asynchronous."""
+        return replace(self, **_mapped(self, Tensor.pin_memory))
 
 
-def _moved(value: Any, device: torch.device | str) -> dict[str, Any]:
-    moved: dict[str, Any] = {}
+def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    mapped: dict[str, Any] = {}
     for field in fields(value):
         item = getattr(value, field.name)
         if isinstance(item, Facts):
-            moved[field.name] = item.map(lambda tensor: tensor.to(device, non_blocking=True))
+            mapped[field.name] = item.map(function)
         elif isinstance(item, Tensor):
-            moved[field.name] = item.to(device, non_blocking=True)
+            mapped[field.name] = function(item)
         elif is_dataclass(item) and not isinstance(item, type):
-            moved[field.name] = replace(item, **_moved(item, device))
-    return moved
+            mapped[field.name] = replace(item, **_mapped(item, function))
+    return mapped

@@ -33,6 +33,9 @@ class ToyBatch:
     def to(self, device: torch.device) -> "ToyBatch":
         return ToyBatch(self.x.to(device), self.y.to(device))
 
+    def pin_memory(self) -> "ToyBatch":
+        return ToyBatch(self.x.pin_memory(), self.y.pin_memory())
+
 
 class ToyOutput(NamedTuple):
     loss: torch.Tensor
