@@ -95,7 +95,7 @@ def bench_loader(rounds: int) -> bool:
         ray.get(reserved.is_reserved.remote())
         collate = partial(collate_images, observations=_observations(config), config=config.pretrain)
         groups = list_row_groups(store, shards, "train")
-        plan = Plan(groups=groups, batch_size=config.pretrain.batch_size, seed=config.seed, rank=0, world_size=1)
+        plan = Plan(groups=groups, batch_size=config.pretrain.micro_batch_size, seed=config.seed, lane=0, num_lanes=1)
         rows = ArrowRows(read_table(store, shards))
         loaders: dict[str, Callable[[], Iterator[Batch]]] = {
             "ours": lambda: _read_epoch(store, plan, collate),

@@ -27,7 +27,8 @@ from infra.bench.training_task import (
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups, read_chunk
 from pipelines.training.engine import build_optimizer
-from pipelines.training.loop import LOSSES, step_seed
+from pipelines.training.loop import LOSSES
+from pipelines.training.micro_batches import step_seed
 from pipelines.training.stage import TrainingTask
 from trrg_core.training.batch import Batch
 from trrg_core.training.parameter_groups import RATE
@@ -61,9 +62,11 @@ def bench_steps(rounds: int) -> bool:
 def _with_steps(task: TrainingTask, world: int) -> TrainingTask:
     """`task` with `world` workers and as many epochs as give STEPS steps."""
     groups = list_row_groups(task.store, task.shards, "train")
-    size = task.config.pretrain.batch_size
-    per_epoch = Plan(groups=groups, batch_size=size, seed=0, rank=0, world_size=world).steps_per_epoch
-    pretrain_settings = task.config.pretrain.model_copy(update={"epochs": STEPS / per_epoch})
+    size = task.config.pretrain.micro_batch_size
+    per_epoch = Plan(groups=groups, batch_size=size, seed=0, lane=0, num_lanes=world).steps_per_epoch
+    pretrain_settings = task.config.pretrain.model_copy(
+        update={"epochs": STEPS / per_epoch, "batch_size": size * world}
+    )
     engine = task.config.engine.model_copy(update={"num_workers": world, "local": world == 1})
     return replace(task, config=task.config.model_copy(update={"pretrain": pretrain_settings, "engine": engine}))
 
@@ -142,9 +145,9 @@ def bare_loop(rank: int, world: int, task: TrainingTask, marks: Path) -> None:
 
 def _batches(task: TrainingTask, rank: int, world: int) -> Iterator[Batch]:
     """The batches of this rank, read and collated when they are asked for."""
-    size, seed = task.config.pretrain.batch_size, task.config.seed
+    size, seed = task.config.pretrain.micro_batch_size, task.config.seed
     groups = list_row_groups(task.store, task.shards, "train")
-    plan = Plan(groups=groups, batch_size=size, seed=seed, rank=rank, world_size=world)
+    plan = Plan(groups=groups, batch_size=size, seed=seed, lane=rank, num_lanes=world)
     collate = pretrain.collate(task)
     rest: list[dict[str, object]] = []
     step = 0

@@ -17,7 +17,7 @@ from infra.bench.training_task import bench_task, largest_difference, one_thread
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups, read_steps
 from pipelines.training.engine import Engine, build_optimizer
-from pipelines.training.loop import step_seed
+from pipelines.training.micro_batches import step_seed
 from pipelines.training.stage import TrainingTask
 from trrg_core.training.batch import Batch
 from trrg_core.training.sampling_plan import Plan
@@ -80,7 +80,7 @@ def train_in_turn(rank: int, task: TrainingTask, folder: Path) -> None:
     losses: dict[str, list[float]] = {name: [] for name in methods}
     collate = pretrain.collate(task)
     groups = list_row_groups(task.store, task.shards, "train")
-    plan = Plan(groups=groups, batch_size=task.config.pretrain.batch_size, seed=0, rank=rank, world_size=2)
+    plan = Plan(groups=groups, batch_size=task.config.pretrain.micro_batch_size, seed=0, lane=rank, num_lanes=2)
     for step, rows in enumerate(read_steps(task.store, plan, 0, STEPS)):
         batch = collate(rows.to_pylist(), seed=step_seed(0, step, rank))
         for name, method in methods.items():
@@ -97,7 +97,7 @@ def _engine_step(task: TrainingTask, model: nn.Module, stage: int) -> Step:
         model,
         config=task.config.engine.model_copy(update={"zero_stage": stage}),
         optimizer=task.config.pretrain.optimizer,
-        batch_size=task.config.pretrain.batch_size,
+        batch_size=task.config.pretrain.micro_batch_size,
         total_steps=10**6,  # the learning rate stays as it is
     )
     return lambda batch, step: engine.train_step([batch], step)["loss"]

@@ -65,7 +65,15 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         TrainingError: if its perception fails a bound of `perception_gate`; the run is kept, and is judged again, not
             trained again, under other bounds.
     """
-    stage = Stage(name="pretrain", schedule=config.pretrain, build=build, collate=collate, save=save, score=score)
+    stage = Stage(
+        name="pretrain",
+        schedule=config.pretrain,
+        build=build,
+        collate=collate,
+        save=save,
+        score=score,
+        joins_micro_batches=True,
+    )
     result, reused = find_or_train(stage, config, [config.pretrain, config.parse.label_set], store, inputs)
     if failed := failed_bounds(result.metrics, config.perception_gate):
         raise TrainingError(
@@ -175,7 +183,7 @@ def score_split(task: TrainingTask, split: str) -> SplitScores:
 def score_batch(shards: pa.Table, *, source: ScoredModel, maker: PairMaker) -> pa.Table:
     """The scores of each study of a table of shard rows."""
     model, rows = _load_scored(source), shards.to_pylist()
-    size = model.config.pretrain.batch_size
+    size = model.config.pretrain.micro_batch_size
     scored = [
         row
         for at in range(0, len(rows), size)

@@ -61,7 +61,7 @@ def explained_out_of_memory(batch: Any, engine: EngineConfig) -> Iterator[None]:
 
 def _advice(engine: EngineConfig) -> Iterator[str]:
     """Settings that save memory and are not yet used."""
-    yield "a smaller batch_size (and more workers or accumulation)"
+    yield "a smaller micro_batch_size or, in stage 1, more workers"
     yield "fewer tokens (finetune.max_report_tokens, pretrain.max_sentence_tokens)"
     if engine.precision == "fp32":
         yield "engine.precision=bf16"

@@ -9,23 +9,22 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
-from pipelines.ray_data.training_rows import list_row_groups, open_slice, read_steps
+from pipelines.ray_data.training_rows import list_row_groups, open_slice
 from pipelines.records.progress import write_progress
 from pipelines.training.bad_steps import BadStepRecord
 from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_ranks
 from pipelines.training.engine import Engine
-from pipelines.training.feed import Portion, feed
+from pipelines.training.feed import feed
+from pipelines.training.micro_batches import plan_steps
 from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.errors import ConfigError
-from trrg_core.training.sampling_plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +46,14 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
     groups = list_row_groups(task.store, task.shards, "train", slice_reader)
     if not any(group.num_rows for group in groups):
         raise ConfigError(f"{task.inputs.get('slice', task.shards)} has no rows of split 'train'")
-    plan = Plan(groups=groups, batch_size=stage.schedule.batch_size, seed=config.seed, rank=rank, world_size=world)
+    plan = plan_steps(stage, groups, config.seed, rank=rank, world_size=world)
     total = max(1, round(stage.schedule.epochs * plan.steps_per_epoch))
     torch.manual_seed(config.seed)
     engine = Engine(
         stage.build(task),
         config=config.engine,
         optimizer=stage.schedule.optimizer,
-        batch_size=stage.schedule.batch_size,
+        batch_size=stage.schedule.micro_batch_size,
         total_steps=total,
         bad_step_record=BadStepRecord(task.store, task.path),
     )
@@ -62,16 +61,18 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
     checkpoints = CheckpointWriter(task.store, f"{task.path}/checkpoints", keep=config.engine.keep_checkpoints)
     progress = _ProgressWriter(task, start, total)
 
-    def portions() -> Iterator[Portion]:
-        for step, rows in enumerate(read_steps(task.store, plan, start, total, slice_reader), start):
-            yield Portion(step=step, seed=step_seed(config.seed, step, rank), rows=rows)
-
-    is_gpu = config.engine.use_gpu
-    with feed(portions, stage.collate(task), num_workers=config.engine.feed_workers, pin=is_gpu) as batches:
+    # all ranks or none give weights
+    weights = plan.share.weights if stage.schedule.num_micro_batches % world else None
+    with feed(
+        lambda: plan.portions(task.store, start, total, slice_reader),
+        stage.collate(task),
+        num_workers=config.engine.feed_workers,
+        pin=config.engine.use_gpu,
+    ) as batches:
         for step in range(start, total):
-            batch = next(batches)
-            torch.manual_seed(step_seed(config.seed, step, rank))
-            losses.append(engine.train_step([batch.to(engine.device)], step))
+            own = plan.take_step(batches, step, engine.device)
+            micro_batches = own.joined() if stage.joins_micro_batches else own
+            losses.append(engine.train_step(micro_batches, step, weights=weights))
             if rank == 0:
                 progress.write(step + 1, losses[-1])
             if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
@@ -80,11 +81,6 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
     checkpoints.close()
     _save_model(stage, task, engine, losses)
     engine.close()
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of all random draws of one rank in one step."""
-    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
 
 
 def _resume(task: TrainingTask, engine: Engine) -> tuple[int, list[dict[str, float]]]:

@@ -23,6 +23,11 @@ from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.tokenization import load_tokenizer
 
+# What the weights after training depend on. Not here: the number of workers, since a step is cut into micro-batches
+# in the same way for any, and what changes numbers by rounding only, namely the ZeRO stage, offloading, recomputing
+# activations, a compiler, GPU or CPU.
+NUMBER_SETTINGS = {"precision", "clip_norm", "max_bad_steps"}
+
 
 def find_or_train(
     stage: Stage, config: TrrgConfig, settings: object, store: Store, inputs: Mapping[str, str]
@@ -32,7 +37,7 @@ def find_or_train(
     Args:
         stage: the stage to train when there is no such run.
         config: the whole configuration, written into a new run.
-        settings: what the stage depends on beside seed and number of workers; part of the run's fingerprint.
+        settings: what the stage depends on beside the seed and the engine; part of the run's fingerprint.
         store: where the inputs and the run are.
         inputs: table versions and runs by role, e.g. `{"shards": "shards@3"}`.
 
@@ -41,9 +46,8 @@ def find_or_train(
         TrainingError: if training failed.
     """
     _check_slice(store, inputs)
-    if config.engine.local:  # one process is one worker
-        config = config.model_copy(update={"engine": config.engine.model_copy(update={"num_workers": 1})})
-    identity = job_fingerprint(stage.name, [config.seed, config.engine.num_workers, settings], store, inputs)
+    numbers = [config.seed, config.engine.model_dump(include=NUMBER_SETTINGS), settings]
+    identity = job_fingerprint(stage.name, numbers, store, inputs)
     run_id = f"{stage.name}-{identity}"
     existing = read_result(store, run_id)
     if existing:

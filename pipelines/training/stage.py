@@ -50,10 +50,15 @@ class TrainingTask:
 
 
 class Schedule(Protocol):
-    """How long and in what steps a stage trains; `batch_size` is studies per worker and step."""
+    """How long and in what steps a stage trains.
+
+    A step has `num_micro_batches` of `micro_batch_size` studies each, over all workers together.
+    """
 
     @property
-    def batch_size(self) -> int: ...
+    def micro_batch_size(self) -> int: ...
+    @property
+    def num_micro_batches(self) -> int: ...
     @property
     def epochs(self) -> float: ...
     @property
@@ -87,6 +92,8 @@ class Stage:
             `runs/<id>/` and returns plain numbers for the result.
         score: in the driver, once the workers have ended: measures the saved model, completes it for the next stage,
             and returns plain numbers for the result. Called again when the driver died before the result was written.
+        joins_micro_batches: whether the loss compares the micro-batches of a step with each other, so that the model
+            receives those of a rank together; their number must then be a multiple of the number of workers.
     """
 
     name: str
@@ -95,3 +102,4 @@ class Stage:
     collate: Callable[[TrainingTask], Collate]
     save: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
     score: Callable[[TrainingTask], Mapping[str, float]]
+    joins_micro_batches: bool = False

@@ -123,9 +123,36 @@ class EngineConfig(ConfigSection):
         return self
 
 
-class PretrainConfig(ConfigSection):
+class StageConfig(ConfigSection):
+    """The steps of a training stage."""
+
+    batch_size: int
+    micro_batch_size: int
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches per step, over all workers."""
+        return self.batch_size // self.micro_batch_size
+
+    @model_validator(mode="after")
+    def _is_divisible(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}: set both"
+            )
+        return self
+
+
+class PretrainConfig(StageConfig):
     """Stage 1: disease-focused, sentence-level contrastive pre-training and calibrated disease perception."""
 
+    batch_size: int = Field(64, ge=2, description="Number of studies per step, over all workers.")
+    micro_batch_size: int = Field(
+        32,
+        ge=2,
+        description="Number of studies that are encoded together, a divisor of `batch_size`; `batch_size` / "
+        "`micro_batch_size` must be a multiple of the number of workers. All studies of a step are compared.",
+    )
     image_encoder: EncoderConfig = Field(description="Image encoder.")
     text_encoder: EncoderConfig = Field(description="Text encoder for single sentences.")
     image_size_px: int = Field(224, ge=32, description="Side of the square input of the image encoder, pixels.")
@@ -191,7 +218,6 @@ class PretrainConfig(ConfigSection):
         description="Share of the denying prompts that are sampled for findings which the report does not mention, and "
         "weight of such findings as absent in the loss of the prompts, 0 to 1.",
     )
-    batch_size: int = Field(32, ge=2, description="Number of studies per worker and step.")
     epochs: float = Field(10, gt=0, description="Number of passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
     augment: bool = Field(
@@ -238,9 +264,16 @@ class LoraSettings(ConfigSection):
     )
 
 
-class FinetuneConfig(ConfigSection):
+class FinetuneConfig(StageConfig):
     """Stage 2: an LLM with LoRA, injected clues, cross-modal clue interaction, disease-aware consistency."""
 
+    batch_size: int = Field(16, ge=1, description="Number of studies per step, over all workers.")
+    micro_batch_size: int = Field(
+        8,
+        ge=1,
+        description="Number of studies that are processed together, a divisor of `batch_size`; the micro-batches of a "
+        "step are shared out among the workers, and the result does not depend on their number.",
+    )
     llm: EncoderConfig = Field(description="Causal language model.")
     lora: LoraSettings = LoraSettings()
     vocabulary_size: int = Field(
@@ -272,7 +305,6 @@ class FinetuneConfig(ConfigSection):
     interaction_heads: int = Field(8, ge=1, description="Number of attention heads per block.")
     grid_size: int = Field(4, ge=1, description="Side of the pooled grid of visual tokens, cells.")
     augment: bool = Field(True, description="Augment images by small shifts, scale, rotation and exposure; no flips.")
-    batch_size: int = Field(8, ge=1, description="Number of studies per worker and step.")
     epochs: float = Field(3, gt=0, description="Number of passes over the training studies.")
     optimizer: OptimizerConfig = OptimizerConfig()
 

@@ -8,7 +8,8 @@ N patches, D joint size, P prompts, O observations, E observations with a side.
 # ruff: noqa: N815 -- names carry their axes
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from trrg_core.config.settings import PretrainConfig, TrrgConfig
 from trrg_core.model.backbones import Weights, build_backbone
 from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
-from trrg_core.training.batch import NEGATIVE_KINDS, Batch, Sentences
+from trrg_core.training.batch import NEGATIVE_KINDS, Batch, JoinedBatches, Sentences
 from trrg_core.training.facts import Facts
 from trrg_core.training.losses import (
     UNKNOWN,
@@ -38,6 +39,17 @@ _MAX_LOGIT_SCALE = 100.0  # CLIP's bound: beyond it training becomes unstable
 _LOCAL_SHARPNESS = 10.0  # initial inverse temperature of a sentence's attention over patches
 _SIGMOID_BIAS = -2.0  # initial; few of the pairs of a batch match
 _SIDE_PRESENCE_WEIGHT = 2.0  # of each side against its denial beside left against right
+
+
+class _Encoded(NamedTuple):
+    """A micro-batch, and the embeddings of its images and texts."""
+
+    batch: Batch
+    sentences: Sentences
+    features: ImageFeatures
+    sentence_SD: Tensor
+    negative_FD: Tensor
+    prompt_PD: Tensor | None
 
 
 class _Comparison(NamedTuple):
@@ -73,16 +85,17 @@ class ContrastiveModel(nn.Module):
         """Inverse temperature of a sentence's attention over patches, bounded."""
         return self.log_sharpness[0].float().exp().clamp(max=_MAX_LOGIT_SCALE)
 
-    def forward(self, batch: Batch) -> LossOutput:
-        """The loss of a batch with sentences; see `trrg_core.training.losses` for its parts."""
-        if batch.sentences is None:
-            raise ValueError("a pre-training batch needs sentences: use collate_pretrain")
-        features = self.encode_images(batch, augmented=self.training and self.config.augment)
-        sentence_SD = self.text(batch.sentences.ids_ST, batch.sentences.mask_ST)
-        parts = self._contrast(batch, features, sentence_SD)
-        parts |= self._tell_negatives(batch.sentences, features, sentence_SD)
-        if self.config.prompt_supervision:
-            parts |= self._supervise_prompts(batch, features)
+    def forward(self, batch: Batch | JoinedBatches) -> LossOutput:
+        """The loss of a batch with sentences; see `trrg_core.training.losses` for its parts.
+
+        Micro-batches that are joined are encoded one by one, each with its own random draws, and then compared as if
+        each were on a rank of its own.
+        """
+        micro_batches = batch.parts if isinstance(batch, JoinedBatches) else (batch,)
+        encoded = [self._encode(one, is_first=index == 0) for index, one in enumerate(micro_batches)]
+        parts = self._contrast(encoded)
+        own = [self._tell_negatives(one) | self._supervise_prompts(one) for one in encoded]
+        parts |= {name: torch.stack([of_one[name] for of_one in own]).mean() for name in own[0]}
         loss = torch.stack([self._weight(name) * part for name, part in parts.items()]).sum()
         parts["scale"] = self.logit_scale
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
@@ -103,9 +116,25 @@ class ContrastiveModel(nn.Module):
         features: ImageFeatures = self.image(batch, augmented=augmented)
         return features
 
-    def _contrast(self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor) -> dict[str, Tensor]:
+    def _encode(self, batch: Batch, *, is_first: bool) -> _Encoded:
+        """Features and texts of a micro-batch; of several, only the first changes the running statistics of norms."""
+        sentences = batch.sentences
+        if sentences is None:
+            raise ValueError("a pre-training batch needs sentences: use collate_pretrain")
+        if not is_first:
+            torch.manual_seed(batch.seed)
+        with nullcontext() if is_first else _kept_statistics(self):
+            features = self.encode_images(batch, augmented=self.training and self.config.augment)
+            sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
+            negative_FD = self.text(sentences.negative_ids_FT, sentences.negative_mask_FT)
+            prompt_PD = None
+            if self.config.prompt_supervision:
+                prompt_PD = self.text(sentences.prompt_ids_PT, sentences.prompt_mask_PT)
+        return _Encoded(batch, sentences, features, sentence_SD, negative_FD, prompt_PD)
+
+    def _contrast(self, encoded: Sequence[_Encoded]) -> dict[str, Tensor]:
         """The contrastive losses, and that of sentences against those that contradict their study, of all ranks."""
-        fit = self._compare_all_ranks(batch, features, sentence_SD)
+        fit = self._compare_all(encoded)
         scale = self.logit_scale
         loss_of: Any = sentence_contrastive_loss
         if self.config.contrastive_loss == "sigmoid":
@@ -122,38 +151,42 @@ class ContrastiveModel(nn.Module):
             )
         return losses
 
-    def _compare_all_ranks(self, batch: Batch, features: ImageFeatures, sentence_SD: Tensor) -> _Comparison:
-        """The sentences of all ranks beside the studies of all ranks.
+    def _compare_all(self, encoded: Sequence[_Encoded]) -> _Comparison:
+        """The sentences of all micro-batches of all ranks beside the studies of all.
 
         Patches are not exchanged, since they are large: each rank scores all sentences against its own studies, and
         only the scores are gathered.
         """
-        sentences = batch.sentences
-        assert sentences is not None
-        sentence_GD = gather_rows(sentence_SD)
-        local_GB = local_similarity(sentence_GD, features, sharpness=self.sharpness)[0]
-        study = batch.facts.map(gather_rows)
-        study_G = _own_study(gather_rows(sentences.study_S), per_rank=len(sentences.study_S), num_studies=len(batch))
+        sentence_GD = gather_rows(torch.cat([one.sentence_SD for one in encoded]))
+        similarities = [local_similarity(sentence_GD, one.features, sharpness=self.sharpness)[0] for one in encoded]
+        study_BD = torch.cat([one.features.study_BD for one in encoded])
+        study = _joined_facts([one.batch.facts for one in encoded]).map(gather_rows)
+        first = encoded[0]
+        study_G = _own_study(
+            gather_rows(torch.cat([one.sentences.study_S for one in encoded])),
+            per_batch=len(first.sentences.study_S),
+            num_studies=len(first.batch),
+        )
         own_GB = study_G[:, None] == torch.arange(len(study.assertion_NO), device=study_G.device)[None]
-        sentence = sentences.facts.map(gather_rows)
+        sentence = _joined_facts([one.sentences.facts for one in encoded]).map(gather_rows)
         if not self.config.use_attributes:
             sentence, study = _without_attributes(sentence), _without_attributes(study)
         return _Comparison(
-            local_GB=gather_rows(local_GB.T).T,
-            global_GB=sentence_GD @ gather_rows(features.study_BD).T,
+            local_GB=gather_rows(torch.cat(similarities, dim=1).T).T,
+            global_GB=sentence_GD @ gather_rows(study_BD).T,
             relation_GB=relate(sentence, study, own_GB),
             facts_GO=sentence.assertion_NO,
             study_G=study_G,
-            valid_G=gather_rows(sentences.valid_S),
+            valid_G=gather_rows(torch.cat([one.sentences.valid_S for one in encoded])),
         )
 
-    def _tell_negatives(self, sentences: Sentences, features: ImageFeatures, sentence_SD: Tensor) -> dict[str, Tensor]:
+    def _tell_negatives(self, encoded: _Encoded) -> dict[str, Tensor]:
         """The losses against hard negatives, by kind."""
+        sentences, features, sentence_SD = encoded.sentences, encoded.features, encoded.sentence_SD
         num_studies = len(features.study_BD)
         slot_F = sentences.negative_slot_F
-        negative_FD = self.text(sentences.negative_ids_FT, sentences.negative_mask_FT)
         score_S = self._score_sentences(sentence_SD, sentences.study_S, features, num_studies)
-        negative_F = self._score_sentences(negative_FD, sentences.study_S[slot_F], features, num_studies)
+        negative_F = self._score_sentences(encoded.negative_FD, sentences.study_S[slot_F], features, num_studies)
         margin_F = score_S[slot_F] - negative_F
         scale = self.logit_scale
         if self.config.hard_negative_form == "choice":
@@ -171,12 +204,13 @@ class ContrastiveModel(nn.Module):
         padded_BKD = padded_BKD.index_put((study_N, position_N), text_ND)
         return score_own(padded_BKD, features, sharpness=self.sharpness)[study_N, position_N]
 
-    def _supervise_prompts(self, batch: Batch, features: ImageFeatures) -> dict[str, Tensor]:
+    def _supervise_prompts(self, encoded: _Encoded) -> dict[str, Tensor]:
         """The losses of every finding's prompts, and of those of its sides, for every study, as perception compares."""
-        assert batch.sentences is not None
-        sided_E = batch.sentences.sided_E
-        prompt_PD = self.text(batch.sentences.prompt_ids_PT, batch.sentences.prompt_mask_PT)
-        fit_BP: Tensor = score_texts(prompt_PD, features, sharpness=self.sharpness)[0].T * self.logit_scale
+        if encoded.prompt_PD is None:
+            return {}
+        batch, sided_E = encoded.batch, encoded.sentences.sided_E
+        scores_PB = score_texts(encoded.prompt_PD, encoded.features, sharpness=self.sharpness)[0]
+        fit_BP: Tensor = scores_PB.T * self.logit_scale
         num_findings = batch.stated_BO.shape[1]
         present_BO, absent_BO, sides_BP = fit_BP.tensor_split((num_findings, 2 * num_findings), dim=1)
         left_BE, right_BE = sides_BP.chunk(2, dim=1)
@@ -221,10 +255,31 @@ def local_similarity(text_SD: Tensor, features: ImageFeatures, *, sharpness: Ten
     return torch.einsum("sd,sbd->sb", text_SD, visual_SBD), visual_SBD
 
 
-def _own_study(study_G: Tensor, *, per_rank: int, num_studies: int) -> Tensor:
-    """Indices of studies among all ranks, from indices within each rank."""
-    rank_G = torch.arange(len(study_G), device=study_G.device) // per_rank
-    return study_G + rank_G * num_studies
+def _joined_facts(facts: Sequence[Facts]) -> Facts:
+    return Facts(*(torch.cat(tensors) for tensors in zip(*facts, strict=True)))
+
+
+@contextmanager
+def _kept_statistics(module: nn.Module) -> Iterator[None]:
+    """Within the block batch norms use the statistics of the batch, but do not change their running ones.
+
+    They follow the first micro-batch of rank 0, as they do with one micro-batch per rank.
+    """
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def _own_study(study_G: Tensor, *, per_batch: int, num_studies: int) -> Tensor:
+    """Indices of studies among all micro-batches of all ranks, from indices within each micro-batch."""
+    batch_G = torch.arange(len(study_G), device=study_G.device) // per_batch
+    return study_G + batch_G * num_studies
 
 
 def build_contrastive(

@@ -34,8 +34,10 @@ def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     """Stage 1: the size of its model, and its towers for the studies of a step."""
     model = _contrastive(config)
     stage = config.pretrain
-    num_texts = 2 * (stage.batch_size * stage.sentences_per_study) + 2 * len(_observations(config))
-    image = _image_tower(config, model, trained=not stage.image_encoder.freeze)
+    # all micro-batches of a rank are compared with each other, so that they are in memory together
+    num_studies = stage.micro_batch_size * -(-stage.num_micro_batches // config.engine.num_workers)
+    num_texts = 2 * (num_studies * stage.sentences_per_study) + 2 * len(_observations(config))
+    image = _image_tower(config, model, trained=not stage.image_encoder.freeze, num_studies=num_studies)
     text = _tower(
         "text encoder",
         model.text.backbone.config,
@@ -44,11 +46,11 @@ def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
         checkpoint=False,
     )
     # each rank compares the sentences of all ranks with its own patches; about half of what a layer keeps per unit
-    all_sentences = config.engine.num_workers * stage.batch_size * stage.sentences_per_study
-    num_patches = sum(tower.tokens for tower in image[-1:]) // stage.batch_size
+    all_sentences = stage.batch_size * stage.sentences_per_study
+    num_patches = sum(tower.tokens for tower in image[-1:]) // num_studies
     similarity = Tower(
         name="sentence-patch similarity",
-        tokens=all_sentences * stage.batch_size,
+        tokens=all_sentences * num_studies,
         hidden=(num_patches + stage.joint_size) // 2,
         layers=1,
     )
@@ -67,9 +69,10 @@ def finetune_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
         )
     views = config.pretrain.max_views
     prefix = views * (stage.grid_size**2 + 1) + len(observations) + _PROMPT_TOKENS
-    tokens = stage.batch_size * (prefix + stage.max_report_tokens)
+    tokens = stage.micro_batch_size * (prefix + stage.max_report_tokens)
     llm = _tower("LLM", model.llm.config, tokens, config.engine, checkpoint=True)
-    return size_of(model), [*_image_tower(config, contrastive, trained=False, batch_size=stage.batch_size), llm]
+    image = _image_tower(config, contrastive, trained=False, num_studies=stage.micro_batch_size)
+    return size_of(model), [*image, llm]
 
 
 def _contrastive(config: TrrgConfig) -> ContrastiveModel:
@@ -82,12 +85,10 @@ def _observations(config: TrrgConfig) -> tuple[str, ...]:
     return load_label_set(config.parse.label_set).observations
 
 
-def _image_tower(
-    config: TrrgConfig, model: ContrastiveModel, *, trained: bool, batch_size: int | None = None
-) -> list[Tower]:
+def _image_tower(config: TrrgConfig, model: ContrastiveModel, *, trained: bool, num_studies: int) -> list[Tower]:
     """The towers of an image encoder: one, or one per resolution; none where the architecture does not say."""
     architecture = model.image.backbone.config
-    images = (batch_size or config.pretrain.batch_size) * config.pretrain.max_views
+    images = num_studies * config.pretrain.max_views
     side = config.pretrain.image_size_px
     widths, depths = getattr(architecture, "hidden_sizes", None), getattr(architecture, "depths", None)
     if depths and not widths and hasattr(architecture, "embed_dim"):

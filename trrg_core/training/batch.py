@@ -98,6 +98,18 @@ class Batch:
         return replace(self, **_mapped(self, Tensor.pin_memory))
 
 
+@dataclass(frozen=True)
+class JoinedBatches:
+    """The micro-batches of one rank and step, for a loss that compares them with each other; all of equal size."""
+
+    parts: tuple[Batch, ...]
+
+    @property
+    def study_ids(self) -> tuple[str, ...]:
+        """The studies of all parts."""
+        return tuple(study_id for part in self.parts for study_id in part.study_ids)
+
+
 def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     mapped: dict[str, Any] = {}
     for field in fields(value):

@@ -1,7 +1,9 @@
-"""Which rows a training rank reads, in which order: a pure function of seed, epoch, rank and world size.
+"""Which rows each step of a training run uses, in which order: a pure function of seed and epoch.
 
-A run can start at any step without reading the rows before it. Row groups are distributed over the ranks and shuffled,
-rows are shuffled inside a window of row groups, so that a rank reads only its own groups, each once per epoch.
+A step is cut into lanes, one micro-batch each. The number of lanes belongs to the run, not to its workers: however many
+there are, and after any restart, each micro-batch has the same rows. A run can start at any step without reading the
+rows before it. Row groups are distributed over the lanes and shuffled, rows are shuffled inside a window of row groups,
+so that a lane reads only its own groups, each once per epoch.
 """
 
 from collections.abc import Sequence
@@ -29,10 +31,10 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The training rows of one rank, step by step.
+    """The training rows of one lane, step by step.
 
-    `batch_size` is rows per step and rank. Every rank makes the same number of steps per epoch, so that no collective
-    operation waits for a rank that has no rows left: a rank with fewer rows repeats them within the epoch.
+    `batch_size` is rows per step and lane. Every lane makes the same number of steps per epoch: one with fewer rows
+    repeats them within the epoch.
 
     Raises:
         ValueError: if `groups` hold no row at all.
@@ -41,8 +43,8 @@ class Plan:
     groups: tuple[RowGroup, ...]
     batch_size: int
     seed: int
-    rank: int
-    world_size: int
+    lane: int
+    num_lanes: int
     window: int = 16
 
     def __post_init__(self) -> None:
@@ -51,8 +53,8 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of one epoch, the same on all ranks; at least one."""
-        return max(1, sum(group.num_rows for group in self.groups) // (self.batch_size * self.world_size))
+        """Steps of one epoch, the same for all lanes; at least one."""
+        return max(1, sum(group.num_rows for group in self.groups) // (self.batch_size * self.num_lanes))
 
     def chunks(self, start: int, stop: int) -> list[Chunk]:
         """The chunks that hold exactly the rows of the steps [start, stop), in order."""
@@ -66,12 +68,12 @@ class Plan:
 
     def _epoch(self, epoch: int, num_rows: int) -> list[Chunk]:
         rng = np.random.default_rng((self.seed, epoch))
-        # a rank with empty groups only would never reach a row
+        # a lane with empty groups only would never reach a row
         filled = [group for group in self.groups if group.num_rows]
         shuffled = [filled[i] for i in rng.permutation(len(filled))]
-        # fewer groups than ranks: every rank reads all of them, in its own order
-        mine = shuffled[self.rank :: self.world_size] if len(shuffled) >= self.world_size else shuffled
-        own = np.random.default_rng((self.seed, epoch, self.rank))
+        # fewer groups than lanes: every lane reads all of them, in its own order
+        mine = shuffled[self.lane :: self.num_lanes] if len(shuffled) >= self.num_lanes else shuffled
+        own = np.random.default_rng((self.seed, epoch, self.lane))
         chunks: list[Chunk] = []
         while sum(len(chunk.order) for chunk in chunks) < num_rows:
             for at in range(0, len(mine), self.window):
@@ -91,3 +93,27 @@ def _cut(chunks: Sequence[Chunk], first: int, last: int) -> list[Chunk]:
         if order:
             kept.append(Chunk(groups=chunk.groups, order=order))
     return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one rank does of each step: the lanes it trains on, one after the other, and how much each counts.
+
+    All ranks have the same number. Where the lanes cannot be divided evenly, some ranks train on a lane of weight 0.
+    """
+
+    lanes: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def own_lanes(self) -> tuple[int, ...]:
+        """The lanes whose rows the rank reads: each once, and one even if it counts nowhere."""
+        return tuple(dict.fromkeys(self.lanes))
+
+
+def share_lanes(num_lanes: int, *, rank: int, world_size: int) -> Share:
+    """The share of a rank: neighbouring lanes, so that the order of the ranks is that of the lanes."""
+    per_rank = -(-num_lanes // world_size)
+    lanes = tuple(range(min(rank * per_rank, num_lanes), min((rank + 1) * per_rank, num_lanes)))
+    padding = per_rank - len(lanes)
+    return Share(lanes=lanes + (lanes or (0,))[-1:] * padding, weights=(1.0,) * len(lanes) + (0.0,) * padding)

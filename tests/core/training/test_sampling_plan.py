@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trrg_core.training.sampling_plan import Plan, RowGroup
+from trrg_core.training.sampling_plan import Plan, RowGroup, share_lanes
 
 Row = tuple[str, int, int]
 
@@ -14,7 +14,7 @@ SEEDS = st.integers(0, 2**31)
 
 def _plan(sizes: list[int], *, batch_size: int, rank: int = 0, world: int = 1, seed: int = 7, window: int = 2) -> Plan:
     groups = tuple(RowGroup(path="part", index=index, num_rows=size) for index, size in enumerate(sizes))
-    return Plan(groups=groups, batch_size=batch_size, seed=seed, rank=rank, world_size=world, window=window)
+    return Plan(groups=groups, batch_size=batch_size, seed=seed, lane=rank, num_lanes=world, window=window)
 
 
 def _rows(plan: Plan, start: int, stop: int) -> list[Row]:
@@ -140,3 +140,24 @@ def test_a_group_without_rows_does_not_stall_a_rank() -> None:
 def test_a_plan_without_rows_is_refused(sizes: list[int]) -> None:
     with pytest.raises(ValueError, match="no row"):
         _plan(sizes, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("num_lanes", "world", "lanes", "weights"),
+    [
+        (2, 2, [(0,), (1,)], [(1,), (1,)]),
+        (6, 2, [(0, 1, 2), (3, 4, 5)], [(1, 1, 1), (1, 1, 1)]),
+        (5, 2, [(0, 1, 2), (3, 4, 4)], [(1, 1, 1), (1, 1, 0)]),
+        # ranks that have nothing to do take part all the same
+        (2, 3, [(0,), (1,), (0,)], [(1,), (1,), (0,)]),
+        (5, 4, [(0, 1), (2, 3), (4, 4), (0, 0)], [(1, 1), (1, 1), (1, 0), (0, 0)]),
+    ],
+)
+def test_each_lane_counts_once_and_all_ranks_do_as_many(
+    num_lanes: int, world: int, lanes: list[tuple[int, ...]], weights: list[tuple[int, ...]]
+) -> None:
+    shares = [share_lanes(num_lanes, rank=rank, world_size=world) for rank in range(world)]
+    assert [share.lanes for share in shares] == lanes
+    assert [share.weights for share in shares] == weights
+    counted = [lane for share in shares for lane, weight in zip(share.lanes, share.weights, strict=True) if weight]
+    assert counted == list(range(num_lanes))

@@ -41,7 +41,7 @@ def test_training_reads_the_slices_rows_each_as_often_as_it_says(store: Store):
     wanted = Counter(dict(zip(*(resliced.plan.rows[name].to_pylist() for name in ("study_id", "repeat")), strict=True)))
 
     groups = list_row_groups(store, TableRef.parse("shards@0"), "train", slice_reader)
-    plan = Plan(groups=groups, batch_size=1, seed=3, rank=0, world_size=1)
+    plan = Plan(groups=groups, batch_size=1, seed=3, lane=0, num_lanes=1)
     chunks = plan.chunks(0, plan.steps_per_epoch)
     read = [read_chunk(store, chunk, slice_reader) for chunk in chunks]
     rows = pa.concat_tables(read)

@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> Store:
 def test_the_rows_of_a_chunk_are_in_the_order_of_the_plan(store: Store) -> None:
     groups = list_row_groups(store, TableRef.parse("shards@0"), "train")
     assert [group.num_rows for group in groups] == [64, 64, 22, 64, 64, 22]
-    plan = Plan(groups=groups, batch_size=7, seed=3, rank=0, world_size=1, window=4)
+    plan = Plan(groups=groups, batch_size=7, seed=3, lane=0, num_lanes=1, window=4)
     start_of = {(group.path, group.index): at for group, at in zip(groups, (0, 64, 128, 150, 214, 278), strict=True)}
     read: list[str] = []
     for chunk in plan.chunks(5, plan.steps_per_epoch):
@@ -63,7 +63,7 @@ def test_the_rows_of_a_chunk_are_in_the_order_of_the_plan(store: Store) -> None:
 
 def test_reading_can_start_at_any_step(store: Store) -> None:
     groups = list_row_groups(store, TableRef.parse("shards@0"), "train")
-    plan = Plan(groups=groups, batch_size=7, seed=3, rank=0, world_size=1, window=2)
+    plan = Plan(groups=groups, batch_size=7, seed=3, lane=0, num_lanes=1, window=2)
     whole = [rows["study_id"].to_pylist() for rows in read_steps(store, plan, 0, 60)]
     rest = [rows["study_id"].to_pylist() for rows in read_steps(store, plan, 37, 60)]
     assert rest == whole[37:]

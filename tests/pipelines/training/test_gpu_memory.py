@@ -41,7 +41,7 @@ def test_what_is_used_already_is_not_advised() -> None:
     engine = EngineConfig(precision="bf16", zero_stage=3, offload_optimizer="cpu", gradient_checkpointing=True)
     with pytest.raises(TrainingError) as caught, explained_out_of_memory(object(), engine):
         raise torch.OutOfMemoryError("CUDA out of memory.")
-    assert "engine.zero_stage=3. To save memory: a smaller batch_size" in str(caught.value)
+    assert "engine.zero_stage=3. To save memory: a smaller micro_batch_size" in str(caught.value)
     assert "offload" not in str(caught.value)
     assert "checkpointing" not in str(caught.value)
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,12 +29,13 @@ SCHEMA = pa.schema(
 class ToyBatch:
     x: torch.Tensor
     y: torch.Tensor
+    rows: float
 
     def to(self, device: torch.device) -> "ToyBatch":
-        return ToyBatch(self.x.to(device), self.y.to(device))
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     def pin_memory(self) -> "ToyBatch":
-        return ToyBatch(self.x.pin_memory(), self.y.pin_memory())
+        return replace(self, x=self.x.pin_memory(), y=self.y.pin_memory())
 
 
 class ToyOutput(NamedTuple):
@@ -51,7 +52,7 @@ class ToyModel(nn.Module):
 
     def forward(self, batch: ToyBatch) -> ToyOutput:
         error = (self.layers(self.frozen(batch.x)).squeeze(-1) - batch.y).square().mean()
-        return ToyOutput(loss=error, parts={"noise": torch.rand(())})
+        return ToyOutput(loss=error, parts={"noise": torch.rand(()), "rows": torch.tensor(batch.rows)})
 
 
 def write_toy_shards(store: Store, num_rows: int = 96) -> str:
@@ -84,7 +85,9 @@ def collate(task: TrainingTask) -> Collate:
 def collate_rows(task: TrainingTask, rows: Sequence[Mapping[str, Any]], *, seed: int) -> ToyBatch:
     _die_once(task)
     _stop_once(task)
-    return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]))
+    # another number for any other rows, or order of rows
+    hashed = sum((position + 1) * (int(row["study_id"]) + 1) for position, row in enumerate(rows)) / 1000
+    return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]), hashed)
 
 
 def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
@@ -121,14 +124,15 @@ def _stop_once(task: TrainingTask) -> None:
 @dataclass(frozen=True)
 class ToySchedule:
     epochs: float
-    batch_size: int = 4
+    micro_batch_size: int = 4
+    num_micro_batches: int = 2
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=0.01))
 
 
-def toy_stage(epochs: float = 3) -> Stage:
+def toy_stage(epochs: float = 3, num_micro_batches: int = 2) -> Stage:
     return Stage(
         name="pretrain",
-        schedule=ToySchedule(epochs=epochs),
+        schedule=ToySchedule(epochs=epochs, num_micro_batches=num_micro_batches),
         build=build,
         collate=collate,
         save=save,

@@ -1,0 +1,103 @@
+"""The micro-batches of a training step that one rank handles: reading them, and handing them to the engine.
+
+Random numbers are seeded per micro-batch, not per rank, so that a step is the same with any number of ranks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from pipelines.ray_data.training_rows import read_steps
+from pipelines.training.feed import Portion
+from pipelines.training.stage import Stage
+from trrg_core.errors import ConfigError
+from trrg_core.storage.store import Store
+from trrg_core.tables.slice_reader import SliceReader
+from trrg_core.training.batch import JoinedBatches
+from trrg_core.training.sampling_plan import Plan, RowGroup, Share, share_lanes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """The steps of a run, and what this rank does of each."""
+
+    plans: tuple[Plan, ...]
+    share: Share
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one epoch, the same on all ranks."""
+        return self.plans[0].steps_per_epoch
+
+    def portions(self, store: Store, start: int, stop: int, slice_reader: SliceReader | None) -> Iterator[Portion]:
+        """The rows of each own micro-batch of the steps [start, stop), step by step."""
+        lanes = [read_steps(store, plan, start, stop, slice_reader) for plan in self.plans]
+        for step in range(start, stop):
+            for plan, rows in zip(self.plans, lanes, strict=True):
+                yield Portion(step=step, seed=step_seed(self.seed, step, plan.lane), rows=next(rows))
+
+    def take_step(self, batches: Iterator[Any], step: int, device: torch.device) -> "SeededBatches":
+        """The micro-batches of one step on `device`, padded to the number that all ranks have."""
+        own = {plan.lane: next(batches).to(device) for plan in self.plans}
+        return SeededBatches(
+            batches=tuple(own[lane] for lane in self.share.lanes),
+            seeds=tuple(step_seed(self.seed, step, lane) for lane in self.share.lanes),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededBatches(Sequence[Any]):
+    """Micro-batches in order; torch's generators are seeded for each when it is reached in a loop."""
+
+    batches: tuple[Any, ...]
+    seeds: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.batches[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch, seed in zip(self.batches, self.seeds, strict=True):
+            torch.manual_seed(seed)
+            yield batch
+
+    def joined(self) -> "SeededBatches":
+        """All as one batch, for a loss that compares them."""
+        return SeededBatches(batches=(JoinedBatches(self.batches),), seeds=self.seeds[:1])
+
+
+def plan_steps(stage: Stage, groups: tuple[RowGroup, ...], seed: int, *, rank: int, world_size: int) -> StepPlan:
+    """The steps of `stage` for one rank.
+
+    Raises:
+        ConfigError: if the stage joins its micro-batches and they cannot be divided evenly among the ranks.
+    """
+    schedule = stage.schedule
+    num_lanes = schedule.num_micro_batches
+    if stage.joins_micro_batches and num_lanes % world_size:
+        raise ConfigError(
+            f"{stage.name}: {num_lanes} micro-batches per step cannot be divided evenly among {world_size} workers: "
+            f"set {stage.name}.micro_batch_size so that batch_size / micro_batch_size is a multiple of "
+            "engine.num_workers, or give another number of workers"
+        )
+    share = share_lanes(num_lanes, rank=rank, world_size=world_size)
+    plans = tuple(
+        Plan(groups=groups, batch_size=schedule.micro_batch_size, seed=seed, lane=lane, num_lanes=num_lanes)
+        for lane in share.own_lanes
+    )
+    return StepPlan(plans=plans, share=share, seed=seed)
+
+
+def step_seed(seed: int, step: int, lane: int) -> int:
+    """The seed of all random draws of one micro-batch."""
+    return int(np.random.SeedSequence((seed, step, lane)).generate_state(1)[0])

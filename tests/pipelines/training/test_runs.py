@@ -1,0 +1,57 @@
+"""What makes two training runs the same: every setting that changes numbers, and no other."""
+
+import pytest
+
+from pipelines.training import runs
+from tests.pipelines.training import toy_stage as toy
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
+from trrg_core.runs.results import RunResult
+from trrg_core.storage.store import Store, open_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = open_store(str(tmp_path_factory.mktemp("store")))
+    assert toy.write_toy_shards(store) == "shards@0"
+    return store
+
+
+@pytest.fixture(autouse=True)
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "train", lambda stage, task: RunResult(run_id=task.run_id, job=stage.name))
+
+
+def _run_id(store: Store, *settings: str) -> str:
+    config: TrrgConfig = load_config("tiny", settings)
+    result, _ = runs.find_or_train(toy.toy_stage(), config, config.pretrain, store, {"shards": "shards@0"})
+    return result.run_id
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed=8",
+        "engine.precision=bf16",
+        "engine.clip_norm=0.5",
+        "engine.max_bad_steps=2",
+        "pretrain.micro_batch_size=8",
+        "pretrain.optimizer.learning_rate=1.0e-4",
+    ],
+)
+def test_a_setting_that_changes_numbers_makes_another_run(store: Store, setting: str) -> None:
+    assert _run_id(store, setting) != _run_id(store)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["engine.num_workers=1", "engine.local=true", "engine.zero_stage=3", "engine.feed_workers=4", "ray.local_cpus=8"],
+)
+def test_how_it_is_run_does_not(store: Store, setting: str) -> None:
+    assert _run_id(store, setting) == _run_id(store)
+
+
+def test_a_batch_that_is_not_made_of_whole_micro_batches_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch_size 30 is not a multiple of micro_batch_size 16"):
+        load_config("tiny", ["pretrain.batch_size=30"])
