@@ -6,6 +6,7 @@ The only module that imports DeepSpeed.
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
@@ -337,7 +338,14 @@ def _import_deepspeed(*, use_gpu: bool) -> Any:
     """The deepspeed module; without `use_gpu` it runs on the CPU even where there is a GPU."""
     if not use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
+    # its autotuner imports MLflow if it can, which takes four fifths of the time of this import
+    hidden = [name for name in ("mlflow",) if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
+    try:
+        import deepspeed
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
     if not use_gpu:
         # its shared-memory collective is compiled at first use; gloo does the same on one machine
