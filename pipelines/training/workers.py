@@ -13,18 +13,28 @@ from pipelines.training.loop import train_rank
 from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.errors import TrainingError
 
+# starts an actor that serves datasets to the workers: a run reads its rows itself
+_UNUSED = ("DatasetsCallback",)
+# queries a dashboard that a local cluster lacks; where another cluster runs on the machine it queries that one's, to
+# which this run is unknown, and removes our workers. A local cluster ends with its driver: there is nothing to clean up
+_UNUSED_LOCALLY = ("PlacementGroupCleanerCallback",)
 
-class LocalTrainer(TorchTrainer):
-    """Ray Train without its placement group cleaner, which queries a dashboard that a local cluster does not have.
 
-    With another cluster on the same machine the cleaner queries that one's dashboard, where this run is unknown, and
-    removes our workers. A local cluster ends with its driver, so there is nothing to clean up.
-    """
+class Trainer(TorchTrainer):
+    """Ray Train without the callbacks that a run does not need."""
+
+    unused: tuple[str, ...] = _UNUSED
 
     def _create_default_callbacks(self) -> list[Any]:
         # Ray's types describe its older trainer, which is not the one that runs
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
-        return [callback for callback in callbacks if type(callback).__name__ != "PlacementGroupCleanerCallback"]
+        return [callback for callback in callbacks if type(callback).__name__ not in self.unused]
+
+
+class LocalTrainer(Trainer):
+    """The trainer on a cluster of one machine, which ends with its driver."""
+
+    unused = (*_UNUSED, *_UNUSED_LOCALLY)
 
 
 def train_on_workers(stage: Stage, task: TrainingTask) -> None:
@@ -36,7 +46,7 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
     connect(task.config.ray)
     engine = task.config.engine
     check_gpus(task.config.ray, engine.num_workers if engine.use_gpu else 0)
-    trainer = (TorchTrainer if task.config.ray.address else LocalTrainer)(
+    trainer = (Trainer if task.config.ray.address else LocalTrainer)(
         partial(train_worker, stage, task),
         torch_config=TorchConfig(backend="nccl" if engine.use_gpu else "gloo", timeout_s=engine.collective_timeout_s),
         scaling_config=ScalingConfig(num_workers=engine.num_workers, use_gpu=engine.use_gpu),
