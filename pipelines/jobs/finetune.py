@@ -1,12 +1,14 @@
 """`shards` + contrastive run -> a generator run: stage 2, the LLM with injected clues, as a model folder."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 
 from pipelines.records.job_result import JobResult
+from pipelines.training.engine import partitioned_build
 from pipelines.training.gpu_memory import check_gpu_memory
 from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training.stage import Collate, Stage, TrainingTask
@@ -34,9 +36,11 @@ def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGener
     if weights == "pretrained":
         check_gpu_memory(config, finetune_size, config.finetune.optimizer)
     observations = observations_of(task.config)
-    return build_generator(
-        config, stage1.contrastive, stage1.perception, _tokenizer(task), observations, weights=weights
-    )
+    is_loaded = bool(config.finetune.llm.pretrained) and weights == "pretrained"
+    with partitioned_build(config.engine) if is_loaded else nullcontext():
+        return build_generator(
+            config, stage1.contrastive, stage1.perception, _tokenizer(task), observations, weights=weights
+        )
 
 
 def collate(task: TrainingTask) -> Collate:

@@ -52,6 +52,8 @@ class Engine:
         bad_step_record: BadStepRecord | None = None,
     ) -> None:
         deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
+        if config.precision == "bf16":
+            _cast_beside_partitioned(model)
         self.config, self.optimizer, self.total_steps = config, optimizer, total_steps
         self.engine, *_ = deepspeed.initialize(
             model=model,
@@ -294,6 +296,29 @@ class CopiedState:
             state_files.write_common(folder, self.index, self.buffers)
 
 
+@contextmanager
+def partitioned_build(config: EngineConfig) -> Iterator[None]:
+    """Within the block, ZeRO-3 partitions a named backbone while it is loaded; other stages load it as ever.
+
+    Each weight file is read in turn, and each rank keeps its share alone, so that a model larger than the memory of a
+    GPU, or than that of the machine divided by its ranks, can be loaded. Collective: all ranks build the same model.
+    What is built in the block beside backbones of the transformers library is partitioned by `Engine` only.
+    """
+    if config.zero_stage != 3:
+        yield
+        return
+    _import_deepspeed(use_gpu=config.use_gpu)
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    # the library has a weak reference to it
+    active = HfDeepSpeedConfig(deepspeed_config(config, 1))
+    try:
+        yield
+    finally:
+        unset_hf_deepspeed_config()
+        del active
+
+
 def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW on the groups of `parameter_groups`, in torch's fused form, which on a CPU takes a quarter of the time.
 
@@ -351,6 +376,17 @@ def _import_deepspeed(*, use_gpu: bool) -> Any:
         # its shared-memory collective is compiled at first use; gloo does the same on one machine
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
+
+
+@torch.no_grad()
+def _cast_beside_partitioned(model: nn.Module) -> None:
+    """Cast the weights that were built beside a partitioned backbone to bf16, which DeepSpeed does in other models."""
+    parameters = list(model.parameters())
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
+        return
+    for parameter in parameters:
+        if not hasattr(parameter, "ds_id") and parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def _gathered(parameter: nn.Parameter) -> Any:

@@ -9,19 +9,24 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from pipelines.training.bad_steps import BadStepRecord
-from pipelines.training.engine import build_optimizer, deepspeed_config
+from pipelines.training.engine import build_optimizer, deepspeed_config, partitioned_build
 from tests.pipelines.training.engine_ranks import (
+    NumberBatch,
     NumberModel,
+    NumberOutput,
     number_batch,
     number_engine,
     own_batches,
     read_state,
     run_ranks,
 )
-from trrg_core.config.settings import EngineConfig, OptimizerConfig
+from trrg_core.config.settings import EncoderConfig, EngineConfig, LoraSettings, OptimizerConfig
 from trrg_core.errors import TrainingError
+from trrg_core.model.backbones import build_backbone
+from trrg_core.model.llm import add_adapters
 from trrg_core.runs.checkpoints import finish_checkpoint
 from trrg_core.storage.store import open_store
 
@@ -393,3 +398,61 @@ def test_offloading_is_passed_on(settings: dict[str, Any], expected: dict[str, A
 def test_impossible_offloading_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EngineConfig.model_validate(settings)
+
+
+class Writer(torch.nn.Module):
+    """A named LLM with adapters, and a layer of our own before it."""
+
+    def __init__(self, folder: Path, precision: str) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        llm = build_backbone(EncoderConfig(pretrained=str(folder)), role="causal", dtype=dtype)
+        self.num_held = sum(parameter.numel() for parameter in llm.parameters())
+        torch.manual_seed(6)
+        self.llm = add_adapters(llm, LoraSettings(rank=2, dropout=0.0))
+        self.to_llm = torch.nn.Linear(3, 32)
+
+    def forward(self, batch: NumberBatch) -> NumberOutput:
+        states = self.to_llm(batch.x[:, None, :3].to(self.to_llm.weight.dtype))
+        logits = self.llm(inputs_embeds=states.expand(-1, 4, -1), use_cache=False).logits
+        return NumberOutput(loss=logits.float().square().mean(), parts={})
+
+
+def train_a_named_llm(folder: Path) -> dict[str, Any]:
+    """Losses of three steps of ZeRO-2, ZeRO-3, and ZeRO-3 with the LLM partitioned while it is loaded."""
+    result: dict[str, Any] = {}
+    for precision in ("fp32", "bf16"):
+        for name, stage in (("plain", 2), ("partitioned", 3)):
+            config = EngineConfig.model_validate({"zero_stage": stage, "precision": precision})
+            with partitioned_build(config):
+                model = Writer(folder / "llm", precision)
+            engine = number_engine(stage, precision, model=model)
+            losses = _steps(engine, 0, 3)
+            state = engine.gather_state()
+            result[f"{name}-{precision}"] = [
+                model.num_held,
+                losses,
+                len(state),
+                sum(one.numel() for one in state.values()),
+            ]
+            engine.close()
+    return result
+
+
+def test_a_named_llm_can_be_partitioned_while_it_is_loaded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    llm = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=100, **shape))
+    size = sum(parameter.numel() for parameter in llm.parameters())
+    llm.save_pretrained(tmp_path / "llm", max_shard_size="40KB")
+    assert len(list((tmp_path / "llm").glob("*.safetensors"))) > 1
+    first, _ = run_ranks(train_a_named_llm, tmp_path, 2)
+    for precision, limit in (("fp32", 1e-5), ("bf16", 2e-2)):
+        held, losses, *_ = first[f"plain-{precision}"]
+        assert held == size
+        assert losses[0] > losses[1] > losses[2] > 0
+        held_partitioned, losses_partitioned, *gathered = first[f"partitioned-{precision}"]
+        assert held_partitioned == 0, "no rank has a whole weight"
+        assert losses_partitioned == pytest.approx(losses, rel=limit)
+        assert gathered == first[f"plain-{precision}"][2:]
