@@ -34,7 +34,10 @@ _HEADLINE = ("macro_auroc", "side_accuracy", "ece")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitScores:
-    """The scores of N studies as arrays: raw scores `[N,O]` and `[N,O,2]`, what the reports state, and ids."""
+    """The scores of N studies as arrays: raw scores `[N,O]` and `[N,O,2]`, what the reports state, and ids.
+
+    A side score is NaN where the study shows no side of the finding.
+    """
 
     study_ids: tuple[str, ...]
     subject_ids: tuple[str, ...]

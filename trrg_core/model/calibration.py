@@ -62,16 +62,21 @@ def fit_side_calibration(
     """One calibration per observation and side, fitted on `validate`.
 
     A side is positive where the finding is stated of it, and left out where the finding is uncertain, or present with
-    no stated side.
+    no stated side, or where the score is NaN: the study shows no side.
     """
     fitted = []
     for index, has_side in enumerate(sided):
         pair = [
-            _fit_one(side_score_NO2[:, index, side], side_codes(stated_NO[:, index], side_NO[:, index], bit))
+            _fit_side(side_score_NO2[:, index, side], stated_NO[:, index], side_NO[:, index], bit)
             for side, bit in enumerate((SIDE_LEFT, SIDE_RIGHT))
         ]
         fitted.append(SideCalibration(left=pair[0], right=pair[1]) if has_side else SideCalibration())
     return tuple(fitted)
+
+
+def _fit_side(score_N: Floats, stated_N: Codes, side_N: Codes, bit: int) -> Calibration:
+    scored_N = np.isfinite(score_N)
+    return _fit_one(score_N[scored_N], side_codes(stated_N, side_N, bit)[scored_N])
 
 
 def side_codes(stated_N: Codes, side_N: Codes, bit: int) -> Codes:

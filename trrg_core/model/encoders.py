@@ -15,14 +15,15 @@ from trrg_core.errors import ConfigError
 from trrg_core.imaging.transforms import augment
 from trrg_core.model.backbone_layout import image_layout, max_text_tokens, unused_text_parameters
 from trrg_core.training.batch import Batch
-from trrg_core.training.views import VIEW_POSITIONS
+from trrg_core.training.views import LATERAL_IDS, VIEW_POSITIONS
 
 
 class ImageFeatures(NamedTuple):
     """Features of a study's radiographs; missing views are zero and masked.
 
     `study_BD` and `patches_BND` are L2-normalised in the joint space; `hidden_BVPC` are the backbone's states.
-    The patches of a view are the cells of a grid of `grid_hw` rows and columns, row by row.
+    The patches of a view are the cells of a grid of `grid_hw` rows and columns, row by row. `frontal_BV` are the views
+    that may show which side a finding is on: those that exist and are not lateral.
     """
 
     study_BD: Tensor
@@ -30,6 +31,7 @@ class ImageFeatures(NamedTuple):
     patch_mask_BN: Tensor
     hidden_BVPC: Tensor
     view_mask_BV: Tensor
+    frontal_BV: Tensor
     grid_hw: tuple[int, int]
 
 
@@ -86,6 +88,7 @@ class ImageEncoder(nn.Module):
             patch_mask_BN=view_mask.repeat_interleave(num_patches, dim=1),
             hidden_BVPC=hidden,
             view_mask_BV=view_mask,
+            frontal_BV=view_mask & ~_is_lateral(batch.view_ids_BV),
             grid_hw=self.layout.grid_hw,
         )
 
@@ -133,6 +136,10 @@ class TextEncoder(nn.Module):
         weight = mask_ST[..., None].to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
         return functional.normalize(self.to_joint(mean).float(), dim=-1)
+
+
+def _is_lateral(view_ids_BV: Tensor) -> Tensor:
+    return torch.stack([view_ids_BV == lateral for lateral in LATERAL_IDS]).any(0)
 
 
 def pool_grid(hidden_BVPC: Tensor, *, grid_hw: tuple[int, int], grid_size: int) -> Tensor:

@@ -27,7 +27,8 @@ SIDES = ("left", "right")
 class Perceived(NamedTuple):
     """Raw and calibrated logits of each finding and of each of its sides, and each finding's visual vector.
 
-    The last axis of the side tensors is the patient's left, then right; it counts only where the finding has a side.
+    The last axis of the side tensors is the patient's left, then right. It counts only where `has_side_BO`: the finding
+    has a side, and a view of the study may show it; elsewhere both are 0.
     """
 
     score_BO: Tensor
@@ -35,6 +36,7 @@ class Perceived(NamedTuple):
     local_BOD: Tensor
     side_score_BO2: Tensor
     side_logit_BO2: Tensor
+    has_side_BO: Tensor
 
     @property
     def probability_BO(self) -> Tensor:
@@ -87,10 +89,14 @@ class DiseasePerception(nn.Module):
         score_BO = (present_OB - absent_OB).T
         logit_BO = (score_BO - self.offset_O.float()) / self.temperature_O.float()
         side_score_BO2 = torch.stack(((left_OB - absent_OB).T, (right_OB - absent_OB).T), dim=-1)
-        side_score_BO2 = side_score_BO2 * self.sided_O[:, None].to(side_score_BO2.dtype)
         side_logit_BO2 = (side_score_BO2 - self.side_offset_O2.float()) / self.side_temperature_O2.float()
+        # in a lateral view left and right lie over each other
+        has_side_BO = self.sided_O & features.frontal_BV.any(1, keepdim=True)
+        side_score_BO2, side_logit_BO2 = (
+            side.masked_fill(~has_side_BO[..., None], 0.0) for side in (side_score_BO2, side_logit_BO2)
+        )
         local_BOD = local_PBD[: len(self.observations)].transpose(0, 1)
-        return Perceived(score_BO, logit_BO, local_BOD, side_score_BO2, side_logit_BO2)
+        return Perceived(score_BO, logit_BO, local_BOD, side_score_BO2, side_logit_BO2, has_side_BO)
 
     def heat_map(self, features: ImageFeatures) -> Tensor:
         """How well each patch agrees with each finding rather than with its denial, `[B,O,N]`, cosine differences.

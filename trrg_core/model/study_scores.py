@@ -39,7 +39,8 @@ def score_studies(
 
     Returns:
         One mapping per study: its ids, `scores` and `stated` and `sides` of each observation, `side_scores` (left and
-        right in turn), and `pairs`: observation, kind, source, assertion and `margin` of each, never their texts.
+        right in turn, None where the study shows no side of it), and `pairs`: observation, kind, source, assertion and
+        `margin` of each, never their texts.
     """
     batch = collate_images(rows, observations=perception.observations, config=contrastive.config)
     features = contrastive.encode_images(batch.to(contrastive.image.to_joint.weight.device))
@@ -52,15 +53,18 @@ def score_studies(
             "study_id": row["study_id"],
             "subject_id": row["subject_id"],
             "scores": score,
-            "side_scores": [value for sides in side_score for value in sides],
+            "side_scores": [
+                value if shown else None for sides, shown in zip(side_score, has_side, strict=True) for value in sides
+            ],
             "stated": list(codes.assertions),
             "sides": list(codes.sides),
             "pairs": [_without_texts(pair) | {"margin": margin} for pair, margin in zip(of_study, found, strict=True)],
         }
-        for row, score, side_score, codes, of_study, found in zip(
+        for row, score, side_score, has_side, codes, of_study, found in zip(
             rows,
             perceived.score_BO.tolist(),
             perceived.side_score_BO2.tolist(),
+            perceived.has_side_BO.tolist(),
             facts,
             pairs,
             margins,

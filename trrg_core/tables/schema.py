@@ -85,7 +85,8 @@ FLIP = pa.struct([("kind", TEXT), ("observation", TEXT), ("text", TEXT)])
 SHARD_SENTENCE = pa.struct([("text", TEXT), ("facts", pa.list_(FACT)), ("flips", pa.list_(FLIP))])
 VIEW = pa.struct([("view_position", TEXT), ("jpeg", pa.binary())])
 
-# raw scores of stage 1 by study; not a stored table. Side scores are left and right in turn
+# raw scores of stage 1 by study; not a stored table. Side scores are left and right in turn,
+# null where the study shows no side of the observation
 PAIR_SCORE = pa.struct(
     [("observation", TEXT), ("kind", TEXT), ("source", TEXT), ("assertion", pa.int8()), ("margin", pa.float64())]
 )

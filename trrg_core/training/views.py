@@ -7,6 +7,7 @@ VIEW_POSITIONS = ("", "PA", "AP", "LATERAL", "LL", "OTHER")
 # One frontal and one lateral view show more than two frontal views, so a second view of the same kind comes later.
 _VIEW_RANK = {"PA": 0, "AP": 1, "LATERAL": 0, "LL": 1}
 _LATERAL = ("LATERAL", "LL")
+LATERAL_IDS = tuple(VIEW_POSITIONS.index(name) for name in _LATERAL)
 
 
 def choose_views(views: Sequence[Mapping[str, Any]], *, num_views: int) -> list[Mapping[str, Any]]:

@@ -59,3 +59,14 @@ def test_the_stored_scores_have_every_finding_and_interval() -> None:
     assert data["detection"]["findings"][0]["observation"] == "Edema"
     assert data["pairs"]["flip_side"]["num"] == 2
     assert set(data["pairs"]["flip_side"]["interval"]) == {"low", "high"}
+
+
+def test_a_study_without_side_scores_has_nan_for_them() -> None:
+    rows = [row(1, 2.0, PRESENT, []) | {"side_scores": [None, None]}, row(2, 1.0, ABSENT, [])]
+    assert np.isnan(split_scores(rows, 1).side_score_NO2[:, 0]).tolist() == [[True, True], [False, False]]
+    probability = np.array([[[np.nan, np.nan]], [[0.5, 0.5]]])
+    scores = score_perception(
+        split_scores(rows, 1), np.array([[0.9], [0.1]]), probability, observations=["Edema"], seed=0
+    )
+    assert scores.detection.overall["side_accuracy"].num == 0
+    assert scores.detection.overall["macro_auroc"].value == 1.0

@@ -103,3 +103,19 @@ def test_calibrations_survive_json_and_know_their_format():
         calibrations_from_json(data, ["Fracture"])
     with pytest.raises(ValueError, match="expected 2"):
         calibrations_from_json({**data, "format": 1}, ["Edema"])
+
+
+def test_a_study_that_shows_no_side_does_not_count_in_the_fit_of_sides():
+    scores, labels = column([*range(10)]), stated([2] * 5 + [1] * 5)
+    sides = np.where(labels == 1, SIDE_LEFT, 0).astype(np.int8)
+    pair_scores = np.stack((scores, -scores), axis=-1)
+    (alone,) = fit_side_calibration(pair_scores, labels, sides, sided=[True])
+    laterals = np.full((3, 1, 2), np.nan)
+    (beside,) = fit_side_calibration(
+        np.concatenate((pair_scores, laterals)),
+        np.concatenate((labels, stated([2, 2, 1]))),
+        np.concatenate((sides, stated([0, 0, 0]))),
+        sided=[True],
+    )
+    assert beside == alone
+    assert (beside.left.num_present, beside.left.num_other) == (5, 5)

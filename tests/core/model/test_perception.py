@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows
+from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row, toy_rows
 from trrg_core.model.calibration import Calibration, SideCalibration
 from trrg_core.model.perception import DiseasePerception, perceive
 from trrg_core.model.study_scores import score_studies
@@ -31,6 +31,40 @@ def test_a_finding_without_a_side_has_no_side_score(stage1, images):
     assert (perceive(stage1.model, stage1.perception, images).side_score_BO2[:, 2] == 0).all()
 
 
+def test_no_side_is_perceived_where_all_views_are_lateral(stage1, prompts, text_tokenizer):
+    row = toy_row(1, "e", num_views=2)
+    pa, lateral = row["views"]
+    studies = {
+        "both": row,
+        "lateral": {**row, "study_id": "s2", "views": [lateral]},
+        "laterals": {**row, "study_id": "s3", "views": [lateral, {**pa, "view_position": "LL"}]},
+        "unknown": {**row, "study_id": "s4", "views": [{**pa, "view_position": ""}]},
+    }
+    rows = list(studies.values())
+    perception = DiseasePerception(OBSERVATIONS, joint_size=32)
+    perception.load_state_dict(stage1.perception.state_dict())
+    perception.set_calibrations([Calibration()] * 3, [SideCalibration(left=Calibration(offset=1.0))] * 3)
+    images = collate_images(rows, observations=OBSERVATIONS, config=toy_config().pretrain)
+    perceived = perceive(stage1.model, perception, images)
+    assert dict(zip(studies, perceived.has_side_BO.tolist(), strict=True)) == {
+        "both": [True, True, False],
+        "lateral": [False] * 3,
+        "laterals": [False] * 3,
+        "unknown": [True, True, False],
+    }
+    assert (perceived.side_score_BO2[1:3] == 0).all()
+    assert (perceived.side_probability_BO2[1:3] == 0.5).all()
+    assert (perceived.side_score_BO2[[0, 3], :2] != 0).all()
+    maker = PairMaker(rows, prompts=prompts, observations=OBSERVATIONS)
+    scored = score_studies(stage1.model, perception, text_tokenizer, rows, maker)
+    assert [[value is None for value in of_study["side_scores"]] for of_study in scored] == [
+        [False] * 4 + [True] * 2,
+        [True] * 6,
+        [True] * 6,
+        [False] * 4 + [True] * 2,
+    ]
+
+
 def test_sides_have_calibrations_of_their_own(stage1, images):
     perception = DiseasePerception(OBSERVATIONS, joint_size=32)
     perception.load_state_dict(stage1.perception.state_dict())
@@ -40,7 +74,8 @@ def test_sides_have_calibrations_of_their_own(stage1, images):
     expected = torch.stack(
         ((perceived.side_score_BO2[..., 0] - 1.0) / 2.0, perceived.side_score_BO2[..., 1] / 4.0), dim=-1
     )
-    torch.testing.assert_close(perceived.side_logit_BO2, expected)
+    torch.testing.assert_close(perceived.side_logit_BO2[:, :2], expected[:, :2])
+    assert (perceived.side_logit_BO2[:, 2] == 0).all()
     with pytest.raises(ValueError, match="2 calibrations for 3"):
         perception.set_calibrations([Calibration()] * 3, [side] * 2)
 
