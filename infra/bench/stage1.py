@@ -1,0 +1,152 @@
+"""Ablations of stage 1: each part of its training taken away or replaced, over several seeds.
+
+    python -m infra.bench.stage1 --store demo/store
+    python -m infra.bench.stage1 --store demo/store --variants full "no side flips" --set pretrain.epochs=9
+
+Trains every variant with every seed on the newest shards of the store, in processes of one thread each and without Ray,
+scores each on the test split, and prints two tables in Markdown (docs/stage1.md holds the last ones): mean and standard
+deviation over the seeds, and the difference from the full model, paired by seed, with its 95 % interval (Student's t).
+A run that exists already is not trained again, so an interrupted series goes on.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+from scipy import stats
+
+from pipelines.running.newest_outputs import newest_outputs
+from pipelines.running.run_job import run_job
+from trrg_core.config.load import load_config
+from trrg_core.storage.store import open_store
+
+FULL = "full"
+_ALL = ("polarity", "side", "severity", "report")
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    FULL: (),
+    "no attributes in relations": ("pretrain.use_attributes=false",),
+    **{
+        f"no {name}": (f"pretrain.hard_negatives=[{', '.join(kind for kind in _ALL if kind != left_out)}]",)
+        for left_out, name in {
+            "polarity": "polarity flips",
+            "side": "side flips",
+            "severity": "severity flips",
+            "report": "sentences of other reports",
+        }.items()
+    },
+    "no hard negatives": ("pretrain.hard_negatives=[]",),
+    "no side prompts": ("pretrain.side_prompt_weight=0",),
+    "no prompt supervision (zero-shot)": ("pretrain.prompt_supervision=false",),
+    "no local alignment": ("pretrain.local_weight=0",),
+    "multiple choice of flips": ("pretrain.hard_negative_form=choice",),
+    "sigmoid loss": ("pretrain.contrastive_loss=sigmoid",),
+}
+# columns of the tables: the name of the metric without its prefix, and its heading
+SCORES: Mapping[str, str] = {
+    "macro_auroc": "macro AUROC",
+    "side_accuracy": "side accuracy",
+    "flip_polarity_present": "flip, present",
+    "flip_polarity_absent": "flip, absent",
+    "report_polarity_present": "other report, present",
+    "report_polarity_absent": "other report, absent",
+    "flip_side": "flip, side",
+    "flip_severity": "flip, severity",
+    "ece": "ECE",
+}
+
+Scores = dict[str, float]
+
+
+def main() -> int:
+    """Trains the variants and prints the tables."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = _parse_options()
+    unknown = sorted(set(options.variants) - set(VARIANTS))
+    if unknown:
+        print(f"unknown variant {unknown[0]!r}: expected one of {', '.join(VARIANTS)}", file=sys.stderr)
+        return 2
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when the processes import torch
+    cases = [(name, seed) for name in options.variants for seed in options.seeds]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(train_variant, options.store, name, seed, tuple(options.set)) for name, seed in cases]
+        scores: dict[str, list[Scores]] = {}
+        for (name, seed), future in zip(cases, futures, strict=True):
+            found = future.result()
+            scores.setdefault(name, []).append(found)
+            print(f"{name}, seed {seed}: {_line(found)}", file=sys.stderr, flush=True)
+    print(_table(scores, options.seeds))
+    if FULL in scores and len(options.seeds) > 1:
+        print("\n" + _differences(scores))
+    return 0
+
+
+def train_variant(store_uri: str, name: str, seed: int, settings: Sequence[str]) -> Scores:
+    """The scores of one variant and seed on the test split, by metric name without prefix."""
+    store = open_store(store_uri)
+    local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
+    config = load_config("tiny", overrides=[*local, *settings, *VARIANTS[name]])
+    shards = newest_outputs(store, ("shards",))["shards"]
+    counts = run_job("pretrain", config, store, {"shards": shards}).counts
+    return {key.removeprefix("perception_").removeprefix("zero_shot_"): value for key, value in counts.items()}
+
+
+def _line(scores: Scores) -> str:
+    return ", ".join(f"{label} {scores[key]:.3f}" for key, label in SCORES.items() if key in scores)
+
+
+def _table(scores: Mapping[str, Sequence[Scores]], seeds: Sequence[int]) -> str:
+    lines = [f"| variant, seeds {', '.join(map(str, seeds))} | " + " | ".join(SCORES.values()) + " |"]
+    lines.append("| --- |" + " ---: |" * len(SCORES))
+    for name, found in scores.items():
+        cells = [_mean_and_deviation([one[key] for one in found if key in one]) for key in SCORES]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"
+
+
+def _differences(scores: Mapping[str, Sequence[Scores]]) -> str:
+    """Each variant minus the full model, paired by seed; bold where the interval leaves out 0."""
+    lines = ["| variant minus full | " + " | ".join(SCORES.values()) + " |", "| --- |" + " ---: |" * len(SCORES)]
+    for name, found in scores.items():
+        if name != FULL:
+            lines.append(f"| {name} | " + " | ".join(_difference(found, scores[FULL], key) for key in SCORES) + " |")
+    return "\n".join(lines)
+
+
+def _difference(found: Sequence[Scores], full: Sequence[Scores], key: str) -> str:
+    gaps = [one[key] - other[key] for one, other in zip(found, full, strict=True) if key in one and key in other]
+    if len(gaps) < 2:
+        return "-"
+    mean, half = (
+        float(np.mean(gaps)),
+        float(stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / len(gaps) ** 0.5),
+    )
+    text = f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+    return f"**{text}**" if abs(mean) > half else text
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", default="demo/store", help="store with shards")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
