@@ -53,11 +53,12 @@ class PerceptionScores:
     """Detection of findings and sides, and the share of pairs in which the true sentence fits better, by name.
 
     `flip_*` are flips of the sentence itself, `report_*` sentences of other reports; `*_present` and `*_absent` is what
-    the true sentence states.
+    the true sentence states. `other_image` is the same with the image of another study: what the texts alone give away.
     """
 
     detection: Detection
     pairs: Mapping[str, Estimate]
+    other_image: Mapping[str, Estimate]
 
 
 def split_scores(rows: Sequence[Mapping[str, Any]], num_observations: int) -> SplitScores:
@@ -99,22 +100,29 @@ def score_perception(
         subject_ids=scores.subject_ids,
         seed=seed,
     )
+    return PerceptionScores(
+        detection=detection,
+        pairs=_shares(scores, "margin", seed=seed),
+        other_image=_shares(scores, "other_image_margin", seed=seed),
+    )
+
+
+def _shares(scores: SplitScores, margin: str, *, seed: int) -> dict[str, Estimate]:
+    """The share of pairs with a positive margin, by name."""
     cases: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for subject_id, pairs in zip(scores.subject_ids, scores.pairs, strict=True):
         for pair in pairs:
-            if name := pair_name(pair["kind"], pair["source"], pair["assertion"]):
-                cases[name].append((subject_id, pair["margin"] > 0))
-    return PerceptionScores(
-        detection=detection,
-        pairs={
-            name: share_correct(
-                np.array([correct for _, correct in cases[name]], dtype=bool),
-                [subject_id for subject_id, _ in cases[name]],
-                seed=seed,
-            )
-            for name in _PAIR_NAMES.values()
-        },
-    )
+            name = pair_name(pair["kind"], pair["source"], pair["assertion"])
+            if name and pair[margin] is not None:
+                cases[name].append((subject_id, pair[margin] > 0))
+    return {
+        name: share_correct(
+            np.array([correct for _, correct in cases[name]], dtype=bool),
+            [subject_id for subject_id, _ in cases[name]],
+            seed=seed,
+        )
+        for name in _PAIR_NAMES.values()
+    }
 
 
 def pair_name(kind: str, source: str, assertion: int) -> str | None:
@@ -133,6 +141,7 @@ def headline_metrics(scores: PerceptionScores, *, is_zero_shot: bool) -> dict[st
     values = {f"{prefix}_{name}": overall[name].value for name in ordered[:2]}
     values |= {name: estimate.value for name, estimate in scores.pairs.items()}
     values |= {f"{prefix}_{name}": overall[name].value for name in ordered[2:]}
+    values |= {f"other_image_{name}": estimate.value for name, estimate in scores.other_image.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -1,6 +1,6 @@
 """What stage 1 makes of single studies: raw scores of findings and sides, and margins of true over false sentences.
 
-Rows of `shards` in, plain rows out, which calibration and the metrics read. B studies.
+Rows of `shards` in, plain rows out, which calibration and the metrics read. B studies, K texts, D joint size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trrg_core.model.contrastive import ContrastiveModel, score_own
 from trrg_core.model.encoders import ImageFeatures
@@ -39,8 +40,9 @@ def score_studies(
 
     Returns:
         One mapping per study: its ids, `scores` and `stated` and `sides` of each observation, `side_scores` (left and
-        right in turn, None where the study shows no side of it), and `pairs`: observation, kind, source, assertion and
-        `margin` of each, never their texts.
+        right in turn, None where the study shows no side of it), and `pairs`: observation, kind, source and assertion
+        of each, its `margin`, and its `other_image_margin` with the image of the next study of `rows`, None where there
+        is none; never the texts.
     """
     batch = collate_images(rows, observations=perception.observations, config=contrastive.config)
     features = contrastive.encode_images(batch.to(contrastive.image.to_joint.weight.device))
@@ -58,7 +60,7 @@ def score_studies(
             ],
             "stated": list(codes.assertions),
             "sides": list(codes.sides),
-            "pairs": [_without_texts(pair) | {"margin": margin} for pair, margin in zip(of_study, found, strict=True)],
+            "pairs": [_without_texts(pair) | margins for pair, margins in zip(of_study, found, strict=True)],
         }
         for row, score, side_score, has_side, codes, of_study, found in zip(
             rows,
@@ -79,8 +81,11 @@ def _without_texts(pair: StatementPair) -> Row:
 
 def _margins(
     contrastive: ContrastiveModel, tokenizer: Any, features: ImageFeatures, pairs: Sequence[Sequence[StatementPair]]
-) -> list[list[float]]:
-    """How much better the true sentence of each pair fits its study than the false one, cosine difference."""
+) -> list[list[dict[str, float | None]]]:
+    """How much better the true sentence of each pair fits its study than the false one, cosine difference.
+
+    Beside it the same with the image of another study: what the texts alone give away.
+    """
     texts = list(dict.fromkeys(text for of_study in pairs for pair in of_study for text in _texts(pair)))
     if not texts:
         return [[] for _ in pairs]
@@ -89,17 +94,29 @@ def _margins(
     device = features.study_BD.device
     text_SD = contrastive.text(ids.to(device), mask.to(device))
     index = {text: at for at, text in enumerate(texts)}
-    found: list[list[float]] = []
+    found: list[list[dict[str, float | None]]] = []
     for study, of_study in enumerate(pairs):
-        chosen = [index[text] for pair in of_study for text in _texts(pair)]
-        one = features._replace(
-            study_BD=features.study_BD[study : study + 1],
-            patches_BND=features.patches_BND[study : study + 1],
-            patch_mask_BN=features.patch_mask_BN[study : study + 1],
-        )
-        fit = score_own(text_SD[chosen][None], one, sharpness=contrastive.sharpness)[0].reshape(-1, 2)
-        found.append((fit[:, 0] - fit[:, 1]).tolist())
+        pair_KD = text_SD[[index[text] for pair in of_study for text in _texts(pair)]]
+        own = _fit_differences(contrastive, pair_KD, features, study)
+        other: list[float | None] = [None] * len(own)
+        if len(pairs) > 1:
+            other = _fit_differences(contrastive, pair_KD, features, (study + 1) % len(pairs))
+        both = zip(own, other, strict=True)
+        found.append([{"margin": margin, "other_image_margin": blind} for margin, blind in both])
     return found
+
+
+def _fit_differences(
+    contrastive: ContrastiveModel, pair_KD: Tensor, features: ImageFeatures, study: int
+) -> list[float | None]:
+    """The similarity with one study of the first text of each pair minus that of the second."""
+    one = features._replace(
+        study_BD=features.study_BD[study : study + 1],
+        patches_BND=features.patches_BND[study : study + 1],
+        patch_mask_BN=features.patch_mask_BN[study : study + 1],
+    )
+    fit = score_own(pair_KD[None], one, sharpness=contrastive.sharpness)[0].reshape(-1, 2)
+    return list((fit[:, 0] - fit[:, 1]).tolist())
 
 
 def _texts(pair: StatementPair) -> tuple[str, str]:

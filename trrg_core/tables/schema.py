@@ -88,7 +88,14 @@ VIEW = pa.struct([("view_position", TEXT), ("jpeg", pa.binary())])
 # raw scores of stage 1 by study; not a stored table. Side scores are left and right in turn,
 # null where the study shows no side of the observation
 PAIR_SCORE = pa.struct(
-    [("observation", TEXT), ("kind", TEXT), ("source", TEXT), ("assertion", pa.int8()), ("margin", pa.float64())]
+    [
+        ("observation", TEXT),
+        ("kind", TEXT),
+        ("source", TEXT),
+        ("assertion", pa.int8()),
+        ("margin", pa.float64()),
+        ("other_image_margin", pa.float64()),
+    ]
 )
 STUDY_SCORES = pa.schema(
     [

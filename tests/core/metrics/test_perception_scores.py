@@ -7,7 +7,8 @@ PRESENT, ABSENT = 1, 2
 
 
 def pair(kind: str, source: str, assertion: int, margin: float) -> dict:
-    return {"observation": "Edema", "kind": kind, "source": source, "assertion": assertion, "margin": margin}
+    of_pair = {"observation": "Edema", "kind": kind, "source": source, "assertion": assertion}
+    return {**of_pair, "margin": margin, "other_image_margin": None if margin > 0.25 else -margin}
 
 
 def row(number: int, score: float, stated: int, pairs: list[dict]) -> dict:
@@ -45,9 +46,17 @@ def test_each_kind_of_pair_is_a_share_of_its_own_and_a_tie_is_no_success() -> No
 def test_only_untrained_prompts_are_called_zero_shot(is_zero_shot: bool, prefix: str) -> None:
     metrics = headline_metrics(scored(ROWS), is_zero_shot=is_zero_shot)
     assert metrics[f"{prefix}_macro_auroc"] == 1.0
-    assert {name.split("_")[0] for name in metrics} == {prefix.split("_")[0], "flip", "report"}
+    assert {name.split("_")[0] for name in metrics} == {prefix.split("_")[0], "flip", "report", "other"}
     assert next(iter(metrics)) == f"{prefix}_macro_auroc"
     assert "flip_severity" not in metrics
+
+
+def test_the_same_pairs_are_counted_with_the_image_of_another_study() -> None:
+    found = {name: (estimate.value, estimate.num) for name, estimate in scored(ROWS).other_image.items()}
+    assert found["flip_side"] == (1.0, 1)
+    assert found["flip_polarity_present"] == (0.0, 1)
+    metrics = headline_metrics(scored(ROWS), is_zero_shot=False)
+    assert (metrics["flip_side"], metrics["other_image_flip_side"]) == (0.5, 1.0)
 
 
 def test_an_empty_split_has_no_values_but_is_no_error() -> None:

@@ -102,6 +102,8 @@ def test_true_sentences_beat_their_flips_after_training(stage1, rows, prompts, t
     }
     assert set(margins) == {("polarity", "flip"), ("side", "flip"), ("severity", "flip"), ("polarity", "report")}
     assert all(np.mean(np.array(values) > 0) > 0.9 for values in margins.values())
+    texts_alone = [pair["other_image_margin"] > 0 for row in scored for pair in row["pairs"] if pair["kind"] == "side"]
+    assert len(texts_alone) == len(margins["side", "flip"])
     assert all("text" not in key for row in scored for pair in row["pairs"] for key in pair)
 
 
@@ -110,6 +112,7 @@ def test_a_study_scores_alone_as_beside_others(stage1, prompts, text_tokenizer):
     maker = PairMaker(rows, prompts=prompts, observations=OBSERVATIONS)
     together = score_studies(stage1.model, stage1.perception, text_tokenizer, rows, maker)[2]
     alone = score_studies(stage1.model, stage1.perception, text_tokenizer, rows[2:3], maker)[0]
+    assert all(pair["other_image_margin"] is None for pair in alone["pairs"])
     assert alone["stated"] == together["stated"] == [2, 1, 2]
     assert alone["scores"] == pytest.approx(together["scores"], abs=1e-4)
     assert [pair["margin"] for pair in alone["pairs"]] == pytest.approx(
