@@ -142,7 +142,8 @@ def _grid(output: Tensor, channels_last: bool, prefix: int, backbone: Any, size_
         grid = (size_px // height, size_px // width)
         if 0 < num_patches == grid[0] * grid[1]:
             return grid
-    side = math.isqrt(num_patches) if not prefix else 0  # patches are merged on the way, as in Swin
+    # patches are merged on the way, as in Swin, or of unknown size, as in timm's wrapper
+    side = math.isqrt(num_patches) if patch is None or not prefix else 0
     if side * side != num_patches or not side:
         raise ConfigError(
             f"{_name(backbone)} gives {output.shape[1]} tokens for images of {size_px} px: with {prefix} class and "

@@ -17,6 +17,7 @@ from trrg_core.model.model_folder import load_contrastive_folder, save_contrasti
 from trrg_core.model.perception import build_perception
 from trrg_core.model.weight_origin import check_origin, origin_of
 from trrg_core.training.collate import collate_images, collate_pretrain
+from trrg_core.training.parameter_groups import pretrained_modules
 
 TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VIT = {**TRANSFORMER, "image_size": 64, "patch_size": 16}
@@ -102,6 +103,8 @@ def test_a_folder_as_on_the_hub_trains_is_saved_and_reloads(
     loaded = {name.removeprefix("vision_model."): value for name, value in model.image.backbone.state_dict().items()}
     assert loaded.keys() <= kept.keys()
     assert all(torch.equal(value, kept[name]) for name, value in loaded.items())
+    # what knows its origin is a pretrained module, with the learning rate of one
+    assert "image.backbone." in pretrained_modules(model)
 
     batch = batch_of(rows, config, prompts, text_tokenizer)
     model(batch).loss.backward()
