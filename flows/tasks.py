@@ -46,10 +46,13 @@ def _create_artifacts(result: JobResult) -> None:
     create_table_artifact(rows, key=f"{result.job}-counts", description=f"{result.job}: {result.ref}")
     if result.job == "evaluate":
         create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the floors")
-    report = result.notes.get("report")
-    if report:
-        link = report if "://" in report else f"file://{report}"
-        create_link_artifact(link, link_text="HTML report", key="html-report", description=report)
+    for note, key, text in (
+        ("report", "html-report", "HTML report"),
+        ("losses", f"{result.job}-losses", "Loss curves"),
+    ):
+        if place := result.notes.get(note):
+            link = place if "://" in place else f"file://{place}"
+            create_link_artifact(link, link_text=text, key=key, description=place)
 
 
 def _rows(values: Mapping[str, float], prefix: str = "") -> list[dict[str, str]]:

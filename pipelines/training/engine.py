@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
@@ -122,6 +122,37 @@ class Engine:
             self.engine.zero_grad()
             self._skip(step, losses, micro_batches)
         return losses
+
+    @torch.no_grad()
+    def evaluate(self, steps: Iterable[Sequence[Any]], *, weights: Sequence[float] | None = None) -> dict[str, float]:
+        """Loss and its parts in evaluation mode, of the averaged weights if there are any: the mean over the steps.
+
+        Args:
+            steps: the micro-batches of this rank in each step; all ranks must give the same number of steps.
+            weights: as in `train_step`, the same for every step.
+        """
+        module = self.engine.module
+        modes = [(part, part.training) for part in module.modules()]
+        module.eval()
+        _share_statistics(module)
+        try:
+            with self.averaged_weights():
+                results = [self._evaluate_step(micro_batches, weights) for micro_batches in steps]
+        finally:
+            for part, mode in modes:
+                part.training = mode
+        return {name: math.fsum(one[name] for one in results) / len(results) for name in results[0]}
+
+    def _evaluate_step(self, micro_batches: Sequence[Any], weights: Sequence[float] | None) -> dict[str, float]:
+        own = list(weights) if weights is not None else [1.0] * len(micro_batches)
+        mean_weight = self._mean_weight(own) if weights is not None else float(len(own))
+        sums: dict[str, Tensor] = {}
+        for batch, weight in zip(micro_batches, own, strict=True):
+            output = self.engine(batch)
+            for name, part in {"loss": output.loss, **output.parts}.items():
+                value = part.detach().float().reshape(()) * (weight / mean_weight)
+                sums[name] = sums[name] + value if name in sums else value
+        return self._mean_over_ranks(sums, torch.tensor(True, device=self.device))[0]
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the training state under `folder`; see `state_files`."""
@@ -387,6 +418,14 @@ def _cast_beside_partitioned(model: nn.Module) -> None:
     for parameter in parameters:
         if not hasattr(parameter, "ds_id") and parameter.is_floating_point():
             parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def _share_statistics(module: nn.Module) -> None:
+    """Give the running statistics of rank 0's batch norms, those of the saved model, to all ranks."""
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            for buffer in norm.buffers():
+                dist.broadcast(buffer, src=0)
 
 
 def _gathered(parameter: nn.Parameter) -> Any:

@@ -8,8 +8,8 @@ newest intact checkpoint, with the same rows and random numbers as an uninterrup
 import json
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ import torch
 import torch.distributed as dist
 
 from pipelines.ray_data.training_rows import list_row_groups, open_slice
-from pipelines.records.progress import write_progress
 from pipelines.training.bad_steps import BadStepRecord
 from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_ranks
 from pipelines.training.engine import Engine
 from pipelines.training.feed import feed
-from pipelines.training.micro_batches import plan_steps
-from pipelines.training.stage import Stage, TrainingTask
+from pipelines.training.micro_batches import StepPlan, plan_steps
+from pipelines.training.stage import DeviceBatch, Stage, TrainingTask
+from pipelines.training.step_log import StepLog
+from pipelines.training.step_profile import TRACE, StepProfile
+from pipelines.training.validation import VALIDATE_LOSS, Validation, has_converged
 from trrg_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -58,29 +60,67 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
         bad_step_record=BadStepRecord(task.store, task.path),
     )
     start, losses = _resume(task, engine)
-    checkpoints = CheckpointWriter(task.store, f"{task.path}/checkpoints", keep=config.engine.keep_checkpoints)
-    progress = _ProgressWriter(task, start, total)
-
-    # all ranks or none give weights
-    weights = plan.share.weights if stage.schedule.num_micro_batches % world else None
+    size = stage.schedule.micro_batch_size * stage.schedule.num_micro_batches
+    log = StepLog(task, start, total, studies_per_step=size)
     with feed(
         lambda: plan.portions(task.store, start, total, slice_reader),
         stage.collate(task),
         num_workers=config.engine.feed_workers,
         pin=config.engine.use_gpu,
     ) as batches:
-        for step in range(start, total):
-            own = plan.take_step(batches, step, engine.device)
-            micro_batches = own.joined() if stage.joins_micro_batches else own
-            losses.append(engine.train_step(micro_batches, step, weights=weights))
-            if rank == 0:
-                progress.write(step + 1, losses[-1])
-            if (step + 1) % config.engine.checkpoint_every_steps == 0 or step + 1 == total:
-                checkpoints.save(engine.copy_state(), step=step + 1, files={LOSSES: json.dumps(losses).encode()})
-                report({"step": step + 1, **losses[-1]})
-    checkpoints.close()
-    _save_model(stage, task, engine, losses)
+        attempt = _Attempt(stage=stage, task=task, engine=engine, plan=plan, log=log, losses=losses, report=report)
+        attempt.train(batches)
+    _save_model(stage, task, engine, losses, log.measure(len(losses)))
     engine.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """The steps that this rank trains from one start to the end of the run, or to a failure; `losses` grows."""
+
+    stage: Stage
+    task: TrainingTask
+    engine: Engine
+    plan: StepPlan
+    log: StepLog
+    losses: list[dict[str, float]]
+    report: Callable[[dict[str, Any]], None]
+
+    def train(self, batches: Iterator[DeviceBatch]) -> None:
+        """Train on `batches` until the last step, or until the loss on `validate` no longer falls."""
+        task, config, total = self.task, self.task.config.engine, self.log.total
+        is_first = dist.get_rank() == 0
+        validation = self._validation()
+        folder = f"{task.path}/checkpoints"
+        checkpoints = CheckpointWriter(task.store, folder, keep=config.keep_checkpoints)
+        profiler = StepProfile(task.store, f"{task.path}/{TRACE}", num_steps=config.profile_steps if is_first else 0)
+        is_done = len(self.losses) >= total or has_converged(self.losses, config.patience)
+        while not is_done:
+            profiler.next_step()
+            self.losses.append(self._train_step(batches, len(self.losses)))
+            step = len(self.losses)
+            if validation and (step % config.validate_every_steps == 0 or step == total):
+                self.losses[-1] |= {VALIDATE_LOSS: validation.loss(self.engine)}
+            is_done = step == total or has_converged(self.losses, config.patience)
+            if is_first:
+                self.log.write(step, self.losses[-1], is_last=is_done)
+            if is_done or step % config.checkpoint_every_steps == 0:
+                files = {LOSSES: json.dumps(self.losses).encode()}
+                checkpoints.save(self.engine.copy_state(), step=step, files=files)
+                self.report({"step": step, **self.losses[-1]})
+        profiler.close()
+        checkpoints.close()
+
+    def _train_step(self, batches: Iterator[DeviceBatch], step: int) -> dict[str, float]:
+        with self.log.waiting():
+            own = self.plan.take_step(batches, step, self.engine.device)
+        micro_batches = own.joined() if self.stage.joins_micro_batches else own
+        return self.engine.train_step(micro_batches, step, weights=self.plan.weights)
+
+    def _validation(self) -> Validation | None:
+        if not self.task.config.engine.validate_every_steps:
+            return None
+        return Validation(self.stage, self.task, rank=dist.get_rank(), world_size=dist.get_world_size())
 
 
 def _resume(task: TrainingTask, engine: Engine) -> tuple[int, list[dict[str, float]]]:
@@ -96,27 +136,18 @@ def _resume(task: TrainingTask, engine: Engine) -> tuple[int, list[dict[str, flo
     return newest.step, losses
 
 
-def _save_model(stage: Stage, task: TrainingTask, engine: Engine, losses: list[dict[str, float]]) -> None:
+def _save_model(
+    stage: Stage,
+    task: TrainingTask,
+    engine: Engine,
+    losses: list[dict[str, float]],
+    speed: Mapping[str, float],
+) -> None:
     """Save the trained model; `TRAINED`, written last, says that only scoring is left to do."""
     state = engine.gather_state()
     if dist.get_rank() == 0:
         metrics = {"steps": len(losses), "loss": losses[-1]["loss"], **stage.save(task, state)}
         task.store.write_bytes(f"{task.path}/{LOSSES}", json.dumps(losses).encode())
-        task.store.write_bytes(f"{task.path}/{TRAINED}", json.dumps(metrics).encode())
+        trained = {"metrics": metrics, "speed": dict(speed)}
+        task.store.write_bytes(f"{task.path}/{TRAINED}", json.dumps(trained).encode())
     dist.barrier()
-
-
-class _ProgressWriter:
-    """Writes every few steps the losses, the steps done and the time left."""
-
-    def __init__(self, task: TrainingTask, start: int, total: int) -> None:
-        self.task, self.start, self.total = task, start, total
-        self.began = time.monotonic()
-
-    def write(self, step: int, losses: Mapping[str, float]) -> None:
-        if step % self.task.config.engine.log_every_steps and step != self.total:
-            return
-        per_step = (time.monotonic() - self.began) / (step - self.start)
-        parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        text = f"{parts}, {per_step:.2f} s/step, {per_step * (self.total - step):.0f} s left"
-        write_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)

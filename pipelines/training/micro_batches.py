@@ -4,7 +4,7 @@ Random numbers are seeded per micro-batch, not per rank, so that a step is the s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -27,11 +27,17 @@ class StepPlan:
     plans: tuple[Plan, ...]
     share: Share
     seed: int
+    world_size: int
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch, the same on all ranks."""
         return self.plans[0].steps_per_epoch
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """How much each own micro-batch counts; None, on all ranks, if all count the same on all."""
+        return self.share.weights if self.plans[0].num_lanes % self.world_size else None
 
     def portions(self, store: Store, start: int, stop: int, slice_reader: SliceReader | None) -> Iterator[Portion]:
         """The rows of each own micro-batch of the steps [start, stop), step by step."""
@@ -71,6 +77,10 @@ class SeededBatches(Sequence[Any]):
             torch.manual_seed(seed)
             yield batch
 
+    def to(self, device: torch.device) -> "SeededBatches":
+        """The same with the batches on `device`."""
+        return replace(self, batches=tuple(batch.to(device) for batch in self.batches))
+
     def joined(self) -> "SeededBatches":
         """All as one batch, for a loss that compares them."""
         return SeededBatches(batches=(JoinedBatches(self.batches),), seeds=self.seeds[:1])
@@ -95,7 +105,7 @@ def plan_steps(stage: Stage, groups: tuple[RowGroup, ...], seed: int, *, rank: i
         Plan(groups=groups, batch_size=schedule.micro_batch_size, seed=seed, lane=lane, num_lanes=num_lanes)
         for lane in share.own_lanes
     )
-    return StepPlan(plans=plans, share=share, seed=seed)
+    return StepPlan(plans=plans, share=share, seed=seed, world_size=world_size)
 
 
 def step_seed(seed: int, step: int, lane: int) -> int:

@@ -26,7 +26,7 @@ from trrg_core.training.tokenization import load_tokenizer
 # What the weights after training depend on. Not here: the number of workers, since a step is cut into micro-batches
 # in the same way for any, and what changes numbers by rounding only, namely the ZeRO stage, offloading, recomputing
 # activations, a compiler, GPU or CPU.
-NUMBER_SETTINGS = {"precision", "clip_norm", "max_bad_steps"}
+NUMBER_SETTINGS = {"precision", "clip_norm", "max_bad_steps", "validate_every_steps", "patience"}
 
 
 def find_or_train(

@@ -3,12 +3,16 @@
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
-from pipelines.training.loop import TRAINED
+from pipelines.training.loop import LOSSES, TRAINED
 from pipelines.training.single_process import train_in_process
 from pipelines.training.stage import UNSCORED, Stage, TrainingTask
 from trrg_core.errors import TrainingError
+from trrg_core.pages.loss_chart import draw_losses
 from trrg_core.runs.results import RunResult, write_result
+
+CURVES = "losses.svg"
 
 
 def train(stage: Stage, task: TrainingTask) -> RunResult:
@@ -19,18 +23,18 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
     Raises:
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
-    trained = _read_trained(task)
-    if trained is None:
+    if not task.store.exists(f"{task.path}/{TRAINED}"):
         _fit(stage, task)
-        trained = _read_trained(task)
-    if trained is None:
-        raise TrainingError(f"{stage.name} run {task.run_id} ended without a model")
+    trained = _read_trained(stage, task)
+    curves = draw_losses(_read(task, LOSSES), title=task.run_id)
+    task.store.write_bytes(f"{task.path}/{CURVES}", curves)
     result = RunResult(
         run_id=task.run_id,
         job=stage.name,
         inputs=task.inputs,
         code_version=task.code_version,
-        metrics={**trained, **stage.score(task)},
+        metrics={**trained["metrics"], **stage.score(task), **trained["speed"]},
+        notes={"losses": task.store.join(task.path, CURVES)},
         finished_ms=int(time.time() * 1000),
     )
     write_result(task.store, result)
@@ -47,8 +51,13 @@ def _fit(stage: Stage, task: TrainingTask) -> None:
     train_on_workers(stage, task)
 
 
-def _read_trained(task: TrainingTask) -> Mapping[str, float] | None:
-    """The numbers of a run whose model is saved, scored or not; None before."""
-    path = f"{task.path}/{TRAINED}"
-    metrics: dict[str, float] | None = json.loads(task.store.read_bytes(path)) if task.store.exists(path) else None
-    return metrics
+def _read_trained(stage: Stage, task: TrainingTask) -> Mapping[str, Mapping[str, float]]:
+    """The numbers of a run whose model is saved, scored or not: metrics, and how fast it was."""
+    if not task.store.exists(f"{task.path}/{TRAINED}"):
+        raise TrainingError(f"{stage.name} run {task.run_id} ended without a model")
+    trained: dict[str, dict[str, float]] = _read(task, TRAINED)
+    return trained
+
+
+def _read(task: TrainingTask, name: str) -> Any:
+    return json.loads(task.store.read_bytes(f"{task.path}/{name}"))

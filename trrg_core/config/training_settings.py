@@ -96,6 +96,20 @@ class EngineConfig(ConfigSection):
     checkpoint_every_steps: int = Field(200, ge=1, description="Interval between two checkpoints, optimizer steps.")
     keep_checkpoints: int = Field(2, ge=1, description="Number of checkpoints to keep, the newest ones.")
     log_every_steps: int = Field(10, ge=1, description="Interval between two progress lines, optimizer steps.")
+    profile_steps: int = Field(
+        0,
+        ge=0,
+        description="Number of steps of which torch's profiler writes a trace into the run's folder; 0 for none.",
+    )
+    validate_every_steps: int = Field(
+        0, ge=0, description="Interval between two measurements of the loss on `validate`, optimizer steps; 0 for none."
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Number of consecutive measurements without a lower loss on `validate` after which training stops; "
+        "0 never stops early.",
+    )
     clip_norm: float = Field(1.0, gt=0, description="Maximum norm of the gradient; larger gradients are clipped.")
     max_bad_steps: int = Field(
         5,
@@ -111,6 +125,12 @@ class EngineConfig(ConfigSection):
     def _read_switch(cls, value: object) -> object:
         """Configurations of earlier versions have true or false here."""
         return {True: "cpu", False: "none"}[value] if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _can_stop_early(self) -> Self:
+        if self.patience and not self.validate_every_steps:
+            raise ValueError("patience needs validate_every_steps")
+        return self
 
     @model_validator(mode="after")
     def _can_offload(self) -> Self:

@@ -27,7 +27,8 @@ class StoppedError(Exception):
 
 
 def _toy_run(folder: Path, run_id: str, stop_at: int) -> dict[str, Any]:
-    task = toy.toy_task(open_store(str(folder)), "shards@0", run_id, 2, "engine.checkpoint_every_steps=1")
+    settings = ("engine.checkpoint_every_steps=1", "engine.validate_every_steps=2")
+    task = toy.toy_task(open_store(str(folder)), "shards@0", run_id, 2, *settings)
     reached = 0
 
     def report(metrics: dict[str, Any]) -> None:

@@ -27,6 +27,9 @@ def test_a_run_goes_on_with_two_then_one_then_three_ranks(tmp_path: Path) -> Non
     assert len(elastic) == 12
     for name in ("loss", "noise", "rows"):  # `rows` depends on the order of the samples alone
         assert [one[name] for one in elastic] == pytest.approx([one[name] for one in whole], rel=1e-5, abs=1e-6)
+    validated = [[one["validate_loss"] for one in losses if "validate_loss" in one] for losses in (whole, elastic)]
+    assert len(validated[0]) == 6
+    assert validated[1] == pytest.approx(validated[0], rel=1e-5)
 
 
 def test_stage_1_compares_all_micro_batches_with_any_number_of_ranks(tmp_path: Path) -> None:

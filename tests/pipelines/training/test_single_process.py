@@ -1,5 +1,6 @@
 """A run in one process: no Ray, resumed like any other, with the losses of a run on one Ray worker."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -29,7 +30,10 @@ def shards(store: Store) -> str:
 def in_process(store: Store, shards: str) -> list[dict[str, float]]:
     """The losses of a run in this process."""
     result = train(toy.toy_stage(epochs=1), toy.toy_task(store, shards, "in-process", 2, "engine.local=true"))
-    assert (result.metrics["steps"], result.metrics["score"]) == (24, 7)
+    assert (result.metrics["steps"], result.metrics["score"]) == (12, 7)
+    assert 0 <= result.metrics["stall_percent"] <= 100
+    assert result.metrics["studies_per_s"] > 0
+    assert store.read_bytes("runs/in-process/losses.svg").startswith(b"<?xml")
     return _losses(store, "in-process")
 
 
@@ -60,6 +64,22 @@ def test_a_run_that_stopped_resumes_with_the_same_losses(
     assert not order.exists()
     train(toy.toy_stage(epochs=1), task)
     assert _losses(store, "stopped") == in_process
+
+
+def test_training_stops_when_the_loss_on_validate_no_longer_falls(store: Store, shards: str) -> None:
+    settings = ("engine.local=true", "engine.validate_every_steps=2", "engine.patience=2", "engine.profile_steps=2")
+    task = toy.toy_task(store, shards, "stops-early", 2, *settings)
+    result = train(toy.toy_stage(epochs=10, learning_rate=2.0), task)
+    losses = _losses(store, "stops-early")
+    validated = {step: one["validate_loss"] for step, one in enumerate(losses, 1) if "validate_loss" in one}
+    assert list(validated) == list(range(2, len(losses) + 1, 2))
+    values = list(validated.values())
+    assert len(losses) == result.metrics["steps"] < 120
+    assert min(values[-2:]) >= min(values[:-2]), "it stopped too early"
+    stopped_before = [at for at in range(3, len(values)) if min(values[at - 2 : at]) >= min(values[: at - 2])]
+    assert not stopped_before, "it stopped too late"
+    trace = json.loads(gzip.decompress(store.read_bytes("runs/stops-early/trace.json.gz")))
+    assert any("addmm" in event.get("name", "") for event in trace["traceEvents"])
 
 
 def test_training_in_one_process_does_not_import_ray() -> None:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,6 +71,15 @@ def write_toy_shards(store: Store, num_rows: int = 96) -> str:
         write_part(store, "shards", f"parts/toy/{at}.parquet", rows.slice(at, 24), split="train")
         for at in range(0, num_rows, 24)
     ]
+    x = torch.randn(24, 4, generator=generator)
+    columns = {
+        "study_id": [f"{1000 + i}" for i in range(24)],
+        "split": ["validate"] * 24,
+        "x": x.tolist(),
+        "y": x.sum(1).tolist(),
+    }
+    validate = pa.table(columns, schema=SCHEMA)
+    parts.append(write_part(store, "shards", "parts/toy/validate.parquet", validate, split="validate"))
     return str(commit_parts(store, "shards", parts, SCHEMA, CommitMetadata(fingerprint="toy")))
 
 
@@ -124,15 +133,16 @@ def _stop_once(task: TrainingTask) -> None:
 @dataclass(frozen=True)
 class ToySchedule:
     epochs: float
+    num_micro_batches: int
+    optimizer: OptimizerConfig
     micro_batch_size: int = 4
-    num_micro_batches: int = 2
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=0.01))
 
 
-def toy_stage(epochs: float = 3, num_micro_batches: int = 2) -> Stage:
+def toy_stage(epochs: float = 3, num_micro_batches: int = 2, learning_rate: float = 0.01) -> Stage:
+    optimizer = OptimizerConfig(learning_rate=learning_rate)
     return Stage(
         name="pretrain",
-        schedule=ToySchedule(epochs=epochs, num_micro_batches=num_micro_batches),
+        schedule=ToySchedule(epochs=epochs, num_micro_batches=num_micro_batches, optimizer=optimizer),
         build=build,
         collate=collate,
         save=save,

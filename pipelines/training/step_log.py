@@ -1,0 +1,69 @@
+"""What a rank measures of its own training: time spent waiting for batches, speed, memory; and the progress file."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from pipelines.records.progress import write_progress
+from pipelines.training.stage import TrainingTask
+
+
+class StepLog:
+    """Measures the steps of one attempt, and writes every few steps how far it is.
+
+    Args:
+        task: the run.
+        start: steps that earlier attempts did.
+        total: steps of the whole run.
+        studies_per_step: over all ranks.
+    """
+
+    def __init__(self, task: TrainingTask, start: int, total: int, *, studies_per_step: int) -> None:
+        self.task, self.start, self.total, self.studies_per_step = task, start, total, studies_per_step
+        self.stalled_s = 0.0
+        self.began = time.monotonic()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time in the block as waiting for a batch."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stalled_s += time.monotonic() - began
+
+    def measure(self, step: int) -> dict[str, float]:
+        """Numbers of this attempt up to `step`: seconds per step, studies per second, stall as % of time, memory."""
+        seconds = max(time.monotonic() - self.began, 1e-9)
+        done = max(1, step - self.start)
+        return {
+            "step_s": seconds / done,
+            "studies_per_s": done * self.studies_per_step / seconds,
+            "stall_percent": 100 * self.stalled_s / seconds,
+            "memory_gib": peak_memory_gib(),
+        }
+
+    def write(self, step: int, losses: Mapping[str, float], *, is_last: bool) -> None:
+        """Write the progress file, if it is due after `step`."""
+        if step % self.task.config.engine.log_every_steps and not is_last:
+            return
+        parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        speed = self.measure(step)
+        text = (
+            f"{parts}, {speed['step_s']:.2f} s/step, {speed['studies_per_s']:.1f} studies/s, "
+            f"input stall {speed['stall_percent']:.0f} %, {speed['memory_gib']:.1f} GiB, "
+            f"{speed['step_s'] * (self.total - step):.0f} s left"
+        )
+        write_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)
+
+
+def peak_memory_gib() -> float:
+    """Peak memory of this process, GiB: that of its GPU if it uses one, else its resident memory."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated() / 2**30)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) / (2**30 if sys.platform == "darwin" else 2**20)
