@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Engine:
             config=deepspeed_config(config, batch_size),
             dist_init_required=False,
         )
+        _limit_collectives(self.engine, config.collective_timeout_s)
         if config.compile_backend:
             self.engine.compile(backend=config.compile_backend)
         self.segments = list_segments(self.engine)
@@ -407,6 +409,12 @@ def _import_deepspeed(*, use_gpu: bool) -> Any:
         # its shared-memory collective is compiled at first use; gloo does the same on one machine
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
+
+
+def _limit_collectives(engine: Any, timeout_s: float) -> None:
+    """Give DeepSpeed's process groups the time limit of ours: it makes them with torch's, 10 (NCCL) or 30 minutes."""
+    for group in {engine.data_parallel_group, engine.seq_data_parallel_group}:
+        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), group)
 
 
 @torch.no_grad()

@@ -117,7 +117,7 @@ class EngineConfig(ConfigSection):
         description="Maximum number of consecutive steps without finite loss and gradient before training stops.",
     )
     collective_timeout_s: int = Field(
-        1800, ge=30, description="Timeout of a collective operation, seconds; after it the worker fails."
+        1800, ge=10, description="Timeout of a collective operation, seconds; after it the worker fails."
     )
 
     @field_validator("offload_optimizer", mode="before")

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +28,18 @@ def run_ranks(
     *,
     exit_codes: Collection[int] = (0,),
     has_result: bool = True,
+    timeout_s: float = 1800,
 ) -> list[dict[str, Any]]:
-    """What `scenario(folder)` returns on each rank, as JSON; nothing where it ends otherwise, or has no result."""
+    """What `scenario(folder)` returns on each rank, as JSON; nothing where it ends otherwise, or has no result.
+
+    `timeout_s` is that of a collective operation.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     context = get_context("forkserver")
     # the imports take longer than the training: they are done once, and the ranks are forked
     context.set_forkserver_preload(["deepspeed", "tests.pipelines.training.engine_ranks"])
-    ranks = [context.Process(target=_run_rank, args=(scenario, folder, rank, world_size)) for rank in range(world_size)]
+    arguments = [(scenario, folder, rank, world_size, timeout_s) for rank in range(world_size)]
+    ranks = [context.Process(target=_run_rank, args=own) for own in arguments]
     for process in ranks:
         process.start()
     _join(ranks, time.monotonic() + 300)
@@ -53,11 +59,12 @@ def _join(ranks: Sequence[Any], deadline: float) -> None:
             process.join(0.1)
 
 
-def _run_rank(scenario: Scenario, folder: Path, rank: int, world_size: int) -> None:
+def _run_rank(scenario: Scenario, folder: Path, rank: int, world_size: int, timeout_s: float) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
     address = f"file://{folder}/meet-{world_size}-{scenario.__name__}"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size)
+    timeout = timedelta(seconds=timeout_s)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size, timeout=timeout)
     result = scenario(folder)
     (folder / f"result-{rank}-of-{world_size}.json").write_text(json.dumps(result))
     dist.barrier()

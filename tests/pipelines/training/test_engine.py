@@ -1,7 +1,10 @@
 """The engine on 1 to 3 ranks: state that any number of ranks restores, accumulation, steps that are skipped."""
 
 import json
+import os
+import pickle
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +149,61 @@ def test_an_incomplete_state_is_refused_on_all_ranks_at_once(tmp_path: Path) -> 
     assert "1 of 2 files" in first["part"]
     assert "holds no training state" in first["empty"]
     assert "1 trained parameters differ, the first being further" in first["other"]
+
+
+class Sentinel:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path, str]]:
+        return Path.write_text, (self.path, "code was run")
+
+
+def load_poisoned(folder: Path) -> dict[str, Any]:
+    """The errors of states of which one file is a pickle, under the names that are read."""
+    engine = number_engine(2)
+    engine.train_step(own_batches(0, 1), 0)
+    errors = {}
+    for name in ("state-00000-of-00001.safetensors", "buffers.safetensors", "state.json"):
+        poisoned = folder / f"poisoned-{name}"
+        poisoned.mkdir()
+        engine.save(poisoned)
+        (poisoned / name).write_bytes(pickle.dumps(Sentinel(folder / "sentinel")))
+        errors[name] = _error(engine, poisoned)
+    return errors
+
+
+def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(tmp_path: Path) -> None:
+    (errors,) = run_ranks(load_poisoned, tmp_path, 1)
+    assert len(errors) == 3
+    assert all("cannot be read" in text or "holds no training state" in text for text in errors.values())
+    assert not (tmp_path / "sentinel").exists()
+
+
+def wait_for_a_rank_that_hangs(folder: Path) -> dict[str, Any]:
+    """Rank 1 does not take part in the second step; how rank 0 ends, and after how many seconds."""
+    engine = number_engine(2, engine_collective_timeout_s=10)
+    engine.train_step(own_batches(0, 2), 0)
+    dist.barrier()
+    began, done = time.monotonic(), folder / "done"
+    if dist.get_rank() == 1:
+        while not done.exists():
+            time.sleep(0.1)
+        os._exit(7)
+    with pytest.raises(RuntimeError) as caught:
+        engine.train_step(own_batches(1, 2), 1)
+    (folder / "ended.json").write_text(json.dumps({"error": str(caught.value), "seconds": time.monotonic() - began}))
+    done.touch()
+    os._exit(7)
+
+
+def test_a_rank_that_hangs_ends_the_others_by_the_timeout(tmp_path: Path) -> None:
+    run_ranks(wait_for_a_rank_that_hangs, tmp_path, 2, exit_codes={7}, timeout_s=10)
+    ended = json.loads((tmp_path / "ended.json").read_text())
+    assert "imed out" in ended["error"]
+    assert 9 < ended["seconds"] < 60
 
 
 def accumulate(folder: Path) -> dict[str, Any]:
