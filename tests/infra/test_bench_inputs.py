@@ -1,7 +1,12 @@
 """What the benches feed to the pipeline is what the pipeline makes: a bench is run by hand, and breaks unseen."""
 
+from argparse import Namespace
+
+import pytest
+
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
+from infra.bench.gpu import bench_contrastive
 from infra.bench.label_corpus import invent_labels
 from trrg_core.config.load import load_config
 from trrg_core.labels import load_label_set
@@ -33,3 +38,11 @@ def test_the_coverage_of_flips_counts_each_fact_once() -> None:
     assert coverage.share("side", "pleural_effusion") == (1.0, 1)
     assert coverage.share("severity") == (1.0, 1)
     assert coverage.share("side", "opacity") == (0.0, 1)
+
+
+def test_the_gpu_bench_trains_both_loads_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"batch_size": 16, "steps": 1, "compile": False, "weights": "bf16", "tiny": True, "device": "cpu"}
+    assert bench_contrastive(Namespace(**words)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[2:4]] == [["pairs", "16", "16"], ["stage", "1", "2"]]
+    assert "no verdict" in lines[-1]
