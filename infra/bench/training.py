@@ -1,8 +1,8 @@
-"""Training benchmarks: step overhead, and ZeRO beside DDP.
+"""Training benchmarks: step overhead, ZeRO beside DDP, input stall, checkpoint stall, resume.
 
-`python -m infra.bench.training`, or one section with `--only NAME`. Each section prints a table and a verdict, in CPU
-seconds, which depend little on other work on the machine. The last line sums up the verdicts; exits 1 if a floor is
-not reached.
+`python -m infra.bench.training`, or one section with `--only NAME`. Each section prints a table and a verdict. Steps
+are measured in CPU seconds, which depend little on other work on the machine; stalls and resume in wall seconds, so
+run them on a quiet machine. The last line sums up the verdicts; exits 1 if a floor is not reached.
 """
 
 import argparse
@@ -19,6 +19,9 @@ def main() -> int:
     sections: dict[str, Callable[[int], bool]] = {
         "steps": _bench_steps,
         "zero": _bench_zero,
+        "input": _bench_input,
+        "checkpoint": _bench_checkpoint,
+        "resume": _bench_resume,
     }
     arguments = argparse.ArgumentParser(prog="python -m infra.bench.training", description=__doc__)
     arguments.add_argument("--only", choices=sections, action="append", help="run only this section; repeatable")
@@ -49,6 +52,24 @@ def _bench_zero(rounds: int) -> bool:
     from infra.bench.training_zero import bench_zero
 
     return bench_zero(rounds)
+
+
+def _bench_input(rounds: int) -> bool:
+    from infra.bench.training_feed import bench_input
+
+    return bench_input(rounds)
+
+
+def _bench_checkpoint(rounds: int) -> bool:
+    from infra.bench.training_checkpoint import bench_checkpoint
+
+    return bench_checkpoint(rounds)
+
+
+def _bench_resume(rounds: int) -> bool:
+    from infra.bench.training_resume import bench_resume
+
+    return bench_resume(rounds)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from trrg_core.training.parameter_groups import RATE
 from trrg_core.training.sampling_plan import Plan
 from trrg_core.training.schedule import learning_rate_scale
 
-STEPS, WARM_UP = 60, 10
+STEPS, WARM_UP = 40, 8
 FLOOR_OVERHEAD = 0.03
 
 
