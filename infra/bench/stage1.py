@@ -87,11 +87,10 @@ def main() -> int:
 
 def train_variant(store_uri: str, name: str, seed: int, settings: Sequence[str]) -> Scores:
     """The scores of one variant and seed on the test split, by metric name without prefix."""
-    store = open_store(store_uri)
     local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
     config = load_config("tiny", overrides=[*local, *settings, *VARIANTS[name]])
-    shards = newest_outputs(store, ("shards",))["shards"]
-    counts = run_job("pretrain", config, store, {"shards": shards}).counts
+    shards = newest_outputs(open_store(store_uri), ("shards",))["shards"]
+    counts = run_job("pretrain", config, store_uri, {"shards": shards}).counts
     return {key.removeprefix("perception_").removeprefix("zero_shot_"): value for key, value in counts.items()}
 
 
