@@ -90,7 +90,9 @@ class EngineConfig(ConfigSection):
     )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Number format of the weights.")
     gradient_checkpointing: bool = Field(
-        False, description="Recompute activations of the LLM in the backward pass, which saves memory."
+        False,
+        description="Recompute activations in the backward pass, which saves memory: those of the LLM, and in stage 1 "
+        "those of all micro-batches of a worker but the first.",
     )
     max_failures: int = Field(2, ge=0, description="Maximum number of worker failures; after more, the run fails.")
     checkpoint_every_steps: int = Field(200, ge=1, description="Interval between two checkpoints, optimizer steps.")

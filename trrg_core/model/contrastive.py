@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from trrg_core.config.settings import PretrainConfig, TrrgConfig
 from trrg_core.model.backbones import Weights, build_backbone
@@ -66,9 +67,11 @@ class _Comparison(NamedTuple):
 class ContrastiveModel(nn.Module):
     """Image and text encoders with a joint space that aligns sentences with radiographs, globally and locally."""
 
-    def __init__(self, image: ImageEncoder, text: TextEncoder, *, config: PretrainConfig) -> None:
+    def __init__(
+        self, image: ImageEncoder, text: TextEncoder, *, config: PretrainConfig, recompute: bool = False
+    ) -> None:
         super().__init__()
-        self.image, self.text, self.config = image, text, config
+        self.image, self.text, self.config, self.recompute = image, text, config, recompute
         # one element, not a scalar: DeepSpeed broadcasts parameters as bytes, which a scalar tensor does not allow
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.temperature)]))
         self.log_sharpness = nn.Parameter(torch.tensor([math.log(_LOCAL_SHARPNESS)]))
@@ -89,10 +92,14 @@ class ContrastiveModel(nn.Module):
         """The loss of a batch with sentences; see `trrg_core.training.losses` for its parts.
 
         Micro-batches that are joined are encoded one by one, each with its own random draws, and then compared as if
-        each were on a rank of its own.
+        each were on a rank of its own. With `recompute`, all but the first are encoded again in the backward pass, so
+        that the activations of two at most are in memory (the idea of GradCache, arXiv 2101.06983).
         """
         micro_batches = batch.parts if isinstance(batch, JoinedBatches) else (batch,)
-        encoded = [self._encode(one, is_first=index == 0) for index, one in enumerate(micro_batches)]
+        encoded = [self._encode(micro_batches[0], is_first=True)]
+        for one in micro_batches[1:]:
+            encode = partial(checkpoint, self._encode, use_reentrant=False) if self.recompute else self._encode
+            encoded.append(encode(one, is_first=False))
         parts = self._contrast(encoded)
         own = [self._tell_negatives(one) | self._supervise_prompts(one) for one in encoded]
         parts |= {name: torch.stack([of_one[name] for of_one in own]).mean() for name in own[0]}
@@ -312,4 +319,4 @@ def build_contrastive(
         max_tokens=stage.max_sentence_tokens,
         frozen=stage.text_encoder.freeze,
     )
-    return ContrastiveModel(image, text, config=stage)
+    return ContrastiveModel(image, text, config=stage, recompute=config.engine.gradient_checkpointing)

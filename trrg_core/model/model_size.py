@@ -34,8 +34,9 @@ def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     """Stage 1: the size of its model, and its towers for the studies of a step."""
     model = _contrastive(config)
     stage = config.pretrain
-    # all micro-batches of a rank are compared with each other, so that they are in memory together
-    num_studies = stage.micro_batch_size * -(-stage.num_micro_batches // config.engine.num_workers)
+    # all micro-batches of a rank are compared with each other, so that they are in memory together, or else two of them
+    per_rank = -(-stage.num_micro_batches // config.engine.num_workers)
+    num_studies = stage.micro_batch_size * (min(per_rank, 2) if config.engine.gradient_checkpointing else per_rank)
     num_texts = 2 * (num_studies * stage.sentences_per_study) + 2 * len(_observations(config))
     image = _image_tower(config, model, trained=not stage.image_encoder.freeze, num_studies=num_studies)
     text = _tower(
@@ -50,7 +51,7 @@ def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     num_patches = sum(tower.tokens for tower in image[-1:]) // num_studies
     similarity = Tower(
         name="sentence-patch similarity",
-        tokens=all_sentences * num_studies,
+        tokens=all_sentences * stage.micro_batch_size * per_rank,
         hidden=(num_patches + stage.joint_size) // 2,
         layers=1,
     )
