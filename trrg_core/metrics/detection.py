@@ -51,15 +51,31 @@ class FindingDetection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """The decisions with a probability from `low` to `high`: how many, and of these how many the report affirms.
+
+    `mean_probability` is None where there are none.
+    """
+
+    low: float
+    high: float
+    num: int
+    num_present: int
+    mean_probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Detection:
     """The quality of all findings: each, and over them `macro_auroc`, `macro_auprc`, `ece`, `brier`, `side_accuracy`.
 
-    Macro values are means over the findings that have both sides. `ece` is of all decisions together, `brier` their
-    mean squared error; `side_accuracy` is of all one-sided findings together.
+    Macro values are means over the findings that have both sides. `ece` is of all decisions together, one per study and
+    finding, and `reliability` holds their bins; `brier` is their mean squared error. `side_accuracy` is of all
+    one-sided findings together.
     """
 
     findings: tuple[FindingDetection, ...]
     overall: Mapping[str, Estimate]
+    reliability: tuple[ReliabilityBin, ...] = ()
 
 
 def score_detection(
@@ -123,6 +139,7 @@ def score_detection(
             "brier": _estimate(_brier(probability_NO, present_NO, clear_NO, weights), int(clear_NO.sum())),
             "side_accuracy": _estimate(_share(correct_NO, one_sided_NO, weights), int(one_sided_NO.sum())),
         },
+        reliability=reliability_bins(probability_NO, present_NO, clear_NO),
     )
 
 
@@ -149,10 +166,32 @@ def calibration_error(
     probability_NO: Floats, present_NO: NDArray[np.bool_], clear_NO: NDArray[np.bool_], weights_RN: Floats
 ) -> Floats:
     """Expected calibration error `[R]`: mean distance of probability and frequency over ten bins of equal width."""
-    bins = np.minimum((probability_NO * _NUM_BINS).astype(int), _NUM_BINS - 1)
+    bins = _bins(probability_NO)
     gaps = np.where(clear_NO, probability_NO - present_NO, 0.0)
     per_bin = [weights_RN @ np.where(bins == number, gaps, 0.0).sum(1) for number in range(_NUM_BINS)]
     return _ratio(np.abs(np.stack(per_bin)).sum(0), weights_RN @ clear_NO.sum(1))
+
+
+def reliability_bins(
+    probability_NO: Floats, present_NO: NDArray[np.bool_], clear_NO: NDArray[np.bool_]
+) -> tuple[ReliabilityBin, ...]:
+    """The ten bins of equal width of `calibration_error`, from low to high."""
+    bins = _bins(probability_NO)
+    members = [clear_NO & (bins == number) for number in range(_NUM_BINS)]
+    return tuple(
+        ReliabilityBin(
+            low=number / _NUM_BINS,
+            high=(number + 1) / _NUM_BINS,
+            num=int(member_NO.sum()),
+            num_present=int((present_NO & member_NO).sum()),
+            mean_probability=float(probability_NO[member_NO].mean()) if member_NO.any() else None,
+        )
+        for number, member_NO in enumerate(members)
+    )
+
+
+def _bins(probability_NO: Floats) -> NDArray[np.int64]:
+    return np.minimum((probability_NO * _NUM_BINS).astype(np.int64), _NUM_BINS - 1)
 
 
 def _brier(

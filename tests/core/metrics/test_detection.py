@@ -5,7 +5,14 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
-from trrg_core.metrics.detection import Detection, calibration_error, rank_auroc, score_detection, share_correct
+from trrg_core.metrics.detection import (
+    Detection,
+    calibration_error,
+    rank_auroc,
+    reliability_bins,
+    score_detection,
+    share_correct,
+)
 
 PRESENT, ABSENT, UNCERTAIN, SILENT = 1, 2, 3, 0
 
@@ -89,3 +96,24 @@ def test_intervals_are_over_patients_not_cases() -> None:
     assert 0.3 < alone.interval.low < 0.5 < alone.interval.high < 0.7
     assert (two_patients.interval.low, two_patients.interval.high) == (0.0, 1.0)
     assert share_correct(np.array([], dtype=bool), []).value is None
+
+
+def test_reliability_bins_hold_every_clear_decision_once_and_give_the_calibration_error() -> None:
+    probability = np.array([[0.15, 1.0], [0.11, 0.95], [0.1, 0.3]])
+    present = np.array([[True, True], [False, True], [False, True]])
+    clear = np.array([[True, True], [True, True], [True, False]])
+    bins = reliability_bins(probability, present, clear)
+    counts = {round(found.low, 1): (found.num, found.num_present) for found in bins if found.num}
+    assert counts == {0.1: (3, 1), 0.9: (2, 2)}
+    assert bins[1].mean_probability == pytest.approx(0.12)
+    assert bins[0].mean_probability is None
+    assert [found.high for found in bins[:-1]] == [found.low for found in bins[1:]]
+    gaps = [abs(found.num_present - found.num * found.mean_probability) for found in bins if found.num]
+    error = calibration_error(probability, present, clear, np.ones((1, 3)))[0]
+    assert sum(gaps) / clear.sum() == pytest.approx(error)
+
+
+def test_the_reliability_of_a_score_is_of_all_findings_without_uncertain_studies() -> None:
+    found = score([0.3, 0.2, 0.9, 0.9], [PRESENT, ABSENT, UNCERTAIN, SILENT]).reliability
+    assert sum(one.num for one in found) == 3
+    assert (found[9].num, found[9].num_present) == (1, 0)
