@@ -48,6 +48,7 @@ def _create_artifacts(result: JobResult) -> None:
         create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the floors")
     for note, key, text in (
         ("report", "html-report", "HTML report"),
+        ("page", f"{result.job}-page", "Scores and studies"),
         ("losses", f"{result.job}-losses", "Loss curves"),
     ):
         if place := result.notes.get(note):

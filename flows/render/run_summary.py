@@ -13,6 +13,8 @@ from trrg_core.metrics.systems import FLOORS, System, headline, scores_by_system
 def print_run(results: Mapping[str, Mapping[str, Any]], label_set: LabelSet) -> None:
     """Print the result of each job of a run, scores beside the floors, the model version, and what to do next."""
     print_table(_stage_table(results))
+    if page := results.get("pretrain", {}).get("notes", {}).get("page"):
+        print_line(f"Perception    {page}")
     if "evaluate" in results:
         print_table(_score_table(results["evaluate"]["counts"], label_set))
         print_line(f"HTML report   {results['evaluate']['notes']['report']}")

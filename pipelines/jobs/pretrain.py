@@ -18,8 +18,10 @@ from pipelines.training.runs import corpus_tokenizer, find_or_train, observation
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import TrainingError
+from trrg_core.labels import STATED_PRESENT, load_label_set
 from trrg_core.metrics.perception_scores import (
     Floats,
+    PerceptionScores,
     SplitScores,
     headline_metrics,
     score_perception,
@@ -37,16 +39,21 @@ from trrg_core.model.model_folder import (
 from trrg_core.model.model_size import pretrain_size
 from trrg_core.model.perception import DiseasePerception, build_perception
 from trrg_core.model.study_scores import score_studies
+from trrg_core.pages.perception_page import PerceptionPage, render_perception
+from trrg_core.pages.seen_studies import choose_varied, see_studies
 from trrg_core.registry.perception_gate import failed_bounds
 from trrg_core.runs.stored_model import fetched_model, uploaded_model
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import read_table
+from trrg_core.tables.delta import read_schema, read_table
+from trrg_core.tables.lookup import read_studies
 from trrg_core.tables.schema import STUDY_SCORES
 from trrg_core.training.collate import collate_pretrain
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.statement_pairs import PairMaker
 
 SCORES = "perception_scores.json"
+PAGE = "perception.html"
+_PAGE_STUDIES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         save=save,
         score=score,
         joins_micro_batches=True,
+        page=PAGE,
     )
     result, reused = find_or_train(stage, config, [config.pretrain, config.parse.label_set], store, inputs)
     if failed := failed_bounds(result.metrics, config.perception_gate):
@@ -131,8 +139,29 @@ def score(task: TrainingTask) -> dict[str, float]:
             tokenizer=model.tokenizer,
         )
     task.store.write_bytes(f"{task.path}/{SCORES}", json.dumps(scores_to_json(scores)).encode())
+    write_page(task, model, scores, test)
     metrics = headline_metrics(scores, is_zero_shot=not config.pretrain.prompt_supervision)
     return metrics | {"test_studies": float(len(test.study_ids))}
+
+
+def write_page(task: TrainingTask, model: LoadedContrastive, scores: PerceptionScores, test: SplitScores) -> None:
+    """Write the HTML page of the scores and of a few studies into the run's folder."""
+    config = task.config
+    chosen = choose_varied(test.stated_NO == STATED_PRESENT, num=_PAGE_STUDIES, seed=config.seed)
+    study_ids = [test.study_ids[index] for index in chosen]
+    rows = read_studies(task.store, task.shards, study_ids, read_schema(task.store, task.shards).names).to_pylist()
+    no_finding = load_label_set(config.parse.label_set).no_finding or ""
+    page = PerceptionPage(
+        title="What stage 1 sees",
+        split="test",
+        num_studies=len(test.study_ids),
+        num_patients=len(set(test.subject_ids)),
+        is_zero_shot=not config.pretrain.prompt_supervision,
+        scores=scores,
+        studies=see_studies(model.contrastive, model.perception, rows, no_finding=no_finding),
+        lineage={"run": task.run_id, **task.inputs, "code version": task.code_version},
+    )
+    task.store.write_bytes(f"{task.path}/{PAGE}", render_perception(page).encode())
 
 
 def calibrate(perception: DiseasePerception, validate: SplitScores) -> None:

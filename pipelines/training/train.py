@@ -34,12 +34,18 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         inputs=task.inputs,
         code_version=task.code_version,
         metrics={**trained["metrics"], **stage.score(task), **trained["speed"]},
-        notes={"losses": task.store.join(task.path, CURVES)},
+        notes=_places(stage, task),
         finished_ms=int(time.time() * 1000),
     )
     write_result(task.store, result)
     task.store.delete(f"{task.path}/{UNSCORED}")
     return result
+
+
+def _places(stage: Stage, task: TrainingTask) -> dict[str, str]:
+    """Where the files of a run that a person looks at are."""
+    names = {"losses": CURVES, "page": stage.page}
+    return {note: task.store.join(task.path, name) for note, name in names.items() if name}
 
 
 def _fit(stage: Stage, task: TrainingTask) -> None:

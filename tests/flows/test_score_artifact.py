@@ -1,6 +1,10 @@
-"""The table of scores in the Prefect UI."""
+"""The artifacts of a job in the Prefect UI: the table of scores and the link to its page."""
 
+import pytest
+
+from flows import tasks
 from flows.tasks import _score_table
+from pipelines.records.job_result import JobResult
 from trrg_core.metrics.systems import FLOORS, System, metric_key
 
 
@@ -13,3 +17,15 @@ def test_systems_are_columns_in_one_order_however_the_metrics_are_sorted() -> No
         assert list(first) == ["score", "model", "modal report", "nearest neighbour"]
         assert first["model"] == "0.250"
         assert second == {"score": "truth.distinct_share", "modal report": "0.500"}
+
+
+@pytest.mark.parametrize(
+    ("job", "note", "key"), [("pretrain", "page", "pretrain-page"), ("evaluate", "report", "html-report")]
+)
+def test_the_page_of_a_run_is_linked(monkeypatch: pytest.MonkeyPatch, job: str, note: str, key: str) -> None:
+    links: list[tuple[str, str]] = []
+    monkeypatch.setattr(tasks, "create_table_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(tasks, "create_link_artifact", lambda link, **words: links.append((link, words["key"])))
+    tasks._create_artifacts(JobResult(job=job, ref="run-1", notes={note: "/a/page.html"}))
+    tasks._create_artifacts(JobResult(job=job, ref="run-2"))
+    assert links == [("file:///a/page.html", key)]

@@ -1,1 +1,1 @@
-"""Self-contained HTML pages and charts: model report, study browser, label chart."""
+"""Self-contained HTML pages and charts: model report, perception page, study browser, label chart."""

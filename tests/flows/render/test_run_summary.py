@@ -23,3 +23,11 @@ def test_the_headline_shows_the_clinical_scores_of_the_label_set(
     assert [f"{family}.micro.f1.u0", "0.250", "0.350", "0.450"] in rows
     assert ["truth.distinct_share", "0.125", "0.225", "-"] in rows
     assert not [row for row in rows if "bleu2.full" in row]
+
+
+def test_the_page_of_stage_1_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    result = {"ref": "pretrain-1", "reused": True, "rejects": {}, "counts": {}, "notes": {"page": "/a/page.html"}}
+    print_run({"pretrain": result}, load_label_set("chexpert14"))
+    assert "Perception    /a/page.html" in capsys.readouterr().out
+    print_run({"pretrain": result | {"notes": {}}}, load_label_set("chexpert14"))
+    assert "Perception" not in capsys.readouterr().out
