@@ -71,17 +71,15 @@ class EngineConfig(ConfigSection):
         "-1 takes the worker's share of the CPUs but one, at most 8, or a background thread if that share is under 4.",
     )
     zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
-    offload_optimizer: Literal["none", "cpu", "nvme"] = Field(
-        "none",
-        description="Where to keep the optimizer state instead of GPU memory: CPU memory (ZeRO 1 to 3) or files in "
-        "`offload_folder` (ZeRO-3).",
+    offload_optimizer: Literal["none", "cpu"] = Field(
+        "none", description="Where to keep the optimizer state instead of GPU memory: CPU memory (ZeRO 1 to 3)."
     )
     offload_parameters: Literal["none", "cpu", "nvme"] = Field(
         "none",
         description="Where to keep the weights instead of GPU memory (ZeRO-3 only): CPU memory or files in "
         "`offload_folder`.",
     )
-    offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for offloading to files.")
+    offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for weights that are kept in files.")
     check_memory: bool = Field(
         True, description="Refuse to start on a GPU whose memory is less than the estimate for this training."
     )
@@ -138,10 +136,10 @@ class EngineConfig(ConfigSection):
     def _can_offload(self) -> Self:
         if self.offload_optimizer != "none" and self.zero_stage == 0:
             raise ValueError("offload_optimizer needs zero_stage 1, 2 or 3")
-        if self.zero_stage != 3 and (self.offload_parameters != "none" or self.offload_optimizer == "nvme"):
-            raise ValueError("offloading of parameters, or of the optimizer to NVMe, needs zero_stage 3")
-        if "nvme" in (self.offload_optimizer, self.offload_parameters) and not self.offload_folder:
-            raise ValueError("offload_folder must be set for offloading to NVMe")
+        if self.offload_parameters != "none" and self.zero_stage != 3:
+            raise ValueError("offload_parameters needs zero_stage 3")
+        if self.offload_parameters == "nvme" and not self.offload_folder:
+            raise ValueError("offload_folder must be set for weights in files")
         return self
 
 

@@ -432,10 +432,10 @@ def test_the_optimizer_has_the_set_moments_and_decays_weights_only() -> None:
     [
         ({"zero_stage": 1, "offload_optimizer": True}, {"offload_optimizer": {"device": "cpu", "pin_memory": False}}),
         (
-            {"zero_stage": 3, "offload_optimizer": "nvme", "offload_parameters": "cpu", "offload_folder": "/disk"},
+            {"zero_stage": 3, "offload_optimizer": "cpu", "offload_parameters": "nvme", "offload_folder": "/disk"},
             {
-                "offload_optimizer": {"device": "nvme", "pin_memory": False, "nvme_path": "/disk"},
-                "offload_param": {"device": "cpu", "pin_memory": False},
+                "offload_optimizer": {"device": "cpu", "pin_memory": False},
+                "offload_param": {"device": "nvme", "pin_memory": False, "nvme_path": "/disk"},
             },
         ),
     ],
