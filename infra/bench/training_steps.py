@@ -26,7 +26,7 @@ from infra.bench.training_task import (
 )
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups, read_chunk
-from pipelines.training.engine import build_optimizer
+from pipelines.training.deepspeed_setup import build_optimizer
 from pipelines.training.loop import LOSSES
 from pipelines.training.micro_batches import step_seed
 from pipelines.training.stage import TrainingTask

@@ -16,7 +16,8 @@ from torch import multiprocessing, nn
 from infra.bench.training_task import bench_task, largest_difference, one_thread
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups, read_steps
-from pipelines.training.engine import Engine, build_optimizer
+from pipelines.training.deepspeed_setup import build_optimizer
+from pipelines.training.engine import Engine
 from pipelines.training.micro_batches import step_seed
 from pipelines.training.stage import TrainingTask
 from trrg_core.training.batch import Batch

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pipelines.records.job_result import JobResult
-from pipelines.training.engine import partitioned_build
+from pipelines.training.deepspeed_setup import partitioned_build
 from pipelines.training.gpu_memory import check_gpu_memory
 from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training.stage import Collate, Stage, TrainingTask

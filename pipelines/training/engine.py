@@ -1,15 +1,12 @@
 """The training engine: a model and its optimizer under DeepSpeed, ZeRO stage 0 to 3, on CPU or GPU.
 
-The only module that imports DeepSpeed.
+DeepSpeed itself is set up in `deepspeed_setup`.
 """
 
 import logging
 import math
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from datetime import timedelta
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from torch import Tensor, nn
 from pipelines.training import state_files
 from pipelines.training.agreement import agreed
 from pipelines.training.bad_steps import BadStep, BadStepRecord
+from pipelines.training.deepspeed_setup import clips_itself, gathered, initialize
 from pipelines.training.gpu_memory import explained_out_of_memory
 from pipelines.training.partitions import (
     MOMENTS,
@@ -30,10 +28,11 @@ from pipelines.training.partitions import (
     num_steps,
     refresh_weights,
 )
+from pipelines.training.state_files import CopiedState
 from pipelines.training.weight_average import WeightAverage
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
-from trrg_core.training.parameter_groups import RATE, parameter_groups, pretrained_modules
+from trrg_core.training.parameter_groups import RATE, pretrained_modules
 from trrg_core.training.schedule import learning_rate_scale
 
 logger = logging.getLogger(__name__)
@@ -52,18 +51,8 @@ class Engine:
         total_steps: int,
         bad_step_record: BadStepRecord | None = None,
     ) -> None:
-        deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
-        if config.precision == "bf16":
-            _cast_beside_partitioned(model)
         self.config, self.optimizer, self.total_steps = config, optimizer, total_steps
-        self.engine, *_ = deepspeed.initialize(
-            model=model,
-            model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
-            optimizer=build_optimizer(model, optimizer),
-            config=deepspeed_config(config, batch_size),
-            dist_init_required=False,
-        )
-        _limit_collectives(self.engine, config.collective_timeout_s)
+        self.engine = initialize(model, config, optimizer, batch_size=batch_size)
         if config.compile_backend:
             self.engine.compile(backend=config.compile_backend)
         self.segments = list_segments(self.engine)
@@ -160,7 +149,7 @@ class Engine:
         """Write this rank's share of the training state under `folder`; see `state_files`."""
         self.copy_state().write(folder)
 
-    def copy_state(self) -> "CopiedState":
+    def copy_state(self) -> CopiedState:
         """A copy in CPU memory of this rank's share of the training state, which later steps do not change."""
         return CopiedState(
             tensors=state_files.copy_to_host(
@@ -214,7 +203,7 @@ class Engine:
         with self.averaged_weights():
             for name, parameter in module.named_parameters(remove_duplicate=False):
                 if parameter.requires_grad or not name.startswith(bases):
-                    with _gathered(parameter):
+                    with gathered(parameter):
                         if is_first:
                             state[name] = parameter.detach().to("cpu", copy=True)
         for name, buffer in module.named_buffers():
@@ -313,132 +302,9 @@ class Engine:
             raise TrainingError(message[0])
 
 
-class CopiedState:
-    """A rank's share of the training state in CPU memory, to be written while training goes on."""
-
-    def __init__(
-        self, *, tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Mapping[str, Any]
-    ) -> None:
-        self.tensors, self.buffers, self.index = tensors, buffers, index
-        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-
-    def write(self, folder: Path) -> None:
-        """Write the files of this rank; not collective."""
-        state_files.write_share(folder, self.tensors, rank=self.rank, world_size=self.world_size)
-        if self.rank == 0:
-            state_files.write_common(folder, self.index, self.buffers)
-
-
-@contextmanager
-def partitioned_build(config: EngineConfig) -> Iterator[None]:
-    """Within the block, ZeRO-3 partitions a named backbone while it is loaded; other stages load it as ever.
-
-    Each weight file is read in turn, and each rank keeps its share alone, so that a model larger than the memory of a
-    GPU, or than that of the machine divided by its ranks, can be loaded. Collective: all ranks build the same model.
-    What is built in the block beside backbones of the transformers library is partitioned by `Engine` only.
-    """
-    if config.zero_stage != 3:
-        yield
-        return
-    _import_deepspeed(use_gpu=config.use_gpu)
-    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
-
-    # the library has a weak reference to it
-    active = HfDeepSpeedConfig(deepspeed_config(config, 1))
-    try:
-        yield
-    finally:
-        unset_hf_deepspeed_config()
-        del active
-
-
-def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW on the groups of `parameter_groups`, in torch's fused form, which on a CPU takes a quarter of the time.
-
-    Its results differ from those of the other forms in the last digit of single weights.
-    """
-    return torch.optim.AdamW(
-        parameter_groups(model, settings),
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        fused=True,
-    )
-
-
-def clips_itself(config: EngineConfig) -> bool:
-    """Whether `Engine` clips and tests the gradient, rather than DeepSpeed: in fp32 without ZeRO."""
-    return config.zero_stage == 0 and config.precision == "fp32"
-
-
-def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
-    """The configuration dict of `deepspeed.initialize`."""
-    zero: dict[str, Any] = {"stage": config.zero_stage}
-    offloads = {"offload_optimizer": config.offload_optimizer, "offload_param": config.offload_parameters}
-    for part, device in offloads.items():
-        if device != "none":
-            zero[part] = {"device": device, "pin_memory": config.use_gpu}
-        if device == "nvme":
-            zero[part]["nvme_path"] = config.offload_folder
-    return {
-        "train_micro_batch_size_per_gpu": batch_size,
-        # the boundary is set at each micro-batch instead, so that their number may change from step to step
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": 0.0 if clips_itself(config) else config.clip_norm,
-        "bf16": {"enabled": config.precision == "bf16"},
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": 10**9,
-    }
-
-
-def _import_deepspeed(*, use_gpu: bool) -> Any:
-    """The deepspeed module; without `use_gpu` it runs on the CPU even where there is a GPU."""
-    if not use_gpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    # its autotuner imports MLflow if it can, which takes four fifths of the time of this import
-    hidden = [name for name in ("mlflow",) if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
-    try:
-        import deepspeed
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-    if not use_gpu:
-        # its shared-memory collective is compiled at first use; gloo does the same on one machine
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    return deepspeed
-
-
-def _limit_collectives(engine: Any, timeout_s: float) -> None:
-    """Give DeepSpeed's process groups the time limit of ours: it makes them with torch's, 10 (NCCL) or 30 minutes."""
-    for group in {engine.data_parallel_group, engine.seq_data_parallel_group}:
-        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), group)
-
-
-@torch.no_grad()
-def _cast_beside_partitioned(model: nn.Module) -> None:
-    """Cast the weights that were built beside a partitioned backbone to bf16, which DeepSpeed does in other models."""
-    parameters = list(model.parameters())
-    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
-        return
-    for parameter in parameters:
-        if not hasattr(parameter, "ds_id") and parameter.is_floating_point():
-            parameter.data = parameter.data.to(torch.bfloat16)
-
-
 def _share_statistics(module: nn.Module) -> None:
     """Give the running statistics of rank 0's batch norms, those of the saved model, to all ranks."""
     for norm in module.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             for buffer in norm.buffers():
                 dist.broadcast(buffer, src=0)
-
-
-def _gathered(parameter: nn.Parameter) -> Any:
-    if not hasattr(parameter, "ds_id"):
-        return nullcontext()
-    import deepspeed
-
-    return deepspeed.zero.GatheredParameters([parameter])

@@ -54,6 +54,22 @@ class Piece:
         return cls(kind=kind, name=name, start=int(start), size=size)
 
 
+class CopiedState:
+    """A rank's share of the training state in CPU memory, to be written while training goes on."""
+
+    def __init__(
+        self, *, tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Mapping[str, Any]
+    ) -> None:
+        self.tensors, self.buffers, self.index = tensors, buffers, index
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+
+    def write(self, folder: Path) -> None:
+        """Write the files of this rank; not collective."""
+        write_share(folder, self.tensors, rank=self.rank, world_size=self.world_size)
+        if self.rank == 0:
+            write_common(folder, self.index, self.buffers)
+
+
 def share_file(rank: int, world_size: int) -> str:
     """The name of the file with the share of a rank."""
     return f"state-{rank:05d}-of-{world_size:05d}.safetensors"

@@ -102,7 +102,7 @@ def imported_names(source: str) -> Iterator[str]:
     ("library", "homes"),
     [
         ("ray.train", ["pipelines/training/*.py"]),
-        ("deepspeed", ["pipelines/training/engine.py"]),
+        ("deepspeed", ["pipelines/training/deepspeed_setup.py"]),
         ("mlflow", ["pipelines/registry/*.py"]),
         ("prefect", ["flows/*.py", "flows/*/*.py"]),
     ],

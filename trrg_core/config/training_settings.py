@@ -79,7 +79,7 @@ class EngineConfig(ConfigSection):
         description="Where to keep the weights instead of GPU memory (ZeRO-3 only): CPU memory or files in "
         "`offload_folder`.",
     )
-    offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for weights that are kept in files.")
+    offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for weights in files.")
     check_memory: bool = Field(
         True, description="Refuse to start on a GPU whose memory is less than the estimate for this training."
     )

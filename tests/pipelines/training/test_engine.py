@@ -15,7 +15,7 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from pipelines.training.bad_steps import BadStepRecord
-from pipelines.training.engine import build_optimizer, deepspeed_config, partitioned_build
+from pipelines.training.deepspeed_setup import build_optimizer, deepspeed_config, partitioned_build
 from tests.pipelines.training.engine_ranks import (
     NumberBatch,
     NumberModel,
