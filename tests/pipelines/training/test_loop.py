@@ -19,6 +19,7 @@ from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.settings import RayConfig
+from trrg_core.errors import TrainingError
 from trrg_core.runs.checkpoints import list_checkpoints
 from trrg_core.storage.store import Store, open_store
 
@@ -103,6 +104,21 @@ def test_a_driver_killed_before_scoring_only_scores_when_run_again(store: Store,
     result = train(replace(toy.toy_stage(epochs=1), build=_must_not_build), task)
     assert (result.metrics["steps"], result.metrics["num_weights"], result.metrics["score"]) == (12, 69, 7)
     assert not store.exists("runs/unscored/unscored")
+
+
+@pytest.mark.slow
+def test_a_run_whose_workers_fail_again_and_again_ends_with_the_cause(store: Store, shards: str, cluster: None) -> None:
+    order = Path(store.uri) / "fail-always"
+    order.touch()
+    task = toy.toy_task(store, shards, "failing", 0)
+    engine = task.config.engine.model_copy(update={"max_failures": 1})
+    task = replace(task, config=task.config.model_copy(update={"engine": engine}))
+    with pytest.raises(TrainingError, match=r"pretrain run failing failed: .*RuntimeError at toy_stage.py"):
+        train(toy.toy_stage(), task)
+    assert len(order.read_text()) >= 2, "the workers were started again once"
+    order.unlink()
+    assert list_checkpoints(store, "runs/failing/checkpoints"), "the last checkpoint is kept"
+    assert not store.exists("runs/failing/result.json")
 
 
 def _must_not_build(task: TrainingTask) -> nn.Module:

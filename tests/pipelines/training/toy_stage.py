@@ -15,6 +15,7 @@ from torch import nn
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import OptimizerConfig
+from trrg_core.runs.checkpoints import list_checkpoints
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.delta import commit_parts
@@ -94,6 +95,7 @@ def collate(task: TrainingTask) -> Collate:
 def collate_rows(task: TrainingTask, rows: Sequence[Mapping[str, Any]], *, seed: int) -> ToyBatch:
     _die_once(task)
     _stop_once(task)
+    _fail_always(task)
     # another number for any other rows, or order of rows
     hashed = sum((position + 1) * (int(row["study_id"]) + 1) for position, row in enumerate(rows)) / 1000
     return ToyBatch(torch.tensor([row["x"] for row in rows]), torch.tensor([row["y"] for row in rows]), hashed)
@@ -117,7 +119,7 @@ def score(task: TrainingTask) -> Mapping[str, float]:
 def _die_once(task: TrainingTask) -> None:
     """Kill this worker the moment step checkpoints exist, if the test asked for it and it did not happen yet."""
     order = Path(task.store.uri) / "die-once"
-    if order.exists() and task.store.list(f"{task.path}/checkpoints") and torch.distributed.get_rank() == 1:
+    if order.exists() and has_checkpoint(task) and torch.distributed.get_rank() == 1:
         order.unlink()
         os.kill(os.getpid(), 9)
 
@@ -125,9 +127,23 @@ def _die_once(task: TrainingTask) -> None:
 def _stop_once(task: TrainingTask) -> None:
     """Raise what a key press raises, under the same conditions as `_die_once`."""
     order = Path(task.store.uri) / "stop-once"
-    if order.exists() and task.store.list(f"{task.path}/checkpoints"):
+    if order.exists() and has_checkpoint(task):
         order.unlink()
         raise KeyboardInterrupt
+
+
+def _fail_always(task: TrainingTask) -> None:
+    """Fail whenever there is a checkpoint, as long as the file `fail-always` exists; counts how often."""
+    order = Path(task.store.uri) / "fail-always"
+    if order.exists() and has_checkpoint(task):
+        with order.open("a") as file:
+            file.write("x")
+        raise RuntimeError("the disk of this worker is broken")
+
+
+def has_checkpoint(task: TrainingTask) -> bool:
+    """Whether the run has a finished checkpoint."""
+    return bool(list_checkpoints(task.store, f"{task.path}/checkpoints"))
 
 
 @dataclass(frozen=True)
