@@ -15,6 +15,8 @@ from pipelines.training.stage import TrainingTask
 class StepLog:
     """Measures the steps of one attempt, and writes every few steps how far it is.
 
+    The clock starts with the first batch: until then processes start.
+
     Args:
         task: the run.
         start: steps that earlier attempts did.
@@ -25,16 +27,19 @@ class StepLog:
     def __init__(self, task: TrainingTask, start: int, total: int, *, studies_per_step: int) -> None:
         self.task, self.start, self.total, self.studies_per_step = task, start, total, studies_per_step
         self.stalled_s = 0.0
+        self._has_begun = False
         self.began = time.monotonic()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Counts the time in the block as waiting for a batch."""
         began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.stalled_s += time.monotonic() - began
+        yield
+        now = time.monotonic()
+        if self._has_begun:
+            self.stalled_s += now - began
+        else:
+            self.began, self._has_begun = now, True
 
     def measure(self, step: int) -> dict[str, float]:
         """Numbers of this attempt up to `step`: seconds per step, studies per second, stall as % of time, memory."""

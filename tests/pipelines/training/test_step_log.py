@@ -1,0 +1,34 @@
+"""What the progress line says of speed and waiting."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.training import step_log
+from pipelines.training.step_log import StepLog
+from tests.pipelines.training import toy_stage as toy
+from trrg_core.storage.store import open_store
+
+
+def test_the_stall_is_the_share_of_time_spent_waiting_after_the_first_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(step_log.time, "monotonic", lambda: now)
+    task = toy.toy_task(open_store(str(tmp_path)), "shards@0", "timed", 0, "engine.log_every_steps=2")
+    log = StepLog(task, start=10, total=20, studies_per_step=8)
+    with log.waiting():
+        now += 50  # processes start
+    now += 3
+    with log.waiting():
+        now += 1
+    measured = log.measure(12)
+    assert (measured["step_s"], measured["studies_per_s"], measured["stall_percent"]) == (2, 4, 25)
+    log.write(11, {"loss": 0.5}, is_last=False)
+    assert not task.store.exists(task.progress)
+    log.write(12, {"loss": 0.5}, is_last=False)
+    progress = json.loads(task.store.read_bytes(task.progress))
+    assert (progress["done"], progress["total"]) == (12, 20)
+    assert progress["text"].startswith("loss 0.500, 2.00 s/step, 4.0 studies/s, input stall 25 %, ")
+    assert progress["text"].endswith(" GiB, 16 s left")
