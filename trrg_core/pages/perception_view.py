@@ -106,7 +106,7 @@ class CaseView:
     study: SeenStudy
     films: tuple[tuple[str, str, str], ...]
     lines: tuple[FindingLine, ...]
-    heat_probability: float
+    heat: SeenFinding
 
 
 def share_rows(scores: PerceptionScores) -> list[ShareRow]:
@@ -185,7 +185,7 @@ def view_case(study: SeenStudy) -> CaseView:
         study=study,
         films=tuple((seen.film.view_position, data_uri(seen.film), _png_uri(seen.heat_png)) for seen in study.films),
         lines=tuple(_line(finding) for finding in listed),
-        heat_probability=next(one.probability for one in study.findings if one.observation == study.heat_finding),
+        heat=next(one for one in study.findings if one.observation == study.heat_finding),
     )
 
 

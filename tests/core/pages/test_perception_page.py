@@ -122,6 +122,7 @@ def test_scores_and_studies_are_shown_with_numbers() -> None:
     assert "right 0.10 left 0.70 present, left agrees side agrees" in shown.text
     assert "Left and right are the patient's" in shown.text
     assert "It is no proof" in shown.text
+    assert "Heat map of Pleural Effusion (0.80) agreement up to 0.25" in shown.text
     assert [image["src"][:22] for image in shown.all("img")] == ["data:image/jpeg;base64", "data:image/png;base64,"]
     assert len(shown.all("circle", "point")) == len(draw_reliability(page().scores.detection.reliability)) > 2
 
@@ -154,6 +155,8 @@ def test_a_study_without_radiographs_or_listed_findings_is_shown() -> None:
     assert "no finding near its threshold, and none stated" in shown.text
     assert "empty report" in shown.text
     assert not shown.all("label", "switch")
+    below = Page(render_perception(page(studies=(replace(nothing, films=STUDY.films, heat_max=-0.1),))))
+    assert "Heat map of Pleural Effusion (0.10, below its threshold) no patch agrees" in below.text
 
 
 @pytest.mark.parametrize(
