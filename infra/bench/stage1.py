@@ -110,7 +110,7 @@ def _table(scores: Mapping[str, Sequence[Scores]], seeds: Sequence[int]) -> str:
 def _mean_and_deviation(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    deviation = f" \u00b1 {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{deviation}"
 
 
