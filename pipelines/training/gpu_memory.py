@@ -74,7 +74,13 @@ def _advice(engine: EngineConfig) -> Iterator[str]:
 
 
 def _shapes(value: Any, prefix: str = "") -> Iterator[str]:
-    """The name and shape of each tensor in a dataclass, also nested, e.g. "reports.ids_BT 8x160"."""
+    """The name and shape of each tensor in a dataclass, also nested, e.g. "reports.ids_BT 8x160".
+
+    Of a tuple, such as micro-batches that are compared with each other, the first is described.
+    """
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        yield f"{prefix.rstrip('.')} {len(value)} times"
+        yield from _shapes(value[0], prefix)
     if not is_dataclass(value):
         return
     for field in fields(value):

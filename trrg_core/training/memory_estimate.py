@@ -173,7 +173,7 @@ def _changes(engine: EngineConfig, towers: Sequence[Tower]) -> Iterator[tuple[st
         # it is that of the LLM, which alone has a vocabulary
         kept = [_with_inputs(tower) if tower.vocabulary and tower.keeps == "all" else tower for tower in towers]
         yield "engine.gradient_checkpointing=true", engine, kept
-    yield "half the batch size", engine, [_halved(tower) for tower in towers]
+    yield "half the micro_batch_size", engine, [_halved(tower) for tower in towers]
     for stage in range(engine.zero_stage + 1, 4):
         yield f"engine.zero_stage={stage}", engine.model_copy(update={"zero_stage": stage}), towers
     if engine.offload_optimizer == "none":

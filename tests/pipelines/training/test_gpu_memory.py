@@ -32,9 +32,27 @@ def test_an_exhausted_gpu_names_the_batch_and_what_to_change() -> None:
     message = str(caught.value)
     assert message.startswith("CUDA out of memory. Tried to allocate 2.00 GiB. The micro-batch was ")
     assert "pixels_BVHW 2x1x4x4, reports.ids_BT 2x160, in fp32 with engine.zero_stage=2" in message
-    for advice in ("batch_size", "max_report_tokens", "engine.precision=bf16", "engine.zero_stage=3", "offload"):
+    for advice in (
+        "a smaller micro_batch_size",
+        "max_report_tokens",
+        "engine.precision=bf16",
+        "engine.zero_stage=3",
+        "offload",
+    ):
         assert advice in message
     assert "\n" not in message
+
+
+@dataclass
+class Joined:
+    parts: tuple[Texts, ...]
+
+
+def test_micro_batches_that_are_handled_together_are_described_once() -> None:
+    joined = Joined((Texts(torch.zeros(2, 5)), Texts(torch.zeros(2, 5))))
+    with pytest.raises(TrainingError) as caught, explained_out_of_memory(joined, EngineConfig()):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    assert "The micro-batch was parts 2 times, parts.ids_BT 2x5, in fp32" in str(caught.value)
 
 
 def test_what_is_used_already_is_not_advised() -> None:
