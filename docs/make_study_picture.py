@@ -146,7 +146,8 @@ def _reason(sentence: Any) -> str:
     if not clues:
         return WORDS[sentence.status]
     clue = min(clues, key=lambda item: abs(item.probability - item.threshold))
-    return f"{WORDS[sentence.status]}: {clue.observation} {clue.probability:.2f}, threshold {clue.threshold:.2f}"
+    side = f" {clue.laterality}" if clue.is_shown and clue.laterality else ""
+    return f"{WORDS[sentence.status]}: {clue.observation}{side} {clue.probability:.2f}, threshold {clue.threshold:.2f}"
 
 
 def _draw_clues(axes: Axes, clues: Sequence[Clue]) -> None:

@@ -1,4 +1,4 @@
-"""A disease clue: the probability of an observation by the perception of the model, and its decision threshold.
+"""A disease clue: the probability of an observation and of its sides by perception, and its threshold.
 
 The only form of a clue outside the tensors of the model: decoding returns it with each report, evaluation reads it from
 the table of predictions, and sentences are compared with it.
@@ -8,30 +8,61 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trrg_core.labels import CODE_OF_SIDE, SIDE_LEFT, SIDE_RIGHT
+
+_SIDE_THRESHOLD = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clue:
-    """The calibrated probability in 0..1 that `observation` is present, and its calibrated threshold."""
+    """The calibrated probability in 0..1 that `observation` is present, and its calibrated threshold.
+
+    `left` and `right` are the calibrated probabilities that it is present on that side of the patient; None where it
+    has no side, or where the study shows none.
+    """
 
     observation: str
     probability: float
     threshold: float
+    left: float | None = None
+    right: float | None = None
 
     @property
     def is_shown(self) -> bool:
         """Whether the perception counts the observation as present."""
         return self.probability >= self.threshold
 
+    @property
+    def sides(self) -> int:
+        """The sides on which the perception counts it as present, as bits; 0 where it is of none or unknown."""
+        return sum(
+            bit
+            for bit, probability in ((SIDE_LEFT, self.left), (SIDE_RIGHT, self.right))
+            if probability is not None and probability >= _SIDE_THRESHOLD
+        )
+
+    @property
+    def laterality(self) -> str:
+        """`sides` in the words of the parser: left, right, bilateral, or empty."""
+        return next(name for name, bits in CODE_OF_SIDE.items() if bits == self.sides)
+
 
 def clues_from_rows(rows: Iterable[Mapping[str, Any]], thresholds: Mapping[str, float]) -> tuple[Clue, ...]:
     """The clues of one row of `predictions`, each with its threshold from the calibration of the model that wrote it.
 
     Args:
-        rows: the `clues` column, `{"observation", "probability"}` each; a clue without a threshold is left out.
+        rows: the `clues` column, `{"observation", "probability"}` each, in newer tables with `left` and `right`; a clue
+            without a threshold is left out.
         thresholds: the calibrated threshold by observation.
     """
     return tuple(
-        Clue(observation=row["observation"], probability=row["probability"], threshold=thresholds[row["observation"]])
+        Clue(
+            observation=row["observation"],
+            probability=row["probability"],
+            threshold=thresholds[row["observation"]],
+            left=row.get("left"),
+            right=row.get("right"),
+        )
         for row in rows
         if row["observation"] in thresholds
     )

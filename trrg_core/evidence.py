@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import product
 
 from trrg_core.clue import Clue
-from trrg_core.labels import Assertion, LabelSet
+from trrg_core.labels import CODE_OF_SIDE, Assertion, LabelSet
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior
 
@@ -20,7 +20,8 @@ from trrg_core.report.prior_comparison import compares_with_prior
 class Support(StrEnum):
     """The status of a mention or sentence against the clues, the most severe first.
 
-    CONTRADICTED denies what a clue shows; UNSUPPORTED affirms, or states as possible, what no clue shows.
+    CONTRADICTED denies what a clue shows; UNSUPPORTED affirms, or states as possible, what no clue shows, or shows on
+    other sides only.
     """
 
     CONTRADICTED = "CONTRADICTED"
@@ -155,10 +156,13 @@ def _check_mention(mention: Mention, clues: Mapping[str, Clue], label_set: Label
         return MentionEvidence(mention=mention, clue=None, status=Support.NOT_CHECKABLE)
     # a finding that counts towards several observations is checked against the clue furthest above its threshold
     clue = max(known, key=lambda item: item.probability - item.threshold)
+    stated, perceived = CODE_OF_SIDE.get(mention.laterality, 0), clue.sides
     if mention.assertion is Assertion.ABSENT:
-        status = Support.CONTRADICTED if clue.is_shown else Support.SUPPORTED
+        is_elsewhere = bool(stated and perceived) and not stated & perceived
+        status = Support.CONTRADICTED if clue.is_shown and not is_elsewhere else Support.SUPPORTED
     else:
-        status = Support.SUPPORTED if clue.is_shown else Support.UNSUPPORTED
+        on_other_side = bool(perceived) and bool(stated & ~perceived)
+        status = Support.SUPPORTED if clue.is_shown and not on_other_side else Support.UNSUPPORTED
     return MentionEvidence(mention=mention, clue=clue, status=status)
 
 

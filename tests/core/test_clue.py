@@ -19,3 +19,17 @@ def test_a_stored_clue_gets_the_threshold_of_its_observation() -> None:
 
 def test_a_stored_clue_without_a_threshold_is_left_out() -> None:
     assert clues_from_rows([{"observation": "Edema", "probability": 0.4}], {}) == ()
+
+
+def test_sides_are_those_of_a_probability_of_at_least_a_half():
+    def sides(left: float | None, right: float | None) -> int:
+        return Clue(observation="Fracture", probability=0.9, threshold=0.5, left=left, right=right).sides
+
+    assert [sides(0.5, 0.4), sides(0.1, 0.9), sides(0.6, 0.7), sides(0.2, 0.3), sides(None, None)] == [1, 2, 3, 0, 0]
+    assert Clue(observation="Fracture", probability=0.9, threshold=0.5, left=0.6, right=0.7).laterality == "bilateral"
+    assert Clue(observation="Fracture", probability=0.9, threshold=0.5).laterality == ""
+
+
+def test_clues_of_newer_tables_have_sides():
+    row = {"observation": "Edema", "probability": 0.4, "left": 0.3, "right": None}
+    assert clues_from_rows([row], {"Edema": 0.5})[0].left == 0.3

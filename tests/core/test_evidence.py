@@ -57,6 +57,36 @@ def test_a_mention_is_judged_by_its_clue_and_threshold(assertion, probability, s
     assert judged.clue == Clue(observation="Edema", probability=probability, threshold=0.5)
 
 
+@pytest.mark.parametrize(
+    ("assertion", "side", "status"),
+    [
+        (P, "left", Support.SUPPORTED),
+        (P, "", Support.SUPPORTED),
+        (P, "right", Support.UNSUPPORTED),
+        (P, "bilateral", Support.UNSUPPORTED),
+        (U, "right", Support.UNSUPPORTED),
+        (A, "", Support.CONTRADICTED),
+        (A, "left", Support.CONTRADICTED),
+        (A, "right", Support.SUPPORTED),
+    ],
+)
+def test_a_clue_on_one_side_supports_no_statement_of_the_other(assertion, side, status):
+    clue = Clue(observation="Pleural Effusion", probability=0.9, threshold=0.5, left=0.85, right=0.1)
+    stated = sentence(mention("pleural_effusion", assertion, laterality=side))
+    report = ParsedReport(sections=(), sentences=(stated,), labels={}, parser_id="test")
+    evidence = gather_evidence(report, clues=[clue], label_set=LABELS, has_prior=None)
+    assert evidence.sentences[0].status is status
+
+
+@pytest.mark.parametrize(("left", "right"), [(None, None), (0.4, 0.3), (0.9, 0.8)])
+def test_a_clue_of_unknown_or_both_sides_supports_either(left, right):
+    clue = Clue(observation="Pleural Effusion", probability=0.9, threshold=0.5, left=left, right=right)
+    stated = sentence(mention("pleural_effusion", P, laterality="right"))
+    report = ParsedReport(sections=(), sentences=(stated,), labels={}, parser_id="test")
+    evidence = gather_evidence(report, clues=[clue], label_set=LABELS, has_prior=None)
+    assert evidence.sentences[0].status is Support.SUPPORTED
+
+
 def test_what_no_clue_speaks_of_is_not_checkable():
     no_clue = sentence(mention("pleural_effusion", P))
     no_finding_known = sentence(mention("scoliosis", P))

@@ -114,6 +114,7 @@ def _choose_report(
         [draft.log_probability for draft in drafts],
         clues=clues,
         has_prior=has_prior,
+        label_set=parser.label_set,
         writer_share=config.writer_share,
         likelihood_weight=config.likelihood_weight,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from trrg_core.clue import Clue
 from trrg_core.evidence import find_contradictions
-from trrg_core.labels import Label, Labels
+from trrg_core.labels import CODE_OF_SIDE, SIDE_LEFT, SIDE_RIGHT, Assertion, Label, Labels, LabelSet
 from trrg_core.report.parsed import ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior
 
@@ -48,6 +48,7 @@ def choose_draft(
     *,
     clues: Sequence[Clue],
     has_prior: bool | None,
+    label_set: LabelSet,
     writer_share: float,
     likelihood_weight: float,
 ) -> Choice:
@@ -58,6 +59,7 @@ def choose_draft(
         log_probabilities: of each draft under the model, mean per token; decides between drafts of equal agreement.
         clues: of the study; for an observation without one only the drafts count.
         has_prior: whether the study has an earlier one; without one no draft can compare. None when unknown.
+        label_set: which findings count towards which observation.
         writer_share: weight of the odds from the drafts against those from the clues, 0 to 1.
         likelihood_weight: weight of the log probability, nats per token, against the log likelihood of the statements.
 
@@ -69,6 +71,7 @@ def choose_draft(
     odds = pool_odds([report.labels for report in parsed], clues, writer_share=writer_share)
     scores = tuple(
         agreement(report.labels, odds)
+        + side_agreement(report.sentences, clues, label_set)
         + likelihood_weight * log_probability
         - _IMPOSSIBLE_COST * _count_impossible(report.sentences, has_prior)
         for report, log_probability in zip(parsed, log_probabilities, strict=True)
@@ -99,6 +102,30 @@ def agreement(labels: Labels, odds: Mapping[str, float]) -> float:
     An unmentioned finding counts as absent, since present findings are reported.
     """
     return sum(_log_likelihood(value, _STATED_SHARE[labels[name]]) for name, value in odds.items())
+
+
+def side_agreement(sentences: Sequence[Sentence], clues: Sequence[Clue], label_set: LabelSet) -> float:
+    """Log likelihood of the sides that a report states of present findings, under the clues, relative to chance.
+
+    The probability of a side is taken as given that the finding is present. A finding without a stated side counts 0,
+    as one whose side was drawn by chance.
+    """
+    stated: dict[str, int] = {}
+    for mention in (mention for sentence in sentences for mention in sentence.mentions):
+        bits = CODE_OF_SIDE.get(mention.laterality, 0)
+        if bits and mention.is_current and mention.assertion is Assertion.PRESENT:
+            for name in label_set.observations_of(mention.finding):
+                stated[name] = stated.get(name, 0) | bits
+    total = 0.0
+    for clue in clues:
+        if clue.observation not in stated or clue.left is None or clue.right is None:
+            continue
+        present = max(clue.probability, clue.left, clue.right)
+        for bit, probability in ((SIDE_LEFT, clue.left), (SIDE_RIGHT, clue.right)):
+            share = probability / present if present else 0.5
+            likelihood = share if stated[clue.observation] & bit else 1 - share
+            total += max(math.log(2 * max(likelihood, 1e-9)), -_MAX_ODDS)
+    return total
 
 
 def _count_impossible(sentences: Sequence[Sentence], has_prior: bool | None) -> int:

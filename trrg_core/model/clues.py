@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trrg_core.clue import Clue
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.training.batch import Batch
 
@@ -20,12 +21,17 @@ _CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps orac
 
 
 class Clues(NamedTuple):
-    """A padded set of clues per study; only entries with `mask_BK` count."""
+    """A padded set of clues per study; only entries with `mask_BK` count.
+
+    The last axis of `side_logit_BK2` is the patient's left, then right; it counts where `has_side_BK`.
+    """
 
     observation_BK: Tensor
     logit_BK: Tensor
     local_BKD: Tensor
     mask_BK: Tensor
+    side_logit_BK2: Tensor
+    has_side_BK: Tensor
 
     @property
     def probability_BK(self) -> Tensor:
@@ -42,6 +48,8 @@ class Clues(NamedTuple):
             self.logit_BK.gather(1, order),
             self.local_BKD.gather(1, deep),
             self.mask_BK.gather(1, order),
+            self.side_logit_BK2.gather(1, order[..., None].expand_as(self.side_logit_BK2)),
+            self.has_side_BK.gather(1, order),
         )
 
 
@@ -50,22 +58,27 @@ def clues_of(perceived: Perceived, batch: Batch, *, source: str) -> Clues:
 
     Args:
         perceived: the perception of stage 1.
-        batch: its studies; their labels are read by `oracle` only.
+        batch: its studies; what they state is read by `oracle` only.
         source: `on` uses perception as it is, `off` hides all clues, `oracle` uses the labels (an unmentioned finding
-            is hidden), `shuffled` permutes the values over the findings of each study.
+            is hidden), `shuffled` permutes the probabilities and sides over the findings of each study.
     """
     logit = perceived.logit_BO
     num_studies, num_findings = logit.shape
     observation = torch.arange(num_findings, device=logit.device).expand(num_studies, -1)
     mask = torch.full_like(logit, source != "off", dtype=torch.bool)
+    side_logit, has_side = perceived.side_logit_BO2, perceived.has_side_BO
     if source == "oracle":
         logit = (batch.labels_BO.to(logit) * 2 - 1) * _CERTAIN_LOGIT
         mask = batch.label_mask_BO.bool()
+        side_BO = batch.facts.side_NO
+        stated = torch.stack([(side_BO & bit) != 0 for bit in (SIDE_LEFT, SIDE_RIGHT)], dim=-1)
+        side_logit = (stated.to(logit) * 2 - 1) * _CERTAIN_LOGIT
+        has_side = has_side & ((side_BO != 0) | (batch.stated_BO != STATED_PRESENT))
     elif source == "shuffled":
-        logit = torch.stack(
-            [row[_shuffle(num_findings, name)] for row, name in zip(logit, batch.study_ids, strict=True)]
-        )
-    return Clues(observation, logit, perceived.local_BOD, mask)
+        order = torch.stack([_shuffle(num_findings, name) for name in batch.study_ids]).to(logit.device)
+        logit, has_side = logit.gather(1, order), has_side.gather(1, order)
+        side_logit = side_logit.gather(1, order[..., None].expand_as(side_logit))
+    return Clues(observation, logit, perceived.local_BOD, mask, side_logit, has_side)
 
 
 def hide_clues(clues: Clues, *, share: float) -> Clues:
@@ -112,15 +125,26 @@ class ClueInjection(nn.Module):
 def read_clues(clues: Clues, perception: DiseasePerception) -> list[tuple[Clue, ...]]:
     """The clues of each study as values, with the thresholds of `perception`; hidden clues are left out."""
     names, thresholds = perception.observations, perception.threshold_O.tolist()
+    values = (
+        clues.observation_BK,
+        clues.probability_BK,
+        torch.sigmoid(clues.side_logit_BK2),
+        clues.has_side_BK,
+        clues.mask_BK,
+    )
     return [
         tuple(
-            Clue(observation=names[index], probability=probability, threshold=thresholds[index])
-            for index, probability, is_kept in zip(*study, strict=True)
+            Clue(
+                observation=names[index],
+                probability=probability,
+                threshold=thresholds[index],
+                left=sides[0] if has_side else None,
+                right=sides[1] if has_side else None,
+            )
+            for index, probability, sides, has_side, is_kept in zip(*study, strict=True)
             if is_kept
         )
-        for study in zip(
-            clues.observation_BK.tolist(), clues.probability_BK.tolist(), clues.mask_BK.tolist(), strict=True
-        )
+        for study in zip(*(value.tolist() for value in values), strict=True)
     ]
 
 

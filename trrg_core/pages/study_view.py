@@ -106,7 +106,8 @@ def _note(mention: Mention, evidence: SentenceEvidence | None) -> str:
     words = describe_mention(mention)
     clue = next((item.clue for item in evidence.mentions if item.mention is mention), None) if evidence else None
     if clue is not None:
-        words.append(f"clue {clue.observation} {clue.probability:.2f}, shown from {clue.threshold:.2f}")
+        side = f" {clue.laterality}" if clue.is_shown and clue.laterality else ""
+        words.append(f"clue{side} {clue.observation} {clue.probability:.2f}, shown from {clue.threshold:.2f}")
     return ", ".join(words)
 
 

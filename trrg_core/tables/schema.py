@@ -109,7 +109,10 @@ STUDY_SCORES = pa.schema(
     ]
 )
 
-CLUE = pa.struct([("observation", TEXT), ("probability", pa.float32())])
+# left and right are null where the observation has no side
+CLUE = pa.struct(
+    [("observation", TEXT), ("probability", pa.float32()), ("left", pa.float32()), ("right", pa.float32())]
+)
 
 PREDICTIONS = pa.schema(
     [

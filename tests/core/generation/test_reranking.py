@@ -3,8 +3,8 @@ import math
 import pytest
 
 from trrg_core.clue import Clue
-from trrg_core.generation.reranking import agreement, choose_draft, pool_odds
-from trrg_core.labels import Assertion, Label
+from trrg_core.generation.reranking import agreement, choose_draft, pool_odds, side_agreement
+from trrg_core.labels import Assertion, Label, LabelSet
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 
 
@@ -12,15 +12,18 @@ def clue(observation: str, probability: float, threshold: float = 0.5) -> Clue:
     return Clue(observation=observation, probability=probability, threshold=threshold)
 
 
-def states(finding: str, assertion: Assertion) -> Sentence:
-    mention = Mention(finding=finding, start=0, end=4, assertion=assertion, rule="test")
+def states(finding: str, assertion: Assertion, side: str = "") -> Sentence:
+    mention = Mention(finding=finding, start=0, end=4, assertion=assertion, rule="test", laterality=side)
     return Sentence(text="Something.", start=0, end=10, section="findings", mentions=(mention,))
 
 
 P, N, U = Label.POSITIVE, Label.NEGATIVE, Label.UNCERTAIN
 CLUES = (clue("Edema", 0.8), clue("Fracture", 0.1))
 ODDS = {"Edema": math.log(4), "Fracture": -math.log(9)}
-ONLY_CLUES = {"clues": CLUES, "has_prior": None, "writer_share": 0.0}
+LABEL_SET = LabelSet(
+    name="two", observations=("Edema", "Fracture"), findings={"Edema": ("edema",), "Fracture": ("fracture",)}
+)
+ONLY_CLUES = {"clues": CLUES, "has_prior": None, "label_set": LABEL_SET, "writer_share": 0.0}
 
 
 def labels(edema: Label | None = None, fracture: Label | None = None) -> dict[str, Label | None]:
@@ -89,7 +92,7 @@ def test_the_better_told_of_equal_drafts_wins_and_the_first_of_ties():
 def test_without_clues_the_draft_that_most_others_share_wins():
     drafts = [draft(P), draft(N), draft(N), draft(N, P)]
     choice = choose_draft(
-        drafts, [-0.1, -0.9, -0.8, -0.2], clues=(), has_prior=None, writer_share=0.3, likelihood_weight=1.0
+        drafts, [-0.1, -0.9, -0.8, -0.2], **{**ONLY_CLUES, "clues": (), "writer_share": 0.3}, likelihood_weight=1.0
     )
     assert choice.index == 2
 
@@ -97,7 +100,9 @@ def test_without_clues_the_draft_that_most_others_share_wins():
 def test_the_order_of_drafts_does_not_matter():
     drafts, costs = [draft(P), draft(N, P), draft()], [-0.3, -0.2, -0.1]
     straight, turned = (
-        choose_draft(some, means, clues=CLUES, has_prior=None, writer_share=0.5, likelihood_weight=1.0)
+        choose_draft(
+            some, means, clues=CLUES, has_prior=None, label_set=LABEL_SET, writer_share=0.5, likelihood_weight=1.0
+        )
         for some, means in ((drafts, costs), (drafts[::-1], costs[::-1]))
     )
     assert turned.scores == pytest.approx(straight.scores[::-1])
@@ -128,3 +133,35 @@ def test_no_drafts_are_no_choice():
         choose_draft([], [], **ONLY_CLUES, likelihood_weight=1.0)
     with pytest.raises(ValueError, match="2, 1"):
         choose_draft([draft(), draft()], [-0.1], **ONLY_CLUES, likelihood_weight=1.0)
+
+
+ON_THE_LEFT = Clue(observation="Fracture", probability=0.8, threshold=0.5, left=0.72, right=0.08)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "expected"),
+    [
+        ([states("fracture", Assertion.PRESENT, "left")], 2 * math.log(2 * 0.9)),
+        ([states("fracture", Assertion.PRESENT, "right")], 2 * math.log(2 * 0.1)),
+        ([states("fracture", Assertion.PRESENT, "bilateral")], math.log(1.8) + math.log(0.2)),
+        ([states("fracture", Assertion.PRESENT)], 0.0),
+        ([states("fracture", Assertion.ABSENT, "right")], 0.0),
+        ([states("edema", Assertion.PRESENT, "right")], 0.0),  # its clue has no side
+        ([states("fracture", Assertion.PRESENT, side) for side in ("left", "right")], math.log(1.8) + math.log(0.2)),
+    ],
+)
+def test_a_stated_side_is_compared_with_that_of_the_clue(sentences, expected):
+    found = side_agreement(sentences, [ON_THE_LEFT, clue("Edema", 0.9)], LABEL_SET)
+    assert found == pytest.approx(expected)
+
+
+def test_of_two_drafts_that_differ_in_side_the_clues_choose():
+    drafts = [draft(None, P, states("fracture", Assertion.PRESENT, side)) for side in ("right", "left")]
+    settings = {**ONLY_CLUES, "clues": (ON_THE_LEFT,), "likelihood_weight": 1.0}
+    assert choose_draft(drafts, [-0.1, -0.9], **settings).index == 1
+
+
+def test_a_wrong_side_costs_no_more_than_two_wrong_statements():
+    sure = Clue(observation="Fracture", probability=1.0, threshold=0.5, left=1.0, right=0.0)
+    wrong = [states("fracture", Assertion.PRESENT, "right")]
+    assert side_agreement(wrong, [sure], LABEL_SET) == -10.0

@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 import torch
 
-from tests.core.toy_corpus import OBSERVATIONS, toy_config
-from trrg_core.model.clues import Clues, clues_of, hide_clues
+from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
+from trrg_core.model.clues import Clues, clues_of, hide_clues, read_clues
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.training.collate import collate_images
 
@@ -93,18 +96,43 @@ def test_oracle_clues_follow_the_labels_and_hide_what_is_not_mentioned(stage2, r
     assert clues.probability_BK[0, 1] < 0.01
 
 
+def test_oracle_clues_know_the_stated_side_and_no_other(stage2):
+    batch, perceived, _ = own_clues(stage2, [toy_row(1, "ep")])
+    oracle = clues_of(perceived, batch, source="oracle")
+    assert oracle.has_side_BK.tolist() == [[True, True, False]]
+    assert (oracle.side_logit_BK2[0, :2] > 0).tolist() == [[True, False], [False, True]]
+    facts = batch.facts._replace(side_NO=torch.zeros_like(batch.facts.side_NO))
+    unstated = clues_of(perceived, dataclasses.replace(batch, facts=facts), source="oracle")
+    assert not unstated.has_side_BK.any()
+
+
+def test_clues_that_are_read_have_a_side_where_the_finding_has_one(stage2):
+    _, _, clues = own_clues(stage2, [toy_row(1, "ep")])
+    effusion, pneumothorax, heart = read_clues(clues, stage2.model.perception)[0]
+    assert (effusion.sides, pneumothorax.sides) == (SIDE_LEFT, SIDE_RIGHT)
+    assert (heart.left, heart.right, heart.sides) == (None, None, 0)
+
+
 def test_shuffled_clues_keep_their_values_whoever_the_neighbours_are(stage2, rows):
     batch, perceived, clues = own_clues(stage2, rows)
     shuffled = clues_of(perceived, batch, source="shuffled")
     torch.testing.assert_close(shuffled.logit_BK.sort(1).values, clues.logit_BK.sort(1).values)
     assert not torch.equal(shuffled.logit_BK, clues.logit_BK)
+    # a side moves with the probability of its finding
+    by_value = [one.has_side_BK.gather(1, one.logit_BK.argsort(1)) for one in (clues, shuffled)]
+    assert torch.equal(*by_value)
     alone, perceived_alone, _ = own_clues(stage2, rows[3:4])
     torch.testing.assert_close(clues_of(perceived_alone, alone, source="shuffled").logit_BK[0], shuffled.logit_BK[3])
 
 
 def test_clue_dropout_hides_about_its_share():
     clues = Clues(
-        torch.arange(10).expand(500, -1), torch.zeros(500, 10), torch.zeros(500, 10, 4), torch.ones(500, 10).bool()
+        torch.arange(10).expand(500, -1),
+        torch.zeros(500, 10),
+        torch.zeros(500, 10, 4),
+        torch.ones(500, 10).bool(),
+        torch.zeros(500, 10, 2),
+        torch.zeros(500, 10).bool(),
     )
     torch.manual_seed(0)
     assert hide_clues(clues, share=0.3).mask_BK.float().mean().item() == pytest.approx(0.7, abs=0.03)

@@ -24,6 +24,14 @@ def prediction_row(
         "study_id": shard["study_id"],
         "split": shard["split"],
         "hypothesis": hypothesis,
-        "clues": [{"observation": clue.observation, "probability": clue.probability} for clue in clues],
+        "clues": [
+            {
+                "observation": clue.observation,
+                "probability": clue.probability,
+                "left": clue.left,
+                "right": clue.right,
+            }
+            for clue in clues
+        ],
         "neighbour_study_id": neighbour_study_id,
     }
