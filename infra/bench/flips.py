@@ -20,7 +20,8 @@ from rich.table import Table
 from infra.bench.parser_iu_xray import read_iu_xray
 from infra.bench.parser_row import DATA
 from trrg_core.labels import Assertion
-from trrg_core.report.flips import Flip, FlipKind, SentenceFlipper
+from trrg_core.report.flipping.kinds import FlipKind
+from trrg_core.report.flips import Flip, SentenceFlipper
 from trrg_core.report.parsed import Sentence
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import generate_studies

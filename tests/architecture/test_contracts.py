@@ -173,7 +173,12 @@ def test_no_trained_model_is_a_dependency() -> None:
 
 def test_nothing_is_loaded_that_can_run_code() -> None:
     found = {_name(path): list(unsafe_loads(path.read_text("utf-8"))) for path in MODULES}
-    assert {name: calls for name, calls in found.items() if calls} == {}
+    # one package of weights holds an old pickle: it is read weights-only, and a test holds that it runs no code
+    assert {name: calls for name, calls in found.items() if calls} == {
+        "trrg_core/weights/efficientnet_lite.py": ["torch.load"]
+    }
+    source = (ROOT / "trrg_core/weights/efficientnet_lite.py").read_text("utf-8")
+    assert source.count("torch.load(") == source.count("weights_only=True") == 1
 
 
 @pytest.mark.parametrize(

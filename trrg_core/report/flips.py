@@ -7,7 +7,6 @@ its text parses to the facts of the sentence with nothing but the wanted one cha
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 
 from trrg_core.labels import Assertion
@@ -15,6 +14,7 @@ from trrg_core.report.flipping.affirmation import affirm
 from trrg_core.report.flipping.degrees import change_degree, degree_distance, is_other_degree
 from trrg_core.report.flipping.denial import deny
 from trrg_core.report.flipping.grammar import Fact, Source, load_flip_rules
+from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.report.flipping.sides import change_side
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.report.parser import ReportParser
@@ -26,14 +26,6 @@ _CACHED_SENTENCES = 16_384
 _MOST_CHARACTERS = 400
 _MOST_FACTS = 10
 _SIDES = {"left": "right", "right": "left"}
-
-
-class FlipKind(StrEnum):
-    """What a flip turns round."""
-
-    POLARITY = "polarity"
-    SIDE = "side"
-    SEVERITY = "severity"
 
 
 @dataclass(frozen=True, kw_only=True)

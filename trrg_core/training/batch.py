@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trrg_core.labels import NOT_STATED, STATED_PRESENT, STATED_UNCERTAIN
-from trrg_core.report.flips import FlipKind
+from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.training.facts import Facts
 
 NEGATIVE_KINDS = tuple(FlipKind)

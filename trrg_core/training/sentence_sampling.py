@@ -12,7 +12,7 @@ from numpy.random import Generator
 
 from trrg_core.config.settings import PretrainConfig
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
-from trrg_core.report.flips import FlipKind
+from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trrg_core.labels import Assertion
-from trrg_core.report.flips import Flip, FlipKind, SentenceFlipper
+from trrg_core.report.flipping.kinds import FlipKind
+from trrg_core.report.flips import Flip, SentenceFlipper
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import generate_studies
