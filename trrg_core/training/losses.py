@@ -232,10 +232,10 @@ def multiple_choice_loss(margin_F: Tensor, slot_F: Tensor, *, logit_scale: Tenso
 def contradiction_loss(
     similarity_SB: Tensor, relation_SB: Tensor, facts_SO: Tensor, study_S: Tensor, *, logit_scale: Tensor | float
 ) -> Tensor:
-    """Log loss of telling sentences from the sentences of other reports that contradict their study.
+    """Log loss of choosing a sentence among itself and the sentences of other reports that contradict its study.
 
-    A sentence is compared with those that state something of one of its own observations and mismatch its study: the
-    natural counterparts of flips, which no grammar gives away.
+    These are the sentences that state something of one of its own observations and mismatch its study: the natural
+    counterparts of flips, which no grammar gives away. A softmax per sentence, so that the nearest of them count most.
 
     Args:
         similarity_SB: similarity of each sentence with each study, float.
@@ -245,16 +245,15 @@ def contradiction_loss(
         logit_scale: positive scalar, 1 / temperature.
 
     Returns:
-        Mean over the sentences of the mean over their contradictions, a scalar; 0 when there is none.
+        Mean over the sentences with a contradiction, a scalar; 0 when there is none.
     """
     states_SO = (facts_SO != NOT_STATED).to(similarity_SB.dtype)
     false_SS = (relation_SB == MISMATCH)[:, study_S].T & ((states_SO @ states_SO.T) > 0)
     own_S = similarity_SB.gather(1, study_S[:, None])
-    losses_SS = functional.softplus((similarity_SB[:, study_S].T - own_S) * logit_scale)
-    weight_SS = false_SS.to(losses_SS.dtype)
-    counts_S = weight_SS.sum(1)
-    per_sentence_S = (losses_SS * weight_SS).sum(1) / counts_S.clamp(min=1)
-    return per_sentence_S.sum() / (counts_S > 0).sum().clamp(min=1)
+    logits_SS = ((similarity_SB[:, study_S].T - own_S) * logit_scale).masked_fill(~false_SS, -torch.inf)
+    has_false_S = false_SS.any(1)
+    losses_S = functional.softplus(torch.logsumexp(logits_SS[has_false_S], dim=1))
+    return losses_S.sum() / has_false_S.sum().clamp(min=1)
 
 
 def disease_prompt_loss(score_BO: Tensor, stated_BO: Tensor, *, unmentioned_weight: float) -> Tensor:

@@ -164,16 +164,24 @@ def test_multiple_choice_is_a_softmax_over_a_sentence_and_its_negatives():
 
 
 def test_contradictions_by_hand():
-    # sentence 2 denies what sentence 0 states of its study; sentence 1 is of another finding
-    similarity = torch.tensor([[0.6, 0.0], [0.9, 0.1], [0.4, 0.5]])
-    relation = torch.tensor([[MATCH, MISMATCH], [MISMATCH, MATCH], [MISMATCH, MATCH]])
-    stated = codes([PRESENT, 0], [0, PRESENT], [ABSENT, 0])
-    loss = contradiction_loss(similarity, relation, stated, torch.tensor([0, 1, 1]), logit_scale=10.0)
-    assert loss.item() == pytest.approx((math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-5.0))) / 2)
-    nothing = contradiction_loss(
-        similarity, torch.full_like(relation, MATCH), stated, torch.tensor([0, 1, 1]), logit_scale=10.0
+    # the last two sentences deny what sentence 0 states of its study; sentence 1 is of another finding
+    similarity = torch.tensor([[0.6, 0.0], [0.9, 0.1], [0.4, 0.5], [0.5, 0.3]])
+    relation = torch.tensor([[MATCH, MISMATCH], [MISMATCH, MATCH], [MISMATCH, MATCH], [MISMATCH, MATCH]])
+    stated = codes([PRESENT, 0], [0, PRESENT], [ABSENT, 0], [ABSENT, 0])
+    loss = contradiction_loss(similarity, relation, stated, torch.tensor([0, 1, 1, 1]), logit_scale=10.0)
+    of_first = math.log(1 + math.exp(-2.0) + math.exp(-1.0))
+    of_denials = [math.log(1 + math.exp(margin)) for margin in (-5.0, -3.0)]
+    assert loss.item() == pytest.approx((of_first + sum(of_denials)) / 3)
+
+
+def test_without_a_contradiction_there_is_no_loss():
+    similarity = torch.zeros(2, 1, requires_grad=True)
+    loss = contradiction_loss(
+        similarity, codes([MATCH], [MATCH]), codes([PRESENT], [ABSENT]), torch.tensor([0, 0]), logit_scale=10.0
     )
-    assert nothing.item() == 0
+    loss.backward()
+    assert loss.item() == 0
+    assert (similarity.grad == 0).all()
 
 
 def test_sigmoid_loss_by_hand_leaves_out_unknown_pairs_and_empty_slots():
