@@ -34,11 +34,14 @@ class Clue:
 
     @property
     def sides(self) -> int:
-        """The sides on which the perception counts it as present, as bits; 0 where it is of none or unknown."""
+        """The sides that are likely, given that the finding is present, as bits; 0 where none is likely or known."""
+        if self.left is None or self.right is None:
+            return 0
+        present = max(self.probability, self.left, self.right)
         return sum(
             bit
             for bit, probability in ((SIDE_LEFT, self.left), (SIDE_RIGHT, self.right))
-            if probability is not None and probability >= _SIDE_THRESHOLD
+            if present and probability / present >= _SIDE_THRESHOLD
         )
 
     @property

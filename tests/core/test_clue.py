@@ -21,9 +21,11 @@ def test_a_stored_clue_without_a_threshold_is_left_out() -> None:
     assert clues_from_rows([{"observation": "Edema", "probability": 0.4}], {}) == ()
 
 
-def test_sides_are_those_of_a_probability_of_at_least_a_half():
-    def sides(left: float | None, right: float | None) -> int:
-        return Clue(observation="Fracture", probability=0.9, threshold=0.5, left=left, right=right).sides
+def test_sides_are_those_of_at_least_half_the_probability():
+    def sides(left: float | None, right: float | None, probability: float = 0.9) -> int:
+        return Clue(observation="Fracture", probability=probability, threshold=0.1, left=left, right=right).sides
+
+    assert [sides(0.1, 0.01, 0.12), sides(0.0, 0.0, 0.0)] == [1, 0]
 
     assert [sides(0.5, 0.4), sides(0.1, 0.9), sides(0.6, 0.7), sides(0.2, 0.3), sides(None, None)] == [1, 2, 3, 0, 0]
     assert Clue(observation="Fracture", probability=0.9, threshold=0.5, left=0.6, right=0.7).laterality == "bilateral"

@@ -16,7 +16,7 @@ from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
 
-# a sentence and its denial should not be told apart by style alone, nor prompts be without an opposite
+# style alone should not separate a sentence from its denial, and each prompt needs an opposite
 _PROMPT_NEGATIVE_SHARE = 0.5
 
 

@@ -1,7 +1,7 @@
 """Pairs of a true sentence of a study and a false one, for measuring whether stage 1 tells them apart.
 
 The false sentence is a flip of the true one (`trrg_core.report.flips`), or a sentence of another report that states the
-opposite of one of its facts: a flip may be told by its grammar, a sentence that a radiologist wrote may not.
+opposite of one of its facts: grammar may give a flip away, but not a sentence that a radiologist wrote.
 """
 
 import zlib
