@@ -19,6 +19,7 @@ from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows, toy_texts
 from tests.pipelines.training.number_batches import SECRET, collate_numbers, make_portions
 from trrg_core.errors import TrainingError
 from trrg_core.training.collate import collate_pretrain
+from trrg_core.training.facts import Facts
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.tokenization import train_tokenizer
 
@@ -33,6 +34,8 @@ def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def _tensors(value: Any) -> list[Any]:
     if is_dataclass(value):
         return [item for field in fields(value) for item in _tensors(getattr(value, field.name))]
+    if isinstance(value, Facts):
+        return [item for part in value for item in _tensors(part)]
     return [value.tolist() if isinstance(value, torch.Tensor) else value]
 
 
