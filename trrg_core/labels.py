@@ -74,9 +74,7 @@ class LabelSet:
 
     `findings` maps an observation to finding ids of the parser's lexicon. `no_finding` is the observation that
     holds when none of the others but `not_abnormal` ones is positive or uncertain, or None if the set has none.
-    `abnormal` are findings outside every observation that exclude it too (a hernia is not "No Finding"). `sided` are
-    the observations that have a side; devices are not among them, since several with different sides are one
-    observation.
+    `abnormal` are findings outside every observation that exclude it too (a hernia is not "No Finding").
     """
 
     name: str
@@ -85,7 +83,6 @@ class LabelSet:
     no_finding: str | None = None
     not_abnormal: tuple[str, ...] = ()
     abnormal: tuple[str, ...] = ()
-    sided: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         # mappings have no hash of their own; equal label sets have equal names and observations
@@ -171,5 +168,4 @@ def _parse_label_set(text: str) -> LabelSet:
         no_finding=data.get("no_finding"),
         not_abnormal=tuple(data.get("not_abnormal", ())),
         abnormal=tuple(data.get("abnormal", ())),
-        sided=tuple(data.get("sided", ())),
     )

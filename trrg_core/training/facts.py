@@ -74,13 +74,11 @@ def sentence_facts(facts: Iterable[Fact], observations: Sequence[str], *, sided:
         observations: names, in the order of the codes.
         sided: whether each observation has a side; sides of others are left out.
     """
-    of_name: dict[str, list[Fact]] = {}
-    for fact in facts:
-        of_name.setdefault(fact["observation"], []).append(fact)
+    of_name = _by_observation(facts)
     stated = [
         max(map(_assertion, of_name.get(name, ())), key=_STRENGTH.__getitem__, default=0) for name in observations
     ]
-    return describe_facts(of_name, stated, observations, sided=sided)
+    return _describe(of_name, stated, observations, sided=sided)
 
 
 def study_facts(
@@ -94,14 +92,18 @@ def study_facts(
         observations: names, in the order of the codes.
         sided: whether each observation has a side.
     """
+    of_name = _by_observation(fact for sentence in sentences for fact in sentence["facts"])
+    return _describe(of_name, stated, observations, sided=sided)
+
+
+def _by_observation(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
     of_name: dict[str, list[Fact]] = {}
-    for sentence in sentences:
-        for fact in sentence["facts"]:
-            of_name.setdefault(fact["observation"], []).append(fact)
-    return describe_facts(of_name, stated, observations, sided=sided)
+    for fact in facts:
+        of_name.setdefault(fact["observation"], []).append(fact)
+    return of_name
 
 
-def describe_facts(
+def _describe(
     of_name: Mapping[str, Sequence[Fact]], stated: Sequence[int], observations: Sequence[str], *, sided: Sequence[bool]
 ) -> FactCodes:
     """The codes of a text from its facts by observation, given the assertion that counts for each.
