@@ -2,11 +2,10 @@
 
     state.json                        steps, ZeRO stage and number of ranks that wrote it, the trained parameters
     buffers.safetensors               the model's buffers, of rank 0
-    state-00001-of-00002.safetensors  one per rank: its share, as `weight/<parameter>@<first element>`, likewise
-                                      `exp_avg`, `exp_avg_sq` and `average` (EMA)
+    state-00001-of-00002.safetensors  one per rank: its share, as `weight/<parameter>@<first element>`
 
-Each element of each parameter is in exactly one file. A rank need not have all files: each file is read by one of the
-ranks that have it, and sent to the others.
+The share likewise has `exp_avg`, `exp_avg_sq` and `average` (EMA). Each element of each parameter is in exactly one
+file. A rank need not have all files: each file is read by one of the ranks that have it, and sent to the others.
 """
 
 import json
