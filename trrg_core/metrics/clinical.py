@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trrg_core.metrics.systems import MEASURES, Average, Measure, Uncertain, clinical_score, observation_sets
+from trrg_core.metrics.systems import MEASURES, Average, Measure, Uncertain, clinical_score
 
 LabelTable = Sequence[Mapping[str, int | None]]
 Counts = npt.NDArray[np.float64]
@@ -36,15 +36,19 @@ class ObservationScore:
 
 
 def score_labels(
-    references: LabelTable, hypotheses: LabelTable, *, observations: Sequence[str], family: str
+    references: LabelTable,
+    hypotheses: LabelTable,
+    *,
+    observations: Sequence[str],
+    sets: Mapping[str, Sequence[str]],
 ) -> dict[str, float]:
-    """Every average of every measure under both readings of UNCERTAIN, over all observations and over the five.
+    """Every average of every measure under both readings of UNCERTAIN, over each set of observations.
 
     Args:
         references: labels of the radiologists' reports, one mapping per study.
         hypotheses: labels of the generated reports, in the same order.
-        observations: the label set; the five are scored when it holds them all.
-        family: prefix of the names, see `trrg_core.metrics.systems.family_name`.
+        observations: the label set.
+        sets: which of them each family of scores averages over, see `trrg_core.metrics.systems.observation_sets`.
 
     Raises:
         ValueError: if there are no studies or the two tables differ in length.
@@ -54,7 +58,7 @@ def score_labels(
     weights = np.ones((1, len(references)))
     for uncertain in _READINGS:
         outcome = count_outcomes(references, hypotheses, observations=observations, uncertain=uncertain)
-        for name, chosen in observation_sets(family, observations).items():
+        for name, chosen in sets.items():
             columns = [names.index(observation) for observation in chosen]
             values = average_measures(outcome[:, :, columns], weights)
             scores |= {

@@ -28,6 +28,7 @@ from trrg_core.metrics.systems import (
     TruthRate,
     clinical_score,
     family_name,
+    findings_family,
     observation_sets,
 )
 from trrg_core.metrics.truth import Rate, truth_rates
@@ -84,18 +85,25 @@ class ScoringOptions:
         """Prefix of the clinical score names."""
         return family_name(self.label_set)
 
+    @property
+    def findings_family(self) -> str:
+        """Prefix of the clinical score names without "No Finding"."""
+        return findings_family(self.label_set)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """The scores of one system.
 
-    `family` is the prefix of the clinical names. `values` contains every score that exists, `absent` the reason for
-    each that does not, `rates` the counts of the truth rates. `observation_intervals` are of F1. `resamples` are the
-    bootstrap values that `intervals` summarise, kept to compare systems pair by pair.
+    `family` is the prefix of the clinical names, `findings_family` that of those without "No Finding". `values` has
+    every score that exists, `absent` the reason for each that does not, `rates` the counts of the truth rates.
+    `observation_intervals` are of F1. `resamples` are the bootstrap values that `intervals` summarise, kept to compare
+    systems pair by pair.
     """
 
     system: System
     family: str
+    findings_family: str
     section: str
     num_studies: int
     num_patients: int
@@ -137,11 +145,14 @@ def score_predictions(
     _check(predictions)
     rates = truth_rates([row.hypothesis for row in predictions], gather_all(predictions, options.label_set))
     language, absent = _score_language(predictions, options, meteor)
-    clinical = score_labels(*_labels(predictions), observations=options.observations, family=options.family)
+    clinical = score_labels(
+        *_labels(predictions), observations=options.observations, sets=observation_sets(options.label_set)
+    )
     resamples = _resample(predictions, options)
     return Scores(
         system=system,
         family=options.family,
+        findings_family=options.findings_family,
         section=options.section,
         num_studies=len(predictions),
         num_patients=len({row.subject_id for row in predictions}),
@@ -215,7 +226,7 @@ def _score_language(
 def _resample(predictions: Sequence[Prediction], options: ScoringOptions) -> dict[str, npt.NDArray[np.float64]]:
     return {
         clinical_score(family, average, measure): samples
-        for family, observations in observation_sets(options.family, options.observations).items()
+        for family, observations in observation_sets(options.label_set).items()
         for (average, measure), samples in resample_scores(
             *_labels(predictions),
             observations=observations,
@@ -247,6 +258,7 @@ def _conventions(options: ScoringOptions) -> dict[str, str]:
         "r2gen": f"R2Gen's cleaner ({corpus}), references cut to {MAX_TOKENS[corpus] - 1} words, {known}",
     }
     return {protocol: described[protocol] for protocol in options.protocols} | {
+        options.findings_family: "the same without No Finding, which any text that states nothing earns",
         options.family: "labels by TRRG's own rule labeler (not CheXbert); not mentioned is not positive; "
         "u0 reads UNCERTAIN as negative, u1 as positive; macro averages observations with support",
         "interval": f"95 %, percentile, {options.bootstrap_samples} resamples of patients",

@@ -9,7 +9,7 @@ A score name carries every convention that its value depends on:
 This module imports no scorer, so that the command line can print scores without loading one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
@@ -39,6 +39,9 @@ class System(StrEnum):
     MODEL = "model"
     MODAL_REPORT = "modal report"
     NEAREST_NEIGHBOUR = "nearest neighbour"
+    CLUE_TEMPLATE = "clue template"
+    CLUE_LABELS = "clue labels"
+    EMPTY_REPORT = "empty report"
     CHAMPION = "champion"
 
     @property
@@ -47,7 +50,7 @@ class System(StrEnum):
         return self.value.replace(" ", "_")
 
 
-# systems that a model must beat: neither describes the image itself
+# floors that every table shows: neither describes the image itself
 FLOORS = (System.MODAL_REPORT, System.NEAREST_NEIGHBOUR)
 
 
@@ -70,10 +73,27 @@ def family_name(label_set: LabelSet) -> str:
     return f"trrg{len(label_set.observations)}" if name.startswith("chexpert") else f"trrg-{name}"
 
 
-def observation_sets(family: str, observations: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The observations that clinical scores average over, by family: the whole set, and the five when it has them."""
-    five = {FIVE_FAMILY: FIVE} if set(FIVE) <= set(observations) else {}
-    return {family: tuple(observations), **five}
+def findings_family(label_set: LabelSet) -> str:
+    """Prefix of the clinical scores without "No Finding", which any text that states nothing earns: `trrg13`.
+
+    The gate compares these. For a label set without such an observation it is the family of the whole set.
+    """
+    if label_set.no_finding is None:
+        return family_name(label_set)
+    if label_set.name.startswith("chexpert"):
+        return f"trrg{len(label_set.observations) - 1}"
+    return f"{family_name(label_set)}-findings"
+
+
+def observation_sets(label_set: LabelSet) -> dict[str, tuple[str, ...]]:
+    """The observations that clinical scores average over, by family.
+
+    The whole set, the set without "No Finding", and the five when it has them.
+    """
+    names = label_set.observations
+    findings = tuple(name for name in names if name != label_set.no_finding)
+    five = {FIVE_FAMILY: FIVE} if set(FIVE) <= set(names) else {}
+    return {family_name(label_set): names, findings_family(label_set): findings, **five}
 
 
 def clinical_score(
@@ -90,12 +110,12 @@ def language_score(measure: LanguageMeasure, protocol: Protocol = "full") -> str
 
 def headline(label_set: LabelSet) -> tuple[str, ...]:
     """The scores of a first look, in order; a run has many more."""
-    family = family_name(label_set)
-    five = [clinical_score(name) for name in observation_sets(family, label_set.observations) if name != family]
+    findings = findings_family(label_set)
+    others = [clinical_score(name) for name in observation_sets(label_set) if name != findings]
     return (
-        clinical_score(family, "micro"),
-        clinical_score(family, "macro"),
-        *five,
+        clinical_score(findings, "micro"),
+        clinical_score(findings, "macro"),
+        *others,
         language_score("bleu1"),
         language_score("bleu4"),
         language_score("meteor"),

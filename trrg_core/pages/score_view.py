@@ -78,10 +78,15 @@ _TRUTH = {
 
 def score_groups(systems: Sequence[Scores]) -> list[tuple[str, list[ScoreRow]]]:
     """Clinical and language scores by group: the rows that at least one system has a value or a reason for."""
-    family = systems[0].family
+    model = systems[0]
+    families = {
+        model.findings_family: "findings",
+        model.family: "findings and No Finding",
+        FIVE_FAMILY: "the five of CheXpert",
+    }
     clinical = {
         clinical_score(name, average, "f1", uncertain): f"F1 {average}, {words}, {reading}"
-        for name, words in ((family, "all findings"), (FIVE_FAMILY, "the five of CheXpert"))
+        for name, words in families.items()
         for average in AVERAGES
         for uncertain, reading in _READINGS.items()
     }
@@ -124,8 +129,9 @@ def truth_rows(systems: Sequence[Scores]) -> list[TruthRow]:
 def sum_up(systems: Sequence[Scores]) -> str:
     """One sentence: the model's clinical F1 against the best of the others, with the interval of the gain."""
     model, others = systems[0], systems[1:]
-    name = clinical_score(model.family)
-    opening = f"Clinical micro-F1 is {model.values[name]:.3f}"
+    name = clinical_score(model.findings_family)
+    basis = "" if model.findings_family == model.family else ", without No Finding,"
+    opening = f"Clinical micro-F1{basis} is {model.values[name]:.3f}"
     if not others:
         return f"{opening}; no floor was scored to compare with."
     best = max(others, key=lambda item: item.values[name])

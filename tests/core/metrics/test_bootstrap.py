@@ -39,7 +39,7 @@ def test_a_draw_of_every_patient_once_is_the_score_itself():
     weights = draw_weights(["a", "b", "c"], num_samples=400, seed=3)
     once = int(np.flatnonzero((weights == 1).all(axis=1))[0])
     samples = resample(references, hypotheses, ["a", "b", "c"])
-    scores = score_labels(references, hypotheses, observations=("A",), family="t")
+    scores = score_labels(references, hypotheses, observations=("A",), sets={"t": ("A",)})
     for (average, measure), values in samples.items():
         assert values[once] == pytest.approx(scores[f"t.{average}.{measure}.u0"]), (average, measure)
 

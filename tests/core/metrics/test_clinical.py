@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 
 from trrg_core.metrics.clinical import score_labels, score_observations
-from trrg_core.metrics.systems import FIVE
 
 REFERENCES = [{"A": 1, "B": 1}, {"A": 0, "B": -1}, {"A": None, "B": 0}]
 HYPOTHESES = [{"A": 1, "B": 0}, {"A": 1, "B": 1}, {"A": None, "B": None}]
 
 
 def scores(references=REFERENCES, hypotheses=HYPOTHESES, observations=("A", "B")):
-    return score_labels(references, hypotheses, observations=observations, family="t")
+    return score_labels(references, hypotheses, observations=observations, sets={"t": observations})
 
 
 def test_micro_pools_all_decisions():
@@ -65,13 +64,11 @@ def test_agreement_with_scikit_learn_on_random_tables():
             assert values == pytest.approx(list(expected)), (ours_name, uncertain)
 
 
-def test_the_five_are_scored_when_the_set_holds_them():
-    observations = (*FIVE, "Fracture")
-    row = {"Cardiomegaly": 1, "Fracture": 1}
-    values = scores([row], [{"Cardiomegaly": 1}], observations=observations)
+def test_each_set_of_observations_is_averaged_by_itself():
+    row = {"A": 1, "B": 1}
+    values = score_labels([row], [{"A": 1}], observations=("A", "B"), sets={"t": ("A", "B"), "a": ("A",)})
     assert values["t.micro.recall.u0"] == 0.5
-    assert values["trrg5.micro.recall.u0"] == 1.0
-    assert "trrg5.micro.recall.u0" not in scores()
+    assert values["a.micro.recall.u0"] == 1.0
 
 
 def test_observation_scores_carry_their_support():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from trrg_core.labels import load_label_set
+from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.systems import (
     FIVE_FAMILY,
     FLOORS,
@@ -10,6 +10,7 @@ from trrg_core.metrics.systems import (
     TruthRate,
     clinical_score,
     family_name,
+    findings_family,
     headline,
     metric_key,
     observation_sets,
@@ -26,14 +27,25 @@ def test_the_family_names_our_labeler_and_the_label_set():
 
 
 def test_the_five_are_a_family_of_their_own_where_the_label_set_has_them():
-    assert list(observation_sets("trrg14", CHEXPERT.observations)) == ["trrg14", FIVE_FAMILY]
-    assert list(observation_sets("t", ("Edema", "Fracture"))) == ["t"]
+    assert list(observation_sets(CHEXPERT)) == ["trrg14", "trrg13", FIVE_FAMILY]
+    two = LabelSet(name="two", observations=("Edema", "Fracture"), findings={})
+    assert observation_sets(two) == {"trrg-two": ("Edema", "Fracture")}
+
+
+def test_the_family_of_findings_has_no_no_finding():
+    for label_set, family in ((CHEXPERT, "trrg13"), (NIH, "trrg-nih14-findings")):
+        assert findings_family(label_set) == family
+        assert set(label_set.observations) - set(observation_sets(label_set)[family]) == {"No Finding"}
 
 
 def test_the_headline_is_the_one_of_the_label_set():
-    assert headline(CHEXPERT)[:3] == ("trrg14.micro.f1.u0", "trrg14.macro.f1.u0", "trrg5.micro.f1.u0")
-    assert headline(NIH)[:2] == ("trrg-nih14.micro.f1.u0", "trrg-nih14.macro.f1.u0")
-    assert headline(CHEXPERT)[3:] == headline(NIH)[-8:]
+    assert headline(CHEXPERT)[:4] == tuple(
+        f"{name}.f1.u0" for name in ("trrg13.micro", "trrg13.macro", "trrg14.micro", "trrg5.micro")
+    )
+    assert headline(NIH)[:3] == tuple(
+        f"trrg-nih14{name}.f1.u0" for name in ("-findings.micro", "-findings.macro", ".micro")
+    )
+    assert headline(CHEXPERT)[4:] == headline(NIH)[-8:]
     assert headline(CHEXPERT)[-3:] == tuple(
         f"truth.{name}" for name in ("distinct_share", "unsupported_positive_rate", "contradicted_negation_rate")
     )
@@ -46,6 +58,7 @@ def test_the_headline_is_the_one_of_the_label_set():
         (System.MODEL, "trrg14.micro.f1.u0"),
         (System.MODAL_REPORT, "modal_report/trrg14.micro.f1.u0"),
         (System.NEAREST_NEIGHBOUR, "nearest_neighbour/trrg14.micro.f1.u0"),
+        (System.CLUE_TEMPLATE, "clue_template/trrg14.micro.f1.u0"),
         (System.CHAMPION, "champion/trrg14.micro.f1.u0"),
     ],
 )
@@ -55,7 +68,7 @@ def test_a_metric_key_is_built_and_parsed_by_one_pair(system: System, key: str):
 
 
 def test_an_unknown_system_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of model, modal_report, nearest_neighbour, champion"):
+    with pytest.raises(ValueError, match="expected one of model, modal_report, nearest_neighbour, clue_template"):
         parse_metric_key("oracle/bleu4.full")
 
 
