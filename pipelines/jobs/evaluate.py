@@ -1,4 +1,4 @@
-"""`predictions` -> scores of the model and the floors, and the HTML report.
+"""`predictions` -> scores of the model and the floors, outcomes study by study for the gate, and the HTML report.
 
 The whole split is scored at once, because corpus scores are no mean over studies.
 """
@@ -15,16 +15,18 @@ from typing import Any
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from trrg_core.clue import clues_from_rows
+from trrg_core.clue import Clue, clues_from_rows
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
-from trrg_core.metrics.floors import modal_report
+from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.java import JavaError
 from trrg_core.metrics.meteor import Meteor
+from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_to_bytes
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
 from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, gather_all, score_predictions
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
+from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System, metric_key
 from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.pages.render import render_report
@@ -42,15 +44,19 @@ REPORT = "report.html"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationInputs:
-    """The predictions of each system, the model first; the shard row of each study; and how predictions are scored."""
+    """The predictions of each system, the model first, and the parsed references, all in one order of studies.
+
+    `shards` has the shard row of each study by id, `options` how predictions are scored.
+    """
 
     systems: Mapping[System, list[Prediction]]
+    references: list[ParsedReport]
     shards: Mapping[str, dict[str, Any]]
     options: ScoringOptions
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Score a version of `predictions` and both floors; write scores and the HTML report into a run folder."""
+    """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder."""
     identity = job_fingerprint(
         "evaluate", [config.evaluate, config.parse, config.shard.section, config.source.kind], store, inputs
     )
@@ -63,12 +69,13 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     page = ReportPage(
         title="Generated reports and their evidence",
         systems=scores,
-        studies=_study_pages(config, evaluation),
+        studies=_study_pages(evaluation, config.evaluate.report_studies),
         lineage={**inputs, "code version": code_version()},
     )
     folder = run_path(run_id)
     store.write_bytes(f"{folder}/{REPORT}", render_report(page).encode())
     store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes([item.to_json() for item in scores]))
+    store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(_outcomes(evaluation)))
     result = RunResult(
         run_id=run_id,
         job="evaluate",
@@ -94,22 +101,27 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Eval
     train = _train_reports(store, shards)
     corpus: Corpus = "iu-xray" if config.source.kind == "iu-xray" else "mimic-cxr"
     modal = modal_report(list(train.values()))
+    thresholds = _thresholds(store, inputs["generator"], label_set)
+    shown = [clues_from_rows(row["clues"], thresholds) for row in predictions]
     parse = partial(_parse_all, ReportParser(config.parse.label_set))
     hypotheses = {
         System.MODEL: [row["hypothesis"] for row in predictions],
         System.MODAL_REPORT: [modal] * len(predictions),
         System.NEAREST_NEIGHBOUR: [train[row["neighbour_study_id"]] for row in predictions],
+        System.CLUE_TEMPLATE: [clue_template(clues, label_set) for clues in shown],
     }
     references = parse([truth[row["study_id"]]["report"] for row in predictions])
-    thresholds = _thresholds(store, inputs["generator"], label_set)
     return EvaluationInputs(
         systems={
             system: [
-                _prediction(row, truth[row["study_id"]], reference, text, parsed, thresholds)
-                for row, reference, text, parsed in zip(predictions, references, texts, parse(texts), strict=True)
+                _prediction(row, truth[row["study_id"]], reference, text, parsed, clues)
+                for row, reference, text, parsed, clues in zip(
+                    predictions, references, texts, parse(texts), shown, strict=True
+                )
             ]
             for system, texts in hypotheses.items()
         },
+        references=references,
         shards=truth,
         options=ScoringOptions(
             label_set=label_set,
@@ -128,7 +140,7 @@ def _prediction(
     reference: ParsedReport,
     text: str,
     parsed: ParsedReport,
-    thresholds: Mapping[str, float],
+    clues: tuple[Clue, ...],
 ) -> Prediction:
     return Prediction(
         subject_id=row["subject_id"],
@@ -138,7 +150,7 @@ def _prediction(
         reference_labels=reference.labels,
         hypothesis=text,
         parsed=parsed,
-        clues=clues_from_rows(row["clues"], thresholds),
+        clues=clues,
         has_prior=truth["has_prior"],
     )
 
@@ -158,6 +170,13 @@ def _thresholds(store: Store, run_id: str, label_set: LabelSet) -> dict[str, flo
     return thresholds_from_json(data, label_set.observations)
 
 
+def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:
+    options = evaluation.options
+    return count_outcomes_of(
+        evaluation.systems, evaluation.references, label_set=options.label_set, section=options.section
+    )
+
+
 def _score(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[Scores, ...]:
     with ExitStack() as stack:
         meteor: Meteor | str = "switched off (evaluate.meteor)"
@@ -172,9 +191,8 @@ def _score(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[Scores, ..
         )
 
 
-def _study_pages(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[StudyPage, ...]:
-    predictions = evaluation.systems[System.MODEL][: config.evaluate.report_studies]
-    references = _parse_all(ReportParser(config.parse.label_set), [row.reference for row in predictions])
+def _study_pages(evaluation: EvaluationInputs, num_studies: int) -> tuple[StudyPage, ...]:
+    predictions = evaluation.systems[System.MODEL][:num_studies]
     return tuple(
         study_page(
             prediction,
@@ -184,7 +202,10 @@ def _study_pages(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[Stud
             label_set=evaluation.options.label_set,
         )
         for prediction, reference, evidence in zip(
-            predictions, references, gather_all(predictions, evaluation.options.label_set), strict=True
+            predictions,
+            evaluation.references[: len(predictions)],
+            gather_all(predictions, evaluation.options.label_set),
+            strict=True,
         )
     )
 

@@ -1,14 +1,18 @@
-"""The floors that every table shows: systems that ignore the image, or copy the report of the nearest neighbour.
+"""The floors: systems that ignore the image, copy the report of the nearest neighbour, or fill a template with clues.
 
-From the reports of the training split each gives one report per study, which is then scored like any other system.
+Each gives one report per study, which is then scored like any other system.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from trrg_core.clue import Clue
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, LabelSet
+from trrg_core.training.prompts import Prompts, load_prompts
 
 _QUERIES_AT_ONCE = 256  # 256 x 270,000 similarities in float32 are 277 MB
 
@@ -48,9 +52,29 @@ def nearest_neighbour(
     return nearest
 
 
+def clue_template(clues: Iterable[Clue], label_set: LabelSet) -> str:
+    """A report that affirms the shown clues, on their sides, and denies the others, in fixed sentences."""
+    prompts = dict(zip(label_set.observations, load_prompts(label_set.observations), strict=True))
+    sentences = [
+        sentence
+        for clue in clues
+        if clue.observation in prompts and clue.observation != label_set.no_finding
+        for sentence in _template_sentences(clue, prompts[clue.observation])
+    ]
+    return " ".join(sentences)
+
+
 def same_report_key(report: str) -> str:
     """`report` in lower case with single spaces: equal for reports of the same words."""
     return " ".join(report.lower().split())
+
+
+def _template_sentences(clue: Clue, prompts: Prompts) -> list[str]:
+    if not clue.is_shown:
+        return [prompts.absent[0]]
+    sided = ((SIDE_LEFT, prompts.left), (SIDE_RIGHT, prompts.right))
+    sentences = [texts[0] for bit, texts in sided if texts and clue.sides & bit]
+    return sentences or [prompts.present[0]]
 
 
 def _normalise(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:

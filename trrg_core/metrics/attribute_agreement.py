@@ -1,0 +1,131 @@
+"""Sides and degrees: does the report place a finding where the reference does, and as large?
+
+Parsed reports, or clues, become fact codes (`trrg_core.training.facts`), one text per study; agreement is counted study
+by study. Only findings that both texts affirm are compared, and only where both state the attribute.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trrg_core.clue import Clue
+from trrg_core.labels import (
+    NOT_STATED,
+    STATED_ABSENT,
+    STATED_PRESENT,
+    LabelSet,
+    column_name,
+    stated_codes,
+)
+from trrg_core.report.parsed import ParsedReport
+from trrg_core.training.facts import FactCodes, no_facts, study_facts
+from trrg_core.training.prompts import load_prompts
+
+Codes = npt.NDArray[np.int8]
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FactTable:
+    """The fact codes of N texts, `[N,O]` each; 0 is "not stated"."""
+
+    assertions: Codes
+    sides: Codes
+    degrees: Codes
+
+    @property
+    def is_present(self) -> Booleans:
+        """Where a finding is affirmed."""
+        return np.asarray(self.assertions == STATED_PRESENT)
+
+
+def findings_of(label_set: LabelSet) -> tuple[str, ...]:
+    """The observations of a label set that a text can state: all but "No Finding", which follows from the others."""
+    return tuple(name for name in label_set.observations if name != label_set.no_finding)
+
+
+def report_facts(report: ParsedReport, label_set: LabelSet) -> FactCodes:
+    """What a parsed report states of each finding of the label set."""
+    names = findings_of(label_set)
+    sentences = [
+        {
+            "facts": [
+                _fact(name, mention)
+                for mention in sentence.mentions
+                if mention.is_current
+                for name in label_set.observations_of(mention.finding)
+            ]
+        }
+        for sentence in report.sentences
+    ]
+    labels = {column_name(name): label for name, label in report.labels.items()}
+    return study_facts(sentences, stated_codes(labels, names), names, sided=_has_side(names))
+
+
+def clue_facts(clues: Sequence[Clue], label_set: LabelSet) -> FactCodes:
+    """What the clues show of each finding, with its sides, and no text: a shown one is affirmed, another denied."""
+    given, names = {clue.observation: clue for clue in clues}, findings_of(label_set)
+    shown = [name in given and given[name].is_shown for name in names]
+    return FactCodes(
+        tuple(
+            (STATED_PRESENT if is_shown else STATED_ABSENT) if name in given else NOT_STATED
+            for name, is_shown in zip(names, shown, strict=True)
+        ),
+        tuple(given[name].sides if is_shown else 0 for name, is_shown in zip(names, shown, strict=True)),
+        (0,) * len(names),
+    )
+
+
+def empty_facts(label_set: LabelSet) -> FactCodes:
+    """What an empty report states: nothing."""
+    return no_facts(len(findings_of(label_set)))
+
+
+def fact_table(codes: Sequence[FactCodes]) -> FactTable:
+    """The codes of N texts as arrays."""
+    assertions, sides, degrees = np.array(codes, dtype=np.int8).transpose(1, 0, 2)
+    return FactTable(assertions=assertions, sides=sides, degrees=degrees)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttributeAgreement:
+    """Which findings of which study, `[N,O]` booleans, state an attribute in both texts, agree in it, or are expected.
+
+    `expected` are findings of the reference that state it, whether or not the hypothesis has them.
+    """
+
+    both: Booleans
+    agree: Booleans
+    expected: Booleans
+
+
+def compare_sides(references: FactTable, hypotheses: FactTable) -> AttributeAgreement:
+    """Agreement of the sides of affirmed findings: "left" and "bilateral" do not agree."""
+    return _compare(references, hypotheses, references.sides, hypotheses.sides)
+
+
+def compare_degrees(references: FactTable, hypotheses: FactTable) -> AttributeAgreement:
+    """Agreement of the degrees, mild, moderate or severe, of affirmed findings."""
+    return _compare(references, hypotheses, references.degrees, hypotheses.degrees)
+
+
+def _compare(references: FactTable, hypotheses: FactTable, expected: Codes, stated: Codes) -> AttributeAgreement:
+    is_expected = references.is_present & (expected != 0)
+    both = is_expected & hypotheses.is_present & (stated != 0)
+    return AttributeAgreement(both=both, agree=both & (expected == stated), expected=is_expected)
+
+
+def _fact(observation: str, mention: Any) -> dict[str, str]:
+    return {
+        "observation": observation,
+        "assertion": mention.assertion,
+        "laterality": mention.laterality,
+        "severity": mention.severity,
+    }
+
+
+def _has_side(observations: Sequence[str]) -> list[bool]:
+    return [prompts.has_side for prompts in load_prompts(observations)]

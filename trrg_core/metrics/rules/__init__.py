@@ -1,0 +1,1 @@
+"""Rules of the metrics as data: the clinical significance of findings."""

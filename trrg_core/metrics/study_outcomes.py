@@ -1,0 +1,139 @@
+"""Reports beside their references -> the counts of `trrg_core.metrics.outcomes`, one row per study."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trrg_core.config.fingerprint import fingerprint
+from trrg_core.labels import LabelSet
+from trrg_core.metrics.attribute_agreement import (
+    FactTable,
+    clue_facts,
+    compare_degrees,
+    compare_sides,
+    empty_facts,
+    fact_table,
+    findings_of,
+    report_facts,
+)
+from trrg_core.metrics.outcomes import Basis, Counts, OutcomeTable
+from trrg_core.metrics.score import Prediction
+from trrg_core.metrics.significance import Significance, load_significance
+from trrg_core.metrics.systems import System
+from trrg_core.report.parsed import ParsedReport
+from trrg_core.training.facts import FactCodes
+
+# raised when counts change their meaning: tables of different versions do not compare
+_VERSION = 1
+
+_WORD = re.compile(r"[a-z0-9]+(?:[.'/-][a-z0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedReport:
+    """A report as text and as what it states of each finding. The text is empty where there is none."""
+
+    text: str
+    facts: FactCodes
+
+
+def count_outcomes_of(
+    systems: Mapping[System, Sequence[Prediction]],
+    references: Sequence[ParsedReport],
+    *,
+    label_set: LabelSet,
+    section: str,
+) -> OutcomeTable:
+    """The outcomes of every system, and of the two that write nothing: the clue labels and the empty report.
+
+    Args:
+        systems: the predictions of each system for the same studies in the same order; the model's have the clues.
+        references: the parsed reference of each study.
+        label_set: the observations that are counted, "No Finding" excepted.
+        section: the report section that the texts are taken from.
+
+    Raises:
+        ValueError: if there are no studies.
+    """
+    order = sorted(range(len(references)), key=lambda index: systems[System.MODEL][index].study_id)
+    rows = {system: [predictions[index] for index in order] for system, predictions in systems.items()}
+    model, findings, significance = rows[System.MODEL], findings_of(label_set), load_significance()
+    expected = [
+        StatedReport(text=row.reference, facts=report_facts(references[index], label_set))
+        for row, index in zip(model, order, strict=True)
+    ]
+    stated = {
+        **{
+            system: [StatedReport(text=row.hypothesis, facts=report_facts(row.parsed, label_set)) for row in of_system]
+            for system, of_system in rows.items()
+        },
+        System.CLUE_LABELS: [StatedReport(text="", facts=clue_facts(row.clues, label_set)) for row in model],
+        System.EMPTY_REPORT: [StatedReport(text="", facts=empty_facts(label_set))] * len(model),
+    }
+    return OutcomeTable(
+        basis=Basis(
+            test=fingerprint([[row.study_id, row.subject_id, row.reference] for row in model]),
+            section=section,
+            labeler=references[0].parser_id,
+            rules=f"{_VERSION}-{significance.fingerprint}",
+        ),
+        findings=findings,
+        study_ids=tuple(row.study_id for row in model),
+        subject_ids=tuple(row.subject_id for row in model),
+        counts={
+            system: count_studies(expected, reports, findings=findings, significance=significance)
+            for system, reports in stated.items()
+        },
+    )
+
+
+def count_studies(
+    references: Sequence[StatedReport],
+    hypotheses: Sequence[StatedReport],
+    *,
+    findings: Sequence[str],
+    significance: Significance,
+) -> Counts:
+    """The counts of one system, `[N,K]`, columns as `trrg_core.metrics.outcomes.count_columns`.
+
+    Raises:
+        ValueError: if there are no studies or the two differ in length.
+    """
+    if not references or len(references) != len(hypotheses):
+        raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
+    truth, stated = (fact_table([report.facts for report in reports]) for reports in (references, hypotheses))
+    is_asserting = (stated.assertions != 0).any(axis=1)
+    words = [_count_words(*pair) for pair in zip(references, hypotheses, strict=True)]
+    columns = [np.ones(len(references)), is_asserting, *_truth(truth, stated, significance.of(findings), significance)]
+    return np.column_stack([*_outcomes(truth, stated), *columns, *_attributes(truth, stated), np.array(words)]).astype(
+        np.float64
+    )
+
+
+def _outcomes(truth: FactTable, stated: FactTable) -> list[Counts]:
+    expected, affirmed = truth.is_present, stated.is_present
+    return [(expected & affirmed) * 1.0, (~expected & affirmed) * 1.0, (expected & ~affirmed) * 1.0]
+
+
+def _truth(truth: FactTable, stated: FactTable, weights: Counts, significance: Significance) -> list[Counts]:
+    """Weight that both reports agree in, and weight that either affirms, each summed over both reports."""
+    pairs = (compare_sides(truth, stated), compare_degrees(truth, stated))
+    is_wrong = np.logical_or.reduce([pair.both & ~pair.agree for pair in pairs])
+    credit = np.where(is_wrong, significance.wrong_attribute, 1.0) * (truth.is_present & stated.is_present)
+    either = truth.is_present.astype(np.float64) + stated.is_present
+    return [2 * credit @ weights, either @ weights]
+
+
+def _attributes(truth: FactTable, stated: FactTable) -> list[Counts]:
+    sides, degrees = compare_sides(truth, stated), compare_degrees(truth, stated)
+    counted = (sides.both, sides.agree, sides.expected, degrees.both, degrees.agree)
+    return [cells.sum(axis=1).astype(np.float64) for cells in counted]
+
+
+def _count_words(reference: StatedReport, hypothesis: StatedReport) -> tuple[int, int, int]:
+    """Words of the hypothesis that the reference has too, and the words of each, as in BLEU-1."""
+    expected, stated = (Counter(_WORD.findall(report.text.lower())) for report in (reference, hypothesis))
+    return (expected & stated).total(), stated.total(), expected.total()
