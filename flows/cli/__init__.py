@@ -1,7 +1,7 @@
 """The command line `trrg`. Each command reads its options, calls one function, and prints the result.
 
-`chain` runs jobs, `slicing` compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, and
-`machine` has the configuration, the checks and the UI.
+`chain` runs jobs, `model_use` uses a trained model, `slicing` compiles slices, `versions` and `label_verbs` show
+tables, `texts` reads report text, and `machine` has the configuration, the checks and the UI.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import chain, label_verbs, machine, slicing, texts, versions
+from flows.cli import chain, label_verbs, machine, model_use, slicing, texts, versions
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.extras import needs_extra
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for _verbs in (chain, versions, label_verbs, slicing, texts, machine):
+for _verbs in (chain, model_use, versions, label_verbs, slicing, texts, machine):
     app.add_typer(_verbs.app)
 
 

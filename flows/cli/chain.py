@@ -68,7 +68,7 @@ def _add_job(job: Job) -> None:
         config = read_config(preset, source, source_root, settings or ())
         if job.reads_source:
             check_source(config)
-        _run_job(job, config, store, inputs or (), as_json=as_json)
+        run_one_job(job, config, store, inputs or (), as_json=as_json)
 
     def training_command(
         store: StoreOption = DEFAULT_STORE,
@@ -85,7 +85,7 @@ def _add_job(job: Job) -> None:
         # here means neither on Ray workers of this machine nor as a job of a cluster
         here = ("engine.local=true", 'ray.jobs_address=""') if local else ()
         config = read_config(preset, source, source_root, [*(settings or ()), *here])
-        _run_job(job, config, store, inputs or (), as_json=as_json)
+        run_one_job(job, config, store, inputs or (), as_json=as_json)
 
     chosen = training_command if job.group == "training" else command
     chosen.__doc__ = job.summary
@@ -94,7 +94,8 @@ def _add_job(job: Job) -> None:
     )(chosen)
 
 
-def _run_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str], *, as_json: bool) -> None:
+def run_one_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str], *, as_json: bool) -> None:
+    """Run `job` on the given inputs, by default the newest ones, and print its result."""
     from pipelines.records.job_result import describe, to_json
     from pipelines.running.newest_outputs import newest_outputs
     from pipelines.running.run_job import run_job
@@ -106,8 +107,10 @@ def _run_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str], 
     typer.echo(to_json(result) if as_json else describe(result))
 
 
+# `generate` is in `model_use`: it also takes images
 for _job in JOBS.values():
-    _add_job(_job)
+    if _job.name != "generate":
+        _add_job(_job)
 
 
 @app.command(epilog="Example: trrg run --source mimic-cxr --source-root corpus --store ./trrg-store --set seed=3")

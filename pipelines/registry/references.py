@@ -26,7 +26,7 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
     Raises:
         StorageError: if the registry cannot be read.
     """
-    with _read_only(store, config) as client:
+    with read_only_client(store, config) as client:
         if client is None:
             return {}
         from mlflow.exceptions import MlflowException
@@ -42,7 +42,7 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
 
 
 @contextmanager
-def _read_only(store: Store, config: RegisterConfig) -> Iterator["MlflowClient | None"]:
+def read_only_client(store: Store, config: RegisterConfig) -> Iterator["MlflowClient | None"]:
     """A client of the registry; a registry inside the store is copied first, because MLflow may write to it."""
     if not config.tracking_uri and not store.exists(REGISTRY_DATABASE):
         yield None

@@ -1,0 +1,172 @@
+"""Commands that use a trained model: reports for images."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.chain import run_one_job
+from flows.cli.options import (
+    DEFAULT_STORE,
+    InputOption,
+    PresetOption,
+    RootOption,
+    SetOption,
+    SourceOption,
+    StoreOption,
+    check_folder_of,
+)
+from pipelines.running.catalog import find_job
+from trrg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trrg_core.generation.study_files import StudyFiles
+    from trrg_core.generation.written_files import WrittenFiles
+
+app = typer.Typer()
+PANEL = "A trained model"
+GENERATED_TITLE = "Generated reports"
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples: trrg generate --view PA film.jpg; "
+    "trrg generate --study 7 --view PA --view LATERAL front.dcm side.dcm; "
+    "trrg generate --html reports.html studies; trrg generate --store ./trrg-store",
+)
+def generate(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE]...", help="JPEG, PNG or DICOM files, and folders of them; none runs the job `generate`."
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="With images: models:/NAME@ALIAS, models:/NAME/VERSION, a run of the store, or a model folder; "
+            "models:/trrg@champion by default."
+        ),
+    ] = "",
+    study: Annotated[str, typer.Option(metavar="ID", help="With images: all of them are one study with this id.")] = "",
+    views: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view",
+            metavar="POSITION",
+            help="With images: PA, AP, LATERAL or LL, once for all images or once for each in order; "
+            "otherwise that of the DICOM header.",
+        ),
+    ] = None,
+    html: Annotated[str, typer.Option("--html", help="With images: write a page with films and heat maps.")] = "",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    source: SourceOption = "",
+    source_root: RootOption = "",
+    settings: SetOption = None,
+    inputs: InputOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one line per study; of the job, its result.")
+    ] = False,
+) -> None:
+    """Write reports for images with a trained model; without images, run the job `generate` on a split of the shards.
+
+    Each file is a study of its own. The images that lie directly in one folder are films of one study, so a folder per
+    study gives a report each. With --study all images are films of one study.
+
+    Prints each report with the evidence for its sentences and the clues it was written from. An image that cannot be
+    read is set aside with its reason, and the exit code is 1.
+    """
+    of_images = {"--model": model, "--study": study, "--view": views, "--html": html}
+    of_job = {"--source": source, "--source-root": source_root, "--input": inputs}
+    for option, value in (of_job if images else of_images).items():
+        if value:
+            raise ConfigError(f"{option} goes {'with the job: give no images' if images else 'with images: give some'}")
+    if images:
+        studies = _find_studies(images, study, views or (), html)
+        if _write_for_images(studies, model, store, preset, settings or (), html=html, as_json=as_json):
+            sys.exit(1)
+        return
+    from flows.entry import read_config
+
+    config = read_config(preset, source, source_root, settings or ())
+    run_one_job(find_job("generate"), config, store, inputs or (), as_json=as_json)
+
+
+def _find_studies(images: Sequence[str], study: str, views: Sequence[str], html: str) -> "list[StudyFiles]":
+    from trrg_core.generation.study_files import find_studies
+
+    if html:
+        check_folder_of(html, "--html")
+    return find_studies(images, study_id=study, view_positions=views)
+
+
+def _write_for_images(
+    studies: "Sequence[StudyFiles]",
+    model: str,
+    store: str,
+    preset: str,
+    settings: Sequence[str],
+    *,
+    html: str,
+    as_json: bool,
+) -> int:
+    """Print or write the report of each study; the number of images that were set aside."""
+    # torch's threads spin while they wait: on a busy machine that made one report take 50 seconds instead of 2
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from pipelines.registry.find_model import DEFAULT_MODEL, find_model
+    from trrg_core.config.load import load_config
+    from trrg_core.storage.store import open_store
+
+    opened_store = open_store(store)
+    found = find_model(opened_store, load_config(preset, settings).register_, model or DEFAULT_MODEL)
+    # torch takes seconds to import: a model that does not exist is reported before
+    from pipelines.serving.load_writer import load_writer
+    from trrg_core.generation.written_files import write_files
+
+    writer = load_writer(opened_store, found, settings)
+    results: list[WrittenFiles] = []
+    num_rejected = 0
+    for result in write_files(writer, studies, with_heat_maps=bool(html)):
+        for film in result.rejected:
+            typer.echo(f"set aside: {film.name}: {film.reason}: {film.message}", err=True)
+        num_rejected += len(result.rejected)
+        if html:
+            results.append(result)
+        if as_json or not html:
+            _print_study(result, found.name, as_json=as_json)
+    if html:
+        _write_page(results, found.name, html)
+    return num_rejected
+
+
+def _print_study(result: "WrittenFiles", model: str, *, as_json: bool) -> None:
+    from flows.render.written_studies import print_written
+    from trrg_core.generation.study_record import record_line
+
+    if as_json:
+        typer.echo(record_line(result.study_id, result.written, model=model, rejected=result.rejected))
+    elif result.written is not None:
+        print_written(result.written, model)
+
+
+def _write_page(results: "Sequence[WrittenFiles]", model: str, html: str) -> None:
+    from pathlib import Path
+
+    from trrg_core.pages.written_page import WrittenPage, render_written
+
+    page = WrittenPage(
+        title=GENERATED_TITLE,
+        model=model,
+        studies=tuple(result.written for result in results if result.written is not None),
+        rejected=tuple(film for result in results for film in result.rejected),
+    )
+    try:
+        Path(html).write_text(render_written(page), "utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {html}: {error.strerror}") from error
+    typer.echo(
+        f"wrote {html}: {len(page.studies)} studies; it holds report text and films, keep it with the data", err=True
+    )

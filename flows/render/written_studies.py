@@ -1,0 +1,58 @@
+"""Reports of a trained model as text: sentences with their status, and the clues with their probabilities and sides."""
+
+from collections.abc import Iterator
+
+from flows.render.terminal import Column, build_table, print_line, print_table
+from trrg_core.clue import Clue
+from trrg_core.evidence import Support
+from trrg_core.generation.report_writer import WrittenStudy
+
+_WORDS = {
+    Support.SUPPORTED: "supported",
+    Support.UNSUPPORTED: "UNSUPPORTED",
+    Support.CONTRADICTED: "CONTRADICTED",
+    Support.NOT_CHECKABLE: "not checkable",
+}
+
+
+def print_written(study: WrittenStudy, model: str) -> None:
+    """Print one study: what wrote it, each sentence with its status, and the clues, furthest above threshold first."""
+    views = ", ".join(film.view_position or "view unknown" for film in study.films)
+    print_line(f"Study {study.study_id} ({views})")
+    print_line(f"GENERATED REPORT by {model}. Not for clinical use.")
+    if study.unread:
+        print_line(f"Not read, since the model takes {len(study.films)} views at most: {', '.join(study.unread)}")
+    print_line("")
+    for status, sentence in _lines(study):
+        print_line(f"  {status:14}{sentence}")
+    for clue in study.evidence.omitted:
+        print_line(f"  {'OMITTED':14}{clue.observation}, which the clues show")
+    print_line("")
+    columns = (
+        Column("clue", whole=True),
+        Column("probability", number=True),
+        Column("shown from", number=True),
+        Column("left", number=True),
+        Column("right", number=True),
+        Column("shown", whole=True),
+    )
+    ordered = sorted(study.clues, key=lambda clue: clue.threshold - clue.probability)
+    print_table(build_table(columns, [_row(clue) for clue in ordered]))
+
+
+def _lines(study: WrittenStudy) -> Iterator[tuple[str, str]]:
+    """Status and text of each sentence, and of text outside every sentence: it is part of what the model wrote."""
+    end = 0
+    for item in study.evidence.sentences:
+        if any(char.isalnum() for char in study.report[end : item.start]):
+            yield "not parsed", study.report[end : item.start].strip()
+        yield _WORDS[item.status], study.report[item.start : item.end]
+        end = item.end
+    if any(char.isalnum() for char in study.report[end:]):
+        yield "not parsed", study.report[end:].strip()
+
+
+def _row(clue: Clue) -> tuple[str, ...]:
+    sides = ["" if side is None else f"{side:.2f}" for side in (clue.left, clue.right)]
+    shown = " ".join(word for word in ("yes", clue.laterality) if word) if clue.is_shown else ""
+    return clue.observation, f"{clue.probability:.2f}", f"{clue.threshold:.2f}", *sides, shown

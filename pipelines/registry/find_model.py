@@ -1,0 +1,93 @@
+"""The model that a user names: `models:/trrg@champion`, `models:/trrg/3`, a run of the store, or a model folder."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.registry.references import read_only_client
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import ConfigError, StorageError
+from trrg_core.runs.stored_model import fetched_model, model_path
+from trrg_core.storage.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+DEFAULT_MODEL = "models:/trrg@champion"
+_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundModel:
+    """A trained model. `name` is what its reports are marked with; it has a run of the store or a local folder."""
+
+    name: str
+    run_id: str = ""
+    folder: str = ""
+
+
+def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundModel:
+    """The model that `reference` names now: an alias may point at another one later.
+
+    Raises:
+        ConfigError: if there is no such model.
+        StorageError: if the registry cannot be read.
+    """
+    if not reference.startswith("models:"):
+        return _find_unregistered(store, reference)
+    named = _REGISTERED.fullmatch(reference)
+    if named is None:
+        raise ConfigError(f"model {reference!r}: expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    with read_only_client(store, config) as client:
+        if client is None:
+            raise ConfigError(f"{store.uri} has no registered model: run `trrg run`, or name a run or a model folder")
+        version = _find_version(client, named, reference)
+    name = f"models:/{version.name}/{version.version}"
+    if run_id := version.tags.get("trrg.generator", ""):
+        return FoundModel(name=f"{name}, run {run_id}", run_id=run_id)
+    return FoundModel(name=name, folder=str(version.source or "").removeprefix("file://"))
+
+
+@contextmanager
+def opened_model(store: Store, model: FoundModel) -> Iterator[Path]:
+    """The local folder of a model, valid within the block; a model in a bucket is downloaded for it.
+
+    Raises:
+        ConfigError: if it has no such folder.
+    """
+    if model.folder or not store.is_s3:
+        folder = Path(model.folder or store.join(model_path(model.run_id)))
+        if not folder.is_dir():
+            raise ConfigError(f"{model.name}: there is no model folder {folder}")
+        yield folder
+        return
+    with fetched_model(store, model.run_id) as folder:
+        yield folder
+
+
+def _find_unregistered(store: Store, reference: str) -> FoundModel:
+    if (Path(reference) / "config.json").is_file():
+        return FoundModel(name=reference, folder=reference)
+    if "/" not in reference and store.exists(model_path(reference)):
+        return FoundModel(name=f"run {reference}", run_id=reference)
+    raise ConfigError(
+        f"model {reference!r}: expected models:/NAME@ALIAS, a run with a trained model in {store.uri}, or a folder"
+    )
+
+
+def _find_version(client: "MlflowClient", named: re.Match[str], reference: str) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if named["alias"]:
+            return client.get_model_version_by_alias(named["name"], named["alias"])
+        return client.get_model_version(named["name"], named["version"])
+    except MlflowException as error:
+        if error.error_code in _NOT_FOUND:
+            raise ConfigError(f"{reference}: the model registry has no such version or alias") from error
+        raise StorageError(f"the model registry did not answer: {error}") from error

@@ -1,0 +1,59 @@
+"""A found model, loaded and ready to write reports, with settings of the user over those of its folder."""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+
+from pipelines.registry.find_model import FoundModel, opened_model
+from trrg_core.config.load import validate_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.config.values import merge_values, parse_override
+from trrg_core.errors import ConfigError
+from trrg_core.generation.report_writer import ReportWriter
+from trrg_core.model.model_folder import load_model_folder
+from trrg_core.storage.store import Store
+
+# a trained model has the other sections in its weights; those of the registry only help to find it
+_USED_SECTIONS = ("generate.", "ingest.", "register.")
+
+
+def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *, device: str = "") -> ReportWriter:
+    """The writer of a model, on a GPU if there is one, or on `device`.
+
+    Args:
+        store: where the model was found.
+        model: the model.
+        settings: `a.b=value` over the settings in the model folder, e.g. `generate.candidates=1`.
+        device: as torch names it.
+
+    Raises:
+        ConfigError: if the folder is damaged or of another stage, or a setting is wrong or is not used here.
+    """
+    check_settings(settings)
+    with opened_model(store, model) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # transformers warns of calls of its own
+        loaded = load_model_folder(folder)
+    loaded.generator.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return ReportWriter(loaded, _changed(loaded.config, settings))
+
+
+def check_settings(settings: Sequence[str]) -> None:
+    """Check that each of `settings` has an effect on a trained model.
+
+    Raises:
+        ConfigError: if one has not.
+    """
+    for setting in settings:
+        if not setting.strip().startswith(_USED_SECTIONS):
+            raise ConfigError(
+                f"--set {setting.partition('=')[0]}: a trained model is built as it was trained; "
+                f"only {'*, '.join(_USED_SECTIONS)}* can be set"
+            )
+
+
+def _changed(config: TrrgConfig, settings: Sequence[str]) -> TrrgConfig:
+    values = config.model_dump(mode="json")
+    for setting in settings:
+        values = merge_values(values, parse_override(setting))
+    return validate_config(values)

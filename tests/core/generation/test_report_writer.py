@@ -1,0 +1,180 @@
+"""A loaded model in use: films in, report, clues, evidence and heat maps out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.core.toy_corpus import OBSERVATIONS, draw
+from trrg_core.clue import Clue
+from trrg_core.evidence import gather_evidence
+from trrg_core.generation.decoding import write_reports
+from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, read_film
+from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
+from trrg_core.generation.study_record import record_line, study_record
+from trrg_core.labels import load_label_set
+from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.report.parser import ReportParser
+from trrg_core.training.collate import collate_images
+
+RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "generated", "model", "films", "set_aside"]
+
+
+@pytest.fixture(scope="module")
+def loaded(stage2) -> LoadedGenerator:
+    return LoadedGenerator(config=stage2.config, generator=stage2.model, text_tokenizer=None)
+
+
+@pytest.fixture(scope="module")
+def writer(loaded) -> ReportWriter:
+    decoding = loaded.config.generate.model_copy(update={"candidates": 3, "max_new_tokens": 40, "batch_size": 2})
+    return ReportWriter(loaded, loaded.config.model_copy(update={"generate": decoding}))
+
+
+def film(number: int = 1, findings: str = "e", view: str = "PA") -> ReadFilm:
+    return read_film(draw(number, findings), name=f"{number}{findings}.jpg", view_position=view)
+
+
+def request(study_id: str, *films: ReadFilm) -> StudyRequest:
+    return StudyRequest(study_id=study_id, films=films)
+
+
+def test_the_report_is_what_the_model_writes_for_these_films(writer, loaded) -> None:
+    one = film(3, "ep")
+    (written,) = writer.write([request("a", one)])
+    plain = loaded.config.generate.model_copy(update={"max_new_tokens": 40})
+    (greedy,) = ReportWriter(loaded, loaded.config.model_copy(update={"generate": plain})).write([request("a", one)])
+    rows = [{"study_id": "a", "views": [{"view_position": "PA", "jpeg": one.jpeg}]}]
+    batch = collate_images(rows, observations=OBSERVATIONS, config=loaded.config.pretrain)
+    (expected,) = write_reports(loaded, batch, plain)
+    assert (greedy.report, greedy.clues) == (expected.text, expected.clues)
+    assert [clue.observation for clue in written.clues] == list(OBSERVATIONS)
+    assert [written.report[item.start : item.end] for item in written.evidence.sentences] == [
+        sentence.text for sentence in written.parsed.sentences
+    ]
+
+
+def test_a_report_depends_on_the_films_and_their_views_alone(writer) -> None:
+    films = [film(number, findings) for number, findings in enumerate(("", "e", "p", "ec", "pc"))]
+    together = writer.write([request(f"s{number}", one) for number, one in enumerate(films)])
+    assert [one.study_id for one in together] == ["s0", "s1", "s2", "s3", "s4"]
+    alone = [writer.write([request("other", replace(one, name="renamed"))])[0] for one in films]
+    assert [one.report for one in alone] == [one.report for one in together]
+    # padding to another batch changes the last digits only
+    for first, second in zip(alone, together, strict=True):
+        assert [one.probability for one in first.clues] == pytest.approx(
+            [one.probability for one in second.clues], abs=1e-5
+        )
+
+
+def test_views_beyond_those_that_the_model_takes_are_named(writer, loaded) -> None:
+    num_views = loaded.config.pretrain.max_views
+    films = [film(number, "e") for number in range(num_views + 1)]
+    (written,) = writer.write([request("a", *films)], with_heat_maps=True)
+    assert len(written.films) == num_views
+    assert written.unread == (films[-1].name,)
+    assert all(len(heat.values_VHW) == num_views for heat in written.heat_maps)
+
+
+def test_a_study_without_films_is_refused(writer) -> None:
+    with pytest.raises(ValueError, match="without films"):
+        writer.write([request("a")])
+    assert writer.write([]) == []
+
+
+def test_sides_are_told_only_where_a_view_may_show_them(writer) -> None:
+    frontal, lateral = writer.write([request("a", film()), request("b", film(view="LATERAL"))])
+    assert (frontal.has_frontal, lateral.has_frontal) == (True, False)
+    assert frontal.clues[0].left is not None
+    assert {clue.left for clue in lateral.clues} == {None}
+
+
+def test_heat_maps_are_of_the_shown_findings_and_where_the_finding_is(writer) -> None:
+    (written,) = writer.write([request("a", film(1, "e"))], with_heat_maps=True)
+    shown = [clue.observation for clue in written.clues if clue.is_shown]
+    assert shown
+    assert written.heat_maps[0].finding in shown
+    assert {heat.finding for heat in written.heat_maps} <= set(shown)
+    assert written.heat_maps[0].values_VHW.shape[0] == 1
+    assert written.heat_maps[0].value_max == written.heat_maps[0].values_VHW.max()
+    assert writer.write([request("a", film(1, "e"))])[0].heat_maps == ()
+
+
+def test_no_shown_finding_gives_the_heat_map_of_the_likeliest(writer) -> None:
+    low = [Clue(observation=name, probability=p, threshold=0.9) for name, p in zip("abc", (0.1, 0.5, 0.2), strict=True)]
+    assert writer._located(low) == ["b"]
+    assert writer._located([Clue(observation="No Finding", probability=0.95, threshold=0.2), *low]) == ["b"]
+    assert writer._located([]) == []
+
+
+def written_study(report: str, clues: tuple[Clue, ...]) -> WrittenStudy:
+    label_set = load_label_set("chexpert14")
+    parsed = ReportParser(label_set).parse(report)
+    evidence = gather_evidence(parsed, clues=clues, label_set=label_set, has_prior=None)
+    return WrittenStudy(
+        study_id="7",
+        films=(film(),),
+        report=report,
+        parsed=parsed,
+        clues=clues,
+        evidence=evidence,
+        unread=("more.jpg",),
+    )
+
+
+CLUES = (
+    Clue(observation="Pleural Effusion", probability=0.91239, threshold=0.4, left=0.9, right=0.1),
+    Clue(observation="Pneumothorax", probability=0.2, threshold=0.4, left=0.1, right=0.1),
+    Clue(observation="Cardiomegaly", probability=0.8, threshold=0.5),
+)
+
+
+def test_the_record_has_one_entry_of_evidence_per_sentence_and_finding() -> None:
+    written = written_study("No pleural effusion or pneumothorax. The patient is rotated.", CLUES)
+    record = study_record(written, model="models:/m/1", rejected=[RejectedFilm(name="x", reason="r", message="m")])
+    assert list(record) == RECORD_KEYS
+    assert record["clues"][0] == {"finding": "Pleural Effusion", "probability": 0.9124, "left": 0.9, "right": 0.1}
+    assert record["clues"][2]["left"] is None
+    first = "No pleural effusion or pneumothorax."
+    assert record["evidence"] == [
+        {"sentence": first, "finding": "Pleural Effusion", "status": "CONTRADICTED", "probability": 0.9124},
+        {"sentence": first, "finding": "Pneumothorax", "status": "SUPPORTED", "probability": 0.2},
+        {
+            "sentence": "The patient is rotated.",
+            "finding": None,
+            "status": "NOT_CHECKABLE",
+            "probability": None,
+        },
+    ]
+    assert record["omitted"] == ["Cardiomegaly"]
+    assert record["generated"] is True
+    assert record["films"][1] == {"name": "more.jpg", "view": "", "is_read": False}
+    assert record["set_aside"] == [{"name": "x", "reason": "r"}]
+
+
+def test_a_finding_named_twice_in_a_sentence_has_its_most_severe_status() -> None:
+    written = written_study("There is a left effusion, and no right pleural effusion but a right effusion.", CLUES)
+    entries = [
+        entry for entry in study_record(written, model="m")["evidence"] if entry["finding"] == "Pleural Effusion"
+    ]
+    assert len(entries) == 1
+    assert entries[0]["status"] == "UNSUPPORTED"
+
+
+def test_a_record_is_one_line_also_without_a_report() -> None:
+    lines = [
+        record_line("7", written_study("No\npneumothorax.", CLUES), model="m"),
+        record_line("8", None, model="m", rejected=[RejectedFilm(name="x", reason="not_an_image", message="")]),
+    ]
+    assert not any("\n" in line for line in lines)
+    records = [json.loads(line) for line in lines]
+    assert [list(record) for record in records] == [RECORD_KEYS, RECORD_KEYS]
+    assert (records[1]["report"], records[1]["evidence"]) == (None, [])
+
+
+def test_a_film_is_read_as_ingest_stores_it() -> None:
+    read = read_film(draw(1, "e"), name="a")
+    assert read.view_position == ""
+    assert "jpeg" not in repr(read)
+    assert np.frombuffer(read.jpeg[:2], dtype=np.uint8).tolist() == [0xFF, 0xD8]

@@ -1,0 +1,169 @@
+"""A trained model in use: the films of studies -> report, clues, the evidence for each sentence, and heat maps.
+
+No store, no cluster and no reference report. B studies, V views, N patches, O observations, H W rows and columns of a
+view's patches.
+"""
+
+# ruff: noqa: N815 -- names carry their axes
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trrg_core.clue import Clue
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.evidence import ReportEvidence, gather_evidence
+from trrg_core.generation.decoding import GeneratedReport, write_reports
+from trrg_core.generation.film_reading import ReadFilm
+from trrg_core.labels import load_label_set
+from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.report.parsed import ParsedReport
+from trrg_core.report.parser import ReportParser
+from trrg_core.training.batch import Batch
+from trrg_core.training.collate import collate_images
+from trrg_core.training.views import choose_views, is_frontal
+
+_MOST_HEAT_MAPS = 4  # of one study; a reader compares no more
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRequest:
+    """A study to write a report for: its id and its films, at least one."""
+
+    study_id: str
+    films: tuple[ReadFilm, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """Where the patches of each film agree with a finding rather than with its denial: `[V,H,W]`, cosine differences.
+
+    Each view is the square into which its film was letterboxed. `value_max` is the strongest patch of the study.
+    """
+
+    finding: str
+    values_VHW: NDArray[np.float32] = field(repr=False)
+
+    @property
+    def value_max(self) -> float:
+        """The agreement of the strongest patch; at most 0 where no patch agrees."""
+        return float(self.values_VHW.max())
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenStudy:
+    """What the model wrote for one study.
+
+    `films` are those that it read, in its order; `unread` are the names of further ones, for which it has no room.
+    `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
+    """
+
+    study_id: str
+    films: tuple[ReadFilm, ...]
+    report: str
+    parsed: ParsedReport
+    clues: tuple[Clue, ...]
+    evidence: ReportEvidence
+    unread: tuple[str, ...] = ()
+    heat_maps: tuple[HeatMap, ...] = ()
+
+    @property
+    def has_frontal(self) -> bool:
+        """Whether a film may show which side a finding is on."""
+        return any(is_frontal(film.view_position) for film in self.films)
+
+
+class ReportWriter:
+    """Writes reports with a loaded generator, on the device that holds it.
+
+    Args:
+        loaded: the model.
+        config: its settings, those of its folder by default; the sections `generate` and `parse` are read.
+    """
+
+    def __init__(self, loaded: LoadedGenerator, config: TrrgConfig | None = None) -> None:
+        self.config = config or loaded.config
+        self._loaded = loaded
+        self._parser = ReportParser(load_label_set(self.config.parse.label_set))
+
+    def write(self, studies: Sequence[StudyRequest], *, with_heat_maps: bool = False) -> list[WrittenStudy]:
+        """What the model writes for each study, in their order.
+
+        It depends on the films and their view positions alone: not on ids, names or the other studies.
+
+        Raises:
+            ValueError: if a study has no film.
+        """
+        size = self.config.generate.batch_size
+        groups = (studies[at : at + size] for at in range(0, len(studies), size))
+        return [written for group in groups for written in self._write_group(group, with_heat_maps)]
+
+    def _write_group(self, studies: Sequence[StudyRequest], with_heat_maps: bool) -> Iterator[WrittenStudy]:
+        if not all(study.films for study in studies):
+            raise ValueError("a study without films")
+        batch = self._batch(studies)
+        reports = write_reports(self._loaded, batch, self.config.generate)
+        heat = self._heat_maps(batch, reports) if with_heat_maps else [()] * len(studies)
+        for study, report, heat_maps in zip(studies, reports, heat, strict=True):
+            yield self._describe(study, report, heat_maps)
+
+    def _batch(self, studies: Sequence[StudyRequest]) -> Batch:
+        # drafts are seeded by the id in the batch: the films give it, so that the same films give the same report
+        rows = [{"study_id": digest_of(study.films), "views": _views(study.films)} for study in studies]
+        model = self._loaded
+        batch = collate_images(rows, observations=model.observations, config=model.config.pretrain)
+        return batch.to(next(model.generator.parameters()).device)
+
+    def _describe(self, study: StudyRequest, report: GeneratedReport, heat_maps: tuple[HeatMap, ...]) -> WrittenStudy:
+        parsed = self._parser.parse(report.text)
+        evidence = gather_evidence(parsed, clues=report.clues, label_set=self._parser.label_set, has_prior=None)
+        chosen = choose_views(_views(study.films), num_views=self._loaded.config.pretrain.max_views)
+        read = tuple(view["film"] for view in chosen)
+        return WrittenStudy(
+            study_id=study.study_id,
+            films=read,
+            report=report.text,
+            parsed=parsed,
+            clues=report.clues,
+            evidence=evidence,
+            unread=tuple(film.name for film in study.films if not any(film is other for other in read)),
+            heat_maps=tuple(HeatMap(finding=one.finding, values_VHW=one.values_VHW[: len(read)]) for one in heat_maps),
+        )
+
+    @torch.no_grad()
+    def _heat_maps(self, batch: Batch, reports: Sequence[GeneratedReport]) -> list[tuple[HeatMap, ...]]:
+        generator = self._loaded.generator
+        features = generator.contrastive.encode_images(batch)
+        heat_BON = generator.perception.heat_map(features).float().cpu().numpy()
+        order = {name: index for index, name in enumerate(self._loaded.observations)}
+        return [
+            tuple(
+                HeatMap(finding=name, values_VHW=heat_ON[order[name]].reshape(-1, *features.grid_hw))
+                for name in self._located(report.clues)
+            )
+            for heat_ON, report in zip(heat_BON, reports, strict=True)
+        ]
+
+    def _located(self, clues: Sequence[Clue]) -> list[str]:
+        """The findings whose place is of interest: those that are shown, else the likeliest one."""
+        placed = [clue for clue in clues if clue.observation != self._parser.label_set.no_finding]
+        shown = sorted((clue for clue in placed if clue.is_shown), key=lambda clue: clue.threshold - clue.probability)
+        chosen = shown or sorted(placed, key=lambda clue: -clue.probability)[:1]
+        return [clue.observation for clue in chosen[:_MOST_HEAT_MAPS]]
+
+
+def digest_of(films: Sequence[ReadFilm]) -> str:
+    """An id of a study made from its films and their view positions: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for film in films:
+        digest.update(f"{film.view_position}/{len(film.jpeg)}/".encode() + film.jpeg)
+    return digest.hexdigest()[:16]
+
+
+def _views(films: Sequence[ReadFilm]) -> list[dict[str, Any]]:
+    return [{"view_position": film.view_position, "jpeg": film.jpeg, "film": film} for film in films]

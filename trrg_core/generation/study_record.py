@@ -1,0 +1,86 @@
+"""A written study as plain values for JSON: what `trrg generate --json` prints and the server answers with."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trrg_core.clue import Clue
+from trrg_core.evidence import MentionEvidence, SentenceEvidence, Support
+from trrg_core.generation.film_reading import RejectedFilm
+from trrg_core.generation.report_writer import WrittenStudy
+
+_DIGITS = 4
+
+
+def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[RejectedFilm] = ()) -> dict[str, Any]:
+    """The record of one study.
+
+    Args:
+        study: what was written.
+        model: what wrote it, e.g. `models:/trrg/3`.
+        rejected: images of the study that were set aside.
+
+    Returns:
+        `id`, `report`, `clues` (finding, probability, left, right), `evidence` (one entry per sentence and finding:
+        sentence, finding, status, probability of the clue, null where there is none), `omitted` (findings that the
+        clues show and the report does not mention), `generated`, always true, `model`, and `films` (name, view, and
+        whether the model read it), `set_aside` (name, reason).
+    """
+    return {
+        "id": study.study_id,
+        "report": study.report,
+        "clues": [_clue(clue) for clue in study.clues],
+        "evidence": [entry for sentence in study.evidence.sentences for entry in _entries(sentence, study.report)],
+        "omitted": [clue.observation for clue in study.evidence.omitted],
+        "generated": True,
+        "model": model,
+        "films": [{"name": film.name, "view": film.view_position, "is_read": True} for film in study.films]
+        + [{"name": name, "view": "", "is_read": False} for name in study.unread],
+        "set_aside": _set_aside(rejected),
+    }
+
+
+def record_line(
+    study_id: str, written: WrittenStudy | None, *, model: str, rejected: Sequence[RejectedFilm] = ()
+) -> str:
+    """The record of one study as a line of JSON; `report` is null where no image of it was usable."""
+    if written is not None:
+        record = study_record(written, model=model, rejected=rejected)
+    else:
+        nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted")}
+        record = {"id": study_id, "report": None, **nothing, "generated": True, "model": model, "films": []}
+        record["set_aside"] = _set_aside(rejected)
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _set_aside(rejected: Sequence[RejectedFilm]) -> list[dict[str, str]]:
+    return [{"name": film.name, "reason": film.reason} for film in rejected]
+
+
+def _clue(clue: Clue) -> dict[str, Any]:
+    return {
+        "finding": clue.observation,
+        "probability": _rounded(clue.probability),
+        "left": _rounded(clue.left),
+        "right": _rounded(clue.right),
+    }
+
+
+def _entries(sentence: SentenceEvidence, report: str) -> Iterator[dict[str, Any]]:
+    """One entry per finding of a sentence, with the most severe status of its mentions; a single one without any."""
+    text = report[sentence.start : sentence.end]
+    severity = list(Support)
+    found: dict[str, MentionEvidence] = {}
+    for item in sentence.mentions:
+        name = item.clue.observation if item.clue else item.mention.finding
+        if name not in found or severity.index(item.status) < severity.index(found[name].status):
+            found[name] = item
+    for name, item in found.items():
+        probability = _rounded(item.clue.probability) if item.clue else None
+        yield {"sentence": text, "finding": name, "status": str(item.status), "probability": probability}
+    if not found:
+        yield {"sentence": text, "finding": None, "status": str(sentence.status), "probability": None}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
