@@ -12,6 +12,10 @@ from pipelines.running.run_job import run_job
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import StorageError
 from trrg_core.metrics.systems import scores_by_system
+from trrg_core.registry.check import CHECK_COLUMNS, check_cells
+from trrg_core.registry.decision import DECISION_FILE, decision_from_bytes
+from trrg_core.runs.results import run_path
+from trrg_core.storage.store import open_store
 
 
 def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
@@ -37,6 +41,8 @@ def run_stage(job: str, config: TrrgConfig, store: str, inputs: dict[str, str]) 
     """The result of a job as plain values; inputs and results are references and counts."""
     result = run_job(job, config, store, inputs)
     _create_artifacts(result)
+    if "decision" in result.notes:
+        _create_gate_artifact(result, store)
     values: dict[str, Any] = json.loads(to_json(result))
     return values
 
@@ -54,6 +60,13 @@ def _create_artifacts(result: JobResult) -> None:
         if place := result.notes.get(note):
             link = place if "://" in place else f"file://{place}"
             create_link_artifact(link, link_text=text, key=key, description=place)
+
+
+def _create_gate_artifact(result: JobResult, store: str) -> None:
+    """The checks of the gate as a table, the ruling as its title."""
+    decision = decision_from_bytes(open_store(store).read_bytes(f"{run_path(result.ref)}/{DECISION_FILE}"))
+    rows = [dict(zip(CHECK_COLUMNS, check_cells(check), strict=True)) for check in decision.checks]
+    create_table_artifact(rows, key="gate", description=f"Gate: {decision.ruling}. {decision.override}".strip())
 
 
 def _rows(values: Mapping[str, float], prefix: str = "") -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Commands of the chain: an invented corpus, each job by itself, and the whole run."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from flows.cli.options import (
     InputOption,
     JsonOption,
     LocalOption,
+    OverrideOption,
     PresetOption,
     RootOption,
     SetOption,
@@ -87,7 +89,23 @@ def _add_job(job: Job) -> None:
         config = read_config(preset, source, source_root, [*(settings or ()), *here])
         run_one_job(job, config, store, inputs or (), as_json=as_json)
 
-    chosen = training_command if job.group == "training" else command
+    def registering_command(
+        store: StoreOption = DEFAULT_STORE,
+        preset: PresetOption = "tiny",
+        source: SourceOption = "",
+        source_root: RootOption = "",
+        settings: SetOption = None,
+        inputs: InputOption = None,
+        override: OverrideOption = "",
+        as_json: JsonOption = False,
+    ) -> None:
+        from flows.entry import read_config
+
+        reason = [f"register.override={json.dumps(override)}"] if override else []
+        config = read_config(preset, source, source_root, [*(settings or ()), *reason])
+        run_one_job(job, config, store, inputs or (), as_json=as_json)
+
+    chosen = training_command if job.group == "training" else registering_command if job.output == "model" else command
     chosen.__doc__ = job.summary
     app.command(
         job.name, epilog=f"Example: trrg {job.name} --store ./trrg-store", rich_help_panel=f"Jobs: {job.group}"

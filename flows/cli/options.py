@@ -27,6 +27,14 @@ InputOption = Annotated[
 LocalOption = Annotated[
     bool, typer.Option("--local", help="Train and score in this process, as one worker, without starting Ray.")
 ]
+OverrideOption = Annotated[
+    str,
+    typer.Option(
+        "--override",
+        metavar="REASON",
+        help="Promote the model whatever the gate says; the reason is kept in the record.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RefArgument = Annotated[
     str,

@@ -17,14 +17,25 @@ def print_run(results: Mapping[str, Mapping[str, Any]], label_set: LabelSet) -> 
         print_line(f"Perception    {page}")
     if "evaluate" in results:
         print_table(_score_table(results["evaluate"]["counts"], label_set))
-        print_line(f"HTML report   {results['evaluate']['notes']['report']}")
+    if report := _report(results):
+        print_line(f"HTML report   {report}")
     if "register" in results:
         notes = results["register"]["notes"]
         print_line(f"Model version {notes['model']} ({notes['alias']})")
         print_line(f"Model card    {notes['card']}")
+        if "ruling" in notes:
+            print_line(f"Gate          {notes['ruling']}: {notes['decision']}")
+            for reason in notes["reasons"].splitlines():
+                print_line(f"              {reason}")
     print_line("\nNext: open the HTML report; `trrg show --store STORE` lists all results;")
     print_line("      `trrg run ... --set finetune.clues=off` tries an ablation;")
     print_line("      `make ui` opens the Prefect UI.")
+
+
+def _report(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The HTML report, with the decision of the gate where there is one."""
+    notes = {**results.get("evaluate", {}).get("notes", {}), **results.get("register", {}).get("notes", {})}
+    return str(notes.get("report", ""))
 
 
 def _stage_table(results: Mapping[str, Mapping[str, Any]]) -> Table:

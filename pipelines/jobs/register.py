@@ -1,45 +1,73 @@
-"""Generator run + scores -> a version in the model registry: always `challenger`, `champion` if it passes the gate."""
+"""Generator run + scores -> a version in the model registry: always `challenger`, `champion` if it passes the gate.
 
+The decision is written into the run folder before the registry changes, so that an attempt that was interrupted goes on
+with it.
+"""
+
+import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from pipelines.registry.registry_client import CHALLENGER, CHAMPION, NewVersion, open_registry
+from pipelines.registry.registry_client import (
+    BEST_CHAMPION,
+    CHALLENGER,
+    CHAMPION,
+    GATE_TAG,
+    SCORE_TAG,
+    ModelVersions,
+    NewVersion,
+    open_registry,
+)
+from pipelines.registry.rivals import Standing, find_rival, read_outcomes, standing_champions
 from trrg_core.config.fingerprint import fingerprint
+from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.labels import load_label_set
+from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.score_file import SCORES_FILE, SystemScores, scores_from_bytes
-from trrg_core.metrics.systems import FLOORS, System, clinical_score, family_name, scores_by_system
-from trrg_core.registry.gate import Decision, decide
+from trrg_core.metrics.systems import System, clinical_score, findings_family, scores_by_system
+from trrg_core.pages.gate_section import insert_decision
+from trrg_core.registry.champion_checks import Rival
+from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes, decision_to_bytes, tags_of
+from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
 from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 
-CARD = "README.md"
+logger = logging.getLogger(__name__)
+
+CARD, REPORT = "README.md", "report.html"
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Register the model of a generator run with its card, and promote it if it passes the gate."""
+    """Register the model of a generator run with its card, and promote it if it passes the gate.
+
+    Raises:
+        ConfigError: if the scores are of an earlier version, which kept no outcomes study by study.
+        StorageError: if another model became champion meanwhile; run again.
+    """
     identity = job_fingerprint("register", config.register_, store, inputs)
     run_id = f"register-{identity}"
     existing = read_result(store, run_id)
     if existing:
         return JobResult.of_run(existing, reused=True)
-    scores = scores_by_system(require_result(store, inputs["scores"]).metrics)
+    decision = _decide_once(config, store, inputs, run_id)
+    logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
+    card = render_card(_card(config, store, inputs, run_id, decision))
+    _write_card(store, run_id, card)
     with open_registry(store, config.register_) as models:
-        version = models.find(run_id) or models.create(_new_version(store, inputs, run_id))
-        decision = _decide(config, scores, champion=models.scores_of(CHAMPION))
-        card = render_card(_card(config, store, inputs, run_id, decision))
-        _write_card(store, run_id, card)
-        models.describe(version, card=card, scores=scores[System.MODEL])
-        models.set_alias(CHALLENGER, version)
-        if decision.promote:
-            models.set_alias(CHAMPION, version)
+        version = models.find(run_id) or _create(models, decision, _new_version(store, inputs, run_id))
+        scores = scores_by_system(require_result(store, inputs["scores"]).metrics)[System.MODEL]
+        models.describe(version, card=card, tags=_tags(decision, scores))
+        _set_aliases(models, version, decision)
         model_uri = models.uri(version)
     result = RunResult(
         run_id=run_id,
@@ -51,7 +79,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
             "model": model_uri,
             "alias": CHAMPION if decision.promote else CHALLENGER,
             "card": store.join(run_path(run_id), CARD),
-            "reasons": "; ".join(decision.reasons),
+            "decision": store.join(run_path(run_id), DECISION_FILE),
+            "ruling": decision.ruling,
+            "reasons": "\n".join(decision.against),
+            **_write_report(store, inputs["scores"], run_id, decision),
         },
         finished_ms=int(time.time() * 1000),
     )
@@ -59,21 +90,100 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     return JobResult.of_run(result)
 
 
+def _decide_once(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str) -> Decision:
+    """The decision of this run: the one that an earlier attempt recorded, unless the champion has changed since."""
+    with open_registry(store, config.register_) as models:
+        champions, is_registered = standing_champions(models), models.find(run_id) is not None
+    path = f"{run_path(run_id)}/{DECISION_FILE}"
+    if store.exists(path):
+        recorded = decision_from_bytes(store.read_bytes(path))
+        if is_registered or _compared_models(recorded) == [standing.model for standing in champions]:
+            return recorded
+    decision = _decide(config, store, inputs, champions)
+    store.write_bytes(path, decision_to_bytes(decision))
+    return decision
+
+
+def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champions: Sequence[Standing]) -> Decision:
+    table = read_outcomes(store, inputs["scores"])
+    if table is None:
+        raise ConfigError(f"{inputs['scores']} keeps no outcomes of single studies: run `trrg evaluate` again")
+    scores = require_result(store, inputs["scores"])
+    rivals = [
+        find_rival(store, standing, table.basis, lambda generator: _rescore(config, store, scores.inputs, generator))
+        for standing in champions
+    ]
+    return decide(
+        table,
+        rates=scores_by_system(scores.metrics)[System.MODEL],
+        rivals=rivals,
+        config=config.register_,
+        score_name=clinical_score(findings_family(load_label_set(config.parse.label_set))),
+        seed=config.seed,
+        override=config.register_.override.strip(),
+        facts=_facts(config, inputs, table, rivals),
+    )
+
+
+def _rescore(config: TrrgConfig, store: Store, inputs: Mapping[str, str], generator: str) -> str:
+    """The `evaluate` run of another generator on the studies of these scores, with the settings of this run."""
+    from pipelines.jobs import evaluate, generate  # the model is loaded only where a champion must be scored again
+
+    shards = {"shards": inputs["shards"], "generator": generator}
+    predictions = generate.run(config, store, shards).ref
+    return evaluate.run(config, store, {**shards, "predictions": predictions}).ref
+
+
+def _facts(
+    config: TrrgConfig, inputs: Mapping[str, str], table: OutcomeTable, rivals: Sequence[Rival]
+) -> dict[str, Any]:
+    return {
+        "challenger": dict(inputs),
+        "compared_with": [
+            {"role": rival.role, "model": rival.model, "scores": rival.scores, "rescored": rival.rescored}
+            for rival in rivals
+        ],
+        "studies": len(table.study_ids),
+        "patients": len(set(table.subject_ids)),
+        "bounds": config.register_.model_dump(mode="json", include=set(GateConfig.model_fields)),
+        "seed": config.seed,
+    }
+
+
+def _create(models: ModelVersions, decision: Decision, version: NewVersion) -> str:
+    now, before = [standing.model for standing in standing_champions(models)], _compared_models(decision)
+    if now != before:
+        raise StorageError(f"the champion changed from {before} to {now} while this model was compared: run again")
+    return models.create(version)
+
+
+def _compared_models(decision: Decision) -> list[str]:
+    return [rival["model"] for rival in decision.facts["compared_with"]]
+
+
+def _set_aliases(models: ModelVersions, version: str, decision: Decision) -> None:
+    """The aliases after a decision; before the champion's moves, the best champion is kept."""
+    models.set_alias(CHALLENGER, version)
+    if not decision.promote:
+        return
+    best = models.at(BEST_CHAMPION) or models.at(CHAMPION)
+    if is_best(decision):
+        models.set_alias(BEST_CHAMPION, version)
+    elif best:
+        models.set_alias(BEST_CHAMPION, best.version)
+    models.set_alias(CHAMPION, version)
+
+
+def _tags(decision: Decision, scores: Mapping[str, float]) -> dict[str, str]:
+    return {
+        **{f"{SCORE_TAG}{name}": str(value) for name, value in scores.items()},
+        **{f"{GATE_TAG}{name}": value for name, value in tags_of(decision).items()},
+    }
+
+
 def _new_version(store: Store, inputs: Mapping[str, str], run_id: str) -> NewVersion:
     source = store.join(model_path(inputs["generator"]))
     return NewVersion(run_id=run_id, source=source, generator=inputs["generator"], scores=inputs["scores"])
-
-
-def _decide(
-    config: TrrgConfig, scores: Mapping[System, Mapping[str, float]], *, champion: Mapping[str, float] | None
-) -> Decision:
-    return decide(
-        scores[System.MODEL],
-        floors={floor: scores[floor] for floor in FLOORS if floor in scores},
-        champion=champion,
-        config=config.register_,
-        gate_score=clinical_score(family_name(load_label_set(config.parse.label_set))),
-    )
 
 
 def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, decision: Decision) -> ModelCard:
@@ -105,6 +215,16 @@ def _write_card(store: Store, run_id: str, card: str) -> None:
     with tempfile.TemporaryDirectory() as local:
         (Path(local) / CARD).write_text(card, "utf-8")
         store.upload_dir(Path(local), run_path(run_id))
+
+
+def _write_report(store: Store, scores: str, run_id: str, decision: Decision) -> dict[str, str]:
+    """The report of the evaluation with the decision in it, as a note; none where there is no report."""
+    source = f"{run_path(scores)}/{REPORT}"
+    if not store.exists(source):
+        return {}
+    page = insert_decision(store.read_bytes(source).decode(), decision)
+    store.write_bytes(f"{run_path(run_id)}/{REPORT}", page.encode())
+    return {"report": store.join(run_path(run_id), REPORT)}
 
 
 def _show(value: float | None) -> str:

@@ -1,6 +1,7 @@
-"""The model registry in plain values: versions of one registered model, their tags, scores and aliases.
+"""The model registry in plain values: versions of one registered model, their tags and aliases.
 
-The values are stored as MLflow tags: `score.NAME` for each score, `trrg.*` for runs and table versions.
+The values are stored as MLflow tags: `score.NAME` for each score, `gate.NAME` for the decision, `trrg.*` for runs and
+table versions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,11 @@ from pipelines.registry.mlflow_store import registry
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.storage.store import Store
 
-CHALLENGER, CHAMPION = "challenger", "champion"
+# the best champion so far may be an earlier one than the present: a small drop is allowed at each promotion
+CHALLENGER, CHAMPION, BEST_CHAMPION = "challenger", "champion", "best-champion"
+SCORE_TAG, GATE_TAG = "score.", "gate."
 
-_RUN_TAG = "trrg.run"
-_SCORE_PREFIX = "score."
+_RUN_TAG, _GENERATOR_TAG, _SCORES_TAG = "trrg.run", "trrg.generator", "trrg.scores"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,16 @@ class NewVersion:
     source: str
     generator: str
     scores: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownVersion:
+    """A registered version: its number, its generator and `evaluate` runs, and all of its tags."""
+
+    version: str
+    generator: str
+    scores: str
+    tags: Mapping[str, str]
 
 
 class ModelVersions:
@@ -52,30 +64,31 @@ class ModelVersions:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        tags = {_RUN_TAG: version.run_id, "trrg.generator": version.generator, "trrg.scores": version.scores}
+        tags = {_RUN_TAG: version.run_id, _GENERATOR_TAG: version.generator, _SCORES_TAG: version.scores}
         return str(self._client.create_model_version(self._name, source=version.source, tags=tags).version)
 
-    def describe(self, version: str, *, card: str, scores: Mapping[str, float]) -> None:
-        """Store the model card and the scores of a version."""
+    def describe(self, version: str, *, card: str, tags: Mapping[str, str]) -> None:
+        """Store the model card and tags of a version."""
         self._client.update_model_version(self._name, version, description=card)
-        for name, value in scores.items():
-            self._client.set_model_version_tag(self._name, version, f"{_SCORE_PREFIX}{name}", str(value))
+        for name, value in tags.items():
+            self._client.set_model_version_tag(self._name, version, name, value)
 
     def set_alias(self, alias: str, version: str) -> None:
         """Point `alias` at a version."""
         self._client.set_registered_model_alias(self._name, alias, version)
 
-    def scores_of(self, alias: str) -> dict[str, float] | None:
-        """The scores of the version that `alias` points at; None when there is none."""
+    def at(self, alias: str) -> KnownVersion | None:
+        """The version that `alias` points at; None when there is none."""
         try:
-            version = self._client.get_model_version_by_alias(self._name, alias)
+            found = self._client.get_model_version_by_alias(self._name, alias)
         except MlflowException:
             return None
-        return {
-            key.removeprefix(_SCORE_PREFIX): float(value)
-            for key, value in version.tags.items()
-            if key.startswith(_SCORE_PREFIX)
-        }
+        return KnownVersion(
+            version=str(found.version),
+            generator=found.tags.get(_GENERATOR_TAG, ""),
+            scores=found.tags.get(_SCORES_TAG, ""),
+            tags=dict(found.tags),
+        )
 
     def uri(self, version: str) -> str:
         """The address of a version: `models:/trrg/3`."""

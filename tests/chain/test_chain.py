@@ -26,8 +26,7 @@ QUICK = (
     "finetune.epochs=1",
     "generate.max_new_tokens=24",
     "evaluate.bootstrap_samples=20",
-    "register.min_f1_gain=-1",
-    "register.min_distinct_share=0",
+    "register.override=rehearsal",
 )
 
 

@@ -23,8 +23,7 @@ QUICK = (
     "generate.candidates=2",
     "evaluate.bootstrap_samples=20",
     "evaluate.meteor=false",
-    "register.min_f1_gain=-1",
-    "register.min_distinct_share=0",
+    "register.override=rehearsal",
 )
 SETTINGS = " ".join(f"--set {setting}" for setting in QUICK)
 

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from trrg_core.config.data_settings import IngestConfig, ParseConfig, PlainConfig, ShardConfig, SourceConfig
+from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.section import ConfigSection, check_no_credentials
 from trrg_core.config.training_settings import (
     EncoderConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "EngineConfig",
     "EvaluateConfig",
     "FinetuneConfig",
+    "GateConfig",
     "GenerateConfig",
     "IngestConfig",
     "LoraSettings",
@@ -84,21 +86,20 @@ class EvaluateConfig(ConfigSection):
     report_studies: int = Field(60, ge=1, description="Number of studies shown in the HTML report.")
 
 
-class RegisterConfig(ConfigSection):
-    """The model registry and the gate that a challenger must pass to become the champion."""
+class RegisterConfig(GateConfig):
+    """The model registry, and the gate that a challenger must pass to become the champion.
+
+    Differences are of the same studies, with intervals over resampled patients.
+    """
 
     model_name: str = Field("trrg", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the registered model.")
     tracking_uri: str = Field(
         "", description="URI of the MLflow server; if empty, a SQLite registry in the store is used."
     )
-    min_f1_gain: float = Field(
-        0.0, ge=-1, le=1, description="Clinical micro-F1 must exceed that of the better floor by more than this."
-    )
-    max_f1_drop: float = Field(
-        0.01, ge=0, le=1, description="Maximum drop of clinical micro-F1 below that of the champion."
-    )
-    min_distinct_share: float = Field(
-        0.05, ge=0, le=1, description="Minimum share of distinct reports among the generated ones, 0 to 1."
+    override: str = Field(
+        "",
+        description="Reason of a person to promote the model whatever the gate says; it is kept in the record. For one "
+        "registration only: `trrg register --override`.",
     )
 
     _uri_is_public = field_validator("tracking_uri")(check_no_credentials)

@@ -4,8 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.labels import LabelSet
@@ -104,13 +106,26 @@ def count_studies(
     """
     if not references or len(references) != len(hypotheses):
         raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
+    words = np.array([_count_words(*pair) for pair in zip(references, hypotheses, strict=True)])
     truth, stated = (fact_table([report.facts for report in reports]) for reports in (references, hypotheses))
+    return count_facts(truth, stated, words, weights=significance.of(findings), significance=significance)
+
+
+def count_facts(
+    truth: FactTable, stated: FactTable, words: npt.NDArray[Any], *, weights: Counts, significance: Significance
+) -> Counts:
+    """The same from facts and counts of words.
+
+    Args:
+        truth: facts of the references.
+        stated: facts of the hypotheses.
+        words: words matched, of the hypothesis and of the reference, `[N,3]`.
+        weights: the significance of each finding, `[O]`.
+        significance: how much of an agreement counts when its side or degree is wrong.
+    """
     is_asserting = (stated.assertions != 0).any(axis=1)
-    words = [_count_words(*pair) for pair in zip(references, hypotheses, strict=True)]
-    columns = [np.ones(len(references)), is_asserting, *_truth(truth, stated, significance.of(findings), significance)]
-    return np.column_stack([*_outcomes(truth, stated), *columns, *_attributes(truth, stated), np.array(words)]).astype(
-        np.float64
-    )
+    columns = [np.ones(len(is_asserting)), is_asserting, *_truth(truth, stated, weights, significance)]
+    return np.column_stack([*_outcomes(truth, stated), *columns, *_attributes(truth, stated), words]).astype(np.float64)
 
 
 def _outcomes(truth: FactTable, stated: FactTable) -> list[Counts]:

@@ -18,8 +18,8 @@ from trrg_core.pages.perception_view import (
     share_rows,
     view_case,
 )
-from trrg_core.pages.render import hash_source, read_part, template_environment
 from trrg_core.pages.seen_study import SeenStudy
+from trrg_core.pages.template import hash_source, read_part, template_environment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,17 +4,13 @@ A Content-Security-Policy names the hashes of the one style sheet and the one sc
 even if a report contains markup.
 """
 
-import base64
-import hashlib
-from importlib import resources
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from trrg_core.labels import column_name
+from trrg_core.pages.gate_section import gate_values
 from trrg_core.pages.report_page import ReportPage
 from trrg_core.pages.score_view import describe_basis, finding_rows, score_groups, sum_up, truth_rows
 from trrg_core.pages.study_view import ISSUES, view_study
+from trrg_core.pages.template import hash_source, read_part, template_environment
 
 
 def render_report(page: ReportPage) -> str:
@@ -34,6 +30,7 @@ def render_report(page: ReportPage) -> str:
         .get_template("page.html")
         .render(
             page=page,
+            gate=gate_values(page.decision) if page.decision else None,
             model=page.systems[0],
             basis=describe_basis(page.systems[0]),
             summary=sum_up(page.systems),
@@ -48,26 +45,3 @@ def render_report(page: ReportPage) -> str:
             script_hash=hash_source(script),
         )
     )
-
-
-def template_environment() -> Environment:
-    """The templates of this folder; every value is escaped, a missing one is an error."""
-    environment = Environment(
-        loader=FunctionLoader(read_part),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["slug"] = column_name
-    return environment
-
-
-def read_part(name: str) -> str:
-    """A file of this folder as text."""
-    return resources.files("trrg_core.pages").joinpath(name).read_text("utf-8")
-
-
-def hash_source(text: str) -> str:
-    """The hash of a style sheet or script in the form of a Content-Security-Policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

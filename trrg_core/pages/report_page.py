@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from trrg_core.evidence import ReportEvidence
 from trrg_core.labels import Label, Labels, LabelSet
 from trrg_core.metrics.score import Prediction, Scores
-from trrg_core.registry.gate import Decision
+from trrg_core.registry.decision import Decision
 from trrg_core.report.parsed import Sentence
 
 

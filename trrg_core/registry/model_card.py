@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trrg_core.registry.gate import Decision
+from trrg_core.registry.check import CHECK_COLUMNS, check_cells
+from trrg_core.registry.decision import Decision
 
 _NOT_FOR_USE = (
     "Research software. Not for clinical use: it is no medical device, and a generated report may state findings "
@@ -44,10 +45,16 @@ def render_card(card: ModelCard) -> str:
     parts += [*_table(columns, ([row[column] for column in columns] for row in card.scores)), ""]
     parts += [*(f"- `{name}`: {text}." for name, text in card.conventions.items()), ""]
     if card.decision is not None:
-        verdict = "Promoted" if card.decision.promote else "Not promoted"
-        parts += ["## Gate", "", f"{verdict}.", "", *(f"- {reason}" for reason in card.decision.reasons), ""]
+        parts += ["## Gate", "", *_gate(card.decision), ""]
     parts += ["## Limits", "", *(f"- {limit}" for limit in card.limits)]
     return "\n".join(parts) + "\n"
+
+
+def _gate(decision: Decision) -> list[str]:
+    override = ["", f"Promoted by a person, with this reason: {decision.override}"] if decision.override else []
+    against = ["", *(f"- {reason}" for reason in decision.against)] if decision.against else []
+    rows = [check_cells(check) for check in decision.checks]
+    return [f"{decision.ruling.capitalize()}.", *override, *against, "", *_table(CHECK_COLUMNS, rows)]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -10,11 +10,13 @@ from trrg_core.evidence import gather_evidence
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_predictions
 from trrg_core.metrics.systems import System
+from trrg_core.pages.gate_section import insert_decision
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
 from trrg_core.pages.score_view import sum_up
 from trrg_core.pages.study_view import view_study
-from trrg_core.registry.gate import Decision
+from trrg_core.registry.check import Check, Verdict
+from trrg_core.registry.decision import Decision
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 
 LABELS = LabelSet(
@@ -114,7 +116,7 @@ def test_report_text_is_shown_word_for_word_and_never_runs():
         systems=(score([hostile]),),
         studies=(shown(hostile, reference=(sentence(HOSTILE, 0, "quoted"),)),),
         lineage={HOSTILE: HOSTILE},
-        decision=Decision(promote=False, reasons=(HOSTILE,)),
+        decision=Decision(checks=(Check(name="text", verdict=Verdict.FAIL, reason=HOSTILE),)),
     )
     html = render_report(page)
     seen = Page(html)
@@ -123,6 +125,30 @@ def test_report_text_is_shown_word_for_word_and_never_runs():
     assert [image["src"][:15] for image in seen.all("img")] == ["data:image/jpeg"]
     assert not [name for _, found in seen.tags for name in found if name.startswith("on") or name == "style"]
     assert "".join(seen.texts).count(HOSTILE) == 6  # title, heading, lineage twice, gate, hypothesis
+
+
+DECISION = Decision(
+    checks=(
+        Check(name="floor.modal_report", verdict=Verdict.FAIL, reason="not better", number=0.01, low=-0.02, high=0.04),
+        Check(name="text.modal_share", verdict=Verdict.PASS, reason="few are equal", number=0.1),
+    ),
+    override="<b>a rehearsal</b>",
+)
+
+
+def test_a_decision_that_is_made_later_takes_its_place_in_the_page():
+    later = insert_decision(render(WRONG), DECISION)
+    assert later.split() == render(WRONG, decision=DECISION).split()
+    text = " ".join(" ".join(Page(later).texts).split())
+    assert "Gate: promoted by a person" in text
+    assert "<b>a rehearsal</b>" in text
+    assert "fail: not better" in text
+    assert "few are equal" not in text
+    assert "floor.modal_report 0.01 -0.020 to +0.040 - fail" in text
+    assert 'class="card gate' not in render(WRONG)
+    # what a report says is not taken for the place
+    hostile = predict("1", sentence("<!-- gate -->", 0))
+    assert insert_decision(render(hostile), DECISION).count('class="card gate') == 1
 
 
 def test_a_hostile_study_id_and_view_stay_inside_their_attributes():

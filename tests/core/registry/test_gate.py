@@ -1,72 +1,246 @@
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from trrg_core.config.settings import RegisterConfig
+from infra.bench.gate_nights import FINDINGS, RATES, Model, TestSet, expected_f1, shift_for
+from trrg_core.config.gate_settings import GateConfig
+from trrg_core.metrics.outcomes import Basis, Column, OutcomeTable, count_columns, outcome_column
 from trrg_core.metrics.systems import System, TruthRate
-from trrg_core.registry.gate import Decision, decide
+from trrg_core.registry.champion_checks import BEST, CHAMPION, Rival
+from trrg_core.registry.check import Check, Verdict
+from trrg_core.registry.decision import Decision, Ruling, decision_from_bytes, decision_to_bytes, tags_of
+from trrg_core.registry.gate import decide, is_best
 
-GATE_SCORE = "trrg14.micro.f1.u0"
-CONFIG = RegisterConfig(min_f1_gain=0.02, max_f1_drop=0.01, min_distinct_share=0.05)
-
-
-def scores(f1: float, distinct: float = 0.5) -> dict[str, float]:
-    return {GATE_SCORE: f1, TruthRate.DISTINCT_SHARE: distinct}
-
-
-def gate(challenger, champion=None, floors=None, config: RegisterConfig = CONFIG) -> Decision:
-    floors = floors or {System.MODAL_REPORT: scores(0.30), System.NEAREST_NEIGHBOUR: scores(0.40)}
-    return decide(challenger, floors=floors, champion=champion, config=config, gate_score=GATE_SCORE)
+CONFIG = GateConfig(bootstrap_samples=200)
+SCORE = "trrg13.micro.f1.u0"
+STUDIES = TestSet(1500, seed=5)
+MODEL = Model(shift=0.0, seed=1)
+TABLE = STUDIES.table(MODEL)
 
 
-def test_a_model_above_both_floors_and_near_the_champion_is_promoted():
-    decision = gate(scores(0.45), champion=scores(0.46))
+def gate(table: OutcomeTable = TABLE, rivals=(), config: GateConfig = CONFIG, **options) -> Decision:
+    given = {"rates": RATES, "score_name": SCORE, "seed": 7} | options
+    return decide(table, rivals=rivals, config=config, **given)
+
+
+def check(decision: Decision, name: str) -> Check:
+    (found,) = [item for item in decision.checks if item.name == name]
+    return found
+
+
+def failed(decision: Decision) -> set[str]:
+    return {item.name for item in decision.checks if item.verdict is Verdict.FAIL}
+
+
+def rival(model: Model, role: str = CHAMPION) -> Rival:
+    return Rival(role=role, model=f"models:/trrg/{model.seed}", outcomes=STUDIES.alone(model))
+
+
+def changed(table: OutcomeTable, column: str, value: float) -> OutcomeTable:
+    """The table with one column of the model's counts set to `value`."""
+    counts = table.counts[System.MODEL].copy()
+    counts[:, table.columns.index(column)] = value
+    return replace(table, counts={**table.counts, System.MODEL: counts})
+
+
+def test_a_good_first_model_is_promoted_with_a_number_and_a_bound_for_every_check():
+    decision = gate()
+    assert decision.ruling is Ruling.PROMOTED
     assert decision.promote
-    assert decision.reasons == (
-        f"pass: {GATE_SCORE} is +0.150 against modal report; needed more than +0.020",
-        f"pass: {GATE_SCORE} is +0.050 against nearest neighbour; needed more than +0.020",
-        f"pass: {GATE_SCORE} is -0.010 against the champion; needed at least -0.010",
-        "pass: 50.0% of its reports are distinct; needed at least 5.0%",
+    assert decision.against == ()
+    judged = [item for item in decision.checks if item.verdict is not Verdict.NOT_JUDGED]
+    assert all(item.number is not None and item.bound and item.reason for item in judged)
+    floor = check(decision, "floor.nearest_neighbour")
+    assert floor.low < floor.number < floor.high
+    assert floor.reason.startswith(f"{SCORE} against the nearest neighbour is +0.1")
+    assert "register.min_f1_gain" in floor.reason
+
+
+def test_the_score_is_without_no_finding():
+    assert "No Finding" not in TABLE.findings
+    assert not [name for name in TABLE.columns if "no_finding" in name]
+
+
+def test_a_floor_must_be_beaten_by_the_whole_interval():
+    near = Model(shift=shift_for(MODEL.f1 - 0.01), seed=3)
+    tie = replace(TABLE, counts={**TABLE.counts, System.NEAREST_NEIGHBOUR: STUDIES.count(near)})
+    decision = gate(tie)
+    assert check(decision, "floor.nearest_neighbour").low < 0
+    assert failed(decision) == {"floor.nearest_neighbour"}
+
+
+def test_a_tie_with_a_floor_does_not_beat_it_and_a_tie_with_the_clues_does():
+    same = {**TABLE.counts, System.MODAL_REPORT: TABLE.counts[System.MODEL]}
+    assert "floor.modal_report" in failed(gate(replace(TABLE, counts=same)))
+    clues = check(gate(), "floor.clue_labels")
+    assert (clues.number, clues.low, clues.verdict) == (0.0, 0.0, Verdict.PASS)
+
+
+def test_a_floor_that_was_not_scored_cannot_be_beaten():
+    without = {system: counts for system, counts in TABLE.counts.items() if system is not System.NEAREST_NEIGHBOUR}
+    decision = gate(replace(TABLE, counts=without))
+    assert failed(decision) == {"floor.nearest_neighbour"}
+    assert "nearest neighbour was not scored" in decision.against[0]
+
+
+def test_few_studies_or_few_positives_are_insufficient_evidence_and_never_a_pass():
+    few = gate(TestSet(150, seed=2).table(MODEL), config=CONFIG.model_copy(update={"max_f1_below_clues": 1.0}))
+    assert not few.promote
+    assert check(few, "evidence.studies").verdict is Verdict.INSUFFICIENT
+    rare = gate(config=CONFIG.model_copy(update={"critical_findings": ("Pleural Other",), "min_positives": 50}))
+    assert rare.ruling is Ruling.INSUFFICIENT
+    assert not rare.promote
+    assert rare.against[0].startswith("insufficient evidence: the number of positive references of Pleural Other is ")
+    unknown = gate(config=CONFIG.model_copy(update={"critical_findings": ("Rickets",)}))
+    assert check(unknown, "evidence.rickets").number == 0
+
+
+def test_a_failure_outweighs_missing_evidence():
+    decision = gate(rates={}, config=CONFIG.model_copy(update={"min_studies": 9999}))
+    assert decision.ruling is Ruling.REFUSED
+
+
+def test_a_worse_model_is_refused_and_the_same_model_is_not():
+    worse = Model(shift=shift_for(MODEL.f1 - 0.05), seed=2)
+    decision = gate(STUDIES.table(worse), [rival(MODEL)])
+    assert {"champion.micro_f1", "champion.truth_score"} <= failed(decision)
+    again = gate(TABLE, [rival(MODEL)])
+    assert again.promote
+    assert (check(again, "champion.micro_f1").low, check(again, "champion.critical_recall").low) == (0.0, 0.0)
+    assert check(again, "champion.macro_f1").verdict is Verdict.NOT_JUDGED
+
+
+def test_a_model_that_misses_one_critical_finding_is_refused_whatever_its_f1():
+    lost = STUDIES.table(Model(shift=shift_for(MODEL.f1 + 0.06), seed=4))
+    counts = lost.counts[System.MODEL].copy()
+    hit, missed = (
+        lost.columns.index(outcome_column(outcome, "Pneumothorax")) for outcome in ("true_positive", "false_negative")
     )
-
-
-def test_the_better_floor_decides():
-    decision = gate(scores(0.41))
+    counts[:, missed] += counts[:, hit]
+    counts[:, hit] = 0
+    decision = gate(replace(lost, counts={**lost.counts, System.MODEL: counts}), [rival(MODEL)])
+    assert check(decision, "champion.micro_f1").verdict is Verdict.PASS
+    assert "champion.recall.pneumothorax" in failed(decision)
     assert not decision.promote
-    assert [reason[:4] for reason in decision.reasons] == ["pass", "fail", "pass", "pass"]
-    assert "against nearest neighbour" in decision.reasons[1]
 
 
-def test_a_tie_with_a_floor_does_not_beat_it():
-    config = RegisterConfig(min_f1_gain=0.0)
-    assert not gate(scores(0.40), config=config).promote
-    assert gate(scores(0.401), config=config).promote
+def test_the_best_champion_is_compared_too_so_that_small_drops_do_not_add_up():
+    best, now = Model(shift=shift_for(MODEL.f1 + 0.06), seed=8), Model(shift=0.0, seed=9)
+    alone = gate(TABLE, [rival(MODEL)])
+    both = gate(TABLE, [rival(MODEL), rival(best, BEST)])
+    assert alone.promote
+    assert failed(both) == {"best_champion.micro_f1"}
+    assert now.f1 < best.f1
 
 
-def test_a_tie_with_the_champion_is_no_drop():
-    config = RegisterConfig(max_f1_drop=0.0)
-    assert gate(scores(0.45), champion=scores(0.45), config=config).promote
-    decision = gate(scores(0.449), champion=scores(0.45), config=config)
-    assert not decision.promote
-    assert "against the champion" in decision.reasons[2]
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Rival(role=CHAMPION, model="models:/trrg/1", refusal="its training run is gone"), "its training run is gone"),
+        (Rival(role=CHAMPION, model="models:/trrg/1"), "it has no outcomes"),
+        (
+            Rival(
+                role=CHAMPION,
+                model="models:/trrg/1",
+                outcomes=replace(TABLE, basis=Basis(test="t", section="findings", labeler="l", rules="invented")),
+            ),
+            "it was scored with another test and another labeler",
+        ),
+    ],
+)
+def test_a_champion_that_cannot_be_compared_refuses_the_model_and_says_why(other: Rival, words: str):
+    decision = gate(TABLE, [other])
+    assert failed(decision) == {"champion.comparable"}
+    assert words in decision.against[0]
 
 
-def test_a_model_that_writes_one_report_for_all_studies_fails():
-    decision = gate(scores(0.9, distinct=0.01))
-    assert not decision.promote
-    assert decision.reasons[-1] == "fail: 1.0% of its reports are distinct; needed at least 5.0%"
+@pytest.mark.parametrize(
+    ("column", "value", "name"),
+    [
+        (Column.ASSERTING, 0.0, "text.parsed_share"),
+        (Column.WORDS_MATCHED, 5.0, "language.modal_report"),
+        (Column.SIDES_AGREE, 0.0, "truth.side_agreement"),
+    ],
+)
+def test_texts_that_are_no_reports_are_refused(column: Column, value: float, name: str):
+    assert name in failed(gate(changed(TABLE, column, value)))
 
 
-@pytest.mark.parametrize("missing", [{}, {GATE_SCORE: float("nan"), "truth.distinct_share": 0.5}])
-def test_a_missing_score_counts_against_the_challenger(missing):
-    decision = gate(missing)
-    assert not decision.promote
-    assert decision.reasons[0] == f"fail: {GATE_SCORE} is missing for the challenger or modal report"
+@pytest.mark.parametrize(
+    ("rate", "value", "name"),
+    [
+        (TruthRate.MODAL_SHARE, 0.6, "text.modal_share"),
+        (TruthRate.DISTINCT_SHARE, 0.01, "text.distinct_share"),
+        (TruthRate.UNSUPPORTED_POSITIVE, 0.6, "truth.unsupported_positive_rate"),
+        (TruthRate.CONTRADICTED_NEGATION, 0.3, "truth.contradicted_negation_rate"),
+        (TruthRate.INTERNAL_CONTRADICTION, 0.2, "truth.internal_contradiction_rate"),
+        (TruthRate.FALSE_PRIOR, 0.5, "truth.false_prior_rate"),
+        (TruthRate.IDENTIFIER, 0.1, "truth.identifier_rate"),
+    ],
+)
+def test_each_rate_stops_alone(rate: TruthRate, value: float, name: str):
+    assert failed(gate(rates={**RATES, rate: value})) == {name}
 
 
-def test_a_floor_or_champion_that_was_not_scored_cannot_be_beaten():
-    assert not gate(scores(0.9), floors={System.MODAL_REPORT: {}}).promote
-    assert not gate(scores(0.9), champion={}).promote
+def test_a_rate_with_nothing_to_count_is_not_judged_and_a_missing_share_fails():
+    decision = gate(rates={TruthRate.DISTINCT_SHARE: 0.7})
+    assert check(decision, "truth.false_prior_rate").verdict is Verdict.NOT_JUDGED
+    assert failed(decision) == {"text.modal_share"}
+    assert check(decision, "text.modal_share").number is None
 
 
-def test_without_any_floor_there_is_no_gate():
-    with pytest.raises(ValueError, match="no floor to compare with"):
-        decide(scores(0.9), floors={}, champion=None, config=CONFIG, gate_score=GATE_SCORE)
+def test_few_sides_are_not_judged():
+    few = changed(changed(TABLE, Column.SIDES_BOTH, 0.0), Column.SIDES_AGREE, 0.0)
+    assert check(gate(few), "truth.side_agreement").verdict is Verdict.NOT_JUDGED
+
+
+def test_a_person_may_promote_and_the_reason_is_kept():
+    decision = gate(rates={}, override="agreed with the radiologists")
+    assert decision.ruling is Ruling.OVERRIDDEN
+    assert decision.promote
+    assert decision.reasons[0] == "override: agreed with the radiologists"
+    assert json.loads(decision_to_bytes(decision))["override"] == "agreed with the radiologists"
+    assert tags_of(decision)["override"] == "agreed with the radiologists"
+    # a model that passes needs none
+    assert gate(override="not needed").ruling is Ruling.PROMOTED
+
+
+def test_the_record_has_every_number_and_is_read_back_as_it_was():
+    decision = gate(TABLE, [rival(MODEL)], facts={"studies": 1500})
+    record = json.loads(decision_to_bytes(decision))
+    assert (record["ruling"], record["promote"], record["studies"]) == ("promoted", True, 1500)
+    assert record["checks"][0].keys() == {"name", "verdict", "number", "interval", "bound", "reason"}
+    (floor,) = [row for row in record["checks"] if row["name"] == "floor.modal_report"]
+    assert len(floor["interval"]) == 2
+    assert floor["bound"] == {"relation": ">", "value": 0.0, "setting": "register.min_f1_gain"}
+    assert decision_from_bytes(decision_to_bytes(decision)) == decision
+    assert tags_of(decision)["floor.modal_report"].startswith("pass: 0.")
+
+
+def test_only_a_model_above_every_champion_is_the_best():
+    assert is_best(gate())
+    better = STUDIES.table(Model(shift=shift_for(MODEL.f1 + 0.05), seed=6))
+    assert is_best(gate(better, [rival(MODEL)]))
+    assert not is_best(gate(TABLE, [rival(MODEL)]))
+    assert not is_best(gate(rates={}, override="because"))
+
+
+def test_the_same_inputs_give_the_same_decision():
+    assert gate(TABLE, [rival(MODEL)]) == gate(TABLE, [rival(MODEL)])
+
+
+def test_invented_models_have_the_quality_that_they_say():
+    wanted = 0.53
+    model = Model(shift=shift_for(wanted), seed=1)
+    assert model.f1 == pytest.approx(wanted)
+    counts = TestSet(30_000, seed=1).count(model)
+    columns = count_columns(FINDINGS)
+    hits, extra, missed = (
+        sum(counts[:, columns.index(outcome_column(outcome, name))].sum() for name in FINDINGS)
+        for outcome in ("true_positive", "false_positive", "false_negative")
+    )
+    assert 2 * hits / (2 * hits + extra + missed) == pytest.approx(wanted, abs=0.006)
+    assert expected_f1(0.0) == pytest.approx(0.5, abs=0.01)
+    assert not np.isnan(counts).any()

@@ -31,3 +31,23 @@ def test_the_page_of_stage_1_is_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert "Perception    /a/page.html" in capsys.readouterr().out
     print_run({"pretrain": result | {"notes": {}}}, load_label_set("chexpert14"))
     assert "Perception" not in capsys.readouterr().out
+
+
+def test_the_ruling_of_the_gate_is_printed_with_what_stands_against_the_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    notes = {
+        "model": "models:/trrg/2",
+        "alias": "challenger",
+        "card": "/a/README.md",
+        "ruling": "refused",
+        "decision": "/a/decision.json",
+        "reasons": "fail: one; two\ninsufficient evidence: three",
+        "report": "/a/report.html",
+    }
+    result = {"ref": "register-1", "reused": True, "rejects": {}, "counts": {}, "notes": notes}
+    print_run({"register": result}, load_label_set("chexpert14"))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "Gate          refused: /a/decision.json" in lines
+    assert lines[lines.index("fail: one; two") + 1] == "insufficient evidence: three"
+    assert "HTML report   /a/report.html" in lines

@@ -1,65 +1,276 @@
 """The register job on runs that are written by hand; MLflow keeps its SQLite file in the store."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from infra.bench.gate_nights import RATES, Model, TestSet, shift_for
 from pipelines.jobs import register
-from pipelines.registry.registry_client import CHALLENGER, CHAMPION, open_registry
+from pipelines.registry.registry_client import BEST_CHAMPION, CHALLENGER, CHAMPION, open_registry
 from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.labels import load_label_set
+from trrg_core.metrics.outcomes import OUTCOMES_FILE, Basis, OutcomeTable, outcomes_from_bytes, outcomes_to_bytes
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
-from trrg_core.metrics.systems import System, TruthRate, clinical_score, family_name, metric_key
+from trrg_core.metrics.systems import System, clinical_score, findings_family, metric_key
+from trrg_core.pages.gate_section import insert_decision
+from trrg_core.registry.check import Verdict
+from trrg_core.registry.decision import DECISION_FILE, Ruling, decision_from_bytes
 from trrg_core.runs.results import RunResult, run_path, write_result
 from trrg_core.storage.store import Store
 
-INPUTS = {"generator": "finetune-1", "scores": "evaluate-1"}
+STUDIES = TestSet(400, seed=11)
+BASE = Model(shift=0.0, seed=1)
+SETTINGS = ("register.bootstrap_samples=200",)
 
 
-def write_runs(store: Store, label_set: str, *, model: float, floor: float) -> None:
-    """A generator run and an `evaluate` run whose gate scores are `model` and `floor`."""
-    name = clinical_score(family_name(load_label_set(label_set)))
-    scores = {
-        System.MODEL: {name: model, TruthRate.DISTINCT_SHARE: 0.5},
-        System.MODAL_REPORT: {name: floor},
-        System.NEAREST_NEIGHBOUR: {name: floor / 2},
-    }
-    metrics = {metric_key(system, key): value for system, values in scores.items() for key, value in values.items()}
-    write_result(store, RunResult(run_id="finetune-1", job="finetune", inputs={"shards": "shards@0"}))
-    write_result(store, RunResult(run_id="evaluate-1", job="evaluate", metrics=metrics))
+@pytest.fixture
+def config() -> TrrgConfig:
+    return load_config("tiny", list(SETTINGS))
+
+
+def better(gain: float, seed: int) -> Model:
+    return Model(shift=shift_for(BASE.f1 + gain), seed=seed)
+
+
+def write_model(store: Store, name: str, table: OutcomeTable, *, finished_ms: int = 1) -> dict[str, str]:
+    """A generator run and an `evaluate` run with these outcomes; the inputs of `register`."""
+    inputs = {"generator": f"finetune-{name}", "scores": f"evaluate-{name}"}
+    score = clinical_score(findings_family(load_label_set("chexpert14")))
+    values = {System.MODEL: {score: 0.4, **RATES}, System.MODAL_REPORT: {score: 0.3}}
+    metrics = {metric_key(system, key): value for system, of in values.items() for key, value in of.items()}
+    write_result(store, RunResult(run_id=inputs["generator"], job="finetune", inputs={"shards": "shards@0"}))
+    made_of = {"shards": "shards@0", "generator": inputs["generator"]}
+    write_result(
+        store,
+        RunResult(run_id=inputs["scores"], job="evaluate", inputs=made_of, metrics=metrics, finished_ms=finished_ms),
+    )
     basis = {"section": "findings", "num_studies": 9, "num_patients": 8, "conventions": {"interval": "95 %"}}
-    entries = [{"system": system, "values": values, "absent": {}, **basis} for system, values in scores.items()]
-    store.write_bytes(f"{run_path('evaluate-1')}/{SCORES_FILE}", scores_to_bytes(entries))
+    entries = [{"system": system, "values": of, "absent": {}, **basis} for system, of in values.items()]
+    folder = run_path(inputs["scores"])
+    store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes(entries))
+    store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(table))
+    return inputs
 
 
-@pytest.mark.parametrize("label_set", ["chexpert14", "nih14"])
-def test_a_model_above_the_floors_becomes_champion(store_with_registry: Store, label_set: str):
-    store, config = store_with_registry, load_config("tiny", [f"parse.label_set={label_set}"])
-    write_runs(store, label_set, model=0.4, floor=0.3)
-    result = register.run(config, store, INPUTS)
+def aliases(store: Store, config: TrrgConfig) -> dict[str, str]:
+    with open_registry(store, config.register_) as models:
+        found = {alias: models.at(alias) for alias in (CHALLENGER, CHAMPION, BEST_CHAMPION)}
+    return {alias: known.version for alias, known in found.items() if known}
+
+
+def record(store: Store, ref: str) -> dict:
+    return json.loads(store.read_bytes(f"{run_path(ref)}/{DECISION_FILE}"))
+
+
+def test_a_first_model_above_the_floors_becomes_champion_and_everything_says_why(
+    store_with_registry: Store, config: TrrgConfig
+):
+    store = store_with_registry
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    store.write_bytes(f"{run_path('evaluate-a')}/report.html", b"<main>\n<!-- gate -->\n</main>")
+    result = register.run(config, store, inputs)
     assert result.counts == {"version": 1.0, "promoted": 1.0}
     assert (result.notes["model"], result.notes["alias"]) == ("models:/trrg/1", CHAMPION)
-    assert "is +0.100 against modal report" in result.notes["reasons"]
-    assert "is +0.250 against nearest neighbour" in result.notes["reasons"]
-    with open_registry(store, config.register_) as models:
-        # the scores of the floors are no scores of the version
-        assert models.scores_of(CHAMPION) == {
-            clinical_score(family_name(load_label_set(label_set))): 0.4,
-            "truth.distinct_share": 0.5,
-        }
-    assert register.run(config, store, INPUTS).reused
-
-
-def test_a_model_below_a_floor_stays_challenger_and_the_card_says_why(store_with_registry: Store):
-    store, config = store_with_registry, load_config("tiny")
-    write_runs(store, "chexpert14", model=0.2, floor=0.3)
-    result = register.run(config, store, INPUTS)
-    assert (result.counts["promoted"], result.notes["alias"]) == (0.0, CHALLENGER)
-    with open_registry(store, config.register_) as models:
-        assert models.scores_of(CHAMPION) is None
+    assert (result.notes["ruling"], result.notes["reasons"]) == (Ruling.PROMOTED, "")
+    decision = decision_from_bytes(Path(result.notes["decision"]).read_bytes())
+    assert decision.ruling is Ruling.PROMOTED
+    assert decision.facts["challenger"] == inputs
+    assert decision.facts["bounds"]["min_studies"] == config.register_.min_studies
     card = Path(result.notes["card"]).read_text("utf-8")
-    assert "| score | model | modal report | nearest neighbour |" in card
-    assert "| trrg14.micro.f1.u0 | 0.200 | 0.300 | 0.150 |" in card
-    assert "| truth.distinct_share | 0.500 | - | - |" in card
+    assert "Promoted." in card
+    assert "| floor.nearest_neighbour | 0.1" in card
     assert "9 studies of 8 patients, section findings." in card
-    assert "- fail: trrg14.micro.f1.u0 is -0.100 against modal report" in card
+    page = Path(result.notes["report"]).read_text("utf-8")
+    assert "Gate: promoted" in page
+    assert "floor.nearest_neighbour" in page
+    with open_registry(store, config.register_) as models:
+        known = models.at(CHAMPION)
+    assert known is not None
+    assert known.tags["gate.ruling"] == "promoted"
+    assert known.tags["gate.floor.modal_report"].startswith("pass: 0.")
+    # the scores of the floors are no scores of the version
+    assert [name for name in known.tags if name.startswith("score.") and "modal_report" in name] == []
+    assert register.run(config, store, inputs).reused
+
+
+def test_a_model_below_a_floor_stays_challenger_and_the_card_says_why(store_with_registry: Store, config: TrrgConfig):
+    store = store_with_registry
+    table = STUDIES.table(BASE)
+    table = replace(table, counts={**table.counts, System.NEAREST_NEIGHBOUR: table.counts[System.MODEL]})
+    result = register.run(config, store, write_model(store, "a", table))
+    assert (result.counts["promoted"], result.notes["alias"]) == (0.0, CHALLENGER)
+    assert aliases(store, config) == {CHALLENGER: "1"}
+    assert result.notes["reasons"].startswith("fail: trrg13.micro.f1.u0 against the nearest neighbour is +0.000")
+    assert f"- {result.notes['reasons']}" in Path(result.notes["card"]).read_text("utf-8")
+
+
+def test_a_champion_with_outcomes_of_the_same_studies_is_not_scored_again(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    register.run(config, store, write_model(store, "a", STUDIES.table(BASE)))
+    monkeypatch.setattr(register, "_rescore", lambda *_: pytest.fail("scored again"))
+    result = register.run(config, store, write_model(store, "b", STUDIES.table(better(0.15, 2))))
+    assert result.counts["promoted"] == 1.0
+    assert record(store, result.ref)["compared_with"] == [
+        {"role": "champion", "model": "models:/trrg/1", "scores": "evaluate-a", "rescored": False}
+    ]
+    assert aliases(store, config) == {CHALLENGER: "2", CHAMPION: "2", BEST_CHAMPION: "2"}
+
+
+def test_a_champion_of_other_studies_is_scored_again_on_those_of_the_challenger(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    old = replace(STUDIES.table(BASE), basis=Basis(test="older", section="findings", labeler="x", rules="invented"))
+    register.run(config, store, write_model(store, "a", old))
+    asked = []
+
+    def rescore(_config: TrrgConfig, _store: Store, inputs: dict[str, str], generator: str) -> str:
+        asked.append((inputs["shards"], generator))
+        return write_model(store, "a-again", STUDIES.alone(BASE))["scores"]
+
+    monkeypatch.setattr(register, "_rescore", rescore)
+    result = register.run(config, store, write_model(store, "b", STUDIES.table(better(0.15, 2))))
+    assert asked == [("shards@0", "finetune-a")]
+    assert result.counts["promoted"] == 1.0
+    (compared,) = record(store, result.ref)["compared_with"]
+    assert (compared["scores"], compared["rescored"]) == ("evaluate-a-again", True)
+
+
+def test_a_champion_that_cannot_be_scored_again_refuses_the_challenger_with_the_reason(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    old = replace(STUDIES.table(BASE), basis=Basis(test="older", section="findings", labeler="x", rules="invented"))
+    register.run(config, store, write_model(store, "a", old))
+
+    def refuse(*_: object) -> str:
+        raise DataError("no_studies", "shards@0 has no studies of split 'test'")
+
+    monkeypatch.setattr(register, "_rescore", refuse)
+    result = register.run(config, store, write_model(store, "b", STUDIES.table(better(0.15, 2))))
+    assert result.counts["promoted"] == 0.0
+    assert result.notes["reasons"].endswith(
+        "another test, labeler, and it could not be scored again: shards@0 has no studies of split 'test'"
+    )
+    # a run that is gone is named without trying
+    store.delete(f"{run_path('finetune-a')}/result.json")
+    result = register.run(config, store, write_model(store, "c", STUDIES.table(better(0.15, 3))))
+    assert "its training run finetune-a is not in the store" in result.notes["reasons"]
+
+
+def test_a_storage_error_is_no_refusal(store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch):
+    store = store_with_registry
+    old = replace(STUDIES.table(BASE), basis=Basis(test="older", section="findings", labeler="x", rules="invented"))
+    register.run(config, store, write_model(store, "a", old))
+
+    def fail(*_: object) -> str:
+        raise StorageError("busy")
+
+    monkeypatch.setattr(register, "_rescore", fail)
+    with pytest.raises(StorageError, match="busy"):
+        register.run(config, store, write_model(store, "b", STUDIES.table(better(0.15, 2))))
+    assert aliases(store, config)[CHALLENGER] == "1"
+
+
+def test_the_best_champion_stays_when_a_slightly_lower_model_is_promoted(
+    store_with_registry: Store, config: TrrgConfig
+):
+    store = store_with_registry
+    loose = load_config("tiny", [*SETTINGS, *(f"register.max_{name}_drop=1" for name in ("f1", "truth", "recall"))])
+    register.run(loose, store, write_model(store, "a", STUDIES.table(better(0.05, 2))))
+    lower = STUDIES.table(BASE)
+    promoted = register.run(loose, store, write_model(store, "b", lower))
+    assert promoted.counts["promoted"] == 1.0
+    assert aliases(store, config) == {CHALLENGER: "2", CHAMPION: "2", BEST_CHAMPION: "1"}
+    # the next one is compared with both, and the drop from the best decides
+    result = register.run(config, store, write_model(store, "c", STUDIES.table(BASE)))
+    failed = {row["name"] for row in record(store, result.ref)["checks"] if row["verdict"] == Verdict.FAIL}
+    assert failed == {"best_champion.micro_f1"}
+
+
+def test_a_person_can_promote_and_the_reason_is_in_the_record_the_tags_and_the_card(
+    store_with_registry: Store, config: TrrgConfig
+):
+    store = store_with_registry
+    table = STUDIES.table(BASE)
+    bad = replace(table, counts={**table.counts, System.MODEL: table.counts[System.EMPTY_REPORT]})
+    inputs = write_model(store, "a", bad)
+    assert register.run(config, store, inputs).counts["promoted"] == 0.0
+    reason = "a rehearsal of the service"
+    given = load_config("tiny", [*SETTINGS, f'register.override="{reason}"'])
+    result = register.run(given, store, inputs)
+    assert (result.counts["promoted"], result.notes["ruling"]) == (1.0, Ruling.OVERRIDDEN)
+    assert record(store, result.ref)["override"] == reason
+    assert reason in Path(result.notes["card"]).read_text("utf-8")
+    with open_registry(store, config.register_) as models:
+        known = models.at(CHAMPION)
+    assert known is not None
+    assert (known.version, known.tags["gate.override"]) == ("2", reason)
+    # what a person let through is no mark for others
+    assert BEST_CHAMPION not in aliases(store, config)
+
+
+def test_scores_without_outcomes_must_be_made_again(store_with_registry: Store, config: TrrgConfig):
+    store = store_with_registry
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    store.delete(f"{run_path('evaluate-a')}/{OUTCOMES_FILE}")
+    with pytest.raises(ConfigError, match="run `trrg evaluate` again"):
+        register.run(config, store, inputs)
+
+
+def test_an_interrupted_attempt_goes_on_with_its_decision(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    with monkeypatch.context() as broken:
+        broken.setattr(register, "write_result", lambda *_: (_ for _ in ()).throw(StorageError("gone")))
+        with pytest.raises(StorageError, match="gone"):
+            register.run(config, store, inputs)
+    assert aliases(store, config)[CHAMPION] == "1"
+    result = register.run(config, store, inputs)
+    # it was not compared with itself
+    assert record(store, result.ref)["compared_with"] == []
+    assert result.notes["model"] == "models:/trrg/1"
+
+
+def test_a_champion_that_changed_meanwhile_is_a_storage_error(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    first, second = (
+        write_model(store, name, STUDIES.table(better(0.15 * place, place + 2))) for place, name in enumerate("ab")
+    )
+    decide = register._decide
+
+    def slow(*arguments: object) -> object:
+        monkeypatch.setattr(register, "_decide", decide)
+        register.run(config, store, first)
+        return decide(*arguments)
+
+    monkeypatch.setattr(register, "_decide", slow)
+    with pytest.raises(StorageError, match="the champion changed"):
+        register.run(config, store, second)
+    again = register.run(config, store, second)
+    assert again.counts["promoted"] == 1.0
+    assert [rival["model"] for rival in record(store, again.ref)["compared_with"]] == ["models:/trrg/1"]
+
+
+def test_outcomes_on_file_are_those_that_were_written(store_with_registry: Store):
+    inputs = write_model(store_with_registry, "a", STUDIES.table(BASE))
+    data = store_with_registry.read_bytes(f"{run_path(inputs['scores'])}/{OUTCOMES_FILE}")
+    assert outcomes_from_bytes(data).basis == STUDIES.table(BASE).basis
+
+
+def test_a_page_without_a_place_for_the_gate_stays_as_it_is(store_with_registry: Store, config: TrrgConfig):
+    store = store_with_registry
+    result = register.run(config, store, write_model(store, "a", STUDIES.table(BASE)))
+    decision = decision_from_bytes(Path(result.notes["decision"]).read_bytes())
+    assert insert_decision("<p>old</p>", decision) == "<p>old</p>"
+    assert "report" not in result.notes

@@ -16,23 +16,28 @@ def new_version(run_id: str) -> NewVersion:
     )
 
 
-def test_versions_aliases_and_scores_are_kept_in_the_store(store_with_registry: Store):
+def test_versions_aliases_and_tags_are_kept_in_the_store(store_with_registry: Store):
     store = store_with_registry
     with open_registry(store, CONFIG) as models:
         assert models.find("register-1") is None
-        assert models.scores_of(CHAMPION) is None
+        assert models.at(CHAMPION) is None
         version = models.create(new_version("register-1"))
-        models.describe(version, card="# Card", scores={"trrg14.micro.f1.u0": 0.1 + 0.2, "bleu4.full": 0.25})
+        models.describe(version, card="# Card", tags={"score.bleu4.full": "0.25", "gate.ruling": "promoted"})
         models.set_alias(CHALLENGER, version)
     with open_registry(store, CONFIG) as models:
         assert models.find("register-1") == version == "1"
         assert models.uri(version) == "models:/m/1"
-        # to the last digit: the gate compares with these
-        assert models.scores_of(CHALLENGER) == {"trrg14.micro.f1.u0": 0.1 + 0.2, "bleu4.full": 0.25}
-        assert models.scores_of(CHAMPION) is None
+        known = models.at(CHALLENGER)
+        assert known is not None
+        assert (known.version, known.generator, known.scores) == ("1", "finetune-register-1", "evaluate-1")
+        assert known.tags["score.bleu4.full"] == "0.25"
+        assert known.tags["gate.ruling"] == "promoted"
+        assert models.at(CHAMPION) is None
         second = models.create(new_version("register-2"))
         models.set_alias(CHALLENGER, second)
-        assert (second, models.scores_of(CHALLENGER)) == ("2", {})
+        newest = models.at(CHALLENGER)
+        assert newest is not None
+        assert (second, newest.version) == ("2", "2")
 
 
 def test_runs_that_a_version_refers_to_are_listed(store_with_registry: Store):

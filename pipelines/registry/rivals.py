@@ -1,0 +1,80 @@
+"""The champions that a challenger is compared with, and their outcomes on the challenger's very studies.
+
+Outcomes that were counted on the same studies by the same rules are reused. Otherwise the champion generates and is
+scored again; where that is impossible, the rival says why, and the gate refuses.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.registry.registry_client import BEST_CHAMPION, CHAMPION, KnownVersion, ModelVersions
+from trrg_core.errors import StorageError, TrrgError
+from trrg_core.metrics.outcomes import OUTCOMES_FILE, Basis, OutcomeTable, outcomes_from_bytes
+from trrg_core.registry import champion_checks
+from trrg_core.registry.champion_checks import Rival
+from trrg_core.runs.results import read_result, run_path
+from trrg_core.storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+_ROLES = {CHAMPION: champion_checks.CHAMPION, BEST_CHAMPION: champion_checks.BEST}
+# generator run -> `evaluate` run of its model on the challenger's studies
+Rescore = Callable[[str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A version that holds an alias of a champion, in the role that the gate knows."""
+
+    role: str
+    model: str
+    known: KnownVersion
+
+
+def standing_champions(models: ModelVersions) -> tuple[Standing, ...]:
+    """The champion and the best champion so far; the second only where it is another version."""
+    found = {alias: models.at(alias) for alias in _ROLES}
+    champion = found[CHAMPION]
+    return tuple(
+        Standing(role=_ROLES[alias], model=models.uri(known.version), known=known)
+        for alias, known in found.items()
+        if known and (alias == CHAMPION or champion is None or known.version != champion.version)
+    )
+
+
+def find_rival(store: Store, standing: Standing, basis: Basis, rescore: Rescore) -> Rival:
+    """The rival with its outcomes on `basis`, or with the reason why it has none.
+
+    Raises:
+        StorageError: if the store failed; the comparison may succeed later.
+    """
+    known = read_outcomes(store, standing.known.scores)
+    if known is not None and known.basis == basis:
+        return _rival(standing, standing.known.scores, known)
+    different = "no outcomes are kept" if known is None else f"another {', '.join(known.basis.differences(basis))}"
+    if read_result(store, standing.known.generator) is None:
+        return _refused(standing, f"{different}, and its training run {standing.known.generator} is not in the store")
+    logger.info("register: %s is scored again on these studies (%s)", standing.model, different)
+    try:
+        scores = rescore(standing.known.generator)
+        outcomes = read_outcomes(store, scores)
+    except StorageError:
+        raise
+    except TrrgError as error:
+        return _refused(standing, f"{different}, and it could not be scored again: {error}")
+    return _rival(standing, scores, outcomes, rescored=True)
+
+
+def read_outcomes(store: Store, scores: str) -> OutcomeTable | None:
+    """The outcomes of an `evaluate` run; None of a run that keeps none."""
+    path = f"{run_path(scores)}/{OUTCOMES_FILE}"
+    return outcomes_from_bytes(store.read_bytes(path)) if scores and store.exists(path) else None
+
+
+def _rival(standing: Standing, scores: str, outcomes: OutcomeTable | None, *, rescored: bool = False) -> Rival:
+    return Rival(role=standing.role, model=standing.model, scores=scores, outcomes=outcomes, rescored=rescored)
+
+
+def _refused(standing: Standing, refusal: str) -> Rival:
+    return Rival(role=standing.role, model=standing.model, scores=standing.known.scores, refusal=refusal)

@@ -1,0 +1,94 @@
+"""Models that are none: each is refused on every seed, and a writer that is mostly right is not."""
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+
+import pytest
+
+from tests.core.registry.invented_models import Evaluated, InventedTestSet
+from trrg_core.config.gate_settings import GateConfig
+from trrg_core.registry.check import Verdict
+from trrg_core.registry.decision import Decision, Ruling
+from trrg_core.registry.gate import decide
+
+SEEDS = range(20)
+CONFIG = GateConfig(min_positives=5, bootstrap_samples=200)
+TWELVE = 12
+EVERYTHING = "There is a pleural effusion, pneumonia, pneumothorax, atelectasis and edema. The heart is enlarged."
+
+Fake = Callable[[InventedTestSet], list[str]]
+
+
+@cache
+def test_set(seed: int) -> InventedTestSet:
+    return InventedTestSet(seed)
+
+
+test_set.__test__ = False
+
+
+def gate(evaluated: Evaluated, config: GateConfig = CONFIG) -> Decision:
+    return decide(
+        evaluated.table, rates=evaluated.rates, rivals=(), config=config, score_name="trrg13.micro.f1.u0", seed=7
+    )
+
+
+def shuffled(texts: list[str]) -> list[str]:
+    return Random(1).sample(texts, len(texts))
+
+
+FAKES: dict[str, tuple[Fake, set[str]]] = {
+    # each with checks that must be among those that refuse it
+    "No. No.": (
+        lambda studies: ["No. No. No. No. No. No."] * len(studies.references),
+        {"floor.empty_report", "floor.modal_report", "text.parsed_share", "text.modal_share", "language.modal_report"},
+    ),
+    "No., of many lengths": (
+        lambda studies: ["No. " * (1 + index % 60) for index in range(len(studies.references))],
+        {"floor.empty_report", "text.parsed_share"},
+    ),
+    "empty": (lambda studies: [""] * len(studies.references), {"floor.empty_report", "text.parsed_share"}),
+    "one normal report": (
+        lambda studies: [studies.modal] * len(studies.references),
+        {"floor.modal_report", "text.modal_share"},
+    ),
+    "one report of everything": (
+        lambda studies: [EVERYTHING] * len(studies.references),
+        {"text.modal_share", "truth.unsupported_positive_rate", "floor.clue_labels"},
+    ),
+    "permuted reports": (
+        lambda studies: shuffled(studies.good),
+        {"floor.nearest_neighbour", "floor.clue_labels", "truth.unsupported_positive_rate"},
+    ),
+    "clues of other studies": (lambda studies: shuffled(studies.template), {"floor.nearest_neighbour"}),
+    "cut after twelve words": (
+        lambda studies: [" ".join(text.split()[:TWELVE]) for text in studies.good],
+        {"floor.clue_labels"},
+    ),
+    "the clue template itself": (lambda studies: studies.template, {"language.clue_template"}),
+}
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_a_fake_is_refused_on_every_seed(name: str) -> None:
+    write, expected = FAKES[name]
+    for seed in SEEDS:
+        decision = gate(test_set(seed).evaluate(write(test_set(seed))))
+        failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
+        assert decision.ruling is Ruling.REFUSED, (name, seed)
+        assert expected <= failed, (name, seed, expected - failed)
+
+
+def test_a_writer_that_is_mostly_right_is_promoted_on_every_seed() -> None:
+    for seed in SEEDS:
+        decision = gate(test_set(seed).evaluate(test_set(seed).good))
+        assert decision.ruling is Ruling.PROMOTED, (seed, decision.against)
+
+
+def test_no_finding_earns_nothing() -> None:
+    studies = test_set(0)
+    table = studies.evaluate(["No. No."] * len(studies.references)).table
+    hits = [name for name in table.columns if name.startswith("true_positive")]
+    assert len(hits) == 13
+    assert not any(table.counts[next(iter(table.counts))][:, table.columns.index(name)].any() for name in hits)

@@ -1,0 +1,81 @@
+"""Settings of the gate: what a challenger must show before it becomes the champion."""
+
+from pydantic import Field
+
+from trrg_core.config.section import ConfigSection
+
+
+class GateConfig(ConfigSection):
+    """Bounds of the gate. Differences are of the same studies, with intervals over resampled patients."""
+
+    min_studies: int = Field(200, ge=1, description="Fewer test studies than this are insufficient evidence.")
+    critical_findings: tuple[str, ...] = Field(
+        ("Pneumothorax", "Pneumonia", "Edema"),
+        description="Observations whose recall must not fall behind that of the champion.",
+    )
+    min_positives: int = Field(
+        20, ge=1, description="Fewer positive references of a critical finding than this are insufficient evidence."
+    )
+    bootstrap_samples: int = Field(1000, ge=100, description="Number of resamples of patients behind each interval.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the intervals, two-sided.")
+    min_f1_gain: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="Micro-F1 without No Finding must exceed that of the modal report, the nearest neighbour and the "
+        "empty report by more than this; the lower end of the interval decides.",
+    )
+    max_f1_below_clues: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Maximum drop of micro-F1 below the clues alone, without a text; the lower end decides.",
+    )
+    max_f1_drop: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Maximum drop of micro-F1 below the champion and the best champion so far; the lower end decides.",
+    )
+    max_recall_drop: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Maximum drop of the recall of all critical findings together below the champion; the lower end "
+        "decides.",
+    )
+    max_truth_drop: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Maximum drop of the truth score, weighted by significance, below the champion; the lower end "
+        "decides.",
+    )
+    min_parsed_share: float = Field(0.9, ge=0, le=1, description="Minimum share of reports that state any finding.")
+    max_modal_share: float = Field(
+        0.5, ge=0, le=1, description="Maximum share of reports that equal the most frequent generated one."
+    )
+    min_distinct_share: float = Field(
+        0.05, ge=0, le=1, description="Minimum share of distinct reports among the generated ones."
+    )
+    min_bleu1_ratio: float = Field(
+        0.8, ge=0, description="Minimum BLEU-1 as a share of that of the modal report; the lower end decides."
+    )
+    min_side_agreement: float = Field(
+        0.5, ge=0, le=1, description="Minimum share of stated sides that are those of the reference."
+    )
+    max_unsupported_positive_rate: float = Field(
+        0.5, ge=0, le=1, description="Maximum share of affirmed findings that the clues do not show."
+    )
+    max_contradicted_negation_rate: float = Field(
+        0.2, ge=0, le=1, description="Maximum share of denied findings that the clues show."
+    )
+    max_internal_contradiction_rate: float = Field(
+        0.05, ge=0, le=1, description="Maximum share of reports that affirm and deny the same finding."
+    )
+    max_false_prior_rate: float = Field(
+        0.3, ge=0, le=1, description="Maximum share of reports that compare with a prior that the study does not have."
+    )
+    max_identifier_rate: float = Field(
+        0.02, ge=0, le=1, description="Maximum share of reports with what looks like personal data."
+    )

@@ -1,0 +1,122 @@
+"""The decision of the gate as a record: every check with its numbers, bound and reason. It is kept as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from trrg_core.registry.check import Bound, Check, Verdict, check_cells
+
+DECISION_FILE = "decision.json"
+
+
+class Ruling(StrEnum):
+    """What the gate decided. OVERRIDDEN is a promotion by a person against the checks."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    INSUFFICIENT = "insufficient evidence"
+    OVERRIDDEN = "promoted by a person"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The checks in the order made, and what they were made on.
+
+    `score` is the name of the score that is compared. `facts` are plain values: models, runs, counts, bounds.
+    `override` is the reason of a person to promote the model whatever the checks say; empty for none.
+    """
+
+    checks: tuple[Check, ...]
+    score: str = ""
+    override: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ruling(self) -> Ruling:
+        """A failure outweighs missing evidence; a person outweighs both."""
+        verdicts = {check.verdict for check in self.checks}
+        if not verdicts & {Verdict.FAIL, Verdict.INSUFFICIENT}:
+            return Ruling.PROMOTED
+        if self.override:
+            return Ruling.OVERRIDDEN
+        return Ruling.REFUSED if Verdict.FAIL in verdicts else Ruling.INSUFFICIENT
+
+    @property
+    def promote(self) -> bool:
+        """Whether the model becomes champion."""
+        return self.ruling in (Ruling.PROMOTED, Ruling.OVERRIDDEN)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every check in words, and the reason of a person if there is one."""
+        given = (f"override: {self.override}",) if self.override else ()
+        return (*given, *(f"{check.verdict}: {check.reason}" for check in self.checks))
+
+    @property
+    def against(self) -> tuple[str, ...]:
+        """The checks in words that stand against a promotion."""
+        stopping = (Verdict.FAIL, Verdict.INSUFFICIENT)
+        return tuple(f"{check.verdict}: {check.reason}" for check in self.checks if check.verdict in stopping)
+
+
+def decision_to_bytes(decision: Decision) -> bytes:
+    """The record of a decision as JSON."""
+    record = {
+        "ruling": decision.ruling,
+        "promote": decision.promote,
+        "override": decision.override,
+        "score": decision.score,
+        **decision.facts,
+        "checks": [_check_to_json(check) for check in decision.checks],
+    }
+    return json.dumps(record, indent=1, allow_nan=False).encode()
+
+
+def decision_from_bytes(data: bytes) -> Decision:
+    """The decision that `decision_to_bytes` wrote."""
+    record = json.loads(data)
+    known = ("ruling", "promote", "override", "score", "checks")
+    return Decision(
+        checks=tuple(_check_from_json(row) for row in record["checks"]),
+        score=record["score"],
+        override=record["override"],
+        facts={name: value for name, value in record.items() if name not in known},
+    )
+
+
+def _check_to_json(check: Check) -> dict[str, Any]:
+    interval = None if check.low is None else [check.low, check.high]
+    return {
+        "name": check.name,
+        "verdict": check.verdict,
+        "number": check.number,
+        "interval": interval,
+        "bound": asdict(check.bound) if check.bound else None,
+        "reason": check.reason,
+    }
+
+
+def _check_from_json(row: Mapping[str, Any]) -> Check:
+    low, high = row["interval"] or (None, None)
+    return Check(
+        name=row["name"],
+        verdict=Verdict(row["verdict"]),
+        reason=row["reason"],
+        number=row["number"],
+        low=low,
+        high=high,
+        bound=Bound(**row["bound"]) if row["bound"] else None,
+    )
+
+
+def tags_of(decision: Decision) -> dict[str, str]:
+    """The decision as short strings by name, for a registry: the ruling, an override, and each check."""
+    override = {"override": decision.override} if decision.override else {}
+    return {"ruling": decision.ruling, **override, **{check.name: _sum_up(check) for check in decision.checks}}
+
+
+def _sum_up(check: Check) -> str:
+    _, number, interval, bound, verdict = check_cells(check)
+    return f"{verdict}: {number}, interval {interval}, needed {bound}"

@@ -1,0 +1,64 @@
+"""Is the model better than what needs no model of language: silence, a fixed report, a copied one, the clues alone?
+
+The model must beat the modal report, the nearest neighbour and the empty report with its whole interval. With the clue
+labels it can only tie, because it is written from the clues: there it must not fall behind. The template says the same
+as the clue labels in fixed sentences; the model must be the better text.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from trrg_core.config.gate_settings import GateConfig
+from trrg_core.metrics.outcomes import Counts
+from trrg_core.metrics.paired import Pooled, Resampler, Score, bleu1, micro_f1
+from trrg_core.metrics.systems import System
+from trrg_core.registry.check import Bound, Check, Verdict, check_estimate
+
+Comparison = Callable[[Pooled, Pooled], Counts]
+
+_TO_BEAT = (System.EMPTY_REPORT, System.MODAL_REPORT, System.NEAREST_NEIGHBOUR)
+_TO_KEEP_UP_WITH = (System.CLUE_LABELS, System.CLUE_TEMPLATE)
+
+
+def check_floors(
+    systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig, *, score_name: str
+) -> list[Check]:
+    """One check per floor of the gate score, and two of language; a floor that was not scored fails."""
+    gain = Bound(relation=">", value=config.min_f1_gain, setting="register.min_f1_gain")
+    below = Bound(relation=">=", value=-config.max_f1_below_clues, setting="register.max_f1_below_clues")
+    ratio = Bound(relation=">=", value=config.min_bleu1_ratio, setting="register.min_bleu1_ratio")
+    better = Bound(relation=">", value=0.0)
+
+    def check(name: str, other: System, bound: Bound, score: str, compare: Comparison) -> Check:
+        if other not in systems:
+            return Check(name=name, verdict=Verdict.FAIL, reason=f"{other} was not scored; needed {bound}", bound=bound)
+        estimate = resampler.interval(compare(systems[System.MODEL], systems[other]))
+        return check_estimate(name, estimate, bound, f"{score} against the {other}")
+
+    return [
+        *(
+            check(
+                f"floor.{other.key}", other, bound, score_name, lambda model, floor: micro_f1(model) - micro_f1(floor)
+            )
+            for floors, bound in ((_TO_BEAT, gain), (_TO_KEEP_UP_WITH, below))
+            for other in floors
+        ),
+        check(
+            "language.clue_template",
+            System.CLUE_TEMPLATE,
+            better,
+            "BLEU-1",
+            _gain_of(bleu1),
+        ),
+        check("language.modal_report", System.MODAL_REPORT, ratio, "the ratio of BLEU-1", _bleu1_ratio),
+    ]
+
+
+def _gain_of(score: Score) -> Comparison:
+    return lambda model, floor: score(model) - score(floor)
+
+
+def _bleu1_ratio(model: Pooled, floor: Pooled) -> Counts:
+    ours, theirs = bleu1(model), bleu1(floor)
+    return np.divide(ours, theirs, out=np.full_like(ours, np.nan), where=theirs > 0)
