@@ -29,6 +29,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "simplejpeg",
         ),
         "flows": ("prefect", "mlflow"),
+        "serve": ("uvicorn", "fastapi"),
         "s3": ("s3fs", "botocore"),
         "weights": ("gguf",),
     }

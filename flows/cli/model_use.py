@@ -1,4 +1,4 @@
-"""Commands that use a trained model: reports for images."""
+"""Commands that use a trained model: reports for images, and a server."""
 
 import os
 import sys
@@ -22,6 +22,9 @@ from pipelines.running.catalog import find_job
 from trrg_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pipelines.serving.limits import ServingLimits
+    from pipelines.serving.run_server import ServerSettings
+    from trrg_core.config.settings import TrrgConfig
     from trrg_core.generation.study_files import StudyFiles
     from trrg_core.generation.written_files import WrittenFiles
 
@@ -170,3 +173,89 @@ def _write_page(results: "Sequence[WrittenFiles]", model: str, html: str) -> Non
     typer.echo(
         f"wrote {html}: {len(page.studies)} studies; it holds report text and films, keep it with the data", err=True
     )
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples: trrg serve; trrg serve --store demo/store --port 8000 --replicas 2",
+)
+def serve(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="models:/NAME@ALIAS, models:/NAME/VERSION, a run of the store, or a model folder; "
+            "when an alias moves, the other model is loaded and takes over."
+        ),
+    ] = "models:/trrg@champion",
+    host: Annotated[str, typer.Option(help="Address to listen on; any other than this machine needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    replicas: Annotated[int, typer.Option(min=1, help="Processes that hold the model, each with a CPU or GPU.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Greatest number of studies that are written together.")] = 8,
+    max_pending: Annotated[
+        int, typer.Option(min=1, help="Requests that may be pending; further ones are answered with 503.")
+    ] = 64,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Greatest size of one request, MiB.")] = 64,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until a report that is not written is given up.")] = 60,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the alias of the model.")] = 15,
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+) -> None:
+    """Serve a trained model over HTTP with Ray Serve, with a page to drop films on, until it is interrupted.
+
+    POST /v1/reports takes the films of one study and answers as `trrg generate --json` prints; /docs describes it.
+    If the environment variable TRRG_SERVE_TOKEN is set, requests need it as a bearer token.
+    """
+    import hashlib
+
+    from pipelines.serving.limits import MIB, ServingLimits
+    from pipelines.serving.run_server import ServerSettings, check_address
+    from trrg_core.config.load import load_config
+    from trrg_core.extras import require_package
+    from trrg_core.storage.store import open_store
+
+    require_package("uvicorn", "trrg serve")
+    token = os.environ.get("TRRG_SERVE_TOKEN", "")
+    limits = ServingLimits(
+        max_pending=max_pending,
+        max_body_bytes=max_megabytes * MIB,
+        max_film_bytes=max_megabytes * MIB,
+        report_timeout_s=timeout,
+        token_sha256=hashlib.sha256(token.encode()).hexdigest() if token else "",
+    )
+    server = ServerSettings(host=host, port=port, num_replicas=replicas, batch_size=batch, poll_s=poll)
+    check_address(server, limits)
+    config = load_config(preset, settings or ())
+    _serve_until_stopped(open_store(store).uri, model, config, settings or (), server, limits)
+
+
+def _serve_until_stopped(
+    store: str,
+    model: str,
+    config: "TrrgConfig",
+    settings: Sequence[str],
+    server: "ServerSettings",
+    limits: "ServingLimits",
+) -> None:
+    import signal
+
+    from pipelines.registry.find_model import find_model
+    from pipelines.serving.model_choice import ModelChoice
+    from pipelines.serving.model_settings import check_settings
+    from pipelines.serving.run_server import running_server
+    from trrg_core.storage.store import open_store
+
+    check_settings(settings)
+    found = find_model(open_store(store), config.register_, model)
+    choice = ModelChoice(store=store, reference=model, register=config.register_, settings=tuple(settings))
+    typer.echo(f"starting Ray Serve with {found.name} ...")
+    with running_server(choice, server, limits, config.ray) as address:
+        token = "with a bearer token" if limits.token_sha256 else "without a token"
+        typer.echo(f"serving at {address} {token}; description: {address}/docs; stop with Ctrl-C")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            typer.echo("stopping")

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 import torch
 
 from pipelines.registry.find_model import FoundModel, opened_model
+from pipelines.serving.model_settings import check_settings
 from trrg_core.config.load import validate_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.config.values import merge_values, parse_override
-from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import ReportWriter
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.storage.store import Store
-
-# a trained model has the other sections in its weights; those of the registry only help to find it
-_USED_SECTIONS = ("generate.", "ingest.", "register.")
 
 
 def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *, device: str = "") -> ReportWriter:
@@ -36,20 +33,6 @@ def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *
         loaded = load_model_folder(folder)
     loaded.generator.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return ReportWriter(loaded, _changed(loaded.config, settings))
-
-
-def check_settings(settings: Sequence[str]) -> None:
-    """Check that each of `settings` has an effect on a trained model.
-
-    Raises:
-        ConfigError: if one has not.
-    """
-    for setting in settings:
-        if not setting.strip().startswith(_USED_SECTIONS):
-            raise ConfigError(
-                f"--set {setting.partition('=')[0]}: a trained model is built as it was trained; "
-                f"only {'*, '.join(_USED_SECTIONS)}* can be set"
-            )
 
 
 def _changed(config: TrrgConfig, settings: Sequence[str]) -> TrrgConfig:

@@ -15,7 +15,7 @@ from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.storage.store import open_store
 
 # only their options are parsed: these train, read a source, need a trained model, or reach a bucket
-PARSED_ONLY = {"run", "ingest", "parse", "generate", "register"}
+PARSED_ONLY = {"run", "ingest", "parse", "generate", "register", "serve"}
 
 
 def _commands(page: Path) -> list[str]:

@@ -35,8 +35,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generate(place: Path, *words: str, code: str = RUN) -> subprocess.CompletedProcess[str]:
+    return trrg(place, "generate", *words, code=code)
+
+
+def trrg(place: Path, *words: str, code: str = RUN) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, "generate", *words],
+        [sys.executable, "-c", code, *words],
         capture_output=True,
         text=True,
         timeout=300,
@@ -112,3 +116,20 @@ def test_a_setting_of_decoding_changes_the_report(place: Path) -> None:
         for setting in ("generate.max_new_tokens=8", "generate.max_new_tokens=40")
     ]
     assert lengths[0] < lengths[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--host", "0.0.0.0"], "a server that other machines reach needs a token (TRRG_SERVE_TOKEN)"),
+        (["--set", "finetune.clues=off", "--port", "8901"], "--set finetune.clues: a trained model is built"),
+        (["--model", "models:/trrg", "--port", "8902"], "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
+        (["--port", "8903"], "has no registered model"),
+    ],
+)
+def test_a_server_that_cannot_start_says_so_before_ray_is_started(place: Path, words: list[str], reason: str) -> None:
+    done = trrg(place, "serve", *words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr

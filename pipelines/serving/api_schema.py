@@ -1,0 +1,100 @@
+"""The JSON of the HTTP interface as pydantic models: only its description is made of them, the answers are not."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORM_OF_FILMS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["film"],
+                    "properties": {
+                        "film": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "JPEG, PNG or DICOM files, the films of one study.",
+                        },
+                        "view": {
+                            "type": "array",
+                            "items": {"type": "string", "enum": ["", "PA", "AP", "LATERAL", "LL", "OTHER"]},
+                            "description": "View positions: one for all films, or one for each in order. "
+                            "Without them a DICOM file states its own, and that of others is unknown.",
+                        },
+                        "id": {"type": "string", "description": "Id of the study; by default made from the films."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClueValue(_Described):
+    """A disease clue that the report was written from."""
+
+    finding: str
+    probability: float = Field(ge=0, le=1)
+    left: float | None = Field(
+        description="Probability on the patient's left side; null where the study shows no side."
+    )
+    right: float | None = Field(description="The same of the patient's right side.")
+
+
+class EvidenceValue(_Described):
+    """A sentence and a finding of it, checked against the clues."""
+
+    sentence: str
+    finding: str | None = Field(description="Null for a sentence without a finding.")
+    status: Literal["SUPPORTED", "UNSUPPORTED", "CONTRADICTED", "NOT_CHECKABLE"]
+    probability: float | None = Field(description="Of the clue; null where there is none.")
+
+
+class FilmValue(_Described):
+    """A film of the study, and whether the model read it: it takes a limited number of views."""
+
+    name: str
+    view: str
+    is_read: bool
+
+
+class SetAsideValue(_Described):
+    """An image that could not be read. Always empty over HTTP, where such a request is refused."""
+
+    name: str
+    reason: str
+
+
+class StudyReport(_Described):
+    """A generated report. Research software, not for clinical use."""
+
+    id: str
+    report: str | None
+    clues: list[ClueValue]
+    evidence: list[EvidenceValue]
+    omitted: list[str] = Field(description="Findings that the clues show and the report does not mention.")
+    generated: Literal[True]
+    model: str
+    films: list[FilmValue]
+    set_aside: list[SetAsideValue]
+
+
+class ErrorDetail(_Described):
+    """What is wrong, and the name of the image that is to blame."""
+
+    code: str
+    message: str
+    film: str | None = None
+
+
+class ErrorBody(_Described):
+    """An answer without a report."""
+
+    error: ErrorDetail

@@ -1,0 +1,85 @@
+"""The body of an HTTP request -> the study to write a report for; limits, time-out, form and images are checked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from pipelines.serving.api_error import ApiError, error_of_film
+from pipelines.serving.limits import ServingLimits
+from pipelines.serving.multipart import Part, parse_multipart
+from trrg_core.config.settings import IngestConfig
+from trrg_core.errors import DataError
+from trrg_core.generation.film_reading import ReadFilm, read_film
+from trrg_core.generation.report_writer import StudyRequest, digest_of
+from trrg_core.training.views import VIEW_POSITIONS
+
+_MOST_ID_CHARACTERS = 200
+_UNKNOWN_NAME = "film"
+
+
+async def read_body(chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: ServingLimits) -> bytes:
+    """The whole body.
+
+    Raises:
+        ApiError: 413 `body_too_large`, before more than the limit is in memory; 408 `body_timeout`.
+    """
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limits.max_body_bytes:
+        raise _too_large(limits)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > limits.max_body_bytes:
+                    raise _too_large(limits)
+    except TimeoutError as error:
+        raise ApiError(408, "body_timeout", f"no complete body within {limits.body_timeout_s:g} s") from error
+    return bytes(body)
+
+
+def read_study_request(body: bytes, content_type: str, ingest: IngestConfig, limits: ServingLimits) -> StudyRequest:
+    """The study in a form with files `film`, and, if given, fields `view` (one for all or for each film) and `id`.
+
+    Without `id` the films give it: the same films have the same id.
+
+    Raises:
+        ApiError: 4xx, with the name of the image that is to blame.
+    """
+    parts = parse_multipart(body, content_type)
+    files = [part for part in parts if part.name == "film"]
+    if not files:
+        raise ApiError(400, "no_film", "the form has no file named film")
+    if len(files) > limits.max_films:
+        raise ApiError(413, "too_many_films", f"{len(files)} films, the limit is {limits.max_films}")
+    views = _views([part.text for part in parts if part.name == "view"], len(files))
+    films = tuple(_read_film(part, view, ingest, limits) for part, view in zip(files, views, strict=True))
+    given = next((part.text for part in parts if part.name == "id"), "")
+    if len(given) > _MOST_ID_CHARACTERS:
+        raise ApiError(400, "id_too_long", f"an id has at most {_MOST_ID_CHARACTERS} characters")
+    return StudyRequest(study_id=given or digest_of(films), films=films)
+
+
+def _read_film(part: Part, view_position: str, ingest: IngestConfig, limits: ServingLimits) -> ReadFilm:
+    name = part.filename or _UNKNOWN_NAME
+    # the model's own size and quality, the server's own limits
+    bounds = {"max_pixels": limits.max_pixels, "max_file_bytes": limits.max_film_bytes}
+    try:
+        return read_film(part.data, name=name, view_position=view_position, ingest=ingest.model_copy(update=bounds))
+    except DataError as error:
+        raise error_of_film(error, name) from error
+
+
+def _views(given: list[str], num_films: int) -> list[str]:
+    views = [view.upper() for view in given]
+    if unknown := [view for view in views if view not in VIEW_POSITIONS]:
+        known = ", ".join(name for name in VIEW_POSITIONS if name)
+        raise ApiError(400, "unknown_view", f"view {unknown[0][:20]!r}: expected one of {known}, or empty")
+    if len(views) not in (0, 1, num_films):
+        raise ApiError(
+            400, "views_do_not_match", f"{len(views)} views for {num_films} films: give one, or one for each"
+        )
+    return views * num_films if len(views) == 1 else views or [""] * num_films
+
+
+def _too_large(limits: ServingLimits) -> ApiError:
+    return ApiError(413, "body_too_large", f"the limit of a request is {limits.max_body_bytes} bytes")
