@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from trrg_core.config.settings import IngestConfig, RegisterConfig
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.generation.film_reading import FilmFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +20,10 @@ class ModelChoice:
 class ModelStatus:
     """The model that writes now, since when (seconds since 1970), and the last failure to replace it.
 
-    `ingest` has the size in which its films are read.
+    `form` is how its films are read.
     """
 
     name: str
     loaded_at: float
-    ingest: IngestConfig
+    form: FilmFormat
     failure: str = ""

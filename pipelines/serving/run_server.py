@@ -14,6 +14,13 @@ from trrg_core.config.settings import RayConfig
 from trrg_core.errors import ConfigError, StorageError
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
+# read when Ray Serve is imported, here and in its processes. It kills a proxy that does not start within 5 s, as on a
+# busy machine, and then its start fails.
+_ENVIRONMENT = {
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
 _MARGIN_S = 10.0
 _APPLICATION = "trrg"
 
@@ -53,8 +60,8 @@ def running_server(
     Raises:
         StorageError: if Ray does not start, or the application does not become healthy.
     """
-    # set before Ray Serve is imported, which reads them
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray
     import torch
     from ray import serve
@@ -70,19 +77,22 @@ def running_server(
     )
     timeout_s = limits.body_timeout_s + limits.report_timeout_s + _MARGIN_S
     try:
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": settings.host, "port": settings.port, "request_timeout_s": timeout_s},
-            logging_config=_QUIET,
-        )
         try:
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": settings.host, "port": settings.port, "request_timeout_s": timeout_s},
+                logging_config=_QUIET,
+            )
             serve.run(application, name=_APPLICATION, route_prefix="/", logging_config=_QUIET)
-        except RuntimeError as error:
-            raise StorageError(f"the server did not start; look at Ray's logs: {error}") from error
-        yield f"http://{settings.host}:{settings.port}"
+        except (RuntimeError, ray.exceptions.RayError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise StorageError(f"Ray Serve did not start; run again, or look at its logs: {reason}") from error
+        try:
+            yield f"http://{settings.host}:{settings.port}"
+        finally:
+            # the application only: a cluster may run others, and a local Ray ends with this process
+            serve.delete(_APPLICATION)
     finally:
-        # the application only: a cluster may run others, and a local Ray ends with this process
-        serve.delete(_APPLICATION)
         ray.shutdown()
 
 

@@ -9,6 +9,7 @@ from pipelines.registry.find_model import FoundModel, find_model
 from pipelines.serving.load_writer import load_writer
 from pipelines.serving.model_choice import ModelChoice, ModelStatus
 from trrg_core.errors import TrrgError
+from trrg_core.generation.film_reading import film_format
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
 from trrg_core.storage.folders import REGISTRY_FOLDER
 from trrg_core.storage.store import open_store
@@ -42,7 +43,7 @@ class ServedModel:
         return ModelStatus(
             name=loaded.found.name,
             loaded_at=loaded.loaded_at,
-            ingest=loaded.writer.config.ingest,
+            form=film_format(loaded.writer.config),
             failure=self._failure,
         )
 

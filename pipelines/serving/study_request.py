@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from pipelines.serving.api_error import ApiError, error_of_film
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.multipart import Part, parse_multipart
-from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import DataError
-from trrg_core.generation.film_reading import ReadFilm, read_film
+from trrg_core.generation.film_reading import FilmFormat, ReadFilm, read_film
 from trrg_core.generation.report_writer import StudyRequest, digest_of
 from trrg_core.training.views import VIEW_POSITIONS
 
@@ -37,7 +37,7 @@ async def read_body(chunks: AsyncIterator[bytes], headers: Mapping[str, str], li
     return bytes(body)
 
 
-def read_study_request(body: bytes, content_type: str, ingest: IngestConfig, limits: ServingLimits) -> StudyRequest:
+def read_study_request(body: bytes, content_type: str, form: FilmFormat, limits: ServingLimits) -> StudyRequest:
     """The study in a form with files `film`, and, if given, fields `view` (one for all or for each film) and `id`.
 
     Without `id` the films give it: the same films have the same id.
@@ -52,19 +52,20 @@ def read_study_request(body: bytes, content_type: str, ingest: IngestConfig, lim
     if len(files) > limits.max_films:
         raise ApiError(413, "too_many_films", f"{len(files)} films, the limit is {limits.max_films}")
     views = _views([part.text for part in parts if part.name == "view"], len(files))
-    films = tuple(_read_film(part, view, ingest, limits) for part, view in zip(files, views, strict=True))
+    films = tuple(_read_film(part, view, form, limits) for part, view in zip(files, views, strict=True))
     given = next((part.text for part in parts if part.name == "id"), "")
     if len(given) > _MOST_ID_CHARACTERS:
         raise ApiError(400, "id_too_long", f"an id has at most {_MOST_ID_CHARACTERS} characters")
     return StudyRequest(study_id=given or digest_of(films), films=films)
 
 
-def _read_film(part: Part, view_position: str, ingest: IngestConfig, limits: ServingLimits) -> ReadFilm:
+def _read_film(part: Part, view_position: str, form: FilmFormat, limits: ServingLimits) -> ReadFilm:
     name = part.filename or _UNKNOWN_NAME
     # the model's own size and quality, the server's own limits
     bounds = {"max_pixels": limits.max_pixels, "max_file_bytes": limits.max_film_bytes}
+    limited = replace(form, ingest=form.ingest.model_copy(update=bounds))
     try:
-        return read_film(part.data, name=name, view_position=view_position, ingest=ingest.model_copy(update=bounds))
+        return read_film(part.data, name=name, view_position=view_position, form=limited)
     except DataError as error:
         raise error_of_film(error, name) from error
 

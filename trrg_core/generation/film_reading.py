@@ -1,22 +1,34 @@
 """Radiographs for a trained model: the bytes of an image file -> the small JPEG that such models are trained on.
 
-The checks, the size and the encoding are those of ingest, so that a film looks the same in use as in training.
+The checks, sizes and encodings are those of ingest and of the shards: a film has the same bytes in use as in training.
 """
 
 from dataclasses import dataclass, field
 
-from trrg_core.config.settings import IngestConfig
+from trrg_core.config.settings import IngestConfig, ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode, encode_jpeg, resize_long_side
+from trrg_core.imaging.decode import decode, encode_jpeg, resize_long_side, shrink_jpeg
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmFormat:
+    """How films are stored (`ingest`), and in which size a model is trained on them (`max_side_px`)."""
+
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    max_side_px: int = ShardConfig().max_side_px
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadFilm:
-    """One radiograph as the model reads it, a grey JPEG; `view_position` is empty where it is unknown."""
+    """One radiograph as grey JPEGs: as the model reads it, and, larger, as people see it.
+
+    `view_position` is empty where it is unknown.
+    """
 
     name: str
     view_position: str
     jpeg: bytes = field(repr=False)
+    picture: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,25 +40,32 @@ class RejectedFilm:
     message: str
 
 
-def read_film(data: bytes, *, name: str, view_position: str = "", ingest: IngestConfig | None = None) -> ReadFilm:
+def film_format(config: TrrgConfig) -> FilmFormat:
+    """The format of the films that a model of `config` is trained on."""
+    return FilmFormat(ingest=config.ingest, max_side_px=config.shard.max_side_px)
+
+
+def read_film(data: bytes, *, name: str, view_position: str = "", form: FilmFormat | None = None) -> ReadFilm:
     """The radiograph in a JPEG, PNG or DICOM file.
 
     Args:
         data: the whole file.
         name: what to call it in messages.
         view_position: PA, AP, LATERAL or LL; if empty, that of the DICOM header.
-        ingest: limits, size and quality.
+        form: limits, sizes and quality.
 
     Raises:
         DataError: `file_too_large`, or as `trrg_core.imaging.decode.decode_image`.
     """
-    ingest = ingest or IngestConfig()
+    form = form or FilmFormat()
+    ingest = form.ingest
     if len(data) > ingest.max_file_bytes:
         raise DataError("file_too_large", f"{len(data)} bytes, the limit is {ingest.max_file_bytes}")
     decoded = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
-    small = resize_long_side(decoded.pixels, ingest.max_side_px)
+    stored = encode_jpeg(resize_long_side(decoded.pixels, ingest.max_side_px), ingest.jpeg_quality)
     return ReadFilm(
         name=name,
         view_position=view_position or decoded.tags.get("ViewPosition", ""),
-        jpeg=encode_jpeg(small, ingest.jpeg_quality),
+        jpeg=shrink_jpeg(stored, form.max_side_px),
+        picture=stored,
     )

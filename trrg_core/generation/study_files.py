@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, read_film
+from trrg_core.generation.film_reading import FilmFormat, ReadFilm, RejectedFilm, read_film
 from trrg_core.training.views import VIEW_POSITIONS
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
@@ -55,15 +54,17 @@ def find_studies(names: Sequence[str], *, study_id: str = "", view_positions: Se
     ]
 
 
-def read_study(files: StudyFiles, ingest: IngestConfig) -> tuple[tuple[ReadFilm, ...], tuple[RejectedFilm, ...]]:
+def read_study(files: StudyFiles, form: FilmFormat) -> tuple[tuple[ReadFilm, ...], tuple[RejectedFilm, ...]]:
     """The radiographs of a study, and the images that were set aside."""
     films: list[ReadFilm] = []
     rejected: list[RejectedFilm] = []
     for path, view_position in zip(files.paths, files.view_positions, strict=True):
         try:
-            if path.stat().st_size > ingest.max_file_bytes:
-                raise DataError("file_too_large", f"{path.stat().st_size} bytes, the limit is {ingest.max_file_bytes}")
-            films.append(read_film(path.read_bytes(), name=str(path), view_position=view_position, ingest=ingest))
+            if path.stat().st_size > form.ingest.max_file_bytes:
+                raise DataError(
+                    "file_too_large", f"{path.stat().st_size} bytes, the limit is {form.ingest.max_file_bytes}"
+                )
+            films.append(read_film(path.read_bytes(), name=str(path), view_position=view_position, form=form))
         except DataError as error:
             rejected.append(RejectedFilm(name=str(path), reason=error.reason, message=str(error)))
         except OSError as error:

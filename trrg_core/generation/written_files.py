@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trrg_core.generation.film_reading import RejectedFilm
+from trrg_core.generation.film_reading import RejectedFilm, film_format
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
 from trrg_core.generation.study_files import StudyFiles, read_study
 
@@ -21,9 +21,9 @@ def write_files(
     writer: ReportWriter, studies: Sequence[StudyFiles], *, with_heat_maps: bool = False
 ) -> Iterator[WrittenFiles]:
     """Each study in its order; read and written a batch at a time, so that any number of studies fits in memory."""
-    size = writer.config.generate.batch_size
+    size, form = writer.config.generate.batch_size, film_format(writer.config)
     for group in (studies[at : at + size] for at in range(0, len(studies), size)):
-        read = [read_study(files, writer.config.ingest) for files in group]
+        read = [read_study(files, form) for files in group]
         requests = [
             StudyRequest(study_id=files.study_id, films=films)
             for files, (films, _) in zip(group, read, strict=True)

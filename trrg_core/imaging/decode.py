@@ -125,6 +125,16 @@ def resize_long_side(image: Grey, max_side_px: int) -> Grey:
     return np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.HAMMING))
 
 
+def shrink_jpeg(jpeg: bytes, max_side_px: int) -> bytes:
+    """A stored JPEG with its long side at most `max_side_px`: the form in which models are trained on it.
+
+    Raises:
+        DataError: as `decode_image`.
+    """
+    pixels = decode_image(jpeg)
+    return encode_jpeg(resize_long_side(pixels, max_side_px)) if max(pixels.shape) > max_side_px else jpeg
+
+
 def encode_jpeg(image: Grey, quality: int = 90) -> bytes:
     """`image` `[H, W]` as a grey JPEG without any metadata."""
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image)[:, :, None], quality=quality, colorspace="GRAY"))

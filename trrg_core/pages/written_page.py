@@ -120,7 +120,7 @@ def _film_views(study: WrittenStudy) -> tuple[FilmView, ...]:
         FilmView(
             name=film.name,
             view_position=film.view_position,
-            uri=data_uri(Film(jpeg=film.jpeg, view_position=film.view_position)),
+            uri=data_uri(Film(jpeg=film.picture, view_position=film.view_position)),
             layers=_layers(study, at, film),
         )
         for at, film in enumerate(study.films)
@@ -128,7 +128,7 @@ def _film_views(study: WrittenStudy) -> tuple[FilmView, ...]:
 
 
 def _layers(study: WrittenStudy, at: int, film: ReadFilm) -> tuple[HeatLayer, ...]:
-    with Image.open(io.BytesIO(film.jpeg)) as image:
+    with Image.open(io.BytesIO(film.picture)) as image:
         size = image.size
     pngs: Sequence[bytes] = [
         draw_heat(heat.values_VHW[at], value_max=heat.value_max, film_size=size) for heat in study.heat_maps

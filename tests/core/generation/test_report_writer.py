@@ -1,21 +1,26 @@
 """A loaded model in use: films in, report, clues, evidence and heat maps out."""
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.core.toy_corpus import OBSERVATIONS, draw
+from tests.core.toy_corpus import OBSERVATIONS, draw, toy_config
 from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
 from trrg_core.generation.decoding import write_reports
-from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, read_film
+from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, film_format, read_film
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
 from trrg_core.generation.study_record import record_line, study_record
+from trrg_core.imaging.decode import encode_jpeg, read_image
 from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parser import ReportParser
+from trrg_core.study import Image as Stored
+from trrg_core.tables.rows.shard_row import _view
 from trrg_core.training.collate import collate_images
 
 RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "generated", "model", "films", "set_aside"]
@@ -173,8 +178,14 @@ def test_a_record_is_one_line_also_without_a_report() -> None:
     assert (records[1]["report"], records[1]["evidence"]) == (None, [])
 
 
-def test_a_film_is_read_as_ingest_stores_it() -> None:
-    read = read_film(draw(1, "e"), name="a")
-    assert read.view_position == ""
+def test_a_film_has_the_bytes_that_models_are_trained_on(tmp_path) -> None:
+    big = encode_jpeg(np.asarray(Image.open(io.BytesIO(draw(1, "e"))).resize((700, 600))))
+    (tmp_path / "film.jpg").write_bytes(big)
+    config = toy_config("ingest.max_side_px=400", "ingest.jpeg_quality=80", "shard.max_side_px=100")
+    stored = read_image(str(tmp_path), Stored(dicom_id="d", path="film.jpg"), config.ingest)
+    image = {"jpeg": stored.jpeg, "rows": stored.rows, "columns": stored.columns, "view_position": "PA"}
+    trained_on = _view(image, config.shard.max_side_px)["jpeg"]
+    read = read_film(big, name="a", form=film_format(config))
+    assert (read.jpeg, read.picture, read.view_position) == (trained_on, stored.jpeg, "")
+    assert max(Image.open(io.BytesIO(read.jpeg)).size) == 100
     assert "jpeg" not in repr(read)
-    assert np.frombuffer(read.jpeg[:2], dtype=np.uint8).tolist() == [0xFF, 0xD8]

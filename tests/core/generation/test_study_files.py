@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.imaging.test_decode import dicom
 from tests.core.toy_corpus import draw
 from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import ConfigError
+from trrg_core.generation.film_reading import FilmFormat
 from trrg_core.generation.study_files import find_studies, read_study
 
 FILM = draw(1, "e")
@@ -82,13 +84,22 @@ def test_an_image_that_cannot_be_read_is_set_aside_with_its_reason(place: Path) 
     (studies,) = find_studies(
         [str(place / name) for name in ("a.jpg", "cut.jpg", "text.jpg")], study_id="7", view_positions=["AP"]
     )
-    films, rejected = read_study(studies, IngestConfig())
+    films, rejected = read_study(studies, FilmFormat())
     assert [(film.view_position, film.jpeg[:2]) for film in films] == [("AP", b"\xff\xd8")]
     assert [(Path(film.name).name, film.reason) for film in rejected] == [
         ("cut.jpg", "jpeg_truncated"),
         ("text.jpg", "not_an_image"),
     ]
     (place / "a.jpg").unlink()
-    assert read_study(studies, IngestConfig())[1][0].reason == "unreadable_file"
-    _, rejected = read_study(find_studies([str(place / "b.PNG")])[0], IngestConfig(max_file_bytes=100))
+    assert read_study(studies, FilmFormat())[1][0].reason == "unreadable_file"
+    _, rejected = read_study(
+        find_studies([str(place / "b.PNG")])[0], FilmFormat(ingest=IngestConfig(max_file_bytes=100))
+    )
     assert [film.reason for film in rejected] == ["file_too_large"]
+
+
+def test_a_dicom_file_states_its_own_view_unless_another_is_given(tmp_path: Path) -> None:
+    (tmp_path / "IM1").write_bytes(dicom(ViewPosition="LL"))
+    assert read_study(find_studies([str(tmp_path)])[0], FilmFormat())[0][0].view_position == "LL"
+    (given,) = find_studies([str(tmp_path / "IM1")], view_positions=["AP"])
+    assert read_study(given, FilmFormat())[0][0].view_position == "AP"

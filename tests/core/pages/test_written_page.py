@@ -30,7 +30,8 @@ def study(report: str = "No pneumothorax. Right pleural effusion.", **changed: o
     parsed = ReportParser(label_set).parse(report)
     heat = np.linspace(-0.2, 0.3, 32, dtype=np.float32).reshape(2, 4, 4)
     films = tuple(
-        ReadFilm(name=f"{view}.jpg", view_position=view, jpeg=draw(n, "e")) for n, view in enumerate(("PA", ""))
+        ReadFilm(name=f"{view}.jpg", view_position=view, jpeg=b"small", picture=draw(n, "e"))
+        for n, view in enumerate(("PA", ""))
     )
     made = WrittenStudy(
         study_id="s1",

@@ -7,6 +7,7 @@ from pipelines.serving.model_choice import ModelStatus
 from trrg_core.clue import Clue
 from trrg_core.config.settings import IngestConfig
 from trrg_core.evidence import gather_evidence
+from trrg_core.generation.film_reading import FilmFormat
 from trrg_core.generation.report_writer import StudyRequest, WrittenStudy
 from trrg_core.labels import load_label_set
 from trrg_core.report.parser import ReportParser
@@ -41,4 +42,6 @@ class FakeService:
         return ServedStudy(written=written, model="models:/m/1", batch_size=3)
 
     async def status(self) -> ModelStatus:
-        return ModelStatus(name="models:/m/1", loaded_at=1.0, ingest=IngestConfig(max_side_px=64))
+        return ModelStatus(
+            name="models:/m/1", loaded_at=1.0, form=FilmFormat(ingest=IngestConfig(max_side_px=80), max_side_px=64)
+        )

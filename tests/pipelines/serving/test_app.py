@@ -80,6 +80,7 @@ def test_a_study_is_answered_with_its_record() -> None:
     assert [film.view_position for film in study.films] == ["PA", "LATERAL"]
     # read in the size of the model
     assert [max(Image.open(io.BytesIO(film.jpeg)).size) for film in study.films] == [64, 64]
+    assert [max(Image.open(io.BytesIO(film.picture)).size) for film in study.films] == [64, 80]
     assert response.headers["cache-control"] == "no-store"
 
 

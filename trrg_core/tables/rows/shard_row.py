@@ -5,7 +5,7 @@ from typing import Any
 
 from trrg_core.config.settings import ShardConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode_image, encode_jpeg, resize_long_side
+from trrg_core.imaging.decode import shrink_jpeg
 from trrg_core.labels import LabelSet
 from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.flips import SentenceFlipper
@@ -90,7 +90,5 @@ def _one_line(text: str) -> str:
 def _view(image: Row, max_side_px: int) -> dict[str, Any]:
     jpeg = image["jpeg"]
     if max(image["rows"], image["columns"]) > max_side_px:
-        pixels = decode_image(jpeg)
-        if max(pixels.shape) > max_side_px:
-            jpeg = encode_jpeg(resize_long_side(pixels, max_side_px))
+        jpeg = shrink_jpeg(jpeg, max_side_px)
     return {"view_position": image["view_position"], "jpeg": jpeg}
