@@ -14,6 +14,7 @@ from typing import Any
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
+from pipelines.registry.planned_changes import check_plan, declared_plan
 from pipelines.registry.registry_client import (
     BEST_CHAMPION,
     CHALLENGER,
@@ -54,7 +55,8 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         ConfigError: if the scores are of an earlier version, which kept no outcomes study by study.
         StorageError: if another model became champion meanwhile; run again.
     """
-    identity = job_fingerprint("register", config.register_, store, inputs)
+    plan = declared_plan(store)
+    identity = job_fingerprint("register", [config.register_, plan.sha256 if plan else ""], store, inputs)
     run_id = f"register-{identity}"
     existing = read_result(store, run_id)
     if existing:
@@ -113,6 +115,7 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
         find_rival(store, standing, table.basis, lambda generator: _rescore(config, store, scores.inputs, generator))
         for standing in champions
     ]
+    plan, bounds = declared_plan(store), _bounds(config)
     return decide(
         table,
         rates=scores_by_system(scores.metrics)[System.MODEL],
@@ -121,7 +124,9 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
         score_name=clinical_score(findings_family(load_label_set(config.parse.label_set))),
         seed=config.seed,
         override=config.register_.override.strip(),
-        facts=_facts(config, inputs, table, rivals),
+        facts=_facts(config, inputs, table, rivals)
+        | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {}),
+        more=check_plan(store, plan, generator=inputs["generator"], champions=champions, bounds=bounds) if plan else (),
     )
 
 
@@ -145,9 +150,13 @@ def _facts(
         ],
         "studies": len(table.study_ids),
         "patients": len(set(table.subject_ids)),
-        "bounds": config.register_.model_dump(mode="json", include=set(GateConfig.model_fields)),
+        "bounds": _bounds(config),
         "seed": config.seed,
     }
+
+
+def _bounds(config: TrrgConfig) -> dict[str, Any]:
+    return config.register_.model_dump(mode="json", include=set(GateConfig.model_fields))
 
 
 def _create(models: ModelVersions, decision: Decision, version: NewVersion) -> str:

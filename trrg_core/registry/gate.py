@@ -12,6 +12,7 @@ from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.paired import Resampler
 from trrg_core.metrics.systems import System
 from trrg_core.registry.champion_checks import Rival, check_rival
+from trrg_core.registry.check import Check
 from trrg_core.registry.decision import Decision, Ruling
 from trrg_core.registry.evidence_checks import check_evidence
 from trrg_core.registry.floor_checks import check_floors
@@ -28,6 +29,7 @@ def decide(
     seed: int,
     override: str = "",
     facts: Mapping[str, Any] | None = None,
+    more: Sequence[Check] = (),
 ) -> Decision:
     """Whether the challenger may become champion.
 
@@ -40,6 +42,7 @@ def decide(
         seed: of the resamples.
         override: reason of a person to promote the model in any case; empty for none.
         facts: what else the record should say.
+        more: checks made elsewhere, such as those of a change plan.
     """
     resampler = Resampler(
         table.subject_ids, num_samples=config.bootstrap_samples, seed=seed, confidence=config.confidence
@@ -55,6 +58,7 @@ def decide(
             for check in check_rival(rival, model, table, resampler, config, score_name=score_name)
         ),
         *check_texts(model, rates, config),
+        *more,
     ]
     return Decision(checks=tuple(checks), score=score_name, override=override, facts=dict(facts or {}))
 

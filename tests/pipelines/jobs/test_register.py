@@ -1,5 +1,6 @@
 """The register job on runs that are written by hand; MLflow keeps its SQLite file in the store."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from infra.bench.gate_nights import RATES, Model, TestSet, shift_for
 from pipelines.jobs import register
+from pipelines.registry import planned_changes
 from pipelines.registry.registry_client import BEST_CHAMPION, CHALLENGER, CHAMPION, open_registry
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
@@ -274,3 +276,44 @@ def test_a_page_without_a_place_for_the_gate_stays_as_it_is(store_with_registry:
     decision = decision_from_bytes(Path(result.notes["decision"]).read_bytes())
     assert insert_decision("<p>old</p>", decision) == "<p>old</p>"
     assert "report" not in result.notes
+
+
+def write_config(store: Store, name: str, *settings: str) -> None:
+    """The configuration in the model folder of generator run `name`."""
+    described = {"trrg": load_config("tiny", list(settings)).model_dump(mode="json")}
+    store.write_bytes(f"{run_path(f'finetune-{name}')}/model/config.json", json.dumps(described).encode())
+
+
+def test_a_change_outside_the_declared_plan_is_refused_and_its_hash_recorded(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    monkeypatch.setattr(planned_changes, "input_content", lambda _store, ref: ref)
+    plan = b"name: nightly\nmay_change: [seed]\ncriteria: {min_studies: 100}\n"
+    store.write_bytes("change_plan.yaml", plan)
+    first = write_model(store, "a", STUDIES.table(BASE))
+    write_config(store, "a")
+    assert register.run(config, store, first).counts["promoted"] == 1.0
+    table = STUDIES.table(better(0.15, 2))
+    for name, settings, reason in (
+        ("b", ("finetune.epochs=99", "seed=8"), "changes outside the plan: finetune.epochs"),
+        ("c", None, "the configuration of finetune-c is not in the store"),
+    ):
+        inputs = write_model(store, name, table)
+        if settings is not None:
+            write_config(store, name, *settings)
+        result = register.run(config, store, inputs)
+        assert (result.counts["promoted"], reason in result.notes["reasons"]) == (0.0, True)
+    loose = load_config("tiny", [*SETTINGS, "register.min_studies=9"])
+    inputs = write_model(store, "d", table)
+    write_config(store, "d", "seed=8")
+    assert "min_studies is 9, agreed 100" in register.run(loose, store, inputs).notes["reasons"]
+    kept = register.run(config, store, inputs)
+    assert kept.counts["promoted"] == 1.0
+    assert record(store, kept.ref)["change_plan"] == {
+        "name": "nightly",
+        "sha256": hashlib.sha256(plan).hexdigest(),
+    }
+    # another plan is another decision
+    store.write_bytes("change_plan.yaml", plan + b"# reviewed again\n")
+    assert register.run(config, store, inputs).ref != kept.ref
