@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trrg_core.metrics.outcomes import Column, Counts, Outcome, count_columns, outcome_column
 
 _DRAWS_AT_ONCE = 128
+_MAX_UNKNOWN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +74,14 @@ class Resampler:
         return Pooled(findings=findings, sums=np.concatenate([per_patient.sum(axis=0)[None], drawn.astype(np.float64)]))
 
     def interval(self, values: Counts) -> Estimate:
-        """The estimate from `values` `[1 + B]`, the first of which is on all studies; NaN where any value is."""
-        if np.isnan(values).any():
+        """The estimate from `values` `[1 + B]`, the first of which is on all studies.
+
+        A few resamples may miss every case of a rare finding; they are left out. More of them leave no interval.
+        """
+        known = values[1:][~np.isnan(values[1:])]
+        if np.isnan(values[0]) or len(known) < (1 - _MAX_UNKNOWN) * (len(values) - 1):
             return Estimate(value=float(values[0]), low=float("nan"), high=float("nan"))
-        low, high = np.percentile(values[1:], self._tails)
+        low, high = np.percentile(known, self._tails)
         return Estimate(value=float(values[0]), low=float(low), high=float(high))
 
     def difference(self, challenger: Pooled, other: Pooled, score: Score) -> Estimate:

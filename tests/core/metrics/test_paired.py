@@ -104,6 +104,19 @@ def test_a_value_without_cases_has_no_interval():
     assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
 
 
+def test_a_rare_finding_keeps_its_interval_when_few_resamples_miss_it():
+    def interval(num_positive: int):
+        counts = hits(np.ones(100))
+        counts[num_positive:] = 0
+        draws = resampler([str(index) for index in range(100)], num_samples=1000)
+        return draws.interval(recall_of(["Edema"])(draws.pool(counts, FINDINGS)))
+
+    # 5 of 100 patients are missed by 0.6 % of the resamples, 1 of 100 by 37 %
+    assert (interval(5).low, interval(5).high) == (1.0, 1.0)
+    assert np.isnan(interval(1).low)
+    assert interval(1).value == 1.0
+
+
 def test_five_thousand_studies_are_resampled_in_seconds():
     rows = np.random.default_rng(0).integers(0, 2, 5000).astype(float)
     start = time.monotonic()
