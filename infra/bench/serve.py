@@ -44,6 +44,7 @@ from trrg_core.training.tokenization import train_tokenizer
 
 REQUESTS, CONCURRENCY, FILMS, SEED = 500, 16, 50, 5
 _BOUNDARY = "a-boundary-that-no-film-has"
+CONTENT_TYPE = f"multipart/form-data; boundary={_BOUNDARY}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,7 @@ def bench_server(
 def ask(address: str, films: Sequence[bytes], number: int) -> Answer:
     """The answer to request `number`."""
     film = number % len(films)
-    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="id"\r\n\r\n{number}\r\n--{_BOUNDARY}\r\n'
-    head += 'Content-Disposition: form-data; name="view"\r\n\r\nPA\r\n'
-    head += f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="film"; filename="film.jpg"\r\n\r\n'
-    body = head.encode() + films[film] + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    body = form_body(films[film], number)
     began = time.perf_counter()
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=900)
     try:
@@ -115,6 +113,16 @@ def ask(address: str, films: Sequence[bytes], number: int) -> Answer:
     finally:
         connection.close()
     return Answer(film=film, seconds=time.perf_counter() - began, report=report)
+
+
+def form_body(film: bytes, number: int) -> bytes:
+    """The form of request `number`."""
+    fields = (("id", str(number).encode()), ("view", b"PA"), ('film"; filename="film.jpg', film))
+    parts = (
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value + b"\r\n"
+        for name, value in fields
+    )
+    return b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
 
 
 def report_row(candidates: int, answers: Sequence[Answer], wall_s: float, concurrency: int) -> bool:

@@ -51,13 +51,15 @@ class ModelReplica:
     @serve.batch
     async def write(self, tasks: list[WriteTask]) -> list[ServedStudy]:
         """What the model writes for each study; called with one task, it runs with those of a batch."""
-        self._start_polling()
         return await asyncio.to_thread(self._write, tasks)
 
     async def status(self) -> ModelStatus:
         """The model that writes now."""
-        self._start_polling()
         return self._model.status
+
+    async def check_health(self) -> None:
+        """Called by Ray Serve from time to time: the alias is followed from the first call on."""
+        self._start_polling()
 
     def _write(self, tasks: list[WriteTask]) -> list[ServedStudy]:
         with_heat_maps = any(task.with_heat_maps for task in tasks)

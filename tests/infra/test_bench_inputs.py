@@ -8,7 +8,11 @@ from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
 from infra.bench.gpu import bench_contrastive
 from infra.bench.label_corpus import invent_labels
+from infra.bench.serve import CONTENT_TYPE, draw_films, form_body
+from pipelines.serving.limits import ServingLimits
+from pipelines.serving.study_request import read_study_request
 from trrg_core.config.load import load_config
+from trrg_core.generation.film_reading import FilmFormat
 from trrg_core.labels import load_label_set
 from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.spec import validate_slice_spec
@@ -46,3 +50,10 @@ def test_the_gpu_bench_trains_both_loads_on_a_cpu(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[2:4]] == [["pairs", "16", "16"], ["stage", "1", "2"]]
     assert "no verdict" in lines[-1]
+
+
+def test_the_server_is_sent_forms_that_it_reads() -> None:
+    films = draw_films(2)
+    assert len(set(films)) == 2
+    study = read_study_request(form_body(films[1], 7), CONTENT_TYPE, FilmFormat(), ServingLimits())
+    assert (study.study_id, [film.view_position for film in study.films]) == ("7", ["PA"])
