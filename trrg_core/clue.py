@@ -50,6 +50,13 @@ class Clue:
         return next(name for name, bits in CODE_OF_SIDE.items() if bits == self.sides)
 
 
+def describe_clues(clues: Iterable[Clue]) -> str:
+    """The findings that the clues show, in words: " Clues: left pleural effusion, edema."; empty without clues."""
+    all_clues = list(clues)
+    shown = [" ".join((clue.laterality, clue.observation.lower())).strip() for clue in all_clues if clue.is_shown]
+    return f" Clues: {', '.join(shown) or 'none'}." if all_clues else ""
+
+
 def clues_from_rows(rows: Iterable[Mapping[str, Any]], thresholds: Mapping[str, float]) -> tuple[Clue, ...]:
     """The clues of one row of `predictions`, each with its threshold from the calibration of the model that wrote it.
 

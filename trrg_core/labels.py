@@ -53,6 +53,8 @@ DEGREE_OF_SEVERITY: Mapping[str, int] = {
     **dict.fromkeys(("large", "severe"), 3),
 }
 
+NUM_DEGREES = 3
+
 # What a text states of an observation, as a small integer.
 NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
 CODE_OF_ASSERTION: Mapping[Assertion, int] = {

@@ -19,7 +19,10 @@ from trrg_core.model.model_folder import save_model_folder
 from trrg_core.model.model_size import finetune_size
 from trrg_core.runs.stored_model import uploaded_model
 from trrg_core.storage.store import Store
+from trrg_core.tables.delta import read_table
 from trrg_core.training.collate import collate_finetune
+from trrg_core.training.counterfactuals import ReportEditor
+from trrg_core.training.prompts import load_prompts
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -45,12 +48,14 @@ def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGener
 
 def collate(task: TrainingTask) -> Collate:
     """Makes a step's batch: radiographs, labels and reference reports."""
-    stage1 = load_stage1(task.store, task.inputs["contrastive"])
+    stage1, observations = load_stage1(task.store, task.inputs["contrastive"]), observations_of(task.config)
+    reports = read_table(task.store, task.shards, columns=["split", "report", "sentences"], split="train").to_pylist()
     return partial(
         collate_finetune,
         tokenizer=_tokenizer(task),
-        observations=observations_of(task.config),
+        observations=observations,
         config=_with_stage1_settings(task.config, stage1.config),
+        editor=ReportEditor(reports, prompts=load_prompts(observations), observations=observations),
     )
 
 

@@ -28,7 +28,7 @@ from trrg_core.metrics.perception_scores import (
     scores_to_json,
     split_scores,
 )
-from trrg_core.model.calibration import fit_calibration, fit_side_calibration
+from trrg_core.model.calibration import fit_calibration, fit_degree_calibration, fit_side_calibration
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.model_folder import (
     LoadedContrastive,
@@ -165,17 +165,20 @@ def write_page(task: TrainingTask, model: LoadedContrastive, scores: PerceptionS
 
 
 def calibrate(perception: DiseasePerception, validate: SplitScores) -> None:
-    """Fit the calibration of every finding and side on the scores of `validate`."""
+    """Fit the calibration of every finding, side and degree on the scores of `validate`."""
     perception.set_calibrations(
         fit_calibration(validate.score_NO, validate.stated_NO),
         fit_side_calibration(
             validate.side_score_NO2, validate.stated_NO, validate.side_NO, sided=perception.sided_O.tolist()
         ),
+        fit_degree_calibration(
+            validate.degree_score_NO3, validate.stated_NO, validate.degree_NO, graded=perception.graded_O.tolist()
+        ),
     )
 
 
-def calibrated_probabilities(perception: DiseasePerception, scores: SplitScores) -> tuple[Floats, Floats]:
-    """The probability of each finding `[N,O]`, and of each of its sides `[N,O,2]`."""
+def calibrated_probabilities(perception: DiseasePerception, scores: SplitScores) -> tuple[Floats, Floats, Floats]:
+    """The probability of each finding `[N,O]`, of each of its sides `[N,O,2]` and degrees `[N,O,3]`."""
     probability_ON = [
         calibration.probabilities(scores.score_NO[:, index])
         for index, calibration in enumerate(perception.calibrations)
@@ -187,7 +190,15 @@ def calibrated_probabilities(perception: DiseasePerception, scores: SplitScores)
         ]
         for index, pair in enumerate(perception.side_calibrations)
     ]
-    return np.stack(probability_ON, axis=-1), np.moveaxis(np.array(side_probability_O2N), -1, 0)
+    degree_probability_ON3 = [
+        calibration.probabilities(scores.degree_score_NO3[:, index])
+        for index, calibration in enumerate(perception.degree_calibrations)
+    ]
+    return (
+        np.stack(probability_ON, axis=-1),
+        np.moveaxis(np.array(side_probability_O2N), -1, 0),
+        np.stack(degree_probability_ON3, axis=1),
+    )
 
 
 def score_split(task: TrainingTask, split: str) -> SplitScores:

@@ -1,6 +1,6 @@
 import pytest
 
-from trrg_core.clue import Clue, clues_from_rows
+from trrg_core.clue import Clue, clues_from_rows, describe_clues
 
 
 @pytest.mark.parametrize(("probability", "is_shown"), [(0.29, False), (0.3, True), (0.9, True)])
@@ -35,3 +35,12 @@ def test_sides_are_those_of_at_least_half_the_probability():
 def test_clues_of_newer_tables_have_sides():
     row = {"observation": "Edema", "probability": 0.4, "left": 0.3, "right": None}
     assert clues_from_rows([row], {"Edema": 0.5})[0].left == 0.3
+
+
+def test_clues_in_words_name_what_they_show_and_on_which_side():
+    effusion = Clue(observation="Pleural Effusion", probability=0.9, threshold=0.5, left=0.8, right=0.1)
+    edema = Clue(observation="Edema", probability=0.6, threshold=0.5)
+    absent = Clue(observation="Pneumothorax", probability=0.1, threshold=0.5, left=0.1, right=0.1)
+    assert describe_clues([effusion, edema, absent]) == " Clues: left pleural effusion, edema."
+    assert describe_clues([absent]) == " Clues: none."
+    assert describe_clues([]) == ""

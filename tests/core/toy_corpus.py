@@ -44,6 +44,7 @@ def toy_config(*overrides: str) -> TrrgConfig:
         "pretrain.joint_size=32",
         "pretrain.augment=false",
         "finetune.augment=false",
+        "finetune.sentence_order=written",
         "finetune.interaction_size=48",
         "finetune.interaction_heads=4",
         "finetune.grid_size=2",

@@ -47,6 +47,17 @@ class GenerateConfig(ConfigSection):
     batch_size: int = Field(16, ge=1, description="Number of studies decoded together.")
     num_beams: int = Field(1, ge=1, description="Number of beams; 1 is greedy decoding.")
     max_new_tokens: int = Field(160, ge=8, description="Maximum length of a generated report, tokens.")
+    clue_shift: float = Field(
+        0.0,
+        description="Added to the log odds of every perceived clue as the LLM reads it: above 0 for recall, below 0 "
+        "for precision.",
+    )
+    guidance: float = Field(
+        0.0,
+        ge=0,
+        description="How far decoding moves from what is written without clues, to follow the clues more; 0 is plain "
+        "decoding. Doubles the cost.",
+    )
     candidates: int = Field(
         1,
         ge=1,
@@ -71,6 +82,8 @@ class GenerateConfig(ConfigSection):
     def _check_search(self) -> Self:
         if self.candidates > 1 and self.num_beams > 1:
             raise ValueError("candidates are sampled, which excludes beam search: set num_beams or candidates to 1")
+        if self.guidance and self.num_beams > 1:
+            raise ValueError("guidance excludes beam search: set num_beams to 1 or guidance to 0")
         return self
 
 

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList
 
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.drafts import Draft, write_drafts
+from trrg_core.generation.guidance import ClueGuidance
 from trrg_core.generation.reranking import choose_draft
 from trrg_core.labels import LabelSet, load_label_set
-from trrg_core.model.clues import read_clues
-from trrg_core.model.generator import ReportGenerator
+from trrg_core.model.clues import Clues, read_clues
+from trrg_core.model.generator import Prefix, ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
@@ -43,25 +44,40 @@ def write_reports(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig)
     """One report per study, in the batch's order, decoded as `config` says."""
     if config.candidates == 1:
         return generate_reports(
-            loaded.generator, batch, max_new_tokens=config.max_new_tokens, num_beams=config.num_beams
+            loaded.generator,
+            batch,
+            max_new_tokens=config.max_new_tokens,
+            num_beams=config.num_beams,
+            guidance=config.guidance,
+            clue_shift=config.clue_shift,
         )
     return _choose_reports(loaded.generator, batch, config, _parser(load_label_set(loaded.config.parse.label_set)))
 
 
 @torch.no_grad()
 def generate_reports(
-    generator: ReportGenerator, batch: Batch, *, max_new_tokens: int, num_beams: int = 1
+    generator: ReportGenerator,
+    batch: Batch,
+    *,
+    max_new_tokens: int,
+    num_beams: int = 1,
+    guidance: float = 0.0,
+    clue_shift: float = 0.0,
+    clues: Clues | None = None,
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order; the generator is put into eval mode.
 
-    A study's report does not depend on the other studies of the batch.
+    A study's report does not depend on the other studies of the batch. `clues` replaces those that the generator
+    perceives, for instance with some given by a person. `guidance` needs `num_beams` 1 (see `ClueGuidance`);
+    `clue_shift` is explained in `ReportGenerator.prefix`.
     """
     generator.eval()
-    prefix = generator.prefix(batch)
+    prefix = generator.prefix(batch, clues, clue_shift=clue_shift)
     tokenizer = generator.tokenizer
     ids_BT = generator.llm.generate(
         inputs_embeds=prefix.embeddings_BLH,
         attention_mask=prefix.mask_BL.long(),
+        logits_processor=LogitsProcessorList(_guides(generator, batch, prefix, guidance)),
         generation_config=GenerationConfig(
             do_sample=False,
             num_beams=num_beams,
@@ -71,11 +87,20 @@ def generate_reports(
             eos_token_id=tokenizer.eos_token_id,
         ),
     )
-    clues = read_clues(prefix.clues, generator.perception)
+    read = read_clues(prefix.clues, generator.perception)
     return [
         GeneratedReport(study_id=study_id, text=decode_ids(tokenizer, ids), clues=own)
-        for study_id, ids, own in zip(batch.study_ids, ids_BT.tolist(), clues, strict=True)
+        for study_id, ids, own in zip(batch.study_ids, ids_BT.tolist(), read, strict=True)
     ]
+
+
+def _guides(
+    generator: ReportGenerator, batch: Batch, prefix: Prefix, strength: float, *, count: int = 1
+) -> list[ClueGuidance]:
+    if not strength:
+        return []
+    hidden = prefix.clues._replace(mask_BK=torch.zeros_like(prefix.clues.mask_BK))
+    return [ClueGuidance(generator, generator.prefix(batch, hidden), strength=strength, count=count)]
 
 
 @torch.no_grad()
@@ -83,7 +108,7 @@ def _choose_reports(
     generator: ReportGenerator, batch: Batch, config: GenerateConfig, parser: ReportParser
 ) -> list[GeneratedReport]:
     generator.eval()
-    prefix = generator.prefix(batch)
+    prefix = generator.prefix(batch, clue_shift=config.clue_shift)
     drafts = write_drafts(
         generator,
         prefix,
@@ -92,11 +117,12 @@ def _choose_reports(
         temperature=config.temperature,
         min_share=config.min_share,
         max_new_tokens=config.max_new_tokens,
+        guides=_guides(generator, batch, prefix, config.guidance, count=config.candidates),
     )
-    clues = read_clues(prefix.clues, generator.perception)
+    read = read_clues(prefix.clues, generator.perception)
     return [
         _choose_report(*study, config=config, parser=parser)
-        for study in zip(batch.study_ids, drafts, clues, batch.has_prior, strict=True)
+        for study in zip(batch.study_ids, drafts, read, batch.has_prior, strict=True)
     ]
 
 

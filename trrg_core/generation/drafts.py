@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from trrg_core.model.generator import Prefix, ReportGenerator
 from trrg_core.training.tokenization import decode_ids
@@ -34,8 +34,11 @@ def write_drafts(
     temperature: float,
     min_share: float,
     max_new_tokens: int,
+    guides: Sequence[LogitsProcessor] = (),
 ) -> list[list[Draft]]:
     """`count` drafts of each study, the greedy one first; the generator must be in eval mode.
+
+    `guides` change the logits before a token is chosen; they see the rows of all drafts.
 
     Tokens that are less likely than `min_share` of the likeliest are never sampled: a word from the far tail garbles a
     sentence and does not lead to a useful finding. A sampled draft is seeded by its study and its number: it depends
@@ -53,7 +56,7 @@ def write_drafts(
     ids_NT = generator.llm.generate(
         inputs_embeds=prefix.embeddings_BLH.repeat_interleave(count, dim=0),
         attention_mask=prefix.mask_BL.repeat_interleave(count, dim=0).long(),
-        logits_processor=LogitsProcessorList([sampler]),
+        logits_processor=LogitsProcessorList([*guides, sampler]),
         generation_config=GenerationConfig(
             do_sample=False,
             max_new_tokens=max_new_tokens,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trrg_core.labels import STATED_ABSENT, STATED_PRESENT
+from trrg_core.labels import NUM_DEGREES, STATED_ABSENT, STATED_PRESENT
 from trrg_core.metrics.detection import Detection, Estimate, score_detection, share_correct
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ _HEADLINE = ("macro_auroc", "side_accuracy", "ece")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitScores:
-    """The scores of N studies as arrays: raw scores `[N,O]` and `[N,O,2]`, what the reports state, and ids.
+    """The scores of N studies as arrays: raw scores `[N,O]`, `[N,O,2]`, `[N,O,3]`, what the reports state, and ids.
 
     A side score is NaN where the study shows no side of the finding.
     """
@@ -45,6 +45,8 @@ class SplitScores:
     side_score_NO2: Floats
     stated_NO: Codes
     side_NO: Codes
+    degree_score_NO3: Floats
+    degree_NO: Codes
     pairs: tuple[Sequence[Mapping[str, Any]], ...]
 
 
@@ -57,6 +59,7 @@ class PerceptionScores:
     """
 
     detection: Detection
+    degree_accuracy: Estimate
     pairs: Mapping[str, Estimate]
     other_image: Mapping[str, Estimate]
 
@@ -75,12 +78,20 @@ def split_scores(rows: Sequence[Mapping[str, Any]], num_observations: int) -> Sp
         side_score_NO2=column("side_scores", np.float64, (*flat, 2)),
         stated_NO=column("stated", np.int8, flat),
         side_NO=column("sides", np.int8, flat),
+        degree_score_NO3=column("degree_scores", np.float64, (*flat, NUM_DEGREES)),
+        degree_NO=column("degrees", np.int8, flat),
         pairs=tuple(row["pairs"] for row in rows),
     )
 
 
 def score_perception(
-    scores: SplitScores, probability_NO: Floats, side_probability_NO2: Floats, *, observations: Sequence[str], seed: int
+    scores: SplitScores,
+    probability_NO: Floats,
+    side_probability_NO2: Floats,
+    degree_probability_NO3: Floats,
+    *,
+    observations: Sequence[str],
+    seed: int,
 ) -> PerceptionScores:
     """The scores of a split, with intervals over its patients.
 
@@ -88,6 +99,7 @@ def score_perception(
         scores: the split.
         probability_NO: calibrated, of each finding.
         side_probability_NO2: calibrated, of each finding on the patient's left and right.
+        degree_probability_NO3: calibrated, of each degree of each finding; all equal where it is not graded.
         observations: names of the findings.
         seed: of the resampling of patients.
     """
@@ -102,9 +114,20 @@ def score_perception(
     )
     return PerceptionScores(
         detection=detection,
+        degree_accuracy=_degree_accuracy(scores, degree_probability_NO3, seed=seed),
         pairs=_shares(scores, "margin", seed=seed),
         other_image=_shares(scores, "other_image_margin", seed=seed),
     )
+
+
+def _degree_accuracy(scores: SplitScores, probability_NO3: Floats, *, seed: int) -> Estimate:
+    """Of the present findings with a stated degree, the share whose likeliest degree is the stated one."""
+    # where a finding is not graded, all its degrees are equal
+    is_graded_NO = probability_NO3.max(-1) > probability_NO3.min(-1)
+    counts_NO = (scores.stated_NO == STATED_PRESENT) & (scores.degree_NO > 0)
+    study_K, finding_K = np.nonzero(counts_NO & is_graded_NO)
+    correct_K = probability_NO3[study_K, finding_K].argmax(1) + 1 == scores.degree_NO[study_K, finding_K]
+    return share_correct(correct_K, [scores.subject_ids[index] for index in study_K], seed=seed)
 
 
 def _shares(scores: SplitScores, margin: str, *, seed: int) -> dict[str, Estimate]:
@@ -139,6 +162,7 @@ def headline_metrics(scores: PerceptionScores, *, is_zero_shot: bool) -> dict[st
     overall = scores.detection.overall
     ordered = [*_HEADLINE, *(name for name in overall if name not in _HEADLINE)]
     values = {f"{prefix}_{name}": overall[name].value for name in ordered[:2]}
+    values[f"{prefix}_degree_accuracy"] = scores.degree_accuracy.value
     values |= {name: estimate.value for name, estimate in scores.pairs.items()}
     values |= {f"{prefix}_{name}": overall[name].value for name in ordered[2:]}
     values |= {f"other_image_{name}": estimate.value for name, estimate in scores.other_image.items()}

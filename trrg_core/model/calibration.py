@@ -1,20 +1,22 @@
-"""Calibration of perceived findings and of their sides: numpy in, plain values out.
+"""Calibration of perceived findings, of their sides and degrees: numpy in, plain values out.
 
 N studies, O observations. Fact codes (`trrg_core.labels`): 0 not mentioned, 1 present, 2 absent, 3 uncertain.
 A finding counts as positive when the report affirms it; uncertain studies are left out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
-from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.labels import NUM_DEGREES, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MIN_SUPPORT = 5  # below this many positives or others the threshold of best F1 would be noise
 # weight of a prior on log temperature 0 and offset at the mean score: keeps the fit of rare findings stable
 _PRIOR = 0.02
@@ -45,6 +47,20 @@ class SideCalibration:
 
     left: Calibration = Calibration()
     right: Calibration = Calibration()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegreeCalibration:
+    """Probabilities of slight, moderate, severe = softmax(scores / temperature - offsets), given a present finding."""
+
+    temperature: float = 1.0
+    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    num_stated: int = 0
+
+    def probabilities(self, scores_N3: Floats) -> Floats:
+        """The probability of each degree."""
+        probability_N3: Floats = softmax(scores_N3 / self.temperature - np.array(self.offsets), axis=1)
+        return probability_N3
 
 
 def fit_calibration(score_NO: Floats, stated_NO: Codes) -> tuple[Calibration, ...]:
@@ -79,6 +95,40 @@ def _fit_side(score_N: Floats, stated_N: Codes, side_N: Codes, bit: int) -> Cali
     return _fit_one(score_N[scored_N], side_codes(stated_N, side_N, bit)[scored_N])
 
 
+def fit_degree_calibration(
+    degree_score_NO3: Floats, stated_NO: Codes, degree_NO: Codes, *, graded: Sequence[bool]
+) -> tuple[DegreeCalibration, ...]:
+    """One calibration per observation, fitted on the studies of `validate` that state a degree of it."""
+    fitted = []
+    for index, is_graded in enumerate(graded):
+        chosen = (stated_NO[:, index] == STATED_PRESENT) & (degree_NO[:, index] > 0)
+        has_cases = is_graded and chosen.any()
+        fitted.append(
+            _fit_degrees(degree_score_NO3[chosen, index], degree_NO[chosen, index].astype(np.int64) - 1)
+            if has_cases
+            else DegreeCalibration()
+        )
+    return tuple(fitted)
+
+
+def _fit_degrees(scores_N3: Floats, degree_N: NDArray[np.int64]) -> DegreeCalibration:
+    """A softmax fit of scale and offsets on standardised scores; a weak prior keeps the fit of rare degrees stable."""
+    cases = np.arange(len(degree_N))
+    centre_3 = scores_N3.mean(axis=0)
+    spread = float((scores_N3 - centre_3).std()) or 1.0
+    z_N3 = (scores_N3 - centre_3) / spread
+
+    def loss(values: Floats) -> float:
+        logits_N3 = z_N3 * math.exp(values[0]) - values[1:]
+        likelihood: float = log_softmax(logits_N3, axis=1)[cases, degree_N].mean()
+        return -likelihood + _PRIOR * float(values @ values)
+
+    fitted = minimize(loss, np.zeros(1 + NUM_DEGREES), method="BFGS").x
+    temperature = spread * math.exp(-fitted[0])
+    first, second, third = (float(value) for value in fitted[1:] + centre_3 / temperature)
+    return DegreeCalibration(temperature=temperature, offsets=(first, second, third), num_stated=len(degree_N))
+
+
 def side_codes(stated_N: Codes, side_N: Codes, bit: int) -> Codes:
     """The fact codes `[N]` of a finding on one side, from those of the finding and its side bits."""
     present = stated_N == STATED_PRESENT
@@ -87,20 +137,23 @@ def side_codes(stated_N: Codes, side_N: Codes, bit: int) -> Codes:
 
 
 def calibrations_to_json(
-    observations: Sequence[str], calibrations: Sequence[Calibration], sides: Sequence[SideCalibration]
+    observations: Sequence[str],
+    calibrations: Sequence[Calibration],
+    sides: Sequence[SideCalibration],
+    degrees: Sequence[DegreeCalibration],
 ) -> dict[str, Any]:
     """The content of `perception.json`."""
     entries = {
-        name: asdict(value) | {"sides": asdict(of_sides)}
-        for name, value, of_sides in zip(observations, calibrations, sides, strict=True)
+        name: asdict(value) | {"sides": asdict(of_sides), "degrees": asdict(of_degrees)}
+        for name, value, of_sides, of_degrees in zip(observations, calibrations, sides, degrees, strict=True)
     }
     return {"format": FORMAT_VERSION, "observations": entries}
 
 
 def calibrations_from_json(
     data: dict[str, Any], observations: Sequence[str]
-) -> tuple[tuple[Calibration, ...], tuple[SideCalibration, ...]]:
-    """The calibrations of `observations` and of their sides, from `perception.json`.
+) -> tuple[tuple[Calibration, ...], tuple[SideCalibration, ...], tuple[DegreeCalibration, ...]]:
+    """The calibrations of `observations`, of their sides and of their degrees, from `perception.json`.
 
     Raises:
         ValueError: for another format, or if an observation is missing.
@@ -115,12 +168,18 @@ def calibrations_from_json(
         SideCalibration(**{side: Calibration(**values) for side, values in entry.pop("sides").items()})
         for entry in entries
     )
-    return tuple(Calibration(**entry) for entry in entries), sides
+    degrees = tuple(_degree_calibration(entry.pop("degrees")) for entry in entries)
+    return tuple(Calibration(**entry) for entry in entries), sides, degrees
+
+
+def _degree_calibration(values: Mapping[str, Any]) -> DegreeCalibration:
+    first, second, third = values["offsets"]
+    return DegreeCalibration(**{**values, "offsets": (first, second, third)})
 
 
 def thresholds_from_json(data: dict[str, Any], observations: Sequence[str]) -> dict[str, float]:
     """The threshold of each of `observations`, from `perception.json`. Raises as `calibrations_from_json`."""
-    calibrations, _ = calibrations_from_json(data, observations)
+    calibrations, *_ = calibrations_from_json(data, observations)
     return {name: calibration.threshold for name, calibration in zip(observations, calibrations, strict=True)}
 
 

@@ -1,29 +1,46 @@
 """Disease clues as tensors: the findings of perception as a set of tokens beside the visual ones.
 
 B studies, K clues of a study, O observations, D joint size, W token width. A clue is the text of a finding, its
-probability and the visual vector of the finding's prompt. Any number of clues may be given, in any order.
+probability with those of its sides and degrees, and the visual vector of the finding's prompt. A clue that labels or a
+person give carries the embedding of what it claims instead of that vector. Any number of clues may be given, in any
+order.
 """
 
 # ruff: noqa: N802, N815 -- names carry their axes
 
 import zlib
+from enum import IntEnum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trrg_core.clue import Clue
-from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT
+from trrg_core.labels import NUM_DEGREES, SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT, STATED_UNCERTAIN
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.training.batch import Batch
+from trrg_core.training.facts import Facts
 
-_CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps oracle clues finite
+CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps given clues finite
+_GIVEN_LOGITS = (2.0, 6.0)  # range of the certainty of given clues in training
+_BELIEF_SLOPE = 1.5  # how sharply a given clue's vector goes from denying to affirming prompt around the threshold
+
+
+class ClueParts(IntEnum):
+    """The parts of a clue that training drops, each by itself: the last axis of `parts_BK3`."""
+
+    PROBABILITY = 0
+    ATTRIBUTES = 1
+    LOCAL = 2
 
 
 class Clues(NamedTuple):
     """A padded set of clues per study; only entries with `mask_BK` count.
 
-    The last axis of `side_logit_BK2` is the patient's left, then right; it counts where `has_side_BK`.
+    The last axis of `side_logit_BK2` is the patient's left, then right; it counts where `has_side_BK`. That of
+    `degree_logit_BK3` is slight, moderate, severe, of a softmax; it counts where `has_degree_BK`. `given_BK` marks
+    clues that were set by labels or by a person: they have no local vector, since the image says nothing of them.
+    `parts_BK3` says which parts count (`ClueParts`).
     """
 
     observation_BK: Tensor
@@ -32,6 +49,10 @@ class Clues(NamedTuple):
     mask_BK: Tensor
     side_logit_BK2: Tensor
     has_side_BK: Tensor
+    degree_logit_BK3: Tensor
+    has_degree_BK: Tensor
+    given_BK: Tensor
+    parts_BK3: Tensor
 
     @property
     def probability_BK(self) -> Tensor:
@@ -41,85 +62,183 @@ class Clues(NamedTuple):
     def sorted(self) -> "Clues":
         """The same sets in the order of observations, hidden entries last: one order of each set for the LLM."""
         key = self.observation_BK.masked_fill(~self.mask_BK, torch.iinfo(torch.int64).max)
-        order = key.argsort(dim=1, stable=True)
-        deep = order[..., None].expand_as(self.local_BKD)
-        return Clues(
-            self.observation_BK.gather(1, order),
-            self.logit_BK.gather(1, order),
-            self.local_BKD.gather(1, deep),
-            self.mask_BK.gather(1, order),
-            self.side_logit_BK2.gather(1, order[..., None].expand_as(self.side_logit_BK2)),
-            self.has_side_BK.gather(1, order),
-        )
+        return self.ordered(key.argsort(dim=1, stable=True))
+
+    def ordered(self, order_BK: Tensor) -> "Clues":
+        """The clues in the order of these positions."""
+        return Clues(*(_take(value, order_BK) for value in self))
+
+
+def _take(value_BKX: Tensor, order_BK: Tensor) -> Tensor:
+    order = order_BK if value_BKX.ndim == 2 else order_BK[..., None].expand(-1, -1, value_BKX.shape[2])
+    return value_BKX.gather(1, order)
 
 
 def clues_of(perceived: Perceived, batch: Batch, *, source: str) -> Clues:
-    """The clues of each study.
+    """The clues of each study, one per observation in order.
 
     Args:
         perceived: the perception of stage 1.
         batch: its studies; what they state is read by `oracle` only.
-        source: `on` uses perception as it is, `off` hides all clues, `oracle` uses the labels (an unmentioned finding
-            is hidden), `shuffled` permutes the probabilities and sides over the findings of each study.
+        source: `on` uses perception as it is, `off` hides all clues, `oracle` gives what the reports state (an
+            unmentioned finding is absent), `shuffled` deals probabilities, sides, degrees and local vectors of each
+            study to the wrong findings.
     """
     logit = perceived.logit_BO
     num_studies, num_findings = logit.shape
-    observation = torch.arange(num_findings, device=logit.device).expand(num_studies, -1)
-    mask = torch.full_like(logit, source != "off", dtype=torch.bool)
-    side_logit, has_side = perceived.side_logit_BO2, perceived.has_side_BO
+    has_degree = perceived.degree_logit_BO3.abs().sum(-1) > 0
+    clues = Clues(
+        observation_BK=torch.arange(num_findings, device=logit.device).expand(num_studies, -1),
+        logit_BK=logit,
+        local_BKD=perceived.local_BOD,
+        mask_BK=torch.full_like(logit, source != "off", dtype=torch.bool),
+        side_logit_BK2=perceived.side_logit_BO2,
+        has_side_BK=perceived.has_side_BO,
+        degree_logit_BK3=perceived.degree_logit_BO3,
+        has_degree_BK=has_degree,
+        given_BK=torch.zeros_like(logit, dtype=torch.bool),
+        parts_BK3=torch.ones((*logit.shape, len(ClueParts)), dtype=torch.bool, device=logit.device),
+    )
     if source == "oracle":
-        logit = (batch.labels_BO.to(logit) * 2 - 1) * _CERTAIN_LOGIT
-        mask = batch.label_mask_BO.bool()
-        side_BO = batch.facts.side_NO
-        stated = torch.stack([(side_BO & bit) != 0 for bit in (SIDE_LEFT, SIDE_RIGHT)], dim=-1)
-        side_logit = (stated.to(logit) * 2 - 1) * _CERTAIN_LOGIT
-        has_side = has_side & ((side_BO != 0) | (batch.stated_BO != STATED_PRESENT))
-    elif source == "shuffled":
+        return give_clues(clues, batch.facts, torch.ones_like(clues.given_BK))
+    if source == "shuffled":
         order = torch.stack([_shuffle(num_findings, name) for name in batch.study_ids]).to(logit.device)
-        logit, has_side = logit.gather(1, order), has_side.gather(1, order)
-        side_logit = side_logit.gather(1, order[..., None].expand_as(side_logit))
-    return Clues(observation, logit, perceived.local_BOD, mask, side_logit, has_side)
+        return clues.ordered(order)._replace(observation_BK=clues.observation_BK)
+    return clues
 
 
-def hide_clues(clues: Clues, *, share: float) -> Clues:
-    """`clues` with each hidden with probability `share`, so that the LLM learns to write without it."""
-    keep = torch.rand_like(clues.logit_BK) >= share
-    return clues._replace(mask_BK=clues.mask_BK & keep)
+def give_clues(clues: Clues, facts: Facts, given_BO: Tensor, *, certainty_BO: Tensor | float = CERTAIN_LOGIT) -> Clues:
+    """`clues` with some set to what `facts` state: probability, sides and degree; an unmentioned finding is absent.
+
+    Args:
+        clues: one per observation, in order.
+        facts: of each study.
+        given_BO: which to set.
+        certainty_BO: size of the logits that are set.
+    """
+    present_BO, certainty = facts.assertion_NO == STATED_PRESENT, certainty_BO
+    sign_BO = torch.where(present_BO, 1.0, torch.where(facts.assertion_NO == STATED_UNCERTAIN, 0.0, -1.0))
+    sides_BO2 = torch.stack([present_BO & ((facts.side_NO & bit) != 0) for bit in (SIDE_LEFT, SIDE_RIGHT)], dim=-1)
+    degree_BO3 = nn.functional.one_hot(facts.degree_NO.long(), 1 + NUM_DEGREES)[..., 1:] > 0
+    size_BO = torch.as_tensor(certainty, dtype=clues.logit_BK.dtype, device=given_BO.device).expand(given_BO.shape)
+    deep = given_BO[..., None]
+    return clues._replace(
+        logit_BK=torch.where(given_BO, sign_BO * size_BO, clues.logit_BK),
+        side_logit_BK2=torch.where(deep, (sides_BO2 * 2.0 - 1.0) * size_BO[..., None], clues.side_logit_BK2),
+        # a present finding of an unknown side is given without one
+        has_side_BK=clues.has_side_BK & ~(given_BO & present_BO & (facts.side_NO == 0)),
+        degree_logit_BK3=torch.where(deep, degree_BO3 * size_BO[..., None], clues.degree_logit_BK3),
+        has_degree_BK=torch.where(given_BO, clues.has_degree_BK & degree_BO3.any(-1), clues.has_degree_BK),
+        given_BK=clues.given_BK | given_BO,
+    )
 
 
-def blur_clues(clues: Clues, *, deviation: float) -> Clues:
-    """`clues` with normal noise on their logits: perception is overconfident on the studies it was trained on."""
-    return clues._replace(logit_BK=clues.logit_BK + deviation * torch.randn_like(clues.logit_BK))
+def train_clues(clues: Clues, batch: Batch, *, noise: float, dropout: float, part_dropout: float) -> Clues:
+    """`clues` as the writer learns from them: noisy, with parts and whole clues missing, some given and some hidden.
+
+    Args:
+        clues: as perceived, one per observation.
+        batch: `clue_edits` says which are given, as the batch states them, and which are hidden.
+        noise: standard deviation of noise on logits: perception is overconfident on the studies it was trained on.
+        dropout: share of single clues that are hidden.
+        part_dropout: share of clues that lose a part, for each part.
+    """
+    noisy = clues._replace(
+        logit_BK=clues.logit_BK + noise * torch.randn_like(clues.logit_BK),
+        side_logit_BK2=clues.side_logit_BK2 + noise * torch.randn_like(clues.side_logit_BK2),
+        parts_BK3=clues.parts_BK3 & (torch.rand(clues.parts_BK3.shape, device=clues.logit_BK.device) >= part_dropout),
+        mask_BK=clues.mask_BK & (torch.rand_like(clues.logit_BK) >= dropout),
+    )
+    if batch.clue_edits is None:
+        return noisy
+    given_BO = batch.clue_edits.given_BO
+    low, high = _GIVEN_LOGITS
+    certainty_BO = low + (high - low) * torch.rand_like(clues.logit_BK)
+    given = give_clues(noisy, batch.facts, given_BO, certainty_BO=certainty_BO)
+    return given._replace(
+        # what is given is whole, and is there
+        parts_BK3=given.parts_BK3 | given_BO[..., None],
+        mask_BK=((given.mask_BK | (given_BO & clues.mask_BK)) & ~batch.clue_edits.hidden_BO),
+    )
 
 
 class ClueInjection(nn.Module):
-    """Maps each clue to a token: the sum of its projected text, probability and local visual vector."""
+    """Maps each clue to a token: the sum of its projected text, claim, belief and local visual vector.
+
+    The belief is the probability with sides and degrees as numbers, the claim the embedding of the prompt that says it.
+    A given clue has no local vector.
+    """
 
     def __init__(self, *, joint_size: int, width: int) -> None:
         super().__init__()
         self.from_text = nn.Linear(joint_size, width)
+        self.from_claim = nn.Linear(joint_size, width)
         self.from_local = nn.Linear(joint_size, width)
-        self.from_probability = nn.Sequential(nn.Linear(3, width), nn.GELU(), nn.Linear(width, width))
+        self.from_belief = nn.Sequential(nn.Linear(14, width), nn.GELU(), nn.Linear(width, width))
+        self.given_W = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, clues: Clues, text_OD: Tensor, threshold_O: Tensor) -> Tensor:
-        """Clue tokens `[B,K,W]`; hidden clues are zero.
-
-        Args:
-            clues: the clues.
-            text_OD: text embedding of each finding.
-            threshold_O: probability from which a finding counts as present.
-        """
-        threshold = torch.logit(threshold_O.float().clamp(0.01, 0.99))[clues.observation_BK]
-        features = (clues.probability_BK, clues.logit_BK / _CERTAIN_LOGIT, torch.tanh(clues.logit_BK - threshold))
+    def forward(self, clues: Clues, perception: DiseasePerception) -> Tensor:
+        """Clue tokens `[B,K,W]`; hidden clues are zero. The prompts and thresholds are those of `perception`."""
         dtype = self.from_text.weight.dtype
+        text_OD = perception.present_OD.float()
         # unit vectors have small entries: scaled to unit variance they count as much as the probability
         unit = text_OD.shape[1] ** 0.5
+        is_given = clues.given_BK[..., None]
+        claimed = claimed_vectors(clues, perception) * clues.parts_BK3[..., ClueParts.PROBABILITY, None]
+        local = clues.local_BKD.float() * (clues.parts_BK3[..., ClueParts.LOCAL, None] & ~is_given)
         token = self.from_text((text_OD * unit).to(dtype)[clues.observation_BK])
-        token = token + self.from_local((clues.local_BKD * unit).to(dtype))
-        token = token + self.from_probability(torch.stack(features, dim=-1).to(dtype))
+        token = token + self.from_claim((claimed * unit).to(dtype)) + self.from_local((local * unit).to(dtype))
+        token = token + self.from_belief(_belief_features(clues, perception).to(dtype))
+        token = token + self.given_W * is_given.to(dtype)
         normed: Tensor = self.norm(token)
         return normed * clues.mask_BK[..., None].to(dtype)
+
+
+def _threshold_logits(clues: Clues, perception: DiseasePerception) -> Tensor:
+    return torch.logit(perception.threshold_O.float().clamp(0.01, 0.99))[clues.observation_BK]
+
+
+def _belief_features(clues: Clues, perception: DiseasePerception) -> Tensor:
+    """Probability, sides and degrees as numbers of about unit size `[B,K,14]`; dropped parts are zero."""
+    shown, attributes = (clues.parts_BK3[..., part].float() for part in (ClueParts.PROBABILITY, ClueParts.ATTRIBUTES))
+    has_side, has_degree = clues.has_side_BK * attributes, clues.has_degree_BK * attributes
+    side_logit = clues.side_logit_BK2.float()
+    left_right = (side_logit[..., 0] - side_logit[..., 1])[..., None]
+    features = (
+        clues.probability_BK[..., None] * shown[..., None],
+        clues.logit_BK[..., None] / CERTAIN_LOGIT * shown[..., None],
+        torch.tanh(clues.logit_BK - _threshold_logits(clues, perception))[..., None] * shown[..., None],
+        shown[..., None],
+        torch.cat((torch.sigmoid(side_logit), side_logit / CERTAIN_LOGIT, torch.tanh(left_right)), -1)
+        * has_side[..., None],
+        has_side[..., None],
+        torch.softmax(clues.degree_logit_BK3.float(), dim=-1) * has_degree[..., None],
+        has_degree[..., None],
+    )
+    return torch.cat(features, dim=-1)
+
+
+def claimed_vectors(clues: Clues, perception: DiseasePerception) -> Tensor:
+    """The embedding of what each clue claims, unit vectors `[B,K,D]`: between its denying and affirming prompts.
+
+    Affirming is the prompt of its side and that of its degree where it has them.
+    """
+    at = clues.observation_BK
+    side_BK2 = torch.sigmoid(clues.side_logit_BK2.float()) + 1e-6
+    share_BK2 = side_BK2 / side_BK2.sum(-1, keepdim=True)
+    sided_BKD = (
+        perception.left_OD.float()[at] * share_BK2[..., :1] + perception.right_OD.float()[at] * share_BK2[..., 1:]
+    )
+    attributes = clues.parts_BK3[..., ClueParts.ATTRIBUTES, None]
+    has_side = clues.has_side_BK[..., None] & attributes
+    affirmed_BKD = torch.where(has_side, sided_BKD, perception.present_OD.float()[at])
+    degree_BK3 = torch.softmax(clues.degree_logit_BK3.float(), dim=-1) * (clues.has_degree_BK[..., None] & attributes)
+    graded_BKD = torch.einsum("bkg,gbkd->bkd", degree_BK3, perception.degree_3OD.float()[:, at])
+    belief_BK1 = torch.sigmoid(_BELIEF_SLOPE * (clues.logit_BK - _threshold_logits(clues, perception)))[..., None]
+    affirmed_BKD = nn.functional.normalize(affirmed_BKD + graded_BKD, dim=-1)
+    claimed = belief_BK1 * affirmed_BKD + (1 - belief_BK1) * perception.absent_OD.float()[at]
+    return nn.functional.normalize(claimed, dim=-1)
 
 
 def read_clues(clues: Clues, perception: DiseasePerception) -> list[tuple[Clue, ...]]:

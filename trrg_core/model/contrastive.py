@@ -2,7 +2,8 @@
 
 A batch with sentences in; the loss, or the features that perception and stage 2 use, out.
 B studies of this rank, S sentences of this rank, G sentences of all ranks, F hard negatives, K texts of a study,
-N patches, D joint size, P prompts, O observations, E observations with a side.
+N patches, D joint size, P prompts, O observations, E observations with a side,
+J graded observations.
 """
 
 # ruff: noqa: N815 -- names carry their axes
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trrg_core.config.settings import PretrainConfig, TrrgConfig
+from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.backbones import Weights, build_backbone
 from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
 from trrg_core.training.batch import NEGATIVE_KINDS, Batch, JoinedBatches, Sentences
@@ -26,6 +28,7 @@ from trrg_core.training.losses import (
     UNKNOWN,
     LossOutput,
     contradiction_loss,
+    degree_prompt_loss,
     disease_prompt_loss,
     gather_rows,
     hard_negative_losses,
@@ -115,6 +118,7 @@ class ContrastiveModel(nn.Module):
             "prompts": config.prompt_weight,
             "prompts_per_side": config.side_prompt_weight * _SIDE_PRESENCE_WEIGHT,
             "prompts_left_right": config.side_prompt_weight,
+            "prompts_degree": config.degree_prompt_weight,
         }
         return fixed.get(part, config.hard_negative_weight)
 
@@ -212,26 +216,36 @@ class ContrastiveModel(nn.Module):
         return score_own(padded_BKD, features, sharpness=self.sharpness)[study_N, position_N]
 
     def _supervise_prompts(self, encoded: _Encoded) -> dict[str, Tensor]:
-        """The losses of every finding's prompts, and of those of its sides, for every study, as perception compares."""
+        """The losses of the prompts of every finding, side and degree, for every study, as perception compares."""
         if encoded.prompt_PD is None:
             return {}
         batch, sided_E = encoded.batch, encoded.sentences.sided_E
         scores_PB = score_texts(encoded.prompt_PD, encoded.features, sharpness=self.sharpness)[0]
         fit_BP: Tensor = scores_PB.T * self.logit_scale
         num_findings = batch.stated_BO.shape[1]
-        present_BO, absent_BO, sides_BP = fit_BP.tensor_split((num_findings, 2 * num_findings), dim=1)
-        left_BE, right_BE = sides_BP.chunk(2, dim=1)
+        num_sided, graded_J = len(sided_E), encoded.sentences.graded_J
+        sizes = [num_findings, num_findings, num_sided, num_sided, NUM_DEGREES * len(graded_J)]
+        present_BO, absent_BO, left_BE, right_BE, degrees_BP = torch.split(fit_BP, sizes, dim=1)
         unmentioned_weight = self.config.silence_share
-        by_finding = disease_prompt_loss(present_BO - absent_BO, batch.stated_BO, unmentioned_weight=unmentioned_weight)
-        if not self.config.side_prompt_weight or not len(sided_E):
-            return {"prompts": by_finding}
-        by_side, left_right = side_prompt_losses(
-            torch.stack((left_BE, right_BE), dim=-1) - absent_BO[:, sided_E, None],
-            batch.stated_BO[:, sided_E],
-            batch.facts.side_NO[:, sided_E],
-            unmentioned_weight=unmentioned_weight,
-        )
-        return {"prompts": by_finding, "prompts_per_side": by_side, "prompts_left_right": left_right}
+        losses = {
+            "prompts": disease_prompt_loss(
+                present_BO - absent_BO, batch.stated_BO, unmentioned_weight=unmentioned_weight
+            )
+        }
+        if self.config.side_prompt_weight and num_sided:
+            losses["prompts_per_side"], losses["prompts_left_right"] = side_prompt_losses(
+                torch.stack((left_BE, right_BE), dim=-1) - absent_BO[:, sided_E, None],
+                batch.stated_BO[:, sided_E],
+                batch.facts.side_NO[:, sided_E],
+                unmentioned_weight=unmentioned_weight,
+            )
+        if self.config.degree_prompt_weight and len(graded_J):
+            losses["prompts_degree"] = degree_prompt_loss(
+                torch.stack(degrees_BP.chunk(NUM_DEGREES, dim=1), dim=-1),
+                batch.stated_BO[:, graded_J],
+                batch.facts.degree_NO[:, graded_J],
+            )
+        return losses
 
 
 def _without_attributes(facts: Facts) -> Facts:

@@ -8,24 +8,33 @@ O observations, Y vocabulary.
 # ruff: noqa: N815 -- names carry their axes
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from trrg_core.clue import describe_clues
 from trrg_core.config.settings import FinetuneConfig, TrrgConfig
 from trrg_core.model.backbones import Weights
-from trrg_core.model.clues import ClueInjection, Clues, blur_clues, clues_of, hide_clues
+from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, train_clues
 from trrg_core.model.contrastive import ContrastiveModel
-from trrg_core.model.disease_head import DiseaseHead
+from trrg_core.model.disease_head import DiseaseHead, Stated
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.model.llm import build_llm
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.model.visual_tokens import VisualTokens
 from trrg_core.training.batch import Batch, Reports
-from trrg_core.training.losses import LossOutput, disease_consistency_loss, report_loss
-from trrg_core.training.tokenization import encode_texts
+from trrg_core.training.losses import (
+    LossOutput,
+    degree_prompt_loss,
+    disease_consistency_loss,
+    report_loss,
+    side_prompt_losses,
+)
+from trrg_core.training.tokenization import encode_texts, pad_ids
+
+_MAX_CLUE_TOKENS = 128  # of clues in words
+_ATTRIBUTE_WEIGHT = 0.5  # of sides and of degrees in the consistency loss, beside findings
 
 
 class Prefix(NamedTuple):
@@ -87,33 +96,58 @@ class ReportGenerator(nn.Module):
             parts["consistency"] = consistency
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
 
-    def prefix(self, batch: Batch, clues: Clues | None = None) -> Prefix:
-        """Visual tokens, clue tokens and the prompt as LLM embeddings; `clues` replaces the batch's own."""
+    def prefix(self, batch: Batch, clues: Clues | None = None, *, clue_shift: float = 0.0) -> Prefix:
+        """Visual tokens, clue tokens and the prompt as LLM embeddings.
+
+        Args:
+            batch: the studies.
+            clues: replace the batch's own.
+            clue_shift: added to the logits of perceived clues as the LLM reads them: above 0 more findings are written,
+                below 0 fewer. The clues of the result stay as they are.
+        """
         with torch.no_grad():
             features = self.contrastive.encode_images(batch, augmented=self.training and self.config.augment)
             if clues is None:
                 clues = self._own_clues(self.perception(features), batch)
         clues = clues.sorted()
         visual_BMW, visual_mask_BM = self.visual_tokens(features)
-        clue_BKW = self.clue_injection(clues, self.perception.present_OD, self.perception.threshold_O)
+        shifted = clues._replace(logit_BK=clues.logit_BK + clue_shift * ~clues.given_BK)
+        clue_BKW = self.clue_injection(shifted, self.perception)
         if self.config.interaction:
             visual_BMW, clue_BKW = self.interaction(visual_BMW, visual_mask_BM, clue_BKW, clues.mask_BK)
-        num_patches = features.patch_mask_BN.shape[1]
-        visual_BMW, visual_mask_BM = visual_BMW[:, :-num_patches], visual_mask_BM[:, :-num_patches]
+        if not self.config.patch_tokens:
+            num_patches = features.patch_mask_BN.shape[1]
+            visual_BMW, visual_mask_BM = visual_BMW[:, :-num_patches], visual_mask_BM[:, :-num_patches]
         input_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
-        prompt_BLH = self.llm.get_input_embeddings()(self.prompt_ids.expand(len(batch), -1))
+        prompt_ids, prompt_mask = self._prompts(shifted)
+        prompt_BLH = self.llm.get_input_embeddings()(prompt_ids)
         embeddings = torch.cat((input_BLH.to(prompt_BLH.dtype), prompt_BLH), dim=1)
-        prompt_mask = torch.ones(prompt_BLH.shape[:2], dtype=torch.bool, device=prompt_BLH.device)
         mask = torch.cat((visual_mask_BM, clues.mask_BK, prompt_mask), dim=1)
         return Prefix(*left_pad(embeddings, mask), clues)
 
+    def _prompts(self, clues: Clues) -> tuple[Tensor, Tensor]:
+        """The instruction of each study as token ids and their mask `[B,L]`, with its clues in words if so set."""
+        ids_BL = self.prompt_ids.expand(len(clues.logit_BK), -1)
+        mask_BL = torch.ones_like(ids_BL, dtype=torch.bool)
+        if not self.config.clue_text:
+            return ids_BL, mask_BL
+        texts = [describe_clues(own) for own in read_clues(clues, self.perception)]
+        words = encode_texts(self.tokenizer, texts, max_tokens=_MAX_CLUE_TOKENS, special_tokens=False)
+        word_ids, word_mask = (part.to(ids_BL.device) for part in pad_ids(words, pad_id=self.tokenizer.pad_token_id))
+        return torch.cat((ids_BL, word_ids), dim=1), torch.cat((mask_BL, word_mask), dim=1)
+
     def _own_clues(self, perceived: Perceived, batch: Batch) -> Clues:
-        clues = clues_of(perceived, batch, source=self.config.clues)
-        if not self.training:
+        config = self.config
+        clues = clues_of(perceived, batch, source=config.clues)
+        if not self.training or config.clues in ("off", "oracle"):
             return clues
-        if self.config.clues != "oracle":
-            clues = blur_clues(clues, deviation=self.config.clue_noise)
-        return hide_clues(clues, share=self.config.clue_dropout)
+        return train_clues(
+            clues,
+            batch,
+            noise=config.clue_noise,
+            dropout=config.clue_dropout,
+            part_dropout=config.clue_part_dropout,
+        )
 
     def _read(self, prefix: Prefix, reports: Reports) -> tuple[Tensor, Tensor]:
         """Logits and last states of the T + 1 positions from the end of the prefix on."""
@@ -132,18 +166,35 @@ class ReportGenerator(nn.Module):
 
     def _consistency(self, states_BTH: Tensor, batch: Batch, clues: Clues) -> Tensor:
         assert batch.reports is not None
-        intended_BO, written_BO = self.disease_head(states_BTH, batch.reports.mask_BT)
+        intended, written = self.disease_head(states_BTH, batch.reports.mask_BT)
+        losses = [
+            self._disagreement(stated, batch, clues)
+            for stated in ((intended,) if self.config.consistency_states == "intended" else (intended, written))
+        ]
+        return torch.stack(losses).mean()
+
+    def _disagreement(self, stated: Stated, batch: Batch, clues: Clues) -> Tensor:
+        """The loss of findings, and at half its weight those of their sides and degrees."""
         order = clues.observation_BK
-        clue_BO = torch.zeros_like(intended_BO).scatter(1, order, clues.probability_BK.to(intended_BO))
-        clue_mask_BO = torch.zeros_like(intended_BO).scatter(1, order, clues.mask_BK.to(intended_BO))
-        agree = partial(
-            disease_consistency_loss,
+        zeros_BO = torch.zeros_like(stated.finding_BO)
+        by_finding = disease_consistency_loss(
+            stated.finding_BO,
             labels_BO=batch.labels_BO,
             label_mask_BO=batch.label_mask_BO,
-            clue_BO=clue_BO,
-            clue_mask_BO=clue_mask_BO,
+            clue_BO=zeros_BO.scatter(1, order, clues.probability_BK.to(zeros_BO)),
+            clue_mask_BO=zeros_BO.scatter(1, order, clues.mask_BK.to(zeros_BO)),
         )
-        return (agree(intended_BO) + agree(written_BO)) / 2
+        sided_O, graded_O = self.perception.sided_O, self.perception.graded_O
+        by_side, _ = side_prompt_losses(
+            stated.side_BO2[:, sided_O],
+            batch.stated_BO[:, sided_O],
+            batch.facts.side_NO[:, sided_O],
+            unmentioned_weight=0.5,
+        )
+        by_degree = degree_prompt_loss(
+            stated.degree_BO3[:, graded_O], batch.stated_BO[:, graded_O], batch.facts.degree_NO[:, graded_O]
+        )
+        return by_finding + _ATTRIBUTE_WEIGHT * (by_side + by_degree)
 
 
 def left_pad(embeddings_BLH: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:

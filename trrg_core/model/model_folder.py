@@ -208,7 +208,12 @@ def _save_common(
         "origins": _origins(config, stage),
     }
     write_json(folder / "config.json", described)
-    calibrations = calibrations_to_json(perception.observations, perception.calibrations, perception.side_calibrations)
+    calibrations = calibrations_to_json(
+        perception.observations,
+        perception.calibrations,
+        perception.side_calibrations,
+        perception.degree_calibrations,
+    )
     write_json(folder / "perception.json", calibrations)
 
 

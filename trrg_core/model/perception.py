@@ -1,8 +1,8 @@
-"""Disease perception: detection of each finding, and of its side, by stage 1, without a classifier of its own.
+"""Disease perception: detection of each finding, its side and degree, by stage 1, without a classifier of its own.
 
-Image features in; calibrated probabilities per finding and per side out, from the softmax of the similarities with an
-ensemble of affirming and one of denying prompts, and the visual vector of the affirming ones. Whether this is zero-shot
-depends on the training of stage 1 (`pretrain.prompt_supervision`).
+Image features in; calibrated probabilities per finding, side and degree out, from the softmax of the similarities with
+an ensemble of affirming and one of denying prompts, and the visual vector of the affirming ones. Whether this is
+zero-shot depends on the training of stage 1 (`pretrain.prompt_supervision`).
 B studies, N patches, O observations, D joint size.
 """
 
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trrg_core.model.calibration import Calibration, SideCalibration
+from trrg_core.labels import NUM_DEGREES
+from trrg_core.model.calibration import Calibration, DegreeCalibration, SideCalibration
 from trrg_core.model.contrastive import ContrastiveModel, score_texts
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.training.batch import Batch
@@ -25,10 +26,12 @@ SIDES = ("left", "right")
 
 
 class Perceived(NamedTuple):
-    """Raw and calibrated logits of each finding and of each of its sides, and each finding's visual vector.
+    """Raw and calibrated logits of each finding, its sides and degrees, and each finding's visual vector.
 
     The last axis of the side tensors is the patient's left, then right. It counts only where `has_side_BO`: the finding
-    has a side, and a view of the study may show it; elsewhere both are 0.
+    has a side, and a view of the study may show it; elsewhere both are 0. The last axis of the degree tensors is
+    slight, moderate, severe: a softmax over it is their probability, given that the finding is present; where the
+    finding is not graded all are 0.
     """
 
     score_BO: Tensor
@@ -37,6 +40,8 @@ class Perceived(NamedTuple):
     side_score_BO2: Tensor
     side_logit_BO2: Tensor
     has_side_BO: Tensor
+    degree_score_BO3: Tensor
+    degree_logit_BO3: Tensor
 
     @property
     def probability_BO(self) -> Tensor:
@@ -56,7 +61,9 @@ class DiseasePerception(nn.Module):
     absent_OD: Tensor
     left_OD: Tensor
     right_OD: Tensor
+    degree_3OD: Tensor
     sided_O: Tensor
+    graded_O: Tensor
     scale: Tensor
     sharpness: Tensor
     temperature_O: Tensor
@@ -64,28 +71,37 @@ class DiseasePerception(nn.Module):
     threshold_O: Tensor
     side_temperature_O2: Tensor
     side_offset_O2: Tensor
+    degree_temperature_O: Tensor
+    degree_offset_O3: Tensor
 
     def __init__(self, observations: Sequence[str], *, joint_size: int) -> None:
         super().__init__()
         self.observations = tuple(observations)
         self.calibrations: tuple[Calibration, ...] = tuple(Calibration() for _ in observations)
         self.side_calibrations: tuple[SideCalibration, ...] = tuple(SideCalibration() for _ in observations)
+        self.degree_calibrations: tuple[DegreeCalibration, ...] = tuple(DegreeCalibration() for _ in observations)
         num_findings = len(self.observations)
         for name in ("present_OD", "absent_OD", "left_OD", "right_OD"):
             self.register_buffer(name, torch.zeros(num_findings, joint_size))
+        self.register_buffer("degree_3OD", torch.zeros(NUM_DEGREES, num_findings, joint_size))
         for name in ("scale", "sharpness"):
             self.register_buffer(name, torch.ones(()))
         for name, value in (("temperature_O", 1.0), ("offset_O", 0.0), ("threshold_O", 0.5)):
             self.register_buffer(name, torch.full((num_findings,), value))
         for name, value in (("side_temperature_O2", 1.0), ("side_offset_O2", 0.0)):
             self.register_buffer(name, torch.full((num_findings, len(SIDES)), value))
-        self.register_buffer("sided_O", torch.zeros(num_findings, dtype=torch.bool))
+        self.register_buffer("degree_temperature_O", torch.ones(num_findings))
+        self.register_buffer("degree_offset_O3", torch.zeros(num_findings, NUM_DEGREES))
+        for name in ("sided_O", "graded_O"):
+            self.register_buffer(name, torch.zeros(num_findings, dtype=torch.bool))
 
     def forward(self, features: ImageFeatures) -> Perceived:
         """The findings of each study; float32 in any number format of the model."""
-        prompts_PD = torch.cat((self.present_OD, self.absent_OD, self.left_OD, self.right_OD)).float()
+        prompts_PD = torch.cat(
+            (self.present_OD, self.absent_OD, self.left_OD, self.right_OD, self.degree_3OD.flatten(0, 1))
+        ).float()
         fit_PB, local_PBD = score_texts(prompts_PD, features, sharpness=self.sharpness.float())
-        present_OB, absent_OB, left_OB, right_OB = (fit_PB * self.scale.float()).chunk(4)
+        present_OB, absent_OB, left_OB, right_OB, *degree_OB = (fit_PB * self.scale.float()).chunk(4 + NUM_DEGREES)
         score_BO = (present_OB - absent_OB).T
         logit_BO = (score_BO - self.offset_O.float()) / self.temperature_O.float()
         side_score_BO2 = torch.stack(((left_OB - absent_OB).T, (right_OB - absent_OB).T), dim=-1)
@@ -95,8 +111,21 @@ class DiseasePerception(nn.Module):
         side_score_BO2, side_logit_BO2 = (
             side.masked_fill(~has_side_BO[..., None], 0.0) for side in (side_score_BO2, side_logit_BO2)
         )
+        # only differences between the degrees count
+        degree_score_BO3 = torch.stack([(one_OB - absent_OB).T for one_OB in degree_OB], dim=-1)
+        degree_score_BO3 = degree_score_BO3 * self.graded_O[:, None]
+        degree_logit_BO3 = degree_score_BO3 / self.degree_temperature_O.float()[:, None] - self.degree_offset_O3.float()
         local_BOD = local_PBD[: len(self.observations)].transpose(0, 1)
-        return Perceived(score_BO, logit_BO, local_BOD, side_score_BO2, side_logit_BO2, has_side_BO)
+        return Perceived(
+            score_BO,
+            logit_BO,
+            local_BOD,
+            side_score_BO2,
+            side_logit_BO2,
+            has_side_BO,
+            degree_score_BO3,
+            degree_logit_BO3 * self.graded_O[:, None],
+        )
 
     def heat_map(self, features: ImageFeatures) -> Tensor:
         """How well each patch agrees with each finding rather than with its denial, `[B,O,N]`, cosine differences.
@@ -122,20 +151,28 @@ class DiseasePerception(nn.Module):
         if sided:
             self.left_OD[self.sided_O] = _embed(contrastive, tokenizer, [entry.left for entry in sided])
             self.right_OD[self.sided_O] = _embed(contrastive, tokenizer, [entry.right for entry in sided])
+        graded = [entry for entry in chosen if entry.has_degree]
+        self.graded_O.copy_(torch.tensor([entry.has_degree for entry in chosen]))
+        for degree in range(NUM_DEGREES) if graded else ():
+            texts = [entry.degrees[degree] for entry in graded]
+            self.degree_3OD[degree, self.graded_O] = _embed(contrastive, tokenizer, texts)
         self.scale.copy_(contrastive.logit_scale)
         self.sharpness.copy_(contrastive.sharpness)
         contrastive.train(was_training)
         return self
 
     def set_calibrations(
-        self, calibrations: Sequence[Calibration], sides: Sequence[SideCalibration] = ()
+        self,
+        calibrations: Sequence[Calibration],
+        sides: Sequence[SideCalibration] = (),
+        degrees: Sequence[DegreeCalibration] = (),
     ) -> "DiseasePerception":
-        """Use `calibrations`, one per observation, and those of their sides if given; returns itself.
+        """Use `calibrations`, one per observation, and those of their sides and degrees if given; returns itself.
 
         Raises:
             ValueError: if their number is wrong.
         """
-        for given in (calibrations, sides or calibrations):
+        for given in (calibrations, sides or calibrations, degrees or calibrations):
             if len(given) != len(self.observations):
                 raise ValueError(f"{len(given)} calibrations for {len(self.observations)} observations")
         self.calibrations = tuple(calibrations)
@@ -150,6 +187,10 @@ class DiseasePerception(nn.Module):
             for buffer, name in ((self.side_temperature_O2, "temperature"), (self.side_offset_O2, "offset")):
                 values = [[getattr(side, name) for side in (pair.left, pair.right)] for pair in sides]
                 buffer.copy_(torch.tensor(values))
+        if degrees:
+            self.degree_calibrations = tuple(degrees)
+            self.degree_temperature_O.copy_(torch.tensor([calibration.temperature for calibration in degrees]))
+            self.degree_offset_O3.copy_(torch.tensor([calibration.offsets for calibration in degrees]))
         return self
 
 

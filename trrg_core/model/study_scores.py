@@ -1,4 +1,4 @@
-"""What stage 1 makes of single studies: raw scores of findings and sides, and margins of true over false sentences.
+"""What stage 1 makes of single studies: raw scores of findings, sides and degrees, margins of true over false texts.
 
 Rows of `shards` in, plain rows out, which calibration and the metrics read. B studies, K texts, D joint size.
 """
@@ -39,8 +39,9 @@ def score_studies(
         maker: makes the pairs of sentences to compare.
 
     Returns:
-        One mapping per study: its ids, `scores` and `stated` and `sides` of each observation, `side_scores` (left and
-        right in turn, None where the study shows no side of it), and `pairs`: observation, kind, source and assertion
+        One mapping per study: its ids, `scores`, `stated`, `sides` and `degrees` of each observation, `side_scores`
+        (left and right in turn, None where the study shows no side of it), `degree_scores` (slight, moderate, severe),
+        and `pairs`: observation, kind, source and assertion
         of each, its `margin`, and its `other_image_margin` with the image of the next study of `rows`, None where there
         is none; never the texts.
     """
@@ -60,13 +61,16 @@ def score_studies(
             ],
             "stated": list(codes.assertions),
             "sides": list(codes.sides),
+            "degree_scores": [value for degrees in degree_score for value in degrees],
+            "degrees": list(codes.degrees),
             "pairs": [_without_texts(pair) | margins for pair, margins in zip(of_study, found, strict=True)],
         }
-        for row, score, side_score, has_side, codes, of_study, found in zip(
+        for row, score, side_score, has_side, degree_score, codes, of_study, found in zip(
             rows,
             perceived.score_BO.tolist(),
             perceived.side_score_BO2.tolist(),
             perceived.has_side_BO.tolist(),
+            perceived.degree_score_BO3.tolist(),
             facts,
             pairs,
             margins,

@@ -50,7 +50,7 @@ def render_perception(page: PerceptionPage) -> str:
         .render(
             page=page,
             summary=describe_scores(page.scores),
-            overall=overall_rows(detection),
+            overall=overall_rows(page.scores),
             shares=share_rows(page.scores),
             findings=sorted(detection.findings, key=lambda found: (-found.num_present, found.observation)),
             levels={found.observation: finding_levels(found) for found in detection.findings},

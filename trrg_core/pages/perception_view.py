@@ -14,7 +14,7 @@ from trrg_core.labels import (
     STATED_PRESENT,
     STATED_UNCERTAIN,
 )
-from trrg_core.metrics.detection import Detection, Estimate, FindingDetection, ReliabilityBin
+from trrg_core.metrics.detection import Estimate, FindingDetection, ReliabilityBin
 from trrg_core.metrics.perception_scores import PerceptionScores
 from trrg_core.pages.seen_study import SeenFinding, SeenStudy
 from trrg_core.pages.study_view import data_uri
@@ -34,10 +34,16 @@ _OVERALL: Mapping[str, str] = {
     "macro_auroc": "AUROC, mean over findings",
     "macro_auprc": "AUPRC, mean over findings",
     "side_accuracy": "Side accuracy, all findings together",
+    "degree_accuracy": "Degree accuracy, all findings together",
     "ece": "Calibration error (ECE), all findings together",
     "brier": "Brier score, all findings together",
 }
-_UNITS: Mapping[str, str] = {"macro_auroc": "studies", "macro_auprc": "studies", "side_accuracy": "one-sided findings"}
+_UNITS: Mapping[str, str] = {
+    "macro_auroc": "studies",
+    "macro_auprc": "studies",
+    "side_accuracy": "one-sided findings",
+    "degree_accuracy": "findings with a stated degree",
+}
 _STATED: Mapping[int, str] = {
     NOT_STATED: "not mentioned",
     STATED_PRESENT: "present",
@@ -123,10 +129,11 @@ def share_rows(scores: PerceptionScores) -> list[ShareRow]:
     ]
 
 
-def overall_rows(detection: Detection) -> list[OverallRow]:
+def overall_rows(scores: PerceptionScores) -> list[OverallRow]:
     """The scores over all findings."""
+    estimates = {**scores.detection.overall, "degree_accuracy": scores.degree_accuracy}
     return [
-        OverallRow(name=name, label=label, unit=_UNITS.get(name, "decisions"), estimate=detection.overall[name])
+        OverallRow(name=name, label=label, unit=_UNITS.get(name, "decisions"), estimate=estimates[name])
         for name, label in _OVERALL.items()
     ]
 

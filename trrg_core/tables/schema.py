@@ -86,7 +86,7 @@ SHARD_SENTENCE = pa.struct([("text", TEXT), ("facts", pa.list_(FACT)), ("flips",
 VIEW = pa.struct([("view_position", TEXT), ("jpeg", pa.binary())])
 
 # raw scores of stage 1 by study; not a stored table. Side scores are left and right in turn,
-# null where the study shows no side of the observation
+# null where the study shows no side of the observation; degree scores are slight, moderate and severe in turn
 PAIR_SCORE = pa.struct(
     [
         ("observation", TEXT),
@@ -105,6 +105,8 @@ STUDY_SCORES = pa.schema(
         ("side_scores", pa.list_(pa.float64())),
         ("stated", pa.list_(pa.int8())),
         ("sides", pa.list_(pa.int8())),
+        ("degree_scores", pa.list_(pa.float64())),
+        ("degrees", pa.list_(pa.int8())),
         ("pairs", pa.list_(PAIR_SCORE)),
     ]
 )

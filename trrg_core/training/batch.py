@@ -1,7 +1,7 @@
 """A batch of studies as tensors: what both training stages, perception and decoding take in.
 
 B studies, V views, H W pixels, O observations, S sentence slots, F hard negatives, P prompts, E observations with a
-side, T tokens.
+side, J graded observations, T tokens.
 """
 
 # ruff: noqa: N802, N815 -- names carry their axes
@@ -28,7 +28,8 @@ class Sentences:
     `negative_slot_F`, the other way round: another assertion, side or degree, by `negative_kind_F` (an index into
     `NEGATIVE_KINDS`); they are in the order of their slots. The prompts are one affirming prompt per observation, one
     denying prompt per observation, then one of the left side for each observation of `sided_E`, then one of the right
-    side for each of these, P = 2 * O + 2 * E.
+    side for each of these, then one of each degree, the slightest first, for each observation of `graded_J`,
+    P = 2 * O + 2 * E + 3 * J.
     """
 
     ids_ST: Tensor
@@ -43,6 +44,7 @@ class Sentences:
     prompt_ids_PT: Tensor
     prompt_mask_PT: Tensor
     sided_E: Tensor
+    graded_J: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +57,20 @@ class Reports:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClueEdits:
+    """Which clues of a batch are not as perceived, bool: those set to what the batch states, and those hidden."""
+
+    given_BO: Tensor
+    hidden_BO: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """B studies. `facts` is what their reports state; pixels are uint8.
 
-    `has_prior` is whether each study has an earlier one, None where that is unknown.
+    In stage 2 some reports are counterfactual (`trrg_core.training.counterfactuals`): `facts` is what these state, and
+    `clue_edits` says which clues state it too. `has_prior` is whether each study has an earlier one, None where that
+    is unknown.
     """
 
     study_ids: tuple[str, ...]
@@ -70,6 +82,7 @@ class Batch:
     facts: Facts
     sentences: Sentences | None = None
     reports: Reports | None = None
+    clue_edits: ClueEdits | None = None
 
     def __len__(self) -> int:
         return len(self.study_ids)

@@ -8,7 +8,7 @@ never on the other studies of the batch.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trrg_core.config.settings import PretrainConfig, TrrgConfig
+from trrg_core.config.settings import FinetuneConfig, PretrainConfig, TrrgConfig
 from trrg_core.imaging.transforms import letterbox
-from trrg_core.labels import stated_codes
-from trrg_core.training.batch import NEGATIVE_KINDS, Batch, Reports, Sentences
+from trrg_core.labels import Assertion, stated_codes
+from trrg_core.training.batch import NEGATIVE_KINDS, Batch, ClueEdits, Reports, Sentences
+from trrg_core.training.counterfactuals import ReportEditor
 from trrg_core.training.facts import FactCodes, facts_tensor, no_facts, study_facts
 from trrg_core.training.prompts import Prompts, load_prompts
+from trrg_core.training.report_segments import Segment, findings_first, join_segments, segment_ends
+from trrg_core.training.report_targets import write_target
 from trrg_core.training.sentence_sampling import DrawnSentence, draw_prompts, draw_sentences
-from trrg_core.training.tokenization import encode_texts, pad_ids, token_ends
+from trrg_core.training.tokenization import encode_texts, encode_with_ends, pad_ids
 from trrg_core.training.views import choose_views, is_frontal, view_id
 
 _EMPTY = DrawnSentence("", None)
@@ -86,45 +89,92 @@ def collate_pretrain(
         )
         slots.extend(drawn + [_EMPTY] * (config.sentences_per_study - len(drawn)))
     drawn_prompts = draw_prompts(prompts, np.random.default_rng(seed))
-    sided = [index for index, prompt in enumerate(prompts) if prompt.has_side]
-    return replace(batch, sentences=_sentences(slots, drawn_prompts, sided, tokenizer, config))
+    return replace(batch, sentences=_sentences(slots, drawn_prompts, prompts, tokenizer, config))
 
 
 def collate_finetune(
-    rows: Sequence[Mapping[str, Any]], *, tokenizer: Any, observations: Sequence[str], config: TrrgConfig, seed: int
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    tokenizer: Any,
+    observations: Sequence[str],
+    config: TrrgConfig,
+    seed: int,
+    editor: ReportEditor | None = None,
 ) -> Batch:
-    """Stage 2: radiographs, labels and the reference reports; rows must have a non-empty `report`.
+    """Stage 2: radiographs, labels and reports; rows must have a non-empty `report`.
 
-    In a slice each token is weighted by its sentence's weight, so that denials can be learned less.
+    Each token is weighted by its sentence: that of a slice, so that denials can be learned less, and
+    `finetune.affirmed_weight` where the sentence affirms a finding. A report that is cut has no end token.
+
+    Args:
+        rows: rows of `shards`.
+        tokenizer: of the LLM.
+        observations: names, in the order of the codes.
+        config: of both stages.
+        seed: of the step.
+        editor: makes counterfactual reports in the shares that `finetune` sets; None makes none.
     """
     batch = collate_images(rows, observations=observations, config=config.pretrain, seed=seed)
-    longest = config.finetune.max_report_tokens - 1
-    texts = [row["report"] for row in rows]
-    encoded = encode_texts(tokenizer, texts, max_tokens=longest, special_tokens=False)
-    ids, mask = pad_ids([[*report, tokenizer.eos_token_id] for report in encoded], pad_id=tokenizer.pad_token_id)
-    weights = mask.float()
-    for index, row in enumerate(rows):
-        if min(row.get("sentence_weights") or [1.0]) < 1:
-            counts = _token_weights(row, tokenizer, longest)
-            weights[index, : len(counts)] = torch.tensor(counts)
-    return replace(batch, reports=Reports(ids_BT=ids, mask_BT=mask, weights_BT=weights))
+    of_study = zip(*(part.tolist() for part in batch.facts), strict=True)
+    written = [
+        write_target(
+            row,
+            FactCodes(*codes),
+            editor=editor,
+            config=config.finetune,
+            observations=observations,
+            rng=np.random.default_rng([seed, zlib.crc32(row["study_id"].encode())]),
+        )
+        for row, codes in zip(rows, of_study, strict=True)
+    ]
+
+    def in_order(segments: Sequence[Segment]) -> Sequence[Segment]:
+        is_written = config.finetune.sentence_order == "written"
+        return segments if is_written else findings_first(segments, observations)
+
+    return replace(
+        batch,
+        facts=facts_tensor([target.facts for target in written], len(observations)),
+        reports=_reports([in_order(target.segments) for target in written], tokenizer, config.finetune),
+        clue_edits=ClueEdits(
+            given_BO=torch.tensor([target.given for target in written]).reshape(len(written), -1),
+            hidden_BO=torch.tensor([target.hidden for target in written]).reshape(len(written), -1),
+        ),
+    )
 
 
-def _token_weights(row: Mapping[str, Any], tokenizer: Any, max_tokens: int) -> list[float]:
-    """The weight of each token of the report: that of its sentence, 1 outside the weighted sentences."""
-    spans: list[tuple[int, int, float]] = []
-    cursor = 0
-    for sentence, weight in zip(row["sentences"], row["sentence_weights"], strict=True):
-        start = row["report"].find(sentence["text"], cursor)
-        if start >= 0:  # else of another section than the one that is learned
-            cursor = start + len(sentence["text"])
-            spans.append((start, cursor, weight))
-    ends = token_ends(tokenizer, row["report"], max_tokens=max_tokens)
-    return [next((weight for start, stop, weight in spans if start < end <= stop), 1.0) for end in ends]
+def _reports(reports: Sequence[Sequence[Segment]], tokenizer: Any, config: FinetuneConfig) -> Reports:
+    """The texts as tokens with their weights, each with an end token unless it is cut."""
+    rows: list[list[int]] = []
+    weights: list[list[float]] = []
+    for segments in reports:
+        ids, ends, is_cut = encode_with_ends(
+            tokenizer, join_segments(segments), max_tokens=config.max_report_tokens - 1
+        )
+        bounds = np.array(segment_ends(segments))
+        # a token is of the segment that it ends in
+        of_token = np.searchsorted(bounds, np.array(ends, dtype=np.int64)).clip(max=len(segments) - 1)
+        of_segment = [_segment_weight(segment, config.affirmed_weight) for segment in segments]
+        end = [] if is_cut else [tokenizer.eos_token_id]
+        rows.append([*ids, *end])
+        weights.append([of_segment[index] for index in of_token] + [1.0] * len(end))
+    ids_BT, mask_BT = pad_ids(rows, pad_id=tokenizer.pad_token_id)
+    weights_BT = torch.zeros(mask_BT.shape)
+    weights_BT[mask_BT] = torch.tensor([weight for row in weights for weight in row])
+    return Reports(ids_BT=ids_BT, mask_BT=mask_BT, weights_BT=weights_BT)
+
+
+def _segment_weight(segment: Segment, affirmed_weight: float) -> float:
+    affirms = any(fact["assertion"] == Assertion.PRESENT for fact in segment.facts)
+    return segment.weight * (affirmed_weight if affirms else 1.0)
 
 
 def _sentences(
-    slots: Sequence[DrawnSentence], prompts: list[str], sided: list[int], tokenizer: Any, config: PretrainConfig
+    slots: Sequence[DrawnSentence],
+    drawn_prompts: list[str],
+    prompts: Sequence[Prompts],
+    tokenizer: Any,
+    config: PretrainConfig,
 ) -> Sentences:
     def encode(texts: list[str]) -> tuple[Tensor, Tensor]:
         rows = encode_texts(tokenizer, texts, max_tokens=config.max_sentence_tokens)
@@ -133,8 +183,8 @@ def _sentences(
     ids, mask = encode([slot.text for slot in slots])
     negatives = [(index, negative) for index, slot in enumerate(slots) for negative in slot.negatives]
     negative_ids, negative_mask = encode([negative.text for _, negative in negatives])
-    prompt_ids, prompt_mask = encode(prompts)
-    num_observations = len(prompts) // 2 - len(sided)
+    prompt_ids, prompt_mask = encode(drawn_prompts)
+    num_observations = len(prompts)
     return Sentences(
         ids_ST=ids,
         mask_ST=mask,
@@ -147,5 +197,10 @@ def _sentences(
         negative_kind_F=torch.tensor([NEGATIVE_KINDS.index(item.kind) for _, item in negatives], dtype=torch.int64),
         prompt_ids_PT=prompt_ids,
         prompt_mask_PT=prompt_mask,
-        sided_E=torch.tensor(sided, dtype=torch.int64),
+        sided_E=_indices(prompt.has_side for prompt in prompts),
+        graded_J=_indices(prompt.has_degree for prompt in prompts),
     )
+
+
+def _indices(chosen: Iterable[bool]) -> Tensor:
+    return torch.tensor([index for index, is_chosen in enumerate(chosen) if is_chosen], dtype=torch.int64)

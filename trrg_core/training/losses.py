@@ -299,6 +299,23 @@ def side_prompt_losses(
     return by_side, _masked_mean(choices, one_sided_BE)
 
 
+def degree_prompt_loss(degree_score_BJ3: Tensor, stated_BJ: Tensor, degree_BJ: Tensor) -> Tensor:
+    """Log loss of the prompts of a slight, a moderate and a severe finding, for the J findings that are graded.
+
+    Args:
+        degree_score_BJ3: scaled similarity with the prompt of each degree.
+        stated_BJ: what studies state, int8 codes.
+        degree_BJ: degree of findings, 1 to 3; 0 where none is stated, which takes no part.
+
+    Returns:
+        Mean over the present findings with a stated degree, a scalar; 0 when there is none.
+    """
+    is_graded_BJ = (stated_BJ == STATED_PRESENT) & (degree_BJ > 0)
+    target_BJ = (degree_BJ.long() - 1).clamp(min=0)
+    losses = functional.cross_entropy(degree_score_BJ3.flatten(0, 1), target_BJ.flatten(), reduction="none")
+    return _masked_mean(losses, is_graded_BJ.flatten())
+
+
 def report_loss(logits_BTV: Tensor, ids_BT: Tensor, weights_BT: Tensor) -> Tensor:
     """Weighted mean cross entropy of the report's tokens; `logits_BTV[:, t]` predicts `ids_BT[:, t]`.
 

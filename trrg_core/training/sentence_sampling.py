@@ -11,7 +11,7 @@ from typing import Any
 from numpy.random import Generator
 
 from trrg_core.config.settings import PretrainConfig
-from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.labels import NOT_STATED, NUM_DEGREES, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
 from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
@@ -91,15 +91,18 @@ def draw_sentences(
 
 
 def draw_prompts(prompts: Sequence[Prompts], rng: Generator) -> list[str]:
-    """One affirming prompt per observation, one denying prompt per observation, then the left ones and the right ones.
+    """One affirming prompt per observation, one denying one, then the left and the right ones, and those of degrees.
 
-    Left and right prompts are of the observations that have a side; both sides use the same words.
+    Left and right prompts are of the observations that have a side; both sides use the same words. Prompts of a slight,
+    of a moderate and of a severe finding are of the observations that are graded, in the same words as well.
     """
     present = [str(rng.choice(entry.present)) for entry in prompts]
     absent = [str(rng.choice(entry.absent)) for entry in prompts]
     sided = [(entry, int(rng.integers(len(entry.left)))) for entry in prompts if entry.has_side]
     left, right = [entry.left[index] for entry, index in sided], [entry.right[index] for entry, index in sided]
-    return present + absent + left + right
+    graded = [(entry, int(rng.integers(len(entry.degrees[0])))) for entry in prompts if entry.has_degree]
+    degrees = [entry.degrees[degree][index] for degree in range(NUM_DEGREES) for entry, index in graded]
+    return present + absent + left + right + degrees
 
 
 def flips_of_study(

@@ -72,14 +72,16 @@ def encode_texts(
     return [list(ids) for ids in encoded["input_ids"]]
 
 
-def token_ends(tokenizer: Any, text: str, *, max_tokens: int) -> list[int]:
-    """The end in `text`, in characters, of each token that `encode_texts` gives without special tokens.
+def encode_with_ends(tokenizer: Any, text: str, *, max_tokens: int) -> tuple[list[int], list[int], bool]:
+    """Token ids of `text` without special tokens, the end of each in characters, and whether the text was truncated.
 
     Raises:
         NotImplementedError: for a slow tokenizer, which has no offsets.
     """
-    encoded = _encode(tokenizer, text, max_tokens, special_tokens=False, return_offsets_mapping=True)
-    return [end for _, end in encoded["offset_mapping"]]
+    # one more than is kept tells whether anything is cut
+    encoded = _encode(tokenizer, text, max_tokens + 1, special_tokens=False, return_offsets_mapping=True)
+    ids, ends = list(encoded["input_ids"]), [end for _, end in encoded["offset_mapping"]]
+    return ids[:max_tokens], ends[:max_tokens], len(ids) > max_tokens
 
 
 def _encode(tokenizer: Any, texts: Any, max_tokens: int, *, special_tokens: bool, **more: bool) -> Any:

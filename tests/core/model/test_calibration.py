@@ -1,12 +1,16 @@
+import json
+
 import numpy as np
 import pytest
 
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.calibration import (
+    DegreeCalibration,
     SideCalibration,
     calibrations_from_json,
     calibrations_to_json,
     fit_calibration,
+    fit_degree_calibration,
     fit_side_calibration,
     side_codes,
 )
@@ -94,14 +98,37 @@ def test_each_side_has_a_calibration_of_its_own():
     assert fit_side_calibration(scores, **both, sided=[False]) == (SideCalibration(),)
 
 
+def test_the_degrees_of_a_finding_are_calibrated_on_the_studies_that_state_one():
+    rng = np.random.default_rng(3)
+    degree_N = rng.integers(0, 4, size=600).astype(np.int8)
+    scores = rng.normal(size=(600, 1, 3))
+    scores[np.arange(600), 0, np.clip(degree_N - 1, 0, None)] += 2.0
+    scores[..., 1] += 30.0  # a prompt that always wins says nothing
+    stated_N = np.ones(600, dtype=np.int8)
+    both = {"stated_NO": stated_N[:, None], "degree_NO": degree_N[:, None]}
+    (fitted,) = fit_degree_calibration(scores, **both, graded=[True])
+    is_stated = degree_N > 0
+    probability = fitted.probabilities(scores[is_stated, 0])
+    assert fitted.num_stated == is_stated.sum()
+    assert probability.sum(1) == pytest.approx(1.0)
+    likeliest = probability.argmax(1)
+    correct = likeliest == degree_N[is_stated] - 1
+    assert correct.mean() > 0.75
+    assert probability.max(1).mean() == pytest.approx(correct.mean(), abs=0.06)
+    assert fit_degree_calibration(scores, **both, graded=[False]) == (DegreeCalibration(),)
+    none_stated = {**both, "degree_NO": np.zeros((600, 1), dtype=np.int8)}
+    assert fit_degree_calibration(scores, **none_stated, graded=[True]) == (DegreeCalibration(),)
+
+
 def test_calibrations_survive_json_and_know_their_format():
     calibrations = fit_calibration(column([0.0, 1.0, 2.0]), stated([2, 2, 1]))
     sides = (SideCalibration(left=calibrations[0]),)
-    data = calibrations_to_json(["Edema"], calibrations, sides)
-    assert calibrations_from_json(data, ["Edema"]) == (calibrations, sides)
+    degrees = (DegreeCalibration(temperature=0.5, offsets=(0.1, 0.2, 0.3), num_stated=4),)
+    data = json.loads(json.dumps(calibrations_to_json(["Edema"], calibrations, sides, degrees)))
+    assert calibrations_from_json(data, ["Edema"]) == (calibrations, sides, degrees)
     with pytest.raises(ValueError, match="no calibration of Fracture"):
         calibrations_from_json(data, ["Fracture"])
-    with pytest.raises(ValueError, match="expected 2"):
+    with pytest.raises(ValueError, match="expected 3"):
         calibrations_from_json({**data, "format": 1}, ["Edema"])
 
 

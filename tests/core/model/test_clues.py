@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row
-from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
-from trrg_core.model.clues import Clues, clues_of, hide_clues, read_clues
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.model.clues import Clues, claimed_vectors, clues_of, give_clues, read_clues, train_clues
 from trrg_core.model.interaction import CrossModalClueInteraction
+from trrg_core.training.batch import ClueEdits
 from trrg_core.training.collate import collate_images
+from trrg_core.training.facts import Facts
 
 
 @pytest.fixture
@@ -87,13 +89,14 @@ def test_any_number_of_clues_may_be_given(stage2, rows):
     assert [length - lengths[0] for length in lengths] == [0, 1, 3]
 
 
-def test_oracle_clues_follow_the_labels_and_hide_what_is_not_mentioned(stage2, rows):
+def test_oracle_clues_follow_the_labels_and_take_silence_for_absence(stage2, rows):
     row = {**rows[0], "labels": {"pleural_effusion": 1, "pneumothorax": 0, "cardiomegaly": None}}
     batch, perceived, _ = own_clues(stage2, [row])
     clues = clues_of(perceived, batch, source="oracle")
-    assert clues.mask_BK.tolist() == [[True, True, False]]
-    assert clues.probability_BK[0, 0] > 0.99
-    assert clues.probability_BK[0, 1] < 0.01
+    assert clues.mask_BK.all()
+    assert clues.given_BK.all()
+    assert (clues.probability_BK[0] > 0.5).tolist() == [True, False, False]
+    assert ((clues.probability_BK - 0.5).abs() > 0.49).all()
 
 
 def test_oracle_clues_know_the_stated_side_and_no_other(stage2):
@@ -125,16 +128,72 @@ def test_shuffled_clues_keep_their_values_whoever_the_neighbours_are(stage2, row
     torch.testing.assert_close(clues_of(perceived_alone, alone, source="shuffled").logit_BK[0], shuffled.logit_BK[3])
 
 
-def test_clue_dropout_hides_about_its_share():
-    clues = Clues(
-        torch.arange(10).expand(500, -1),
-        torch.zeros(500, 10),
-        torch.zeros(500, 10, 4),
-        torch.ones(500, 10).bool(),
-        torch.zeros(500, 10, 2),
-        torch.zeros(500, 10).bool(),
-    )
+def test_a_part_of_a_clue_moves_with_its_finding_when_clues_are_shuffled(stage2, rows):
+    batch, perceived, clues = own_clues(stage2, rows[:1])
+    shuffled = clues_of(perceived, batch, source="shuffled")
+    order = shuffled.logit_BK[0].argsort().argsort()
+    back = clues.logit_BK[0].argsort()[order]
+    torch.testing.assert_close(shuffled.local_BKD[0], clues.local_BKD[0, back])
+    torch.testing.assert_close(shuffled.degree_logit_BK3[0], clues.degree_logit_BK3[0, back])
+    assert torch.equal(shuffled.observation_BK, clues.observation_BK)
+
+
+def test_a_given_clue_says_what_it_is_set_to_and_nothing_of_the_image(stage2):
+    _, _, clues = own_clues(stage2, [toy_row(1, "ep")])
+    given = torch.tensor([[True, False, False]])
+    facts = Facts(*(torch.tensor([[code, 0, 0]], dtype=torch.int8) for code in (STATED_PRESENT, SIDE_RIGHT, 3)))
+    set_right = give_clues(clues, facts, given)
+    effusion, pneumothorax, _ = read_clues(set_right, stage2.model.perception)[0]
+    assert (effusion.sides, effusion.probability > 0.99) == (SIDE_RIGHT, True)
+    assert set_right.degree_logit_BK3[0, 0].argmax() == 2
+    assert pneumothorax == read_clues(clues, stage2.model.perception)[0][1]
+    tokens = [
+        stage2.model.clue_injection(one, stage2.model.perception)
+        for one in (set_right, set_right._replace(local_BKD=torch.randn_like(set_right.local_BKD)))
+    ]
+    torch.testing.assert_close(tokens[0][:, 0], tokens[1][:, 0])
+    assert not torch.allclose(tokens[0][:, 1], tokens[1][:, 1])
+
+
+def test_what_a_clue_claims_lies_nearest_to_the_prompt_that_says_it(stage2):
+    _, _, clues = own_clues(stage2, [toy_row(1)])
+    perception = stage2.model.perception
+
+    def nearest(code: int, side: int) -> str:
+        facts = Facts(*(torch.tensor([[value, 0, 0]], dtype=torch.int8) for value in (code, side, 0)))
+        given = give_clues(clues, facts, torch.tensor([[True, False, False]]))
+        claimed = claimed_vectors(given, perception)[0, 0]
+        prompts = {"absent": "absent_OD", "present": "present_OD", "left": "left_OD", "right": "right_OD"}
+        return max(prompts, key=lambda name: float(getattr(perception, prompts[name])[0] @ claimed))
+
+    assert nearest(STATED_ABSENT, 0) == "absent"
+    assert nearest(STATED_PRESENT, SIDE_LEFT) == "left"
+    assert nearest(STATED_PRESENT, SIDE_RIGHT) == "right"
+
+
+def test_a_clue_without_its_parts_is_the_text_of_its_finding(stage2):
+    _, _, clues = own_clues(stage2, [toy_row(1, "ep"), toy_row(2)])
+    bare = clues._replace(parts_BK3=torch.zeros_like(clues.parts_BK3))
+    one, other = stage2.model.clue_injection(bare, stage2.model.perception)
+    torch.testing.assert_close(one, other)
+
+
+def test_training_hides_and_drops_about_the_shares_that_are_set(stage2):
+    batch, _, clues = own_clues(stage2, [toy_row(1, "ep")] * 400)
     torch.manual_seed(0)
-    assert hide_clues(clues, share=0.3).mask_BK.float().mean().item() == pytest.approx(0.7, abs=0.03)
-    assert hide_clues(clues, share=0.0).mask_BK.all()
-    assert not hide_clues(clues, share=1.0).mask_BK.any()
+    trained = train_clues(clues, batch, noise=0.5, dropout=0.3, part_dropout=0.2)
+    assert trained.mask_BK.float().mean().item() == pytest.approx(0.7, abs=0.05)
+    assert trained.parts_BK3.float().mean((0, 1)).tolist() == pytest.approx([0.8] * 3, abs=0.05)
+    assert (trained.logit_BK - clues.logit_BK).std().item() == pytest.approx(0.5, abs=0.05)
+    plain = train_clues(clues, batch, noise=0.0, dropout=0.0, part_dropout=0.0)
+    assert all(torch.equal(one, other) for one, other in zip(plain, clues, strict=True))
+
+
+def test_training_gives_and_hides_the_clues_that_the_batch_says(stage2):
+    batch, _, clues = own_clues(stage2, [toy_row(1, "e")])
+    edits = ClueEdits(given_BO=torch.tensor([[True, True, False]]), hidden_BO=torch.tensor([[False, False, True]]))
+    edited = dataclasses.replace(batch, clue_edits=edits)
+    trained = train_clues(clues, edited, noise=0.0, dropout=1.0, part_dropout=1.0)
+    assert trained.mask_BK.tolist() == [[True, True, False]]
+    assert trained.parts_BK3[0, :2].all()
+    assert (trained.logit_BK[0, 0] >= 2, trained.logit_BK[0, 1] <= -2) == (True, True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row, toy_rows
-from trrg_core.model.calibration import Calibration, SideCalibration
+from trrg_core.model.calibration import Calibration, DegreeCalibration, SideCalibration
 from trrg_core.model.perception import DiseasePerception, perceive
 from trrg_core.model.study_scores import score_studies
 from trrg_core.training.collate import collate_images
@@ -78,6 +78,26 @@ def test_sides_have_calibrations_of_their_own(stage1, images):
     assert (perceived.side_logit_BO2[:, 2] == 0).all()
     with pytest.raises(ValueError, match="2 calibrations for 3"):
         perception.set_calibrations([Calibration()] * 3, [side] * 2)
+
+
+def test_the_degree_of_a_finding_is_calibrated_and_left_out_where_it_is_not_graded(stage1, images):
+    perception = DiseasePerception(OBSERVATIONS, joint_size=32)
+    perception.load_state_dict({**stage1.perception.state_dict(), "graded_O": torch.tensor([True, True, False])})
+    degree = DegreeCalibration(temperature=2.0, offsets=(1.0, 0.0, -1.0))
+    perception.set_calibrations([Calibration()] * 3, degrees=[degree] * 3)
+    perceived = perceive(stage1.model, perception, images)
+    expected = perceived.degree_score_BO3 / 2.0 - torch.tensor([1.0, 0.0, -1.0])
+    torch.testing.assert_close(perceived.degree_logit_BO3[:, :2], expected[:, :2])
+    assert (perceived.degree_logit_BO3[:, 2] == 0).all()
+    assert (perceived.degree_score_BO3[:, :2] != 0).all()
+    with pytest.raises(ValueError, match="2 calibrations for 3"):
+        perception.set_calibrations([Calibration()] * 3, degrees=[degree] * 2)
+
+
+def test_a_small_effusion_is_nearer_to_the_prompt_of_a_small_one(stage1, rows, images):
+    scores = perceive(stage1.model, stage1.perception, images).degree_score_BO3[:, 0]
+    with_effusion = torch.tensor([row["labels"]["pleural_effusion"] == 1 for row in rows])
+    assert (scores[with_effusion].argmax(-1) == 0).all()
 
 
 def test_a_heat_map_covers_the_patches_and_leaves_missing_views_out(stage1, images):

@@ -111,7 +111,19 @@ def test_stage_one_stays_frozen_in_stage_two(stage1, stage2):
     stage2.model.eval()
 
 
-@pytest.mark.parametrize("switch", ["clues=off", "clues=oracle", "clues=shuffled", "interaction=false"])
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "clues=off",
+        "clues=oracle",
+        "clues=shuffled",
+        "interaction=false",
+        "patch_tokens=true",
+        "clue_text=true",
+        "consistency_states=intended",
+        "sentence_order=findings-first",
+    ],
+)
 def test_every_switch_trains_and_writes(switch, stage1, llm_tokenizer, rows):
     config = toy_config(f"finetune.{switch}")
     model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS).train()
@@ -131,6 +143,16 @@ def test_consistency_can_be_switched_off(stage1, llm_tokenizer, rows):
     loss, parts = model(batch)
     assert set(parts) == {"report"}
     assert loss.item() == parts["report"].item()
+
+
+def test_patches_reach_the_llm_when_they_are_asked_for(stage1, llm_tokenizer, rows):
+    lengths = []
+    for switch in ("false", "true"):
+        config = toy_config(f"finetune.patch_tokens={switch}")
+        model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS).eval()
+        lengths.append(model.prefix(images_of(rows[:1])).mask_BL.sum().item())
+    num_patches = stage1.model.encode_images(images_of(rows[:1])).patch_mask_BN.sum().item()
+    assert lengths[1] - lengths[0] == num_patches > 0
 
 
 def test_left_padding_keeps_the_order_of_what_counts():

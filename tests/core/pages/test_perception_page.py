@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
 from trrg_core.metrics.perception_scores import score_perception, split_scores
@@ -54,6 +55,8 @@ def row(number: int, score: float, stated: int, side: int, side_scores: tuple[fl
         "side_scores": [*side_scores, None, None],
         "stated": [stated, STATED_ABSENT],
         "sides": [side, 0],
+        "degree_scores": [1.0, 0.0, 0.0] * 2,
+        "degrees": [int(stated == STATED_PRESENT), 0],
         "pairs": pairs,
     }
 
@@ -95,6 +98,7 @@ def page(rows: list[dict] = ROWS, studies: tuple[SeenStudy, ...] = (STUDY,), **c
         split,
         1 / (1 + np.exp(-split.score_NO)),
         1 / (1 + np.exp(-split.side_score_NO2)),
+        softmax(split.degree_score_NO3, axis=-1),
         observations=OBSERVATIONS,
         seed=0,
     )

@@ -41,7 +41,7 @@ def test_missing_views_are_masked(rows):
     assert (batch.pixels_BVHW[0, 1] == 0).all()
 
 
-def test_each_finding_is_affirmed_denied_and_placed_on_each_side_by_one_prompt(rows, prompts, text_tokenizer):
+def test_each_finding_is_affirmed_denied_placed_and_graded_by_one_prompt_each(rows, prompts, text_tokenizer):
     config = toy_config().pretrain
     drawn = [
         collate_pretrain(
@@ -56,6 +56,7 @@ def test_each_finding_is_affirmed_denied_and_placed_on_each_side_by_one_prompt(r
     ]
     pools = [entry.present for entry in prompts] + [entry.absent for entry in prompts]
     pools += [entry.left for entry in prompts[:2]] + [entry.right for entry in prompts[:2]]  # the heart has no side
+    pools += [entry.degrees[degree] for degree in range(3) for entry in prompts]  # all three are graded
     for ids_PT in drawn:
         texts = [decode_ids(text_tokenizer, ids) for ids in ids_PT.tolist()]
         assert all(text in [known.lower() for known in pool] for text, pool in zip(texts, pools, strict=True))
@@ -108,11 +109,21 @@ def test_a_draw_depends_on_the_study_and_the_seed_not_on_its_neighbours(rows, pr
     assert any(drawn(rows[:3], 5) != drawn(rows[:3], seed) for seed in range(6, 12))
 
 
-def test_a_report_ends_with_its_end_token_even_when_cut(rows, llm_tokenizer):
-    config = toy_config("finetune.max_report_tokens=8")
-    batch = collate_finetune(rows[:2], tokenizer=llm_tokenizer, observations=OBSERVATIONS, config=config, seed=0)
-    assert batch.reports.ids_BT.shape == (2, 8)
-    assert (batch.reports.ids_BT[:, -1] == llm_tokenizer.eos_token_id).all()
+def test_a_report_ends_with_its_end_token_unless_it_is_cut(rows, llm_tokenizer):
+    cut, whole = (
+        collate_finetune(
+            rows[:2],
+            tokenizer=llm_tokenizer,
+            observations=OBSERVATIONS,
+            config=toy_config(f"finetune.max_report_tokens={most}"),
+            seed=0,
+        ).reports
+        for most in (8, 160)
+    )
+    assert cut.ids_BT.shape == (2, 7)
+    assert (cut.ids_BT != llm_tokenizer.eos_token_id).all()
+    last = whole.mask_BT.sum(1) - 1
+    assert (whole.ids_BT.gather(1, last[:, None]) == llm_tokenizer.eos_token_id).all()
 
 
 def test_a_token_counts_what_its_sentence_weighs(llm_tokenizer):
@@ -140,8 +151,19 @@ def test_a_cut_report_keeps_the_weights_of_what_is_left(llm_tokenizer):
     sentence = {"text": "No edema.", "facts": []}
     row |= {"sentences": [sentence] * 40, "sentence_weights": [0.0] * 40}
     reports = _finetune_reports([row], llm_tokenizer, "finetune.max_report_tokens=20")
-    assert reports.ids_BT.shape == (1, 20)
-    assert reports.weights_BT.tolist() == [[0.0] * 19 + [1.0]]
+    assert reports.weights_BT.tolist() == [[0.0] * 19]
+
+
+def test_sentences_that_affirm_a_finding_count_more(llm_tokenizer):
+    row = toy_row(1, "c")
+    reports = _finetune_reports([row], llm_tokenizer, "finetune.affirmed_weight=3")
+    heavy = [
+        token
+        for token, weight in zip(reports.ids_BT[0].tolist(), reports.weights_BT[0].tolist(), strict=True)
+        if weight == 3
+    ]
+    assert llm_tokenizer.decode(heavy).strip() == "The heart is enlarged."
+    assert set(reports.weights_BT[0].tolist()) == {1.0, 3.0}
 
 
 def _finetune_reports(rows, tokenizer, *settings):

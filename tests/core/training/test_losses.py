@@ -12,6 +12,7 @@ from trrg_core.training.losses import (
     MISMATCH,
     UNKNOWN,
     contradiction_loss,
+    degree_prompt_loss,
     disease_consistency_loss,
     disease_prompt_loss,
     gather_rows,
@@ -199,6 +200,14 @@ def test_side_losses_by_hand():
     log_losses = [math.log(1 + math.exp(x)) for x in (-2.0, -1.0, 0.5, 0.5)]
     assert by_side.item() == pytest.approx(sum(log_losses) / 4)
     assert left_right.item() == pytest.approx(math.log(1 + math.exp(-3.0)))
+
+
+def test_degree_loss_by_hand_counts_present_findings_with_a_stated_degree():
+    score = torch.tensor([[[2.0, 0.0, 0.0]], [[0.0, 0.0, 1.0]], [[9.0, 0.0, 0.0]], [[9.0, 0.0, 0.0]]])
+    stated, degree = codes([PRESENT], [PRESENT], [PRESENT], [ABSENT]), codes([1], [2], [0], [3])
+    first, second = math.log(1 + 2 * math.exp(-2.0)), math.log(2 + math.e)
+    assert degree_prompt_loss(score, stated, degree).item() == pytest.approx((first + second) / 2)
+    assert degree_prompt_loss(score, codes([0], [0], [0], [0]), degree).item() == 0
 
 
 def test_prompt_loss_by_hand():
