@@ -204,6 +204,7 @@ def invent_batch(load: Load, config: TrrgConfig, num_observations: int, seed: in
             prompt_ids_PT=texts["prompt"][0],
             prompt_mask_PT=texts["prompt"][1],
             sided_E=torch.arange(num_sided),
+            graded_J=torch.arange(0),
         ),
     )
 

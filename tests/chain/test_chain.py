@@ -156,7 +156,7 @@ def test_no_report_text_reaches_the_log_or_the_registry(chain: str, broken_tree:
 @pytest.mark.slow
 @pytest.mark.long
 def test_an_ablation_trains_on_the_same_stage_1(chain: str) -> None:
-    # all at once; each by itself is tested on the model, and measured by infra.bench.ablations
+    # all at once; each by itself is tested on the model, and measured by infra.bench.stage2
     off = ("finetune.clues=off", "finetune.interaction=off", "finetune.consistency=off")
     settings = [word for setting in (*QUICK, *off) for word in ("--set", setting)]
     done = run_trrg("finetune", "--store", chain, "--json", *settings)

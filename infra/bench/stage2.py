@@ -1,0 +1,315 @@
+"""Stage 2: does the text follow the clues, is it grounded on the image, and what does each part of the model add?
+
+    trrg sample --studies 2000 --seed 7 corpus && trrg sample --studies 1650 --seed 4242 fresh
+    # ingest, parse and shard each into a store of its own: store, test-store
+    python -m infra.bench.stage2 --store store --test-store test-store --truth fresh.truth.jsonl.gz
+    python -m infra.bench.stage2 --store store --test-store test-store --truth fresh.truth.jsonl.gz --variants full
+
+Trains stage 1 and every variant of stage 2 with every seed, in processes of one thread each and without Ray. Studies of
+the test store are only generated on: one greedy draft each. What a draft states is read by the project's parser and
+compared with the reference read by it, and with the drawn truth of the invented corpus, which the parser did not make.
+Prints tables in Markdown (docs/stage2.md holds the last ones): mean and standard deviation over the seeds, and paired
+differences with 95 % intervals over patients. Runs and drafts that exist already are not made again.
+"""
+
+import argparse
+import gzip
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from infra.bench import stage2_conditions as conditions
+from infra.bench.stage2_conditions import StudyFacts, Writer
+from infra.bench.stage2_scores import paired_interval, score_text, score_turn
+from pipelines.running.newest_outputs import newest_outputs
+from pipelines.running.run_job import run_job
+from trrg_core.config.fingerprint import fingerprint
+from trrg_core.config.load import load_config
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT, load_label_set
+from trrg_core.model.model_folder import load_model_folder
+from trrg_core.runs.stored_model import fetched_model
+from trrg_core.storage.store import open_store
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
+from trrg_core.training.batch import Batch
+
+FULL = "full"
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    FULL: (),
+    "clues off": ("finetune.clues=off",),
+    "clues shuffled": ("finetune.clues=shuffled",),
+    "interaction off": ("finetune.interaction=false",),
+    "patches to the LLM": ("finetune.patch_tokens=true",),
+    "consistency off": ("finetune.consistency=false",),
+    "intended only": ("finetune.consistency_states=intended",),
+    "clue text": ("finetune.clue_text=true",),
+    "sentences as written": ("finetune.sentence_order=written",),
+    "no counterfactuals": (
+        "finetune.turned_share=0",
+        "finetune.turned_side_share=0",
+        "finetune.turned_degree_share=0",
+        "finetune.given_share=0",
+    ),
+}
+_EVERY_CLUE = ("on", "off", "shuffled", "oracle")
+_TURNS = ("up", "down", "side")
+_FEW = 500  # studies for other images, and for turning the probability alone
+_IMAGES = {
+    "blank": conditions.blank,
+    "noise": conditions.noise,
+    "image of another study": conditions.other_study,
+    "lower half masked": conditions.half_masked,
+}
+TEXT_SCORES = (
+    "micro F1",
+    "macro F1",
+    "precision",
+    "recall",
+    "F1 of sided facts",
+    "F1 of graded facts",
+    "side agreement",
+    "sides reported",
+    "degree agreement",
+    "hallucinated",
+)
+_DEGREE_BOUNDS = (0.38, 0.68)  # the extents at which the corpus changes its word for a degree
+
+Scores = dict[str, float]
+
+
+def main() -> int:
+    """Trains, generates and prints the tables."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = _parse_options()
+    unknown = sorted(set(options.variants) - set(VARIANTS))
+    if unknown:
+        print(f"unknown variant {unknown[0]!r}: expected one of {', '.join(VARIANTS)}", file=sys.stderr)
+        return 2
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when the processes import torch
+    cases = [(name, seed) for name in options.variants for seed in options.seeds]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        futures = {case: pool.submit(measure, options, *case) for case in cases}
+        results: dict[str, list[dict[str, Scores]]] = {}
+        for (name, seed), future in futures.items():
+            results.setdefault(name, []).append(future.result())
+            print(f"{name}, seed {seed}: {_line(results[name][-1]['reference/on'])}", file=sys.stderr, flush=True)
+    _print_tables(results, options.seeds)
+    return 0
+
+
+def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Scores]:
+    """Every score of one variant and seed, by `judge/condition`."""
+    torch.set_num_threads(1)
+    run_id = train(options, name, seed)
+    with fetched_model(open_store(options.store), run_id) as folder:
+        loaded = load_model_folder(folder)
+    rows = test_rows(options.test_store, options.studies)
+    decoding = load_config("tiny", overrides=options.set).generate
+    writer = Writer(loaded, rows, decoding=decoding)
+    drafts = _Drafts(Path(options.cache) / run_id / fingerprint(options.test_store, len(rows), decoding))
+    columns = [at for at, label in enumerate(loaded.observations) if label != "No Finding"]
+    judges = {
+        "reference": writer.read([row["report"] for row in rows]),
+        "drawn": drawn_facts(options.truth, [row["study_id"] for row in rows], loaded.observations, writer),
+    }
+    written = {"on": drafts.get("on", writer.write), "clues alone": writer.clue_facts()}
+    scores: dict[str, Scores] = {}
+    if name == FULL:
+        for source in _EVERY_CLUE[1:]:
+            written[source] = drafts.get(source, partial(_write, writer, judges, source))
+        few = Writer(loaded, rows[:_FEW], decoding=decoding)
+        scores |= _turn(writer, few, drafts, written["on"], columns)
+        scores |= _ground(few, drafts, judges["reference"].first(_FEW), columns)
+    for judge, wanted in judges.items():
+        for condition, found in written.items():
+            scores[f"{judge}/{condition}"] = score_text(found, wanted, columns)
+        gaps = paired_interval(
+            written["on"], written["clues alone"], wanted, columns, [row["subject_id"] for row in rows]
+        )
+        for score, (value, low, high) in gaps.items():
+            scores[f"{judge}/on minus clues alone: {score}"] = {"difference": value, "low": low, "high": high}
+    return scores
+
+
+def train(options: argparse.Namespace, name: str, seed: int) -> str:
+    """The finished run of stage 2 of a variant and seed."""
+    local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
+    store = open_store(options.store)
+    config = load_config("tiny", overrides=[*local, *options.set, *VARIANTS[name]])
+    shards = newest_outputs(store, ("shards",))["shards"]
+    given = dict(pair.split("=") for pair in options.stage1)
+    contrastive = given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref
+    return run_job("finetune", config, options.store, {"shards": shards, "contrastive": contrastive}).ref
+
+
+def test_rows(store_uri: str, most: int) -> list[conditions.Row]:
+    """The first studies of the test store in order of ids, those of every split."""
+    store = open_store(store_uri)
+    table = read_table(store, TableRef.parse(newest_outputs(store, ("shards",))["shards"]))
+    rows = [row for row in table.to_pylist() if row["report"]]
+    return sorted(rows, key=lambda row: str(row["study_id"]))[:most]
+
+
+def drawn_facts(path: str, study_ids: Sequence[str], observations: Sequence[str], writer: Writer) -> StudyFacts:
+    """What was drawn for each study before its films and report were made from it."""
+    label_set = load_label_set("chexpert14")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        truth = {study["study_id"]: study for study in map(json.loads, lines)}
+    graded = writer.loaded.generator.perception.graded_O.tolist()
+    shape = (len(study_ids), len(observations))
+    assertion, side, degree = (np.zeros(shape, dtype=np.int8) for _ in range(3))
+    bits = {"left": SIDE_LEFT, "right": SIDE_RIGHT, "both": SIDE_LEFT | SIDE_RIGHT, "": 0}
+    for row, study_id in enumerate(study_ids):
+        study = truth[study_id]
+        for sign in study["signs"]:
+            for name in label_set.observations_of(sign["finding"]) if sign["assertion"] == "PRESENT" else ():
+                at = observations.index(name)
+                assertion[row, at] = STATED_PRESENT
+                side[row, at] |= bits[sign["side"]] if writer.sided[at] else 0
+                degree[row, at] = 1 + sum(sign["extent"] >= bound for bound in _DEGREE_BOUNDS) if graded[at] else 0
+        if study["devices"] and "Support Devices" in observations:
+            assertion[row, observations.index("Support Devices")] = STATED_PRESENT
+    return StudyFacts(assertion_NO=assertion, side_NO=side, degree_NO=degree)
+
+
+class _Drafts:
+    """The facts of drafts, kept in files by condition."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, condition: str, make: Callable[[], StudyFacts]) -> StudyFacts:
+        """The facts of `condition`, made if there are none."""
+        path = self.folder / f"{condition.replace(' ', '_')}.npz"
+        if not path.exists():
+            facts = make()
+            np.savez_compressed(path, *facts.parts)
+        with np.load(path) as stored:
+            assertion, side, degree = (stored[name] for name in stored.files)
+        return StudyFacts(assertion_NO=assertion, side_NO=side, degree_NO=degree)
+
+
+def _write(writer: Writer, judges: Mapping[str, StudyFacts], source: str) -> StudyFacts:
+    if source == "oracle":  # what the reference states in the section that is written
+        return writer.given(judges["reference"])
+    return writer.write(source=source)
+
+
+def _turn(
+    writer: Writer,
+    few: Writer,
+    drafts: _Drafts,
+    before: StudyFacts,
+    columns: Sequence[int],
+) -> dict[str, Scores]:
+    perception = writer.loaded.generator.perception
+    skip = [at for at in range(len(writer.observations)) if at not in columns]
+    found = {}
+    for kind in _TURNS:
+        turn = conditions.choose_turns(
+            before,
+            [row["study_id"] for row in writer.rows],
+            kind=kind,
+            sided=perception.sided_O.tolist(),
+            graded=perception.graded_O.tolist(),
+            skip=skip,
+        )
+        after = drafts.get(f"turned {kind}", partial(writer.turned, turn))
+        found[f"turn/{kind}"] = score_turn(before, after, turn, kind, columns)
+        if kind != "side":
+            turn = turn.first(_FEW)
+            after = drafts.get(f"turned {kind} probability", partial(few.turned, turn, only_probability=True))
+            found[f"turn/{kind}, probability alone"] = score_turn(before.first(_FEW), after, turn, kind, columns)
+    return found
+
+
+def _ground(writer: Writer, drafts: _Drafts, wanted: StudyFacts, columns: Sequence[int]) -> dict[str, Scores]:
+    found = {}
+    for name, image in _IMAGES.items():
+        facts = drafts.get(f"image {name}", partial(_write_of_image, writer, image))
+        found[f"image/{name}"] = score_text(facts, wanted, columns)
+    return found
+
+
+def _write_of_image(writer: Writer, image: Callable[[Batch], Batch]) -> StudyFacts:
+    return writer.read(writer.texts(image=image))
+
+
+def _line(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {scores[name]:.3f}" for name in TEXT_SCORES)
+
+
+def _print_tables(results: Mapping[str, Sequence[Mapping[str, Scores]]], seeds: Sequence[int]) -> None:
+    names = f"seeds {', '.join(map(str, seeds))}"
+    for judge in ("reference", "drawn"):
+        rows = {name: [one[f"{judge}/on"] for one in found] for name, found in results.items()}
+        if FULL in results:
+            full = results[FULL]
+            rows |= {f"full, {key}": [one[f"{judge}/{key}"] for one in full] for key in _EVERY_CLUE[1:]}
+            rows["clues alone, no text"] = [one[f"{judge}/clues alone"] for one in full]
+        print(f"\nJudged by the {judge}, {names}:\n")
+        print(_table(rows, TEXT_SCORES))
+    if FULL not in results:
+        return
+    full = results[FULL]
+    print("\nfull minus clues alone, paired over patients, by seed:\n")
+    for key in full[0]:
+        if " minus " in key:
+            gaps = [one[key] for one in full]
+            cells = (f"{gap['difference']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]" for gap in gaps)
+            print(f"- {key}: {'; '.join(cells)}")
+    print(f"\nOne clue turned, {names}:\n")
+    turns = {key: [one[key] for one in full] for key in full[0] if key.startswith("turn/")}
+    columns = ("studies", "followed", "side followed", "degree followed", "others changed", "other findings changed")
+    print(_table(turns, columns))
+    print(f"\nOther images, {names}:\n")
+    print(_table({key: [one[key] for one in full] for key in full[0] if key.startswith("image/")}, TEXT_SCORES[:4]))
+
+
+def _table(rows: Mapping[str, Sequence[Scores]], columns: Sequence[str]) -> str:
+    lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    for name, found in rows.items():
+        cells = [_cell([one[column] for one in found if column in one]) for column in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    digits = 0 if max(values) >= 10 else 3
+    deviation = f" \u00b1 {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{deviation}"
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", required=True, help="store with shards to train on")
+    parser.add_argument("--test-store", required=True, help="store with shards of other patients, of any split")
+    parser.add_argument("--truth", required=True, help="drawn truth of the corpus of the test store, .truth.jsonl.gz")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
+    parser.add_argument("--studies", type=int, default=1500, help="number of test studies")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
+    parser.add_argument("--cache", default="stage2-drafts", help="folder for what drafts state")
+    parser.add_argument(
+        "--stage1", nargs="+", default=[], metavar="SEED=RUN", help="runs of stage 1 that exist already"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
