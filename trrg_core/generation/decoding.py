@@ -15,12 +15,14 @@ from transformers import GenerationConfig, LogitsProcessorList
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.drafts import Draft, write_drafts
+from trrg_core.generation.given_clues import GivenClue, with_given
 from trrg_core.generation.guidance import ClueGuidance
 from trrg_core.generation.reranking import choose_draft
 from trrg_core.labels import LabelSet, load_label_set
-from trrg_core.model.clues import Clues, read_clues
+from trrg_core.model.clues import Clues, clues_of, read_clues
 from trrg_core.model.generator import Prefix, ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.model.perception import perceive
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 from trrg_core.training.tokenization import decode_ids
@@ -40,8 +42,18 @@ class GeneratedReport:
     score: float | None = None
 
 
-def write_reports(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig) -> list[GeneratedReport]:
-    """One report per study, in the batch's order, decoded as `config` says."""
+def write_reports(
+    loaded: LoadedGenerator,
+    batch: Batch,
+    config: GenerateConfig,
+    *,
+    given: Sequence[Sequence[GivenClue]] = (),
+) -> list[GeneratedReport]:
+    """One report per study, in the batch's order, decoded as `config` says.
+
+    `given` are the clues of each study that a person gives; without any, all are perceived.
+    """
+    clues = _given_clues(loaded.generator, batch, given) if any(given) else None
     if config.candidates == 1:
         return generate_reports(
             loaded.generator,
@@ -50,8 +62,18 @@ def write_reports(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig)
             num_beams=config.num_beams,
             guidance=config.guidance,
             clue_shift=config.clue_shift,
+            clues=clues,
         )
-    return _choose_reports(loaded.generator, batch, config, _parser(load_label_set(loaded.config.parse.label_set)))
+    parser = _parser(load_label_set(loaded.config.parse.label_set))
+    return _choose_reports(loaded.generator, batch, config, parser, clues)
+
+
+@torch.no_grad()
+def _given_clues(generator: ReportGenerator, batch: Batch, given: Sequence[Sequence[GivenClue]]) -> Clues:
+    generator.eval()
+    perceived = perceive(generator.contrastive, generator.perception, batch)
+    clues = clues_of(perceived, batch, source=generator.config.clues)
+    return with_given(clues, given, generator.perception.observations)
 
 
 @torch.no_grad()
@@ -105,10 +127,10 @@ def _guides(
 
 @torch.no_grad()
 def _choose_reports(
-    generator: ReportGenerator, batch: Batch, config: GenerateConfig, parser: ReportParser
+    generator: ReportGenerator, batch: Batch, config: GenerateConfig, parser: ReportParser, clues: Clues | None
 ) -> list[GeneratedReport]:
     generator.eval()
-    prefix = generator.prefix(batch, clue_shift=config.clue_shift)
+    prefix = generator.prefix(batch, clues, clue_shift=config.clue_shift)
     drafts = write_drafts(
         generator,
         prefix,

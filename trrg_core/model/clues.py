@@ -23,6 +23,7 @@ from trrg_core.training.facts import Facts
 
 CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps given clues finite
 _GIVEN_LOGITS = (2.0, 6.0)  # range of the certainty of given clues in training
+_NUM_BELIEF_FEATURES = 4 + 6 + 4  # of the probability, of the sides and of the degrees
 _BELIEF_SLOPE = 1.5  # how sharply a given clue's vector goes from denying to affirming prompt around the threshold
 
 
@@ -116,11 +117,11 @@ def give_clues(clues: Clues, facts: Facts, given_BO: Tensor, *, certainty_BO: Te
         given_BO: which to set.
         certainty_BO: size of the logits that are set.
     """
-    present_BO, certainty = facts.assertion_NO == STATED_PRESENT, certainty_BO
+    present_BO = facts.assertion_NO == STATED_PRESENT
     sign_BO = torch.where(present_BO, 1.0, torch.where(facts.assertion_NO == STATED_UNCERTAIN, 0.0, -1.0))
     sides_BO2 = torch.stack([present_BO & ((facts.side_NO & bit) != 0) for bit in (SIDE_LEFT, SIDE_RIGHT)], dim=-1)
     degree_BO3 = nn.functional.one_hot(facts.degree_NO.long(), 1 + NUM_DEGREES)[..., 1:] > 0
-    size_BO = torch.as_tensor(certainty, dtype=clues.logit_BK.dtype, device=given_BO.device).expand(given_BO.shape)
+    size_BO = torch.as_tensor(certainty_BO, dtype=clues.logit_BK.dtype, device=given_BO.device).expand(given_BO.shape)
     deep = given_BO[..., None]
     return clues._replace(
         logit_BK=torch.where(given_BO, sign_BO * size_BO, clues.logit_BK),
@@ -174,7 +175,7 @@ class ClueInjection(nn.Module):
         self.from_text = nn.Linear(joint_size, width)
         self.from_claim = nn.Linear(joint_size, width)
         self.from_local = nn.Linear(joint_size, width)
-        self.from_belief = nn.Sequential(nn.Linear(14, width), nn.GELU(), nn.Linear(width, width))
+        self.from_belief = nn.Sequential(nn.Linear(_NUM_BELIEF_FEATURES, width), nn.GELU(), nn.Linear(width, width))
         self.given_W = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
 

@@ -1,0 +1,57 @@
+import pytest
+
+from tests.core.toy_corpus import OBSERVATIONS, toy_config
+from trrg_core.errors import ConfigError
+from trrg_core.generation.decoding import write_reports
+from trrg_core.generation.given_clues import GivenClue, parse_given_clue
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
+from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.training.collate import collate_images
+
+
+@pytest.mark.parametrize(
+    ("text", "clue"),
+    [
+        ("Pleural Effusion=left", GivenClue(observation="Pleural Effusion", is_present=True, sides=SIDE_LEFT)),
+        (
+            " pleural  effusion = Bilateral moderate",
+            GivenClue(observation="Pleural Effusion", is_present=True, sides=SIDE_LEFT | SIDE_RIGHT, degree=2),
+        ),
+        ("cardiomegaly=present", GivenClue(observation="Cardiomegaly", is_present=True)),
+        ("Cardiomegaly=severe", GivenClue(observation="Cardiomegaly", is_present=True, degree=3)),
+        ("Pneumothorax=absent", GivenClue(observation="Pneumothorax", is_present=False)),
+    ],
+)
+def test_a_clue_is_read_from_its_words(text, clue):
+    assert parse_given_clue(text, OBSERVATIONS) == clue
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Pneumothorax", "expected FINDING=WORDS"),
+        ("Pneumothorax=", "expected FINDING=WORDS"),
+        ("Pneumotorax=left", "did you mean 'Pneumothorax'"),
+        ("Gallstones=present", "expected one of Pleural Effusion"),
+        ("Pneumothorax=huge", "unknown word 'huge'"),
+        ("Pneumothorax=absent left", "neither of an absent finding"),
+        ("Pneumothorax=left right", "one side and one degree at most"),
+    ],
+)
+def test_a_clue_that_cannot_be_read_is_refused_with_what_was_expected(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_given_clue(text, OBSERVATIONS)
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_given_clues_stand_for_their_study_alone(candidates, stage2, rows):
+    loaded = LoadedGenerator(config=toy_config(), generator=stage2.model, text_tokenizer=None)
+    batch = collate_images(rows[:2], observations=OBSERVATIONS, config=toy_config().pretrain)
+    config = toy_config(f"generate.candidates={candidates}", "generate.max_new_tokens=20").generate
+    effusion = GivenClue(observation="Pleural Effusion", is_present=True, sides=SIDE_RIGHT)
+    given = write_reports(loaded, batch, config, given=[[effusion], []])
+    plain = write_reports(loaded, batch, config)
+    clue = given[0].clues[0]
+    assert (clue.observation, clue.probability > 0.99, clue.sides) == ("Pleural Effusion", True, SIDE_RIGHT)
+    assert given[0].clues[1:] == plain[0].clues[1:]
+    assert given[1] == plain[1]

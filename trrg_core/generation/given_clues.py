@@ -1,0 +1,80 @@
+"""Clues that a person gives: what is said of a finding instead of what perception makes of it.
+
+`Pleural Effusion=left`, `Edema=moderate`, `Pneumothorax=absent`: texts in, clues of a batch out.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trrg_core.errors import ConfigError
+from trrg_core.labels import CODE_OF_SIDE, DEGREE_OF_SEVERITY, STATED_ABSENT, STATED_PRESENT
+from trrg_core.model.clues import Clues, give_clues
+from trrg_core.training.facts import FactCodes, facts_tensor, no_facts
+
+_PRESENT, _ABSENT = "present", "absent"
+_SIDES = {name: code for name, code in CODE_OF_SIDE.items() if name}
+_DEGREES = {name: degree for name, degree in DEGREE_OF_SEVERITY.items() if name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenClue:
+    """What a person says of a finding: present or absent, and of a present one the side bits and the degree 1 to 3."""
+
+    observation: str
+    is_present: bool
+    sides: int = 0
+    degree: int = 0
+
+
+def parse_given_clue(text: str, observations: Sequence[str]) -> GivenClue:
+    """The clue of a text `FINDING=WORDS`; words are absent, present, a side and a degree.
+
+    Raises:
+        ConfigError: for another form, an unknown finding or word, or words that contradict each other.
+    """
+    name, separator, words = text.partition("=")
+    of_lower = {observation.lower(): observation for observation in observations}
+    observation = of_lower.get(" ".join(name.lower().split()))
+    if not separator or not words.split():
+        raise ConfigError(f"clue {text!r}: expected FINDING=WORDS, as in 'Pleural Effusion=left small'")
+    if observation is None:
+        near = difflib.get_close_matches(name.strip().lower(), of_lower, n=1)
+        hint = f"did you mean {of_lower[near[0]]!r}?" if near else f"expected one of {', '.join(observations)}"
+        raise ConfigError(f"clue {text!r}: unknown finding {name.strip()!r}; {hint}")
+    given = [word.lower() for word in words.split()]
+    known = (_PRESENT, _ABSENT, *_SIDES, *_DEGREES)
+    if unknown := [word for word in given if word not in known]:
+        raise ConfigError(f"clue {text!r}: unknown word {unknown[0]!r}; expected some of {', '.join(known)}")
+    sides = [_SIDES[word] for word in given if word in _SIDES]
+    degrees = [_DEGREES[word] for word in given if word in _DEGREES]
+    if len(sides) > 1 or len(degrees) > 1 or (_ABSENT in given and len(given) > 1):
+        raise ConfigError(f"clue {text!r}: one side and one degree at most, and neither of an absent finding")
+    return GivenClue(
+        observation=observation,
+        is_present=_ABSENT not in given,
+        sides=sides[0] if sides else 0,
+        degree=degrees[0] if degrees else 0,
+    )
+
+
+def with_given(clues: Clues, given: Sequence[Sequence[GivenClue]], observations: Sequence[str]) -> Clues:
+    """`clues`, one per observation in order, with those of each study that a person gives."""
+    codes, masks = [], []
+    for of_study in given:
+        by_name = {one.observation: one for one in of_study}
+        parts = [list(part) for part in no_facts(len(observations))]
+        for index, name in enumerate(observations):
+            if name in by_name:
+                one = by_name[name]
+                values = (STATED_PRESENT if one.is_present else STATED_ABSENT, one.sides, one.degree)
+                for part, value in zip(parts, values, strict=True):
+                    part[index] = value
+        assertions, sides, degrees = (tuple(part) for part in parts)
+        codes.append(FactCodes(assertions, sides, degrees))
+        masks.append([name in by_name for name in observations])
+    device = clues.logit_BK.device
+    facts = facts_tensor(codes, len(observations)).map(lambda tensor: tensor.to(device))
+    return give_clues(clues, facts, torch.tensor(masks, device=device).reshape(len(codes), -1))
