@@ -10,6 +10,7 @@ from pipelines.serving.model_settings import check_settings
 from trrg_core.config.load import validate_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.config.values import merge_values, parse_override
+from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import ReportWriter
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.storage.store import Store
@@ -30,7 +31,10 @@ def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *
     check_settings(settings)
     with opened_model(store, model) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # transformers warns of calls of its own
-        loaded = load_model_folder(folder)
+        try:
+            loaded = load_model_folder(folder)
+        except ValueError as error:  # a part of another format than this version reads
+            raise ConfigError(f"{model.name}: the model folder cannot be read: {error}") from error
     loaded.generator.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return ReportWriter(loaded, _changed(loaded.config, settings))
 

@@ -1,0 +1,21 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.registry.find_model import FoundModel
+from pipelines.serving.load_writer import load_writer
+from tests.core.toy_model import write_toy_model
+from trrg_core.errors import ConfigError
+from trrg_core.model.manifest import write_manifest
+from trrg_core.storage.store import open_store
+
+
+def test_a_model_of_an_older_format_is_a_mistake_in_one_line(tmp_path: Path) -> None:
+    folder = write_toy_model(tmp_path / "model")
+    perception = json.loads((folder / "perception.json").read_text())
+    (folder / "perception.json").write_text(json.dumps(perception | {"format": 1}))
+    (folder / "manifest.json").unlink()
+    write_manifest(folder)
+    with pytest.raises(ConfigError, match="old: the model folder cannot be read: perception format 1"):
+        load_writer(open_store(str(tmp_path)), FoundModel(name="old", folder=str(folder)), device="cpu")
