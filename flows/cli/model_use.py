@@ -37,6 +37,7 @@ GENERATED_TITLE = "Generated reports"
     rich_help_panel=PANEL,
     epilog="Examples: trrg generate --view PA film.jpg; "
     "trrg generate --study 7 --view PA --view LATERAL front.dcm side.dcm; "
+    "trrg generate --clue 'Pleural Effusion=left' --clue Pneumothorax=absent film.jpg; "
     "trrg generate --html reports.html studies; trrg generate --store ./trrg-store",
 )
 def generate(
@@ -63,6 +64,15 @@ def generate(
             "otherwise that of the DICOM header.",
         ),
     ] = None,
+    clues: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clue",
+            metavar="FINDING=WORDS",
+            help="With images: what you say of a finding, which the report then follows instead of the image: absent, "
+            "present, a side, a degree, e.g. 'Pleural Effusion=left small'. Repeatable.",
+        ),
+    ] = None,
     html: Annotated[str, typer.Option("--html", help="With images: write a page with films and heat maps.")] = "",
     store: StoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
@@ -82,14 +92,16 @@ def generate(
     Prints each report with the evidence for its sentences and the clues it was written from. An image that cannot be
     read is set aside with its reason, and the exit code is 1.
     """
-    of_images = {"--model": model, "--study": study, "--view": views, "--html": html}
+    of_images = {"--model": model, "--study": study, "--view": views, "--clue": clues, "--html": html}
     of_job = {"--source": source, "--source-root": source_root, "--input": inputs}
     for option, value in (of_job if images else of_images).items():
         if value:
             raise ConfigError(f"{option} goes {'with the job: give no images' if images else 'with images: give some'}")
     if images:
         studies = _find_studies(images, study, views or (), html)
-        if _write_for_images(studies, model, store, preset, settings or (), html=html, as_json=as_json):
+        if _write_for_images(
+            studies, model, store, preset, settings or (), clues=clues or (), html=html, as_json=as_json
+        ):
             sys.exit(1)
         return
     from flows.entry import read_config
@@ -113,6 +125,7 @@ def _write_for_images(
     preset: str,
     settings: Sequence[str],
     *,
+    clues: Sequence[str],
     html: str,
     as_json: bool,
 ) -> int:
@@ -127,12 +140,14 @@ def _write_for_images(
     found = find_model(opened_store, load_config(preset, settings).register_, model or DEFAULT_MODEL)
     # torch takes seconds to import: a model that does not exist is reported before
     from pipelines.serving.load_writer import load_writer
+    from trrg_core.generation.given_clues import parse_given_clue
     from trrg_core.generation.written_files import write_files
 
     writer = load_writer(opened_store, found, settings)
+    given = [parse_given_clue(clue, writer.observations) for clue in clues]
     results: list[WrittenFiles] = []
     num_rejected = 0
-    for result in write_files(writer, studies, with_heat_maps=bool(html)):
+    for result in write_files(writer, studies, given=given, with_heat_maps=bool(html)):
         for film in result.rejected:
             typer.echo(f"set aside: {film.name}: {film.reason}: {film.message}", err=True)
         num_rejected += len(result.rejected)

@@ -37,7 +37,7 @@ def print_written(study: WrittenStudy, model: str) -> None:
         Column("shown", whole=True),
     )
     ordered = sorted(study.clues, key=lambda clue: clue.threshold - clue.probability)
-    print_table(build_table(columns, [_row(clue) for clue in ordered]))
+    print_table(build_table(columns, [_row(clue, is_given=clue.observation in study.given) for clue in ordered]))
 
 
 def _lines(study: WrittenStudy) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,8 @@ def _lines(study: WrittenStudy) -> Iterator[tuple[str, str]]:
         yield "not parsed", study.report[end:].strip()
 
 
-def _row(clue: Clue) -> tuple[str, ...]:
+def _row(clue: Clue, *, is_given: bool) -> tuple[str, ...]:
     sides = ["" if side is None else f"{side:.2f}" for side in (clue.left, clue.right)]
-    shown = " ".join(word for word in ("yes", clue.laterality) if word) if clue.is_shown else ""
+    shown = " ".join(word for word in ("yes", clue.laterality) if word) if clue.is_shown else "no" if is_given else ""
+    shown += ", given" if is_given else ""
     return clue.observation, f"{clue.probability:.2f}", f"{clue.threshold:.2f}", *sides, shown

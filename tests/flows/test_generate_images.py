@@ -74,6 +74,18 @@ def test_neither_ray_nor_prefect_nor_mlflow_is_imported(place: Path) -> None:
     assert all(name in done.stdout for name in OBSERVATIONS)
 
 
+def test_given_clues_are_marked_where_they_stand(place: Path) -> None:
+    words = ["--clue", "Pneumothorax=right", "--clue", "cardiomegaly=absent"]
+    record = json.loads(generate(place, "--model", "model", "--json", "a.jpg", *words).stdout)
+    clues = {clue["finding"]: clue for clue in record["clues"]}
+    assert clues["Pneumothorax"]["given"] and clues["Pneumothorax"]["probability"] > 0.99  # noqa: PT018
+    assert clues["Pneumothorax"]["right"] > 0.99 > 0.01 > clues["Pneumothorax"]["left"]
+    assert clues["Cardiomegaly"]["probability"] < 0.01
+    assert "given" not in clues["Pleural Effusion"]
+    done = generate(place, "--model", "model", "--html", "given.html", "a.jpg", *words)
+    assert (place / "given.html").read_text("utf-8").count("<em>given</em>") == 2, done.stderr
+
+
 def test_a_page_holds_films_heat_maps_and_what_was_set_aside(place: Path) -> None:
     done = generate(place, "--model", "model", "--html", "page.html", "studies", "cut.jpg")
     assert done.returncode == 1
@@ -95,6 +107,8 @@ def test_a_page_holds_films_heat_maps_and_what_was_set_aside(place: Path) -> Non
         (["gone.jpg"], "gone.jpg: there is no such file or folder"),
         (["a.jpg", "--html", "no/page.html"], "there is no folder no"),
         (["a.jpg"], "has no registered model"),
+        (["--clue", "Edema=absent"], "--clue goes with images: give some"),
+        (["a.jpg", "--model", "model", "--clue", "Pneumotorax=left"], "did you mean 'Pneumothorax'"),
         (
             ["a.jpg", "--model", "model", "--set", "finetune.clues=off"],
             "--set finetune.clues: a trained model is built",

@@ -20,6 +20,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.generation.decoding import GeneratedReport, write_reports
 from trrg_core.generation.film_reading import ReadFilm
+from trrg_core.generation.given_clues import GivenClue
 from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parsed import ParsedReport
@@ -33,10 +34,11 @@ _MOST_HEAT_MAPS = 4  # of one study; a reader compares no more
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRequest:
-    """A study to write a report for: its id and its films, at least one."""
+    """A study to write a report for: its id, its films, at least one, and the clues that a person gives."""
 
     study_id: str
     films: tuple[ReadFilm, ...]
+    given: tuple[GivenClue, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class WrittenStudy:
     """What the model wrote for one study.
 
     `films` are those that it read, in its order; `unread` are the names of further ones, for which it has no room.
+    `given` are the findings whose clues a person gave.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
     """
 
@@ -70,6 +73,7 @@ class WrittenStudy:
     clues: tuple[Clue, ...]
     evidence: ReportEvidence
     unread: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
     heat_maps: tuple[HeatMap, ...] = ()
 
     @property
@@ -91,10 +95,15 @@ class ReportWriter:
         self._loaded = loaded
         self._parser = ReportParser(load_label_set(self.config.parse.label_set))
 
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The findings that the model has clues of."""
+        return self._loaded.observations
+
     def write(self, studies: Sequence[StudyRequest], *, with_heat_maps: bool = False) -> list[WrittenStudy]:
         """What the model writes for each study, in their order.
 
-        It depends on the films and their view positions alone: not on ids, names or the other studies.
+        It depends on the films, their view positions and the given clues alone: not on ids, names or other studies.
 
         Raises:
             ValueError: if a study has no film.
@@ -107,7 +116,8 @@ class ReportWriter:
         if not all(study.films for study in studies):
             raise ValueError("a study without films")
         batch = self._batch(studies)
-        reports = write_reports(self._loaded, batch, self.config.generate)
+        given = [study.given for study in studies]
+        reports = write_reports(self._loaded, batch, self.config.generate, given=given)
         heat = self._heat_maps(batch, reports) if with_heat_maps else [()] * len(studies)
         for study, report, heat_maps in zip(studies, reports, heat, strict=True):
             yield self._describe(study, report, heat_maps)
@@ -132,6 +142,7 @@ class ReportWriter:
             clues=report.clues,
             evidence=evidence,
             unread=tuple(film.name for film in study.films if not any(film is other for other in read)),
+            given=tuple(clue.observation for clue in study.given),
             heat_maps=tuple(HeatMap(finding=one.finding, values_VHW=one.values_VHW[: len(read)]) for one in heat_maps),
         )
 

@@ -21,15 +21,15 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         rejected: images of the study that were set aside.
 
     Returns:
-        `id`, `report`, `clues` (finding, probability, left, right), `evidence` (one entry per sentence and finding:
-        sentence, finding, status, probability of the clue, null where there is none), `omitted` (findings that the
-        clues show and the report does not mention), `generated`, always true, `model`, and `films` (name, view, and
-        whether the model read it), `set_aside` (name, reason).
+        `id`, `report`, `clues` (finding, probability, left, right, and `given` where a person gave it), `evidence` (one
+        entry per sentence and finding: sentence, finding, status, probability of the clue, null where there is none),
+        `omitted` (findings that the clues show and the report does not mention), `generated`, always true, `model`, and
+        `films` (name, view, and whether the model read it), `set_aside` (name, reason).
     """
     return {
         "id": study.study_id,
         "report": study.report,
-        "clues": [_clue(clue) for clue in study.clues],
+        "clues": [_clue(clue, is_given=clue.observation in study.given) for clue in study.clues],
         "evidence": [entry for sentence in study.evidence.sentences for entry in _entries(sentence, study.report)],
         "omitted": [clue.observation for clue in study.evidence.omitted],
         "generated": True,
@@ -57,12 +57,13 @@ def _set_aside(rejected: Sequence[RejectedFilm]) -> list[dict[str, str]]:
     return [{"name": film.name, "reason": film.reason} for film in rejected]
 
 
-def _clue(clue: Clue) -> dict[str, Any]:
+def _clue(clue: Clue, *, is_given: bool) -> dict[str, Any]:
     return {
         "finding": clue.observation,
         "probability": _rounded(clue.probability),
         "left": _rounded(clue.left),
         "right": _rounded(clue.right),
+        **({"given": True} if is_given else {}),
     }
 
 

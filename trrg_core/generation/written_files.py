@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trrg_core.generation.film_reading import RejectedFilm, film_format
+from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
 from trrg_core.generation.study_files import StudyFiles, read_study
 
@@ -18,14 +19,21 @@ class WrittenFiles:
 
 
 def write_files(
-    writer: ReportWriter, studies: Sequence[StudyFiles], *, with_heat_maps: bool = False
+    writer: ReportWriter,
+    studies: Sequence[StudyFiles],
+    *,
+    given: Sequence[GivenClue] = (),
+    with_heat_maps: bool = False,
 ) -> Iterator[WrittenFiles]:
-    """Each study in its order; read and written a batch at a time, so that any number of studies fits in memory."""
+    """Each study in its order; read and written a batch at a time, so that any number of studies fits in memory.
+
+    `given` are clues that a person gives, of every study.
+    """
     size, form = writer.config.generate.batch_size, film_format(writer.config)
     for group in (studies[at : at + size] for at in range(0, len(studies), size)):
         read = [read_study(files, form) for files in group]
         requests = [
-            StudyRequest(study_id=files.study_id, films=films)
+            StudyRequest(study_id=files.study_id, films=films, given=tuple(given))
             for files, (films, _) in zip(group, read, strict=True)
             if films
         ]
