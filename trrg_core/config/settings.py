@@ -5,13 +5,12 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from trrg_core.config.data_settings import IngestConfig, ParseConfig, PlainConfig, ShardConfig, SourceConfig
+from trrg_core.config.finetune_settings import FinetuneConfig, LoraSettings
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.section import ConfigSection, check_no_credentials
 from trrg_core.config.training_settings import (
     EncoderConfig,
     EngineConfig,
-    FinetuneConfig,
-    LoraSettings,
     OptimizerConfig,
     PerceptionGateConfig,
     PretrainConfig,
