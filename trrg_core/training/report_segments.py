@@ -7,6 +7,7 @@ that is learned are left out.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from trrg_core.labels import Assertion
@@ -66,11 +67,18 @@ def findings_first(segments: Sequence[Segment], observations: Sequence[str]) -> 
 
 def join_segments(segments: Iterable[Segment]) -> str:
     """The text of a report; white space is put between sentences that had none."""
-    text = ""
-    for segment in segments:
-        gap = segment.gap if segment.gap or not text else " "
-        text += (gap if text else "") + segment.text
-    return text
+    return "".join(_joined(segments))
+
+
+def segment_ends(segments: Iterable[Segment]) -> list[int]:
+    """The end of each segment in the text of `join_segments`, in characters."""
+    return list(accumulate(len(piece) for piece in _joined(segments)))
+
+
+def _joined(segments: Iterable[Segment]) -> Iterator[str]:
+    """The text of each segment with the white space before it, which the first has none of."""
+    for index, segment in enumerate(segments):
+        yield ((segment.gap or " ") if index else "") + segment.text
 
 
 def _pieces(text: str) -> tuple[str, list[Segment]]:
@@ -87,8 +95,3 @@ def _sentences(body: str) -> Iterator[Segment]:
         gap, start = match[0], match.end()
     if start < len(body):
         yield Segment(gap, body[start:])
-
-
-def segment_ends(segments: Sequence[Segment]) -> list[int]:
-    """The end of each segment in the text of `join_segments`, in characters."""
-    return [len(join_segments(segments[: index + 1])) for index in range(len(segments))]
