@@ -11,18 +11,15 @@ A run that exists already is not trained again, so an interrupted series goes on
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 from scipy import stats
 
+from infra.bench.variants import run_variants, variant_config
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
-from trrg_core.config.load import load_config
 from trrg_core.storage.store import open_store
 
 FULL = "full"
@@ -66,31 +63,20 @@ def main() -> int:
     """Trains the variants and prints the tables."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = _parse_options()
-    unknown = sorted(set(options.variants) - set(VARIANTS))
-    if unknown:
-        print(f"unknown variant {unknown[0]!r}: expected one of {', '.join(VARIANTS)}", file=sys.stderr)
+    scores = run_variants(options, VARIANTS, train_variant, _line)
+    if scores is None:
         return 2
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when the processes import torch
-    cases = [(name, seed) for name in options.variants for seed in options.seeds]
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(train_variant, options.store, name, seed, tuple(options.set)) for name, seed in cases]
-        scores: dict[str, list[Scores]] = {}
-        for (name, seed), future in zip(cases, futures, strict=True):
-            found = future.result()
-            scores.setdefault(name, []).append(found)
-            print(f"{name}, seed {seed}: {_line(found)}", file=sys.stderr, flush=True)
     print(_table(scores, options.seeds))
     if FULL in scores and len(options.seeds) > 1:
         print("\n" + _differences(scores))
     return 0
 
 
-def train_variant(store_uri: str, name: str, seed: int, settings: Sequence[str]) -> Scores:
+def train_variant(options: argparse.Namespace, name: str, seed: int) -> Scores:
     """The scores of one variant and seed on the test split, by metric name without prefix."""
-    local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
-    config = load_config("tiny", overrides=[*local, *settings, *VARIANTS[name]])
-    shards = newest_outputs(open_store(store_uri), ("shards",))["shards"]
-    counts = run_job("pretrain", config, store_uri, {"shards": shards}).counts
+    config = variant_config(seed, options.set, VARIANTS[name])
+    shards = newest_outputs(open_store(options.store), ("shards",))["shards"]
+    counts = run_job("pretrain", config, options.store, {"shards": shards}).counts
     return {key.removeprefix("perception_").removeprefix("zero_shot_"): value for key, value in counts.items()}
 
 

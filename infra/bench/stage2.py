@@ -16,12 +16,9 @@ import argparse
 import gzip
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +27,7 @@ import torch
 from infra.bench import stage2_conditions as conditions
 from infra.bench.stage2_conditions import StudyFacts, Writer
 from infra.bench.stage2_scores import paired_interval, score_text, score_turn
+from infra.bench.variants import run_variants, variant_config
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.fingerprint import fingerprint
@@ -90,18 +88,9 @@ def main() -> int:
     """Trains, generates and prints the tables."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = _parse_options()
-    unknown = sorted(set(options.variants) - set(VARIANTS))
-    if unknown:
-        print(f"unknown variant {unknown[0]!r}: expected one of {', '.join(VARIANTS)}", file=sys.stderr)
+    results = run_variants(options, VARIANTS, measure, lambda scores: _line(scores["reference/on"]))
+    if results is None:
         return 2
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when the processes import torch
-    cases = [(name, seed) for name in options.variants for seed in options.seeds]
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        futures = {case: pool.submit(measure, options, *case) for case in cases}
-        results: dict[str, list[dict[str, Scores]]] = {}
-        for (name, seed), future in futures.items():
-            results.setdefault(name, []).append(future.result())
-            print(f"{name}, seed {seed}: {_line(results[name][-1]['reference/on'])}", file=sys.stderr, flush=True)
     _print_tables(results, options.seeds)
     return 0
 
@@ -142,9 +131,8 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Scor
 
 def train(options: argparse.Namespace, name: str, seed: int) -> str:
     """The finished run of stage 2 of a variant and seed."""
-    local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
     store = open_store(options.store)
-    config = load_config("tiny", overrides=[*local, *options.set, *VARIANTS[name]])
+    config = variant_config(seed, options.set, VARIANTS[name])
     shards = newest_outputs(store, ("shards",))["shards"]
     given = dict(pair.split("=") for pair in options.stage1)
     contrastive = given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref

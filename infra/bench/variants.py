@@ -1,0 +1,54 @@
+"""What the benches of both training stages share: every variant with every seed, in processes of one thread each.
+
+A run that exists already is not trained again, so that an interrupted series goes on.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import TrrgConfig
+
+Result = TypeVar("Result")
+
+
+def variant_config(seed: int, settings: Sequence[str], variant: Sequence[str]) -> TrrgConfig:
+    """The preset `tiny` with these settings, trained in this process; its stage 1 is never stopped by its gate."""
+    local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
+    return load_config("tiny", overrides=[*local, *settings, *variant])
+
+
+def run_variants(
+    options: argparse.Namespace,
+    variants: Mapping[str, Sequence[str]],
+    work: Callable[[argparse.Namespace, str, int], Result],
+    describe: Callable[[Result], str],
+) -> dict[str, list[Result]] | None:
+    """The result of `work` of each chosen variant, one per seed; each is printed on standard error when it is there.
+
+    Args:
+        options: `variants`, `seeds` and `jobs` are read here.
+        variants: all that may be chosen.
+        work: a function of a module, called in another process with the options, a variant and a seed.
+        describe: a result in one line.
+
+    Returns:
+        The results by variant; None after a message if a chosen variant is unknown.
+    """
+    if unknown := sorted(set(options.variants) - set(variants)):
+        print(f"unknown variant {unknown[0]!r}: expected one of {', '.join(variants)}", file=sys.stderr)
+        return None
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when the processes import torch
+    cases = [(name, seed) for name in options.variants for seed in options.seeds]
+    results: dict[str, list[Result]] = {}
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(work, options, name, seed) for name, seed in cases]
+        for (name, seed), future in zip(cases, futures, strict=True):
+            results.setdefault(name, []).append(future.result())
+            print(f"{name}, seed {seed}: {describe(results[name][-1])}", file=sys.stderr, flush=True)
+    return results
