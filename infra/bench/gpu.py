@@ -25,7 +25,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.training.batch import Batch, Sentences
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 
 GOAL_PAIRS_PER_S = 2800  # on one H100
 WARM_UP = 5

@@ -21,11 +21,12 @@ from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, S
 from trrg_core.model.clues import CERTAIN_LOGIT, Clues, clues_of, give_clues
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.perception import perceive
+from trrg_core.report.facts import FactCodes, sentence_facts
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
-from trrg_core.training.facts import FactCodes, Facts, sentence_facts
+from trrg_core.training.fact_tensors import Facts
 
 Row = dict[str, Any]
 Codes = NDArray[np.int8]

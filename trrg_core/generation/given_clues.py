@@ -12,7 +12,8 @@ import torch
 from trrg_core.errors import ConfigError
 from trrg_core.labels import CODE_OF_SIDE, DEGREE_OF_SEVERITY, STATED_ABSENT, STATED_PRESENT
 from trrg_core.model.clues import Clues, give_clues
-from trrg_core.training.facts import FactCodes, facts_tensor, no_facts
+from trrg_core.report.facts import FactCodes, no_facts
+from trrg_core.training.fact_tensors import facts_tensor
 
 _PRESENT, _ABSENT = "present", "absent"
 _SIDES = {name: code for name, code in CODE_OF_SIDE.items() if name}

@@ -1,6 +1,6 @@
 """Sides and degrees: does the report place a finding where the reference does, and as large?
 
-Parsed reports, or clues, become fact codes (`trrg_core.training.facts`), one text per study; agreement is counted study
+Parsed reports, or clues, become fact codes (`trrg_core.report.facts`), one text per study; agreement is counted study
 by study. Only findings that both texts affirm are compared, and only where both state the attribute.
 """
 
@@ -20,8 +20,8 @@ from trrg_core.labels import (
     column_name,
     stated_codes,
 )
+from trrg_core.report.facts import FactCodes, no_facts, study_facts
 from trrg_core.report.parsed import ParsedReport
-from trrg_core.training.facts import FactCodes, no_facts, study_facts
 from trrg_core.training.prompts import load_prompts
 
 Codes = npt.NDArray[np.int8]

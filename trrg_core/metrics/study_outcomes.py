@@ -25,8 +25,8 @@ from trrg_core.metrics.outcomes import Basis, Counts, OutcomeTable
 from trrg_core.metrics.score import Prediction
 from trrg_core.metrics.significance import Significance, load_significance
 from trrg_core.metrics.systems import System
+from trrg_core.report.facts import FactCodes
 from trrg_core.report.parsed import ParsedReport
-from trrg_core.training.facts import FactCodes
 
 # raised when counts change their meaning: tables of different versions do not compare
 _VERSION = 1

@@ -19,7 +19,7 @@ from trrg_core.clue import Clue
 from trrg_core.labels import NUM_DEGREES, SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT, STATED_UNCERTAIN
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.training.batch import Batch
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 
 CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps given clues finite
 _GIVEN_LOGITS = (2.0, 6.0)  # range of the certainty of given clues in training

@@ -23,7 +23,7 @@ from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.backbones import Weights, build_backbone
 from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
 from trrg_core.training.batch import NEGATIVE_KINDS, Batch, JoinedBatches, Sentences
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 from trrg_core.training.losses import (
     UNKNOWN,
     LossOutput,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trrg_core.labels import NOT_STATED, STATED_PRESENT, STATED_UNCERTAIN
 from trrg_core.report.flipping.kinds import FlipKind
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 
 NEGATIVE_KINDS = tuple(FlipKind)
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from trrg_core.config.settings import FinetuneConfig, PretrainConfig, TrrgConfig
 from trrg_core.imaging.transforms import letterbox
 from trrg_core.labels import Assertion, stated_codes
+from trrg_core.report.facts import FactCodes, no_facts, study_facts
 from trrg_core.training.batch import NEGATIVE_KINDS, Batch, ClueEdits, Reports, Sentences
 from trrg_core.training.counterfactuals import ReportEditor
-from trrg_core.training.facts import FactCodes, facts_tensor, no_facts, study_facts
+from trrg_core.training.fact_tensors import facts_tensor
 from trrg_core.training.prompts import Prompts, load_prompts
 from trrg_core.training.report_segments import Segment, findings_first, join_segments, segment_ends
 from trrg_core.training.report_targets import write_target

@@ -25,9 +25,9 @@ from trrg_core.labels import (
     STATED_UNCERTAIN,
     Assertion,
 )
+from trrg_core.report.facts import FactCodes, sentence_facts
 from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.report.prior_comparison import compares_with_prior
-from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
 from trrg_core.training.report_segments import Fact, Segment, join_segments, split_report
 

@@ -20,7 +20,7 @@ from trrg_core.labels import (
     STATED_PRESENT,
     STATED_UNCERTAIN,
 )
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 
 MATCH, MISMATCH, UNKNOWN = 1, 0, -1
 

@@ -11,8 +11,8 @@ from typing import Any
 from numpy.random import Generator
 
 from trrg_core.config.settings import FinetuneConfig
+from trrg_core.report.facts import FactCodes
 from trrg_core.training.counterfactuals import NO_FINDING, Counterfactual, Edit, ReportEditor
-from trrg_core.training.facts import FactCodes
 from trrg_core.training.report_segments import Segment, split_report
 
 _DOWN_SHARE = 0.5  # of turned findings, where there is a present one

@@ -12,8 +12,8 @@ from numpy.random import Generator
 
 from trrg_core.config.settings import PretrainConfig
 from trrg_core.labels import NOT_STATED, NUM_DEGREES, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.report.facts import FactCodes, sentence_facts
 from trrg_core.report.flipping.kinds import FlipKind
-from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
 
 # style alone should not separate a sentence from its denial, and each prompt needs an opposite

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT
+from trrg_core.report.facts import FactCodes, sentence_facts
 from trrg_core.report.flipping.kinds import FlipKind
-from trrg_core.training.facts import FactCodes, sentence_facts
 from trrg_core.training.prompts import Prompts
 from trrg_core.training.sentence_sampling import flips_of_study
 

@@ -9,7 +9,7 @@ from trrg_core.model.clues import Clues, claimed_vectors, clues_of, give_clues, 
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.training.batch import ClueEdits
 from trrg_core.training.collate import collate_images
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from trrg_core.labels import (
     load_label_set,
     stated_codes,
 )
+from trrg_core.report.facts import study_facts
 from trrg_core.report.flips import SentenceFlipper
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import generate_studies
 from trrg_core.training.counterfactuals import EDITS, ReportEditor
-from trrg_core.training.facts import study_facts
 from trrg_core.training.prompts import load_prompts
 
 LABEL_SET = load_label_set("chexpert14")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 from trrg_core.training.losses import (
     MATCH,
     MISMATCH,

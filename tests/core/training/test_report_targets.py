@@ -3,8 +3,8 @@ import pytest
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows
 from trrg_core.errors import ConfigError
+from trrg_core.report.facts import study_facts
 from trrg_core.training.counterfactuals import ReportEditor
-from trrg_core.training.facts import study_facts
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.report_segments import join_segments
 from trrg_core.training.report_targets import write_target

@@ -3,8 +3,8 @@ import pytest
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.report.facts import FactCodes
 from trrg_core.report.flipping.kinds import FlipKind
-from trrg_core.training.facts import FactCodes
 from trrg_core.training.sentence_sampling import draw_sentences, flips_of_study
 
 

@@ -1,7 +1,7 @@
 from tests.core.toy_corpus import OBSERVATIONS, toy_row, toy_rows
 from trrg_core.labels import SIDE_LEFT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.report.facts import FactCodes
 from trrg_core.report.flipping.kinds import FlipKind
-from trrg_core.training.facts import FactCodes
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.statement_pairs import PairMaker, StatementPair
 

@@ -19,7 +19,7 @@ from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows, toy_texts
 from tests.pipelines.training.number_batches import SECRET, collate_numbers, make_portions
 from trrg_core.errors import TrainingError
 from trrg_core.training.collate import collate_pretrain
-from trrg_core.training.facts import Facts
+from trrg_core.training.fact_tensors import Facts
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.tokenization import train_tokenizer
 

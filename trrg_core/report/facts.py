@@ -1,17 +1,12 @@
 """Facts as integer codes: what a sentence, or all of a study's sentences, state of each observation.
 
-A fact is an assertion (`trrg_core.labels`), the sides it is stated of, and its degree. N texts, O observations.
+A fact is an assertion (`trrg_core.labels`), the sides it is stated of, and its degree.
 """
-
-# ruff: noqa: N815 -- names carry their axes
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
 
 from trrg_core.labels import (
     CODE_OF_ASSERTION,
@@ -36,28 +31,6 @@ class FactCodes(NamedTuple):
     assertions: tuple[int, ...]
     sides: tuple[int, ...]
     degrees: tuple[int, ...]
-
-
-class Facts(NamedTuple):
-    """The codes of N texts, int8 `[N,O]` each; 0 is "not stated"."""
-
-    assertion_NO: Tensor
-    side_NO: Tensor
-    degree_NO: Tensor
-
-    def map(self, function: Any) -> "Facts":
-        """The facts with `function` applied to each tensor."""
-        return Facts(*(function(tensor) for tensor in self))
-
-
-def facts_tensor(codes: Sequence[FactCodes], num_observations: int) -> Facts:
-    """`codes` of N texts as tensors."""
-    return Facts(
-        *(
-            torch.tensor([text[part] for text in codes], dtype=torch.int8).reshape(len(codes), num_observations)
-            for part in range(len(FactCodes._fields))
-        )
-    )
 
 
 def no_facts(num_observations: int) -> FactCodes:

@@ -2,7 +2,8 @@ import pytest
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_row
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
-from trrg_core.training.facts import FactCodes, facts_tensor, no_facts, sentence_facts, study_facts
+from trrg_core.report.facts import FactCodes, no_facts, sentence_facts, study_facts
+from trrg_core.training.fact_tensors import facts_tensor
 
 SIDED = (True, True, False)
 
