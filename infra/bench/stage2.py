@@ -38,7 +38,6 @@ from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import open_store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
-from trrg_core.training.batch import Batch
 
 FULL = "full"
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -104,19 +103,19 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Scor
     rows = test_rows(options.test_store, options.studies)
     decoding = load_config("tiny", overrides=options.set).generate
     writer = Writer(loaded, rows, decoding=decoding)
-    drafts = _Drafts(Path(options.cache) / run_id / fingerprint(options.test_store, len(rows), decoding))
+    drafts = _Drafts(Path(options.cache) / run_id / fingerprint(options.test_store, len(rows), decoding), writer)
     columns = [at for at, label in enumerate(loaded.observations) if label != "No Finding"]
     judges = {
         "reference": writer.read([row["report"] for row in rows]),
         "drawn": drawn_facts(options.truth, [row["study_id"] for row in rows], loaded.observations, writer),
     }
-    written = {"on": drafts.get("on", writer.write), "clues alone": writer.clue_facts()}
+    written = {"on": drafts.facts("on", writer.write), "clues alone": writer.clue_facts()}
     scores: dict[str, Scores] = {}
     if name == FULL:
         for source in _EVERY_CLUE[1:]:
-            written[source] = drafts.get(source, partial(_write, writer, judges, source))
+            written[source] = drafts.facts(source, partial(_write, writer, judges, source))
         few = Writer(loaded, rows[:_FEW], decoding=decoding)
-        scores |= _turn(writer, few, drafts, written["on"], columns)
+        scores |= _turn(writer, few, drafts, columns)
         scores |= _ground(few, drafts, judges["reference"].first(_FEW), columns)
     for judge, wanted in judges.items():
         for condition, found in written.items():
@@ -170,39 +169,37 @@ def drawn_facts(path: str, study_ids: Sequence[str], observations: Sequence[str]
 
 
 class _Drafts:
-    """The facts of drafts, kept in files by condition."""
+    """The drafts of every condition, kept in files, and what they state."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self.folder, self.writer = folder, writer
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, condition: str, make: Callable[[], StudyFacts]) -> StudyFacts:
-        """The facts of `condition`, made if there are none."""
-        path = self.folder / f"{condition.replace(' ', '_')}.npz"
+    def texts(self, condition: str, write: Callable[[], list[str]]) -> list[str]:
+        """The drafts of `condition`, written if there are none."""
+        path = self.folder / f"{condition.replace(' ', '_')}.json"
         if not path.exists():
-            facts = make()
-            np.savez_compressed(path, *facts.parts)
-        with np.load(path) as stored:
-            assertion, side, degree = (stored[name] for name in stored.files)
-        return StudyFacts(assertion_NO=assertion, side_NO=side, degree_NO=degree)
+            path.write_text(json.dumps(write()), encoding="utf-8")
+        texts: list[str] = json.loads(path.read_text(encoding="utf-8"))
+        return texts
+
+    def facts(self, condition: str, write: Callable[[], list[str]]) -> StudyFacts:
+        """What they state."""
+        return self.writer.read(self.texts(condition, write))
 
 
-def _write(writer: Writer, judges: Mapping[str, StudyFacts], source: str) -> StudyFacts:
+def _write(writer: Writer, judges: Mapping[str, StudyFacts], source: str) -> list[str]:
     if source == "oracle":  # what the reference states in the section that is written
         return writer.given(judges["reference"])
     return writer.write(source=source)
 
 
-def _turn(
-    writer: Writer,
-    few: Writer,
-    drafts: _Drafts,
-    before: StudyFacts,
-    columns: Sequence[int],
-) -> dict[str, Scores]:
+def _turn(writer: Writer, few: Writer, drafts: _Drafts, columns: Sequence[int]) -> dict[str, Scores]:
+    """Scores of one turned clue: of the text written anew, and of the draft revised by it."""
     perception = writer.loaded.generator.perception
     skip = [at for at in range(len(writer.observations)) if at not in columns]
-    found = {}
+    own = drafts.texts("on", writer.write)
+    before, found = writer.read(own), {}
     for kind in _TURNS:
         turn = conditions.choose_turns(
             before,
@@ -212,11 +209,13 @@ def _turn(
             graded=perception.graded_O.tolist(),
             skip=skip,
         )
-        after = drafts.get(f"turned {kind}", partial(writer.turned, turn))
-        found[f"turn/{kind}"] = score_turn(before, after, turn, kind, columns)
+        anew = drafts.texts(f"turned {kind}", partial(writer.turned, turn))
+        found[f"turn/{kind}"] = score_turn(before, writer.read(anew), turn, kind, columns)
+        revised = writer.read(conditions.revised(own, anew, turn, writer.observations))
+        found[f"turn/{kind}, draft revised"] = score_turn(before, revised, turn, kind, columns)
         if kind != "side":
             turn = turn.first(_FEW)
-            after = drafts.get(f"turned {kind} probability", partial(few.turned, turn, only_probability=True))
+            after = drafts.facts(f"turned {kind} probability", partial(few.turned, turn, only_probability=True))
             found[f"turn/{kind}, probability alone"] = score_turn(before.first(_FEW), after, turn, kind, columns)
     return found
 
@@ -224,13 +223,9 @@ def _turn(
 def _ground(writer: Writer, drafts: _Drafts, wanted: StudyFacts, columns: Sequence[int]) -> dict[str, Scores]:
     found = {}
     for name, image in _IMAGES.items():
-        facts = drafts.get(f"image {name}", partial(_write_of_image, writer, image))
+        facts = drafts.facts(f"image {name}", partial(writer.write, image=image))
         found[f"image/{name}"] = score_text(facts, wanted, columns)
     return found
-
-
-def _write_of_image(writer: Writer, image: Callable[[Batch], Batch]) -> StudyFacts:
-    return writer.read(writer.texts(image=image))
 
 
 def _line(scores: Mapping[str, float]) -> str:
@@ -289,7 +284,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
     parser.add_argument("--studies", type=int, default=1500, help="number of test studies")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
-    parser.add_argument("--cache", default="stage2-drafts", help="folder for what drafts state")
+    parser.add_argument("--cache", default="stage2-drafts", help="folder for drafts")
     parser.add_argument(
         "--stage1", nargs="+", default=[], metavar="SEED=RUN", help="runs of stage 1 that exist already"
     )

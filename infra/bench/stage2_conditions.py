@@ -1,6 +1,6 @@
 """What a generator writes of each study under changed clues or images, as facts; for `infra.bench.stage2`.
 
-A loaded generator and rows of `shards` in; the facts of one greedy draft of each study out, as arrays. N studies,
+A loaded generator and rows of `shards` in; one greedy draft of each study and its facts out, as arrays. N studies,
 O observations.
 """
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import generate_reports
+from trrg_core.generation.given_clues import GivenClue
+from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, load_label_set
 from trrg_core.model.clues import CERTAIN_LOGIT, Clues, clues_of, give_clues
 from trrg_core.model.model_folder import LoadedGenerator
@@ -78,7 +80,7 @@ class Turn:
 
 
 class Writer:
-    """Writes one greedy draft of each study and reads what it states."""
+    """Writes one greedy draft of each study, and reads what drafts state."""
 
     def __init__(self, loaded: LoadedGenerator, rows: Sequence[Row], *, decoding: GenerateConfig) -> None:
         self.loaded, self.rows, self.decoding = loaded, list(rows), decoding
@@ -115,18 +117,17 @@ class Writer:
         assertion, side, degree = (torch.cat(part).numpy().astype(np.int8) for part in parts)
         return StudyFacts(assertion_NO=assertion, side_NO=side, degree_NO=degree)
 
-    def write(self, change: Callable[[Clues, int], Clues] | None = None, *, source: str = "on") -> StudyFacts:
-        """The facts of the drafts; `change` edits the clues of the studies from a row number on."""
-        return self.read(self.texts(change, source=source))
-
-    def texts(
+    def write(
         self,
         change: Callable[[Clues, int], Clues] | None = None,
         *,
         source: str = "on",
         image: Callable[[Batch], Batch] | None = None,
     ) -> list[str]:
-        """The drafts; `image` edits the radiographs, of which perception is made anew."""
+        """The drafts; `change` edits the clues of the studies from a row number on, `image` the radiographs.
+
+        Perception is made anew of edited radiographs.
+        """
         texts: list[str] = []
         generator = self.loaded.generator
         for number, (batch, perceived) in enumerate(zip(self._batches, self._perceived, strict=True)):
@@ -147,16 +148,16 @@ class Writer:
             texts += [report.text for report in reports]
         return texts
 
-    def given(self, facts: StudyFacts) -> StudyFacts:
-        """The facts of the drafts with every clue set to what `facts` state; what they do not state is absent."""
+    def given(self, facts: StudyFacts) -> list[str]:
+        """The drafts with every clue set to what `facts` state; what they do not state is absent."""
 
         def change(clues: Clues, at: int) -> Clues:
             return give_clues(clues, facts.to_batch(at, len(clues.logit_BK)), torch.ones_like(clues.given_BK))
 
         return self.write(change)
 
-    def turned(self, turn: Turn, *, only_probability: bool = False) -> StudyFacts:
-        """The facts of the drafts with one clue of each study turned; those without one are written as they are."""
+    def turned(self, turn: Turn, *, only_probability: bool = False) -> list[str]:
+        """The drafts with one clue of each study turned; those without one are written as they are."""
 
         def change(clues: Clues, at: int) -> Clues:
             size = len(clues.logit_BK)
@@ -169,6 +170,18 @@ class Writer:
             return give_clues(clues, facts, given)
 
         return self.write(change)
+
+
+def revised(drafts: Sequence[str], rewritten: Sequence[str], turn: Turn, observations: Sequence[str]) -> list[str]:
+    """Each draft with its statements of the turned finding replaced by those of the rewritten text."""
+    reviser = ReportReviser(ReportParser("chexpert14"))
+    texts = list(drafts)
+    for study in np.flatnonzero(turn.index_N >= 0):
+        at = turn.index_N[study]
+        is_present = bool(turn.facts.assertion_NO[study, at] == STATED_PRESENT)
+        given = [GivenClue(observation=observations[at], is_present=is_present)]
+        texts[study] = reviser.revise(drafts[study], rewritten[study], given)
+    return texts
 
 
 def stated_facts(parsed: ParsedReport, observations: Sequence[str], sided: Sequence[bool]) -> FactCodes:

@@ -57,6 +57,11 @@ class GenerateConfig(ConfigSection):
         description="How far decoding moves from what is written without clues, to follow the clues more; 0 is plain "
         "decoding. Doubles the cost.",
     )
+    revise: bool = Field(
+        True,
+        description="With clues that a person gives, keep the report of the perceived clues and replace only what it "
+        "says of the given findings; false writes it anew.",
+    )
     candidates: int = Field(
         1,
         ge=1,

@@ -6,7 +6,7 @@ the study's clues is kept.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -18,6 +18,7 @@ from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.given_clues import GivenClue, with_given
 from trrg_core.generation.guidance import ClueGuidance
 from trrg_core.generation.reranking import choose_draft
+from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.model.clues import Clues, clues_of, read_clues
 from trrg_core.model.generator import Prefix, ReportGenerator
@@ -51,9 +52,23 @@ def write_reports(
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order, decoded as `config` says.
 
-    `given` are the clues of each study that a person gives; without any, all are perceived.
+    `given` are the clues of each study that a person gives; without any, all are perceived. With `config.revise` the
+    report of the perceived clues is then kept, but for what it says of the given findings.
     """
-    clues = _given_clues(loaded.generator, batch, given) if any(given) else None
+    if not any(given):
+        return _write(loaded, batch, config, None)
+    reports = _write(loaded, batch, config, _given_clues(loaded.generator, batch, given))
+    if not config.revise:
+        return reports
+    drafts = _write(loaded, batch, config, None)
+    reviser = _reviser(load_label_set(loaded.config.parse.label_set))
+    return [
+        replace(report, text=reviser.revise(draft.text, report.text, own)) if own else draft
+        for report, draft, own in zip(reports, drafts, given, strict=True)
+    ]
+
+
+def _write(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig, clues: Clues | None) -> list[GeneratedReport]:
     if config.candidates == 1:
         return generate_reports(
             loaded.generator,
@@ -178,3 +193,8 @@ def _choose_report(
 @cache
 def _parser(label_set: LabelSet) -> ReportParser:
     return ReportParser(label_set)
+
+
+@cache
+def _reviser(label_set: LabelSet) -> ReportReviser:
+    return ReportReviser(_parser(label_set))

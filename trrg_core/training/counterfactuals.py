@@ -142,7 +142,7 @@ class ReportEditor:
                     return None
                 edited += [self._denial(other, rng) for other in others]
                 affirming = []
-            elif not _is_false_when_present(segment.text, name):
+            elif not is_false_when_present(segment.text, name):
                 edited.append(segment)
         if affirming:
             at = int(rng.integers(len(edited) + 1))
@@ -287,7 +287,7 @@ def _new_severity(text: str, flip: str) -> str:
     return new.pop() if len(new) == 1 else ""
 
 
-def _is_false_when_present(text: str, name: str) -> bool:
+def is_false_when_present(text: str, name: str) -> bool:
     """Whether a sentence without facts calls normal what is not when `name` is present."""
     return any(
         pattern.search(text)

@@ -2,7 +2,8 @@ import pytest
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.errors import ConfigError
-from trrg_core.generation.decoding import write_reports
+from trrg_core.generation import decoding
+from trrg_core.generation.decoding import GeneratedReport, write_reports
 from trrg_core.generation.given_clues import GivenClue, parse_given_clue
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.model_folder import LoadedGenerator
@@ -55,3 +56,21 @@ def test_given_clues_stand_for_their_study_alone(candidates, stage2, rows):
     assert (clue.observation, clue.probability > 0.99, clue.sides) == ("Pleural Effusion", True, SIDE_RIGHT)
     assert given[0].clues[1:] == plain[0].clues[1:]
     assert given[1] == plain[1]
+
+
+def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, monkeypatch):
+    loaded = LoadedGenerator(config=toy_config(), generator=stage2.model, text_tokenizer=None)
+    batch = collate_images(rows[:1], observations=OBSERVATIONS, config=toy_config().pretrain)
+    effusion = GivenClue(observation="Pleural Effusion", is_present=True)
+
+    def write(_, of_batch, **options):
+        is_given = options["clues"] is not None
+        text = "Large effusion. Big heart." if is_given else "No effusion. Normal heart size."
+        return [GeneratedReport(study_id=of_batch.study_ids[0], text=text)]
+
+    monkeypatch.setattr(decoding, "generate_reports", write)
+    texts = [
+        write_reports(loaded, batch, toy_config(f"generate.revise={revise}").generate, given=[[effusion]])[0].text
+        for revise in ("true", "false")
+    ]
+    assert texts == ["Large effusion. Normal heart size.", "Large effusion. Big heart."]
