@@ -11,6 +11,8 @@ from flows.tasks import run_stage
 from pipelines.running.catalog import FIRST_JOB, jobs_from
 from trrg_core.config.data_settings import SourceKind
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.storage.store import open_store
+from trrg_core.tables.commit_history import resolve_input
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=True)
@@ -52,7 +54,7 @@ def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_
     Raises:
         ConfigError: if an earlier job has no result in the store.
     """
-    refs = find_earlier_results(store, enter_at) | ({"slice": slice_ref} if slice_ref else {})
+    refs = find_earlier_results(store, enter_at) | _slice_input(store, slice_ref)
     results: dict[str, Any] = {}
     for job in jobs_from(enter_at):
         results[job.name] = run_stage(job.name, config, store, job.inputs_of(refs))
@@ -60,3 +62,7 @@ def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_
         if job.output == "shards" and on_drift != "ignore":
             watch_drift(refs["shards"], store, config.parse.label_set, on_drift)
     return results
+
+
+def _slice_input(store: str, slice_ref: str) -> dict[str, str]:
+    return {"slice": resolve_input(open_store(store), slice_ref)} if slice_ref else {}

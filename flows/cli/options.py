@@ -39,7 +39,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 RefArgument = Annotated[
     str,
     typer.Argument(
-        metavar="REF", help="A table version, e.g. reports@2; `reports` means its newest version.", show_default=False
+        metavar="REF",
+        help="A table version: reports@2, reports@2026-11-01 (newest of that day), or reports (newest).",
+        show_default=False,
     ),
 ]
 LimitOption = Annotated[

@@ -8,17 +8,18 @@ import yaml
 from flows.render.terminal import print_line
 from trrg_core.runs.results import list_results, require_result
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import find_commit, history
+from trrg_core.tables.commit_history import find_commit, history, resolve_ref
 from trrg_core.tables.rejects import count_rejects, read_rejects
-from trrg_core.tables.table_ref import TABLES, TableRef
+from trrg_core.tables.table_ref import TABLES
 
 
 def describe_store(store: Store, what: str) -> dict[str, Any]:
     """The contents of a store, or one table version, one run, or the rejects by job and reason."""
     if what == "rejects":
         return {"rejects": count_rejects(read_rejects(store)) or "none"}
-    if "@" in what:
-        return {what: _plain(find_commit(store, TableRef.parse(what)))}
+    if "@" in what or ":" in what:
+        ref = resolve_ref(store, what)
+        return {str(ref): _plain(find_commit(store, ref))}
     if what in TABLES:
         return {str(commit.ref): _plain(commit) for commit in history(store, what)}
     if what:

@@ -13,10 +13,11 @@ from trrg_core.label_stats.version_comparison import VersionComparison
 from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import Commit, history, removed_versions
+from trrg_core.tables.commit_history import Commit, commits_of, removed_versions
 from trrg_core.tables.delta import count_rows
 from trrg_core.tables.rejects import count_rejects
 from trrg_core.tables.retention import GarbagePlan
+from trrg_core.tables.table_log import read_log, rows_by_version, starts_at_zero
 from trrg_core.tables.table_ref import TABLES
 
 WORDS = {None: "not mentioned", Label.POSITIVE: "positive", Label.NEGATIVE: "negative", Label.UNCERTAIN: "uncertain"}
@@ -34,16 +35,22 @@ def describe_history(store: Store, name: str) -> list[dict[str, Any]]:
     if name not in TABLES:
         raise ConfigError(f"no table {name!r}: expected one of {', '.join(TABLES)}")
     removed = removed_versions(store, name)
+    entries = read_log(store, name)
+    rows = rows_by_version(entries)
+    if not starts_at_zero(entries):  # the log was cut: only opening a version tells its files
+        kept = [commit.ref for commit in commits_of(name, entries) if commit.ref.version not in removed]
+        rows = {ref.version: count_rows(store, ref) for ref in kept}
     return [
-        _commit_values(store, commit, is_removed=commit.ref.version in removed)
-        for commit in history(store, name, with_removed=True)
+        _commit_values(commit, rows=None if commit.ref.version in removed else rows[commit.ref.version])
+        for commit in commits_of(name, entries)
     ]
 
 
-def _commit_values(store: Store, commit: Commit, *, is_removed: bool) -> dict[str, Any]:
+def _commit_values(commit: Commit, *, rows: int | None) -> dict[str, Any]:
+    """The metadata of a version; `rows` is None for one whose files were removed."""
     return {
         "version": str(commit.ref),
-        "rows": None if is_removed else count_rows(store, commit.ref),
+        "rows": rows,
         "counts": dict(commit.counts),
         "rejects": dict(commit.rejects),
         "parents": list(commit.parents),
@@ -51,7 +58,7 @@ def _commit_values(store: Store, commit: Commit, *, is_removed: bool) -> dict[st
         "code_version": commit.code_version,
         "fingerprint": commit.fingerprint,
         "content": commit.content,
-        "removed": is_removed,
+        "removed": rows is None,
     }
 
 

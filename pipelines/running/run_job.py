@@ -11,6 +11,7 @@ from pipelines.running.catalog import find_job
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import open_store
+from trrg_core.tables.commit_history import resolve_input
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,15 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
     missing = [wanted for wanted in job.inputs if wanted not in inputs]
     if missing:
         raise ConfigError(f"job {name!r} needs {', '.join(missing)}: give --input {missing[0]}=REF")
+    store = open_store(store_uri)
+    inputs = {role: resolve_input(store, ref) for role, ref in inputs.items()}
     if config.ray.jobs_address:
         from pipelines.running.ray_jobs import run_remote  # imports Ray, which a run in this process may not need
 
         return run_remote(name, config, store_uri, inputs)
     start = time.monotonic()
     module = importlib.import_module(f"pipelines.jobs.{name}")
-    result: JobResult = module.run(config, open_store(store_uri), job.inputs_of(inputs))
+    result: JobResult = module.run(config, store, job.inputs_of(inputs))
     result = replace(result, seconds=time.monotonic() - start)
     logger.info(describe(result))
     return result

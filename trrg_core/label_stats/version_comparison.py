@@ -45,7 +45,7 @@ class VersionComparison:
     Attributes:
         rows: studies that were added, removed or changed.
         parses: changed labels and rules of the changed studies; None for other tables than `reports`.
-        labels: label counts and drift; None for tables without labels.
+        labels: label counts and drift; None for tables without labels, or a version compared with itself.
     """
 
     rows: RowChanges
@@ -60,6 +60,8 @@ def compare_versions(store: Store, before: TableRef, after: TableRef, *, label_s
         ConfigError: for versions of two tables, of `rejects`, or with labels of no known set.
     """
     rows = compare_rows(store, before, after)
+    if before == after:  # nothing to read: equal by definition
+        return VersionComparison(rows=rows)
     parses = compare_reports(store, before, after, rows.changed) if before.name == "reports" else None
     labels = None
     if before.name in LABELLED_TABLES:

@@ -1,20 +1,19 @@
 """The commits of a table: what each version was made from, found by reference or by fingerprint."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
 
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
-
-from trrg_core.errors import ConfigError, StorageError
+from trrg_core.errors import ConfigError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta_table import open_table
+from trrg_core.tables.table_log import LogEntry, read_log
 from trrg_core.tables.table_ref import TABLES, TableRef
 
-METADATA_KEY = "trrg"  # of the commit's metadata in the Delta log
+NAME_NOTE = "name"  # of `Commit.notes`
+_NAMED = re.compile(r"(?P<table>[a-z]+)(?:@(?P<day>\d{4}-\d{2}-\d{2})|:(?P<title>[A-Za-z0-9_.-]+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +49,13 @@ def history(store: Store, name: str, *, with_removed: bool = False) -> list[Comm
 
     Versions whose files were removed are left out, so that no work is reused whose rows are gone.
     """
-    table = open_table(store, name)
-    return [] if table is None else commits_of(store, name, table, with_removed=with_removed)
-
-
-def commits_of(store: Store, name: str, table: DeltaTable, *, with_removed: bool = False) -> list[Commit]:
-    """As `history`, of an open table."""
     removed = frozenset() if with_removed else removed_versions(store, name)
-    try:
-        entries = table.history()
-    except (DeltaError, OSError) as error:
-        raise StorageError(f"the history of table {name!r} of {store.uri} cannot be read: {error}") from error
-    commits = [_commit_of(name, entry) for entry in entries if METADATA_KEY in entry]
-    return [commit for commit in commits if commit.ref.version not in removed]
+    return [commit for commit in commits_of(name, read_log(store, name)) if commit.ref.version not in removed]
+
+
+def commits_of(name: str, entries: Sequence[LogEntry]) -> list[Commit]:
+    """The commits in the log of table `name`, newest first, also of versions whose files were removed."""
+    return [_commit_of(name, entry) for entry in reversed(entries) if entry.metadata]
 
 
 def find_commit(store: Store, ref: TableRef) -> Commit:
@@ -78,17 +71,56 @@ def find_commit(store: Store, ref: TableRef) -> Commit:
 
 
 def resolve_ref(store: Store, text: str) -> TableRef:
-    """The version that `text` names: `reports@2`, or `reports` for the newest.
+    """The version that `text` names.
+
+    `reports@2` is a version, `reports` the newest one, `reports@2026-11-01` the newest of that day (UTC), and
+    `slices:rare-findings` the newest with that name.
 
     Raises:
-        ConfigError: if it names no table, or one without a version.
+        ConfigError: if it names no table, or one without such a version.
     """
-    if text not in TABLES:
+    match = _NAMED.fullmatch(text)
+    if not match or match["table"] not in TABLES:
         return TableRef.parse(text)
-    versions = history(store, text)
+    name, day, title = match["table"], match["day"], match["title"]
+    versions = history(store, name)
     if not versions:
-        raise ConfigError(f"{store.uri} has no version of {text} yet")
-    return versions[0].ref
+        raise ConfigError(f"{store.uri} has no version of {name} yet")
+    if title:
+        return _newest_of_name(versions, name, title)
+    return _newest_of_day(versions, name, day) if day else versions[0].ref
+
+
+def resolve_input(store: Store, text: str) -> str:
+    """As `resolve_ref`, as text; what names no table, such as the id of a run, is returned as it is."""
+    match = _NAMED.fullmatch(text)
+    return str(resolve_ref(store, text)) if match and match["table"] in TABLES else text
+
+
+def name_of(commit: Commit) -> str:
+    """The name that a version was given, as slices are; empty for none."""
+    return next(iter(commit.notes.get(NAME_NOTE, ())), "")
+
+
+def _newest_of_name(versions: Sequence[Commit], name: str, title: str) -> TableRef:
+    for commit in versions:
+        if name_of(commit) == title:
+            return commit.ref
+    known = dict.fromkeys(filter(None, map(name_of, versions)))
+    raise ConfigError(f"no version of {name} is named {title!r}: expected one of {', '.join(known) or '(none is)'}")
+
+
+def _newest_of_day(versions: Sequence[Commit], name: str, day: str) -> TableRef:
+    days = {_day_of(commit): commit.ref for commit in reversed(versions)}
+    if day not in days:
+        earlier = [str(ref) for other, ref in days.items() if other < day]
+        before = f"the newest before it is {earlier[-1]}" if earlier else "all are newer"
+        raise ConfigError(f"no version of {name} is of {day} (UTC): {before}; `trrg history {name}` lists them")
+    return days[day]
+
+
+def _day_of(commit: Commit) -> str:
+    return datetime.fromtimestamp(commit.created_ms / 1000, UTC).date().isoformat()
 
 
 def find_by_fingerprint(store: Store, name: str, fingerprint: str) -> Commit | None:
@@ -112,10 +144,10 @@ def removed_path(name: str) -> str:
     return f"{TABLE_FOLDER}/{name}/removed.json"
 
 
-def _commit_of(name: str, entry: Mapping[str, Any]) -> Commit:
-    metadata = json.loads(entry[METADATA_KEY])
+def _commit_of(name: str, entry: LogEntry) -> Commit:
+    metadata = json.loads(entry.metadata)
     return Commit(
-        ref=TableRef(name=name, version=metadata.get("version", entry["version"])),
+        ref=TableRef(name=name, version=entry.version),
         fingerprint=metadata["fingerprint"],
         content=metadata["content"],
         parents=tuple(metadata["parents"]),
@@ -124,5 +156,5 @@ def _commit_of(name: str, entry: Mapping[str, Any]) -> Commit:
         rejects=metadata["rejects"],
         settings=metadata.get("settings", ""),
         notes=metadata.get("notes", {}),
-        created_ms=entry["timestamp"],
+        created_ms=entry.timestamp_ms,
     )

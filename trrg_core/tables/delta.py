@@ -19,10 +19,11 @@ from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables import delta_log
 from trrg_core.tables.arrow_numpy import text_scalar
-from trrg_core.tables.commit_history import METADATA_KEY, CommitMetadata, commits_of, with_fingerprint
+from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint
 from trrg_core.tables.delta_table import open_table, open_version, table_uri
 from trrg_core.tables.log_retention import KEEP_LOG, keep_log, without_log_cleanup
 from trrg_core.tables.parquet import Part, read_file
+from trrg_core.tables.table_log import METADATA_KEY
 from trrg_core.tables.table_ref import TableRef
 
 
@@ -52,7 +53,7 @@ def commit_parts(
     """
     table = open_table(store, name)
     if once and table is not None:
-        existing = with_fingerprint(commits_of(store, name, table), metadata.fingerprint)
+        existing = find_by_fingerprint(store, name, metadata.fingerprint)
         if existing:
             return existing.ref
     table = None if table is None else keep_log(store, name, table)

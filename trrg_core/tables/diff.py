@@ -54,6 +54,9 @@ def compare_rows(store: Store, before: TableRef, after: TableRef) -> RowChanges:
         raise ConfigError(
             "versions of rejects are not compared: rows are only added to it; `trrg rejects REF` lists those of REF"
         )
+    if before == after:
+        rows = count_rows(store, before)
+        return RowChanges(rows_before=rows, rows_after=rows, added=(), removed=(), changed=())
     old_names, new_names = read_schema(store, before).names, read_schema(store, after).names
     shared = [name for name in old_names if name in new_names]
     old_files, new_files = file_paths(store, before), file_paths(store, after)

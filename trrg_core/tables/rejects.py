@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import find_commit, history
+from trrg_core.tables.commit_history import find_commit, history, resolve_ref
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.schema import REJECTS
-from trrg_core.tables.table_ref import TABLES, TableRef
+from trrg_core.tables.table_ref import TABLES
 
 Counts = dict[str, dict[str, int]]
 
@@ -28,9 +28,9 @@ def read_rejects(store: Store, what: str = "", *, reason: str = "") -> pa.Table:
         ConfigError: for a version that does not exist, or a job or reason without rejects while others have some.
     """
     if what.startswith("rejects@"):
-        rows = read_table(store, TableRef.parse(what))
+        rows = read_table(store, resolve_ref(store, what))
     elif "@" in what:
-        fingerprint = find_commit(store, TableRef.parse(what)).fingerprint
+        fingerprint = find_commit(store, resolve_ref(store, what)).fingerprint
         rows = _rows_with(_newest(store), "fingerprint", fingerprint)
     elif what:
         rows = _checked_rows_with(_newest(store), "job", what)

@@ -7,16 +7,16 @@ deleted version stays in the log of its table and is listed as removed, so that 
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import RESULT, RunResult, list_results, run_path
 from trrg_core.storage.folders import JOB_FOLDER, LABEL_TABLE_FOLDER, REGISTRY_FOLDER, RUN_FOLDER, TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import Commit, history, removed_path, removed_versions
-from trrg_core.tables.delta import list_parts
+from trrg_core.tables.commit_history import Commit, commits_of, removed_path, removed_versions
 from trrg_core.tables.log_retention import tables_with_cut_log
+from trrg_core.tables.table_log import LogEntry, paths_of_versions, read_log
 from trrg_core.tables.table_ref import TABLES, TableRef
 
 # each version of `rejects` holds all earlier ones; slices are small, and needed to know what a run was trained on
@@ -69,7 +69,8 @@ def plan_garbage_collection(
         registered: runs and versions that the model registry names, with the reason of each.
 
     Raises:
-        ConfigError: if the log of a table was cut, so that the files of its early versions are unknown.
+        ConfigError: if the log of a table was cut, or lacks a version that a run names, so that the files of some
+            versions are unknown.
         ValueError: if fewer than one version or run is to be kept.
     """
     if keep < 1 or (keep_runs is not None and keep_runs < 1):
@@ -81,8 +82,17 @@ def plan_garbage_collection(
             f"the log of {', '.join(cut)} in {store.uri} lacks its first entry: another tool, or TRRG before 0.2, "
             "deleted old entries, and the files of those versions look like leftovers; nothing can be deleted safely"
         )
-    commits = {str(commit.ref): commit for name in TABLES for commit in history(store, name)}
+    logs = {name: read_log(store, name) for name in TABLES}
+    all_commits = {name: commits_of(name, log) for name, log in logs.items()}
+    gone = {name: removed_versions(store, name) for name in TABLES}
+    commits = {
+        str(commit.ref): commit
+        for name, made in all_commits.items()
+        for commit in made
+        if commit.ref.version not in gone[name]
+    }
     runs = {result.run_id: result for result in list_results(store)}
+    _check_references(store, runs, {commit.ref for made in all_commits.values() for commit in made})
     roots = {**_roots(commits, runs, keep, keep_runs), **(registered or {})}
     kept = _reach(roots, commits, runs)
     versions = tuple(commit.ref for ref, commit in commits.items() if ref not in kept)
@@ -93,9 +103,9 @@ def plan_garbage_collection(
     to_delete += leftovers
     for name in TABLES:
         kept_commits = [commit for ref, commit in commits.items() if ref in kept]
-        unused = _unused_table_files(store, files, name, kept_commits)
+        unused = _unused_table_files(files, name, kept_commits, logs[name])
         to_delete += unused
-        known = {commit.fingerprint for commit in history(store, name, with_removed=True)}
+        known = {commit.fingerprint for commit in all_commits[name]}
         leftovers += [file for file in unused if file.path.split("/")[3] not in known]
     if any(ref.name == "shards" for ref in versions):
         to_delete += [file for file in files if file.path.startswith(f"{LABEL_TABLE_FOLDER}/")]
@@ -132,6 +142,17 @@ def collect_garbage(store: Store, plan: GarbagePlan, *, min_age_hours: float, no
         store.delete(file.path)
     for folder in plan.folders:
         store.delete(folder)
+
+
+def _check_references(store: Store, runs: Mapping[str, RunResult], known: Collection[TableRef]) -> None:
+    """Raise ConfigError if a run names a version that no log has: its log is gone, and its files would go too."""
+    for run_id, result in runs.items():
+        for ref in result.inputs.values():
+            if ref.rpartition("@")[0] in TABLES and TableRef.parse(ref) not in known:
+                raise ConfigError(
+                    f"run {run_id} of {store.uri} names {ref}, which no log has: the log of the table was deleted or "
+                    "replaced, and its files look like leftovers; restore the log from a backup, or remove the run"
+                )
 
 
 def _roots(
@@ -207,11 +228,12 @@ def _leftover_runs(
 
 
 def _unused_table_files(
-    store: Store, files: Iterable[StoredFile], name: str, kept: Iterable[Commit]
+    files: Iterable[StoredFile], name: str, kept: Iterable[Commit], log: Sequence[LogEntry]
 ) -> list[StoredFile]:
     """Files under `parts/` that no kept version has, the summary of a batch before its rows."""
     of_table = [commit for commit in kept if commit.ref.name == name]
-    used = {f"{TABLE_FOLDER}/{name}/{part.path}" for commit in of_table for part in list_parts(store, commit.ref)}
+    paths = paths_of_versions(log, [commit.ref.version for commit in of_table])
+    used = {f"{TABLE_FOLDER}/{name}/{path}" for path in paths}
     fingerprints = {commit.fingerprint for commit in of_table}
     unused = [
         file

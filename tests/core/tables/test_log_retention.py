@@ -15,12 +15,13 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from tests.core.faulty_s3 import faulty_s3, make_bucket
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store, open_store
-from trrg_core.tables.commit_history import METADATA_KEY, CommitMetadata, history
+from trrg_core.tables.commit_history import CommitMetadata, history
 from trrg_core.tables.delta import commit_parts, read_table
 from trrg_core.tables.delta_table import table_uri
 from trrg_core.tables.log_retention import KEEP_LOG
 from trrg_core.tables.parquet import Part, write_part
 from trrg_core.tables.retention import plan_garbage_collection
+from trrg_core.tables.table_log import METADATA_KEY
 from trrg_core.tables.table_ref import TableRef
 
 SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])

@@ -1,0 +1,139 @@
+"""The log of a Delta table, read once: the commits of all its versions, and the files and rows of each.
+
+Opening a version with deltalake costs tens of milliseconds and, on S3, several requests. The entries of the log hold
+all that a list of versions needs, at one small file per version.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from trrg_core.errors import StorageError
+from trrg_core.storage.folders import TABLE_FOLDER
+from trrg_core.storage.store import Store
+from trrg_core.tables.parquet import Part
+
+METADATA_KEY = "trrg"  # of the commit's metadata in the Delta log
+_ENTRY = re.compile(r"(\d{20})\.json")
+_REQUESTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogEntry:
+    """One version of a table in its log.
+
+    Attributes:
+        version: of the table.
+        timestamp_ms: of the commit, in milliseconds since 1970.
+        metadata: what TRRG recorded with the commit, as JSON; empty for a commit of another tool.
+        added: files that the version has and the one before has not, by their path in the table.
+        removed: paths of files that the version before has and this one has not.
+    """
+
+    version: int
+    timestamp_ms: int
+    metadata: str
+    added: Mapping[str, Part]
+    removed: frozenset[str]
+
+
+def log_folder(name: str) -> str:
+    """The folder of the log of table `name`, relative to the store."""
+    return f"{TABLE_FOLDER}/{name}/_delta_log"
+
+
+def read_log(store: Store, name: str) -> tuple[LogEntry, ...]:
+    """The entries of the log of table `name`, oldest first; none if there is no such table.
+
+    Raises:
+        ConfigError: if access to the store is refused.
+        StorageError: if the store did not answer, or an entry cannot be read.
+    """
+    found = ((_ENTRY.fullmatch(path.rpartition("/")[2]), path) for path in store.list(log_folder(name)))
+    paths = [(int(match[1]), path) for match, path in found if match]
+    if store.is_s3:
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            contents = list(pool.map(store.read_bytes, [path for _, path in paths]))
+    else:
+        contents = [store.read_bytes(path) for _, path in paths]
+    return tuple(_parse(version, path, data) for (version, path), data in zip(paths, contents, strict=True))
+
+
+def starts_at_zero(entries: Sequence[LogEntry]) -> bool:
+    """Whether the log has its first entry, so that the files of every version can be known from it."""
+    return bool(entries) and entries[0].version == 0
+
+
+def rows_by_version(entries: Iterable[LogEntry]) -> dict[int, int]:
+    """Number of rows of each version of a log that starts at 0."""
+    rows, total = {}, 0
+    live: dict[str, Part] = {}
+    for entry in entries:
+        total -= sum(live.pop(path).num_rows for path in entry.removed if path in live)
+        replaced = sum(live[path].num_rows for path in entry.added if path in live)
+        live |= entry.added
+        total += sum(part.num_rows for part in entry.added.values()) - replaced
+        rows[entry.version] = total
+    return rows
+
+
+def files_by_version(entries: Iterable[LogEntry]) -> Iterator[tuple[int, Mapping[str, Part]]]:
+    """Each version of a log that starts at 0, with its files by path; valid until the next version is asked for."""
+    live: dict[str, Part] = {}
+    for entry in entries:
+        for path in entry.removed:
+            live.pop(path, None)
+        live |= entry.added
+        yield entry.version, live
+
+
+def paths_of_versions(entries: Iterable[LogEntry], versions: Iterable[int]) -> frozenset[str]:
+    """Paths of the files that at least one of `versions` has, of a log that starts at 0."""
+    wanted = frozenset(versions)
+    used: set[str] = set()
+    unused: set[str] = set()  # of the current version; a file that was used once need not be looked at again
+    for entry in entries:
+        unused = (unused - entry.removed) | (entry.added.keys() - used)
+        if entry.version in wanted:
+            used |= unused
+            unused = set()
+    return frozenset(used)
+
+
+def _parse(version: int, path: str, data: bytes) -> LogEntry:
+    info: Mapping[str, Any] = {}
+    added: dict[str, Part] = {}
+    removed: set[str] = set()
+    try:
+        for line in data.splitlines():
+            action = json.loads(line) if line.strip() else {}
+            if "add" in action:
+                part = _part(action["add"])
+                added[part.path] = part
+            elif "remove" in action:
+                removed.add(action["remove"]["path"])
+            elif "commitInfo" in action:
+                info = action["commitInfo"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} is not an entry of a Delta log; restore it from a backup") from error
+    return LogEntry(
+        version=version,
+        timestamp_ms=int(info.get("timestamp", 0)),
+        metadata=info.get(METADATA_KEY, ""),
+        added=added,
+        removed=frozenset(removed - added.keys()),
+    )
+
+
+def _part(add: Mapping[str, Any]) -> Part:
+    stats = json.loads(add.get("stats") or "{}")
+    low, high = (stats.get(side, {}).get("split") for side in ("minValues", "maxValues"))
+    return Part(
+        path=add["path"],
+        size=int(add["size"]),
+        num_rows=int(stats.get("numRecords", 0)),
+        split=str(low) if low and low == high else "",
+    )
