@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-import torch
 from numpy.typing import NDArray
 
 from pipelines.ray_data.cluster import connect
@@ -24,8 +23,9 @@ from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.generation.decoding import write_reports
+from trrg_core.generation.decoding import encode_studies, write_reports
 from trrg_core.metrics.floors import nearest_neighbour
+from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
 from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import Store
@@ -112,8 +112,9 @@ def generate_batch(shards: pa.Table, settings: GenerateSettings) -> BatchResult:
     predictions: list[Row] = []
     for rows in _groups(shards.to_pylist(), settings.config.batch_size):
         images = _images(rows, loaded)
-        reports = write_reports(loaded, images, settings.config)
-        nearest = nearest_neighbour(_embed(loaded, images), train.vectors)
+        features = encode_studies(loaded.generator, images)
+        reports = write_reports(loaded, images, settings.config, features=features)
+        nearest = nearest_neighbour(_vectors(features), train.vectors)
         predictions += [
             prediction_row(row, hypothesis=report.text, clues=report.clues, neighbour_study_id=train.study_ids[index])
             for row, report, index in zip(rows, reports, nearest, strict=True)
@@ -125,7 +126,7 @@ def embed_batch(shards: pa.Table, *, model: ModelSource) -> pa.Table:
     """Study ids and joint-space vectors [N,D] of a batch of shard rows."""
     loaded = _load_model(model)
     groups = _groups(shards.to_pylist(), IMAGES_AT_ONCE)
-    vectors = np.concatenate([_embed(loaded, _images(rows, loaded)) for rows in groups])
+    vectors = np.concatenate([_vectors(encode_studies(loaded.generator, _images(rows, loaded))) for rows in groups])
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     return pa.table({"study_id": shards["study_id"], "vector": column})
 
@@ -157,9 +158,8 @@ def _images(rows: list[Row], loaded: LoadedGenerator) -> Batch:
     return batch.to(next(loaded.generator.parameters()).device)
 
 
-@torch.no_grad()
-def _embed(loaded: LoadedGenerator, images: Batch) -> Vectors:
-    vectors: Vectors = loaded.generator.contrastive.encode_images(images).study_BD.float().cpu().numpy()
+def _vectors(features: ImageFeatures) -> Vectors:
+    vectors: Vectors = features.study_BD.float().cpu().numpy()
     return vectors
 
 

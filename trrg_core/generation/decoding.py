@@ -21,9 +21,9 @@ from trrg_core.generation.reranking import choose_draft
 from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.model.clues import Clues, clues_of, read_clues
+from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.generator import Prefix, ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
-from trrg_core.model.perception import perceive
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 from trrg_core.training.tokenization import decode_ids
@@ -49,18 +49,21 @@ def write_reports(
     config: GenerateConfig,
     *,
     given: Sequence[Sequence[GivenClue]] = (),
+    features: ImageFeatures | None = None,
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order, decoded as `config` says.
 
     `given` are the clues of each study that a person gives; without any, all are perceived. With `config.revise` the
-    report of the perceived clues is then kept, but for what it says of the given findings.
+    report of the perceived clues is then kept, but for what it says of the given findings. `features` are those of the
+    batch's images if they are encoded already (`encode_studies`).
     """
+    features = encode_studies(loaded.generator, batch) if features is None else features
     if not any(given):
-        return _write(loaded, batch, config, None)
-    reports = _write(loaded, batch, config, _given_clues(loaded.generator, batch, given))
+        return _write(loaded, batch, config, None, features)
+    reports = _write(loaded, batch, config, _given_clues(loaded.generator, batch, features, given), features)
     if not config.revise:
         return reports
-    drafts = _write(loaded, batch, config, None)
+    drafts = _write(loaded, batch, config, None, features)
     reviser = _reviser(load_label_set(loaded.config.parse.label_set))
     return [
         replace(report, text=reviser.revise(draft.text, report.text, own)) if own else draft
@@ -68,7 +71,9 @@ def write_reports(
     ]
 
 
-def _write(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig, clues: Clues | None) -> list[GeneratedReport]:
+def _write(
+    loaded: LoadedGenerator, batch: Batch, config: GenerateConfig, clues: Clues | None, features: ImageFeatures
+) -> list[GeneratedReport]:
     if config.candidates == 1:
         return generate_reports(
             loaded.generator,
@@ -78,16 +83,23 @@ def _write(loaded: LoadedGenerator, batch: Batch, config: GenerateConfig, clues:
             guidance=config.guidance,
             clue_shift=config.clue_shift,
             clues=clues,
+            features=features,
         )
     parser = _parser(load_label_set(loaded.config.parse.label_set))
-    return _choose_reports(loaded.generator, batch, config, parser, clues)
+    return _choose_reports(loaded.generator, batch, config, parser, clues, features)
 
 
 @torch.no_grad()
-def _given_clues(generator: ReportGenerator, batch: Batch, given: Sequence[Sequence[GivenClue]]) -> Clues:
-    generator.eval()
-    perceived = perceive(generator.contrastive, generator.perception, batch)
-    clues = clues_of(perceived, batch, source=generator.config.clues)
+def encode_studies(generator: ReportGenerator, batch: Batch) -> ImageFeatures:
+    """The features of the batch's images, without gradient; the generator is put into eval mode."""
+    return generator.eval().contrastive.encode_images(batch)
+
+
+@torch.no_grad()
+def _given_clues(
+    generator: ReportGenerator, batch: Batch, features: ImageFeatures, given: Sequence[Sequence[GivenClue]]
+) -> Clues:
+    clues = clues_of(generator.perception(features), batch, source=generator.config.clues)
     return with_given(clues, given, generator.perception.observations)
 
 
@@ -101,20 +113,21 @@ def generate_reports(
     guidance: float = 0.0,
     clue_shift: float = 0.0,
     clues: Clues | None = None,
+    features: ImageFeatures | None = None,
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order; the generator is put into eval mode.
 
     A study's report does not depend on the other studies of the batch. `clues` replaces those that the generator
     perceives, for instance with some given by a person. `guidance` needs `num_beams` 1 (see `ClueGuidance`);
-    `clue_shift` is explained in `ReportGenerator.prefix`.
+    `clue_shift` and `features` are explained in `ReportGenerator.prefix`.
     """
-    generator.eval()
-    prefix = generator.prefix(batch, clues, clue_shift=clue_shift)
+    features = encode_studies(generator, batch) if features is None else features
+    prefix = generator.prefix(batch, clues, clue_shift=clue_shift, features=features)
     tokenizer = generator.tokenizer
     ids_BT = generator.llm.generate(
         inputs_embeds=prefix.embeddings_BLH,
         attention_mask=prefix.mask_BL.long(),
-        logits_processor=LogitsProcessorList(_guides(generator, batch, prefix, guidance)),
+        logits_processor=LogitsProcessorList(_guides(generator, batch, prefix, features, guidance)),
         generation_config=GenerationConfig(
             do_sample=False,
             num_beams=num_beams,
@@ -132,20 +145,31 @@ def generate_reports(
 
 
 def _guides(
-    generator: ReportGenerator, batch: Batch, prefix: Prefix, strength: float, *, count: int = 1
+    generator: ReportGenerator,
+    batch: Batch,
+    prefix: Prefix,
+    features: ImageFeatures,
+    strength: float,
+    *,
+    count: int = 1,
 ) -> list[ClueGuidance]:
     if not strength:
         return []
     hidden = prefix.clues._replace(mask_BK=torch.zeros_like(prefix.clues.mask_BK))
-    return [ClueGuidance(generator, generator.prefix(batch, hidden), strength=strength, count=count)]
+    prefixes = generator.prefix(batch, hidden, features=features)
+    return [ClueGuidance(generator, prefixes, strength=strength, count=count)]
 
 
 @torch.no_grad()
 def _choose_reports(
-    generator: ReportGenerator, batch: Batch, config: GenerateConfig, parser: ReportParser, clues: Clues | None
+    generator: ReportGenerator,
+    batch: Batch,
+    config: GenerateConfig,
+    parser: ReportParser,
+    clues: Clues | None,
+    features: ImageFeatures,
 ) -> list[GeneratedReport]:
-    generator.eval()
-    prefix = generator.prefix(batch, clues, clue_shift=config.clue_shift)
+    prefix = generator.prefix(batch, clues, clue_shift=config.clue_shift, features=features)
     drafts = write_drafts(
         generator,
         prefix,
@@ -154,7 +178,7 @@ def _choose_reports(
         temperature=config.temperature,
         min_share=config.min_share,
         max_new_tokens=config.max_new_tokens,
-        guides=_guides(generator, batch, prefix, config.guidance, count=config.candidates),
+        guides=_guides(generator, batch, prefix, features, config.guidance, count=config.candidates),
     )
     read = read_clues(prefix.clues, generator.perception)
     return [

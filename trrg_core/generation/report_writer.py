@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from trrg_core.clue import Clue
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.evidence import ReportEvidence, gather_evidence
-from trrg_core.generation.decoding import GeneratedReport, write_reports
+from trrg_core.generation.decoding import GeneratedReport, encode_studies, write_reports
 from trrg_core.generation.film_reading import ReadFilm
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.labels import load_label_set
+from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
@@ -117,8 +118,9 @@ class ReportWriter:
             raise ValueError("a study without films")
         batch = self._batch(studies)
         given = [study.given for study in studies]
-        reports = write_reports(self._loaded, batch, self.config.generate, given=given)
-        heat = self._heat_maps(batch, reports) if with_heat_maps else [()] * len(studies)
+        features = encode_studies(self._loaded.generator, batch)
+        reports = write_reports(self._loaded, batch, self.config.generate, given=given, features=features)
+        heat = self._heat_maps(features, reports) if with_heat_maps else [()] * len(studies)
         for study, report, heat_maps in zip(studies, reports, heat, strict=True):
             yield self._describe(study, report, heat_maps)
 
@@ -147,10 +149,8 @@ class ReportWriter:
         )
 
     @torch.no_grad()
-    def _heat_maps(self, batch: Batch, reports: Sequence[GeneratedReport]) -> list[tuple[HeatMap, ...]]:
-        generator = self._loaded.generator
-        features = generator.contrastive.encode_images(batch)
-        heat_BON = generator.perception.heat_map(features).float().cpu().numpy()
+    def _heat_maps(self, features: ImageFeatures, reports: Sequence[GeneratedReport]) -> list[tuple[HeatMap, ...]]:
+        heat_BON = self._loaded.generator.perception.heat_map(features).float().cpu().numpy()
         order = {name: index for index, name in enumerate(self._loaded.observations)}
         return [
             tuple(

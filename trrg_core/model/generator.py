@@ -19,6 +19,7 @@ from trrg_core.model.backbones import Weights
 from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, train_clues
 from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.disease_head import DiseaseHead, Stated
+from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.model.llm import build_llm
 from trrg_core.model.perception import DiseasePerception, Perceived
@@ -96,7 +97,14 @@ class ReportGenerator(nn.Module):
             parts["consistency"] = consistency
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
 
-    def prefix(self, batch: Batch, clues: Clues | None = None, *, clue_shift: float = 0.0) -> Prefix:
+    def prefix(
+        self,
+        batch: Batch,
+        clues: Clues | None = None,
+        *,
+        clue_shift: float = 0.0,
+        features: ImageFeatures | None = None,
+    ) -> Prefix:
         """Visual tokens, clue tokens and the prompt as LLM embeddings.
 
         Args:
@@ -104,9 +112,11 @@ class ReportGenerator(nn.Module):
             clues: replace the batch's own.
             clue_shift: added to the logits of perceived clues as the LLM reads them: above 0 more findings are written,
                 below 0 fewer. The clues of the result stay as they are.
+            features: of the batch's images if they are encoded already.
         """
         with torch.no_grad():
-            features = self.contrastive.encode_images(batch, augmented=self.training and self.config.augment)
+            if features is None:
+                features = self.contrastive.encode_images(batch, augmented=self.training and self.config.augment)
             if clues is None:
                 clues = self._own_clues(self.perception(features), batch)
         clues = clues.sorted()

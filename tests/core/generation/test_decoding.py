@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.config.settings import GenerateConfig
-from trrg_core.generation.decoding import generate_reports, write_reports
+from trrg_core.generation.decoding import encode_studies, generate_reports, write_reports
 from trrg_core.generation.drafts import _SampleRows, write_drafts
+from trrg_core.generation.given_clues import GivenClue
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.training.batch import Reports
 from trrg_core.training.collate import collate_images
@@ -124,3 +125,23 @@ def test_one_candidate_is_plain_decoding(loaded, rows):
     assert write_reports(loaded, batch, GenerateConfig(max_new_tokens=40)) == plain
     assert plain[0].num_candidates == 1
     assert plain[0].score is None
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_images_are_encoded_once_per_study(candidates, loaded, rows, monkeypatch):
+    batch = images_of(rows[:2])
+    config = GenerateConfig(candidates=candidates, guidance=0.5, max_new_tokens=8)
+    effusion = GivenClue(observation="Pleural Effusion", is_present=True)
+    encode, calls = loaded.generator.contrastive.encode_images, []
+
+    def counted(batch, **more):
+        calls.append(batch.study_ids)
+        return encode(batch, **more)
+
+    expected = write_reports(loaded, batch, config, given=[[effusion], []])
+    monkeypatch.setattr(loaded.generator.contrastive, "encode_images", counted)
+    assert write_reports(loaded, batch, config, given=[[effusion], []]) == expected
+    assert calls == [batch.study_ids]
+    features = encode_studies(loaded.generator, batch)
+    assert write_reports(loaded, batch, config, given=[[effusion], []], features=features) == expected
+    assert len(calls) == 2
