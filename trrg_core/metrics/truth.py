@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from trrg_core.evidence import MentionEvidence, ReportEvidence, Support
 from trrg_core.labels import Assertion
 from trrg_core.metrics.floors import same_report_key
-from trrg_core.metrics.identifiers import count_identifiers
+from trrg_core.report.identifiers import count_identifiers
 from trrg_core.metrics.systems import TruthRate
 
 

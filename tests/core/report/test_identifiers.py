@@ -1,6 +1,6 @@
 import pytest
 
-from trrg_core.metrics.identifiers import count_identifiers
+from trrg_core.report.identifiers import count_identifiers
 
 ROWS = [
     ("Compared with the study of 1/2/2023.", {"date": 1}),
