@@ -34,12 +34,14 @@ from trrg_core.tables.table_ref import TableRef
 # after the Okabe-Ito palette, darker where it is text on white; each colour also has its word
 COLOURS = {
     Support.SUPPORTED: "#00805D",
+    Support.WEAK: "#7A8F00",
     Support.UNSUPPORTED: "#B36B00",
     Support.CONTRADICTED: "#C04A00",
     Support.NOT_CHECKABLE: "#6E7781",
 }
 WORDS = {
     Support.SUPPORTED: "supported",
+    Support.WEAK: "weakly supported",
     Support.UNSUPPORTED: "unsupported",
     Support.CONTRADICTED: "contradicted",
     Support.NOT_CHECKABLE: "not checkable",
@@ -70,7 +72,7 @@ def main() -> None:
 
 
 def read_study(store: Store, study_id: str = "") -> PictureStudy:
-    """The study of the newest evaluation, or the first one that shows every kind of support."""
+    """The study of the newest evaluation, or the first one with every status but perhaps "weakly supported"."""
     inputs = list_results(store, "evaluate")[0].inputs
     label_set = load_label_set("chexpert14")
     calibration = json.loads(store.read_bytes(f"{run_path(inputs['generator'])}/model/perception.json"))
@@ -89,7 +91,7 @@ def read_study(store: Store, study_id: str = "") -> PictureStudy:
             label_set=label_set,
             has_prior=shard["has_prior"],
         )
-        if study_id or {sentence.status for sentence in evidence.sentences} == set(Support):
+        if study_id or {sentence.status for sentence in evidence.sentences} | {Support.WEAK} == set(Support):
             return PictureStudy(
                 study_id=row["study_id"],
                 film_jpeg=shard["views"][0]["jpeg"],

@@ -9,46 +9,60 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import product
 
 from trrg_core.clue import Clue
-from trrg_core.labels import CODE_OF_SIDE, Assertion, LabelSet
+from trrg_core.labels import CODE_OF_SIDE, DEGREE_OF_SEVERITY, Assertion, LabelSet
+from trrg_core.report.contradictions import Contradiction, find_contradictions
+from trrg_core.report.identifiers import count_identifiers
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior
+
+# a statement is supported where the calibrated probability that it is true, its precision, is at least this
+PRECISION = 0.8
+# a degree that is less likely than this, given that the finding is present, is another degree than the clue's
+_LEAST_DEGREE = 0.2
+MEASUREMENT = "measurement"
+_MEASURED = re.compile(r"\d+(?:\.\d+)?\s?-?(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b", re.IGNORECASE)
 
 
 class Support(StrEnum):
     """The status of a mention or sentence against the clues, the most severe first.
 
     CONTRADICTED denies what a clue shows; UNSUPPORTED affirms, or states as possible, what no clue shows, or shows on
-    other sides only.
+    other sides or in another degree only. SUPPORTED agrees with the clue, with a calibrated probability of at least
+    `PRECISION`; WEAK agrees with less, or adds a measurement, which no clue knows.
     """
 
     CONTRADICTED = "CONTRADICTED"
     UNSUPPORTED = "UNSUPPORTED"
+    WEAK = "WEAK"
     SUPPORTED = "SUPPORTED"
     NOT_CHECKABLE = "NOT_CHECKABLE"
 
 
 _BY_SEVERITY = tuple(Support)
-# "no other nodule" and "the lungs are otherwise clear" do not deny what was affirmed before
-_LIMITS_DENIAL = re.compile(r"\b(?:other|otherwise|additional|further|remaining|remainder|elsewhere)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MentionEvidence:
-    """A mention, the clue it was checked against (None: there is no clue for it) and its status."""
+    """A mention, the clue it was checked against (None: there is no clue for it) and its status.
+
+    `probability` is that of the statement, with its side and degree: of a denial, that the finding is absent. None
+    without a clue.
+    """
 
     mention: Mention
     clue: Clue | None
     status: Support
+    probability: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceEvidence:
     """A sentence's mentions and the most severe of their statuses.
 
-    `false_prior`: it compares with a prior that the study does not have.
+    `false_prior`: it compares with a prior that the study does not have; `unknown_prior`: it compares, and whether the
+    study has a prior is unknown. `invented` are kinds of what no radiograph tells: `measurement`, `date`, `name`, ...
     """
 
     start: int
@@ -56,15 +70,14 @@ class SentenceEvidence:
     status: Support
     mentions: tuple[MentionEvidence, ...]
     false_prior: bool
+    unknown_prior: bool = False
+    invented: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, kw_only=True)
-class Contradiction:
-    """A finding that one sentence affirms and another, or the same, denies: indices into the sentences."""
-
-    finding: str
-    affirmed_in: int
-    denied_in: int
+    @property
+    def probability(self) -> float | None:
+        """The least probability among the mentions that decide the status; None where nothing is checkable."""
+        decisive = [item.probability for item in self.mentions if item.status is self.status]
+        return min((value for value in decisive if value is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +85,7 @@ class ReportEvidence:
     """The evidence for one generated report.
 
     `omitted` are shown clues of which the report mentions nothing. `has_prior` is None when it is unknown whether the
-    study has a prior; comparisons are not checked then.
+    study has a prior; comparisons are not judged then.
     """
 
     sentences: tuple[SentenceEvidence, ...]
@@ -108,45 +121,25 @@ def gather_evidence(
     )
 
 
-def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, ...]:
-    """Findings affirmed in one place and denied in another that covers it, in text order.
-
-    "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large", "no new" and "no other
-    effusion".
-    """
-    current = [(at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current]
-    affirmed = [pair for pair in current if pair[1].assertion is Assertion.PRESENT]
-    denied = [
-        (at, mention)
-        for at, mention in current
-        if mention.assertion is Assertion.ABSENT and not _LIMITS_DENIAL.search(sentences[at].text)
-    ]
-    pairs = {
-        (yes.finding, yes_at, no_at): None
-        for (yes_at, yes), (no_at, no) in product(affirmed, denied)
-        if yes.finding == no.finding and _denies(no, yes)
-    }
-    return tuple(Contradiction(finding=name, affirmed_in=yes, denied_in=no) for name, yes, no in pairs)
-
-
-def _denies(denied: Mention, affirmed: Mention) -> bool:
-    side = denied.laterality in ("", "bilateral", affirmed.laterality) or affirmed.laterality == "bilateral"
-    place = "" in (denied.anatomy, affirmed.anatomy) or denied.anatomy == affirmed.anatomy
-    degree = denied.severity in ("", affirmed.severity)
-    # "has resolved" denies the finding itself, "nothing new" and "no worse" do not
-    return side and place and degree and denied.change not in ("new", "worse") and not denied.size
+def find_inventions(text: str) -> tuple[str, ...]:
+    """Kinds of what `text` states and no radiograph tells: measurements, since films have no scale, and identities."""
+    measured = (MEASUREMENT,) if _MEASURED.search(text) else ()
+    return (*measured, *sorted(count_identifiers(text)))
 
 
 def _check_sentence(
     sentence: Sentence, clues: Mapping[str, Clue], label_set: LabelSet, has_prior: bool | None
 ) -> SentenceEvidence:
     mentions = tuple(_check_mention(mention, clues, label_set) for mention in sentence.mentions)
+    compares = has_prior is not True and compares_with_prior(sentence.text)
     return SentenceEvidence(
         start=sentence.start,
         end=sentence.end,
         status=min((item.status for item in mentions), key=_BY_SEVERITY.index, default=Support.NOT_CHECKABLE),
         mentions=mentions,
-        false_prior=has_prior is False and compares_with_prior(sentence.text),
+        false_prior=compares and has_prior is False,
+        unknown_prior=compares and has_prior is None,
+        invented=find_inventions(sentence.text),
     )
 
 
@@ -156,14 +149,30 @@ def _check_mention(mention: Mention, clues: Mapping[str, Clue], label_set: Label
         return MentionEvidence(mention=mention, clue=None, status=Support.NOT_CHECKABLE)
     # a finding that counts towards several observations is checked against the clue furthest above its threshold
     clue = max(known, key=lambda item: item.probability - item.threshold)
-    stated, perceived = CODE_OF_SIDE.get(mention.laterality, 0), clue.sides
+    sides, degree = CODE_OF_SIDE.get(mention.laterality, 0), DEGREE_OF_SEVERITY.get(mention.severity, 0)
+    is_true = clue.probability_of(sides, degree)
     if mention.assertion is Assertion.ABSENT:
-        is_elsewhere = bool(stated and perceived) and not stated & perceived
-        status = Support.CONTRADICTED if clue.is_shown and not is_elsewhere else Support.SUPPORTED
+        is_true = 1 - is_true
+        is_wrong = clue.is_shown and not _is_other(clue, sides, degree)
+        status = Support.CONTRADICTED if is_wrong else _grade(is_true)
     else:
-        on_other_side = bool(perceived) and bool(stated & ~perceived)
-        status = Support.SUPPORTED if clue.is_shown and not on_other_side else Support.UNSUPPORTED
-    return MentionEvidence(mention=mention, clue=clue, status=status)
+        is_wrong = not clue.is_shown or _excludes(clue, sides, degree)
+        status = Support.UNSUPPORTED if is_wrong else Support.WEAK if mention.size else _grade(is_true)
+    return MentionEvidence(mention=mention, clue=clue, status=status, probability=is_true)
+
+
+def _grade(probability: float) -> Support:
+    return Support.SUPPORTED if round(probability, 6) >= PRECISION else Support.WEAK
+
+
+def _excludes(clue: Clue, sides: int, degree: int) -> bool:
+    """Whether a shown clue speaks against the sides or the degree of an affirmation."""
+    return bool(clue.sides and sides & ~clue.sides) or clue.degree_share(degree) < _LEAST_DEGREE
+
+
+def _is_other(clue: Clue, sides: int, degree: int) -> bool:
+    """Whether a denial is of other sides or of another degree than those of the clue: "no large effusion"."""
+    return bool(sides and clue.sides and not sides & clue.sides) or clue.degree_share(degree) < 1 / 2
 
 
 def _find_omitted(sentences: Sequence[Sentence], clues: Mapping[str, Clue], label_set: LabelSet) -> tuple[Clue, ...]:

@@ -9,6 +9,7 @@ from trrg_core.generation.report_writer import WrittenStudy
 
 _WORDS = {
     Support.SUPPORTED: "supported",
+    Support.WEAK: "weak",
     Support.UNSUPPORTED: "UNSUPPORTED",
     Support.CONTRADICTED: "CONTRADICTED",
     Support.NOT_CHECKABLE: "not checkable",
@@ -23,10 +24,10 @@ def print_written(study: WrittenStudy, model: str) -> None:
     if study.unread:
         print_line(f"Not read, since the model takes {len(study.films)} views at most: {', '.join(study.unread)}")
     print_line("")
-    for status, sentence in _lines(study):
-        print_line(f"  {status:14}{sentence}")
+    for status, probability, sentence in _lines(study):
+        print_line(f"  {status:14}{probability:>4}  {sentence}")
     for clue in study.evidence.omitted:
-        print_line(f"  {'OMITTED':14}{clue.observation}, which the clues show")
+        print_line(f"  {'OMITTED':14}{clue.probability:4.2f}  {clue.observation}, which the clues show")
     print_line("")
     columns = (
         Column("clue", whole=True),
@@ -40,16 +41,17 @@ def print_written(study: WrittenStudy, model: str) -> None:
     print_table(build_table(columns, [_row(clue, is_given=clue.observation in study.given) for clue in ordered]))
 
 
-def _lines(study: WrittenStudy) -> Iterator[tuple[str, str]]:
-    """Status and text of each sentence, and of text outside every sentence: it is part of what the model wrote."""
+def _lines(study: WrittenStudy) -> Iterator[tuple[str, str, str]]:
+    """Status, probability and text of each sentence, and of text outside all: it is part of what the model wrote."""
     end = 0
     for item in study.evidence.sentences:
         if any(char.isalnum() for char in study.report[end : item.start]):
-            yield "not parsed", study.report[end : item.start].strip()
-        yield _WORDS[item.status], study.report[item.start : item.end]
+            yield "not parsed", "", study.report[end : item.start].strip()
+        probability = "" if item.probability is None else f"{item.probability:.2f}"
+        yield _WORDS[item.status], probability, study.report[item.start : item.end]
         end = item.end
     if any(char.isalnum() for char in study.report[end:]):
-        yield "not parsed", study.report[end:].strip()
+        yield "not parsed", "", study.report[end:].strip()
 
 
 def _row(clue: Clue, *, is_given: bool) -> tuple[str, ...]:

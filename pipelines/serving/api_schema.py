@@ -46,6 +46,9 @@ class ClueValue(_Described):
         description="Probability on the patient's left side; null where the study shows no side."
     )
     right: float | None = Field(description="The same of the patient's right side.")
+    degrees: list[float] | None = Field(
+        description="Probabilities of slight, moderate, severe if it is present; null where it is not graded."
+    )
 
 
 class EvidenceValue(_Described):
@@ -53,8 +56,10 @@ class EvidenceValue(_Described):
 
     sentence: str
     finding: str | None = Field(description="Null for a sentence without a finding.")
-    status: Literal["SUPPORTED", "UNSUPPORTED", "CONTRADICTED", "NOT_CHECKABLE"]
-    probability: float | None = Field(description="Of the clue; null where there is none.")
+    status: Literal["SUPPORTED", "WEAK", "UNSUPPORTED", "CONTRADICTED", "NOT_CHECKABLE"]
+    probability: float | None = Field(
+        description="Of the statement, with its side and degree; null where no clue knows it."
+    )
 
 
 class FilmValue(_Described):

@@ -1,6 +1,7 @@
 import pytest
 
 from trrg_core.clue import Clue, clues_from_rows, describe_clues
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 
 
 @pytest.mark.parametrize(("probability", "is_shown"), [(0.29, False), (0.3, True), (0.9, True)])
@@ -44,3 +45,32 @@ def test_clues_in_words_name_what_they_show_and_on_which_side():
     assert describe_clues([effusion, edema, absent]) == " Clues: left pleural effusion, edema."
     assert describe_clues([absent]) == " Clues: none."
     assert describe_clues([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("sides", "degree", "probability"),
+    [
+        (0, 0, 0.9),
+        (SIDE_LEFT, 0, 0.8),
+        (SIDE_RIGHT, 0, 0.1),
+        (SIDE_LEFT | SIDE_RIGHT, 0, 0.1),
+        (0, 3, 0.9 * 0.5),
+        (SIDE_LEFT, 1, 0.8 * 0.2),
+    ],
+)
+def test_the_probability_of_a_statement_is_that_of_its_side_and_degree(sides, degree, probability) -> None:
+    clue = Clue(
+        observation="Pleural Effusion", probability=0.9, threshold=0.3, left=0.8, right=0.1, degrees=(0.2, 0.3, 0.5)
+    )
+    assert clue.probability_of(sides, degree) == pytest.approx(probability)
+
+
+def test_what_a_clue_does_not_know_does_not_count() -> None:
+    clue = Clue(observation="Edema", probability=0.9, threshold=0.3)
+    assert clue.probability_of(SIDE_LEFT, 3) == 0.9
+
+
+def test_degrees_are_read_from_newer_tables_only() -> None:
+    old = {"observation": "Edema", "probability": 0.5}
+    rows = [old, {**old, "degrees": None}, {**old, "degrees": [0.5, 0.25, 0.25]}]
+    assert [clue.degrees for clue in clues_from_rows(rows, {"Edema": 0.3})] == [None, None, (0.5, 0.25, 0.25)]

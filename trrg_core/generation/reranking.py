@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trrg_core.clue import Clue
-from trrg_core.evidence import find_contradictions
 from trrg_core.labels import CODE_OF_SIDE, SIDE_LEFT, SIDE_RIGHT, Assertion, Label, Labels, LabelSet
+from trrg_core.report.contradictions import find_contradictions
 from trrg_core.report.parsed import ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior
 

@@ -21,8 +21,9 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         rejected: images of the study that were set aside.
 
     Returns:
-        `id`, `report`, `clues` (finding, probability, left, right, and `given` where a person gave it), `evidence` (one
-        entry per sentence and finding: sentence, finding, status, probability of the clue, null where there is none),
+        `id`, `report`, `clues` (finding, probability, left, right, degrees, and `given` where a person gave it),
+        `evidence` (one entry per sentence and finding: sentence, finding, status, calibrated probability of the
+        statement with its side and degree, null where no clue knows it),
         `omitted` (findings that the clues show and the report does not mention), `generated`, always true, `model`, and
         `films` (name, view, and whether the model read it), `set_aside` (name, reason).
     """
@@ -63,6 +64,7 @@ def _clue(clue: Clue, *, is_given: bool) -> dict[str, Any]:
         "probability": _rounded(clue.probability),
         "left": _rounded(clue.left),
         "right": _rounded(clue.right),
+        "degrees": [_rounded(share) for share in clue.degrees] if clue.degrees else None,
         **({"given": True} if is_given else {}),
     }
 
@@ -77,8 +79,12 @@ def _entries(sentence: SentenceEvidence, report: str) -> Iterator[dict[str, Any]
         if name not in found or severity.index(item.status) < severity.index(found[name].status):
             found[name] = item
     for name, item in found.items():
-        probability = _rounded(item.clue.probability) if item.clue else None
-        yield {"sentence": text, "finding": name, "status": str(item.status), "probability": probability}
+        yield {
+            "sentence": text,
+            "finding": name,
+            "status": str(item.status),
+            "probability": _rounded(item.probability),
+        }
     if not found:
         yield {"sentence": text, "finding": None, "status": str(sentence.status), "probability": None}
 

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trrg_core.evidence import MentionEvidence, ReportEvidence, Support
+from trrg_core.evidence import MEASUREMENT, MentionEvidence, ReportEvidence, Support
 from trrg_core.labels import Assertion
 from trrg_core.metrics.floors import same_report_key
-from trrg_core.report.identifiers import count_identifiers
 from trrg_core.metrics.systems import TruthRate
+from trrg_core.report.identifiers import count_identifiers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,9 @@ def _mention_rates(evidence: Sequence[ReportEvidence]) -> dict[TruthRate, Rate]:
         TruthRate.UNSUPPORTED_POSITIVE: _rate_of(
             checkable, Assertion.PRESENT, Support.UNSUPPORTED, "affirmed findings that the clues do not show"
         ),
+        TruthRate.WEAK_POSITIVE: _rate_of(
+            checkable, Assertion.PRESENT, Support.WEAK, "affirmed findings that the clues show, but not surely"
+        ),
         TruthRate.CONTRADICTED_NEGATION: _rate_of(
             checkable, Assertion.ABSENT, Support.CONTRADICTED, "denied findings that the clues show"
         ),
@@ -80,17 +83,27 @@ def _mention_rates(evidence: Sequence[ReportEvidence]) -> dict[TruthRate, Rate]:
 
 def _report_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence]) -> dict[TruthRate, Rate]:
     without_prior = [report for report in evidence if report.has_prior is False]
-    compared = [report for report in without_prior if any(item.false_prior for item in report.sentences)]
+    unknown = [report for report in evidence if report.has_prior is None]
     return {
         TruthRate.INTERNAL_CONTRADICTION: Rate(
             hits=sum(1 for report in evidence if report.contradictions),
             of=len(evidence),
-            meaning="reports that affirm and deny the same finding",
+            meaning="reports that affirm and deny a finding, or place it on different sides",
         ),
         TruthRate.FALSE_PRIOR: Rate(
-            hits=len(compared),
+            hits=sum(1 for report in without_prior if any(item.false_prior for item in report.sentences)),
             of=len(without_prior),
             meaning="reports that compare with a prior, of studies that have none",
+        ),
+        TruthRate.UNCHECKED_COMPARISON: Rate(
+            hits=sum(1 for report in unknown if any(item.unknown_prior for item in report.sentences)),
+            of=len(unknown),
+            meaning="reports that compare with a prior, of studies where it is unknown whether there is one",
+        ),
+        TruthRate.MEASUREMENT: Rate(
+            hits=sum(1 for report in evidence if any(MEASUREMENT in item.invented for item in report.sentences)),
+            of=len(evidence),
+            meaning="reports with a measurement, which no film without a scale can give",
         ),
         TruthRate.IDENTIFIER: Rate(
             hits=sum(1 for text in hypotheses if count_identifiers(text)),

@@ -250,6 +250,8 @@ def read_clues(clues: Clues, perception: DiseasePerception) -> list[tuple[Clue, 
         clues.probability_BK,
         torch.sigmoid(clues.side_logit_BK2),
         clues.has_side_BK,
+        torch.softmax(clues.degree_logit_BK3.float(), dim=-1),
+        clues.has_degree_BK,
         clues.mask_BK,
     )
     return [
@@ -260,8 +262,9 @@ def read_clues(clues: Clues, perception: DiseasePerception) -> list[tuple[Clue, 
                 threshold=thresholds[index],
                 left=sides[0] if has_side else None,
                 right=sides[1] if has_side else None,
+                degrees=(degrees[0], degrees[1], degrees[2]) if has_degree else None,
             )
-            for index, probability, sides, has_side, is_kept in zip(*study, strict=True)
+            for index, probability, sides, has_side, degrees, has_degree, is_kept in zip(*study, strict=True)
             if is_kept
         )
         for study in zip(*(value.tolist() for value in values), strict=True)

@@ -66,10 +66,13 @@ _LANGUAGE: dict[LanguageMeasure, str] = {
 }
 _TRUTH = {
     TruthRate.UNSUPPORTED_POSITIVE: "Affirmed without support",
+    TruthRate.WEAK_POSITIVE: "Affirmed with weak support",
     TruthRate.CONTRADICTED_NEGATION: "Denied although shown",
     TruthRate.OMITTED_CLUE: "Shown but omitted",
     TruthRate.INTERNAL_CONTRADICTION: "Contradicts itself",
     TruthRate.FALSE_PRIOR: "Compares with a missing prior",
+    TruthRate.UNCHECKED_COMPARISON: "Compares, prior unknown",
+    TruthRate.MEASUREMENT: "States a measurement",
     TruthRate.IDENTIFIER: "Looks like personal data",
     TruthRate.DISTINCT_SHARE: "Distinct reports",
     TruthRate.MODAL_SHARE: "Most frequent report",

@@ -1,36 +1,48 @@
 """One study as the template prints it: sentences split at their mentions, clues as bars, and its issues."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trrg_core.clue import Clue
 from trrg_core.evidence import SentenceEvidence, Support
-from trrg_core.labels import column_name
+from trrg_core.labels import DEGREE_OF_SEVERITY, column_name
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.pages.report_page import Film, StudyPage
+from trrg_core.report.contradictions import ContradictionKind
 from trrg_core.report.parsed import Mention, Sentence
 
 # what a reader should look at in a study; the keys are those of the page's filter
 ISSUES: Mapping[str, str] = {
     "contradicted": "Contradicted by the clues",
     "unsupported": "Unsupported by the clues",
+    "weak": "Weakly supported by the clues",
     "missed": "Missed finding",
     "invented": "Finding not in the reference",
     "self-contradiction": "Contradicts itself",
     "false-prior": "Compares with a missing prior",
+    "made-up": "States what no film tells",
     "omitted": "Shown clue omitted",
+}
+
+_CONTRADICTS = {
+    ContradictionKind.DENIED: "contradicts itself",
+    ContradictionKind.NORMAL: "contradicts a normal statement",
+    ContradictionKind.OTHER_SIDE: "another side in findings and impression",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A sentence of a report; `status` is None for text without evidence (the reference, unparsed text)."""
+    """A sentence of a report; `status` is None for text without evidence (the reference, unparsed text).
+
+    `probability` is that of the statement that decides the status; `flags` are further remarks, in words.
+    """
 
     pieces: tuple[Piece, ...]
     status: Support | None = None
-    false_prior: bool = False
-    contradicts_itself: bool = False
+    probability: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,11 @@ def view_study(study: StudyPage) -> StudyView:
 
 
 def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
-    contradicting = {index for item in study.evidence.contradictions for index in (item.affirmed_in, item.denied_in)}
+    contradicting = {
+        index: _CONTRADICTS[item.kind]
+        for item in study.evidence.contradictions
+        for index in (item.affirmed_in, item.denied_in)
+    }
     lines: list[Line] = []
     end = 0
     pairs = zip(study.hypothesis, study.evidence.sentences, strict=True)
@@ -83,12 +99,23 @@ def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
             Line(
                 pieces=_pieces(sentence, evidence),
                 status=evidence.status,
-                false_prior=evidence.false_prior,
-                contradicts_itself=index in contradicting,
+                probability=evidence.probability,
+                flags=tuple(_flags(evidence, contradicting.get(index))),
             )
         )
         end = sentence.end
     return (*lines, *_unparsed(study.hypothesis_text[end:]))
+
+
+def _flags(evidence: SentenceEvidence, contradicts: str | None) -> Iterator[str]:
+    if contradicts:
+        yield contradicts
+    if evidence.false_prior:
+        yield "no prior to compare with"
+    if evidence.unknown_prior:
+        yield "prior unknown"
+    for kind in evidence.invented:
+        yield f"{kind}: no film tells it"
 
 
 def _unparsed(text: str) -> list[Line]:
@@ -108,7 +135,13 @@ def _note(mention: Mention, evidence: SentenceEvidence | None) -> str:
     if clue is not None:
         side = f" {clue.laterality}" if clue.is_shown and clue.laterality else ""
         words.append(f"clue{side} {clue.observation} {clue.probability:.2f}, shown from {clue.threshold:.2f}")
+        words += [_degree_note(clue, mention)] if mention.severity and clue.degrees else []
     return ", ".join(words)
+
+
+def _degree_note(clue: Clue, mention: Mention) -> str:
+    share = clue.degree_share(DEGREE_OF_SEVERITY.get(mention.severity, 0))
+    return f"if present, this degree {share:.2f}"
 
 
 def _bars(study: StudyPage) -> tuple[ClueBar, ...]:
@@ -122,10 +155,12 @@ def _count_issues(study: StudyPage) -> dict[str, int]:
     counts = {
         "contradicted": statuses.count(Support.CONTRADICTED),
         "unsupported": statuses.count(Support.UNSUPPORTED),
+        "weak": statuses.count(Support.WEAK),
         "missed": len(study.missed),
         "invented": len(study.invented),
         "self-contradiction": len(study.evidence.contradictions),
         "false-prior": sum(item.false_prior for item in study.evidence.sentences),
+        "made-up": sum(bool(item.invented) for item in study.evidence.sentences),
         "omitted": len(study.evidence.omitted),
     }
     return {key: count for key, count in counts.items() if count}

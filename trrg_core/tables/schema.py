@@ -111,9 +111,15 @@ STUDY_SCORES = pa.schema(
     ]
 )
 
-# left and right are null where the observation has no side
+# left and right are null where the observation has no side, degrees (three probabilities) where it is not graded
 CLUE = pa.struct(
-    [("observation", TEXT), ("probability", pa.float32()), ("left", pa.float32()), ("right", pa.float32())]
+    [
+        ("observation", TEXT),
+        ("probability", pa.float32()),
+        ("left", pa.float32()),
+        ("right", pa.float32()),
+        ("degrees", pa.list_(pa.float32())),
+    ]
 )
 
 PREDICTIONS = pa.schema(

@@ -129,7 +129,9 @@ def written_study(report: str, clues: tuple[Clue, ...]) -> WrittenStudy:
 
 
 CLUES = (
-    Clue(observation="Pleural Effusion", probability=0.91239, threshold=0.4, left=0.9, right=0.1),
+    Clue(
+        observation="Pleural Effusion", probability=0.91239, threshold=0.4, left=0.9, right=0.1, degrees=(0.5, 0.3, 0.2)
+    ),
     Clue(observation="Pneumothorax", probability=0.2, threshold=0.4, left=0.1, right=0.1),
     Clue(observation="Cardiomegaly", probability=0.8, threshold=0.5),
 )
@@ -139,12 +141,18 @@ def test_the_record_has_one_entry_of_evidence_per_sentence_and_finding() -> None
     written = written_study("No pleural effusion or pneumothorax. The patient is rotated.", CLUES)
     record = study_record(written, model="models:/m/1", rejected=[RejectedFilm(name="x", reason="r", message="m")])
     assert list(record) == RECORD_KEYS
-    assert record["clues"][0] == {"finding": "Pleural Effusion", "probability": 0.9124, "left": 0.9, "right": 0.1}
-    assert record["clues"][2]["left"] is None
+    assert record["clues"][0] == {
+        "finding": "Pleural Effusion",
+        "probability": 0.9124,
+        "left": 0.9,
+        "right": 0.1,
+        "degrees": [0.5, 0.3, 0.2],
+    }
+    assert (record["clues"][2]["left"], record["clues"][2]["degrees"]) == (None, None)
     first = "No pleural effusion or pneumothorax."
     assert record["evidence"] == [
-        {"sentence": first, "finding": "Pleural Effusion", "status": "CONTRADICTED", "probability": 0.9124},
-        {"sentence": first, "finding": "Pneumothorax", "status": "SUPPORTED", "probability": 0.2},
+        {"sentence": first, "finding": "Pleural Effusion", "status": "CONTRADICTED", "probability": 0.0876},
+        {"sentence": first, "finding": "Pneumothorax", "status": "SUPPORTED", "probability": 0.8},
         {
             "sentence": "The patient is rotated.",
             "finding": None,

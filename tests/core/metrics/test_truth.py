@@ -1,9 +1,10 @@
 import pytest
 
 from trrg_core.clue import Clue
-from trrg_core.evidence import Contradiction, MentionEvidence, ReportEvidence, SentenceEvidence, Support
+from trrg_core.evidence import MentionEvidence, ReportEvidence, SentenceEvidence, Support
 from trrg_core.labels import Assertion
 from trrg_core.metrics.truth import truth_rates
+from trrg_core.report.contradictions import Contradiction
 from trrg_core.report.parsed import Mention
 
 SHOWN = Clue(observation="Edema", probability=0.9, threshold=0.5)
@@ -15,8 +16,18 @@ def judged(assertion: Assertion, status: Support, clue: Clue | None = SHOWN) -> 
     return MentionEvidence(mention=mention, clue=clue, status=status)
 
 
-def report(*mentions: MentionEvidence, clues=(), omitted=(), contradictions=(), has_prior=None, compares=False):
-    sentence = SentenceEvidence(start=0, end=9, status=Support.NOT_CHECKABLE, mentions=mentions, false_prior=compares)
+def report(
+    *mentions: MentionEvidence, clues=(), omitted=(), contradictions=(), has_prior=None, compares=False, invented=()
+):
+    sentence = SentenceEvidence(
+        start=0,
+        end=9,
+        status=Support.NOT_CHECKABLE,
+        mentions=mentions,
+        false_prior=compares and has_prior is False,
+        unknown_prior=compares and has_prior is None,
+        invented=invented,
+    )
     return ReportEvidence(
         sentences=(sentence,), clues=clues, contradictions=contradictions, omitted=omitted, has_prior=has_prior
     )
@@ -63,9 +74,20 @@ def test_false_priors_are_counted_out_of_studies_known_to_have_none():
         report(has_prior=False, compares=True),
         report(has_prior=False),
         report(has_prior=True),
-        report(has_prior=None),
+        report(has_prior=None, compares=True),
     )
     assert found["false_prior_rate"] == (1, 2)
+    assert found["unchecked_comparison_rate"] == (1, 1)
+
+
+def test_weak_support_and_measurements_are_counted():
+    found = rates(
+        report(judged(Assertion.PRESENT, Support.WEAK), judged(Assertion.ABSENT, Support.WEAK)),
+        report(judged(Assertion.PRESENT, Support.SUPPORTED), invented=("measurement", "date")),
+        report(invented=("date",)),
+    )
+    assert found["weak_positive_rate"] == (1, 2)
+    assert found["measurement_rate"] == (1, 3)
 
 
 def test_template_shares_see_through_case_and_spacing():

@@ -30,6 +30,7 @@ def prediction_row(
                 "probability": clue.probability,
                 "left": clue.left,
                 "right": clue.right,
+                "degrees": clue.degrees,
             }
             for clue in clues
         ],

@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 _DETAILS = ("assertion", "laterality", "severity", "anatomy")
 
-STUDY_COLUMNS = ("subject_id", "study_id", "split", "prior_study_id", "sex", "age_years", "images")
+STUDY_COLUMNS = ("subject_id", "study_id", "split", "study_date", "prior_study_id", "sex", "age_years", "images")
 REPORT_COLUMNS = ("study_id", "sentences", "labels", "findings", "impression")
 
 
@@ -43,7 +43,7 @@ def shard_row(
         "subject_id": study["subject_id"],
         "study_id": study["study_id"],
         "split": study["split"],
-        "has_prior": bool(study["prior_study_id"]),
+        "has_prior": _has_prior(study),
         "sex": study["sex"],
         "age_years": study["age_years"],
         "views": [_view(image, config.max_side_px) for image in study["images"]],
@@ -55,6 +55,13 @@ def shard_row(
         ],
         "labels": report["labels"],
     }
+
+
+def _has_prior(study: Row) -> bool | None:
+    """Whether the study has an earlier one; None, unknown, where its date is: no date is no proof of a first study."""
+    if study["prior_study_id"]:
+        return True
+    return False if study["study_date"] else None
 
 
 def stated_facts(mentions: Iterable[Row]) -> list[dict[str, str]]:

@@ -36,7 +36,15 @@ def image(height: int, width: int, view: str = "PA") -> dict:
 
 def study(**other: object) -> dict:
     ids = {"subject_id": "1", "study_id": "2", "split": "train"}
-    return {**ids, "prior_study_id": "", "sex": "F", "age_years": 62, "images": [image(40, 30)], **other}
+    return {
+        **ids,
+        "study_date": "20300102",
+        "prior_study_id": "",
+        "sex": "F",
+        "age_years": 62,
+        "images": [image(40, 30)],
+        **other,
+    }
 
 
 def report(**other: object) -> dict:
@@ -68,6 +76,14 @@ def test_a_row_has_the_target_text_and_the_sentences_that_state_something() -> N
     assert set(flips) == {"polarity", "side", "severity"}
     assert {flip["observation"] for flip in sentence["flips"]} == {"Pleural Effusion"}
     assert (row["sex"], row["age_years"], row["has_prior"]) == ("F", 62, False)
+
+
+@pytest.mark.parametrize(
+    ("date", "prior", "has_prior"), [("20300102", "", False), ("20300102", "1", True), ("", "", None), ("", "1", True)]
+)
+def test_without_a_date_it_is_unknown_whether_there_is_a_prior(date, prior, has_prior) -> None:
+    row = shard_row(study(study_date=date, prior_study_id=prior), report(), CONFIG)
+    assert row["has_prior"] is has_prior
 
 
 def test_an_image_is_shrunk_only_when_it_is_larger_than_asked() -> None:

@@ -1,0 +1,124 @@
+"""Contradictions within one report: a finding that is affirmed and denied, or placed on different sides.
+
+Parsed sentences in, pairs of sentences out. No clue and no reference is needed.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import reduce
+from itertools import product
+from operator import or_
+
+from trrg_core.labels import CODE_OF_SIDE, Assertion
+from trrg_core.report.parsed import Mention, Sentence
+
+# "no other nodule" and "the lungs are otherwise clear" do not deny what was affirmed before
+_LIMITS_DENIAL = re.compile(r"\b(?:other|otherwise|additional|further|remaining|remainder|elsewhere)\b", re.IGNORECASE)
+# acute findings that a sentence about all of the chest, or of both lungs, denies without naming them; chronic and small
+# ones are left out: "no acute process" is said beside them
+_ACUTE = ("pneumothorax", "pneumonia", "edema", "consolidation")
+_NORMAL: Mapping[re.Pattern[str], tuple[str, ...]] = {
+    re.compile(
+        r"\bno (?:evidence of |radiographic evidence of |radiographic )?(?:an? )?(?:active |acute )"
+        r"(?:or active |and active )?(?:(?:cardiopulmonary|cardiac|pulmonary|intrathoracic|thoracic|chest|lung|pleural|"
+        r"cardiothoracic)(?:,? (?:or|and) |/| )?)*(?:process(?:es)?|disease|abnormalit(?:y|ies)|findings?|pathology)\b",
+        re.IGNORECASE,
+    ): _ACUTE,
+    re.compile(
+        r"^(?:the |both |bilateral )?lungs? (?:fields )?(?:are|remain|appear) (?:\w+ (?:and )?){0,3}clear\b"
+        r"(?! of\b| except\b| apart\b| aside\b| with the\b)",
+        re.IGNORECASE,
+    ): ("pneumonia", "edema", "consolidation"),
+}
+
+
+class ContradictionKind(StrEnum):
+    """How two sentences disagree: one denies the finding, calls all of it normal, or places it on the other side."""
+
+    DENIED = "denied"
+    NORMAL = "normal"
+    OTHER_SIDE = "other_side"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """A finding that one sentence affirms and another, or the same, does not allow: indices into the sentences.
+
+    `is_across_sections`: the findings say one thing, the impression another.
+    """
+
+    finding: str
+    affirmed_in: int
+    denied_in: int
+    kind: ContradictionKind = ContradictionKind.DENIED
+    is_across_sections: bool = False
+
+
+def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, ...]:
+    """Findings affirmed in one place and denied in another that covers it, in text order.
+
+    "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large", "no new" and "no other
+    effusion". Sides contradict each other only between findings and impression: within a section both may be meant.
+    """
+    current = [(at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current]
+    affirmed = [pair for pair in current if pair[1].assertion is Assertion.PRESENT]
+    denied = [
+        (at, mention)
+        for at, mention in current
+        if mention.assertion is Assertion.ABSENT and not _LIMITS_DENIAL.search(sentences[at].text)
+    ]
+    pairs = {
+        (yes.finding, yes_at, no_at, ContradictionKind.DENIED): None
+        for (yes_at, yes), (no_at, no) in product(affirmed, denied)
+        if yes.finding == no.finding and _denies(no, yes)
+    }
+    pairs |= dict.fromkeys(_against_normal(sentences, affirmed))
+    pairs |= dict.fromkeys(_on_other_side(sentences, affirmed))
+    return tuple(
+        Contradiction(
+            finding=name,
+            affirmed_in=yes,
+            denied_in=no,
+            kind=kind,
+            is_across_sections={sentences[yes].section, sentences[no].section} == {"findings", "impression"},
+        )
+        for name, yes, no, kind in pairs
+    )
+
+
+_Pair = tuple[str, int, int, ContradictionKind]
+
+
+def _denies(denied: Mention, affirmed: Mention) -> bool:
+    side = denied.laterality in ("", "bilateral", affirmed.laterality) or affirmed.laterality == "bilateral"
+    place = "" in (denied.anatomy, affirmed.anatomy) or denied.anatomy == affirmed.anatomy
+    degree = denied.severity in ("", affirmed.severity)
+    # "has resolved" denies the finding itself, "nothing new" and "no worse" do not
+    return side and place and degree and denied.change not in ("new", "worse") and not denied.size
+
+
+def _against_normal(sentences: Sequence[Sentence], affirmed: Sequence[tuple[int, Mention]]) -> Iterator[_Pair]:
+    for normal_at, sentence in enumerate(sentences):
+        text = " ".join(sentence.text.split())
+        if _LIMITS_DENIAL.search(text):
+            continue
+        denied = {name for pattern, names in _NORMAL.items() if pattern.search(text) for name in names}
+        for at, mention in affirmed:
+            # within one sentence the finding is the exception: "no acute process apart from the pneumothorax"
+            if mention.finding in denied and at != normal_at:
+                yield mention.finding, at, normal_at, ContradictionKind.NORMAL
+
+
+def _on_other_side(sentences: Sequence[Sentence], affirmed: Sequence[tuple[int, Mention]]) -> Iterator[_Pair]:
+    for name in dict.fromkeys(mention.finding for _, mention in affirmed):
+        of_section: dict[str, list[tuple[int, int]]] = {"findings": [], "impression": []}
+        for at, mention in affirmed:
+            section, side = sentences[at].section, CODE_OF_SIDE.get(mention.laterality, 0)
+            if mention.finding == name and section in of_section:
+                of_section[section].append((at, side))
+        first, second = of_section.values()
+        sides = [reduce(or_, (side for _, side in places), 0) for places in (first, second)]
+        if all(sides) and not sides[0] & sides[1]:
+            yield name, first[0][0], second[0][0], ContradictionKind.OTHER_SIDE
