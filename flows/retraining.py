@@ -12,7 +12,8 @@ from pipelines.running.catalog import FIRST_JOB, jobs_from
 from trrg_core.config.data_settings import SourceKind
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.storage.store import open_store
-from trrg_core.tables.commit_history import resolve_input
+from trrg_core.tables.commit_history import find_commit, resolve_input
+from trrg_core.tables.table_ref import TableRef
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=True)
@@ -54,7 +55,8 @@ def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_
     Raises:
         ConfigError: if an earlier job has no result in the store.
     """
-    refs = find_earlier_results(store, enter_at) | _slice_input(store, slice_ref)
+    refs = find_earlier_results(store, enter_at)
+    refs |= _slice_inputs(store, slice_ref) if slice_ref else {}
     results: dict[str, Any] = {}
     for job in jobs_from(enter_at):
         results[job.name] = run_stage(job.name, config, store, job.inputs_of(refs))
@@ -64,5 +66,10 @@ def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_
     return results
 
 
-def _slice_input(store: str, slice_ref: str) -> dict[str, str]:
-    return {"slice": resolve_input(open_store(store), slice_ref)} if slice_ref else {}
+def _slice_inputs(store: str, slice_ref: str) -> dict[str, str]:
+    """The slice, and the shards that it is a sample of: they need not be the newest."""
+    opened_store = open_store(store)
+    ref = resolve_input(opened_store, slice_ref)
+    parents = find_commit(opened_store, TableRef.parse(ref)).parents
+    base = [parent for parent in parents if parent.startswith("shards@")]
+    return {"slice": ref} | ({"shards": base[0]} if base else {})

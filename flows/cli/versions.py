@@ -104,6 +104,29 @@ def diff(
         print_diff(values, limit)
 
 
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg compact studies --dry-run; trrg compact studies")
+def compact(
+    table: Annotated[str, typer.Argument(help="studies, reports, shards or predictions.")],
+    target_mib: Annotated[int, typer.Option(min=1, help="Size of the new files, MiB.")] = 128,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the files before and after.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge the small files of the newest version into a new version with the same rows; old versions stay."""
+    from flows.render.versions import describe_compaction, print_compaction
+    from pipelines.records.code_version import code_version
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.compaction import compact_table
+
+    compaction = compact_table(
+        open_store(store), table, target_mib=target_mib, code_version=code_version(), dry_run=dry_run
+    )
+    if as_json:
+        typer.echo(json.dumps(describe_compaction(compaction)))
+    else:
+        print_compaction(compaction, dry_run=dry_run)
+
+
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg gc --keep 2; trrg gc --keep 2 --yes")
 def gc(
     dry_run: Annotated[

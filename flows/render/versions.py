@@ -1,6 +1,7 @@
 """Versions as the command line shows them: plain values for JSON, tables for people; ids and counts, no text."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import Commit, commits_of, removed_versions
+from trrg_core.tables.compaction import Compaction
 from trrg_core.tables.delta import count_rows
 from trrg_core.tables.rejects import count_rejects
 from trrg_core.tables.retention import GarbagePlan
@@ -186,6 +188,22 @@ def print_garbage_plan(values: Mapping[str, Any], *, done: bool) -> None:
     leftovers = values["leftover_files"]
     left = f", {leftovers} of them left behind by jobs that did not finish" if leftovers else ""
     print_line(f"{values['files']:,} files{left}; {values['bytes']:,} bytes {'freed' if done else 'would be freed'}")
+
+
+def describe_compaction(compaction: Compaction) -> dict[str, Any]:
+    """Versions, files and rows before and after."""
+    return {**asdict(compaction), "before": str(compaction.before), "after": str(compaction.after)}
+
+
+def print_compaction(compaction: Compaction, *, dry_run: bool) -> None:
+    """Print what became of the files of a version, in one line."""
+    files = f"{compaction.files_before:,} files -> {compaction.files_after:,}, {compaction.num_rows:,} rows"
+    if compaction.files_before == compaction.files_after:
+        print_line(f"{compaction.before}: nothing to merge, {files}")
+    elif dry_run:
+        print_line(f"{compaction.before}: dry run, {files}")
+    else:
+        print_line(f"{compaction.before} -> {compaction.after}: {files}, each compared with the files it replaces")
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], limit: int) -> None:

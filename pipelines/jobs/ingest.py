@@ -36,7 +36,7 @@ from trrg_core.sources.read_study import read_study
 from trrg_core.sources.reject_shares import check_reject_shares
 from trrg_core.storage.store import Store
 from trrg_core.study import Listing, Reject, Study
-from trrg_core.tables.commit_history import Commit, history
+from trrg_core.tables.commit_history import Commit, history, made_by
 from trrg_core.tables.delta import list_parts
 from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.rows.study_row import listed_row, listed_study
@@ -84,7 +84,7 @@ def _find_base(store: Store, settings: str) -> Commit | None:
     for commit in history(store, "studies"):
         if commit.settings != settings:
             continue
-        if len(rejects_of(store, commit.fingerprint)) == sum(commit.rejects.values()):
+        if len(rejects_of(store, made_by(commit))) == sum(commit.rejects.values()):
             return commit
         logger.warning("%s cannot be extended: its rejects are no longer in `rejects`", commit.ref)
     return None
@@ -94,7 +94,7 @@ def _plan(store: Store, listing: Listing, stamps: Mapping[str, str], base: Commi
     if base is None:
         return Increment(read=listing.studies)
     # a study that had a reject is read again, so that the rejects of a version are always complete
-    reread = {reject.study_id for reject in rejects_of(store, base.fingerprint)}
+    reread = {reject.study_id for reject in rejects_of(store, made_by(base))}
     try:
         parts = list_parts(store, base.ref)
     except ConfigError:

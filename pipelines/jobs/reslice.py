@@ -22,7 +22,7 @@ from trrg_core.slicing.recipe import read_recipe, recipe_bytes, slice_digest
 from trrg_core.slicing.spec import SliceSpec
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.commit_history import NAME_NOTE, find_commit
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import SLICES
@@ -97,7 +97,8 @@ def _commit(work: TableWork, plan: Slice, spec: SliceSpec) -> JobResult:
     work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
     ids = plan.rows.select(["subject_id", "study_id", "split"]).to_pylist()
     output = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
-    return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan))
+    notes = {NAME_NOTE: [spec.name]}
+    return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan), notes=notes)
 
 
 def _counts(plan: Slice) -> Mapping[str, int]:

@@ -12,8 +12,11 @@ import flows.cli
 from flows import retraining, tasks
 from pipelines.records.job_result import JobResult
 from pipelines.running.catalog import JOBS
+from tests.core.toy_versions import write_version
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.storage.store import open_store
+from trrg_core.tables.schema import SLICES
 
 Calls = list[tuple[str, TrrgConfig, dict[str, str]]]
 
@@ -74,10 +77,15 @@ def test_the_form_of_the_flow_validates_the_configuration_once(
 
 
 @pytest.mark.usefixtures("without_prefect")
-def test_entering_later_takes_earlier_results_and_the_slice(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-    earlier = {"studies": "studies@0", "shards": "shards@1", "contrastive": "pretrain-0"}
+def test_entering_later_takes_earlier_results_and_the_slice_with_its_base(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = {"subject_id": "p1", "study_id": "1", "split": "train", "repeat": 1, "sentence_weights": [1.0]}
+    store = open_store(str(tmp_path / "store"))
+    write_version(store, "slices", [row], SLICES, fingerprint="s0", parents=["shards@1"], notes={"name": ["rare"]})
+    earlier = {"studies": "studies@0", "shards": "shards@4", "contrastive": "pretrain-0"}
     monkeypatch.setattr(retraining, "find_earlier_results", lambda store, enter_at: dict(earlier))
-    retraining.retrain.fn(enter_at="finetune", slice_ref="slices@0")
+    retraining.retrain.fn(store=store.uri, enter_at="finetune", slice_ref="slices:rare")
     assert [(name, inputs) for name, _, inputs in calls] == [
         ("finetune", {"shards": "shards@1", "contrastive": "pretrain-0", "slice": "slices@0"}),
         ("generate", {"shards": "shards@1", "generator": "finetune-ref"}),

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 
 from flows.cli import main
-from tests.core.toy_versions import MAYBE, NO, YES, write_chain
+from tests.core.toy_versions import MAYBE, NO, YES, study_row, write_chain
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.commit_history import history as history_of
 from trrg_core.tables.delta import commit_parts, read_table
 from trrg_core.tables.parquet import write_part
-from trrg_core.tables.schema import REJECTS
+from trrg_core.tables.schema import REJECTS, STUDIES
 
 BEFORE = {"1": ("train", {"Edema": MAYBE}), "2": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}
 AFTER = {"1": ("train", {"Edema": YES}), "2": ("train", {"Edema": NO}), "4": ("test", {"Pneumonia": YES})}
@@ -222,3 +222,13 @@ def test_view_writes_a_page_of_the_studies_asked_for(trrg: Trrg, tmp_path: Path)
     blocked.write_text("")
     refused = trrg("view", "shards@0", "--out", blocked)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_compact_merges_files_and_diff_shows_no_difference(store: Store, trrg: Trrg) -> None:
+    rows = pa.Table.from_pylist([study_row("7", {"Edema": YES})], schema=STUDIES)
+    part = write_part(store, "studies", "parts/c/train.parquet", rows, split="train")
+    commit_parts(store, "studies", [part], STUDIES, CommitMetadata(fingerprint="c"), append=True)
+    assert "studies@2: dry run, 3 files -> 2, 4 rows" in trrg("compact", "studies", "--dry-run").stdout
+    assert "studies@2 -> studies@3: 3 files -> 2, 4 rows" in trrg("compact", "studies").stdout
+    assert _json(trrg, "diff", "studies@2", "studies@3")["studies"] == {"added": 0, "removed": 0, "changed": 0}
+    assert "nothing to merge" in trrg("compact", "studies").stdout

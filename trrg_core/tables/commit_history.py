@@ -102,6 +102,11 @@ def name_of(commit: Commit) -> str:
     return next(iter(commit.notes.get(NAME_NOTE, ())), "")
 
 
+def made_by(commit: Commit) -> str:
+    """Fingerprint of the work that made the rows of a version: of a compacted one, that of the version before."""
+    return next(iter(commit.notes.get("made_by", ())), commit.fingerprint)
+
+
 def _newest_of_name(versions: Sequence[Commit], name: str, title: str) -> TableRef:
     for commit in versions:
         if name_of(commit) == title:

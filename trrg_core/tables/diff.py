@@ -61,8 +61,8 @@ def compare_rows(store: Store, before: TableRef, after: TableRef) -> RowChanges:
     shared = [name for name in old_names if name in new_names]
     old_files, new_files = file_paths(store, before), file_paths(store, after)
     common = set(old_files) & set(new_files)
-    old = _hashes(store, [path for path in old_files if path not in common], shared)
-    new = _hashes(store, [path for path in new_files if path not in common], shared)
+    old = hash_rows(store, [path for path in old_files if path not in common], shared)
+    new = hash_rows(store, [path for path in new_files if path not in common], shared)
     changed, columns = _differing(old, new, shared)
     return RowChanges(
         rows_before=count_rows(store, before),
@@ -97,8 +97,8 @@ def compare_reports(store: Store, before: TableRef, after: TableRef, study_ids: 
     )
 
 
-def _hashes(store: Store, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    """`study_id` and a 64-bit hash of each other column, sorted by study."""
+def hash_rows(store: Store, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """`study_id` and a 64-bit hash of each other column of the rows of some files, sorted by study."""
     import duckdb  # imported late: it takes longer than most comparisons
 
     others = [name for name in columns if name != "study_id"]

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import find_commit, history, resolve_ref
+from trrg_core.tables.commit_history import find_commit, history, made_by, resolve_ref
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.schema import REJECTS
 from trrg_core.tables.table_ref import TABLES
@@ -30,7 +30,7 @@ def read_rejects(store: Store, what: str = "", *, reason: str = "") -> pa.Table:
     if what.startswith("rejects@"):
         rows = read_table(store, resolve_ref(store, what))
     elif "@" in what:
-        fingerprint = find_commit(store, resolve_ref(store, what)).fingerprint
+        fingerprint = made_by(find_commit(store, resolve_ref(store, what)))
         rows = _rows_with(_newest(store), "fingerprint", fingerprint)
     elif what:
         rows = _checked_rows_with(_newest(store), "job", what)

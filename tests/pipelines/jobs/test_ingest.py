@@ -19,6 +19,7 @@ from trrg_core.config.load import load_config
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import find_commit, history
+from trrg_core.tables.compaction import compact_table
 from trrg_core.tables.delta import list_parts, read_table
 from trrg_core.tables.schema import STUDIES
 from trrg_core.tables.table_ref import TableRef
@@ -131,6 +132,18 @@ def test_only_what_changed_is_read_and_whole_files_are_used_again(tree: Tree, st
     before, after = ({part.path for part in list_parts(store, TableRef.parse(one.ref))} for one in (first, second))
     assert before & after
     assert before - after, "the file of the changed study is written again"
+
+
+def test_a_compacted_version_is_extended_as_if_it_were_not(tree: Tree, store: Store, tmp_path: Path) -> None:
+    edit(tree, "lost", 50000007)  # a reject, which must be found again
+    run(tree, store, max_reject_share=0.9)
+    compacted = compact_table(store, "studies")
+    assert compacted.files_after < compacted.files_before
+    edit(tree, "change", 50000002)
+    now = run(tree, store, max_reject_share=0.9)
+    assert find_commit(store, TableRef.parse(now.ref)).parents == (str(compacted.after),)
+    assert now.counts["read"] == 2
+    assert outcome(store, now.ref) == from_scratch(tree, tmp_path / "scratch")
 
 
 def test_kept_studies_are_not_opened(tree: Tree, store: Store) -> None:
