@@ -55,27 +55,40 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 
 def parse_batch(studies: pa.Table, config: ParseConfig) -> BatchResult:
-    """Parsed reports of a batch; a report with neither findings nor impression text is kept, and counted as reject."""
+    """Parsed reports of a batch; a report with neither findings nor impression text is kept, and counted as reject.
+
+    The reason is `nothing_read` where the report has text and no section of it is one that the parser reads.
+    """
     parser = _parser(config)
     starts = range(0, max(1, studies.num_rows), REPORTS_AT_ONCE)
-    rows = pa.concat_tables([_parse_rows(studies.slice(start, REPORTS_AT_ONCE), parser) for start in starts])
-    return BatchResult(rows=rows, rejects=_without_section(rows))
+    parts = [_parse_rows(studies.slice(start, REPORTS_AT_ONCE), parser) for start in starts]
+    unread = [is_unread for _, flags in parts for is_unread in flags]
+    rows = pa.concat_tables([part for part, _ in parts])
+    return BatchResult(rows=rows, rejects=_without_section(rows, unread))
 
 
-def _parse_rows(studies: pa.Table, parser: ReportParser) -> pa.Table:
+def _parse_rows(studies: pa.Table, parser: ReportParser) -> tuple[pa.Table, list[bool]]:
+    """The rows of `reports`, and of each whether nothing in it was read."""
     texts: list[Any] = studies["report"].to_pylist()
     reports = list(parser.parse_many(texts))
     sections = {
         name: [report_section(report, text, name) for report, text in zip(reports, texts, strict=True)]
         for name in ("findings", "impression")
     }
-    return report_rows(studies, reports, parser.label_set, **sections)
+    return report_rows(studies, reports, parser.label_set, **sections), [report.unread for report in reports]
 
 
-def _without_section(rows: pa.Table) -> list[Reject]:
+def _without_section(rows: pa.Table, unread: list[bool]) -> list[Reject]:
     """One reject per report that has neither findings nor impression text."""
-    unusable = rows.filter(pc.invert(rows["usable"])).select(["subject_id", "study_id"])
-    return [Reject(reason="no_report_section", **ids) for ids in unusable.to_pylist()]
+    unusable = rows.append_column("unread", pa.array(unread, pa.bool_())).filter(pc.invert(rows["usable"]))
+    return [
+        Reject(
+            reason="nothing_read" if row["unread"] else "no_report_section",
+            subject_id=row["subject_id"],
+            study_id=row["study_id"],
+        )
+        for row in unusable.select(["subject_id", "study_id", "unread"]).to_pylist()
+    ]
 
 
 @lru_cache(maxsize=1)

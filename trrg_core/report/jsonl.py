@@ -45,6 +45,7 @@ def as_record(report: ParsedReport) -> dict[str, Any]:
         ],
         "labels": {name: None if label is None else int(label) for name, label in report.labels.items()},
         "parser_id": report.parser_id,
+        "unread": report.unread,
     }
 
 

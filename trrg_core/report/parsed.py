@@ -60,12 +60,16 @@ class Sentence:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedReport:
-    """The parse of one report. `labels` has one entry per observation of the label set."""
+    """The parse of one report. `labels` has one entry per observation of the label set.
+
+    `unread` says that the report has text, and that none of its sections is one that is read (an indication alone).
+    """
 
     sections: tuple[Section, ...]
     sentences: tuple[Sentence, ...]
     labels: Labels
     parser_id: str
+    unread: bool = False
 
 
 def build_value(kind: type[_Value], values: dict[str, Any]) -> _Value:

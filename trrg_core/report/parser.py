@@ -66,7 +66,13 @@ class ReportParser:
             for sentence in self._sentences(text, section, section.start in read, named)
         )
         labels = self._labels(sentences) if read else dict.fromkeys(self.label_set.observations)
-        return ParsedReport(sections=sections, sentences=sentences, labels=labels, parser_id=self.parser_id)
+        return ParsedReport(
+            sections=sections,
+            sentences=sentences,
+            labels=labels,
+            parser_id=self.parser_id,
+            unread=bool(sections) and not read,
+        )
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ParsedReport]:
         """`parse` of each text, lazily and in order."""

@@ -5,23 +5,34 @@ MIMIC-CXR's layout is read by the same rules as MIT-LCP's section parser
 """
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 
-from trrg_core.report.lexicon import load_rules
+from trrg_core.report.lexicon import load_lexicon, load_rules
 from trrg_core.report.parsed import ParsedReport, Section
+from trrg_core.report.scan import scan_sentence
 
 _MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 # "\n \n" in MIMIC's files, which MIT-LCP's parser looks for; other files have no space there
 _BLANK_LINE = re.compile(r"\n[ \t\r]?\n")
+_LONGEST_HEADING = 48
+_AS_WRITTEN = "heading as written"
 _ADDED_PARAGRAPH = "mimic:last paragraph"
 
 
 def find_sections(text: str) -> tuple[Section, ...]:
-    """The sections of a report in text order; empty for blank text. Offsets cover the text after the heading."""
+    """The sections of a report in text order; empty for blank text. Offsets cover the text after the heading.
+
+    A heading that itself names a finding, a side or a place that findings are said of ("PNEUMOTHORAX: Large right.")
+    is part of its section's text.
+    """
     if not text.strip():
         return ()
-    sections = _mimic_sections(text) or _loose_sections(text)
+    sections = _mimic_sections(text)
+    if not _states_findings(sections):
+        # "INDICATION: cough. Findings: clear." in MIMIC's layout: nothing would be read
+        loose = _loose_sections(text)
+        sections = loose if _states_findings(loose) or not sections else sections
     if not sections:
         return _with_last_paragraph(text, [Section(name="full report", start=0, end=len(text), rule="no heading")])
     return tuple(sections)
@@ -53,6 +64,12 @@ def sections_read(sections: Sequence[Section]) -> tuple[Section, ...]:
     return plain or tuple(section for section in sections if section.name in fallback)
 
 
+def _states_findings(sections: Sequence[Section]) -> bool:
+    """Whether one of `sections` is read, and not only for want of a better one."""
+    fallback = load_rules()["sections.yaml"]["fallback"]
+    return any(section.name not in fallback for section in sections_read(sections))
+
+
 @cache
 def _plain_names() -> dict[str, str]:
     plain = load_rules()["sections.yaml"]["plain"]
@@ -65,13 +82,52 @@ def _view_heading() -> re.Pattern[str]:
 
 
 @cache
-def _loose_heading() -> re.Pattern[str]:
-    names = "|".join(sorted(load_rules()["sections.yaml"]["loose"], key=len, reverse=True))
-    line = rf"(?:^|\n)[ \t]*((?i:{names})(?:/(?i:{names}))?|[A-Z][A-Z (),/-]{{2,60}})[ \t]*:"
-    return re.compile(rf"{line}|\b({names.upper()})[ \t]*:")
+def _line_heading() -> re.Pattern[str]:
+    """A heading at the start of a line: with a colon, or with nothing else in its line."""
+    rules = load_rules()["sections.yaml"]
+    names, usual = _any_of({*rules["loose"], *_other_names()}), _any_of(rules["loose"])
+    named = rf"((?i:{names})(?:(?:/| and )(?i:{names}))?|[A-Z][A-Z (),/-]{{2,60}})[ \t*_]*:"
+    # wrapped prose may end in such a word, so it begins with a capital: "Findings", "CONCLUSION - ..."
+    bare = rf"((?=[A-Z])(?i:{usual}))[ \t*_]*(?:(?=\r?\n|$)|-(?= ))"
+    return re.compile(rf"(?:^|\n)[ \t#*_>]*(?:{named}|{bare})")
 
 
 @cache
+def _heading_before_colon() -> re.Pattern[str]:
+    """A heading that ends where the searched stretch does: in capitals, or right behind a stop."""
+    listed = {*load_rules()["sections.yaml"]["loose"], *_other_names()}
+    names = _any_of(listed)
+    after_stop = rf"[.;!?*_][ \t*_]*((?i:{names})(?:(?:/| and )(?i:{names}))?)"
+    return re.compile(rf"(?:\b({names.upper()})|{after_stop})[ \t*_]*$")
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(re.escape(name).replace("\\ ", " ") for name in sorted(names, key=len, reverse=True))
+
+
+def _loose_headings(text: str) -> list[tuple[int, int, int]]:
+    """(start, end, end with the colon) of each heading in order."""
+    found = [(*match.span(match.lastindex or 0), match.end()) for match in _line_heading().finditer(text)]
+    reached = {end for _, _, end in found}
+    colon = text.find(":")
+    while colon >= 0:
+        if colon + 1 not in reached:
+            low = max(0, colon - _LONGEST_HEADING)
+            match = _heading_before_colon().search(text[low:colon])
+            if match:
+                start, end = match.span(match.lastindex or 0)
+                found.append((low + start, low + end, colon + 1))
+        colon = text.find(":", colon + 1)
+    return sorted(found)
+
+
+@cache
+def _other_names() -> dict[str, str]:
+    also = load_rules()["sections.yaml"]["also"]
+    return {heading: name for name, headings in also.items() for heading in headings}
+
+
+@lru_cache(maxsize=4096)
 def _name_heading(heading: str) -> tuple[str, str]:
     """(section name, rule) of a heading in lower case."""
     if heading in _plain_names():
@@ -80,7 +136,22 @@ def _name_heading(heading: str) -> tuple[str, str]:
         if part in heading:
             return part, f"heading contains:{part}"
     view = _view_heading().search(heading)
-    return ("findings", f"view heading:{view[0]}") if view else (heading, "heading as written")
+    return ("findings", f"view heading:{view[0]}") if view else (heading, _AS_WRITTEN)
+
+
+@lru_cache(maxsize=4096)
+def _is_content(heading: str) -> bool:
+    """Whether an unknown heading states something itself: it names a finding, a side, or a place other than a lung."""
+    scan = scan_sentence(heading, load_lexicon(), everything=True)
+    roles = {term.role: term.name for hit in scan.hits for term in hit.entry.terms}
+    sided = any(kind == "laterality" for hit in scan.attributes for kind, _ in hit.entry.attributes)
+    return sided or "finding" in roles or roles.get("place", "lung") not in ("lung", "pleura", "bone")
+
+
+def _section(name: str, rule: str, heading: tuple[int, int], body: tuple[int, int], text: str) -> Section:
+    """The section of a heading and the text after it."""
+    keeps_heading = rule.endswith(_AS_WRITTEN) and _is_content(text[heading[0] : heading[1]].lower())
+    return Section(name=name, start=heading[0] if keeps_heading else body[0], end=body[1], rule=rule)
 
 
 def _mimic_sections(text: str) -> tuple[Section, ...]:
@@ -94,7 +165,7 @@ def _mimic_sections(text: str) -> tuple[Section, ...]:
         skip = max(text.find("\n", heading.end()), heading.end())
         following = _MIMIC_HEADING.search(text, skip)
         end = following.start() if following else len(text)
-        sections.append(Section(name=name, start=heading.end(), end=end, rule=rule))
+        sections.append(_section(name, rule, heading.span(1), (heading.end(), end), text))
         heading = following
     kept = [
         section
@@ -116,13 +187,16 @@ def _with_last_paragraph(text: str, sections: list[Section]) -> tuple[Section, .
 
 
 def _loose_sections(text: str) -> tuple[Section, ...]:
-    headings = list(_loose_heading().finditer(text))
+    headings = _loose_headings(text)
     if not headings:
         return ()
-    ends = [*(heading.start() for heading in headings[1:]), len(text)]
-    sections = [Section(name="preamble", start=0, end=headings[0].start(), rule="before the first heading")]
-    for heading, end in zip(headings, ends, strict=True):
-        name, rule = _name_heading((heading[1] or heading[2]).lower())
-        sections.append(Section(name=name, start=heading.end(), end=end, rule=f"loose {rule}"))
+    ends = [*(start for start, _, _ in headings[1:]), len(text)]
+    sections = [Section(name="preamble", start=0, end=headings[0][0], rule="before the first heading")]
+    for (start, stop, body), end in zip(headings, ends, strict=True):
+        words = text[start:stop].lower().strip()
+        name, rule = _name_heading(words)
+        if words in _other_names():
+            name, rule = _other_names()[words], f"heading:{words}"
+        sections.append(_section(name, f"loose {rule}", (start, stop), (body, end), text))
     kept = [section for section in sections if text[section.start : section.end].strip()]
     return _with_last_paragraph(text, kept) if kept else ()

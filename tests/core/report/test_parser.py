@@ -41,6 +41,15 @@ def test_an_empty_report_says_nothing() -> None:
     assert set(parsed.labels.values()) == {None}
 
 
+@pytest.mark.parametrize(
+    ("text", "unread"), [("INDICATION: Cough.", True), ("FINDINGS: Clear.", False), ("Clear.", False), ("", False)]
+)
+def test_a_report_of_which_nothing_is_read_says_so(text: str, unread: bool) -> None:
+    parsed = PARSER.parse(text)
+    assert parsed.unread is unread
+    assert (set(parsed.labels.values()) == {None}) is (unread or not text)
+
+
 def test_one_positive_sentence_outweighs_the_others() -> None:
     text = "No effusion. Possible effusion. Small left effusion."
     assert set_labels(text) == {"Pleural Effusion": Label.POSITIVE}

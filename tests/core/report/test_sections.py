@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from tests.real_data import REAL_DATA
-from trrg_core.report.sections import find_sections, label_section, report_section
+from trrg_core.report.sections import find_sections, label_section, report_section, sections_read
 
 MIMIC = "\n".join(
     [
@@ -75,6 +75,31 @@ def test_headings_of_other_layouts_are_found() -> None:
 
 def test_text_without_headings_is_one_section() -> None:
     assert named("Clear lungs. No effusion.") == ["full report"]
+
+
+def texts_read(text: str) -> list[str]:
+    return [text[section.start : section.end].strip() for section in sections_read(find_sections(text))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FINDINGS:\nPNEUMOTHORAX: Large right.", ["PNEUMOTHORAX: Large right."]),
+        ("LUNGS: Clear.\nHEART: Enlarged.", ["Clear.", "HEART: Enlarged."]),
+        ("LEFT LUNG: Clear.\nPLEURA: Thick.", ["LEFT LUNG: Clear.", "Thick."]),
+        ("Indication: cough. Findings: Small effusion.", ["Small effusion."]),
+        ("Findings\nClear.\n\nImpression\nNormal.", ["Clear.", "Normal."]),
+        ("**Findings:** Clear. **Impression:** Normal.", ["** Clear. **", "** Normal."]),
+        ("Clinical details: SOB. Report: Clear.", ["Clear."]),
+        ("x\n INDICATION: cough. Findings: Clear.\n", ["Clear."]),
+    ],
+)
+def test_what_a_heading_states_is_read_and_headings_within_a_line_are_found(text: str, expected: list[str]) -> None:
+    assert texts_read(text) == expected
+
+
+def test_a_title_in_a_line_of_its_own_is_no_heading() -> None:
+    assert named("Final report\nChest radiograph\nClear lungs.") == ["full report"]
 
 
 @pytest.mark.real_data

@@ -49,6 +49,11 @@ def test_a_report_without_a_section_is_kept_and_counted() -> None:
     assert [(reject.study_id, reject.reason) for reject in result.rejects] == [("s1", "no_report_section")]
 
 
+def test_a_report_of_which_nothing_is_read_is_counted_as_such() -> None:
+    result = parse_batch(batch_of(["INDICATION: Cough.", "IMPRESSION: No effusion."]), ParseConfig())
+    assert [(reject.study_id, reject.reason) for reject in result.rejects] == [("s0", "nothing_read")]
+
+
 def test_no_reports_make_a_table_without_rows() -> None:
     empty = batch_of(["x"]).slice(0, 0)
     assert parse_batch(empty, ParseConfig()).rows.schema == reports_schema(ReportParser().label_set)
