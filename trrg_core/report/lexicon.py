@@ -15,9 +15,19 @@ from typing import Any
 import ahocorasick
 import yaml
 
-RULE_FILES = ("findings.yaml", "patterns.yaml", "cues.yaml", "attributes.yaml", "sections.yaml")
-RULES_VERSION = "3"
+RULE_FILES = ("findings.yaml", "patterns.yaml", "cues.yaml", "attributes.yaml", "sections.yaml", "lines.yaml")
+RULES_VERSION = "4"
 
+_CONTRACTIONS = (
+    *(
+        (f"{verb} not", f"{verb}n't")
+        for verb in ("is", "are", "was", "were", "has", "have", "had", "does", "do", "did")
+    ),
+    *((f"{verb} not", f"{verb}n't") for verb in ("could", "would", "should")),
+    *((full, "can't") for full in ("cannot", "can not")),
+    *((f"there {verb}", f"there'{end}") for verb, end in (("is", "s"), ("are", "re"), ("has", "s"))),
+    ("without", "w/o"),
+)
 _GROUP = re.compile(r"\(([^()]*)\)")
 
 
@@ -124,6 +134,18 @@ def expand(phrase: str) -> Iterator[str]:
         yield from expand(phrase[: group.start()] + choice + phrase[group.end() :])
 
 
+def _as_dictated(listed: str) -> Iterator[str]:
+    """Every plain phrase of a cue, and the same contracted: "is not seen", "isn't seen"; "without", "w/o"."""
+    for phrase in expand(listed):
+        yield phrase
+        for full, short in _CONTRACTIONS:
+            if full in phrase:
+                contracted = phrase.replace(full, short)
+                yield contracted
+                if "'" in short:
+                    yield contracted.replace("'", "")
+
+
 def plurals(phrase: str) -> Iterator[str]:
     """`phrase` and the regular plurals of its last word, Latin ones included."""
     yield phrase
@@ -185,7 +207,8 @@ def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:
     for name, phrases in patterns["states"].items():
         yield from ((phrase, Term(role="state", name=name)) for listed in phrases for phrase in expand(listed))
     for body in rules["cues.yaml"]:
-        yield from ((phrase, _cue(body)) for listed in body["phrases"] for phrase in expand(listed) if phrase)
+        cue = _cue(body)
+        yield from ((phrase, cue) for listed in body["phrases"] for phrase in _as_dictated(listed) if phrase)
 
 
 def _with_plurals(phrases: Iterable[str]) -> Iterator[str]:

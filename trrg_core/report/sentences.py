@@ -1,13 +1,16 @@
 """Sentences: a stretch of report text in, the offsets of its sentences out.
 
-Safe for "1.5 cm", "T12.", "clear.No", numbered lists, capitals and de-identified `___`; one linear pass.
+Safe for "1.5 cm", "T12.", "clear.No", lists, wrapped lines, capitals and de-identified `___`; one linear pass.
 """
 
 import re
 
-# a stop, a blank line, or a line that begins a list item or a heading
-_BREAK = re.compile(r"[.!?]+|\n[ \t]*(?=\n)|\n[ \t]*(?=(?:\d{1,2}[.)]|[-*\u2022])[ \t])")
-_LIST_MARK = re.compile(r"\s*(?:\(?\d{1,2}[.)](?=\s|[A-Za-z])|[-*\u2022](?=\s))?\s*")
+from trrg_core.report.lines import skip_mark, stretches
+
+_STOP = re.compile(r"[.!?]+")
+# the answer to a question is read with it: "Pneumothorax? No."
+_ANSWER = re.compile(r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive)\b", re.IGNORECASE)
+_LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])
 _ABBREVIATIONS |= {"pt", "pts", "no", "e.g", "i.e"}
@@ -17,19 +20,15 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
     """Half-open offsets into `text` of the sentences within [start, end), without list marks and outer space."""
     end = len(text) if end is None else end
     spans: list[tuple[int, int]] = []
-    begin = _skip_mark(text, start, end)
-    for stop in _BREAK.finditer(text, start, end):
-        if stop.start() < begin or not _ends_sentence(text, stop, begin, end):
-            continue
-        _add(spans, text, begin, stop.end())
-        begin = _skip_mark(text, stop.end(), end)
-    _add(spans, text, begin, end)
+    for low, high in stretches(text, start, end):
+        begin = skip_mark(text, low, high)
+        for stop in _STOP.finditer(text, low, high):
+            if stop.start() < begin or not _ends_sentence(text, stop, begin, high):
+                continue
+            _add(spans, text, begin, stop.end())
+            begin = skip_mark(text, stop.end(), high)
+        _add(spans, text, begin, high)
     return spans
-
-
-def _skip_mark(text: str, start: int, end: int) -> int:
-    mark = _LIST_MARK.match(text, start, end)
-    return mark.end() if mark else start
 
 
 def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
@@ -41,8 +40,13 @@ def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
 def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool:
     if text[stop.start()] in "!?" and stop.start() == begin:
         return False  # "? pneumonia" is one question
-    if text[stop.start()] in "!?\n" or stop.end() >= end:
+    if stop.end() >= end:
         return True
+    if text[stop.start()] in "!?":
+        is_short = stop.start() - begin <= _LONGEST_QUESTION
+        return not (is_short and _ANSWER.match(text, stop.end(), min(end, stop.end() + 16)))
+    if stop.end() - stop.start() > 3 and text[stop.end()] == " ":
+        return False  # dots that lead to an answer: "Pneumothorax ..... none"
     after = text[stop.end()]
     words = text[max(begin, stop.start() - _LONGEST_WORD) : stop.start()].split()
     before = words[-1].lower().lstrip("([\"'") if words else ""

@@ -1,0 +1,152 @@
+"""Line ends and list marks: which of them end a statement, and which only wrap prose.
+
+"No pneumothorax\\nLeft effusion" is two statements, "no pleural\\neffusion" is one. Decided for each line end from what
+stands on its two sides and from the shape of the section: hard-wrapped prose has periods, and a line of it ends where
+the next word would not fit.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from trrg_core.report.lexicon import load_rules
+
+# no hard wrap is narrower; shorter lines are a list
+_NARROWEST_WRAP = 40
+_MARK = r"(?:\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.|(?:i{1,3}|iv|vi{0,3})\.|[-*\u2022>+#]|=>|\[ ?[xX]?\])(?=\s|[A-Za-z])"
+# "Pleural effusion: none", "Heart - normal", "Pneumothorax ..... none"
+_LABEL = r"[A-Z][A-Za-z]*(?:[ /&]+[A-Za-z]+){0,4} ?(?::| [-\u2013] |\?|\.{3})|\[ ?[xX]?\]"
+_ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
+_MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
+# a stop is judged by itself, and what follows a colon belongs to it
+_JUDGED_BY_ITSELF = ".!?:"
+_INLINE = re.compile(r"(?<=\s)\(?(?:([a-h])\)|(\d{1,2})[.)])(?=\s*[A-Za-z])")
+_SENTENCE_STOP = re.compile(r"[A-Za-z)]\.(?:\s|$)")
+_FIRST = re.compile(r"\S+")
+
+
+class _Words(NamedTuple):
+    """The words of `rules/lines.yaml` at the ends and beginnings of lines."""
+
+    ends_open: frozenset[str]
+    modifiers: frozenset[str]
+    continues: frozenset[str]
+    opens: frozenset[str]
+
+
+@cache
+def _words() -> _Words:
+    rules = load_rules()["lines.yaml"]
+    return _Words(*(frozenset(rules[name]) for name in _Words._fields))
+
+
+class _Shape(NamedTuple):
+    """What all lines of a section tell: their greatest width, whether sentences end in periods, whether case means."""
+
+    width: int
+    is_prose: bool
+    is_cased: bool
+    is_comma_list: bool
+
+
+def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of [start, end) that no statement crosses, in order."""
+    start, end = skip_space(text, start, end), start + len(text[start:end].rstrip())
+    breaks = _line_breaks(text, start, end) if text.find("\n", start, end) >= 0 else []
+    if text.find(")", start, end) >= 0 or text.find("2.", start, end) >= 0:
+        breaks = sorted({*breaks, *_inline_marks(text, start, end)})
+    low = start
+    for high in breaks:
+        if high > low:
+            yield low, high
+        low = high
+    if low < end:
+        yield low, end
+
+
+def skip_mark(text: str, start: int, end: int) -> int:
+    """Where the statement at `start` begins, behind white space and a list mark; a check box is part of it."""
+    mark = _MARKED.match(text, start, end)
+    return mark.end() if mark else start
+
+
+def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
+    """Where the second and later items of "a) ... b) ..." or "1. ... 2. ..." begin within a line."""
+    expected = {"letter": "a", "number": "1"}
+    begin = skip_space(text, start, end)
+    for mark in _marks_from(text, begin, end):
+        kind, value = ("letter", mark[1]) if mark[1] else ("number", mark[2])
+        if value != expected[kind]:
+            continue
+        if value not in ("a", "1"):
+            yield mark.start()
+        expected[kind] = chr(ord(value) + 1) if kind == "letter" else str(int(value) + 1)
+
+
+def skip_space(text: str, start: int, end: int) -> int:
+    """The first offset of [start, end) that is no white space."""
+    first = _FIRST.search(text, start, end)
+    return first.start() if first else end
+
+
+def _marks_from(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
+    first = re.compile(_INLINE.pattern.removeprefix(r"(?<=\s)")).match(text, begin, end)
+    if first:
+        yield first
+    yield from _INLINE.finditer(text, first.end() if first else begin, end)
+
+
+def _line_breaks(text: str, start: int, end: int) -> list[int]:
+    """Offsets of the line ends that end a statement."""
+    lines = [line.rstrip() for line in text[start:end].split("\n")]
+    shape: _Shape | None = None
+    breaks = []
+    at = start
+    for line, following in pairwise(lines):
+        at = text.index("\n", at) + 1
+        if line and line[-1] in _JUDGED_BY_ITSELF and following and not _opens_item(following):
+            continue
+        if (
+            not line
+            or not following
+            or _opens_item(following)
+            or (_ends_statement(line, following.lstrip(), shape := shape or _shape(lines)))
+        ):
+            breaks.append(at)
+    return breaks
+
+
+def _opens_item(line: str) -> bool:
+    """Whether `line` begins with a list mark or a label: "2. ", "- ", "Heart:"."""
+    return _ITEM.match(line) is not None
+
+
+def _shape(lines: Sequence[str]) -> _Shape:
+    filled = [line for line in lines if line]
+    text = "\n".join(filled)
+    ending = [line[-1] in ",;" for line in filled[:-1]]
+    return _Shape(
+        width=max(map(len, filled), default=0),
+        is_prose=_SENTENCE_STOP.search(text) is not None,
+        is_cased=text != text.upper() and text != text.lower(),
+        is_comma_list=len(ending) >= 2 and all(ending),
+    )
+
+
+def _ends_statement(line: str, following: str, shape: _Shape) -> bool:
+    """Whether `following`, which opens no list item, begins a statement of its own."""
+    if line[-1] in ",;(/&-":
+        return shape.is_comma_list and line[-1] in ",;"
+    words = _words()
+    last, whole = line[line.rfind(" ") + 1 :].lower(), following.split(" ", 1)[0]
+    first = whole.rstrip(",.;:")
+    is_full = shape.width >= _NARROWEST_WRAP and len(line) + 1 + len(whole) > shape.width
+    if shape.is_cased and not first[:1].islower():
+        return last not in words.ends_open and not (shape.is_prose and is_full)
+    if last in words.ends_open or last in words.modifiers or first.lower() in words.continues:
+        return False
+    if shape.is_cased:
+        return not shape.is_prose and first in words.opens
+    return not is_full and not (shape.is_prose and shape.width < _NARROWEST_WRAP)
