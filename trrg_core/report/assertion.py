@@ -20,6 +20,8 @@ _DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
 _SLOT_OF_ROLE = ("historical", "hypothetical", "family")
 _BY_STRENGTH = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 _ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
+# of the name of a rule that applies to the first word of a sentence alone: "Should pneumonia be suspected"
+_AT_START = ".start"
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 
@@ -93,6 +95,8 @@ def _shorten(active: _Reaching, role: str) -> None:
     """Drop the cues that do not reach past a comma, "and" or "with"."""
     _drop(active, "phrase")
     _drop(active, "adjacent")
+    if role != "and":
+        _drop(active, "list")
     if role == "with":
         active.pop("ABSENT", None)
 
@@ -108,6 +112,8 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
     "Is likely" makes uncertain what follows it, and what precedes it only where no finding `follows`.
     """
     if term.gives_way and follows and hits[index].entry.turns:
+        return False
+    if term.name.endswith(_AT_START) and hits[index].start > 0:
         return False
     is_answer = _is_answer(hits, index, text)
     if term.reach == "answer":
