@@ -18,11 +18,27 @@ class CrossModalClueInteraction(nn.Module):
         self.blocks = nn.ModuleList(_Block(width=width, num_heads=num_heads) for _ in range(num_layers))
 
     def forward(
-        self, visual_BMW: Tensor, visual_mask_BM: Tensor, clue_BKW: Tensor, clue_mask_BK: Tensor
+        self,
+        visual_BMW: Tensor,
+        visual_mask_BM: Tensor,
+        clue_BKW: Tensor,
+        clue_mask_BK: Tensor,
+        *,
+        num_read: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Visual tokens informed by the clues, and clues informed by the visual tokens; their order does not matter."""
-        for block in self.blocks:
-            visual_BMW, clue_BKW = block(visual_BMW, visual_mask_BM, clue_BKW, clue_mask_BK)
+        """Visual tokens informed by the clues, and clues informed by the visual tokens; their order does not matter.
+
+        Args:
+            visual_BMW: visual tokens.
+            visual_mask_BM: which of them there are.
+            clue_BKW: clue tokens.
+            clue_mask_BK: which of them there are.
+            num_read: how many visual tokens, from the first on, are needed: the last block makes no others.
+        """
+        last = len(self.blocks) - 1
+        for index, block in enumerate(self.blocks):
+            needed = num_read if index == last else None
+            visual_BMW, clue_BKW = block(visual_BMW, visual_mask_BM, clue_BKW, clue_mask_BK, num_read=needed)
         return visual_BMW, clue_BKW
 
 
@@ -33,10 +49,16 @@ class _Block(nn.Module):
         self.visual_from_clue = _GatedAttention(width=width, num_heads=num_heads)
 
     def forward(
-        self, visual_BMW: Tensor, visual_mask_BM: Tensor, clue_BKW: Tensor, clue_mask_BK: Tensor
+        self,
+        visual_BMW: Tensor,
+        visual_mask_BM: Tensor,
+        clue_BKW: Tensor,
+        clue_mask_BK: Tensor,
+        *,
+        num_read: int | None,
     ) -> tuple[Tensor, Tensor]:
         clues = self.clue_from_visual(clue_BKW, visual_BMW, visual_mask_BM)
-        return self.visual_from_clue(visual_BMW, clues, clue_mask_BK), clues
+        return self.visual_from_clue(visual_BMW[:, :num_read], clues, clue_mask_BK), clues
 
 
 class _GatedAttention(nn.Module):

@@ -63,6 +63,15 @@ def test_a_hidden_clue_says_nothing(interaction):
     torch.testing.assert_close(hidden, without)
 
 
+def test_visual_tokens_that_are_not_read_are_not_made(interaction):
+    visual, clue = tokens(5), tokens(3)
+    all_visual, all_clues = interaction(visual, everything(5), clue, everything(3))
+    some_visual, same_clues = interaction(visual, everything(5), clue, everything(3), num_read=2)
+    assert some_visual.shape == (2, 2, 16)
+    torch.testing.assert_close(some_visual, all_visual[:, :2])
+    torch.testing.assert_close(same_clues, all_clues)
+
+
 def own_clues(stage2, rows):
     batch = collate_images(rows, observations=OBSERVATIONS, config=toy_config().pretrain)
     perceived = stage2.model.perception(stage2.model.contrastive.encode_images(batch))
