@@ -45,6 +45,11 @@ class FinetuneConfig(StageConfig):
     max_report_tokens: int = Field(
         160, ge=8, description="Maximum length of a training report, tokens; longer ones are truncated."
     )
+    packing: bool = Field(
+        True,
+        description="Put several short reports into one row of the LLM's input, which computes less for padding; the "
+        "loss is the same. Needs an LLM whose layers are all attention.",
+    )
     clues: Literal["on", "off", "oracle", "shuffled"] = Field(
         "on",
         description="Clues: predicted (on), none (off), from the labels (oracle), dealt to wrong findings (shuffled).",

@@ -1,8 +1,8 @@
 """Stage 2: an LLM with LoRA that writes the report from visual tokens and disease clues (TRRG, arXiv 2408.12141).
 
 A batch in; the loss of its reports, or the prefix that decoding starts from, out.
-B studies, V views, M visual tokens, K clues, L prefix length, T report tokens, W token width, H LLM width,
-O observations, Y vocabulary.
+B studies, V views, M visual tokens, K clues, L prefix length, T report tokens, N report tokens of all studies,
+W token width, H LLM width, O observations, Y vocabulary.
 """
 
 # ruff: noqa: N815 -- names carry their axes
@@ -21,7 +21,8 @@ from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.disease_head import DiseaseHead, Stated
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.interaction import CrossModalClueInteraction
-from trrg_core.model.llm import build_llm
+from trrg_core.model.llm import Reading, build_llm, read_tokens
+from trrg_core.model.packing import pack_tokens, place_apart, place_together
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.model.visual_tokens import VisualTokens
 from trrg_core.training.batch import Batch, Reports
@@ -29,13 +30,15 @@ from trrg_core.training.losses import (
     LossOutput,
     degree_prompt_loss,
     disease_consistency_loss,
-    report_loss,
     side_prompt_losses,
 )
+from trrg_core.training.token_loss import num_token_chunks, token_loss
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
 _MAX_CLUE_TOKENS = 128  # of clues in words
 _ATTRIBUTE_WEIGHT = 0.5  # of sides and of degrees in the consistency loss, beside findings
+# cost of attention per column of a row, times the width of the LLM, beside that of its other layers; on a CPU
+_ATTENTION_COST = 0.5
 
 
 class Prefix(NamedTuple):
@@ -87,12 +90,12 @@ class ReportGenerator(nn.Module):
         if batch.reports is None:
             raise ValueError("a fine-tuning batch needs reports: use collate_finetune")
         prefix = self.prefix(batch)
-        logits_BTY, states_BTH = self._read(prefix, batch.reports)
-        report = report_loss(logits_BTY[:, :-1], batch.reports.ids_BT, batch.reports.weights_BT)
-        parts = {"report": report}
+        reading, padding = self._read(prefix, batch.reports)
+        report = self._report_loss(reading, batch.reports)
+        parts = {"report": report, "padding": padding}
         loss = report
         if self.config.consistency:
-            consistency = self._consistency(states_BTH, batch, prefix.clues)
+            consistency = self._consistency(reading.states, batch, prefix.clues)
             loss = loss + self.config.consistency_weight * consistency
             parts["consistency"] = consistency
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
@@ -123,11 +126,12 @@ class ReportGenerator(nn.Module):
         visual_BMW, visual_mask_BM = self.visual_tokens(features)
         shifted = clues._replace(logit_BK=clues.logit_BK + clue_shift * ~clues.given_BK)
         clue_BKW = self.clue_injection(shifted, self.perception)
+        num_read = visual_BMW.shape[1] - (0 if self.config.patch_tokens else features.patch_mask_BN.shape[1])
         if self.config.interaction:
-            visual_BMW, clue_BKW = self.interaction(visual_BMW, visual_mask_BM, clue_BKW, clues.mask_BK)
-        if not self.config.patch_tokens:
-            num_patches = features.patch_mask_BN.shape[1]
-            visual_BMW, visual_mask_BM = visual_BMW[:, :-num_patches], visual_mask_BM[:, :-num_patches]
+            visual_BMW, clue_BKW = self.interaction(
+                visual_BMW, visual_mask_BM, clue_BKW, clues.mask_BK, num_read=num_read
+            )
+        visual_BMW, visual_mask_BM = visual_BMW[:, :num_read], visual_mask_BM[:, :num_read]
         input_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
         prompt_ids, prompt_mask = self._prompts(shifted)
         prompt_BLH = self.llm.get_input_embeddings()(prompt_ids)
@@ -159,20 +163,32 @@ class ReportGenerator(nn.Module):
             part_dropout=config.clue_part_dropout,
         )
 
-    def _read(self, prefix: Prefix, reports: Reports) -> tuple[Tensor, Tensor]:
-        """Logits and last states of the T + 1 positions from the end of the prefix on."""
+    def _read(self, prefix: Prefix, reports: Reports) -> tuple[Reading, Tensor]:
+        """What the LLM makes of the T + 1 positions from the end of the prefix on, and the share of padding it read.
+
+        Positions after the end of a report are those of its last token.
+        """
         report_BTH = self.llm.get_input_embeddings()(reports.ids_BT)
         mask = torch.cat((prefix.mask_BL, reports.mask_BT), dim=1)
-        num_positions = reports.ids_BT.shape[1] + 1
-        output = self.llm(
-            inputs_embeds=torch.cat((prefix.embeddings_BLH, report_BTH), dim=1),
-            attention_mask=mask.long(),
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            logits_to_keep=num_positions,
-            output_hidden_states=True,
-            use_cache=False,
+        lengths: list[int] = mask.sum(1).tolist()
+        cost = _ATTENTION_COST / int(self.llm.config.hidden_size)
+        placement = place_together(lengths, attention_cost=cost) if self.config.packing else place_apart(lengths)
+        packed = pack_tokens(torch.cat((prefix.embeddings_BLH, report_BTH), dim=1), mask, placement)
+        before_B, own_B = prefix.mask_BL.sum(1) - 1, reports.mask_BT.sum(1)
+        steps_T = torch.arange(reports.ids_BT.shape[1] + 1, device=own_B.device)
+        at_BT = (packed.first_B + before_B)[:, None] + torch.minimum(steps_T, own_B[:, None])
+        padding = mask.new_tensor(1 - sum(lengths) / placement.num_slots, dtype=torch.float32)
+        return read_tokens(self.llm, packed).at(at_BT), padding
+
+    def _report_loss(self, reading: Reading, reports: Reports) -> Tensor:
+        most = self.config.micro_batch_size * self.config.max_report_tokens
+        return token_loss(
+            reading.before_head[:, :-1].flatten(0, 1),
+            reports.ids_BT.flatten(),
+            reports.weights_BT.flatten(),
+            reading.head,
+            num_chunks=num_token_chunks(most, int(self.llm.config.vocab_size)),
         )
-        return output.logits, output.hidden_states[-1][:, -num_positions:]
 
     def _consistency(self, states_BTH: Tensor, batch: Batch, clues: Clues) -> Tensor:
         assert batch.reports is not None

@@ -1,12 +1,36 @@
-"""The causal language model of stage 2 and its adapters (peft)."""
+"""The causal language model of stage 2, and how it reads packed tokens.
 
-from typing import Any
+R rows, C columns, M = R * C, H LLM width, Y vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 from transformers import GenerationConfig
 
-from trrg_core.config.settings import LoraSettings, TrrgConfig
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
 from trrg_core.model.backbones import Weights, build_backbone
+from trrg_core.model.packing import PackedTokens
+
+# beginnings and ends of settings that change logits after the output layer: of Gemma 2, Granite, Cohere, Falcon H1
+_LOGIT_SETTINGS = ("logit_", "logits_", "_logit_softcapping", "output_multiplier", "lm_head_multiplier")
+
+
+class Reading(NamedTuple):
+    """What an LLM makes of tokens: its last states, and what its `head` takes to make logits."""
+
+    states: Tensor
+    before_head: Tensor
+    head: Callable[[Tensor], Tensor]
+
+    def at(self, index: Tensor) -> "Reading":
+        """That of the tokens at `index`."""
+        states = self.states[index]
+        is_same = self.before_head is self.states
+        return self._replace(states=states, before_head=states if is_same else self.before_head[index])
 
 
 def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrained") -> Any:
@@ -31,24 +55,31 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
     if config.engine.gradient_checkpointing:
         llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         llm.enable_input_require_grads()
-    return add_adapters(llm, config.finetune.lora)
+    if config.finetune.packing and not can_pack(llm):
+        raise ConfigError(f"{type(llm).__name__} does not keep packed reports apart: set finetune.packing=false")
+    from trrg_core.model.adapters import add_adapters  # peft takes seconds to import and only stage 2 needs it
+
+    # under ZeRO-3 the weights of a layer are there only while the layer itself runs
+    return add_adapters(llm, config.finetune.lora, folds=config.engine.zero_stage < 3)
 
 
-def add_adapters(llm: Any, settings: LoraSettings) -> Any:
-    """`llm` wrapped by peft: its own weights frozen, but for the embeddings and norms when those are trained too."""
-    from peft import LoraConfig, get_peft_model  # takes seconds to import and only stage 2 needs it
+def can_pack(llm: Any) -> bool:
+    """Whether several sequences in a row do not see each other: all layers that mix tokens are masked attention."""
+    return bool(llm._supports_attention_backend and not llm._is_stateful)
 
-    adapters = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules="all-linear",
-    )
-    wrapped = get_peft_model(llm, adapters, autocast_adapter_dtype=False)
-    if settings.train_embeddings:
-        for module in wrapped.modules():
-            if isinstance(module, torch.nn.Embedding) or type(module).__name__.endswith("Norm"):
-                module.requires_grad_(True)
-        wrapped.get_output_embeddings().requires_grad_(True)
-    return wrapped
+
+def read_tokens(llm: Any, packed: PackedTokens) -> Reading:
+    """The reading of all `M` positions of the rows, one row after the other."""
+    inputs = {"inputs_embeds": packed.token_RCH, "position_ids": packed.position_RC, "use_cache": False}
+    if has_plain_head(llm):
+        states = llm.get_base_model().base_model(**inputs).last_hidden_state.flatten(0, 1)
+        return Reading(states, states, llm.get_output_embeddings())
+    output = llm(**inputs, output_hidden_states=True)
+    return Reading(output.hidden_states[-1].flatten(0, 1), output.logits.flatten(0, 1), nn.Identity())
+
+
+def has_plain_head(llm: Any) -> bool:
+    """Whether logits are the output layer of the last states and nothing else, so that it can be applied to a few."""
+    values = llm.config.to_dict()
+    names = [name for name in values if name.startswith(_LOGIT_SETTINGS) or name.endswith(_LOGIT_SETTINGS)]
+    return all(values[name] in (None, 1.0) for name in names)

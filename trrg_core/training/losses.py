@@ -26,7 +26,7 @@ MATCH, MISMATCH, UNKNOWN = 1, 0, -1
 
 
 class LossOutput(NamedTuple):
-    """The output of a training stage: the loss to optimise, and its parts, detached, for the log."""
+    """The output of a training stage: the loss to optimise, and its parts and other measures, detached, for the log."""
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -314,16 +314,6 @@ def degree_prompt_loss(degree_score_BJ3: Tensor, stated_BJ: Tensor, degree_BJ: T
     target_BJ = (degree_BJ.long() - 1).clamp(min=0)
     losses = functional.cross_entropy(degree_score_BJ3.flatten(0, 1), target_BJ.flatten(), reduction="none")
     return _masked_mean(losses, is_graded_BJ.flatten())
-
-
-def report_loss(logits_BTV: Tensor, ids_BT: Tensor, weights_BT: Tensor) -> Tensor:
-    """Weighted mean cross entropy of the report's tokens; `logits_BTV[:, t]` predicts `ids_BT[:, t]`.
-
-    `weights_BT` is the weight of each token, 0 for padding.
-    """
-    losses = functional.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT.flatten(), reduction="none")
-    weights = weights_BT.flatten().to(losses.dtype)
-    return (losses * weights).sum() / weights.sum().clamp(min=1)
 
 
 def disease_consistency_loss(

@@ -35,7 +35,8 @@ model = loaded.generator
 batch = collate_finetune(toy_rows(3), tokenizer=model.tokenizer, observations=loaded.observations,
                          config=loaded.config, seed=0)
 with torch.no_grad():
-    logits = model._read(model.prefix(batch), batch.reports)[0]
+    reading, _ = model._read(model.prefix(batch), batch.reports)
+    logits = reading.head(reading.before_head)
 torch.save(logits, sys.argv[3])
 """
 
@@ -50,7 +51,8 @@ def folder(stage2, text_tokenizer, tmp_path_factory):
 @torch.no_grad()
 def logits_of(model, rows, config):
     batch = collate_finetune(rows, tokenizer=model.tokenizer, observations=OBSERVATIONS, config=config, seed=0)
-    return model.eval()._read(model.prefix(batch), batch.reports)[0]
+    reading, _ = model.eval()._read(model.prefix(batch), batch.reports)
+    return reading.head(reading.before_head)
 
 
 def test_a_fresh_process_gives_identical_logits(folder, stage2, rows, tmp_path):

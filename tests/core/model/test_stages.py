@@ -119,6 +119,7 @@ def test_stage_one_stays_frozen_in_stage_two(stage1, stage2):
         "clues=shuffled",
         "interaction=false",
         "patch_tokens=true",
+        "packing=false",
         "clue_text=true",
         "consistency_states=intended",
         "sentence_order=findings-first",
@@ -131,7 +132,7 @@ def test_every_switch_trains_and_writes(switch, stage1, llm_tokenizer, rows):
     loss, parts = model(batch)
     loss.backward()
     assert loss.isfinite()
-    assert set(parts) == {"report", "consistency"}
+    assert set(parts) == {"report", "consistency", "padding"}
     reports = generate_reports(model, batch, max_new_tokens=4)
     assert (reports[0].clues == ()) == (switch == "clues=off")
 
@@ -141,7 +142,7 @@ def test_consistency_can_be_switched_off(stage1, llm_tokenizer, rows):
     model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
     batch = collate_finetune(rows[:2], tokenizer=llm_tokenizer, observations=OBSERVATIONS, config=config, seed=0)
     loss, parts = model(batch)
-    assert set(parts) == {"report"}
+    assert set(parts) == {"report", "padding"}
     assert loss.item() == parts["report"].item()
 
 

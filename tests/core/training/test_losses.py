@@ -19,7 +19,6 @@ from trrg_core.training.losses import (
     hard_negative_losses,
     multiple_choice_loss,
     relate,
-    report_loss,
     sentence_contrastive_loss,
     side_prompt_losses,
     sigmoid_contrastive_loss,
@@ -220,24 +219,6 @@ def test_prompt_loss_by_hand():
 
 def test_prompt_loss_without_a_clear_finding_is_zero():
     assert disease_prompt_loss(torch.ones(1, 1), codes([UNCERTAIN]), unmentioned_weight=0.5).item() == 0
-
-
-def test_report_loss_counts_only_report_tokens():
-    logits = torch.zeros(1, 3, 4)
-    logits[0, 2, 0] = 100.0
-    ids, mask = torch.tensor([[1, 2, 3]]), torch.tensor([[True, True, False]])
-    assert report_loss(logits, ids, mask).item() == pytest.approx(math.log(4))
-
-
-def test_report_loss_counts_a_token_by_its_weight():
-    logits = torch.tensor([[[2.0, 0.0], [0.0, 0.0]]], requires_grad=True)
-    ids = torch.tensor([[1, 1]])
-    sure, even = math.log(1 + math.exp(2)), math.log(2)
-    loss = report_loss(logits, ids, torch.tensor([[0.25, 1.0]]))
-    assert loss.item() == pytest.approx((0.25 * sure + even) / 1.25)
-    report_loss(logits, ids, torch.tensor([[0.0, 1.0]])).backward()
-    assert logits.grad[0, 0].abs().max() == 0
-    assert logits.grad[0, 1].abs().max() > 0
 
 
 def consistency(logits: torch.Tensor, **changes) -> torch.Tensor:

@@ -28,8 +28,8 @@ from tests.pipelines.training.engine_ranks import (
 )
 from trrg_core.config.settings import EncoderConfig, EngineConfig, LoraSettings, OptimizerConfig
 from trrg_core.errors import TrainingError
+from trrg_core.model.adapters import add_adapters
 from trrg_core.model.backbones import build_backbone
-from trrg_core.model.llm import add_adapters
 from trrg_core.runs.checkpoints import finish_checkpoint
 from trrg_core.storage.store import open_store
 

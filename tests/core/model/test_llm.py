@@ -1,0 +1,134 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.core.toy_corpus import OBSERVATIONS, toy_config
+from trrg_core.config.settings import EncoderConfig, LoraSettings
+from trrg_core.errors import ConfigError
+from trrg_core.model.adapters import FoldedLinear, add_adapters
+from trrg_core.model.backbones import build_backbone
+from trrg_core.model.generator import build_generator
+from trrg_core.model.llm import can_pack, has_plain_head, read_tokens
+from trrg_core.model.packing import pack_tokens, place_apart, place_together
+from trrg_core.training.collate import collate_finetune
+
+_SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+FAMILIES = {
+    "llama": {**_SHAPE, "num_key_value_heads": 2},
+    "qwen2": {**_SHAPE, "num_key_value_heads": 2},
+    # softcapped logits, and layers that see 4 tokens only
+    "gemma2": {**_SHAPE, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4, "final_logit_softcapping": 3.0},
+    "granite": {**_SHAPE, "num_key_value_heads": 2, "logits_scaling": 4.0},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "gpt_neox": _SHAPE,
+}
+LENGTHS = (9, 3, 6, 2, 1, 4)
+
+
+def build(model_type: str, *, folds: bool = False, rank: int = 4, **values):
+    torch.manual_seed(0)
+    config = {"model_type": model_type, **FAMILIES.get(model_type, {}), **values}
+    llm = build_backbone(EncoderConfig(config=config), role="causal", vocabulary_size=50)
+    wrapped = add_adapters(llm, LoraSettings(rank=rank, alpha=8, dropout=0.0), folds=folds)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_" in name:  # else the second factor is zero, and the first has no gradient
+            nn.init.normal_(parameter, std=0.1)
+    return wrapped
+
+
+def sequences():
+    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
+    return torch.randn(*mask.shape, 32, generator=torch.Generator().manual_seed(1)), mask
+
+
+def read(llm, tokens, mask, placement):
+    """States and logits of the unmasked tokens."""
+    packed = pack_tokens(tokens, mask, placement)
+    reading = read_tokens(llm, packed)
+    own = torch.cat([torch.arange(n) + first for n, first in zip(mask.sum(1).tolist(), packed.first_B, strict=True)])
+    reading = reading.at(own)
+    return reading.states, reading.head(reading.before_head)
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_packed_sequences_do_not_see_each_other(model_type):
+    llm = build(model_type).eval()
+    assert can_pack(llm)
+    tokens, mask = sequences()
+    for placement in (place_together(LENGTHS, attention_cost=0), place_together(LENGTHS, attention_cost=1)):
+        assert placement.num_rows < len(LENGTHS)
+        states, logits = read(llm, tokens, mask, placement)
+        alone = [
+            llm(inputs_embeds=one[own][None], output_hidden_states=True) for one, own in zip(tokens, mask, strict=True)
+        ]
+        torch.testing.assert_close(logits, torch.cat([one.logits[0] for one in alone]))
+        torch.testing.assert_close(states, torch.cat([one.hidden_states[-1][0] for one in alone]))
+
+
+def test_heads_that_change_logits_are_known():
+    assert [name for name in FAMILIES if not has_plain_head(build(name))] == ["gemma2", "granite"]
+
+
+UNPACKABLE = {
+    "recurrent_gemma": {**_SHAPE, "num_key_value_heads": 2, "lru_width": 32, "block_types": ["recurrent", "attention"]},
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+}
+
+
+@pytest.mark.parametrize("model_type", UNPACKABLE)
+def test_an_llm_that_is_not_all_attention_is_read_in_rows_of_its_own(model_type):
+    llm = build(model_type, **UNPACKABLE[model_type]).eval()
+    assert not can_pack(llm)
+    tokens, mask = sequences()
+    _, logits = read(llm, tokens, mask, place_apart(LENGTHS))
+    alone = [llm(inputs_embeds=one[own][None]).logits[0] for one, own in zip(tokens, mask, strict=True)]
+    torch.testing.assert_close(logits, torch.cat(alone))
+
+
+def test_packing_is_refused_where_reports_would_mix(stage1, llm_tokenizer):
+    config = toy_config("finetune.llm.config={model_type: bloom, hidden_size: 48, n_layer: 1, n_head: 4}")
+    with pytest.raises(ConfigError, match=r"BloomForCausalLM.*set finetune\.packing=false"):
+        build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+
+
+def losses_and_gradients(stage1, llm_tokenizer, rows, *overrides):
+    torch.manual_seed(0)
+    config = toy_config("finetune.clue_dropout=0.3", "finetune.hidden_share=0.3", *overrides)
+    model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS).train()
+    batch = collate_finetune(rows, tokenizer=llm_tokenizer, observations=OBSERVATIONS, config=config, seed=0)
+    torch.manual_seed(1)
+    output = model(batch)
+    output.loss.backward()
+    return output, {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
+
+
+def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(stage1, llm_tokenizer, rows):
+    # reports of one to three sentences; some studies without clues
+    rows = [{**row, "report": row["report"] if n % 2 else row["sentences"][0]["text"]} for n, row in enumerate(rows)]
+    packed, packed_grads = losses_and_gradients(stage1, llm_tokenizer, rows)
+    padded, padded_grads = losses_and_gradients(stage1, llm_tokenizer, rows, "finetune.packing=false")
+    assert packed.parts["padding"] < 0.1 < padded.parts["padding"]
+    torch.testing.assert_close(packed.loss, padded.loss)
+    assert packed_grads.keys() == padded_grads.keys()
+    for name, grad in packed_grads.items():
+        torch.testing.assert_close(
+            grad, padded_grads[name], rtol=1e-4, atol=1e-6, msg=lambda text, at=name: f"{at}: {text}"
+        )
+
+
+@pytest.mark.parametrize("train_mode", [True, False])
+def test_folded_adapters_compute_what_adapters_compute(train_mode):
+    plain, folded = (build("llama", rank=32, folds=folds).train(train_mode) for folds in (False, True))
+    assert sum(isinstance(one, FoldedLinear) for one in folded.modules()) == 14
+    assert not any(isinstance(one, FoldedLinear) for one in plain.modules())
+    tokens, mask = sequences()
+    results = []
+    for llm in (plain, folded):
+        states, logits = read(llm, tokens, mask, place_apart(LENGTHS))
+        logits.square().mean().backward()
+        results.append((states, [one.grad for one in llm.parameters() if one.requires_grad]))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_adapters_of_a_low_rank_are_not_folded():
+    assert not any(isinstance(one, FoldedLinear) for one in build("llama", rank=2, folds=True).modules())
