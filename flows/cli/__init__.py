@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import chain, label_verbs, machine, model_use, slicing, texts, versions
+from flows.cli import chain, label_verbs, lineage_verb, machine, model_use, slicing, texts, versions
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.extras import needs_extra
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for _verbs in (chain, model_use, versions, label_verbs, slicing, texts, machine):
+for _verbs in (chain, model_use, versions, lineage_verb, label_verbs, slicing, texts, machine):
     app.add_typer(_verbs.app)
 
 

@@ -26,17 +26,23 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
     Raises:
         StorageError: if the registry cannot be read.
     """
+    models = registered_models(store, config)
+    return {name: f"named by {model}" for model, names in models.items() for name in names}
+
+
+def registered_models(store: Store, config: RegisterConfig) -> dict[str, list[str]]:
+    """The runs and table versions that each registered model version (`models:/NAME/VERSION`) refers to.
+
+    Raises:
+        StorageError: if the registry cannot be read.
+    """
     with read_only_client(store, config) as client:
         if client is None:
             return {}
         from mlflow.exceptions import MlflowException
 
         try:
-            return {
-                name: f"named by models:/{version.name}/{version.version}"
-                for version in _versions(client)
-                for name in _references(version)
-            }
+            return {f"models:/{version.name}/{version.version}": _references(version) for version in _versions(client)}
         except MlflowException as error:
             raise StorageError(f"the model registry did not answer: {error}") from error
 

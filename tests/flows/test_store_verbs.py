@@ -232,3 +232,16 @@ def test_compact_merges_files_and_diff_shows_no_difference(store: Store, trrg: T
     assert "studies@2 -> studies@3: 3 files -> 2, 4 rows" in trrg("compact", "studies").stdout
     assert _json(trrg, "diff", "studies@2", "studies@3")["studies"] == {"added": 0, "removed": 0, "changed": 0}
     assert "nothing to merge" in trrg("compact", "studies").stdout
+
+
+def test_lineage_draws_both_directions_as_text_json_and_page(store: Store, trrg: Trrg, tmp_path: Path) -> None:
+    write_result(store, RunResult(run_id="pretrain-1", job="pretrain", inputs={"shards": "shards@1"}))
+    text = trrg("lineage", "shards").stdout
+    assert text.splitlines()[0].startswith("shards@1  3 rows, ")
+    assert "reports@1  3 rows" in text.partition("used by")[0]
+    assert "pretrain-1  pretrain" in text.partition("used by")[2]
+    values = _json(trrg, "lineage", "pretrain-1", "--html", str(tmp_path / "page"))
+    assert values["made_from"]["branches"][0]["ref"] == "shards@1"
+    assert values["used_by"]["branches"] == []
+    assert "Lineage of pretrain-1" in (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert "has no version, run or model" in trrg("lineage", "nothing").stderr
