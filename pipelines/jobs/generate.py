@@ -101,6 +101,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         batch_rows=share,
         total=len(wanted),
         num_gpus=float(config.engine.use_gpu),
+        watched=False,  # a task of 2048 reports may take an hour on a CPU
     )
     _check_once([study_id for _, study_id, _ in output.ids], wanted)
     return commit_output(work, output, counts={"studies_in": len(wanted), "predictions": output.num_out})

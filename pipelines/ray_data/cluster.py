@@ -7,8 +7,9 @@ from typing import Any
 import ray
 import ray.data
 
+from pipelines.ray_data.watchdog import set_stall_limit
 from trrg_core.config.settings import RayConfig
-from trrg_core.errors import ConfigError, StorageError
+from trrg_core.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -52,24 +53,9 @@ def connect(config: RayConfig) -> None:
     except Exception as error:  # a node that does not start in time is a bare Exception
         where = f"the cluster at {config.address}" if config.address else "a local cluster"
         raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
+    set_stall_limit(config.stall_minutes)
     ray.data.DataContext.get_current().enable_progress_bars = False  # Ray's count blocks, ours count studies
     logger.info("Ray: %s", f"cluster at {config.address}" if config.address else f"local, {config.local_cpus} CPUs")
-
-
-def check_gpus(config: RayConfig, wanted: int) -> None:
-    """Check that this machine has a GPU for each of `wanted` workers; a real cluster may still grow.
-
-    Raises:
-        ConfigError: if it has not: Ray would wait forever.
-    """
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # untyped in Ray
-    available = int(resources.get("GPU", 0))
-    if not config.address and available < wanted:
-        instead = f"engine.num_workers={available}" if available else "engine.use_gpu=false"
-        raise ConfigError(
-            f"{wanted} workers need a GPU each and this machine has {available}: "
-            f"give --set {instead}, or a cluster (ray.address, ray.jobs_address)"
-        )
 
 
 def _where(config: RayConfig) -> dict[str, Any]:

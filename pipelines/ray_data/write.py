@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import ray.data
 
 from pipelines.ray_data.map_tables import map_tables
+from pipelines.ray_data.watchdog import run_watched, stall_limit_s
 from pipelines.records.commit import JobOutput, TableWork
 from pipelines.records.progress import track
 from trrg_core.errors import DataError
@@ -71,6 +72,7 @@ def write_parts(
     batch_rows: int,
     total: int,
     num_gpus: float = 0,
+    watched: bool = True,
 ) -> JobOutput:
     """Run `process` over `rows` in batches and write the results as files of the table, not yet committed.
 
@@ -82,14 +84,21 @@ def write_parts(
         batch_rows: rows per batch.
         total: number of rows, for the progress display.
         num_gpus: GPUs of each task.
+        watched: fail when no batch ends for `ray.stall_minutes`; not for batches that may take longer.
     """
     arguments = {"process": process, "settings": settings, "work": work}
     written = map_tables(rows, _process_and_write, arguments, batch_size=batch_rows, num_gpus=num_gpus or None)
     summaries: list[BatchSummary] = []
-    with track(work.table, total) as advance:
-        for row in written.iter_rows():
-            summaries.append(BatchSummary.from_json(row["summary"]))
-            advance(summaries[-1].num_in)
+
+    def collect() -> None:
+        with track(work.table, total) as advance:
+            for row in written.iter_rows():
+                summaries.append(BatchSummary.from_json(row["summary"]))
+                advance(summaries[-1].num_in)
+
+    run_watched(
+        collect, name=work.job, progress=lambda: len(summaries), limit_s=stall_limit_s() if watched else float("inf")
+    )
     return _combine(summaries)
 
 

@@ -22,6 +22,7 @@ from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_
 from pipelines.training.engine import Engine
 from pipelines.training.feed import feed
 from pipelines.training.micro_batches import StepPlan, plan_steps
+from pipelines.training.rank_status import CHECKPOINT, SAVING, STEP, WAITING, RankStatus
 from pipelines.training.stage import DeviceBatch, Stage, TrainingTask
 from pipelines.training.step_log import StepLog
 from pipelines.training.step_profile import TRACE, StepProfile
@@ -34,15 +35,18 @@ LOSSES = "losses.json"
 TRAINED = "trained.json"
 
 
-def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any]], None]) -> None:
+def train_rank(
+    stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any]], None], status: RankStatus | None = None
+) -> None:
     """Run one rank of a training run, from building the model to saving it.
 
     Args:
         stage: the stage to train.
         task: the run.
         report: called by every rank after each checkpoint with the step and its losses.
+        status: where to say what this rank is doing.
     """
-    config = task.config
+    config, status = task.config, status or RankStatus()
     rank, world = dist.get_rank(), dist.get_world_size()
     slice_reader = open_slice(task.store, task.inputs["slice"]) if "slice" in task.inputs else None
     groups = list_row_groups(task.store, task.shards, "train", slice_reader)
@@ -68,8 +72,11 @@ def train_rank(stage: Stage, task: TrainingTask, report: Callable[[dict[str, Any
         num_workers=config.engine.feed_workers,
         pin=config.engine.use_gpu,
     ) as batches:
-        attempt = _Attempt(stage=stage, task=task, engine=engine, plan=plan, log=log, losses=losses, report=report)
+        attempt = _Attempt(
+            stage=stage, task=task, engine=engine, plan=plan, log=log, losses=losses, report=report, status=status
+        )
         attempt.train(batches)
+    status.enter(SAVING, len(losses))
     _save_model(stage, task, engine, losses, log.measure(len(losses)))
     engine.close()
 
@@ -85,6 +92,7 @@ class _Attempt:
     log: StepLog
     losses: list[dict[str, float]]
     report: Callable[[dict[str, Any]], None]
+    status: RankStatus
 
     def train(self, batches: Iterator[DeviceBatch]) -> None:
         """Train on `batches` until the last step, or until the loss on `validate` no longer falls."""
@@ -105,6 +113,7 @@ class _Attempt:
             if is_first:
                 self.log.write(step, self.losses[-1], is_last=is_done)
             if is_done or step % config.checkpoint_every_steps == 0:
+                self.status.enter(CHECKPOINT, step)
                 files = {LOSSES: json.dumps(self.losses).encode()}
                 checkpoints.save(self.engine.copy_state(), step=step, files=files)
                 self.report({"step": step, **self.losses[-1]})
@@ -112,8 +121,10 @@ class _Attempt:
         checkpoints.close()
 
     def _train_step(self, batches: Iterator[DeviceBatch], step: int) -> dict[str, float]:
+        self.status.enter(WAITING, step)
         with self.log.waiting():
             own = self.plan.take_step(batches, step, self.engine.device)
+        self.status.enter(STEP, step)
         micro_batches = own.joined() if self.stage.joins_micro_batches else own
         return self.engine.train_step(micro_batches, step, weights=self.plan.weights)
 

@@ -44,6 +44,11 @@ class TrainingTask:
         return f"{self.path}/progress.json"
 
     @property
+    def rank_statuses(self) -> str:
+        """The folder to which each rank writes what it is doing."""
+        return f"{self.path}/ranks"
+
+    @property
     def shards(self) -> TableRef:
         """The table version to train on."""
         return TableRef.parse(self.inputs["shards"])

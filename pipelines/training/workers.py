@@ -7,9 +7,12 @@ import ray.train
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from pipelines.ray_data.cluster import check_gpus, connect, quieten
+from pipelines.ray_data.cluster import connect, quieten
+from pipelines.ray_data.cpu_budget import check_budget, training_budget
+from pipelines.ray_data.watchdog import run_watched
 from pipelines.records.progress import follow_progress
 from pipelines.training.loop import train_rank
+from pipelines.training.rank_status import Phase, RankStatus, name_cause, read_phases, steps_of, written_status
 from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.errors import TrainingError
 
@@ -18,6 +21,9 @@ _UNUSED = ("DatasetsCallback",)
 # queries a dashboard that a local cluster lacks; where another cluster runs on the machine it queries that one's, to
 # which this run is unknown, and removes our workers. A local cluster ends with its driver: there is nothing to clean up
 _UNUSED_LOCALLY = ("PlacementGroupCleanerCallback",)
+
+
+POLL_S = 5.0  # one small file per rank
 
 
 class Trainer(TorchTrainer):
@@ -41,11 +47,13 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
     """Train `stage` to its end on Ray Train workers, until the model is saved.
 
     Raises:
-        TrainingError: when the workers failed more often than `engine.max_failures` allows.
+        ConfigError: if the cluster has too few CPUs or GPUs for the workers.
+        TrainingError: when the workers failed more often than `engine.max_failures` allows, or no step ended for
+            `ray.stall_minutes`.
     """
     connect(task.config.ray)
     engine = task.config.engine
-    check_gpus(task.config.ray, engine.num_workers if engine.use_gpu else 0)
+    check_budget(training_budget(engine), task.config.ray)
     trainer = (Trainer if task.config.ray.address else LocalTrainer)(
         partial(train_worker, stage, task),
         torch_config=TorchConfig(backend="nccl" if engine.use_gpu else "gloo", timeout_s=engine.collective_timeout_s),
@@ -58,17 +66,49 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of the older trainer too
         ),
     )
+    task.store.delete(task.rank_statuses)
+    watch = _Watch(task)
     try:
         with follow_progress(task.store, task.progress, f"{stage.name} steps"):
-            trainer.fit()
+            run_watched(
+                trainer.fit,
+                name=f"{stage.name} run {task.run_id}",
+                progress=watch.progress,
+                limit_s=task.config.ray.stall_minutes * 60,
+                diagnose=watch.cause,
+                poll_s=POLL_S,
+            )
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
+    task.store.delete(task.rank_statuses)
+
+
+class _Watch:
+    """Reads what the ranks are doing; keeps what they did when they last got on."""
+
+    def __init__(self, task: TrainingTask) -> None:
+        self.task = task
+        self.last: dict[int, Phase] = {}
+
+    def progress(self) -> tuple[tuple[int, int, int], ...]:
+        current = self._read()
+        if steps_of(current) != steps_of(self.last):
+            self.last = current
+        return steps_of(current)
+
+    def cause(self) -> str:
+        return name_cause(self.last, self._read(), self.task.config.engine.num_workers)
+
+    def _read(self) -> dict[int, Phase]:
+        return read_phases(self.task.store, self.task.rank_statuses, self.task.config.engine.num_workers)
 
 
 def train_worker(stage: Stage, task: TrainingTask) -> None:
     """Run one rank in a Ray Train worker."""
     quieten()
-    train_rank(stage, task, ray.train.report)
+    status, rank = RankStatus(), ray.train.get_context().get_world_rank()
+    with written_status(status, task.store, task.rank_statuses, rank):
+        train_rank(stage, task, ray.train.report, status)
 
 
 def _root_cause(error: BaseException) -> str:

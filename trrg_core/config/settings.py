@@ -133,6 +133,13 @@ class RayConfig(ConfigSection):
     local_cpus: int = Field(4, ge=2, description="Number of logical CPUs of a local cluster.")
     object_store_mb: int = Field(512, ge=80, description="Object store size of a local cluster, MiB.")
 
+    stall_minutes: float = Field(
+        45,
+        gt=0,
+        description="Time without a training step or a batch of a data stage after which the stage fails and names the "
+        "cause, minutes; longer than `engine.collective_timeout_s`, after which workers start again.",
+    )
+
     _addresses_are_public = field_validator("address", "jobs_address")(check_no_credentials)
 
 

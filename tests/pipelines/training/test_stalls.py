@@ -1,0 +1,62 @@
+"""Real Ray Train workers that find few CPUs, or whose loader stops: the run works, or ends with the cause."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from pipelines.ray_data.cluster import connect
+from pipelines.training.stage import TrainingTask
+from pipelines.training.train import train
+from tests.pipelines.training import toy_stage as toy
+from trrg_core.config.settings import RayConfig
+from trrg_core.errors import ConfigError, TrainingError
+from trrg_core.storage.store import Store, open_store
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    connect(RayConfig(local_cpus=2))
+    ray.cloudpickle.register_pickle_by_value(toy)
+    yield open_store(str(tmp_path_factory.mktemp("store")))
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shards(store: Store) -> str:
+    return toy.write_toy_shards(store)
+
+
+def test_two_workers_train_on_two_cpus_and_three_are_refused(store: Store, shards: str) -> None:
+    assert train(toy.toy_stage(epochs=1), toy.toy_task(store, shards, "two", 0, "ray.local_cpus=2")).metrics["steps"]
+    assert not store.exists("runs/two/ranks"), "the statuses of the ranks are left in the run"
+    with pytest.raises(ConfigError, match=r"3 CPUs are needed .* and there are 2: give --set ray.local_cpus=3"):
+        train(toy.toy_stage(), toy.toy_task(store, shards, "three", 0, "engine.num_workers=3"))
+
+
+def test_a_loader_that_stops_ends_the_run_and_is_named(store: Store, shards: str) -> None:
+    def collate(task: TrainingTask) -> Callable[..., Any]:
+        import torch.distributed as dist
+
+        def make(rows: Sequence[Mapping[str, Any]], *, seed: int, inner: Any, rank: int) -> Any:
+            while rank == 1 and (Path(task.store.uri) / "runs/starved/checkpoints").exists():
+                time.sleep(1)
+            return inner(rows, seed=seed)
+
+        return partial(make, inner=toy.collate(task), rank=dist.get_rank())
+
+    # the first start of processes may take half a minute, in which no rank gets on
+    settings = ("engine.checkpoint_every_steps=2", "ray.stall_minutes=1.2")
+    stage = replace(toy.toy_stage(), collate=collate)
+    began = time.monotonic()
+    with pytest.raises(TrainingError, match=r"no progress for 1.2 minutes .*starved loader: rank 1 waits"):
+        train(stage, toy.toy_task(store, shards, "starved", 0, *settings))
+    assert time.monotonic() - began < 170
+    assert not ray.is_initialized(), "the workers hold their CPUs on"
