@@ -1,13 +1,15 @@
 """The flow `reslice`: compile a spec into a slice, show its tables and chart as artifacts, and optionally retrain."""
 
-import base64
 from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from flows.artifacts import image_url, store_artifact
+from flows.outcome import ended
 from flows.render.slices import label_rows, slice_chart_png, summarise_slice, target_rows
 from flows.retraining import retrain
+from flows.run_log import show_own_lines
 from flows.tasks import is_worth_retrying
 from pipelines.jobs.reslice import make_slice
 from trrg_core.slicing.spec import SliceSpec
@@ -18,12 +20,15 @@ from trrg_core.storage.store import open_store
 def compile_slice(spec: SliceSpec, store: str, dry_run: bool) -> str:
     """The reference of the compiled slice, empty after a dry run; its tables and chart are artifacts in Prefect."""
     sliced = make_slice(open_store(store), spec, dry_run=dry_run)
-    create_markdown_artifact("\n\n".join(summarise_slice(sliced)), key="slice", description=spec.name)
+    summary = "\n\n".join(summarise_slice(sliced))
+    store_artifact(create_markdown_artifact, summary, key="slice", description=spec.name)
     if sliced.plan.outcomes:
-        create_table_artifact(target_rows(sliced), key="slice-asked-achieved", description="Asked and achieved")
-    create_table_artifact(label_rows(sliced), key="slice-before-after", description="Train studies, before and after")
-    chart = base64.b64encode(slice_chart_png(sliced)).decode()
-    create_image_artifact(f"data:image/png;base64,{chart}", key="slice-chart", description="Before and after")
+        rows = target_rows(sliced)
+        store_artifact(create_table_artifact, rows, key="slice-asked-achieved", description="Asked and achieved")
+    rows = label_rows(sliced)
+    store_artifact(create_table_artifact, rows, key="slice-before-after", description="Train studies, before and after")
+    chart = image_url(slice_chart_png(sliced), "png")
+    store_artifact(create_image_artifact, chart, key="slice-chart", description="Before and after")
     return sliced.result.ref
 
 
@@ -35,7 +40,7 @@ def reslice(
     then_retrain: bool = False,
     preset: str = "tiny",
     settings: list[str] | None = None,
-) -> dict[str, Any]:
+) -> Any:
     """Compile another sample of the train studies; `validate` and `test` are never changed.
 
     Args:
@@ -46,8 +51,13 @@ def reslice(
         preset: configuration of that training: `tiny`, `small`, `base`, or the path of a YAML file.
         settings: single settings of that training, e.g. `finetune.clues=off`.
     """
-    ref = compile_slice(spec, store, dry_run)
-    results: dict[str, Any] = {"slice": ref}
-    if then_retrain and ref:
-        results |= retrain(store=store, preset=preset, settings=settings, enter_at="pretrain", slice_ref=ref)
-    return results
+    show_own_lines()
+
+    def run() -> dict[str, Any]:
+        ref = compile_slice(spec, store, dry_run)
+        results: dict[str, Any] = {"slice": ref}
+        if then_retrain and ref:
+            results |= retrain(store=store, preset=preset, settings=settings, enter_at="pretrain", slice_ref=ref)
+        return results
+
+    return ended(run)

@@ -7,6 +7,9 @@ from prefect import flow
 from flows.choices import OnDrift
 from flows.drift import watch_drift
 from flows.entry import JobName, find_earlier_results, read_config
+from flows.first_screen import show_champion
+from flows.outcome import ended
+from flows.run_log import show_own_lines
 from flows.tasks import run_stage
 from pipelines.running.catalog import FIRST_JOB, jobs_from
 from trrg_core.config.data_settings import SourceKind
@@ -26,7 +29,7 @@ def retrain(
     enter_at: JobName = FIRST_JOB,
     slice_ref: str = "",
     on_drift: OnDrift = "warn",
-) -> dict[str, Any]:
+) -> Any:
     """Retrain the report generator and register it.
 
     Args:
@@ -39,14 +42,16 @@ def retrain(
         slice_ref: slice to train on, e.g. `slices@0`; empty trains on every study of the shards.
         on_drift: what to do when the shards have drifted from those that the champion was trained on.
     """
+    show_own_lines()
     config = read_config(preset, source or "", source_root, settings or ())
-    return run_chain(config, store, enter_at, slice_ref, on_drift)
+    return ended(lambda: run_chain(config, store, enter_at, slice_ref, on_drift))
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=False)
-def retrain_with(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> dict[str, Any]:
+def retrain_with(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> Any:
     """The same flow for a caller that has a validated configuration, such as the command line."""
-    return run_chain(config, store, enter_at, slice_ref, on_drift)
+    show_own_lines()
+    return ended(lambda: run_chain(config, store, enter_at, slice_ref, on_drift))
 
 
 def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> dict[str, Any]:
@@ -57,12 +62,13 @@ def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_
     """
     refs = find_earlier_results(store, enter_at)
     refs |= _slice_inputs(store, slice_ref) if slice_ref else {}
+    show_champion(store, config.register_)
     results: dict[str, Any] = {}
     for job in jobs_from(enter_at):
         results[job.name] = run_stage(job.name, config, store, job.inputs_of(refs))
         refs[job.output] = results[job.name]["ref"]
         if job.output == "shards" and on_drift != "ignore":
-            watch_drift(refs["shards"], store, config.parse.label_set, on_drift)
+            watch_drift(refs["shards"], store, config, on_drift)
     return results
 
 

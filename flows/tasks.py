@@ -5,17 +5,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
+from flows.artifacts import image_url, page_link, send_event, store_artifact
+from flows.outcome import report_failure
+from flows.render.decision_text import decision_text, reject_text
+from flows.run_log import progress_artifacts
 from pipelines.records.job_result import JobResult, to_json
 from pipelines.running.run_job import run_job
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import StorageError
+from trrg_core.errors import StorageError, TrrgError
 from trrg_core.metrics.systems import scores_by_system
 from trrg_core.registry.check import CHECK_COLUMNS, check_cells
-from trrg_core.registry.decision import DECISION_FILE, decision_from_bytes
+from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes
 from trrg_core.runs.results import run_path
-from trrg_core.storage.store import open_store
+from trrg_core.storage.store import Store, open_store
+
+CURVES = "losses.svg"
 
 
 def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
@@ -39,34 +50,66 @@ def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
 )
 def run_stage(job: str, config: TrrgConfig, store: str, inputs: dict[str, str]) -> dict[str, Any]:
     """The result of a job as plain values; inputs and results are references and counts."""
-    result = run_job(job, config, store, inputs)
-    _create_artifacts(result)
-    if "decision" in result.notes:
-        _create_gate_artifact(result, store)
+    try:
+        with progress_artifacts(job):
+            result = run_job(job, config, store, inputs)
+    except TrrgError as error:
+        report_failure(job, error)
+        raise
+    _create_artifacts(result, open_store(store))
     values: dict[str, Any] = json.loads(to_json(result))
     return values
 
 
-def _create_artifacts(result: JobResult) -> None:
+def _create_artifacts(result: JobResult, store: Store) -> None:
     rows = [{"what": "result", "value": result.ref}, *_rows(result.counts), *_rows(result.rejects, "set aside: ")]
-    create_table_artifact(rows, key=f"{result.job}-counts", description=f"{result.job}: {result.ref}")
+    _table(rows, key=f"{result.job}-counts", description=f"{result.job}: {result.ref}")
+    if result.rejects:
+        read = next((count for name, count in result.counts.items() if name.endswith("_in")), 0)
+        text = reject_text(result.rejects, read)
+        store_artifact(create_markdown_artifact, text, key=f"{result.job}-rejects", description="Set aside, by reason")
     if result.job == "evaluate":
-        create_table_artifact(_score_table(result.counts), key="scores", description="The model beside the floors")
+        _table(_score_table(result.counts), key="scores", description="The model beside the floors")
     for note, key, text in (
         ("report", "html-report", "HTML report"),
         ("page", f"{result.job}-page", "Scores and studies"),
         ("losses", f"{result.job}-losses", "Loss curves"),
     ):
         if place := result.notes.get(note):
-            link = place if "://" in place else f"file://{place}"
-            create_link_artifact(link, link_text=text, key=key, description=place)
+            store_artifact(create_link_artifact, page_link(place), link_text=text, key=key, description=place)
+    if result.notes.get("losses"):
+        _create_curves(result, store)
+    if "decision" in result.notes:
+        _create_gate_artifacts(result, store)
 
 
-def _create_gate_artifact(result: JobResult, store: str) -> None:
-    """The checks of the gate as a table, the ruling as its title."""
-    decision = decision_from_bytes(open_store(store).read_bytes(f"{run_path(result.ref)}/{DECISION_FILE}"))
+def _create_curves(result: JobResult, store: Store) -> None:
+    path = f"{run_path(result.ref)}/{CURVES}"
+    if store.exists(path):
+        picture = image_url(store.read_bytes(path), "svg+xml")
+        store_artifact(create_image_artifact, picture, key=f"{result.job}-curves", description="Losses by step")
+
+
+def _create_gate_artifacts(result: JobResult, store: Store) -> None:
+    """The decision of the gate: its checks as a table, all of it as text, those against the champion, an event."""
+    decision = decision_from_bytes(store.read_bytes(f"{run_path(result.ref)}/{DECISION_FILE}"))
     rows = [dict(zip(CHECK_COLUMNS, check_cells(check), strict=True)) for check in decision.checks]
-    create_table_artifact(rows, key="gate", description=f"Gate: {decision.ruling}. {decision.override}".strip())
+    _table(rows, key="gate", description=f"Gate: {decision.ruling}. {decision.override}".strip())
+    against = [row for row in rows if row["check"].startswith(("champion.", "best_champion."))]
+    if against:
+        _table(against, key="scores-against-champion", description="Differences from the champion, with intervals")
+    model = result.notes.get("model", "")
+    text = decision_text(decision, model)
+    store_artifact(create_markdown_artifact, text, key="decision", description=f"{model}: {decision.ruling}")
+    send_event(f"gate.{'promoted' if decision.promote else 'refused'}", f"model.{model}", _payload(decision, model))
+
+
+def _payload(decision: Decision, model: str) -> dict[str, Any]:
+    return {"model": model, "ruling": decision.ruling, "reasons": list(decision.against), "override": decision.override}
+
+
+def _table(rows: list[dict[str, str]], *, key: str, description: str) -> None:
+    store_artifact(create_table_artifact, rows, key=key, description=description)
 
 
 def _rows(values: Mapping[str, float], prefix: str = "") -> list[dict[str, str]]:

@@ -1,6 +1,8 @@
 """Commands of the chain: an invented corpus, each job by itself, and the whole run."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +24,7 @@ from flows.cli.options import (
     parse_input,
 )
 from pipelines.running.catalog import FIRST_JOB, JOBS, Job, find_job
+from trrg_core.errors import TrrgError
 
 if TYPE_CHECKING:
     from trrg_core.config.settings import TrrgConfig
@@ -158,7 +161,25 @@ def run(
     if first.reads_source:
         check_source(config)
     find_earlier_results(store, enter_at)
+    from flows.outcome import finished_results
     from flows.retraining import retrain_with
 
-    results = retrain_with(config, store, enter_at, slice_ref, on_drift)
-    print_run(results, load_label_set(config.parse.label_set))
+    label_set = load_label_set(config.parse.label_set)
+    try:
+        results = retrain_with(config, store, enter_at, slice_ref, on_drift)
+    except TrrgError:
+        raise
+    except Exception as error:
+        finished = finished_results()
+        if finished is None:
+            raise
+        print_run(finished, label_set)
+        typer.secho(
+            f"warning: the Prefect server is lost ({type(error).__name__}); the run is complete, and its results are "
+            "in the store",
+            fg="yellow",
+            err=True,
+        )
+        sys.stdout.flush()
+        os._exit(0)  # Prefect would wait for its server without end
+    print_run(results, label_set)

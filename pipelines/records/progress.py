@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 10.0
 POLL_EVERY_S = 1.0
+QUIET_S = 25.0  # after so long without a change a line says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +75,28 @@ def _follow(store: Store, path: str, label: str, stop: Event) -> None:
     last = _read(store, path)  # what an earlier attempt left there is not shown
     with _bar() if sys.stderr.isatty() else nullcontext() as bar:
         task = bar.add_task(label, total=None) if bar else None
-        is_last = False
+        is_last, shown, began = False, None, time.monotonic()
+        said = changed = began
         while not is_last:
             is_last = stop.wait(POLL_EVERY_S)
-            current = _read(store, path)
-            if current is None or current == last:
-                continue
-            last = current
-            if bar and task is not None:
-                bar.update(task, completed=current.done, total=current.total)
-            else:
-                logger.info("%s: %d of %d, %s", label, current.done, current.total, current.text)
+            current, now = _read(store, path), time.monotonic()
+            if current is not None and current != last:
+                last = shown = current
+                said = changed = now
+                if bar and task is not None:
+                    bar.update(task, completed=current.done, total=current.total)
+                else:
+                    _say(label, current.done, current.total, current.text)
+            elif not bar and not is_last and now - said >= QUIET_S:
+                said = now
+                since = f"no more for {now - changed:.0f} s" if shown else f"processes start, {now - began:.0f} s"
+                _say(label, shown.done if shown else 0, shown.total if shown else 0, since)
+
+
+def _say(label: str, done: int, total: int, text: str) -> None:
+    """A log line that carries its numbers for whoever draws progress: attributes `label`, `done` and `total`."""
+    numbers = {"label": label, "done": done, "total": total}
+    logger.info("%s: %d of %s, %s", label, done, total or "?", text, extra=numbers)
 
 
 def _read(store: Store, path: str) -> _Progress | None:
@@ -109,5 +121,6 @@ class _LogLines:
         now = time.monotonic()
         if now - self.last >= LINE_EVERY_S:
             self.last = now
-            rate = self.done / (now - self.start)
-            logger.info("%s: %d of %d, %.0f/s", self.label, self.done, self.total, rate)
+            rate = self.done / max(now - self.start, 1e-9)
+            left = max(0, self.total - self.done) / max(rate, 1e-9)
+            _say(self.label, self.done, self.total, f"{rate:.3g}/s, {left:.0f} s left")

@@ -1,13 +1,56 @@
-"""Where the champion comes from: the table versions that it was trained on, by the runs of the store."""
+"""The champion by its alias, which alone says which version it is: where it comes from, and why it is the champion."""
 
-from trrg_core.runs.results import list_results, read_result
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipelines.registry.references import read_only_client
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import StorageError
+from trrg_core.runs.results import read_result
 from trrg_core.storage.store import Store
 
+CHAMPION = "champion"
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
-def champion_shards(store: Store) -> str:
-    """The version of `shards` that the newest promoted model was trained on; empty when there is none."""
-    for registered in list_results(store, "register"):
-        generator = read_result(store, registered.inputs["generator"])
-        if registered.metrics.get("promoted") and generator:
-            return generator.inputs["shards"]
-    return ""
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The version that the alias `champion` points at; `why` says how it came there."""
+
+    model: str
+    generator: str
+    why: str
+    scores: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_champion(store: Store, config: RegisterConfig) -> Champion | None:
+    """The champion of the registry; None where there is none.
+
+    Raises:
+        StorageError: if the registry cannot be read.
+    """
+    with read_only_client(store, config) as client:
+        if client is None:
+            return None
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = client.get_model_version_by_alias(config.model_name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in _NOT_FOUND:
+                return None
+            raise StorageError(f"the model registry did not answer: {error}") from error
+    tags = dict(version.tags)
+    return Champion(
+        model=f"models:/{version.name}/{version.version}",
+        generator=tags.get("trrg.generator", ""),
+        why=tags.get("trrg.why", "") or tags.get("gate.ruling", "") or "the alias was set by hand",
+        scores={name.removeprefix("score."): value for name, value in tags.items() if name.startswith("score.")},
+    )
+
+
+def champion_shards(store: Store, config: RegisterConfig) -> str:
+    """The version of `shards` that the champion was trained on; empty without a champion or its training run."""
+    champion = find_champion(store, config)
+    generator = read_result(store, champion.generator) if champion and champion.generator else None
+    return generator.inputs.get("shards", "") if generator else ""

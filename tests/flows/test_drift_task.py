@@ -6,13 +6,16 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.drift import watch_drift
+from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from tests.core.toy_versions import NO, YES, shard_row, write_version
+from trrg_core.config.load import load_config
 from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import shards_schema
 
+CONFIG = load_config("tiny", [])
 SCHEMA = shards_schema(load_label_set("chexpert14"))
 
 
@@ -24,23 +27,20 @@ def store(tmp_path: Path) -> Store:
         rows = [shard_row(f"{number}", {"Edema": YES if number < 600 * share else NO}) for number in range(600)]
         write_version(store, "shards", rows, SCHEMA, fingerprint=str(version))
     write_result(store, RunResult(run_id="finetune-a", job="finetune", inputs={"shards": "shards@0"}))
-    write_result(
-        store,
-        RunResult(run_id="register-a", job="register", inputs={"generator": "finetune-a"}, metrics={"promoted": 1.0}),
-    )
-    later = {"generator": "finetune-b"}
-    write_result(
-        store, RunResult(run_id="register-b", job="register", inputs=later, metrics={"promoted": 0.0}, finished_ms=9)
-    )
+    with open_registry(store, CONFIG.register_) as models:
+        for name in "ab":
+            version = NewVersion(run_id=f"register-{name}", source="", generator=f"finetune-{name}", scores="")
+            models.create(version)
+        models.set_alias(CHAMPION, "1")
     return store
 
 
 @pytest.mark.flow
 def test_drift_is_counted_and_stops_the_flow_only_when_asked(store: Store):
     with prefect_test_harness():
-        assert watch_drift("shards@0", store.uri, "chexpert14", "stop") == 0
-        assert watch_drift("shards@1", store.uri, "chexpert14", "stop") == 0
-        assert watch_drift("shards@2", store.uri, "chexpert14", "warn") >= 1
+        assert watch_drift("shards@0", store.uri, CONFIG, "stop") == 0
+        assert watch_drift("shards@1", store.uri, CONFIG, "stop") == 0
+        assert watch_drift("shards@2", store.uri, CONFIG, "warn") >= 1
         with pytest.raises(DataError, match=r"drifted from shards@0.*Edema") as caught:
-            watch_drift("shards@2", store.uri, "chexpert14", "stop")
+            watch_drift("shards@2", store.uri, CONFIG, "stop")
     assert caught.value.reason == "drift"

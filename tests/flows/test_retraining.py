@@ -1,5 +1,6 @@
 """The retraining flow: which jobs run, on which inputs, and how often the configuration is validated."""
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 import flows.cli
-from flows import retraining, tasks
+from flows import outcome, retraining, tasks
 from pipelines.records.job_result import JobResult
 from pipelines.running.catalog import JOBS
 from tests.core.toy_versions import write_version
@@ -28,11 +29,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     def run_job(name: str, config: TrrgConfig, store: str, inputs: Mapping[str, str]) -> JobResult:
         calls.append((name, config, dict(inputs)))
-        return JobResult(job=name, ref=f"{name}-ref", notes={"report": "", "model": "", "alias": "", "card": ""})
+        return JobResult(
+            job=name, ref=f"{name}-ref", notes={"report": "", "model": "", "alias": "champion", "card": ""}
+        )
 
     monkeypatch.setattr(tasks, "run_job", run_job)
-    monkeypatch.setattr(tasks, "_create_artifacts", lambda result: None)
+    monkeypatch.setattr(tasks, "_create_artifacts", lambda result, store: None)
     monkeypatch.setattr(retraining, "watch_drift", lambda *arguments: 0)
+    monkeypatch.setattr(retraining, "show_champion", lambda *arguments: None)
     return calls
 
 
@@ -41,6 +45,7 @@ def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks and the flow of the command line as plain functions."""
     monkeypatch.setattr(retraining, "run_stage", tasks.run_stage.fn)
     monkeypatch.setattr(retraining, "retrain_with", retraining.retrain_with.fn)
+    monkeypatch.setattr(outcome, "wait_for_server", lambda: True)
 
 
 @pytest.fixture
@@ -101,6 +106,24 @@ def test_prefect_hands_the_configuration_on_as_it_is(calls: Calls, validations: 
         retraining.retrain_with(config, str(tmp_path / "store"), "ingest", "", "warn")
     assert [given == config for _, given, _ in calls] == [True] * len(JOBS)
     assert len(validations) == 1
+
+
+def test_a_lost_prefect_server_does_not_take_the_results_of_a_finished_run(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from flows import outcome, retraining
+from flows.cli import main
+def lost(config, store, *arguments):
+    outcome._finished.append({{"ingest": {{"ref": "studies@0", "reused": False, "seconds": 1.0, "rejects": {{}}}}}})
+    raise ConnectionError("no server")
+retraining.retrain_with = lost
+sys.argv = ["trrg", "run", "--store", {str(tmp_path / "store")!r}, "--source-root", {str(tmp_path)!r}]
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "studies@0" in ended.stdout
+    assert "warning: the Prefect server is lost (ConnectionError); the run is complete" in ended.stderr
 
 
 def test_the_form_offers_every_job_to_enter_at() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import tasks
+from flows import artifacts, tasks
+from flows.artifacts import page_link
 from flows.tasks import _score_table
 from pipelines.records.job_result import JobResult
 from trrg_core.metrics.systems import FLOORS, System, metric_key
@@ -27,22 +28,79 @@ def test_systems_are_columns_in_one_order_however_the_metrics_are_sorted() -> No
 @pytest.mark.parametrize(
     ("job", "note", "key"), [("pretrain", "page", "pretrain-page"), ("evaluate", "report", "html-report")]
 )
-def test_the_page_of_a_run_is_linked(monkeypatch: pytest.MonkeyPatch, job: str, note: str, key: str) -> None:
+def test_the_page_of_a_run_is_linked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: str, note: str, key: str
+) -> None:
     links: list[tuple[str, str]] = []
     monkeypatch.setattr(tasks, "create_table_artifact", lambda *_, **__: None)
     monkeypatch.setattr(tasks, "create_link_artifact", lambda link, **words: links.append((link, words["key"])))
-    tasks._create_artifacts(JobResult(job=job, ref="run-1", notes={note: "/a/page.html"}))
-    tasks._create_artifacts(JobResult(job=job, ref="run-2"))
+    store = open_store(str(tmp_path))
+    tasks._create_artifacts(JobResult(job=job, ref="run-1", notes={note: "/a/page.html"}), store)
+    tasks._create_artifacts(JobResult(job=job, ref="run-2"), store)
     assert links == [("file:///a/page.html", key)]
 
 
-def test_the_checks_of_the_gate_are_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    check = Check(name="text.modal_share", verdict=Verdict.FAIL, reason="most are equal", number=0.9)
-    open_store(str(tmp_path)).write_bytes("runs/register-1/decision.json", decision_to_bytes(Decision(checks=(check,))))
-    tables: list[tuple[object, str, str]] = []
-    monkeypatch.setattr(
-        tasks, "create_table_artifact", lambda rows, key, description: tables.append((rows, key, description))
+def test_the_decision_is_a_table_a_text_and_an_event(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    checks = (
+        Check(name="text.modal_share", verdict=Verdict.FAIL, reason="most are equal | always", number=0.9),
+        Check(name="champion.micro_f1", verdict=Verdict.PASS, reason="a gain", number=0.02, low=-0.01, high=0.05),
     )
-    tasks._create_gate_artifact(JobResult(job="register", ref="register-1"), str(tmp_path))
+    facts = {"compared_with": [{"role": "champion", "model": "models:/trrg/1"}], "studies": 150, "patients": 90}
+    store = open_store(str(tmp_path))
+    store.write_bytes("runs/register-1/decision.json", decision_to_bytes(Decision(checks=checks, facts=facts)))
+    stored: dict[str, object] = {}
+    events: list[tuple[str, str, object]] = []
+    monkeypatch.setattr(tasks, "store_artifact", lambda _, content, key, description: stored.update({key: content}))
+    monkeypatch.setattr(tasks, "send_event", lambda *event: events.append(event))
+    result = JobResult(job="register", ref="register-1", notes={"decision": "x", "model": "models:/trrg/2"})
+    tasks._create_artifacts(result, store)
     row = {"check": "text.modal_share", "number": "0.9", "interval": "-", "needed": "-", "verdict": "fail"}
-    assert tables == [([row], "gate", "Gate: refused.")]
+    against = {"check": "champion.micro_f1", "number": "0.02", "interval": "-0.010 to +0.050", "needed": "-"}
+    assert stored["gate"] == [row, against | {"verdict": "pass"}]
+    assert stored["scores-against-champion"] == [against | {"verdict": "pass"}]
+    text = str(stored["decision"])
+    assert text.startswith("# Refused by gate\n\nmodels:/trrg/2: refused.")
+    assert "| before | models:/trrg/1 |\n| after | models:/trrg/1 |" in text
+    assert "most are equal \\| always" in text, "a reason may not add a column to the table"
+    assert "+0.050" in text
+    assert "150 studies of 90 patients" in text
+    payload = {"model": "models:/trrg/2", "ruling": "refused", "override": ""}
+    assert events == [
+        ("gate.refused", "model.models:/trrg/2", payload | {"reasons": ["fail: most are equal | always"]})
+    ]
+
+
+def test_what_was_set_aside_is_a_table_by_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stored: dict[str, object] = {}
+    monkeypatch.setattr(tasks, "store_artifact", lambda _, content, key, description: stored.update({key: content}))
+    rejects = {"empty_file": 1, "jpeg_truncated": 3}
+    tasks._create_artifacts(
+        JobResult(job="ingest", ref="studies@0", counts={"studies_in": 80}, rejects=rejects), open_store(str(tmp_path))
+    )
+    text = str(stored["ingest-rejects"])
+    assert text.startswith("4 set aside, 5.0% of 80")
+    assert text.index("jpeg\\_truncated | 3") < text.index("empty\\_file | 1")
+
+
+def test_pages_are_linked_where_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRRG_PAGES_URL", "http://127.0.0.1:9")
+    assert page_link("/s/runs/a b/report.html") == "http://127.0.0.1:9/runs/a%20b/report.html"
+    monkeypatch.delenv("TRRG_PAGES_URL")
+    assert page_link("/s/runs/a/report.html") == "file:///s/runs/a/report.html"
+    assert page_link("s3://b/runs/a/report.html") == "s3://b/runs/a/report.html"
+
+
+def test_a_lost_server_fails_no_finished_work_and_is_not_asked_each_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = []
+
+    def refuse(*arguments: object, **words: object) -> None:
+        attempts.append(words["key"])
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(artifacts, "_silent_until", 0.0)
+    assert [artifacts.store_artifact(refuse, [], key=key) for key in ("A b", "c", "d")] == [None] * 3
+    assert attempts == ["a-b"]
+    assert "artifact A b is not in Prefect (ConnectionError); the store has what it shows" in caplog.text
+    monkeypatch.setattr(artifacts, "_silent_until", 0.0)

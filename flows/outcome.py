@@ -1,0 +1,83 @@
+"""The end of a run as a state that says what happened, and the server that keeps it."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.states import Completed, Failed, State
+
+from flows.artifacts import send_event, store_artifact
+from flows.render.decision_text import failure_text
+from trrg_core.errors import DataError, TrrgError
+
+logger = logging.getLogger(__name__)
+
+REFUSED = "Refused by gate"
+FAILURES = {"drift": "Drift alarm", "too_many_rejects": "Too many rejects"}
+SERVER_AWAY_S = 180.0
+_finished: list[dict[str, Any]] = []  # of this process
+
+
+def ended(run: Callable[[], Mapping[str, Any]]) -> Any:
+    """The results of `run`, or a named state: a refusal, or an expected failure with its one-line cause.
+
+    Waits for a server that is away, so that finished work is not reported as crashed.
+    """
+    try:
+        results = run()
+    except TrrgError as error:
+        wait_for_server()
+        return failed_state(error)
+    _finished.append(dict(results))
+    wait_for_server()
+    notes = results.get("register", {}).get("notes", {})
+    alias = notes.get("alias", "champion")
+    if "register" in results and alias != "champion":
+        message = f"{notes.get('model', '')}: {notes.get('ruling', '')}. {notes.get('reasons', '')}"
+        return Completed(name=REFUSED, message=" ".join(message.split()), data=dict(results))
+    return dict(results)
+
+
+def finished_results() -> dict[str, Any] | None:
+    """The results of the newest run of this process that came to its end, whatever Prefect says of it."""
+    return _finished[-1] if _finished else None
+
+
+def failed_state(error: TrrgError) -> State[Any]:
+    """A failed state that is named by its cause."""
+    name = FAILURES.get(error.reason, "Failed") if isinstance(error, DataError) else "Failed"
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return Failed(name=name, message=message, data=error)
+
+
+def report_failure(job: str, error: TrrgError) -> None:
+    """Show the cause of a failed stage, and send an event."""
+    from prefect.artifacts import create_markdown_artifact
+
+    kind = type(error).__name__
+    text = failure_text(job, kind, str(error))
+    store_artifact(create_markdown_artifact, text, key="failure", description=f"{job} failed")
+    reason = getattr(error, "reason", "")
+    event = {"drift": "drift", "too_many_rejects": "rejects"}.get(reason, "stage.failed")
+    send_event(event, f"stage.{job}", {"kind": kind, "reason": reason, "cause": str(error)})
+
+
+def wait_for_server(limit_s: float = SERVER_AWAY_S, poll_s: float = 3.0) -> bool:
+    """Whether the Prefect server answers, now or within `limit_s`."""
+    end, has_said = time.monotonic() + limit_s, False
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                if client.api_healthcheck() is None:
+                    return True
+        except Exception:  # what a missing server raises differs by how it is missing
+            logger.debug("no answer from Prefect", exc_info=True)
+        if time.monotonic() >= end:
+            logger.warning("the Prefect server has not answered for %.0f s; the results are in the store", limit_s)
+            return False
+        if not has_said:
+            logger.warning("the Prefect server does not answer; waiting up to %.0f s for it", limit_s)
+            has_said = True
+        time.sleep(poll_s)

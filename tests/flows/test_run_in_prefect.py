@@ -1,0 +1,80 @@
+"""What a run leaves in Prefect: its lines, its progress, its champion, and a state that says how it ended."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import LogFilter
+from prefect.testing.utilities import prefect_test_harness
+
+from flows import artifacts, outcome, retraining, tasks
+from flows.outcome import wait_for_server
+from pipelines.records.job_result import JobResult
+from pipelines.running.catalog import JOBS
+from trrg_core.config.load import load_config
+from trrg_core.errors import DataError
+
+logger = logging.getLogger("pipelines.training.test")
+
+
+def run_job(name: str, config: Any, store: str, inputs: Mapping[str, str]) -> JobResult:
+    """A job that logs its progress; the ingest of seed 1 sets too much aside, the model of seed 2 is refused."""
+    if config.seed == 1:
+        raise DataError("too_many_rejects", "40% of the studies were set aside, the limit is 5%")
+    numbers = {"label": f"{name} steps", "done": 5, "total": 10}
+    logger.info("%s steps: 5 of 10, loss 1.000, 9 s left", name, extra=numbers)
+    notes = {"model": "models:/trrg/2", "alias": "challenger", "ruling": "refused", "reasons": "fail: too short"}
+    return JobResult(job=name, ref=f"{name}-ref", notes=notes if name == "register" else {})
+
+
+@pytest.mark.flow
+def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tasks, "run_job", run_job)
+    monkeypatch.setattr(retraining, "watch_drift", lambda *arguments: 0)
+    # a process of `serve` starts without a level
+    for name in ("pipelines", "flows"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    with prefect_test_harness(server_startup_timeout=150):
+        arguments = (str(tmp_path), "ingest", "", "ignore")
+        refused = retraining.retrain_with(load_config("tiny", ["seed=2"]), *arguments, return_state=True)
+        failed = retraining.retrain_with(load_config("tiny", ["seed=1"]), *arguments, return_state=True)
+        messages, stored = asyncio.run(read_back())
+        assert wait_for_server(1.0)
+    assert (refused.type.value, refused.name) == ("COMPLETED", outcome.REFUSED)
+    assert refused.message == "models:/trrg/2: refused. fail: too short"
+    assert list(refused.result()) == list(JOBS)
+    assert (failed.type.value, failed.name) == ("FAILED", "Too many rejects")
+    assert failed.message.startswith("DataError: 40% of the studies")
+    with pytest.raises(DataError, match="40%"):
+        failed.result()
+    assert "finetune steps: 5 of 10, loss 1.000, 9 s left" in messages
+    assert any(message.startswith("No model is champion") for message in messages)
+    assert {"champion-before", "pretrain-progress", "pretrain-counts", "failure"} <= stored.keys()
+    assert stored["failure"].startswith("**ingest** failed with DataError: 40% of the studies")
+    assert stored["finetune-progress"] == 50.0
+
+
+async def read_back() -> tuple[list[str], dict[str, Any]]:
+    from prefect.logging.handlers import APILogHandler
+
+    await APILogHandler.aflush()
+    async with get_client() as client:
+        logs = await client.read_logs(LogFilter(), limit=200)
+        found = await client.read_artifacts()
+    return [log.message for log in logs], {artifact.key: artifact.data for artifact in found}
+
+
+def test_a_server_that_is_away_for_good_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(**words: object) -> None:
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(outcome, "get_client", refuse)
+    assert not wait_for_server(0.05, poll_s=0.01)
+    assert "the results are in the store" in caplog.text
+    monkeypatch.setattr(artifacts, "_silent_until", 0.0)
