@@ -14,18 +14,25 @@ from typing import Any
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
+from pipelines.registry.alias_moves import BY_GATE, Move, record_move
+from pipelines.registry.lock import registry_lock
+from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
 from pipelines.registry.planned_changes import check_plan, declared_plan
 from pipelines.registry.registry_client import (
     BEST_CHAMPION,
     CHALLENGER,
     CHAMPION,
     GATE_TAG,
+    IDENTITY_TAG,
     SCORE_TAG,
+    WEIGHTS_TAG,
+    WHY_TAG,
     ModelVersions,
     NewVersion,
     open_registry,
 )
 from pipelines.registry.rivals import Standing, find_rival, read_outcomes, standing_champions
+from pipelines.registry.verify_model import weights_digest
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.settings import TrrgConfig
@@ -40,7 +47,6 @@ from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_b
 from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
-from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -61,15 +67,23 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     existing = read_result(store, run_id)
     if existing:
         return JobResult.of_run(existing, reused=True)
+    with registry_lock(store):
+        # another process may have registered the same model while this one waited
+        existing = read_result(store, run_id)
+        return JobResult.of_run(existing, reused=True) if existing else _register(config, store, inputs, run_id)
+
+
+def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str) -> JobResult:
     decision = _decide_once(config, store, inputs, run_id)
     logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
     card = render_card(_card(config, store, inputs, run_id, decision))
     _write_card(store, run_id, card)
     with open_registry(store, config.register_) as models:
-        version = models.find(run_id) or _create(models, decision, _new_version(store, inputs, run_id))
+        version = models.find(run_id) or _create(config, store, models, decision, inputs=inputs, run_id=run_id)
         scores = scores_by_system(require_result(store, inputs["scores"]).metrics)[System.MODEL]
-        models.describe(version, card=card, tags=_tags(decision, scores))
-        _set_aliases(models, version, decision)
+        identity = {IDENTITY_TAG: _identity(config, inputs), WEIGHTS_TAG: weights_digest(store, inputs["generator"])}
+        models.describe(version, card=card, tags={**_tags(decision, scores), **identity})
+        _set_aliases(store, models, version, decision)
         model_uri = models.uri(version)
     result = RunResult(
         run_id=run_id,
@@ -159,18 +173,37 @@ def _bounds(config: TrrgConfig) -> dict[str, Any]:
     return config.register_.model_dump(mode="json", include=set(GateConfig.model_fields))
 
 
-def _create(models: ModelVersions, decision: Decision, version: NewVersion) -> str:
+def _create(
+    config: TrrgConfig,
+    store: Store,
+    models: ModelVersions,
+    decision: Decision,
+    *,
+    inputs: Mapping[str, str],
+    run_id: str,
+) -> str:
+    """The version of these weights and this decoding: an earlier one, judged anew, or a new one."""
     now, before = [standing.model for standing in standing_champions(models)], _compared_models(decision)
     if now != before:
         raise StorageError(f"the champion changed from {before} to {now} while this model was compared: run again")
-    return models.create(version)
+    generator, scores = inputs["generator"], inputs["scores"]
+    earlier = models.find_tagged(IDENTITY_TAG, _identity(config, inputs))
+    if earlier:
+        models.refer(earlier, NewVersion(run_id=run_id, source="", generator=generator, scores=scores))
+        return earlier
+    source = write_mlflow_model(store, run_id, generator=generator, decoding=decoding_of(config.generate))
+    return models.create(NewVersion(run_id=run_id, source=source, generator=generator, scores=scores))
+
+
+def _identity(config: TrrgConfig, inputs: Mapping[str, str]) -> str:
+    return fingerprint(inputs["generator"], decoding_of(config.generate))
 
 
 def _compared_models(decision: Decision) -> list[str]:
     return [rival["model"] for rival in decision.facts["compared_with"]]
 
 
-def _set_aliases(models: ModelVersions, version: str, decision: Decision) -> None:
+def _set_aliases(store: Store, models: ModelVersions, version: str, decision: Decision) -> None:
     """The aliases after a decision; before the champion's moves, the best champion is kept."""
     models.set_alias(CHALLENGER, version)
     if not decision.promote:
@@ -180,6 +213,12 @@ def _set_aliases(models: ModelVersions, version: str, decision: Decision) -> Non
         models.set_alias(BEST_CHAMPION, version)
     elif best:
         models.set_alias(BEST_CHAMPION, best.version)
+    before = models.at(CHAMPION)
+    if before is None or before.version != version:
+        reason = decision.override or decision.ruling
+        record_move(store, Move(before=before.version if before else "", after=version, kind=BY_GATE, reason=reason))
+    why = f"{decision.ruling}: {decision.override}" if decision.override else f"{decision.ruling} by the gate"
+    models.tag(version, {WHY_TAG: why})
     models.set_alias(CHAMPION, version)
 
 
@@ -188,11 +227,6 @@ def _tags(decision: Decision, scores: Mapping[str, float]) -> dict[str, str]:
         **{f"{SCORE_TAG}{name}": str(value) for name, value in scores.items()},
         **{f"{GATE_TAG}{name}": value for name, value in tags_of(decision).items()},
     }
-
-
-def _new_version(store: Store, inputs: Mapping[str, str], run_id: str) -> NewVersion:
-    source = store.join(model_path(inputs["generator"]))
-    return NewVersion(run_id=run_id, source=source, generator=inputs["generator"], scores=inputs["scores"])
 
 
 def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, decision: Decision) -> ModelCard:

@@ -44,7 +44,7 @@ def find_champion(store: Store, config: RegisterConfig) -> Champion | None:
     return Champion(
         model=f"models:/{version.name}/{version.version}",
         generator=tags.get("trrg.generator", ""),
-        why=tags.get("trrg.why", "") or tags.get("gate.ruling", "") or "the alias was set by hand",
+        why=tags.get("why", "") or tags.get("gate.ruling", "") or "the alias was set by hand",
         scores={name.removeprefix("score."): value for name, value in tags.items() if name.startswith("score.")},
     )
 

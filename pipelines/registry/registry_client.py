@@ -1,7 +1,8 @@
 """The model registry in plain values: versions of one registered model, their tags and aliases.
 
 The values are stored as MLflow tags: `score.NAME` for each score, `gate.NAME` for the decision, `trrg.*` for runs and
-table versions.
+table versions, `identity` for weights and decoding, `weights` for the sha256 of the manifest, `why` for the last move
+of the champion's alias to a version.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from trrg_core.storage.store import Store
 # the best champion so far may be an earlier one than the present: a small drop is allowed at each promotion
 CHALLENGER, CHAMPION, BEST_CHAMPION = "challenger", "champion", "best-champion"
 SCORE_TAG, GATE_TAG = "score.", "gate."
+WHY_TAG, IDENTITY_TAG, WEIGHTS_TAG = "why", "identity", "weights"
 
 _RUN_TAG, _GENERATOR_TAG, _SCORES_TAG = "trrg.run", "trrg.generator", "trrg.scores"
 
@@ -51,11 +53,7 @@ class ModelVersions:
 
     def find(self, run_id: str) -> str | None:
         """The version that an earlier, interrupted attempt of run `run_id` has created."""
-        try:
-            versions = self._client.search_model_versions(f"name='{self._name}'")
-        except MlflowException:
-            return None
-        return next((str(item.version) for item in versions if item.tags.get(_RUN_TAG) == run_id), None)
+        return self.find_tagged(_RUN_TAG, run_id)
 
     def create(self, version: NewVersion) -> str:
         """A new version; the registered model is created with its first one."""
@@ -70,8 +68,33 @@ class ModelVersions:
     def describe(self, version: str, *, card: str, tags: Mapping[str, str]) -> None:
         """Store the model card and tags of a version."""
         self._client.update_model_version(self._name, version, description=card)
+        self.tag(version, tags)
+
+    def refer(self, version: str, to: NewVersion) -> None:
+        """Let an existing version refer to another registration of the same weights and decoding."""
+        self.tag(version, {_RUN_TAG: to.run_id, _GENERATOR_TAG: to.generator, _SCORES_TAG: to.scores})
+
+    def tag(self, version: str, tags: Mapping[str, str]) -> None:
+        """Store tags of a version."""
         for name, value in tags.items():
             self._client.set_model_version_tag(self._name, version, name, value)
+
+    def find_tagged(self, name: str, value: str) -> str | None:
+        """The newest version with this tag."""
+        try:
+            versions = self._client.search_model_versions(f"name='{self._name}'", max_results=1000)
+        except MlflowException:
+            return None
+        found = [int(item.version) for item in versions if item.tags.get(name) == value]
+        return str(max(found)) if found else None
+
+    def has(self, version: str) -> bool:
+        """Whether there is this version."""
+        try:
+            self._client.get_model_version(self._name, version)
+        except MlflowException:
+            return False
+        return True
 
     def set_alias(self, alias: str, version: str) -> None:
         """Point `alias` at a version."""

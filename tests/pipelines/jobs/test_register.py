@@ -213,7 +213,9 @@ def test_a_person_can_promote_and_the_reason_is_in_the_record_the_tags_and_the_c
     with open_registry(store, config.register_) as models:
         known = models.at(CHAMPION)
     assert known is not None
-    assert (known.version, known.tags["gate.override"]) == ("2", reason)
+    # the same weights and decoding are one version, judged anew
+    assert (known.version, known.tags["gate.override"]) == ("1", reason)
+    assert known.tags["why"] == f"promoted by a person: {reason}"
     # what a person let through is no mark for others
     assert BEST_CHAMPION not in aliases(store, config)
 
@@ -249,12 +251,18 @@ def test_a_champion_that_changed_meanwhile_is_a_storage_error(
     first, second = (
         write_model(store, name, STUDIES.table(better(0.15 * place, place + 2))) for place, name in enumerate("ab")
     )
+    register.run(config, store, first)
     decide = register._decide
+    with open_registry(store, config.register_) as models:
+        models._client.delete_registered_model_alias("trrg", CHAMPION)
+        models._client.delete_registered_model_alias("trrg", BEST_CHAMPION)
 
     def slow(*arguments: object) -> object:
         monkeypatch.setattr(register, "_decide", decide)
-        register.run(config, store, first)
-        return decide(*arguments)
+        with open_registry(store, config.register_) as models:  # by hand, past the lock
+            models.set_alias(CHAMPION, "1")
+            models.set_alias(BEST_CHAMPION, "1")
+        return register._decide(*arguments)
 
     monkeypatch.setattr(register, "_decide", slow)
     with pytest.raises(StorageError, match="the champion changed"):

@@ -1,0 +1,130 @@
+"""Commands of the model registry: list versions, show a card, verify, promote, roll back."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.options import DEFAULT_STORE, JsonOption, PresetOption, SetOption, StoreOption
+
+if TYPE_CHECKING:
+    from pipelines.registry.alias_moves import Move
+    from trrg_core.config.settings import RegisterConfig
+
+app = typer.Typer()
+PANEL = "The model registry"
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[MODEL]", help="A version, an alias, models:/NAME/VERSION or models:/NAME@ALIAS.", show_default=True
+    ),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the registry.", show_default=False)]
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg models --store ./trrg-store")
+def models(
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the registered versions, newest first: alias, data, scores with intervals, decision."""
+    from flows.render.model_table import describe_models, print_models
+    from pipelines.registry.model_list import list_models
+    from trrg_core.storage.store import open_store
+
+    found = list_models(open_store(store), _register_config(preset, settings))
+    if as_json:
+        typer.echo(json.dumps(describe_models(found), indent=1))
+    elif found:
+        print_models(found)
+    else:
+        typer.echo(f"{store}: no registered model; `trrg run` trains and registers one")
+
+
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg card; trrg card 3; trrg card champion --json")
+def card(
+    model: ModelArgument = "champion",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the card of a registered model: lineage, scores beside the floors, the decision of the gate, limits."""
+    from flows.render.model_table import describe_models
+    from pipelines.registry.model_list import find_listed
+    from trrg_core.storage.store import open_store
+
+    found = find_listed(open_store(store), _register_config(preset, settings), model)
+    typer.echo(json.dumps(describe_models([found])[0], indent=1) if as_json else found.card)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg verify champion --store ./trrg-store")
+def verify(
+    model: ModelArgument = "champion",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+) -> None:
+    """Verify a registered model without loading it: its files, its evaluation, its decision."""
+    from pipelines.registry.model_list import find_listed
+    from pipelines.registry.verify_model import verify as verified
+    from trrg_core.storage.store import open_store
+
+    opened = open_store(store)
+    found = find_listed(opened, _register_config(preset, settings), model)
+    failed = 0
+    for finding in verified(opened, found):
+        mark, colour = ("ok  ", None) if finding.passed else ("FAIL", "red")
+        typer.secho(f"{mark} {finding.name}: {finding.detail}", fg=colour)
+        failed += not finding.passed
+    typer.echo(f"{found.model}: {'verified' if not failed else f'{failed} findings'}")
+    if failed:
+        sys.exit(1)
+
+
+@app.command(rich_help_panel=PANEL, epilog='Example: trrg promote 3 --reason "agreed in the reading meeting"')
+def promote(
+    version: Annotated[str, typer.Argument(help="The version to make champion, e.g. 3.")],
+    reason: ReasonOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+) -> None:
+    """Make a registered version the champion, whatever the gate said; servers that follow the alias load it."""
+    from pipelines.registry.alias_moves import promote as promoted
+    from pipelines.registry.model_list import find_listed
+    from trrg_core.storage.store import open_store
+
+    opened, config = open_store(store), _register_config(preset, settings)
+    number = find_listed(opened, config, version).version
+    _print_move(promoted(opened, config, number, reason), config)
+
+
+@app.command(rich_help_panel=PANEL, epilog='Example: trrg rollback --reason "it misses tubes"')
+def rollback(
+    reason: ReasonOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+) -> None:
+    """Make the previous champion champion again; given twice, it goes back two steps."""
+    from pipelines.registry.alias_moves import rollback as rolled_back
+    from trrg_core.storage.store import open_store
+
+    config = _register_config(preset, settings)
+    _print_move(rolled_back(open_store(store), config, reason), config)
+
+
+def _register_config(preset: str, settings: list[str] | None) -> "RegisterConfig":
+    from trrg_core.config.load import load_config
+
+    return load_config(preset, settings or ()).register_
+
+
+def _print_move(move: "Move", config: "RegisterConfig") -> None:
+    before = f"models:/{config.model_name}/{move.before}" if move.before else "none"
+    typer.echo(f"champion: models:/{config.model_name}/{move.after} (before: {before})")

@@ -1,0 +1,109 @@
+"""The champion changes: by the gate, or by a person who promotes a version or goes back. Every move is kept.
+
+The alias alone says which version is the champion; the moves say how it came there and where a rollback leads.
+"""
+
+import getpass
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from pipelines.registry.lock import registry_lock
+from pipelines.registry.registry_client import CHAMPION, WHY_TAG, ModelVersions, open_registry
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import ConfigError
+from trrg_core.storage.folders import REGISTRY_FOLDER
+from trrg_core.storage.store import Store
+
+MOVES = f"{REGISTRY_FOLDER}/moves"
+BY_GATE, BY_PERSON, BACK = "gate", "person", "rollback"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One change of the champion. `before` is empty for the first; `kind` is `gate`, `person` or `rollback`."""
+
+    before: str
+    after: str
+    kind: str
+    reason: str
+    by: str = ""
+    when_ms: int = 0
+
+
+def record_move(store: Store, move: Move) -> None:
+    """Keep a move, for a person to read and for a rollback."""
+    values = {**asdict(move), "when_ms": move.when_ms or time.time_ns() // 1_000_000}
+    store.write_bytes(f"{MOVES}/{time.time_ns():020d}-{move.after}.json", json.dumps(values).encode())
+
+
+def list_moves(store: Store) -> list[Move]:
+    """All moves, the oldest first."""
+    names = store.list(MOVES) if store.exists(MOVES) else ()
+    return [Move(**json.loads(store.read_bytes(name))) for name in names]
+
+
+def promote(store: Store, config: RegisterConfig, version: str, reason: str) -> Move:
+    """Make `version` the champion, for the reason of a person.
+
+    Raises:
+        ConfigError: without a reason, or if there is no such version, or it is the champion already.
+        StorageError: if another process changes the registry.
+    """
+    return _move(store, config, version, kind=BY_PERSON, reason=reason)
+
+
+def rollback(store: Store, config: RegisterConfig, reason: str) -> Move:
+    """Make the champion before the present one champion again; twice goes back two steps.
+
+    Raises:
+        ConfigError: without a champion, or if no move led to it.
+        StorageError: if another process changes the registry.
+    """
+    return _move(store, config, "", kind=BACK, reason=reason)
+
+
+def _move(store: Store, config: RegisterConfig, version: str, *, kind: str, reason: str) -> Move:
+    if not reason.strip():
+        raise ConfigError("a reason is needed, which is kept in the registry: --reason TEXT")
+    with registry_lock(store), open_registry(store, config) as models:
+        champion = models.at(CHAMPION)
+        before = champion.version if champion else ""
+        after = version or _earlier(store, models, before)
+        if after == before:
+            raise ConfigError(f"{models.uri(after)} is the champion already")
+        if not models.has(after):
+            raise ConfigError(f"{models.uri(after)} is not in the registry: `trrg models` lists its versions")
+        move = Move(before=before, after=after, kind=kind, reason=reason.strip(), by=_user())
+        word = "rolled back to" if kind == BACK else "promoted"
+        models.tag(after, {WHY_TAG: f"{word} by {move.by or 'a person'}: {move.reason}"})
+        record_move(store, move)
+        models.set_alias(CHAMPION, after)
+    return move
+
+
+def _earlier(store: Store, models: ModelVersions, champion: str) -> str:
+    if not champion:
+        raise ConfigError("no model is champion: there is nothing to go back from")
+    for move in reversed(list_moves(store)):
+        if move.after == champion and move.kind != BACK:
+            if move.before:
+                return move.before
+            raise ConfigError(f"{models.uri(champion)} was the first champion: there is nothing to go back to")
+    raise ConfigError(
+        f"no record says which model was champion before {models.uri(champion)}: name it with "
+        "`trrg promote VERSION --reason TEXT`"
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return ""
+
+
+def moves_of(store: Store, version: str) -> Iterator[Move]:
+    """The moves that made `version` champion, the oldest first."""
+    return (move for move in list_moves(store) if move.after == version)

@@ -1,0 +1,83 @@
+"""Whether a registered model is still what was registered: its files, its evaluation, its decision."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipelines.registry.model_list import ListedModel
+from pipelines.registry.registry_client import WEIGHTS_TAG
+from trrg_core.errors import TrrgError
+from trrg_core.model.manifest import MANIFEST, check_folder
+from trrg_core.registry.decision import DECISION_FILE
+from trrg_core.runs.results import read_result, run_path
+from trrg_core.runs.stored_model import fetched_model, model_path
+from trrg_core.storage.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was verified; `detail` says what is wrong and what to do, or what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def weights_digest(store: Store, generator: str) -> str:
+    """The sha256 of the manifest of a model folder, which names the sha256 of every file; empty without one."""
+    path = f"{model_path(generator)}/{MANIFEST}"
+    return hashlib.sha256(store.read_bytes(path)).hexdigest() if store.exists(path) else ""
+
+
+def verify(store: Store, model: ListedModel) -> Iterator[Finding]:
+    """What was verified of a version, the cheapest first. Nothing of the model is loaded, no pickle is opened."""
+    for name, run_id in (("training run", model.generator), ("evaluation", model.scores_run)):
+        exists = bool(run_id) and read_result(store, run_id) is not None
+        yield Finding(
+            name=name, passed=exists, detail=run_id if exists else f"{run_id or 'no run'} is not in the store"
+        )
+    yield _evaluated(store, model)
+    yield _decision(store, model)
+    yield _manifest(store, model)
+    yield _files(store, model)
+
+
+def _evaluated(store: Store, model: ListedModel) -> Finding:
+    scores = read_result(store, model.scores_run) if model.scores_run else None
+    of = scores.inputs.get("generator", "") if scores else ""
+    same = of == model.generator
+    detail = (
+        f"of {of}" if same else f"the scores are of {of or 'nothing'}, the model is {model.generator}: evaluate again"
+    )
+    return Finding(name="evaluated weights", passed=same, detail=detail)
+
+
+def _decision(store: Store, model: ListedModel) -> Finding:
+    path = f"{run_path(model.registration)}/{DECISION_FILE}"
+    if not model.registration or not store.exists(path):
+        return Finding(name="decision", passed=False, detail=f"no decision of {model.model}: `trrg register` makes one")
+    ruling = json.loads(store.read_bytes(path)).get("ruling", "")
+    same = ruling == model.ruling
+    detail = ruling if same else f"the record says {ruling!r}, the registry {model.ruling!r}"
+    return Finding(name="decision", passed=same, detail=detail)
+
+
+def _manifest(store: Store, model: ListedModel) -> Finding:
+    recorded, present = model.tags.get(WEIGHTS_TAG, ""), weights_digest(store, model.generator)
+    if not recorded:
+        detail = "the registry has no digest of it, as before 0.3: `trrg register` records one"
+        return Finding(name="manifest", passed=False, detail=detail)
+    if recorded != present:
+        detail = f"sha256 {present[:12] or 'none'}, registered {recorded[:12]}: the folder was replaced; roll back"
+        return Finding(name="manifest", passed=False, detail=detail)
+    return Finding(name="manifest", passed=True, detail=f"sha256 {recorded[:12]}, as registered")
+
+
+def _files(store: Store, model: ListedModel) -> Finding:
+    try:
+        with fetched_model(store, model.generator) as folder:
+            check_folder(folder)
+    except (TrrgError, OSError) as error:
+        return Finding(name="files", passed=False, detail=f"{error}; restore the folder, or `trrg rollback`")
+    return Finding(name="files", passed=True, detail="every file is plain data with the sha256 of the manifest")

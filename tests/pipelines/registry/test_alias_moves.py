@@ -1,0 +1,128 @@
+"""A person moves the alias: with a reason, back as well, and never while another process decides."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.registry.alias_moves import BACK, BY_GATE, Move, list_moves, promote, record_move, rollback
+from pipelines.registry.find_model import find_model
+from pipelines.registry.lineage import find_champion
+from pipelines.registry.lock import registry_lock
+from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import ConfigError, StorageError
+from trrg_core.storage.store import Store
+
+CONFIG = RegisterConfig()
+
+
+@pytest.fixture
+def store(store_with_registry: Store) -> Store:
+    """Versions 1 to 3; the gate promoted the first and then the second."""
+    with open_registry(store_with_registry, CONFIG) as models:
+        for number in (1, 2, 3):
+            run_id = f"finetune-{number}"
+            models.create(NewVersion(run_id=f"register-{number}", source="", generator=run_id, scores=""))
+        models.set_alias(CHAMPION, "2")
+    record_move(store_with_registry, Move(before="", after="1", kind=BY_GATE, reason="promoted"))
+    record_move(store_with_registry, Move(before="1", after="2", kind=BY_GATE, reason="promoted"))
+    return store_with_registry
+
+
+def champion(store: Store) -> str:
+    return find_model(store, CONFIG, "models:/trrg@champion").run_id
+
+
+def test_promotion_and_rollback_take_effect_at_once_and_say_why(store: Store) -> None:
+    promote(store, CONFIG, "3", "a better reader study")
+    assert champion(store) == "finetune-3"
+    found = find_champion(store, CONFIG)
+    assert found is not None
+    assert found.why.startswith("promoted by ")
+    assert found.why.endswith(": a better reader study")
+    assert rollback(store, CONFIG, "it misses tubes").after == "2"
+    assert champion(store) == "finetune-2"
+    # twice goes back two steps, not forth again
+    assert rollback(store, CONFIG, "this one too").after == "1"
+    with pytest.raises(ConfigError, match="was the first champion"):
+        rollback(store, CONFIG, "and this")
+    assert [(move.before, move.after, move.kind) for move in list_moves(store)][2:] == [
+        ("2", "3", "person"),
+        ("3", "2", BACK),
+        ("2", "1", BACK),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "reason", "message"),
+    [
+        ("3", " ", "a reason is needed"),
+        ("2", "again", "models:/trrg/2 is the champion already"),
+        ("9", "typo", "models:/trrg/9 is not in the registry: `trrg models` lists"),
+    ],
+)
+def test_a_wrong_promotion_changes_nothing(store: Store, version: str, reason: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        promote(store, CONFIG, version, reason)
+    assert champion(store) == "finetune-2"
+    assert len(list_moves(store)) == 2
+
+
+def test_an_alias_that_was_moved_by_hand_names_no_earlier_champion(store: Store) -> None:
+    with open_registry(store, CONFIG) as models:
+        models.set_alias(CHAMPION, "3")
+    with pytest.raises(ConfigError, match=r"before models:/trrg/3: name it with `trrg promote VERSION"):
+        rollback(store, CONFIG, "back")
+
+
+def test_of_two_processes_one_waits_and_a_killed_one_holds_nothing(store: Store) -> None:
+    script = (
+        "import sys, time; from pipelines.registry.lock import registry_lock; "
+        "from trrg_core.storage.store import open_store\n"
+        "with registry_lock(open_store(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, store.uri], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(StorageError, match=f"the registry is held by process {holder.pid} of "),
+            registry_lock(store, wait_s=0.2, poll_s=0.05),
+        ):
+            pass
+        holder.kill()
+        with registry_lock(store, wait_s=10, poll_s=0.05):
+            pass
+
+
+class Bucket:
+    """The parts of a store in a bucket that the lease uses, in a folder."""
+
+    is_s3 = True
+
+    def __init__(self, store: Store) -> None:
+        self.read_bytes, self.write_bytes = store.read_bytes, store.write_bytes
+        self.write_new, self.delete = store.write_new, store.delete
+
+
+def test_the_lease_of_a_bucket_excludes_and_is_taken_over_when_old(store: Store, tmp_path: Path) -> None:
+    bucket, order = Bucket(store), []
+
+    def second() -> None:
+        with registry_lock(bucket, wait_s=10, poll_s=0.02):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with registry_lock(bucket, wait_s=1, poll_s=0.02):
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    store.write_bytes("registry/decision.lock", b'{"host": "gone", "pid": 1, "renewed": 1.0}')
+    with registry_lock(bucket, wait_s=1, poll_s=0.02):
+        order.append("third")
+    assert order[-1] == "third"
