@@ -7,6 +7,7 @@ and validated once, where the task is read.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.records.job_result import JobResult, from_json, to_json
 from trrg_core.config.load import validate_config
@@ -22,12 +23,13 @@ _ERRORS: Mapping[str, type[TrrgError]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class JobTask:
-    """A job to run: its name, configuration, store and input references."""
+    """A job to run: name, configuration, store, input references, and the code version of the submitting process."""
 
     job: str
     config: TrrgConfig
     store: str
     inputs: Mapping[str, str]
+    code_version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class JobFiles:
             "config": task.config.model_dump(mode="json"),
             "store": task.store,
             "inputs": dict(task.inputs),
+            "code_version": task.code_version,
         }
         self.store.write_bytes(self._path("task"), json.dumps(values, sort_keys=True).encode())
 
@@ -58,7 +61,7 @@ class JobFiles:
 
     def delete_outcome(self) -> None:
         """Delete the result and the error of an earlier attempt."""
-        for name in ("result", "error"):
+        for name in ("result", "error", "lines"):
             self.store.delete(self._path(name))
 
     def write_result(self, result: JobResult) -> None:
@@ -81,6 +84,18 @@ class JobFiles:
         if self.store.exists(self._path("error")):
             raise _to_error(json.loads(self.store.read_bytes(self._path("error"))))
         return None
+
+    def write_lines(self, data: bytes) -> None:
+        """Write the newest log lines of the job, with their number."""
+        self.store.write_bytes(self._path("lines"), data)
+
+    def read_lines(self) -> tuple[int, list[dict[str, Any]]]:
+        """How many lines the job has logged, and the newest of them; none where they cannot be read now."""
+        try:
+            values = json.loads(self.store.read_bytes(self._path("lines")))
+        except (DataError, StorageError, ValueError):
+            return 0, []
+        return int(values["count"]), list(values["lines"])
 
     def _path(self, name: str) -> str:
         return f"{JOB_FOLDER}/{self.submission_id}/{name}.json"

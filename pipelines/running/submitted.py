@@ -3,9 +3,11 @@
 import logging
 import sys
 
-from pipelines.running.job_files import JobFiles
+from pipelines.records.code_version import code_version
+from pipelines.running.job_files import JobFiles, JobTask
+from pipelines.running.relayed_lines import PACKAGES, relayed_lines
 from pipelines.running.run_job import run_job
-from trrg_core.errors import TrrgError
+from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.storage.store import Store, open_store
 
 
@@ -15,7 +17,17 @@ def run_submitted(store: Store, submission_id: str) -> None:
     Any other error ends the process with its traceback.
     """
     files = JobFiles(store=store, submission_id=submission_id)
-    task = files.read_task()
+    with relayed_lines(files):
+        _run(files, store)
+
+
+def _run(files: JobFiles, store: Store) -> None:
+    try:
+        task = files.read_task()
+        _check_code(task)
+    except TrrgError as error:
+        files.write_error(error)
+        raise
     ray_config = task.config.ray.model_copy(update={"jobs_address": "", "address": "auto"})
     config = task.config.model_copy(update={"ray": ray_config})
     try:
@@ -26,6 +38,17 @@ def run_submitted(store: Store, submission_id: str) -> None:
     files.write_result(result)
 
 
+def _check_code(task: JobTask) -> None:
+    """Refuse to run another version of the code than the one that asked for the job."""
+    if task.code_version and task.code_version != code_version():
+        raise ConfigError(
+            f"the cluster has code version {code_version()} of TRRG, the process that submits has {task.code_version}: "
+            "build the image of the cluster from the same commit"
+        )
+
+
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in PACKAGES:
+        logging.getLogger(name).setLevel(logging.INFO)
     run_submitted(open_store(sys.argv[1]), sys.argv[2])
