@@ -41,7 +41,7 @@ docs: setup  ## build the documentation site into build/docs
 	@echo "documentation: build/docs/index.html"
 
 ui: setup  ## start the Prefect UI, in which a person starts runs
-	.venv/bin/trrg ui --store $(DEMO)/store
+	.venv/bin/trrg up --store $(DEMO)/store
 
 # versions stay; `make lock UPGRADE=--upgrade` resolves all of them again
 lock:  ## write constraints.txt again after a change of the dependencies in pyproject.toml

@@ -13,18 +13,25 @@ logger = logging.getLogger(__name__)
 
 PAGES_URL = "TRRG_PAGES_URL"  # where `trrg up` serves the pages of its store
 SILENT_S = 30.0  # after a failure; each attempt may take seconds
-_silent_until = 0.0
+
+
+class _Server:
+    """When a server that did not answer is asked again, by this process."""
+
+    silent_until = 0.0
+
+
+_server = _Server()
 
 
 def store_artifact(create: Callable[..., Any], *arguments: Any, key: str, **words: Any) -> Any:
     """What `create` returns, one of Prefect's functions for artifacts; None when the server does not take it."""
-    global _silent_until
-    if time.monotonic() < _silent_until:
+    if time.monotonic() < _server.silent_until:
         return None
     try:
         return create(*arguments, key=artifact_key(key), **words)
     except Exception as error:  # httpx, Prefect and the operating system each have errors of a lost server
-        _silent_until = time.monotonic() + SILENT_S
+        _server.silent_until = time.monotonic() + SILENT_S
         logger.warning("artifact %s is not in Prefect (%s); the store has what it shows", key, type(error).__name__)
         return None
 

@@ -3,10 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from prefect.client.orchestration import get_client
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from flows.artifacts import send_event, store_artifact
 from flows.render.decision_text import failure_text
@@ -20,8 +21,10 @@ SERVER_AWAY_S = 180.0
 _finished: list[dict[str, Any]] = []  # of this process
 
 
-def ended(run: Callable[[], Mapping[str, Any]]) -> Any:
-    """The results of `run`, or a named state: a refusal, or an expected failure with its one-line cause.
+def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The results of `run`, for a flow to return; or a named state, which a caller of the flow receives as its data.
+
+    The state is a refusal, or an expected failure with its one-line cause.
 
     Waits for a server that is away, so that finished work is not reported as crashed.
     """
@@ -29,14 +32,15 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> Any:
         results = run()
     except TrrgError as error:
         wait_for_server()
-        return failed_state(error)
+        return cast("dict[str, Any]", failed_state(error))
     _finished.append(dict(results))
     wait_for_server()
     notes = results.get("register", {}).get("notes", {})
     alias = notes.get("alias", "champion")
     if "register" in results and alias != "champion":
         message = f"{notes.get('model', '')}: {notes.get('ruling', '')}. {notes.get('reasons', '')}"
-        return Completed(name=REFUSED, message=" ".join(message.split()), data=dict(results))
+        state: State[Any] = Completed(name=REFUSED, message=" ".join(message.split()), data=dict(results))
+        return cast("dict[str, Any]", state)
     return dict(results)
 
 

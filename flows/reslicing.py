@@ -6,6 +6,7 @@ from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import image_url, store_artifact
+from flows.cancelling import stop_cluster_jobs
 from flows.outcome import ended
 from flows.render.slices import label_rows, slice_chart_png, summarise_slice, target_rows
 from flows.retraining import retrain
@@ -32,7 +33,7 @@ def compile_slice(spec: SliceSpec, store: str, dry_run: bool) -> str:
     return sliced.result.ref
 
 
-@flow(name="reslice", persist_result=False, validate_parameters=True)
+@flow(name="reslice", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])
 def reslice(
     spec: SliceSpec,
     store: str = "./trrg-store",
@@ -40,7 +41,7 @@ def reslice(
     then_retrain: bool = False,
     preset: str = "tiny",
     settings: list[str] | None = None,
-) -> Any:
+) -> dict[str, Any]:
     """Compile another sample of the train studies; `validate` and `test` are never changed.
 
     Args:

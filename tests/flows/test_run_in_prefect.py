@@ -77,4 +77,4 @@ def test_a_server_that_is_away_for_good_is_given_up(
     monkeypatch.setattr(outcome, "get_client", refuse)
     assert not wait_for_server(0.05, poll_s=0.01)
     assert "the results are in the store" in caplog.text
-    monkeypatch.setattr(artifacts, "_silent_until", 0.0)
+    monkeypatch.setattr(artifacts._server, "silent_until", 0.0)

@@ -99,8 +99,8 @@ def test_a_lost_server_fails_no_finished_work_and_is_not_asked_each_time(
         attempts.append(words["key"])
         raise ConnectionError("no server")
 
-    monkeypatch.setattr(artifacts, "_silent_until", 0.0)
+    monkeypatch.setattr(artifacts._server, "silent_until", 0.0)
     assert [artifacts.store_artifact(refuse, [], key=key) for key in ("A b", "c", "d")] == [None] * 3
     assert attempts == ["a-b"]
     assert "artifact A b is not in Prefect (ConnectionError); the store has what it shows" in caplog.text
-    monkeypatch.setattr(artifacts, "_silent_until", 0.0)
+    monkeypatch.setattr(artifacts._server, "silent_until", 0.0)

@@ -1,0 +1,96 @@
+"""Ends what a killed command leaves behind: servers, runs and their Ray processes, however deep they are nested.
+
+A watcher process waits for the end of its parent, which may be `kill -9`, and then ends every process of this user that
+inherited the mark in its environment. It uses the standard library only and starts in a few milliseconds. Linux only.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+MARK = "TRRG_LEASH"
+PROCESSES = Path("/proc")
+GRACE_S = 10.0  # between the request to end and the end
+POLL_S = 1.0
+
+_held: list[int] = []  # the end of a pipe that closes with this process
+
+
+def hold() -> str:
+    """Let nothing that this process starts from now on outlive it by long; returns the mark.
+
+    A process that is itself on a leash gets no other one.
+    """
+    if os.environ.get(MARK) or not PROCESSES.is_dir():
+        return os.environ.get(MARK, "")
+    mark = uuid.uuid4().hex
+    reading, writing = os.pipe()
+    command = [sys.executable, "-I", "-S", __file__, str(reading), str(os.getpid()), mark]
+    clean = {name: value for name, value in os.environ.items() if name != MARK}
+    subprocess.Popen(
+        command,
+        pass_fds=[reading],
+        env=clean,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(reading)
+    _held.append(writing)
+    os.environ[MARK] = mark
+    return mark
+
+
+def marked(mark: str) -> list[int]:
+    """The processes of this user whose environment has the mark."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for folder in PROCESSES.iterdir():
+        if folder.name.isdigit():
+            try:
+                environment = (folder / "environ").read_bytes()
+            except OSError:  # ended meanwhile, or of another user
+                continue
+            if wanted in environment.split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def end_marked(mark: str, *, grace_s: float = GRACE_S) -> None:
+    """Ask every marked process but this one to end; end those that are left after `grace_s`."""
+    end = time.monotonic() + grace_s
+    _signal(mark, signal.SIGTERM)
+    while time.monotonic() < end and _others(mark):
+        time.sleep(0.2)
+    while _others(mark):
+        _signal(mark, signal.SIGKILL)
+        time.sleep(0.2)
+
+
+def _others(mark: str) -> list[int]:
+    return [pid for pid in marked(mark) if pid != os.getpid()]
+
+
+def _signal(mark: str, number: int) -> None:
+    for pid in _others(mark):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _watch(reading: int, parent: int, mark: str) -> None:
+    # a fork of the parent may hold the other end of the pipe open, so the parent is looked at too
+    while os.getppid() == parent:
+        if select.select([reading], [], [], POLL_S)[0] and not os.read(reading, 1):
+            break
+    end_marked(mark)
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

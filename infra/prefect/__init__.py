@@ -1,0 +1,1 @@
+"""Prefect: deployments, the job template of a cluster, and automations."""

@@ -1,0 +1,49 @@
+"""Nothing that a command starts outlives it, whatever ends the command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flows import leash
+
+# a grandchild in a session of its own that ignores the polite request, as a stuck server would
+SCRIPT = """
+import subprocess, sys, time
+from flows import leash
+print(leash.hold(), flush=True)
+stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"
+child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True).wait()"
+subprocess.Popen([sys.executable, "-c", child, stubborn])
+time.sleep(300 if sys.argv[1] == "stay" else 3)
+"""
+
+
+@pytest.mark.parametrize("how", ["stay", "leave"])
+def test_grandchildren_end_with_a_command_that_is_killed_or_ends(how: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, how], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        mark = command.stdout.readline().strip()
+        assert len(mark) == 32
+        wait_for(lambda: len(leash.marked(mark)) == 2, 20)  # the command itself started without it
+        if how == "stay":
+            os.kill(command.pid, signal.SIGKILL)
+        command.wait(20)
+    began = time.monotonic()
+    wait_for(lambda: not leash.marked(mark), 30)
+    assert time.monotonic() - began < 30
+
+
+def wait_for(condition, limit_s: float) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def test_a_process_on_a_leash_gets_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(leash.MARK, "held")
+    assert leash.hold() == "held"

@@ -1,0 +1,154 @@
+"""`trrg up` and `trrg down`: what is refused before anything starts, what is served, and that all of it ends."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import leash, serving
+from flows.cli import app
+from flows.page_server import serve_pages
+from trrg_core.errors import ConfigError
+from trrg_core.storage.store import open_store
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "trrg"
+
+
+@contextlib.contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(("name", "option"), [("prefect", "--port"), ("mlflow", "--mlflow-port")])
+def test_a_taken_port_is_named_with_the_option_for_another(name: str, option: str) -> None:
+    with taken_port() as port, pytest.raises(ConfigError, match=rf"port {port} of {name} is taken .*with {option}"):
+        serving.check_port(name, port)
+
+
+@pytest.mark.parametrize(("cron", "timezone"), [("every night", "Etc/UTC"), ("0 2 * * *", "Europe/Nowhere")])
+def test_a_wrong_schedule_is_refused_before_anything_starts(
+    cron: str, timezone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_started", lambda *_: pytest.fail("a server was started"))
+    with pytest.raises(ConfigError, match=r"expected five fields, e\.g\. '0 2 \* \* \*', and a time zone"):
+        serving.up(str(tmp_path), ports=serving.Ports(), cron=cron, timezone=timezone)
+
+
+def test_a_file_of_a_process_that_is_gone_means_nothing_is_up(state: Path) -> None:
+    state.mkdir(parents=True)
+    record = {"pid": os.getpid(), "started": "1", "store": "s", "addresses": {}}
+    (state / "up-4200.json").write_text(json.dumps(record))  # the id of this process, of another start
+    assert serving.read_service(4200) is None
+    (state / "up-4200.json").write_text("{half")
+    assert CliRunner().invoke(app, ["down"]).output == "nothing is up on port 4200\n"
+
+
+def test_parts_without_a_folder_or_a_port_are_left_out(tmp_path: Path) -> None:
+    local, bucket = open_store(str(tmp_path)), open_store("s3://bucket/trrg")
+    assert list(serving._commands(local, serving.Ports())) == ["Prefect", "MLflow", "pages"]
+    assert list(serving._commands(local, serving.Ports(mlflow=0, pages=0))) == ["Prefect"]
+    assert list(serving._commands(bucket, serving.Ports())) == ["Prefect"]
+
+
+def test_only_pages_of_runs_are_served(tmp_path: Path) -> None:
+    runs = tmp_path / "store" / "runs" / "evaluate-1"
+    runs.mkdir(parents=True)
+    (runs / "report.html").write_text("<p>page</p>")
+    (runs / "scores.json").write_text("{}")
+    (tmp_path / "secret.html").write_text("secret")
+    (runs / "link.html").symlink_to(tmp_path / "secret.html")
+    server = serve_pages(str(tmp_path / "store"), 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        with urllib.request.urlopen(f"{base}/runs/evaluate-1/report.html?x=1") as page:
+            assert page.read() == b"<p>page</p>"
+        for path in (
+            "runs/evaluate-1/scores.json",
+            "runs/evaluate-1/",
+            "runs/evaluate-1/link.html",
+            "runs/../../secret.html",
+            "runs/%2e%2e/%2e%2e/secret.html",
+            "runs/evaluate-1/none.html",
+        ):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"{base}/{path}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+def test_up_serves_six_deployments_and_down_or_a_kill_ends_everything(tmp_path: Path, state: Path) -> None:
+    prefect, mlflow, pages = free_ports(3)
+    words = ["--store", str(tmp_path / "store"), "--port", str(prefect), "--timezone", "Europe/Berlin"]
+    words += ["--mlflow-port", str(mlflow), "--pages-port", str(pages)]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    trrg = [sys.executable, "-m", "flows.cli"]
+    started = subprocess.run([*trrg, "up", *words, "--detach"], env=environment, capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+    assert f"http://127.0.0.1:{mlflow}" in started.stdout
+    service = serving.read_service(prefect)
+    assert service is not None
+    mark = mark_of(service.pid)
+    assert len(leash.marked(mark)) >= 4, "server, MLflow, pages and this"
+    found = wait_for_deployments(prefect)
+    assert {one["name"] for one in found} == {"retrain", "refresh-data", "reslice", "evaluate", "promote", "sweep"}
+    (schedule,) = next(one for one in found if one["name"] == "retrain")["schedules"]
+    assert (schedule["active"], schedule["schedule"]["timezone"]) == (False, "Europe/Berlin")
+    os.kill(service.pid, signal.SIGKILL)
+    end = time.monotonic() + 30
+    while leash.marked(mark):
+        assert time.monotonic() < end, "a server outlived its command by 30 s"
+        time.sleep(0.2)
+    stopped = subprocess.run([*trrg, "down", "--port", str(prefect)], env=environment, capture_output=True, text=True)
+    assert stopped.stdout == f"nothing is up on port {prefect}\n"
+
+
+def mark_of(pid: int) -> str:
+    for child in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"PPid:\t{pid}\n" in (child / "status").read_text():
+                for word in (child / "environ").read_bytes().split(b"\0"):
+                    if word.startswith(leash.MARK.encode()):
+                        return word.decode().partition("=")[2]
+    raise AssertionError("no child has a mark")
+
+
+def wait_for_deployments(port: int) -> list[dict]:
+    end = time.monotonic() + 60
+    while True:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/deployments/filter", data=b"{}", headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            found = json.loads(answer.read())
+        if len(found) >= 6 or time.monotonic() > end:
+            return found
+        time.sleep(1)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [item.getsockname()[1] for item in sockets]
+    for item in sockets:
+        item.close()
+    return ports
