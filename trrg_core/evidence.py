@@ -30,7 +30,7 @@ class Support(StrEnum):
 
     CONTRADICTED denies what a clue shows; UNSUPPORTED affirms, or states as possible, what no clue shows, or shows on
     other sides or in another degree only. SUPPORTED agrees with the clue, with a calibrated probability of at least
-    `PRECISION`; WEAK agrees with less, or adds a measurement, which no clue knows.
+    `PRECISION`; WEAK agrees with less, or adds what the clue does not know: a measurement, a side or a degree.
     """
 
     CONTRADICTED = "CONTRADICTED"
@@ -157,12 +157,18 @@ def _check_mention(mention: Mention, clues: Mapping[str, Clue], label_set: Label
         status = Support.CONTRADICTED if is_wrong else _grade(is_true)
     else:
         is_wrong = not clue.is_shown or _excludes(clue, sides, degree)
-        status = Support.UNSUPPORTED if is_wrong else Support.WEAK if mention.size else _grade(is_true)
+        is_partly_known = bool(mention.size) or _adds(clue, sides, degree)
+        status = Support.UNSUPPORTED if is_wrong else Support.WEAK if is_partly_known else _grade(is_true)
     return MentionEvidence(mention=mention, clue=clue, status=status, probability=is_true)
 
 
 def _grade(probability: float) -> Support:
     return Support.SUPPORTED if round(probability, 6) >= PRECISION else Support.WEAK
+
+
+def _adds(clue: Clue, sides: int, degree: int) -> bool:
+    """Whether a side or degree is stated that the clue does not know."""
+    return bool(sides and clue.left is None) or bool(degree and clue.degrees is None)
 
 
 def _excludes(clue: Clue, sides: int, degree: int) -> bool:

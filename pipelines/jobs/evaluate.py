@@ -152,6 +152,7 @@ def _prediction(
         parsed=parsed,
         clues=clues,
         has_prior=truth["has_prior"],
+        parsed_reference=reference,
     )
 
 

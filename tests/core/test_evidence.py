@@ -83,7 +83,7 @@ def test_a_clue_on_one_side_supports_no_statement_of_the_other(assertion, side, 
 
 @pytest.mark.parametrize(
     ("left", "right", "status"),
-    [(None, None, Support.SUPPORTED), (0.4, 0.3, Support.WEAK), (0.9, 0.8, Support.SUPPORTED)],
+    [(None, None, Support.WEAK), (0.4, 0.3, Support.WEAK), (0.9, 0.8, Support.SUPPORTED)],
 )
 def test_a_clue_of_unknown_or_both_sides_excludes_neither(left, right, status):
     clue = Clue(observation="Pleural Effusion", probability=0.9, threshold=0.5, left=left, right=right)
@@ -123,6 +123,14 @@ def test_side_and_degree_count_together():
     judged = gather_evidence(report, clues=[clue], label_set=LABELS, has_prior=None).sentences[0]
     assert judged.probability == pytest.approx(0.45)
     assert judged.status is Support.WEAK
+
+
+@pytest.mark.parametrize(
+    ("assertion", "probability", "status"), [(P, 0.99, Support.WEAK), (A, 0.01, Support.SUPPORTED)]
+)
+def test_a_degree_that_the_clue_does_not_know_is_never_fully_supported(assertion, probability, status):
+    stated = sentence(mention("edema", assertion, severity="mild"))
+    assert judge(stated, clues={"Edema": probability}).sentences[0].status is status
 
 
 def test_a_measured_finding_is_never_fully_supported():

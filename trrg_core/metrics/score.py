@@ -31,7 +31,8 @@ from trrg_core.metrics.systems import (
     findings_family,
     observation_sets,
 )
-from trrg_core.metrics.truth import Rate, truth_rates
+from trrg_core.metrics.truth import Rate
+from trrg_core.metrics.truth_scores import JudgedReport, TruthScores, score_truth
 from trrg_core.report.parsed import ParsedReport
 
 
@@ -40,7 +41,7 @@ class Prediction:
     """One study's reference and hypothesis, each as text and as labels, and what its evidence needs.
 
     Both texts are those of the section that is scored. `clues` are those that the hypothesis is judged by.
-    `has_prior` is None when it is unknown.
+    `has_prior` is None when it is unknown; `parsed_reference` where errors of facts are not counted.
     """
 
     subject_id: str
@@ -51,6 +52,7 @@ class Prediction:
     parsed: ParsedReport
     clues: tuple[Clue, ...] = ()
     has_prior: bool | None = None
+    parsed_reference: ParsedReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,8 @@ class Scores:
     """The scores of one system.
 
     `family` is the prefix of the clinical names, `findings_family` that of those without "No Finding". `values` has
-    every score that exists, `absent` the reason for each that does not, `rates` the counts of the truth rates.
+    every score that exists, `absent` the reason for each that does not, `rates` the counts of the truth rates, `truth`
+    what else was measured of the truth.
     `observation_intervals` are of F1. `resamples` are the bootstrap values that `intervals` summarise, kept to compare
     systems pair by pair.
     """
@@ -113,6 +116,7 @@ class Scores:
     observations: tuple[ObservationScore, ...]
     observation_intervals: dict[str, Interval]
     rates: dict[TruthRate, Rate]
+    truth: TruthScores
     conventions: dict[str, str]
     unit: str = "study"
     resamples: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
@@ -120,7 +124,7 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """All fields but the resamples, as plain JSON values: one item of `scores.json`."""
         whole = asdict(replace(self, resamples={}))
-        del whole["resamples"]
+        del whole["resamples"], whole["truth"]["rates"]
         return whole | {"observations": [asdict(item) for item in self.observations]}
 
 
@@ -143,7 +147,7 @@ def score_predictions(
         DataError: if a study occurs twice (`duplicate_study`) or there is none (`no_predictions`).
     """
     _check(predictions)
-    rates = truth_rates([row.hypothesis for row in predictions], gather_all(predictions, options.label_set))
+    truth = _score_truth(predictions, options.label_set)
     language, absent = _score_language(predictions, options, meteor)
     clinical = score_labels(
         *_labels(predictions), observations=options.observations, sets=observation_sets(options.label_set)
@@ -156,15 +160,31 @@ def score_predictions(
         section=options.section,
         num_studies=len(predictions),
         num_patients=len({row.subject_id for row in predictions}),
-        values=language | clinical | {name: rate.value for name, rate in rates.items() if rate.value is not None},
-        absent=absent | {name: "nothing to count" for name, rate in rates.items() if rate.value is None},
+        values=language | clinical | truth.values,
+        absent=absent | truth.absent,
         intervals={name: percentile_interval(samples) for name, samples in resamples.items()},
         observations=score_observations(*_labels(predictions), observations=options.observations),
         observation_intervals=_observation_intervals(predictions, options),
-        rates=rates,
+        rates=truth.rates,
+        truth=truth,
         conventions=_conventions(options),
         resamples=resamples,
     )
+
+
+def _score_truth(predictions: Sequence[Prediction], label_set: LabelSet) -> TruthScores:
+    evidence = gather_all(predictions, label_set)
+    reports = [
+        JudgedReport(
+            text=row.hypothesis,
+            parsed=row.parsed,
+            evidence=judged,
+            reference=row.parsed_reference,
+            reference_labels=row.reference_labels,
+        )
+        for row, judged in zip(predictions, evidence, strict=True)
+    ]
+    return score_truth(reports, label_set)
 
 
 def gather_all(predictions: Sequence[Prediction], label_set: LabelSet) -> list[ReportEvidence]:
@@ -262,5 +282,6 @@ def _conventions(options: ScoringOptions) -> dict[str, str]:
         options.family: "labels by TRRG's own rule labeler (not CheXbert); not mentioned is not positive; "
         "u0 reads UNCERTAIN as negative, u1 as positive; macro averages observations with support",
         "interval": f"95 %, percentile, {options.bootstrap_samples} resamples of patients",
-        "truth": "judged by the disease clues of the model's own perception, not by the reference",
+        "truth": "support is judged by the disease clues of the model's own perception, not by the reference; errors "
+        "of facts, risk and calibration by the reference",
     }

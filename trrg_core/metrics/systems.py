@@ -4,7 +4,7 @@ A score name carries every convention that its value depends on:
 
 - clinical, `trrg14.micro.f1.u0`: labeler and label set, average, measure, and UNCERTAIN read as 0 or as 1;
 - language, `bleu4.full`: measure and token protocol;
-- truth, `truth.distinct_share`: one of `TruthRate`.
+- truth, `truth.distinct_share`: one of `TruthRate` or `TruthMeasure`.
 
 This module imports no scorer, so that the command line can print scores without loading one.
 """
@@ -55,7 +55,7 @@ FLOORS = (System.MODAL_REPORT, System.NEAREST_NEIGHBOUR)
 
 
 class TruthRate(StrEnum):
-    """The rates of `trrg_core.metrics.truth` by name."""
+    """The rates of `trrg_core.metrics.truth` by name, then those of `fact_errors`, which need the reference."""
 
     UNSUPPORTED_POSITIVE = "truth.unsupported_positive_rate"
     CONTRADICTED_NEGATION = "truth.contradicted_negation_rate"
@@ -68,6 +68,26 @@ class TruthRate(StrEnum):
     IDENTIFIER = "truth.identifier_rate"
     DISTINCT_SHARE = "truth.distinct_share"
     MODAL_SHARE = "truth.modal_share"
+    HALLUCINATED = "truth.hallucinated_rate"
+    OMITTED = "truth.omitted_rate"
+    NEGATION_FLIP = "truth.negation_flip_rate"
+    SIDE_ERROR = "truth.side_error_rate"
+    DEGREE_ERROR = "truth.degree_error_rate"
+    FALSE_CHANGE = "truth.false_change_rate"
+    SUPPORTED_PRECISION = "truth.supported_precision"
+
+
+class TruthMeasure(StrEnum):
+    """What `trrg_core.metrics.confidence` measures besides rates: lower is better.
+
+    AURC is the area under risk against coverage of the statements, RISK the share of wrong ones among all; ECE and
+    Brier score are of the clues against what the references affirm.
+    """
+
+    AURC = "truth.aurc"
+    RISK = "truth.statement_risk"
+    CLUE_ECE = "truth.clue_ece"
+    CLUE_BRIER = "truth.clue_brier"
 
 
 def family_name(label_set: LabelSet) -> str:

@@ -74,9 +74,17 @@ _TRUTH = {
     TruthRate.UNCHECKED_COMPARISON: "Compares, prior unknown",
     TruthRate.MEASUREMENT: "States a measurement",
     TruthRate.IDENTIFIER: "Looks like personal data",
+    TruthRate.HALLUCINATED: "Affirmed, not in the reference",
+    TruthRate.OMITTED: "In the reference, left out",
+    TruthRate.NEGATION_FLIP: "Negation turned round",
+    TruthRate.SIDE_ERROR: "Wrong side",
+    TruthRate.DEGREE_ERROR: "Wrong degree",
+    TruthRate.FALSE_CHANGE: "False change",
+    TruthRate.SUPPORTED_PRECISION: "Right where fully supported",
     TruthRate.DISTINCT_SHARE: "Distinct reports",
     TruthRate.MODAL_SHARE: "Most frequent report",
 }
+_HIGHER_IS_BETTER = (TruthRate.DISTINCT_SHARE, TruthRate.SUPPORTED_PRECISION)
 
 
 def score_groups(systems: Sequence[Scores]) -> list[tuple[str, list[ScoreRow]]]:
@@ -123,7 +131,7 @@ def truth_rows(systems: Sequence[Scores]) -> list[TruthRow]:
         TruthRow(
             label=label,
             rates=tuple(item.rates[name] for item in systems),
-            lower_is_better=name is not TruthRate.DISTINCT_SHARE,
+            lower_is_better=name not in _HIGHER_IS_BETTER,
         )
         for name, label in _TRUTH.items()
     ]
