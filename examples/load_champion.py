@@ -33,7 +33,7 @@ def main() -> None:
         version = client.get_model_version_by_alias(settings.model_name, given.alias)
     # the tag names the training run; its model folder also loads by itself, without MLflow
     with fetched_model(store, version.tags["trrg.generator"]) as folder:
-        loaded = load_model_folder(folder)
+        loaded = load_model_folder(folder, merge_adapter=True)
     print(f"models:/{version.name}/{version.version} ({given.alias}), run {version.tags['trrg.generator']}")
     row = {"study_id": given.film.stem, "views": [{"view_position": given.view, "jpeg": given.film.read_bytes()}]}
     batch = collate_images([row], observations=loaded.observations, config=loaded.config.pretrain)

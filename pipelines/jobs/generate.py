@@ -4,7 +4,7 @@ Besides the hypothesis and its clues, each row names the training study whose im
 the report of that study is one of the floors of the evaluation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,7 @@ from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.generation.decoding import encode_studies, write_reports
+from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream_reports
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
@@ -110,16 +110,22 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 def generate_batch(shards: pa.Table, settings: GenerateSettings) -> BatchResult:
     """Predictions for a batch of shard rows."""
     loaded, train = _load_model(settings.model), ray.get(settings.train)
-    predictions: list[Row] = []
-    for rows in _groups(shards.to_pylist(), settings.config.batch_size):
-        images = _images(rows, loaded)
-        features = encode_studies(loaded.generator, images)
-        reports = write_reports(loaded, images, settings.config, features=features)
-        nearest = nearest_neighbour(_vectors(features), train.vectors)
-        predictions += [
-            prediction_row(row, hypothesis=report.text, clues=report.clues, neighbour_study_id=train.study_ids[index])
-            for row, report, index in zip(rows, reports, nearest, strict=True)
-        ]
+    rows: list[Row] = shards.to_pylist()
+    nearest: list[str] = []
+
+    def encoded() -> Iterator[EncodedStudies]:
+        for group in _groups(rows, IMAGES_AT_ONCE):
+            images = _images(group, loaded)
+            features = encode_studies(loaded.generator, images)
+            indices = nearest_neighbour(_vectors(features), train.vectors)
+            nearest.extend(train.study_ids[index] for index in indices)
+            yield EncodedStudies(batch=images, features=features)
+
+    reports = list(stream_reports(loaded, encoded(), settings.config))
+    predictions = [
+        prediction_row(row, hypothesis=report.text, clues=report.clues, neighbour_study_id=neighbour)
+        for row, report, neighbour in zip(rows, reports, nearest, strict=True)
+    ]
     return BatchResult(rows=pa.Table.from_pylist(predictions, schema=PREDICTIONS))
 
 
@@ -173,7 +179,7 @@ def _load_model(source: ModelSource) -> LoadedGenerator:
     """The model of a generator run, loaded once per worker process."""
     _load_model.cache_clear()  # memory may not hold two: the model of another run is released first
     with fetched_model(source.store, source.run_id) as folder:
-        loaded = load_model_folder(folder)
+        loaded = load_model_folder(folder, merge_adapter=True)
     loaded.generator.to(source.device)
     return loaded
 

@@ -32,7 +32,7 @@ def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *
     with opened_model(store, model) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # transformers warns of calls of its own
         try:
-            loaded = load_model_folder(folder)
+            loaded = load_model_folder(folder, merge_adapter=True)
         except ValueError as error:  # a part of another format than this version reads
             raise ConfigError(f"{model.name}: the model folder cannot be read: {error}") from error
     loaded.generator.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

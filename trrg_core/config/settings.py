@@ -45,7 +45,7 @@ class GenerateConfig(ConfigSection):
     split: Literal["validate", "test"] = Field("test", description="Split for which reports are generated.")
     batch_size: int = Field(16, ge=1, description="Number of studies decoded together.")
     num_beams: int = Field(1, ge=1, description="Number of beams; 1 is greedy decoding.")
-    max_new_tokens: int = Field(160, ge=8, description="Maximum length of a generated report, tokens.")
+    max_new_tokens: int = Field(160, ge=1, description="Maximum length of a generated report, tokens.")
     clue_shift: float = Field(
         0.0,
         description="Added to the log odds of every perceived clue as the LLM reads it: above 0 for recall, below 0 "

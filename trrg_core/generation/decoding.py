@@ -5,28 +5,27 @@ repeated "no ..." of a truthful one. With more than one candidate, drafts are sa
 the study's clues is kept.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList
 
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
+from trrg_core.generation.continuous import Prompt
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.given_clues import GivenClue, with_given
-from trrg_core.generation.guidance import ClueGuidance
 from trrg_core.generation.reranking import choose_draft
 from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.model.clues import Clues, clues_of, read_clues
 from trrg_core.model.encoders import ImageFeatures
-from trrg_core.model.generator import Prefix, ReportGenerator
+from trrg_core.model.generator import ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
-from trrg_core.training.tokenization import decode_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,39 @@ class GeneratedReport:
     clues: tuple[Clue, ...] = ()
     num_candidates: int = 1
     score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedStudies:
+    """Studies with the features of their images; `given` are the clues of each that a person gives, none if empty.
+
+    `clues` replaces those that the generator perceives.
+    """
+
+    batch: Batch
+    features: ImageFeatures
+    given: Sequence[Sequence[GivenClue]] = ()
+    clues: Clues | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Text:
+    """A text to write: a report, a draft that the next text revises (`is_revised`), or one that revises the last one.
+
+    `revises` are the given clues for which it does.
+    """
+
+    prompt: Prompt
+    clues: tuple[Clue, ...]
+    has_prior: bool | None
+    is_revised: bool = False
+    revises: Sequence[GivenClue] = ()
+
+
+@torch.no_grad()
+def encode_studies(generator: ReportGenerator, batch: Batch) -> ImageFeatures:
+    """The features of the batch's images, without gradient; the generator is put into eval mode."""
+    return generator.eval().contrastive.encode_images(batch)
 
 
 def write_reports(
@@ -58,52 +90,19 @@ def write_reports(
     batch's images if they are encoded already (`encode_studies`).
     """
     features = encode_studies(loaded.generator, batch) if features is None else features
-    if not any(given):
-        return _write(loaded, batch, config, None, features)
-    reports = _write(loaded, batch, config, _given_clues(loaded.generator, batch, features, given), features)
-    if not config.revise:
-        return reports
-    drafts = _write(loaded, batch, config, None, features)
-    reviser = _reviser(load_label_set(loaded.config.parse.label_set))
-    return [
-        replace(report, text=reviser.revise(draft.text, report.text, own)) if own else draft
-        for report, draft, own in zip(reports, drafts, given, strict=True)
-    ]
+    return list(stream_reports(loaded, [EncodedStudies(batch=batch, features=features, given=given)], config))
 
 
-def _write(
-    loaded: LoadedGenerator, batch: Batch, config: GenerateConfig, clues: Clues | None, features: ImageFeatures
-) -> list[GeneratedReport]:
-    if config.candidates == 1:
-        return generate_reports(
-            loaded.generator,
-            batch,
-            max_new_tokens=config.max_new_tokens,
-            num_beams=config.num_beams,
-            guidance=config.guidance,
-            clue_shift=config.clue_shift,
-            clues=clues,
-            features=features,
-        )
-    parser = _parser(load_label_set(loaded.config.parse.label_set))
-    return _choose_reports(loaded.generator, batch, config, parser, clues, features)
+def stream_reports(
+    loaded: LoadedGenerator, studies: Iterable[EncodedStudies], config: GenerateConfig
+) -> Iterator[GeneratedReport]:
+    """As `write_reports`, of any number of batches: `config.batch_size` studies are written at once.
+
+    Where a report ends, the next study takes its place; further batches are taken from `studies` as they are needed.
+    """
+    yield from _stream(loaded.generator, studies, config, load_label_set(loaded.config.parse.label_set))
 
 
-@torch.no_grad()
-def encode_studies(generator: ReportGenerator, batch: Batch) -> ImageFeatures:
-    """The features of the batch's images, without gradient; the generator is put into eval mode."""
-    return generator.eval().contrastive.encode_images(batch)
-
-
-@torch.no_grad()
-def _given_clues(
-    generator: ReportGenerator, batch: Batch, features: ImageFeatures, given: Sequence[Sequence[GivenClue]]
-) -> Clues:
-    clues = clues_of(generator.perception(features), batch, source=generator.config.clues)
-    return with_given(clues, given, generator.perception.observations)
-
-
-@torch.no_grad()
 def generate_reports(
     generator: ReportGenerator,
     batch: Batch,
@@ -115,103 +114,110 @@ def generate_reports(
     clues: Clues | None = None,
     features: ImageFeatures | None = None,
 ) -> list[GeneratedReport]:
-    """One report per study, in the batch's order; the generator is put into eval mode.
+    """One report per study, in the batch's order, of a single draft; the generator is put into eval mode.
 
     A study's report does not depend on the other studies of the batch. `clues` replaces those that the generator
-    perceives, for instance with some given by a person. `guidance` needs `num_beams` 1 (see `ClueGuidance`);
+    perceives, for instance with some given by a person. `guidance` needs `num_beams` 1 (see `next_token.guide`);
     `clue_shift` and `features` are explained in `ReportGenerator.prefix`.
     """
     features = encode_studies(generator, batch) if features is None else features
-    prefix = generator.prefix(batch, clues, clue_shift=clue_shift, features=features)
-    tokenizer = generator.tokenizer
-    ids_BT = generator.llm.generate(
-        inputs_embeds=prefix.embeddings_BLH,
-        attention_mask=prefix.mask_BL.long(),
-        logits_processor=LogitsProcessorList(_guides(generator, batch, prefix, features, guidance)),
-        generation_config=GenerationConfig(
-            do_sample=False,
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        ),
+    config = GenerateConfig(
+        batch_size=len(batch.study_ids),
+        max_new_tokens=max_new_tokens,
+        num_beams=num_beams,
+        guidance=guidance,
+        clue_shift=clue_shift,
     )
-    read = read_clues(prefix.clues, generator.perception)
-    return [
-        GeneratedReport(study_id=study_id, text=decode_ids(tokenizer, ids), clues=own)
-        for study_id, ids, own in zip(batch.study_ids, ids_BT.tolist(), read, strict=True)
-    ]
+    return list(_stream(generator, [EncodedStudies(batch=batch, features=features, clues=clues)], config, None))
 
 
-def _guides(
+def _stream(
     generator: ReportGenerator,
-    batch: Batch,
-    prefix: Prefix,
-    features: ImageFeatures,
-    strength: float,
-    *,
-    count: int = 1,
-) -> list[ClueGuidance]:
-    if not strength:
-        return []
-    hidden = prefix.clues._replace(mask_BK=torch.zeros_like(prefix.clues.mask_BK))
-    prefixes = generator.prefix(batch, hidden, features=features)
-    return [ClueGuidance(generator, prefixes, strength=strength, count=count)]
+    studies: Iterable[EncodedStudies],
+    config: GenerateConfig,
+    label_set: LabelSet | None,
+) -> Iterator[GeneratedReport]:
+    """The report of each study; a label set is needed for several candidates and for given clues."""
+    started: deque[_Text] = deque()
+
+    def prompts() -> Iterator[Prompt]:
+        for encoded in studies:
+            for text in _texts(generator, encoded, config):
+                started.append(text)
+                yield text.prompt
+
+    to_revise = ""
+    for drafts in write_drafts(generator, prompts(), config):
+        text = started.popleft()
+        report = _choose_report(text, drafts, config, label_set)
+        if text.is_revised:
+            to_revise = report.text
+            continue
+        if text.revises and label_set is not None:
+            report = replace(report, text=_reviser(label_set).revise(to_revise, report.text, text.revises))
+        yield report
 
 
 @torch.no_grad()
-def _choose_reports(
-    generator: ReportGenerator,
-    batch: Batch,
-    config: GenerateConfig,
-    parser: ReportParser,
-    clues: Clues | None,
-    features: ImageFeatures,
-) -> list[GeneratedReport]:
-    prefix = generator.prefix(batch, clues, clue_shift=config.clue_shift, features=features)
-    drafts = write_drafts(
-        generator,
-        prefix,
-        batch.study_ids,
-        count=config.candidates,
-        temperature=config.temperature,
-        min_share=config.min_share,
-        max_new_tokens=config.max_new_tokens,
-        guides=_guides(generator, batch, prefix, features, config.guidance, count=config.candidates),
-    )
-    read = read_clues(prefix.clues, generator.perception)
+def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig) -> Iterator[_Text]:
+    """The texts to write for each study in turn: its report, or the two that are joined for given clues."""
+    given = encoded.given if any(encoded.given) else [()] * len(encoded.batch.study_ids)
+    own: list[_Text] = []
+    stated: list[_Text] = []
+    if config.revise or not all(given):
+        own = _texts_of(generator, encoded, config, encoded.clues)
+    if any(given):
+        clues = clues_of(generator.perception(encoded.features), encoded.batch, source=generator.config.clues)
+        stated = _texts_of(generator, encoded, config, with_given(clues, given, generator.perception.observations))
+    for at, of_study in enumerate(given):
+        if not of_study:
+            yield own[at]
+        elif config.revise:
+            yield replace(own[at], is_revised=True)
+            yield replace(stated[at], revises=of_study)
+        else:
+            yield stated[at]
+
+
+def _texts_of(
+    generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig, clues: Clues | None
+) -> list[_Text]:
+    batch, features = encoded.batch, encoded.features
+    shown = generator.prefix(batch, clues, clue_shift=config.clue_shift, features=features)
+    prefixes = [shown]
+    if config.guidance:
+        hidden = shown.clues._replace(mask_BK=torch.zeros_like(shown.clues.mask_BK))
+        prefixes.append(generator.prefix(batch, hidden, features=features))
+    rows = [
+        [own_LH[mask_L] for own_LH, mask_L in zip(prefix.embeddings_BLH, prefix.mask_BL, strict=True)]
+        for prefix in prefixes
+    ]
+    read = read_clues(shown.clues, generator.perception)
     return [
-        _choose_report(*study, config=config, parser=parser)
-        for study in zip(batch.study_ids, drafts, read, batch.has_prior, strict=True)
+        _Text(prompt=Prompt(study_id=study_id, streams=streams), clues=own, has_prior=has_prior)
+        for study_id, streams, own, has_prior in zip(
+            batch.study_ids, zip(*rows, strict=True), read, batch.has_prior, strict=True
+        )
     ]
 
 
 def _choose_report(
-    study_id: str,
-    drafts: Sequence[Draft],
-    clues: Sequence[Clue],
-    has_prior: bool | None,
-    *,
-    config: GenerateConfig,
-    parser: ReportParser,
+    text: _Text, drafts: Sequence[Draft], config: GenerateConfig, label_set: LabelSet | None
 ) -> GeneratedReport:
+    report = GeneratedReport(study_id=text.prompt.study_id, text=drafts[0].text, clues=text.clues)
+    if len(drafts) == 1 or label_set is None:
+        return report
+    parser = _parser(label_set)
     choice = choose_draft(
         [parser.parse(draft.text) for draft in drafts],
         [draft.log_probability for draft in drafts],
-        clues=clues,
-        has_prior=has_prior,
-        label_set=parser.label_set,
+        clues=text.clues,
+        has_prior=text.has_prior,
+        label_set=label_set,
         writer_share=config.writer_share,
         likelihood_weight=config.likelihood_weight,
     )
-    return GeneratedReport(
-        study_id=study_id,
-        text=drafts[choice.index].text,
-        clues=tuple(clues),
-        num_candidates=len(drafts),
-        score=choice.score,
-    )
+    return replace(report, text=drafts[choice.index].text, num_candidates=len(drafts), score=choice.score)
 
 
 @cache

@@ -60,3 +60,14 @@ def _saves_time(llm: Any, rank: int) -> bool:
     weights = sum(one.in_features * one.out_features for one in layers)
     # per token: adapters forward and both gradients; the gradient of the whole weight
     return 6 * rank * sum(one.in_features + one.out_features for one in layers) > 2 * weights
+
+
+def merge_adapters(llm: Any) -> Any:
+    """The LLM with its adapters added to its weights: as many products as without adapters, equal but for rounding.
+
+    `llm` is changed; the result can neither be trained on nor saved as an adapter. A quantised LLM is returned with its
+    adapters, since rounding their sum to few bits again would change what it writes.
+    """
+    if getattr(llm.get_base_model(), "is_quantized", False):
+        return llm
+    return llm.merge_and_unload(safe_merge=True)

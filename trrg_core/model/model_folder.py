@@ -4,8 +4,7 @@
     perception.json    calibration of each finding
     model.safetensors  all weights, except those of an LLM that is loaded by name
     adapter/           LoRA weights in peft's own format
-    text_tokenizer/ llm_tokenizer/    with the chat template in tokenizer_config.json
-    manifest.json      sha256 of all, written last
+    text_tokenizer/ llm_tokenizer/    manifest.json (sha256 of all, written last)
 
 A stage-1 folder has no LLM parts.
 """
@@ -144,13 +143,16 @@ def save_model_folder(
     architectures = _architectures(generator.contrastive)
     _save_common(folder, config, generator.perception, "generator", architectures)
     text_tokenizer.save_pretrained(str(folder / "text_tokenizer"))
-    # the chat template within tokenizer_config.json: a model folder has no files of templates
-    generator.tokenizer.save_pretrained(str(folder / "llm_tokenizer"), save_jinja_files=False)
+    generator.tokenizer.save_pretrained(str(folder / "llm_tokenizer"))
     write_manifest(folder)
 
 
-def load_model_folder(folder: Path) -> LoadedGenerator:
+def load_model_folder(folder: Path, *, merge_adapter: bool = False) -> LoadedGenerator:
     """Read stage 2 from `folder`, ready to generate; a named LLM comes from the hub's cache or its own folder.
+
+    Args:
+        folder: as `save_model_folder` wrote it.
+        merge_adapter: add the adapter to the weights of the LLM: faster, but only for generation (`merge_adapters`).
 
     Raises:
         ConfigError: if the folder is damaged, holds anything but plain files, or is of another stage.
@@ -165,6 +167,10 @@ def load_model_folder(folder: Path) -> LoadedGenerator:
     _check_and_load(generator, load_file(folder / _WEIGHTS), folder)
     if (folder / _ADAPTER).is_dir():
         _load_adapter(folder / _ADAPTER, generator)
+    if merge_adapter:
+        from trrg_core.model.adapters import merge_adapters  # peft takes seconds to import, and stage 1 needs none
+
+        generator.llm = merge_adapters(generator.llm)
     generator.eval()
     config = validate_config(described["trrg"])
     return LoadedGenerator(config=config, generator=generator, text_tokenizer=stage1.tokenizer)

@@ -3,7 +3,8 @@ import pytest
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.errors import ConfigError
 from trrg_core.generation import decoding
-from trrg_core.generation.decoding import GeneratedReport, write_reports
+from trrg_core.generation.decoding import write_reports
+from trrg_core.generation.drafts import Draft
 from trrg_core.generation.given_clues import GivenClue, parse_given_clue
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.model_folder import LoadedGenerator
@@ -63,12 +64,13 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
     batch = collate_images(rows[:1], observations=OBSERVATIONS, config=toy_config().pretrain)
     effusion = GivenClue(observation="Pleural Effusion", is_present=True)
 
-    def write(_, of_batch, **options):
-        is_given = options["clues"] is not None
-        text = "Large effusion. Big heart." if is_given else "No effusion. Normal heart size."
-        return [GeneratedReport(study_id=of_batch.study_ids[0], text=text)]
+    def write(_, prompts, config):
+        stated = "Large effusion. Big heart."
+        texts = ["No effusion. Normal heart size.", stated] if config.revise else [stated]
+        for _, text in zip(prompts, texts, strict=True):
+            yield [Draft(text=text, log_probability=0.0)]
 
-    monkeypatch.setattr(decoding, "generate_reports", write)
+    monkeypatch.setattr(decoding, "write_drafts", write)
     texts = [
         write_reports(loaded, batch, toy_config(f"generate.revise={revise}").generate, given=[[effusion]])[0].text
         for revise in ("true", "false")

@@ -1,0 +1,47 @@
+"""One task of the job `generate`: every row once, in order, whatever order its reports end in."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.jobs import generate
+from pipelines.jobs.generate import GenerateSettings, ModelSource, TrainEmbeddings, generate_batch
+from tests.core.toy_corpus import toy_rows
+from tests.core.toy_model import write_toy_model
+from trrg_core.config.settings import GenerateConfig
+from trrg_core.generation.decoding import encode_studies, write_reports
+from trrg_core.model.model_folder import load_model_folder
+from trrg_core.storage.store import open_store
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return load_model_folder(write_toy_model(tmp_path_factory.mktemp("toy") / "model"), merge_adapter=True)
+
+
+def test_rows_are_written_once_and_in_order(loaded, tmp_path, monkeypatch) -> None:
+    rows = [{**row, "has_prior": None} for row in toy_rows(7)]
+    calls = []
+    encode = loaded.generator.contrastive.encode_images
+    monkeypatch.setattr(
+        loaded.generator.contrastive, "encode_images", lambda batch, **more: calls.append(1) or encode(batch, **more)
+    )
+    monkeypatch.setattr(generate, "_load_model", lambda source: loaded)
+    monkeypatch.setattr(generate, "IMAGES_AT_ONCE", 3)
+    monkeypatch.setattr(generate.ray, "get", lambda train: train)
+    vectors = encode_studies(loaded.generator, generate._images(rows, loaded)).study_BD.numpy()
+    calls.clear()
+    config = GenerateConfig(batch_size=2, candidates=3, guidance=0.5, max_new_tokens=12)
+    settings = GenerateSettings(
+        model=ModelSource(store=open_store(str(tmp_path)), run_id="run", device="cpu"),
+        config=config,
+        train=TrainEmbeddings(
+            study_ids=("far", *(row["study_id"] for row in rows)), vectors=np.vstack((-vectors[0], vectors))
+        ),
+    )
+    table = pa.Table.from_pylist([{name: row[name] for name in generate.COLUMNS} for row in rows])
+    found = generate_batch(table, settings).rows.to_pylist()
+    assert len(calls) == 3  # groups of images, each encoded once
+    expected = write_reports(loaded, generate._images(rows, loaded), config)
+    assert [(row["study_id"], row["hypothesis"]) for row in found] == [(one.study_id, one.text) for one in expected]
+    assert [row["neighbour_study_id"] for row in found] == [row["study_id"] for row in rows]
