@@ -1,8 +1,8 @@
 """The command line `trrg`. Each command reads its options, calls one function, and prints the result.
 
 `chain` runs jobs, `model_use` uses a trained model, `registry_verbs` moves and verifies registered ones, `slicing`
-compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, `scoring` scores files of it, and
-`machine` has the configuration, the checks and the service of runs.
+compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, and `machine` has the
+configuration, the checks and the service of runs.
 """
 
 import logging
@@ -12,18 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import (
-    chain,
-    label_verbs,
-    lineage_verb,
-    machine,
-    model_use,
-    registry_verbs,
-    scoring,
-    slicing,
-    texts,
-    versions,
-)
+from flows.cli import chain, label_verbs, lineage_verb, machine, model_use, registry_verbs, slicing, texts, versions
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.extras import needs_extra
 
@@ -38,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for _verbs in (chain, model_use, registry_verbs, versions, lineage_verb, label_verbs, slicing, texts, scoring, machine):
+for _verbs in (chain, model_use, registry_verbs, versions, lineage_verb, label_verbs, slicing, texts, machine):
     app.add_typer(_verbs.app)
 
 

@@ -24,23 +24,17 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import numpy as np
-import torch
 
+from infra.bench.tiny_model import write_tiny_model
 from pipelines.registry.find_model import DEFAULT_MODEL
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelChoice
 from pipelines.serving.run_server import ServerSettings, running_server
 from trrg_core.config.load import load_config
 from trrg_core.imaging.decode import encode_jpeg
-from trrg_core.labels import load_label_set
-from trrg_core.model.contrastive import build_contrastive
-from trrg_core.model.generator import build_generator
-from trrg_core.model.model_folder import save_model_folder
-from trrg_core.model.perception import build_perception
 from trrg_core.sources.sample.layout import generate_studies
 from trrg_core.sources.sample.radiograph import render_radiograph
 from trrg_core.storage.store import open_store
-from trrg_core.training.tokenization import train_tokenizer
 
 REQUESTS, CONCURRENCY, FILMS, SEED = 500, 16, 50, 5
 _BOUNDARY = "a-boundary-that-no-film-has"
@@ -159,21 +153,13 @@ def draw_films(number: int) -> list[bytes]:
 @contextmanager
 def served_choice(store: str, model: str) -> Iterator[ModelChoice]:
     """The model to serve: of `store`, else one of the preset `tiny` with random weights."""
-    config = load_config("tiny", ["generate.max_new_tokens=60"])
+    settings = ("generate.max_new_tokens=60",)
+    config = load_config("tiny", settings)
     if store:
         yield ModelChoice(store=open_store(store).uri, reference=model, register=config.register_)
         return
     with TemporaryDirectory() as folder:
-        torch.manual_seed(SEED)
-        observations = load_label_set(config.parse.label_set).observations
-        texts = [study.report.text for study in generate_studies(200, SEED)]
-        tokenizer = train_tokenizer(texts, vocabulary_size=1000)
-        text_tokenizer = train_tokenizer(texts, vocabulary_size=1000, lowercase=True)
-        contrastive = build_contrastive(config, text_tokenizer, observations).eval()
-        perception = build_perception(contrastive, text_tokenizer, observations)
-        generator = build_generator(config, contrastive, perception, tokenizer, observations).eval()
-        place = Path(folder) / "model"
-        save_model_folder(place, config=config, generator=generator, text_tokenizer=text_tokenizer)
+        place = write_tiny_model(Path(folder) / "model", settings, seed=SEED)
         yield ModelChoice(store=folder, reference=str(place), register=config.register_)
 
 

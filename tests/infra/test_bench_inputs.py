@@ -1,14 +1,18 @@
 """What the benches feed to the pipeline is what the pipeline makes: a bench is run by hand, and breaks unseen."""
 
 from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from infra.bench import generate
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
 from infra.bench.gpu import bench_contrastive
 from infra.bench.label_corpus import invent_labels
 from infra.bench.serve import CONTENT_TYPE, draw_films, form_body
+from infra.bench.tiny_model import write_tiny_model
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.study_request import read_study_request
 from trrg_core.config.load import load_config
@@ -57,3 +61,18 @@ def test_the_server_is_sent_forms_that_it_reads() -> None:
     assert len(set(films)) == 2
     study = read_study_request(form_body(films[1], 7), CONTENT_TYPE, FilmFormat(), ServingLimits())
     assert (study.study_id, [film.view_position for film in study.films]) == ("7", ["PA"])
+
+
+def test_the_generation_bench_compares_equal_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("MAX_TOKENS", 5), ("DRAFTS", 2), ("FEW", 1), ("FLOOR_DRAFTS", 0.0), ("FLOOR_REPORTS", 0.0)):
+        monkeypatch.setattr(generate, name, value)
+    cases = generate.make_cases(write_tiny_model(tmp_path / "model", seed=1), 3)
+    assert generate.bench(cases, rounds=1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(cases) + 2
+    assert sum(line.endswith("3/3") for line in lines) == 3
+    other = replace(cases[0], peer=lambda: ["", "", ""])
+    assert generate.bench([other], rounds=1) == 1
+    assert "FAIL: reports: generate() study by study" in capsys.readouterr().out
