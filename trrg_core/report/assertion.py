@@ -5,10 +5,11 @@ ends. Two passes over the hits, one per direction, so the work is linear in the 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trrg_core.labels import Assertion
+from trrg_core.report.asides import find_asides
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.lexicon import Term, load_lexicon
@@ -41,9 +42,14 @@ def assert_candidates(
     candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], plain: Plain
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
+    asides = find_asides(hits, plain.text) if "(" in plain.text else {}
     directions = frozenset().union(*(hit.entry.directions for hit in hits))
-    forward = _reaching_cues(candidates, hits, boundaries, "forward", plain.text) if "forward" in directions else {}
-    backward = _reaching_cues(candidates, hits, boundaries, "backward", plain.text) if "backward" in directions else {}
+    forward = (
+        _reaching_cues(candidates, hits, boundaries, "forward", plain.text, asides) if "forward" in directions else {}
+    )
+    backward = (
+        _reaching_cues(candidates, hits, boundaries, "backward", plain.text, asides) if "backward" in directions else {}
+    )
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
     for index, candidate in enumerate(candidates):
@@ -56,7 +62,12 @@ def assert_candidates(
 
 
 def _reaching_cues(
-    candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], direction: str, text: str
+    candidates: Sequence[Candidate],
+    hits: Sequence[Hit],
+    boundaries: set[int],
+    direction: str,
+    text: str,
+    asides: Mapping[int, int],
 ) -> dict[int, _Reaching]:
     """The cues of `direction` that reach each candidate, by candidate index."""
     is_forward = direction == "forward"
@@ -65,6 +76,10 @@ def _reaching_cues(
         waiting.setdefault(candidate.first if is_forward else candidate.last, []).append(number)
     reached: dict[int, _Reaching] = {}
     active: _Reaching = {}
+    outside: _Reaching = {}
+    entered, left = set(asides), set(asides.values())
+    if not is_forward:
+        entered, left = left, entered
     follows = False
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
@@ -75,6 +90,10 @@ def _reaching_cues(
             _shorten(active, role)
         elif role == "verb":
             _drop(active, "adjacent")
+        if index in entered:
+            outside, active = active, {}
+        elif index in left:
+            active = outside
         if index in waiting and active:
             for number in waiting[index]:
                 reached[number] = dict(active)
@@ -127,7 +146,8 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     before = index - 1
     if before >= 0 and hits[before].entry.role == "colon":
         before -= 1
-    follows = before >= 0 and hits[index].start - hits[before].end <= 2 and hits[before].entry.is_target
+    gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
+    follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or not gap.strip(" .:=_"))
     return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";")
 
 

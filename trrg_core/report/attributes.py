@@ -1,79 +1,345 @@
 """Attributes of a mention: side, severity, anatomy, size and change, from the words around it.
 
 A word before a mention belongs to it back to the last separator ("small left effusion"); a word behind a mention
-belongs to it up to the next separator or mention ("opacity in the left lower lobe").
+belongs to it up to the next separator or mention ("opacity in the left lower lobe"), and further where nothing but
+such words follows ("effusion, left, small"). Two sides with a degree each make two facts of one mention ("moderate
+left and small right effusions").
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.scan import Hit, Plain
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
+# "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
+_SIDE_LETTER = re.compile(r"(?<![\w/.'])([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?! spine| o )")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
-_Mark = tuple[int, int, tuple[tuple[str, str], ...]]
+_LISTING = ("comma", "and", "new_item")
+_WORD = re.compile(r"[^\s,;:().]+")
+# beside attributes, the words of a stretch that says nothing but where and how much
+_FILLERS = frozenset(
+    (
+        *("a", "an", "the", "of", "in", "on", "at", "is", "are", "one", "ones", "now", "also", "and", "both", "to"),
+        *("upper", "lower", "middle", "mid", "lobe", "lobes", "lung", "lungs", "zone", "zones", "sided", "side"),
+        *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
+        *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
+        *("yesterday",),
+    )
+)
+# of the words of change "again" and the like tell least: "again noted, slightly larger"
+_WEAK_CHANGE = "stable"
+_Values = tuple[tuple[str, str], ...]
+_Described = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A word of attributes at [start, end)."""
+
+    start: int
+    end: int
+    values: _Values
+
+    def value(self, kind: str) -> str:
+        return next((value for name, value in self.values if name == kind), "")
 
 
 def describe(
-    candidates: Sequence[Candidate], hits: Sequence[Hit], attributes: Sequence[Hit], plain: Plain
-) -> list[dict[str, str]]:
-    """For each candidate, its attributes by kind; kinds without a word are left out."""
-    has_digit = "mm" in plain.text or "cm" in plain.text
-    if not attributes and not has_digit:
-        return [{} for _ in candidates]
-    separators = [hit.start for hit in hits if hit.entry.role in _SEPARATORS]
-    marks = [(hit.start, -hit.end, hit.entry.attributes) for hit in attributes]
-    if has_digit:
-        marks.extend((m.start(), -m.end(), (("size", m[0]),)) for m in _SIZE.finditer(plain.text))
-    marks = _outside_changes(sorted(marks))
-    starts = [mark[0] for mark in marks]
-    described = []
-    for number, candidate in enumerate(candidates):
-        low, high = _window(number, candidates, separators, len(plain.text))
-        window = marks[bisect_left(starts, low) : bisect_left(starts, high)]
-        described.append(_choose(candidate, window))
+    candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], attributes: Sequence[Hit], plain: Plain
+) -> list[list[_Described]]:
+    """For each candidate its attributes by kind, once for each side that has its own.
+
+    Kinds without a word are left out.
+    """
+    marks = _find_marks(attributes, plain.text)
+    if not marks:
+        return [[{}] for _ in candidates]
+    sentence = _Sentence(candidates, hits, boundaries, marks, plain.text)
+    described = [sentence.describe(number) for number in range(len(candidates))]
+    if any("change" in one for parts in described for one in parts):
+        _share_change(described, sentence)
+    _share_place(described, sentence)
     return described
 
 
-def _outside_changes(marks: Sequence[_Mark]) -> list[_Mark]:
-    """Marks in order, without those inside words of change: "slightly smaller" is a degree of change, no severity."""
-    kept: list[_Mark] = []
-    reached = 0
-    for start, negative_end, values in marks:
-        if -negative_end <= reached:
-            continue
-        if values[0][0] == "change":
-            reached = -negative_end
-        kept.append((start, negative_end, values))
-    return kept
+def _find_marks(attributes: Sequence[Hit], text: str) -> list[_Mark]:
+    marks = [_Mark(hit.start, hit.end, hit.entry.attributes) for hit in attributes if hit.entry.attributes]
+    if "mm" in text or "cm" in text:
+        marks.extend(_Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text))
+    if _SIDE_LETTER.search(text):
+        sides = {"l": "left", "r": "right"}
+        marks.extend(_Mark(*found.span(1), (("laterality", sides[found[1]]),)) for found in _SIDE_LETTER.finditer(text))
+    marks.sort(key=lambda mark: (mark.start, -mark.end))
+    return list(_outermost(marks))
 
 
-def _window(number: int, candidates: Sequence[Candidate], separators: list[int], length: int) -> tuple[int, int]:
-    """The stretch of text whose words can belong to a candidate."""
-    candidate = candidates[number]
-    if len(candidates) == 1:
-        cut = bisect_left(separators, candidate.end)
-        return 0, separators[cut] if cut < len(separators) else length
-    earlier = candidates[max(0, number - 3) : number]
-    later = candidates[number + 1 : number + 4]
-    low = max((other.end for other in earlier if other.end <= candidate.start), default=0)
-    if low:
-        cut = bisect_left(separators, candidate.start)
-        low = max(low, separators[cut - 1]) if cut else low
-    high = min((other.start for other in later if other.start >= candidate.end), default=length)
-    cut = bisect_left(separators, candidate.end)
-    return low, min([high, *separators[cut : cut + 1]])
+def _outermost(marks: Iterable[_Mark]) -> Iterator[_Mark]:
+    """Marks in order, without those inside words of change or of another place, and without the latter.
+
+    "Slightly smaller" is a degree of change, no severity; the "right atrium" is not a side.
+    """
+    reached = compared = 0
+    for mark in marks:
+        if mark.end <= reached or (mark.end <= compared and mark.values[0][0] == "change"):
+            continue  # "right worse than left" compares the sides
+        if mark.values[0][0] == "laterality":
+            compared = max(compared, mark.end)
+        kinds = {kind for kind, _ in mark.values}
+        if kinds & {"change", "elsewhere"}:
+            reached = mark.end
+        if kinds != {"elsewhere"}:
+            yield mark
 
 
-def _choose(candidate: Candidate, window: Sequence[_Mark]) -> dict[str, str]:
-    chosen: dict[str, str] = {}
+class _Sentence:
+    """The marks of a sentence and the stretches of text in which they belong to a candidate."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        hits: Sequence[Hit],
+        boundaries: set[int],
+        marks: list[_Mark],
+        text: str,
+    ) -> None:
+        self.candidates, self.hits, self.marks, self.text = candidates, hits, marks, text
+        self._starts = [mark.start for mark in marks]
+        separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
+        self._separators = [(hit.start, hit.end, hit.entry.role) for hit in separators]
+        self._cuts = [start for start, _, _ in self._separators]
+        self._clauses = _clause_starts(hits, boundaries)
+        self.boundaries = boundaries
+
+    def describe(self, number: int) -> list[_Described]:
+        """The attributes of candidate `number`, once for each side that has its own degree."""
+        candidate = self.candidates[number]
+        low, high = self._window(number)
+        before = self._between(low, candidate.end)
+        chosen = _choose(candidate, [*before, *self._between(candidate.end, high)])
+        parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or [chosen]
+        if len(parts) == 1 and "laterality" not in parts[0]:
+            far = _choose(None, self._far_behind(number))
+            return [far | parts[0]] if "laterality" in far else parts
+        return parts
+
+    def _between(self, low: int, high: int) -> list[_Mark]:
+        return self.marks[bisect_left(self._starts, low) : bisect_left(self._starts, high)]
+
+    def _window(self, number: int) -> tuple[int, int]:
+        """The stretch of text whose words can belong to a candidate."""
+        candidate = self.candidates[number]
+        earlier = self.candidates[max(0, number - 3) : number]
+        later = self.candidates[number + 1 : number + 4]
+        low = max((other.end for other in earlier if other.end <= candidate.start), default=0)
+        if low:
+            cut = bisect_left(self._cuts, candidate.start)
+            low = max(low, self._cuts[cut - 1]) if cut else low
+        else:
+            at = bisect_left(self._clauses, candidate.start + 1)
+            low = self._clauses[at - 1] if at else 0
+        following = min((other.start for other in later if other.start >= candidate.end), default=-1)
+        high = self._before_modifiers(following, candidate.end) if following >= 0 else len(self.text)
+        cut = bisect_left(self._cuts, candidate.end)
+        return low, min([high, *self._cuts[cut : cut + 1]])
+
+    def _before_modifiers(self, start: int, floor: int) -> int:
+        """Where the attributes right before `start` begin: "shifted to the left by a | right effusion"."""
+        while True:
+            at = bisect_left(self._starts, start) - 1
+            if at < 0 or self.marks[at].start < floor or self.text[self.marks[at].end : start].strip():
+                return start
+            start = self.marks[at].start
+
+    def _far_behind(self, number: int) -> list[_Mark]:
+        """The marks behind the only finding of a sentence, up to a state or another clause."""
+        candidate = self.candidates[number]
+        if len(self.candidates) > 1:
+            return []
+        ends = (hit.start for hit in self.hits[candidate.last + 1 :] if hit.entry.role in ("stop", "state", "with"))
+        return self._between(candidate.end, next(ends, len(self.text)))
+
+    def _sides_before(self, number: int, low: int, chosen: _Described) -> list[_Described]:
+        """ "Moderate left and small right effusions": the parts of two sides that are listed before a candidate."""
+        candidate = self.candidates[number]
+        cut = bisect_left(self._cuts, candidate.start) - 1
+        if chosen.get("laterality") not in ("left", "right") or cut < 0:
+            return []
+        start, end, role = self._separators[cut]
+        floor = max((other.end for other in self.candidates[max(0, number - 3) : number]), default=0)
+        floor = max(floor, self._cuts[cut - 1] if cut else 0)
+        if role not in _LISTING or start <= floor or not self._says_only_marks(end, candidate.start):
+            return []
+        if any(
+            hit.entry.is_target and not hit.entry.attributes and floor <= hit.start < start
+            for hit in self.hits[: candidate.first]
+        ):
+            return []
+        first = _choose(None, self._between(floor, start))
+        if first.get("laterality") in ("", None, "bilateral", chosen["laterality"]) or not self._ends_with_side(start):
+            return []
+        return _of_two_sides(first, chosen, shared=chosen)
+
+    def _ends_with_side(self, end: int) -> bool:
+        """Whether nothing but a place stands between the last side before `end` and `end`."""
+        sides = [mark for mark in self._between(0, end) if mark.value("laterality")]
+        return bool(sides) and self._says_only_marks(sides[-1].end, end)
+
+    def _sides_after(self, number: int, high: int, chosen: _Described) -> list[_Described]:
+        """ "Effusion, left", "effusions, moderate on the right and small on the left"."""
+        candidate = self.candidates[number]
+        limit = self.candidates[number + 1].start if number + 1 < len(self.candidates) else len(self.text)
+        groups = [self._between(candidate.end, high)]
+        cut = bisect_left(self._cuts, candidate.end)
+        for at in range(cut, min(cut + 4, len(self._separators))):
+            start, end, role = self._separators[at]
+            following = self._cuts[at + 1] if at + 1 < len(self._cuts) else len(self.text)
+            is_joint = role in _LISTING or self.text[start:end] == "which"
+            if not is_joint or start >= limit or following > limit or not self._says_only_marks(end, following):
+                break
+            groups.append(self._between(end, following))
+        if len(groups) == 1:
+            return []
+        parts = [_choose(None, group) for group in groups]
+        if "severity" in chosen and "laterality" in parts[0]:
+            parts[0] = {"severity": chosen["severity"]} | parts[0]
+        sided = [part for part in parts if part.get("laterality") in ("left", "right")]
+        if len({part["laterality"] for part in sided}) == 2:
+            if "laterality" in chosen and parts[0].get("laterality") != chosen["laterality"]:
+                chosen = {kind: value for kind, value in chosen.items() if kind != "laterality"}
+            return _of_two_sides(sided[0], sided[-1], shared=chosen)
+        more = {kind: value for part in reversed(parts) for kind, value in part.items()}
+        improved = more | chosen
+        if chosen.get("change") == _WEAK_CHANGE and more.get("change"):
+            improved["change"] = next(part["change"] for part in reversed(parts) if "change" in part)
+        return [improved]
+
+    def _says_only_marks(self, low: int, high: int) -> bool:
+        """Whether [low, high) holds nothing but attributes and words such as "on the"."""
+        spans = [(mark.start, mark.end) for mark in self._between(low, high)]
+        return all(
+            word[0] in _FILLERS or any(start <= word.start() < end for start, end in spans)
+            for word in _WORD.finditer(self.text, low, high)
+        )
+
+
+def _clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
+    """Where clauses begin that follow a whole statement; "in the right lung, there is" is none."""
+    starts = []
+    states = False
+    for index, hit in enumerate(hits):
+        if index in boundaries:
+            if states:
+                starts.append(hit.start)
+            states = hit.entry.has_verb and hit.entry.role != "stop"
+        states = states or hit.entry.is_target or (hit.entry.role == "verb" and index not in boundaries)
+    return starts
+
+
+def _of_two_sides(first: _Described, second: _Described, *, shared: _Described) -> list[_Described]:
+    """One bilateral part, or where each side has a degree (or only the second) one part for each."""
+    if "severity" in second and first.get("severity") != second["severity"]:
+        rest = {kind: value for kind, value in shared.items() if kind not in ("laterality", "severity", "anatomy")}
+        return [rest | first, rest | second]
+    severity = {"severity": first["severity"]} if "severity" in first else {}
+    return [shared | severity | {"laterality": "bilateral"}]
+
+
+def _choose(candidate: Candidate | None, window: Sequence[_Mark]) -> _Described:
+    """The value of each kind: the last one before the end of the candidate, else the first one behind it."""
+    chosen: _Described = {}
     ends: dict[str, int] = {}
-    for start, negative_end, values in window:
-        for kind, value in values:
-            if kind in chosen and (start >= candidate.end or -negative_end <= ends[kind]):
+    for mark in window:
+        for kind, value in mark.values:
+            if kind in chosen and kind != "change" and candidate is None:
+                if kind == "laterality" and value != chosen[kind] and mark.start >= ends[kind]:
+                    chosen[kind] = "bilateral"
                 continue
+            is_later = candidate is not None and mark.start >= candidate.end
+            if kind in chosen and (is_later or mark.end <= ends[kind]):
+                is_stronger = kind == "change" and chosen[kind] == _WEAK_CHANGE and value in ("worse", "improved")
+                if not is_stronger:
+                    continue
             chosen[kind] = value
-            ends[kind] = -negative_end
+            ends[kind] = mark.end
     return chosen
+
+
+def _share_change(described: list[list[_Described]], sentence: _Sentence) -> None:
+    """Gives the change that is said of a whole list to all its members.
+
+    "No change in the effusions or the atelectasis", "effusion and atelectasis are unchanged".
+    """
+    for number in range(1, len(described)):
+        one, two = described[number - 1], described[number]
+        if not _is_listed(sentence, number):
+            continue
+        change, later = one[0].get("change"), two[0].get("change")
+        joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
+        if change and not later and (_is_said_of_list(sentence, number - 1) or joint == " and "):
+            for part in two:
+                part["change"] = change
+    for number in range(len(described) - 1, 0, -1):
+        one, two = described[number - 1], described[number]
+        change, later = one[0].get("change"), two[0].get("change")
+        if later and not change and _is_listed(sentence, number) and _follows_verb(sentence, number):
+            for part in one:
+                part["change"] = later
+
+
+_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|/) ?$")
+
+
+def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None:
+    """Gives the side behind the last of alternatives to all: "consolidation versus atelectasis at the right base"."""
+    for number in range(len(described) - 1, 0, -1):
+        one, two = described[number - 1], described[number]
+        joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
+        if "laterality" not in one[0] and "laterality" in two[0] and _ALTERNATIVE.fullmatch(joint):
+            end = sentence.candidates[number].end
+            if any(mark.value("laterality") == two[0]["laterality"] and mark.start >= end for mark in sentence.marks):
+                described[number - 1] = [part | {"laterality": two[0]["laterality"]} for part in one]
+
+
+def _is_listed(sentence: _Sentence, number: int) -> bool:
+    """Whether nothing but "and", "or" or a comma joins candidate `number` to the one before it."""
+    one, two = sentence.candidates[number - 1], sentence.candidates[number]
+    between = range(one.last + 1, two.first)
+    words = sentence.text[one.end : two.start].split()
+    joints = (index for index in between if not _is_degree(sentence, index))
+    is_joined = all(
+        index not in sentence.boundaries and sentence.hits[index].entry.role in _LISTING for index in joints
+    )
+    return len(words) <= _LONGEST_JOINT and is_joined and one.end < two.start
+
+
+def _is_degree(sentence: _Sentence, index: int) -> bool:
+    """Whether hit `index` begins an item of a list by a degree: "mild"."""
+    hit = sentence.hits[index]
+    return hit.entry.role == "break" and any(kind == "severity" for kind, _ in hit.entry.attributes)
+
+
+_LONGEST_JOINT = 5
+_CHANGE_OF = re.compile(r" ?(?:in|of)\b|:")
+
+
+def _is_said_of_list(sentence: _Sentence, number: int) -> bool:
+    """Whether the change of a candidate stands before it and reaches on: "no change in ...", "no change: ..."."""
+    start = sentence.candidates[number].start
+    marks = [mark for mark in sentence.marks if mark.value("change") and mark.end <= start]
+    text = sentence.text
+    return bool(marks) and (
+        text[marks[-1].start : marks[-1].end].endswith((" in", " of", ":"))
+        or _CHANGE_OF.match(text, marks[-1].end) is not None
+    )
+
+
+def _follows_verb(sentence: _Sentence, number: int) -> bool:
+    """Whether the change of a candidate stands behind a verb that follows it: "... are unchanged"."""
+    last, end = sentence.candidates[number].last, sentence.candidates[number].end
+    verb = sentence.hits[last + 1] if last + 1 < len(sentence.hits) else None
+    marks = [mark for mark in sentence.marks if mark.value("change") and mark.start >= end]
+    return bool(marks) and verb is not None and verb.entry.has_verb and marks[0].start <= verb.end + 24

@@ -53,10 +53,11 @@ class _Pending:
     has_state: bool = False
     state: int = -1
     is_placed: bool = False
+    is_titled: bool = False
 
     def reset(self) -> None:
         self.places, self.has_state = [], False
-        self.state, self.is_placed = -1, False
+        self.state, self.is_placed, self.is_titled = -1, False, False
 
 
 def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Iterator[Candidate]:
@@ -72,6 +73,8 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
             pending.state = -1
         elif roles[0] in ("comma", "and", "new_item"):
             _pass_separator(pending, roles[0])
+        elif roles[0] == "colon":
+            pending.is_titled = True
         if "place" in roles:
             yield from _pass_place(pending, hits, index, lexicon)
         elif "state" in roles and not (pending.places and _describes_finding(hits, index)):
@@ -98,8 +101,8 @@ def _pass_place(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lex
         pending.is_placed = True
         yield from _pair(hits, index, pending.state, lexicon)
         return
-    if pending.has_state:
-        pending.places, pending.has_state = [], False
+    if pending.has_state or pending.is_titled:  # "HEART AND MEDIASTINUM: the heart is enlarged"
+        pending.places, pending.has_state, pending.is_titled = [], False, False
     pending.places.append(index)
 
 

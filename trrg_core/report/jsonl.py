@@ -10,7 +10,7 @@ from trrg_core.report.parser import ReportParser
 
 # the fields of a mention, in this order
 _MENTION_KEYS = ("finding", "start", "end", "assertion", "cue", "rule", "laterality", "severity", "anatomy")
-_MORE_KEYS = ("historical", "hypothetical", "experiencer", "change", "size")
+_MORE_KEYS = ("historical", "hypothetical", "experiencer", "change", "size", "position")
 
 
 def parse_jsonl(lines: Iterable[str], parser: ReportParser | None = None) -> Iterator[dict[str, Any]]:

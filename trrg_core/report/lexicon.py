@@ -15,7 +15,15 @@ from typing import Any
 import ahocorasick
 import yaml
 
-RULE_FILES = ("findings.yaml", "patterns.yaml", "cues.yaml", "attributes.yaml", "sections.yaml", "lines.yaml")
+RULE_FILES = (
+    "findings.yaml",
+    "patterns.yaml",
+    "cues.yaml",
+    "attributes.yaml",
+    "sections.yaml",
+    "lines.yaml",
+    "positions.yaml",
+)
 RULES_VERSION = "4"
 
 _CONTRACTIONS = (
@@ -28,7 +36,13 @@ _CONTRACTIONS = (
     *((f"there {verb}", f"there'{end}") for verb, end in (("is", "s"), ("are", "re"), ("has", "s"))),
     ("without", "w/o"),
 )
-_GROUP = re.compile(r"\(([^()]*)\)")
+# as British reports spell it; each is tried in every phrase
+_BRITISH = (
+    *(("edema", "oedema"), ("hemo", "haemo"), ("hemat", "haemat"), ("tumor", "tumour"), ("esoph", "oesoph")),
+    *(("eraliz", "eralis"), ("aliz", "alis"), ("culiz", "culis"), ("favor", "favour"), ("caliber", "calibre")),
+    *(("center", "centre"), ("gray", "grey"), ("fiber", "fibre"), ("ischem", "ischaem")),
+)
+_GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +60,8 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key of the automaton: its length, whether its ends must be word ends, and its terms and attributes.
+    """One key of the automaton: its length, whether its ends must be word ends, its terms and attributes, and the
+    devices of which it tells a wrong position.
 
     `role` is that of the first term. `turns`: it makes uncertain what follows it or, if nothing does, what precedes it.
     """
@@ -63,6 +78,7 @@ class Entry:
     turns: bool
     terms: tuple[Term, ...]
     attributes: tuple[tuple[str, str], ...]
+    positions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +125,23 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
     keys: dict[str, tuple[list[Term], list[tuple[str, str]]]] = {}
     for phrase, term in _all_terms(rules):
         terms = keys.setdefault(phrase, ([], []))[0]
-        if term not in terms:
+        # of two rules with one phrase and one effect the first names it
+        if all(
+            (other.role, other.value, other.direction) != (term.role, term.value, term.direction)
+            or (term.role in ("finding", "place", "state") and other.name != term.name)
+            for other in terms
+        ):
             terms.append(term)
     for phrase, attribute in _all_attributes(rules["attributes.yaml"]):
         attributes = keys.setdefault(phrase, ([], []))[1]
         if attribute not in attributes:
             attributes.append(attribute)
+    positions = dict(_all_positions(rules.get("positions.yaml", {})))
+    keys |= {phrase: ([], []) for phrase in positions if phrase not in keys}
     verbs = {phrase for phrase, (terms, _) in keys.items() if any(term.role == "verb" for term in terms)}
     automaton = ahocorasick.Automaton()
     for phrase, (terms, attributes) in keys.items():
-        automaton.add_word(phrase, _entry(phrase, terms, attributes, verbs))
+        automaton.add_word(phrase, _entry(phrase, terms, attributes, verbs, positions.get(phrase, ())))
     automaton.make_automaton()
     kinds = {name: body.get("kind", "finding") for name, body in rules["findings.yaml"].items()}
     return Lexicon(automaton=automaton, pairs=dict(_pairs(rules["patterns.yaml"]["pairs"])), kinds=kinds)
@@ -134,9 +157,20 @@ def expand(phrase: str) -> Iterator[str]:
         yield from expand(phrase[: group.start()] + choice + phrase[group.end() :])
 
 
+def _spellings(phrase: str) -> Iterator[str]:
+    """`phrase` and, where it differs, its British spelling."""
+    yield phrase
+    british = phrase
+    for american, other in _BRITISH:
+        if american in british and other not in british:
+            british = british.replace(american, other)
+    if british != phrase:
+        yield british
+
+
 def _as_dictated(listed: str) -> Iterator[str]:
     """Every plain phrase of a cue, and the same contracted: "is not seen", "isn't seen"; "without", "w/o"."""
-    for phrase in expand(listed):
+    for phrase in (spelt for plain in expand(listed) for spelt in _spellings(plain)):
         yield phrase
         for full, short in _CONTRACTIONS:
             if full in phrase:
@@ -177,7 +211,9 @@ def _read(name: str) -> str:
     return resources.files("trrg_core.report.rules").joinpath(name).read_text("utf-8")
 
 
-def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], verbs: set[str]) -> Entry:
+def _entry(
+    phrase: str, terms: list[Term], attributes: list[tuple[str, str]], verbs: set[str], positions: tuple[str, ...]
+) -> Entry:
     directions = frozenset(term.direction for term in terms if term.direction)
     return Entry(
         length=len(phrase),
@@ -193,6 +229,7 @@ def _entry(phrase: str, terms: list[Term], attributes: list[tuple[str, str]], ve
         turns="forward" in directions and any(term.gives_way for term in terms),
         terms=tuple(terms),
         attributes=tuple(attributes),
+        positions=positions,
     )
 
 
@@ -213,7 +250,7 @@ def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:
 
 def _with_plurals(phrases: Iterable[str]) -> Iterator[str]:
     for listed in phrases:
-        for phrase in expand(listed):
+        for phrase in (spelt for plain in expand(listed) for spelt in _spellings(plain)):
             yield from plurals(phrase)
 
 
@@ -233,6 +270,15 @@ def _all_attributes(rules: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str
     for kind, values in rules.items():
         for value, phrases in values.items():
             yield from ((phrase, (kind, value)) for listed in phrases for phrase in expand(listed) if phrase)
+
+
+def _all_positions(rules: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each phrase of a wrong position, and the devices that it is wrong for ("any" for all)."""
+    devices: dict[str, list[str]] = {}
+    for device, phrases in rules.items():
+        for phrase in (phrase for listed in phrases for phrase in expand(listed)):
+            devices.setdefault(phrase, []).append(device)
+    yield from ((phrase, tuple(names)) for phrase, names in devices.items())
 
 
 def _pairs(rules: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Pair]]:

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 
+from trrg_core.labels import Assertion
 from trrg_core.report.assertion import Asserted, assert_candidates
 from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.parsed import Mention, build_value
+from trrg_core.report.positions import find_positions
 from trrg_core.report.scan import Plain, add_spans, scan_sentence
+from trrg_core.report.titles import find_titles
 
 _Span = tuple[int, int, str]
-_NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size"), "")
+_NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
 
 
 def find_mentions(
@@ -35,12 +38,25 @@ def find_mentions(
     if not candidates:
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
-    described = describe(candidates, scan.hits, scan.attributes, scan.plain)
+    described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
+    positions = find_positions(candidates, scan, lexicon.kinds)
+    titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text else ()
     return tuple(
-        _mention(candidate, assertion, attributes, scan.plain)
-        for candidate, assertion, attributes in zip(candidates, asserted, described, strict=True)
-        if lexicon.kinds.get(candidate.finding) != "decoy"
+        _mention(
+            candidate, _in_its_kind(assertion, lexicon.kinds.get(candidate.finding)), attributes | place, scan.plain
+        )
+        for number, candidate in enumerate(candidates)
+        if number not in titles and lexicon.kinds.get(candidate.finding) != "decoy"
+        for assertion in (asserted[number],)
+        for place in ({"position": positions[number] if assertion.assertion is not Assertion.ABSENT else ""},)
+        for attributes in described[number]
     )
+
+
+def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:
+    """An operation of the past, or a device after "status post", is what the images show now."""
+    lasts = kind == "history" or (kind == "device" and asserted.cue in ("status post", "s/p"))
+    return asserted._replace(historical=False) if lasts and asserted.historical else asserted
 
 
 def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:

@@ -30,6 +30,7 @@ class Mention:
     severity: str = ""
     anatomy: str = ""
     size: str = ""
+    position: str = ""
 
     @property
     def is_current(self) -> bool:

@@ -11,6 +11,7 @@ from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_lab
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
+from trrg_core.report.neighbours import complete, find_stand_in
 from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
@@ -83,13 +84,23 @@ class ReportParser:
         return self._find_mentions(sentence, ())
 
     def _sentences(self, text: str, section: Section, is_read: bool, named: Mapping[str, str]) -> Iterator[Sentence]:
+        before: tuple[Mention, ...] = ()
         for start, end in find_sentences(text, section.start, section.end):
             sentence = text[start:end]
             defined = find_defined(sentence, named) if named else ()
             mentions = self._mentions(sentence, defined) if is_read else ()
+            if before and not mentions:
+                mentions = self._of_stand_in(sentence, before)
             moved = tuple([_shifted(mention, start) for mention in mentions]) if mentions else ()
+            before = mentions
             values = {"text": sentence, "start": start, "end": end, "section": section.name, "mentions": moved}
             yield build_value(Sentence, values)
+
+    def _of_stand_in(self, sentence: str, before: tuple[Mention, ...]) -> tuple[Mention, ...]:
+        """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""
+        stand_in = find_stand_in(sentence, before)
+        found = self._mentions(sentence, (stand_in,)) if stand_in else ()
+        return complete(found, sentence, before) if len(found) == 1 else ()
 
     def _find_mentions(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()

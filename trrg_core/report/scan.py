@@ -84,7 +84,7 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
         if entry.terms:
             spans.append((start, -end, entry))
             has_target = has_target or entry.is_target
-        if entry.attributes:
+        if entry.attributes or entry.positions:
             attributes.append(Hit(start, end, entry))
     if not has_target and not everything:
         return Scan(plain)

@@ -148,9 +148,18 @@ def _is_content(heading: str) -> bool:
     return sided or "finding" in roles or roles.get("place", "lung") not in ("lung", "pleura", "bone")
 
 
+@lru_cache(maxsize=4096)
+def _names_finding(heading: str) -> bool:
+    """Whether a heading that looks like the name of a view names a finding: "CHEST TUBES"."""
+    return any(hit.entry.is_finding for hit in scan_sentence(heading, load_lexicon()).hits)
+
+
 def _section(name: str, rule: str, heading: tuple[int, int], body: tuple[int, int], text: str) -> Section:
     """The section of a heading and the text after it."""
-    keeps_heading = rule.endswith(_AS_WRITTEN) and _is_content(text[heading[0] : heading[1]].lower())
+    words = text[heading[0] : heading[1]].lower()
+    keeps_heading = (
+        _names_finding(words) if "view heading" in rule else rule.endswith(_AS_WRITTEN) and _is_content(words)
+    )
     return Section(name=name, start=heading[0] if keeps_heading else body[0], end=body[1], rule=rule)
 
 

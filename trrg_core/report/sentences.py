@@ -9,7 +9,10 @@ from trrg_core.report.lines import skip_mark, stretches
 
 _STOP = re.compile(r"[.!?]+")
 # the answer to a question is read with it: "Pneumothorax? No."
-_ANSWER = re.compile(r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive)\b", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal)\b",
+    re.IGNORECASE,
+)
 _LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])
@@ -44,7 +47,9 @@ def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool
         return True
     if text[stop.start()] in "!?":
         is_short = stop.start() - begin <= _LONGEST_QUESTION
-        return not (is_short and _ANSWER.match(text, stop.end(), min(end, stop.end() + 16)))
+        return not (
+            is_short and text[stop.end() - 1] == "?" and _ANSWER.match(text, stop.end(), min(end, stop.end() + 16))
+        )
     if stop.end() - stop.start() > 3 and text[stop.end()] == " ":
         return False  # dots that lead to an answer: "Pneumothorax ..... none"
     after = text[stop.end()]

@@ -63,6 +63,7 @@ MENTION = pa.struct(
         ("severity", TEXT),
         ("anatomy", TEXT),
         ("size", TEXT),
+        ("position", TEXT),
     ]
 )
 SENTENCE = pa.struct(

@@ -85,7 +85,7 @@ def test_one_finding_of_a_joint_denial_is_affirmed() -> None:
     [
         (
             "Small left effusion with adjacent atelectasis.",
-            ["Atelectasis but no left effusion.", "Small left effusion without atelectasis."],
+            ["Atelectasis without left effusion.", "Small left effusion without atelectasis."],
         ),
         (
             "There is severe cardiomegaly and mild pulmonary edema.",

@@ -1,0 +1,33 @@
+"""The challenge sentences: the share that is wholly right, with side, degree, change and position."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.bench.challenge import read_facts
+from infra.bench.challenge_rows import ChallengeRow, read_rows
+from trrg_core.report.parser import ReportParser
+
+FILES = sorted(Path(__file__).parent.glob("challenge*.txt"))
+
+
+@pytest.fixture(scope="module")
+def parser() -> ReportParser:
+    return ReportParser()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_at_least_97_percent_of_a_batch_are_wholly_right(parser: ReportParser, path: Path) -> None:
+    rows = list(read_rows(path))
+    wrong = [row.text for row in rows if read_facts(parser, row) != row.facts]
+    assert len(rows) >= 100
+    assert len(wrong) <= 0.03 * len(rows), wrong
+
+
+def test_a_row_counts_only_with_its_details(parser: ReportParser, tmp_path: Path) -> None:
+    file = tmp_path / "rows.txt"
+    file.write_text(
+        "## x\nSmall left effusion. => +pleural_effusion left small\nSmall left effusion. => +pleural_effusion\n"
+    )
+    rows: list[ChallengeRow] = list(read_rows(file))
+    assert [read_facts(parser, row) == row.facts for row in rows] == [True, False]

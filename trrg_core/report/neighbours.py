@@ -1,0 +1,61 @@
+"""Sentences that name no finding and speak of the one before: "A moderate one on the left.", "It is unchanged."
+
+The word that stands for the finding becomes a span that names it; the rules of a sentence then read it as any other.
+"""
+
+import re
+from collections.abc import Sequence
+
+from trrg_core.labels import Assertion
+from trrg_core.report.parsed import Mention, build_value
+
+_ONE = re.compile(r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b", re.I)
+_NONE = re.compile(
+    r"(none)\b(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b)", re.I
+)
+_PRONOUN = re.compile(
+    r"(it|this|these|they|both)\b(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))", re.I
+)
+_GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
+_LONGEST = 120
+
+
+def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, str] | None:
+    """(start, end, finding) of the word of `sentence` that stands for the finding of the sentence before it."""
+    if len(sentence) > _LONGEST:
+        return None
+    match = _NONE.match(sentence) or _ONE.match(sentence)
+    if match is None:
+        match = _PRONOUN.match(sentence)
+        # "it" is one thing that is there
+        if match and (len({one.finding for one in before}) != 1 or before[-1].assertion is Assertion.ABSENT):
+            return None
+    return (*match.span(1), before[-1].finding) if match else None
+
+
+def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
+    """`mentions` of a stand-in, with what the sentence before says of the same thing.
+
+    None for a pronoun of which nothing is said: neither where, how much, since when, nor that it is gone.
+    """
+    (mention,), antecedent = mentions, before[-1]
+    word = sentence[mention.start : mention.end].lower()
+    if word == "none":
+        return (_with(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
+    if word in ("one", "ones"):
+        return (mention,)
+    if mention.assertion is Assertion.ABSENT:
+        if not _GONE.search(mention.cue):  # "this is not seen on the lateral view"
+            return ()
+    elif not (mention.change or mention.severity or mention.laterality):
+        return ()
+    inherited = {
+        kind: getattr(mention, kind) or getattr(antecedent, kind) for kind in ("laterality", "severity", "anatomy")
+    }
+    is_doubted = antecedent.assertion is Assertion.UNCERTAIN and mention.assertion is Assertion.PRESENT
+    assertion = Assertion.UNCERTAIN if is_doubted else mention.assertion
+    return (_with(mention, **inherited, assertion=assertion),)
+
+
+def _with(mention: Mention, **values: object) -> Mention:
+    return build_value(Mention, vars(mention) | values)

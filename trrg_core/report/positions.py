@@ -1,0 +1,32 @@
+"""The position of a device: `malpositioned` where the words around it say so, "" else."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+
+from trrg_core.report.candidates import Candidate
+from trrg_core.report.scan import Scan
+
+MALPOSITIONED = "malpositioned"
+# an endotracheal tube belongs 2 cm or more above the carina
+_ABOVE_CARINA = re.compile(r"(?<![\d.])(?:[01](?:\.\d+)? ?cm|1?\d ?mm) (?:above|from|proximal to) the carina")
+_DENIED = re.compile(r"(?:\bnot|\bno|n't|\bwithout|\bw/o) (?:\w+ )?$")
+
+
+def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[str, str]) -> list[str]:
+    """The position of each candidate of a sentence; a device is spoken of until the next device is named."""
+    positions = [""] * len(candidates)
+    devices = [number for number, candidate in enumerate(candidates) if kinds.get(candidate.finding) == "device"]
+    text = scan.plain.text
+    wrong = [(hit.start, hit.entry.positions) for hit in scan.attributes if hit.entry.positions and devices]
+    wrong = sorted((start, names) for start, names in wrong if not _DENIED.search(text, max(0, start - 16), start))
+    starts = [start for start, _ in wrong]
+    for at, number in enumerate(devices):
+        low = candidates[devices[at - 1]].end if at else 0
+        high = candidates[devices[at + 1]].start if at + 1 < len(devices) else len(text)
+        name = candidates[number].finding
+        named = (names for _, names in wrong[bisect_left(starts, low) : bisect_left(starts, high)])
+        is_wrong = any(name in names or "any" in names for names in named)
+        if is_wrong or (name == "endotracheal_tube" and _ABOVE_CARINA.search(text, low, high)):
+            positions[number] = MALPOSITIONED
+    return positions
