@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import chain, label_verbs, lineage_verb, machine, model_use, registry_verbs, slicing, texts, versions
+from flows.cli import (
+    chain,
+    label_verbs,
+    lineage_verb,
+    machine,
+    model_use,
+    registry_verbs,
+    slicing,
+    texts,
+    versions,
+    withdrawal_verb,
+)
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.extras import needs_extra
 
@@ -27,7 +38,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for _verbs in (chain, model_use, registry_verbs, versions, lineage_verb, label_verbs, slicing, texts, machine):
+for _verbs in (
+    chain,
+    model_use,
+    registry_verbs,
+    versions,
+    lineage_verb,
+    withdrawal_verb,
+    label_verbs,
+    slicing,
+    texts,
+    machine,
+):
     app.add_typer(_verbs.app)
 
 

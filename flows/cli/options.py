@@ -47,6 +47,9 @@ RefArgument = Annotated[
 LimitOption = Annotated[
     int, typer.Option("--limit", min=0, help="Largest number of rows, or of ids of each kind, to show.")
 ]
+MinAgeOption = Annotated[
+    float, typer.Option("--min-age", min=0, help="Refuse if anything was written within this number of hours.")
+]
 LabelSetOption = Annotated[
     str, typer.Option("--label-set", help="Label set of the version, if it is a YAML file of your own.")
 ]

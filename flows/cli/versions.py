@@ -10,6 +10,7 @@ from flows.cli.options import (
     JsonOption,
     LabelSetOption,
     LimitOption,
+    MinAgeOption,
     PresetOption,
     RefArgument,
     SetOption,
@@ -127,6 +128,34 @@ def compact(
         print_compaction(compaction, dry_run=dry_run)
 
 
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg drop slices@3 --dry-run; trrg drop slices:rare-findings")
+def drop(
+    ref: RefArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    min_age: MinAgeOption = 24,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Remove one version, such as a slice, that no run, registered model or version of another table names.
+
+    --preset or --set selects a registry on a server (register.tracking_uri).
+    """
+    from pipelines.registry.references import registered_names
+    from trrg_core.config.load import load_config
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.commit_history import resolve_ref
+    from trrg_core.tables.dropping import drop_version, plan_drop
+
+    opened_store, config = open_store(store), load_config(preset, settings or ())
+    version = resolve_ref(opened_store, ref)
+    plan = plan_drop(opened_store, version, registered_names(opened_store, config.register_))
+    if not dry_run:
+        drop_version(opened_store, plan, min_age_hours=min_age)
+    verb = "would be" if dry_run else "are"
+    typer.echo(f"{version}: {len(plan.files):,} files, {plan.num_bytes:,} bytes {verb} freed")
+
+
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg gc --keep 2; trrg gc --keep 2 --yes")
 def gc(
     dry_run: Annotated[
@@ -136,9 +165,7 @@ def gc(
     keep_runs: Annotated[
         int, typer.Option(min=0, help="Number of newest finished runs of each job that are always kept; 0: all.")
     ] = 0,
-    min_age: Annotated[
-        float, typer.Option(min=0, help="Refuse if anything was written within this number of hours.")
-    ] = 24,
+    min_age: MinAgeOption = 24,
     yes: Annotated[bool, typer.Option("--yes", help="Remove the listed versions and runs.")] = False,
     preset: PresetOption = "tiny",
     settings: SetOption = None,

@@ -107,7 +107,7 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Eval
     hypotheses = {
         System.MODEL: [row["hypothesis"] for row in predictions],
         System.MODAL_REPORT: [modal] * len(predictions),
-        System.NEAREST_NEIGHBOUR: [train[row["neighbour_study_id"]] for row in predictions],
+        System.NEAREST_NEIGHBOUR: [train.get(row["neighbour_study_id"], "") for row in predictions],
         System.CLUE_TEMPLATE: [clue_template(clues, label_set) for clues in shown],
     }
     references = parse([truth[row["study_id"]]["report"] for row in predictions])

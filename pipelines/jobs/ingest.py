@@ -41,6 +41,7 @@ from trrg_core.tables.delta import list_parts
 from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.rows.study_row import listed_row, listed_study
 from trrg_core.tables.schema import STUDIES
+from trrg_core.withdrawal.record import read_refusal, without_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     source = open_source(config.source, config.ingest)
     listing = source.list_studies()
     stamps = source.stamp_studies(listing)
+    refusal = read_refusal(store)
     settings = fingerprint(source.settings_fingerprint(), code_of("ingest"))
     work = TableWork(
         job="ingest",
@@ -69,6 +71,8 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         # the limits may have been set since: they are no part of the fingerprint
         check_reject_shares(config.ingest, rejects_of(store, work.fingerprint), int(existing.counts["studies"]))
         return existing
+    if refusal:  # after the fingerprint: a version from which they were erased is found again
+        listing = without_withdrawn(listing, refusal)
     base = _find_base(store, settings)
     increment = _plan(store, listing, stamps, base)
     work = replace(work, parents=(str(base.ref),) if base else ())

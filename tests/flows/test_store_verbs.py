@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 
 from flows.cli import main
-from tests.core.toy_versions import MAYBE, NO, YES, study_row, write_chain
+from tests.core.toy_versions import MAYBE, NO, YES, study_row, write_chain, write_version
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.commit_history import history as history_of
 from trrg_core.tables.delta import commit_parts, read_table
 from trrg_core.tables.parquet import write_part
-from trrg_core.tables.schema import REJECTS, STUDIES
+from trrg_core.tables.schema import REJECTS, SLICES, STUDIES
 
 BEFORE = {"1": ("train", {"Edema": MAYBE}), "2": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}
 AFTER = {"1": ("train", {"Edema": YES}), "2": ("train", {"Edema": NO}), "4": ("test", {"Pneumonia": YES})}
@@ -245,3 +245,49 @@ def test_lineage_draws_both_directions_as_text_json_and_page(store: Store, trrg:
     assert values["used_by"]["branches"] == []
     assert "Lineage of pretrain-1" in (tmp_path / "page" / "index.html").read_text("utf-8")
     assert "has no version, run or model" in trrg("lineage", "nothing").stderr
+
+
+def test_withdraw_shows_erases_and_marks_the_model(
+    store: Store, trrg: Trrg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from pipelines.registry.mlflow_store import registry
+    from trrg_core.config.settings import RegisterConfig
+
+    write_result(store, RunResult(run_id="finetune-1", job="finetune", inputs={"shards": "shards@1"}))
+    notes = {"model": "models:/m/1"}
+    write_result(store, RunResult(run_id="register-1", job="register", inputs={"generator": "finetune-1"}, notes=notes))
+    store.write_bytes("runs/register-1/README.md", b"# Card\n")
+    with registry(store, RegisterConfig()) as client:
+        client.create_registered_model("m")
+        client.create_model_version("m", source=store.join("runs/finetune-1/model"))
+    words = ("withdraw", "--patient", "p1", "--min-age", "0")
+    values = _json(trrg, *words, "--dry-run")
+    assert values["rows"] == {"studies": 2, "reports": 2, "shards": 2}
+    assert (values["learned"], values["models"]) == ({"finetune-1": "trained"}, ["models:/m/1"])
+    assert "TRRG_WITHDRAWAL_KEY" in trrg(*words).stderr
+    monkeypatch.setenv("TRRG_WITHDRAWAL_KEY", "an invented secret of a test")
+    done = trrg(*words)
+    assert done.returncode == 0, done.stderr
+    assert "models:/m/1 learned from them, which cannot be erased" in done.stdout
+    assert "p1" not in done.stdout
+    assert _json(trrg, "history", "studies")[0]["rows"] == 2
+    card = store.read_bytes("runs/register-1/README.md").decode()
+    assert "# Card\n\n## Withdrawn patients" in card
+    with registry(store, RegisterConfig()) as client:
+        version = client.get_model_version("m", "1")
+    assert version.tags["withdrawal.last"] == time.strftime("%Y-%m-%d", time.gmtime())
+    assert "Withdrawn patients" in version.description
+    ids = tmp_path / "ids.txt"
+    ids.write_text("p2\n")
+    assert trrg("withdraw", "--file", ids, "--min-age", "0").returncode == 0
+    assert _json(trrg, "history", "studies")[0]["rows"] == 1
+    assert "give --patient" in trrg("withdraw").stderr
+
+
+def test_drop_removes_a_slice_that_nobody_needs(store: Store, trrg: Trrg) -> None:
+    row = {"subject_id": "p1", "study_id": "1", "split": "train", "repeat": 1, "sentence_weights": [1.0]}
+    write_version(store, "slices", [row], SLICES, fingerprint="s0", parents=["shards@0"], notes={"name": ["rare"]})
+    assert "slices@0: 2 files" in trrg("drop", "slices:rare", "--dry-run").stdout
+    assert "a job may be running" in trrg("drop", "slices@0").stderr
+    assert trrg("drop", "slices@0", "--min-age", "0").returncode == 0
+    assert [row["removed"] for row in _json(trrg, "history", "slices")] == [True]

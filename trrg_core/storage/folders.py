@@ -6,3 +6,4 @@ JOB_FOLDER = "jobs"  # tasks and outcomes of Ray Jobs
 REGISTRY_FOLDER = "registry"  # the SQLite model registry
 REGISTRY_DATABASE = f"{REGISTRY_FOLDER}/mlflow.db"
 LABEL_TABLE_FOLDER = "label_tables"  # copies of label tables; may be deleted at any time
+WITHDRAWAL_RECORD = "withdrawals.json"  # keyed hashes of withdrawn patients

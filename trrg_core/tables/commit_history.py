@@ -144,6 +144,13 @@ def removed_versions(store: Store, name: str) -> frozenset[int]:
     return frozenset(json.loads(store.read_bytes(path))) if store.exists(path) else frozenset()
 
 
+def mark_removed(store: Store, refs: Sequence[TableRef]) -> None:
+    """List `refs` as removed, before their files are deleted."""
+    for name in {ref.name: None for ref in refs}:
+        removed = removed_versions(store, name) | {ref.version for ref in refs if ref.name == name}
+        store.write_bytes(removed_path(name), json.dumps(sorted(removed)).encode())
+
+
 def removed_path(name: str) -> str:
     """The file of the store that lists the removed versions of table `name`."""
     return f"{TABLE_FOLDER}/{name}/removed.json"

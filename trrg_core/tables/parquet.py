@@ -29,11 +29,17 @@ class Part:
 
 def write_part(store: Store, name: str, path: str, rows: pa.Table, *, split: str = "") -> Part:
     """Write `rows` as one Parquet file of table `name`, with page checksums; it is not yet part of a version."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", row_group_size=_ROWS_PER_GROUP, write_page_checksum=True)
-    data = sink.getvalue().to_pybytes()
+    data = encode_rows(rows)
     store.write_bytes(f"{TABLE_FOLDER}/{name}/{path}", data)
     return Part(path=path, size=len(data), num_rows=rows.num_rows, split=split)
+
+
+def encode_rows(rows: pa.Table) -> bytes:
+    """`rows` as the bytes of a Parquet file with page checksums, in row groups of 64 rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", row_group_size=_ROWS_PER_GROUP, write_page_checksum=True)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def read_part(store: Store, name: str, part: Part, *, columns: Sequence[str] | None = None) -> pa.Table:

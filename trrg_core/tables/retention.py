@@ -5,33 +5,21 @@ slice, every finished run (or the newest of each job), what the registry names, 
 deleted version stays in the log of its table and is listed as removed, so that its work is done again when needed.
 """
 
-import json
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import RESULT, RunResult, list_results, run_path
-from trrg_core.storage.folders import JOB_FOLDER, LABEL_TABLE_FOLDER, REGISTRY_FOLDER, RUN_FOLDER, TABLE_FOLDER
+from trrg_core.storage.folders import LABEL_TABLE_FOLDER, RUN_FOLDER, TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import Commit, commits_of, removed_path, removed_versions
+from trrg_core.tables.commit_history import Commit, commits_of, mark_removed, removed_versions
 from trrg_core.tables.log_retention import tables_with_cut_log
+from trrg_core.tables.stored_files import StoredFile, check_is_quiet, list_stored_files, newest_write_s
 from trrg_core.tables.table_log import LogEntry, paths_of_versions, read_log
 from trrg_core.tables.table_ref import TABLES, TableRef
 
 # each version of `rejects` holds all earlier ones; slices are small, and needed to know what a run was trained on
 ALWAYS_KEPT = ("rejects", "slices")
-# a recent write in one of these means that a job may be running
-_WRITTEN = (TABLE_FOLDER, RUN_FOLDER, JOB_FOLDER, REGISTRY_FOLDER, LABEL_TABLE_FOLDER)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredFile:
-    """A file of the store: its path there, its size, and when it was written, in seconds since 1970."""
-
-    path: str
-    num_bytes: int
-    written_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +63,7 @@ def plan_garbage_collection(
     """
     if keep < 1 or (keep_runs is not None and keep_runs < 1):
         raise ValueError("keep and keep_runs must be at least 1")
-    files = _list_files(store)
+    files = list_stored_files(store)
     cut = tables_with_cut_log(file.path for file in files)
     if cut:
         raise ConfigError(
@@ -118,7 +106,7 @@ def plan_garbage_collection(
         ),
         leftovers=len(leftovers),
         kept={ref: why for ref, why in kept.items() if ref in commits or ref in runs},
-        newest_write_s=max((file.written_s for file in files), default=0.0),
+        newest_write_s=newest_write_s(files),
     )
 
 
@@ -129,15 +117,8 @@ def collect_garbage(store: Store, plan: GarbagePlan, *, min_age_hours: float, no
         ConfigError: if anything was written less than `min_age_hours` ago: a job may be running, and no result
             names yet what it needs.
     """
-    age_hours = ((time.time() if now_s is None else now_s) - plan.newest_write_s) / 3600
-    if plan.newest_write_s and age_hours < min_age_hours:
-        raise ConfigError(
-            f"the last write is {max(0.0, age_hours):.1f} hours old and a job may be running: "
-            f"wait until nothing was written for {min_age_hours:g} hours, or give --min-age"
-        )
-    for name in {ref.name: None for ref in plan.versions}:
-        removed = removed_versions(store, name) | {ref.version for ref in plan.versions if ref.name == name}
-        store.write_bytes(removed_path(name), json.dumps(sorted(removed)).encode())
+    check_is_quiet(plan.newest_write_s, min_age_hours=min_age_hours, now_s=now_s)
+    mark_removed(store, plan.versions)
     for file in plan.files:
         store.delete(file.path)
     for folder in plan.folders:
@@ -192,20 +173,6 @@ def _named_by(ref: str, commits: Mapping[str, Commit], runs: Mapping[str, RunRes
     # the previous version of the same table is not an input: its files that are still used are kept individually
     name = commits[ref].ref.name
     return (parent for parent in commits[ref].parents if parent.rpartition("@")[0] != name)
-
-
-def _list_files(store: Store) -> list[StoredFile]:
-    from pyarrow import fs
-
-    filesystem, base = store.pyarrow_filesystem(), store.pyarrow_path()
-    stored = []
-    for folder in _WRITTEN:
-        chosen = fs.FileSelector(store.pyarrow_path(folder), recursive=True, allow_not_found=True)
-        for info in filesystem.get_file_info(chosen):
-            if info.type == fs.FileType.File:
-                path = info.path.removeprefix(base).lstrip("/")
-                stored.append(StoredFile(path=path, num_bytes=info.size, written_s=info.mtime_ns / 1e9))
-    return sorted(stored, key=lambda file: file.path)
 
 
 def _run_files(files: Iterable[StoredFile], run_id: str) -> list[StoredFile]:

@@ -23,6 +23,9 @@ from trrg_core.tables.compaction import compact_table
 from trrg_core.tables.delta import list_parts, read_table
 from trrg_core.tables.schema import STUDIES
 from trrg_core.tables.table_ref import TableRef
+from trrg_core.withdrawal.record import KEY_VARIABLE, read_key
+from trrg_core.withdrawal.search import Request
+from trrg_core.withdrawal.withdraw import carry_out, plan_withdrawal
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +147,27 @@ def test_a_compacted_version_is_extended_as_if_it_were_not(tree: Tree, store: St
     assert find_commit(store, TableRef.parse(now.ref)).parents == (str(compacted.after),)
     assert now.counts["read"] == 2
     assert outcome(store, now.ref) == from_scratch(tree, tmp_path / "scratch")
+
+
+def test_a_withdrawn_patient_is_refused_and_counted(tree: Tree, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "an invented secret of a test")
+    first = run(tree, store)
+    patient = "10000003"
+    plan = plan_withdrawal(store, [Request(subject_id=patient)], training_jobs=(), models={})
+    carry_out(store, plan, read_key(), min_age_hours=0)
+    again = run(tree, store)
+    assert (again.ref, again.reused) == (first.ref, True)
+    edit(tree, "change", 50000001)
+    second = run(tree, store)
+    assert second.rejects == {"withdrawn": 2}
+    assert (second.counts["studies_in"], second.counts["studies"], second.counts["read"]) == (10, 10, 1)
+    rows = read_table(store, TableRef.parse(second.ref)).to_pylist()
+    assert patient not in {row["subject_id"] for row in rows}
+    assert [row for row in rejects_of(store) if row["subject_id"] or row["study_id"] or row["path"]] == []
+    monkeypatch.delenv(KEY_VARIABLE)
+    edit(tree, "change", 50000001)
+    with pytest.raises(ConfigError, match="set TRRG_WITHDRAWAL_KEY in the environment"):
+        run(tree, store)
 
 
 def test_kept_studies_are_not_opened(tree: Tree, store: Store) -> None:

@@ -1,0 +1,321 @@
+"""A patient who withdraws is nowhere in the store afterwards, all other rows are equal, and the models are named."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from tests.core.toy_versions import LABEL_SET, NO, YES, report_row, shard_row, study_row, write_version
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.label_stats.label_table_cache import load_label_table
+from trrg_core.runs.results import RunResult, write_result
+from trrg_core.storage.store import Store, open_store
+from trrg_core.study import Listing, Reject, Study
+from trrg_core.tables.commit_history import CommitMetadata, history
+from trrg_core.tables.delta import commit_parts, list_parts, read_table
+from trrg_core.tables.parquet import write_part
+from trrg_core.tables.rejects import read_rejects
+from trrg_core.tables.schema import PREDICTIONS, REJECTS, SLICES, STUDIES, reports_schema, shards_schema
+from trrg_core.tables.table_ref import TABLES, TableRef
+from trrg_core.withdrawal import erase
+from trrg_core.withdrawal import withdraw as whole
+from trrg_core.withdrawal.record import KEY_VARIABLE, read_key, read_refusal, read_withdrawals, without_withdrawn
+from trrg_core.withdrawal.search import Request
+from trrg_core.withdrawal.withdraw import WithdrawalReport, carry_out, plan_withdrawal, read_requests
+
+GONE, GONE_STUDIES = "10000032", ("50414267", "53189527")
+TRAIN_OTHER, VALIDATE, TEST = ("10000764", "57375967"), ("10000898", "50771383"), ("10000935", "50578979")
+JOBS = ("pretrain", "finetune")
+MODELS = {"models:/m/1": ["register-1", "finetune-1"], "models:/m/2": ["finetune-2"]}
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "an invented secret of a test")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two versions of each table with a patient of two studies, runs, a page, a copy of labels, and rejects."""
+    store = open_store(str(tmp_path / "store"))
+    people = [(GONE, GONE_STUDIES[0], "train"), (GONE, GONE_STUDIES[1], "train"), (*TRAIN_OTHER, "train")]
+    people += [(*VALIDATE, "validate"), (*TEST, "test")]
+    for version in range(2):
+        chosen = people[version:]  # the patient's first study is in version 0 only
+        for name, make, schema in (
+            ("studies", study_row, STUDIES),
+            ("reports", report_row, reports_schema(LABEL_SET)),
+            ("shards", shard_row, shards_schema(LABEL_SET)),
+        ):
+            rows = [make(study, {"Edema": YES}, split) | {"subject_id": who} for who, study, split in chosen]
+            if name == "studies":
+                for row in rows:
+                    row["images"][0]["dicom_id"] = f"d{row['study_id']}-aaaa"
+                    row["prior_study_id"] = GONE_STUDIES[0] if row["study_id"] == GONE_STUDIES[1] else ""
+            notes = {"near_duplicate_reports": [f"{GONE_STUDIES[0]} {TEST[1]}", f"{TEST[1]} {VALIDATE[1]}"]}
+            write_version(store, name, rows, schema, fingerprint=f"{name}{version}", notes=notes)
+    for at, (who, study) in enumerate(((GONE, GONE_STUDIES[0]), TRAIN_OTHER)):
+        row = {"subject_id": who, "study_id": study, "split": "train", "repeat": 1, "sentence_weights": [1.0]}
+        write_version(store, "slices", [row], SLICES, fingerprint=f"slice{at}", parents=["shards@0"])
+        recipe = {"spec": {"where": f"subject_id <> '{GONE}'"}}
+        store.write_bytes(f"tables/slices/parts/slice{at}/recipe.json", json.dumps(recipe).encode())
+    prediction = {"subject_id": TEST[0], "study_id": TEST[1], "split": "test", "hypothesis": "Clear."}
+    prediction |= {"clues": [], "neighbour_study_id": GONE_STUDIES[1]}
+    write_version(store, "predictions", [prediction], PREDICTIONS, fingerprint="predictions0")
+    rejected = {"job": "ingest", "fingerprint": "studies0", "split": "train"}
+    path = f"files/p10/p{GONE}/s{GONE_STUDIES[0]}/x.jpg"
+    rejects = [rejected | {"reason": "jpeg_corrupt", "subject_id": "", "study_id": "", "dicom_id": "", "path": path}]
+    rejects += [rejected | {"reason": "jpeg_corrupt", "subject_id": TEST[0], "study_id": TEST[1], "path": "files/x"}]
+    part = pa.Table.from_pylist(rejects, schema=REJECTS)
+    write_rejects(store, part)
+    write_runs(store)
+    load_label_table(store, TableRef(name="shards", version=0), LABEL_SET.observations)
+    return store
+
+
+def write_rejects(store: Store, rows: pa.Table) -> None:
+    part = write_part(store, "rejects", "parts/studies0/rejects.parquet", rows)
+    commit_parts(store, "rejects", [part], REJECTS, CommitMetadata(fingerprint="studies0"), append=True)
+
+
+def write_runs(store: Store) -> None:
+    """Runs on the patient by shards, by another slice, and by way of another run; and what evaluate leaves."""
+    both = {"shards": "shards@0"}
+    for number, (run_id, inputs) in enumerate(
+        (
+            ("pretrain-1", {**both, "slice": "slices@0"}),
+            ("pretrain-2", {**both, "slice": "slices@1"}),
+            ("finetune-1", {**both, "slice": "slices@1", "contrastive": "pretrain-1"}),
+            ("finetune-2", {**both, "slice": "slices@1", "contrastive": "pretrain-2"}),
+            ("evaluate-1", {**both, "generator": "finetune-1", "predictions": "predictions@0"}),
+        )
+    ):
+        job = run_id.partition("-")[0]
+        write_result(store, RunResult(run_id=run_id, job=job, inputs=inputs, finished_ms=number))
+    cards = "".join(
+        f'<article class="card"><h3>Study {study}</h3><p>of {who}</p></article>' for who, study in (TRAIN_OTHER, TEST)
+    )
+    page = f"<main>{cards}<article><h3>Study {GONE_STUDIES[0]}</h3></article></main>"
+    store.write_bytes("runs/evaluate-1/report.html", page.encode())
+    store.write_bytes("runs/evaluate-1/notes.json", json.dumps({"kept": ["a"], "ids": [GONE, TEST[0]]}).encode())
+    outcomes = pa.table({"study_id": [GONE_STUDIES[0], TEST[1]], "subject_id": [GONE, TEST[0]], "tp": [1, 2]})
+    sink = io.BytesIO()
+    pq.write_table(outcomes.replace_schema_metadata({b"trrg": b"kept"}), sink)
+    store.write_bytes("runs/evaluate-1/outcomes.parquet", sink.getvalue())
+    store.write_bytes("runs/pretrain-half/checkpoints/1/weights", b"weights")
+    store.write_bytes("jobs/j1/task.json", json.dumps({"note": f"study {GONE_STUDIES[1]} was slow"}).encode())
+    store.write_bytes("tables/reports/parts/dead/train-x.parquet", store.read_bytes(_first(store, "tables/reports")))
+
+
+def _first(store: Store, folder: str) -> str:
+    return next(path for path in store.list(folder) if path.endswith("train-a.parquet"))
+
+
+def withdraw(store: Store, *requests: Request, marks: list[str] | None = None) -> WithdrawalReport:
+    plan = plan_withdrawal(store, requests or [Request(subject_id=GONE)], training_jobs=JOBS, models=MODELS)
+    marked = [] if marks is None else marks
+    return carry_out(store, plan, read_key(), min_age_hours=0, mark_models=lambda models, day: marked.extend(models))
+
+
+def rows_of_all(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """All rows of all versions."""
+    return {
+        str(commit.ref): sorted(read_table(store, commit.ref).to_pylist(), key=str)
+        for name in TABLES
+        for commit in history(store, name)
+    }
+
+
+def texts(store: Store) -> Iterator[tuple[str, str]]:
+    """Every file of the store as text, Parquet decoded: another reader than the one under test."""
+    for path in store.list():
+        data = store.read_bytes(path)
+        yield path, data.decode("latin-1")
+        if path.endswith(".parquet"):
+            yield path, str(pq.read_table(io.BytesIO(data)).to_pylist())
+
+
+def test_no_id_is_left_anywhere_and_all_other_rows_are_equal(store: Store) -> None:
+    before = rows_of_all(store)
+    withdraw(store)
+    ids = (GONE, *GONE_STUDIES)
+    assert [(path, one) for path, text in texts(store) for one in ids if one in text] == []
+    after = rows_of_all(store)
+    assert list(after) == list(before)
+    for ref, rows in before.items():
+        kept = [row for row in rows if row["subject_id"] != GONE]
+        if ref.startswith("rejects"):
+            assert [row["path"] for row in after[ref]] == ["", "files/x"]
+        elif ref.startswith("predictions"):
+            assert after[ref] == [{**kept[0], "neighbour_study_id": ""}]
+        else:
+            assert after[ref] == kept, ref
+    assert len(before["studies@0"]) - len(after["studies@0"]) == 2
+    assert after["slices@0"] == []
+
+
+def test_other_readers_of_the_log_see_the_same_rows(store: Store) -> None:
+    withdraw(store)
+    for name in ("studies", "shards", "rejects"):
+        for version in range(DeltaTable(store.join("tables", name)).version() + 1):
+            table = DeltaTable(store.join("tables", name), version=version)
+            ref = TableRef(name=name, version=version)
+            assert table.to_pyarrow_dataset().to_table().num_rows == read_table(store, ref).num_rows
+            assert sum(part.num_rows for part in list_parts(store, ref)) == read_table(store, ref).num_rows
+
+
+def test_runs_and_models_that_learned_are_told(store: Store) -> None:
+    marks: list[str] = []
+    withdraw(store, marks=marks)
+    (record,) = read_withdrawals(store)
+    # the slice of pretrain-1 has the patient, that of the others has not; finetune-1 goes on from pretrain-1
+    assert record.learned == {"pretrain-1": "trained", "finetune-1": "trained"}
+    assert record.models == ("models:/m/1",)
+    assert marks == ["models:/m/1"]
+    assert record.is_finished
+
+
+def test_a_patient_of_validate_calibrated_the_models(store: Store) -> None:
+    withdraw(store, Request(subject_id=VALIDATE[0]))
+    (record,) = read_withdrawals(store)
+    assert set(record.learned.values()) == {"calibrated"}
+    assert record.models == ("models:/m/1", "models:/m/2")
+
+
+def test_a_patient_of_test_taught_nobody(store: Store) -> None:
+    withdraw(store, Request(subject_id=TEST[0]))
+    (record,) = read_withdrawals(store)
+    assert (record.learned, record.models) == ({}, ())
+
+
+def test_a_dry_plan_changes_nothing(store: Store) -> None:
+    before = store.stamps()
+    plan = plan_withdrawal(store, [Request(subject_id=GONE)], training_jobs=JOBS, models=MODELS)
+    assert plan.traces.rows_by_table() == {
+        "studies": 3,
+        "reports": 5,
+        "shards": 3,
+        "slices": 1,
+        "rejects": 1,
+        "runs": 1,
+    }
+    assert plan.unfinished_runs == ("pretrain-half",)
+    assert store.stamps() == before
+
+
+def test_one_study_alone_leaves_the_patient_and_clears_the_prior(store: Store) -> None:
+    withdraw(store, Request(subject_id=GONE, study_ids=(GONE_STUDIES[0],)))
+    rows = {row["study_id"]: row for row in read_table(store, TableRef(name="studies", version=0)).to_pylist()}
+    assert GONE_STUDIES[0] not in rows
+    assert rows[GONE_STUDIES[1]]["prior_study_id"] == ""
+    assert [path for path, text in texts(store) if GONE_STUDIES[0] in text] == []
+    refusal = read_refusal(store)
+    assert refusal is not None
+    assert refusal.refuses(GONE, GONE_STUDIES[0])
+    assert not refusal.refuses(GONE, GONE_STUDIES[1])
+
+
+def test_a_study_of_another_patient_is_refused(store: Store) -> None:
+    with pytest.raises(ConfigError, match="is of another patient than given"):
+        plan_withdrawal(store, [Request(subject_id=GONE, study_ids=(TEST[1],))], training_jobs=JOBS, models={})
+
+
+@pytest.mark.parametrize("step", ["erase_rows", "mend_logs", "erase_mentions", "find_mentions"])
+def test_after_an_interruption_the_same_command_finishes(
+    store: Store, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(store)
+    (record,) = read_withdrawals(store)
+    assert not record.is_finished
+    withdraw(store)
+    (record,) = read_withdrawals(store)
+    assert record.is_finished
+    assert record.learned["pretrain-1"] == "trained"
+    assert record.rows["studies"] == 3
+    assert [path for path, text in texts(store) if GONE in text] == []
+    assert DeltaTable(store.join("tables/studies")).to_pyarrow_dataset().to_table().num_rows == 3
+
+
+def test_an_id_that_is_left_is_an_error_that_names_the_file(store: Store) -> None:
+    store.write_bytes("notes/by-hand.bin", GONE.encode())
+    with pytest.raises(DataError, match=r"1 files still name a patient or study: notes/by-hand\.bin"):
+        withdraw(store)
+
+
+def test_the_record_holds_keyed_hashes_and_needs_the_same_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    withdraw(store)
+    text = store.read_bytes("withdrawals.json").decode()
+    assert re.search(r'"patient": "[0-9a-f]{64}"', text)
+    monkeypatch.setenv(KEY_VARIABLE, "another secret than the first one")
+    with pytest.raises(ConfigError, match="is not the key that the withdrawals of"):
+        read_refusal(store)
+    monkeypatch.setenv(KEY_VARIABLE, "short")
+    with pytest.raises(ConfigError, match="a secret of at least 16 characters"):
+        read_refusal(store)
+
+
+def test_a_listing_loses_the_patient_and_counts_the_studies_without_a_name(store: Store) -> None:
+    withdraw(store)
+    refusal = read_refusal(store)
+    assert refusal is not None
+    studies = tuple(
+        Study(subject_id=who, study_id=study, split="train", report_path="r")
+        for who, study in ((GONE, GONE_STUDIES[0]), (GONE, "59999999"), TRAIN_OTHER)
+    )
+    rejects = (Reject(reason="missing", path=f"files/p{GONE}/x"), Reject(reason="missing", path="files/p2/x"))
+    listing = without_withdrawn(Listing(studies=studies, rejects=rejects), refusal)
+    assert [study.subject_id for study in listing.studies] == [TRAIN_OTHER[0]]
+    assert listing.rejects == (*[Reject(reason="withdrawn")] * 3, rejects[1])
+
+
+def test_ids_that_are_short_are_erased_from_rows_but_not_looked_for_in_text(store: Store) -> None:
+    rows = [study_row("42", {"Edema": NO}) | {"subject_id": "7"}]
+    write_version(store, "studies", rows, STUDIES, fingerprint="short")
+    store.write_bytes("runs/evaluate-1/report.html", b"<article>>Study 42<</article><p>42 of 7</p>")
+    withdraw(store, Request(subject_id="7"))
+    assert history(store, "studies")[0].ref.version == 2
+    assert read_table(store, history(store, "studies")[0].ref).num_rows == 0
+    assert store.read_bytes("runs/evaluate-1/report.html") == b"<p>42 of 7</p>"
+
+
+def test_a_file_of_ids_is_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_text("10000001 # by letter\n\n10000002, 50000001\n10000002,50000002\n10000003,50000003\n10000003\n")
+    assert read_requests(path) == [
+        Request(subject_id="10000001"),
+        Request(subject_id="10000002", study_ids=("50000001", "50000002")),
+        Request(subject_id="10000003"),
+    ]
+    path.write_text("1,2,3\n")
+    with pytest.raises(ConfigError, match="line 1: expected PATIENT or PATIENT,STUDY"):
+        read_requests(path)
+    path.write_text("# nobody\n")
+    with pytest.raises(ConfigError, match="names no patient"):
+        read_requests(path)
+
+
+def test_rejects_are_counted_as_before(store: Store) -> None:
+    withdraw(store)
+    rows = read_rejects(store).to_pylist()
+    assert sorted(row["detail"] or "" for row in rows) == ["", "withdrawn"]
+    assert {row["reason"] for row in rows} == {"jpeg_corrupt"}
+
+
+def test_a_decimal_that_has_the_digits_is_no_mention(store: Store) -> None:
+    store.write_bytes("runs/evaluate-1/losses.json", f"[0.{GONE}, 0.{GONE}77]".encode())
+    withdraw(store)
+    assert store.read_bytes("runs/evaluate-1/losses.json") == f"[0.{GONE}, 0.{GONE}77]".encode()
+    assert erase.find_mentions(store, plan_withdrawal(store, [], training_jobs=JOBS, models={}).traces.names, []) == []

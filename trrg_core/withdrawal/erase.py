@@ -1,0 +1,270 @@
+"""Erase what `search` found: rows, references, notes of the logs, pages and plain files. Each step can be repeated.
+
+A Parquet file keeps its path and its other rows; the log entries that name it then get its new size and number of rows.
+Between the two, TRRG reads every version as before, because it does not rely on the sizes of the log.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trrg_core.storage.folders import JOB_FOLDER, LABEL_TABLE_FOLDER, RUN_FOLDER, TABLE_FOLDER
+from trrg_core.storage.store import Store
+from trrg_core.tables.arrow_numpy import text_scalar
+from trrg_core.tables.parquet import encode_rows, open_file
+from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
+from trrg_core.tables.table_ref import TABLES
+from trrg_core.withdrawal.record import REASON
+from trrg_core.withdrawal.search import REFERENCES, Names, Traces, is_named, rows_mask, word_pattern
+
+_ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
+_BLANK = "[withdrawn]"
+_LISTED = "reason"  # the column that only the table `rejects` has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasure:
+    """What was done: files written again and deleted, by path."""
+
+    rewritten: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = field(default=())
+
+
+def erase_rows(store: Store, traces: Traces) -> Erasure:
+    """Write the table and run files of `traces` again without the rows of the patients.
+
+    A file that no version of its table has, left behind by work that did not finish, is deleted instead, with the
+    summary of its batch, so that the work is done again without the patient.
+    """
+    in_a_version = {
+        f"{TABLE_FOLDER}/{name}/{path}" for name in TABLES for entry in read_log(store, name) for path in entry.added
+    }
+    rewritten, deleted = [], []
+    for path in traces.files:
+        if path.startswith(f"{TABLE_FOLDER}/") and path not in in_a_version:
+            store.delete(path)
+            deleted.append(path)
+        else:
+            store.write_bytes(path, _without_rows(store, path, traces.names))
+            rewritten.append(path)
+    return Erasure(rewritten=tuple(rewritten), deleted=tuple(deleted))
+
+
+def mend_logs(store: Store, names: Names) -> Erasure:
+    """Make the log entries of all tables agree with the files, and take the ids out of their notes.
+
+    Checkpoints of the logs are deleted: they repeat what the entries say, and Delta writes new ones.
+    """
+    rewritten, deleted = [], []
+    for name in TABLES:
+        sizes = _sizes(store, name)
+        paths = [path for path in store.list(log_folder(name)) if path.endswith(".json")]
+        changed = False
+        for path in paths:
+            data = store.read_bytes(path)
+            mended = _mend_entry(store, name, data, names, sizes)
+            if mended != data:
+                store.write_bytes(path, mended)
+                rewritten.append(path)
+                changed = True
+        if changed:
+            for path in store.list(log_folder(name)):
+                if "checkpoint" in path.rpartition("/")[2]:
+                    store.delete(path)
+                    deleted.append(path)
+    return Erasure(rewritten=tuple(rewritten), deleted=tuple(deleted))
+
+
+def erase_mentions(store: Store, names: Names, paths: Iterable[str]) -> Erasure:
+    """Take the ids out of the other files of tables, runs and jobs.
+
+    Copies of label tables and summaries of batches are deleted: they are made again when they are needed. Of a page the
+    studies' cards go, in JSON and text a row, line or word. A file in which an id is left after that is deleted.
+    """
+    pattern = _text_pattern(names)
+    rewritten, deleted = [], []
+    for path in paths:
+        if path.startswith(f"{LABEL_TABLE_FOLDER}/") or _is_summary(path):
+            store.delete(path)
+            deleted.append(path)
+        elif _is_text(path):
+            text = store.read_bytes(path).decode("utf-8", errors="surrogateescape")
+            if not pattern.search(text):
+                continue
+            cleaned = _clean(path, text, names, pattern)
+            if pattern.search(cleaned):
+                store.delete(path)
+                deleted.append(path)
+            else:
+                store.write_bytes(path, cleaned.encode("utf-8", errors="surrogateescape"))
+                rewritten.append(path)
+    return Erasure(rewritten=tuple(rewritten), deleted=tuple(deleted))
+
+
+def find_mentions(store: Store, names: Names, paths: Iterable[str]) -> list[str]:
+    """The files in which an id of at least 6 characters still stands; of Parquet every text of every row is looked at.
+
+    Weights (`.safetensors`) are not looked into: they are numbers.
+    """
+    if not names.words:
+        return []
+    pattern = word_pattern(names.words)
+    in_bytes = re.compile(pattern.encode())
+    found = []
+    for path in paths:
+        if path.endswith(".safetensors"):
+            continue
+        if path.endswith(".parquet"):
+            is_found = _stands_in_rows(store, path, pattern)
+        else:
+            is_found = bool(in_bytes.search(store.read_bytes(path)))
+        if is_found:
+            found.append(path)
+    return found
+
+
+def _without_rows(store: Store, path: str, names: Names) -> bytes:
+    with open_file(store, store.pyarrow_path(path)) as file:
+        rows = file.read()
+    mask = rows_mask(rows, names)
+    if _LISTED in rows.column_names:
+        return encode_rows(_blanked(rows, mask))
+    kept = rows.filter(pc.invert(mask))
+    for name in REFERENCES:
+        if name in kept.column_names:
+            index = kept.column_names.index(name)
+            cleared = pc.if_else(is_named(kept[name], names.study_ids), text_scalar(""), kept[name])
+            kept = kept.set_column(index, kept.schema.field(name), cleared)
+    return encode_rows(kept)
+
+
+def _blanked(rows: pa.Table, mask: Any) -> pa.Table:
+    """Rejected rows that name nobody where `mask` is true: their number and their job stay."""
+    for name in ("subject_id", "study_id", "dicom_id", "path", "detail"):
+        index = rows.column_names.index(name)
+        blank = text_scalar(REASON if name == "detail" else "")
+        rows = rows.set_column(index, rows.schema.field(name), pc.if_else(mask, blank, rows[name]))
+    return rows
+
+
+def _sizes(store: Store, name: str) -> dict[str, int]:
+    base = f"{TABLE_FOLDER}/{name}/"
+    stamps = store.stamps(f"{TABLE_FOLDER}/{name}/parts")
+    return {path.removeprefix(base): int(stamp.partition(":")[0]) for path, stamp in stamps.items()}
+
+
+def _mend_entry(store: Store, name: str, data: bytes, names: Names, sizes: Mapping[str, int]) -> bytes:
+    pattern = _text_pattern(names)
+    lines = []
+    for line in data.splitlines():
+        action: dict[str, Any] = json.loads(line)
+        for kind in ("add", "remove"):
+            if kind in action:
+                path = action[kind]["path"]
+                if path in sizes and sizes[path] != action[kind].get("size"):
+                    action[kind] = _mended(store, name, action[kind], sizes[path])
+        info = action.get("commitInfo", {})
+        if METADATA_KEY in info and pattern.search(info[METADATA_KEY]):
+            metadata = json.loads(info[METADATA_KEY])
+            metadata["notes"] = _clean_value(metadata.get("notes", {}), names, pattern)
+            info[METADATA_KEY] = json.dumps(metadata)
+        new = json.dumps(action, separators=(",", ":"))
+        lines.append(line if json.loads(line) == action else new.encode())
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _mended(store: Store, name: str, action: Mapping[str, Any], size: int) -> dict[str, Any]:
+    mended = {**action, "size": size}
+    if action.get("stats"):
+        with open_file(store, store.pyarrow_path(f"{TABLE_FOLDER}/{name}/{action['path']}")) as file:
+            rows = file.metadata.num_rows
+        mended["stats"] = json.dumps({**json.loads(action["stats"]), "numRecords": rows})
+    return mended
+
+
+def _text_pattern(names: Names) -> re.Pattern[str]:
+    """Finds the ids as words; those that are too short for it only as the heading of a study's card."""
+    words = word_pattern(names.words) if names.words else "(^)(?!)($)"
+    short = "|".join(re.escape(one) for one in sorted(names.study_ids - names.words)) or "(?!)"
+    return re.compile(rf"{words}|>Study (?:{short})<")
+
+
+def _is_text(path: str) -> bool:
+    folder = path.split("/")[0]
+    is_log = "/_delta_log/" in path
+    return (
+        folder in (TABLE_FOLDER, RUN_FOLDER, JOB_FOLDER)
+        and not is_log
+        and path.endswith((".json", ".jsonl", ".html", ".md", ".txt", ".csv", ".svg", ".yaml"))
+    )
+
+
+def _is_summary(path: str) -> bool:
+    """Whether a file is the summary of a batch of a job, needed only until its work is finished."""
+    folders = path.split("/")
+    in_parts = folders[0] == TABLE_FOLDER and folders[2:3] == ["parts"]
+    return in_parts and path.endswith(".json") and folders[-1] != "recipe.json"
+
+
+def _clean(path: str, text: str, names: Names, pattern: re.Pattern[str]) -> str:
+    if path.endswith(".json"):
+        return json.dumps(_clean_value(json.loads(text), names, pattern), indent=1)
+    if path.endswith(".html"):
+        # report text is escaped, so that it cannot end the card of a study
+        return _ARTICLE.sub(lambda card: "" if pattern.search(card[0]) else card[0], text)
+    if path.endswith((".jsonl", ".csv", ".txt")):
+        return "".join(line for line in text.splitlines(keepends=True) if not pattern.search(line))
+    return pattern.sub(_blank, text)
+
+
+def _clean_value(value: Any, names: Names, pattern: re.Pattern[str]) -> Any:
+    """A JSON value without the rows, entries and words that name a patient."""
+    if isinstance(value, dict):
+        kept = {key: one for key, one in value.items() if key not in names.all}
+        return {key: _clean_value(one, names, pattern) for key, one in kept.items()}
+    if isinstance(value, list):
+        return [_clean_value(one, names, pattern) for one in value if not _is_row_of(one, names)]
+    if isinstance(value, str):
+        previous = ""
+        while previous != value:  # two ids may share the space between them
+            previous, value = value, pattern.sub(_blank, value)
+    return value
+
+
+def _blank(match: re.Match[str]) -> str:
+    return f"{match[1] or ''}{_BLANK}{match[3] or ''}"
+
+
+def _is_row_of(value: Any, names: Names) -> bool:
+    if isinstance(value, dict):
+        return value.get("subject_id") in names.subject_ids or value.get("study_id") in names.study_ids
+    if isinstance(value, list):
+        return any(isinstance(one, str) and one in names.all for one in value)
+    return isinstance(value, str) and value in names.all
+
+
+def _stands_in_rows(store: Store, path: str, pattern: str) -> bool:
+    with open_file(store, store.pyarrow_path(path)) as file:
+        return any(
+            _stands_in(batch.column(index), pattern)
+            for batch in file.iter_batches(batch_size=1024)
+            for index in range(batch.num_columns)
+        )
+
+
+def _stands_in(values: Any, pattern: str) -> bool:
+    kind = values.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return bool(pc.any(pc.match_substring_regex(values, pattern)).as_py())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _stands_in(values.flatten(), pattern)
+    if pa.types.is_struct(kind):
+        return any(_stands_in(field, pattern) for field in values.flatten())
+    if pa.types.is_dictionary(kind):
+        return _stands_in(values.dictionary, pattern)
+    return False

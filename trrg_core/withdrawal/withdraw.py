@@ -1,0 +1,192 @@
+"""The whole withdrawal: plan it without a change, carry it out, and prove that no id is left.
+
+It can be interrupted at any moment and run again: what is erased is not found again, and logs are compared with the
+files as they are.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trrg_core.errors import ConfigError, DataError
+from trrg_core.runs.results import RESULT
+from trrg_core.storage.folders import RUN_FOLDER
+from trrg_core.storage.store import Store
+from trrg_core.tables.log_retention import tables_with_cut_log
+from trrg_core.tables.stored_files import check_is_quiet, list_stored_files, newest_write_s
+from trrg_core.withdrawal.erase import erase_mentions, erase_rows, find_mentions, mend_logs
+from trrg_core.withdrawal.learned import find_learned, models_of
+from trrg_core.withdrawal.record import (
+    Withdrawal,
+    WithdrawalKey,
+    check_key,
+    read_withdrawals,
+    write_withdrawals,
+)
+from trrg_core.withdrawal.search import Request, Traces, find_traces
+
+Models = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithdrawalPlan:
+    """What a withdrawal will erase, and what cannot be unlearned.
+
+    Attributes:
+        requests: the patients.
+        traces: what the store holds of them.
+        learned: finished runs that learned from them, and how.
+        models: registered models that such a run made.
+        unfinished_runs: runs that will be deleted, because they would go on with other samples.
+        newest_write_s: of the store.
+    """
+
+    requests: tuple[Request, ...]
+    traces: Traces
+    learned: Mapping[str, str]
+    models: tuple[str, ...]
+    unfinished_runs: tuple[str, ...]
+    newest_write_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithdrawalReport:
+    """What a withdrawal did: files written again and deleted, and the record without any id."""
+
+    rewritten: tuple[str, ...]
+    deleted: tuple[str, ...]
+    withdrawals: tuple[Withdrawal, ...]
+
+
+def read_requests(path: Path) -> list[Request]:
+    """The patients in a file: one per line, `PATIENT` or `PATIENT,STUDY`; empty lines and `#` comments are ignored.
+
+    Raises:
+        ConfigError: if there is no such file, it names nobody, or a line has more than two fields.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(f"--file {path}: {error.strerror}") from error
+    studies: dict[str, list[str]] = {}
+    whole: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        fields = [field.strip() for field in line.partition("#")[0].split(",")]
+        if fields == [""]:
+            continue
+        if len(fields) > 2 or not fields[0]:
+            raise ConfigError(f"--file {path}, line {number}: expected PATIENT or PATIENT,STUDY")
+        studies.setdefault(fields[0], []).extend(fields[1:])
+        if len(fields) == 1:
+            whole.add(fields[0])
+    if not studies:
+        raise ConfigError(f"--file {path} names no patient: expected one per line, PATIENT or PATIENT,STUDY")
+    return [
+        Request(subject_id=patient, study_ids=() if patient in whole else tuple(dict.fromkeys(ids)))
+        for patient, ids in studies.items()
+    ]
+
+
+def plan_withdrawal(
+    store: Store, requests: Sequence[Request], *, training_jobs: Collection[str], models: Models
+) -> WithdrawalPlan:
+    """What a withdrawal of `requests` would do; nothing is changed.
+
+    Args:
+        store: the store.
+        requests: the patients.
+        training_jobs: jobs whose runs learn from `shards`.
+        models: the references that each registered model version names.
+
+    Raises:
+        ConfigError: if a study is of another patient than given, or the log of a table was cut.
+    """
+    files = list_stored_files(store)
+    cut = tables_with_cut_log(file.path for file in files)
+    if cut:
+        raise ConfigError(f"the log of {', '.join(cut)} in {store.uri} lacks its first entry: it cannot be mended")
+    traces = find_traces(store, requests, [file.path for file in files])
+    learned = find_learned(store, traces, training_jobs)
+    return WithdrawalPlan(
+        requests=tuple(requests),
+        traces=traces,
+        learned=learned,
+        models=models_of(learned, models),
+        unfinished_runs=_unfinished([file.path for file in files]) if traces.files else (),
+        newest_write_s=newest_write_s(files),
+    )
+
+
+def carry_out(
+    store: Store,
+    plan: WithdrawalPlan,
+    key: WithdrawalKey,
+    *,
+    min_age_hours: float,
+    mark_models: Callable[[Sequence[str], str], None] = lambda models, day: None,
+) -> WithdrawalReport:
+    """Erase the patients of `plan` from the store, and record their withdrawal.
+
+    Args:
+        store: the store.
+        plan: from `plan_withdrawal`.
+        key: of the record.
+        min_age_hours: refuse if anything was written within this time.
+        mark_models: marks registered models that learned from a withdrawn patient, with the day.
+
+    Raises:
+        ConfigError: if a job may be running, or the key is not that of the record.
+        DataError: `still_mentioned`, naming the files in which an id is left; the withdrawal stays unfinished.
+    """
+    check_key(store, key)
+    check_is_quiet(plan.newest_write_s, min_age_hours=min_age_hours)
+    names = plan.traces.names
+    # first: ingests refuse the patients from now on, and a second attempt still tells who learned from them
+    records = [_record(store, plan, request, key) for request in plan.requests]
+    write_withdrawals(store, key, records)
+    for run_id in plan.unfinished_runs:
+        store.delete(f"{RUN_FOLDER}/{run_id}")
+    rows = erase_rows(store, plan.traces)
+    logs = mend_logs(store, names)
+    paths = [file.path for file in list_stored_files(store)]
+    mentions = erase_mentions(store, names, paths)
+    models = tuple(dict.fromkeys(model for record in records for model in record.models))
+    mark_models(models, records[0].day)
+    left = find_mentions(store, names, store.list())
+    if left:
+        raise DataError("still_mentioned", f"{len(left)} files still name a patient or study: {', '.join(left[:20])}")
+    finished = [replace(record, is_finished=True) for record in records]
+    write_withdrawals(store, key, finished)
+    return WithdrawalReport(
+        rewritten=(*rows.rewritten, *logs.rewritten, *mentions.rewritten),
+        deleted=(*rows.deleted, *logs.deleted, *mentions.deleted, *plan.unfinished_runs),
+        withdrawals=tuple(finished),
+    )
+
+
+def _record(store: Store, plan: WithdrawalPlan, request: Request, key: WithdrawalKey) -> Withdrawal:
+    """The record of one request, with what an interrupted attempt has found."""
+    new = Withdrawal(
+        patient="" if request.study_ids else key.hash_patient(request.subject_id),
+        studies=tuple(key.hash_study(study) for study in request.study_ids),
+        day=datetime.now(UTC).date().isoformat(),
+        rows=plan.traces.rows_by_table(),
+        learned=dict(plan.learned),
+        models=plan.models,
+    )
+    earlier = [one for one in read_withdrawals(store) if one.identity == new.identity]
+    if not earlier:
+        return new
+    before = earlier[0]
+    return replace(
+        new,
+        rows={name: max(new.rows.get(name, 0), before.rows.get(name, 0)) for name in {**before.rows, **new.rows}},
+        learned={**before.learned, **new.learned},
+        models=tuple(dict.fromkeys((*before.models, *new.models))),
+    )
+
+
+def _unfinished(paths: Collection[str]) -> tuple[str, ...]:
+    runs = {path.split("/")[1] for path in paths if path.startswith(f"{RUN_FOLDER}/") and path.count("/") > 1}
+    return tuple(sorted(run for run in runs if f"{RUN_FOLDER}/{run}/{RESULT}" not in paths))
