@@ -26,6 +26,7 @@ _FILLERS = frozenset(
         *("a", "an", "the", "of", "in", "on", "at", "is", "are", "one", "ones", "now", "also", "and", "both", "to"),
         *("upper", "lower", "middle", "mid", "lobe", "lobes", "lung", "lungs", "zone", "zones", "sided", "side"),
         *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
+        *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
         *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
         *("yesterday",),
     )
@@ -67,7 +68,13 @@ def describe(
 
 
 def _find_marks(attributes: Sequence[Hit], text: str) -> list[_Mark]:
-    marks = [_Mark(hit.start, hit.end, hit.entry.attributes) for hit in attributes if hit.entry.attributes]
+    marks = [
+        _Mark(hit.start, hit.end, hit.entry.attributes)
+        for hit in attributes
+        # "the effusion is not large" gives no degree
+        if hit.entry.attributes
+        and (hit.entry.attributes[0][0] != "severity" or text[max(0, hit.start - 4) : hit.start] != "not ")
+    ]
     if "mm" in text or "cm" in text:
         marks.extend(_Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text))
     if _SIDE_LETTER.search(text):
@@ -112,21 +119,22 @@ class _Sentence:
         self._separators = [(hit.start, hit.end, hit.entry.role) for hit in separators]
         self._cuts = [start for start, _, _ in self._separators]
         self._clauses = _clause_starts(hits, boundaries)
+        self._hit_starts = [hit.start for hit in hits]
         self.boundaries = boundaries
 
     def describe(self, number: int) -> list[_Described]:
         """The attributes of candidate `number`, once for each side that has its own degree."""
         candidate = self.candidates[number]
         low, high = self._window(number)
-        before = self._between(low, candidate.end)
-        chosen = _choose(candidate, [*before, *self._between(candidate.end, high)])
+        before = self.between(low, candidate.end)
+        chosen = _choose(candidate, [*before, *self.between(candidate.end, high)])
         parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or [chosen]
         if len(parts) == 1 and "laterality" not in parts[0]:
             far = _choose(None, self._far_behind(number))
             return [far | parts[0]] if "laterality" in far else parts
         return parts
 
-    def _between(self, low: int, high: int) -> list[_Mark]:
+    def between(self, low: int, high: int) -> list[_Mark]:
         return self.marks[bisect_left(self._starts, low) : bisect_left(self._starts, high)]
 
     def _window(self, number: int) -> tuple[int, int]:
@@ -160,7 +168,7 @@ class _Sentence:
         if len(self.candidates) > 1:
             return []
         ends = (hit.start for hit in self.hits[candidate.last + 1 :] if hit.entry.role in ("stop", "state", "with"))
-        return self._between(candidate.end, next(ends, len(self.text)))
+        return self.between(candidate.end, next(ends, len(self.text)))
 
     def _sides_before(self, number: int, low: int, chosen: _Described) -> list[_Described]:
         """ "Moderate left and small right effusions": the parts of two sides that are listed before a candidate."""
@@ -173,26 +181,26 @@ class _Sentence:
         floor = max(floor, self._cuts[cut - 1] if cut else 0)
         if role not in _LISTING or start <= floor or not self._says_only_marks(end, candidate.start):
             return []
-        if any(
-            hit.entry.is_target and not hit.entry.attributes and floor <= hit.start < start
-            for hit in self.hits[: candidate.first]
-        ):
+        between = self.hits[bisect_left(self._hit_starts, floor) : bisect_left(self._hit_starts, start)]
+        if any(hit.entry.is_target and not hit.entry.attributes for hit in between):
             return []
-        first = _choose(None, self._between(floor, start))
-        if first.get("laterality") in ("", None, "bilateral", chosen["laterality"]) or not self._ends_with_side(start):
+        first = _choose(None, self.between(floor, start))
+        if first.get("laterality") in ("", None, "bilateral", chosen["laterality"]) or not self._ends_with_side(
+            floor, start
+        ):
             return []
         return _of_two_sides(first, chosen, shared=chosen)
 
-    def _ends_with_side(self, end: int) -> bool:
-        """Whether nothing but a place stands between the last side before `end` and `end`."""
-        sides = [mark for mark in self._between(0, end) if mark.value("laterality")]
+    def _ends_with_side(self, low: int, end: int) -> bool:
+        """Whether nothing but a place stands between the last side in [low, end) and `end`."""
+        sides = [mark for mark in self.between(low, end) if mark.value("laterality")]
         return bool(sides) and self._says_only_marks(sides[-1].end, end)
 
     def _sides_after(self, number: int, high: int, chosen: _Described) -> list[_Described]:
         """ "Effusion, left", "effusions, moderate on the right and small on the left"."""
         candidate = self.candidates[number]
         limit = self.candidates[number + 1].start if number + 1 < len(self.candidates) else len(self.text)
-        groups = [self._between(candidate.end, high)]
+        groups = [self.between(candidate.end, high)]
         cut = bisect_left(self._cuts, candidate.end)
         for at in range(cut, min(cut + 4, len(self._separators))):
             start, end, role = self._separators[at]
@@ -200,7 +208,7 @@ class _Sentence:
             is_joint = role in _LISTING or self.text[start:end] == "which"
             if not is_joint or start >= limit or following > limit or not self._says_only_marks(end, following):
                 break
-            groups.append(self._between(end, following))
+            groups.append(self.between(end, following))
         if len(groups) == 1:
             return []
         parts = [_choose(None, group) for group in groups]
@@ -219,7 +227,7 @@ class _Sentence:
 
     def _says_only_marks(self, low: int, high: int) -> bool:
         """Whether [low, high) holds nothing but attributes and words such as "on the"."""
-        spans = [(mark.start, mark.end) for mark in self._between(low, high)]
+        spans = [(mark.start, mark.end) for mark in self.between(low, high)]
         return all(
             word[0] in _FILLERS or any(start <= word.start() < end for start, end in spans)
             for word in _WORD.finditer(self.text, low, high)
@@ -300,7 +308,8 @@ def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None
         joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
         if "laterality" not in one[0] and "laterality" in two[0] and _ALTERNATIVE.fullmatch(joint):
             end = sentence.candidates[number].end
-            if any(mark.value("laterality") == two[0]["laterality"] and mark.start >= end for mark in sentence.marks):
+            behind = sentence.between(end, end + _NEAR)
+            if any(mark.value("laterality") == two[0]["laterality"] for mark in behind):
                 described[number - 1] = [part | {"laterality": two[0]["laterality"]} for part in one]
 
 
@@ -323,13 +332,16 @@ def _is_degree(sentence: _Sentence, index: int) -> bool:
 
 
 _LONGEST_JOINT = 5
+# characters within which words are taken to belong to a list of findings, and to a verb
+_NEAR = 80
+_LONGEST_ADVERB = 24
 _CHANGE_OF = re.compile(r" ?(?:in|of)\b|:")
 
 
 def _is_said_of_list(sentence: _Sentence, number: int) -> bool:
     """Whether the change of a candidate stands before it and reaches on: "no change in ...", "no change: ..."."""
     start = sentence.candidates[number].start
-    marks = [mark for mark in sentence.marks if mark.value("change") and mark.end <= start]
+    marks = [mark for mark in sentence.between(max(0, start - _NEAR), start) if mark.value("change")]
     text = sentence.text
     return bool(marks) and (
         text[marks[-1].start : marks[-1].end].endswith((" in", " of", ":"))
@@ -341,5 +353,6 @@ def _follows_verb(sentence: _Sentence, number: int) -> bool:
     """Whether the change of a candidate stands behind a verb that follows it: "... are unchanged"."""
     last, end = sentence.candidates[number].last, sentence.candidates[number].end
     verb = sentence.hits[last + 1] if last + 1 < len(sentence.hits) else None
-    marks = [mark for mark in sentence.marks if mark.value("change") and mark.start >= end]
-    return bool(marks) and verb is not None and verb.entry.has_verb and marks[0].start <= verb.end + 24
+    if verb is None or not verb.entry.has_verb:
+        return False
+    return any(mark.value("change") for mark in sentence.between(end, verb.end + _LONGEST_ADVERB))

@@ -34,6 +34,7 @@ class _Words(NamedTuple):
     modifiers: frozenset[str]
     continues: frozenset[str]
     opens: frozenset[str]
+    may_end: frozenset[str]
 
 
 @cache
@@ -137,14 +138,14 @@ def _shape(lines: Sequence[str]) -> _Shape:
 
 def _ends_statement(line: str, following: str, shape: _Shape) -> bool:
     """Whether `following`, which opens no list item, begins a statement of its own."""
-    if line[-1] in ",;(/&-":
-        return shape.is_comma_list and line[-1] in ",;"
     words = _words()
     last, whole = line[line.rfind(" ") + 1 :].lower(), following.split(" ", 1)[0]
     first = whole.rstrip(",.;:")
     is_full = shape.width >= _NARROWEST_WRAP and len(line) + 1 + len(whole) > shape.width
+    if line[-1] in ",;(/&-":
+        return shape.is_comma_list and line[-1] in ",;" and not is_full
     if shape.is_cased and not first[:1].islower():
-        return last not in words.ends_open and not (shape.is_prose and is_full)
+        return (last not in words.ends_open or last in words.may_end) and not (shape.is_prose and is_full)
     if last in words.ends_open or last in words.modifiers or first.lower() in words.continues:
         return False
     if shape.is_cased:

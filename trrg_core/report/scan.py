@@ -96,15 +96,25 @@ def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]], *, wins: bool =
 
     With `wins` the spans replace overlapping hits of the rules; a span without a finding then names nothing.
     """
-    hits = list(scan.hits)
-    for start, end, finding in spans:
-        first, last = scan.plain.plain_span(start, end)
-        overlapping = [hit for hit in hits if hit.start < last and hit.end > first]
-        if first < last and (wins or not any(hit.entry.is_target for hit in overlapping)):
-            hits = [hit for hit in hits if hit not in overlapping]
-            hits.extend([Hit(first, last, named_entry(finding))] if finding else [])
-    hits.sort(key=lambda hit: hit.start)
-    return Scan(scan.plain, hits, scan.attributes, any(hit.entry.is_target for hit in hits))
+    merged: list[Hit] = []
+    rest = iter(scan.hits)
+    hit = next(rest, None)
+    for first, last, finding in sorted((*scan.plain.plain_span(start, end), name) for start, end, name in spans):
+        while hit is not None and hit.end <= first:
+            merged.append(hit)
+            hit = next(rest, None)
+        overlapping = []
+        while hit is not None and hit.start < last:
+            overlapping.append(hit)
+            hit = next(rest, None)
+        reaches_in = bool(merged) and merged[-1].end > first
+        if first < last and not reaches_in and (wins or not any(one.entry.is_target for one in overlapping)):
+            merged.extend([Hit(first, last, named_entry(finding))] if finding else [])
+        else:
+            merged.extend(overlapping)
+    if hit is not None:
+        merged.extend((hit, *rest))
+    return Scan(scan.plain, merged, scan.attributes, any(one.entry.is_target for one in merged))
 
 
 def named_entry(finding: str) -> Entry:

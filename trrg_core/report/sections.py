@@ -93,12 +93,13 @@ def _line_heading() -> re.Pattern[str]:
 
 
 @cache
-def _heading_before_colon() -> re.Pattern[str]:
-    """A heading that ends where the searched stretch does: in capitals, or right behind a stop."""
+def _heading_before_colon(is_cased: bool) -> re.Pattern[str]:
+    """A heading that ends where the searched stretch does: behind a stop, or in capitals where those stand out."""
     listed = {*load_rules()["sections.yaml"]["loose"], *_other_names()}
     names = _any_of(listed)
     after_stop = rf"[.;!?*_][ \t*_]*((?i:{names})(?:(?:/| and )(?i:{names}))?)"
-    return re.compile(rf"(?:\b({names.upper()})|{after_stop})[ \t*_]*$")
+    in_capitals = rf"\b({names.upper()})|" if is_cased else ""
+    return re.compile(rf"(?:{in_capitals}{after_stop})[ \t*_]*$")
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -109,11 +110,12 @@ def _loose_headings(text: str) -> list[tuple[int, int, int]]:
     """(start, end, end with the colon) of each heading in order."""
     found = [(*match.span(match.lastindex or 0), match.end()) for match in _line_heading().finditer(text)]
     reached = {end for _, _, end in found}
+    is_cased = text != text.upper()
     colon = text.find(":")
     while colon >= 0:
         if colon + 1 not in reached:
             low = max(0, colon - _LONGEST_HEADING)
-            match = _heading_before_colon().search(text[low:colon])
+            match = _heading_before_colon(is_cased).search(text[low:colon])
             if match:
                 start, end = match.span(match.lastindex or 0)
                 found.append((low + start, low + end, colon + 1))

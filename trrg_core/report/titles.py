@@ -20,6 +20,7 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
     """Numbers of the candidates that only announce what the rest of the sentence speaks of."""
     text = scan.plain.text
     titles: set[int] = set()
+    described = {mark.start for mark in scan.attributes}
     for number, candidate in enumerate(candidates):
         begin = _behind_colon(text, candidate.end)
         if begin < 0:
@@ -28,7 +29,7 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
         if begin >= len(text) or (later and candidate.finding in _GROUPS):
             titles.add(number)
         elif later and asserted[number].assertion is not Assertion.ABSENT:
-            is_answered = _YES.match(text, begin) or any(mark.start == begin for mark in scan.attributes)
+            is_answered = _YES.match(text, begin) or begin in described
             if not is_answered:
                 titles.add(number)
     return titles

@@ -185,11 +185,21 @@ def cpu_seconds(text: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "piece", ["effusion ", "no effusion, ", "normal heart ", "versus effusion ", "1.5 cm effusion "]
+    "piece",
+    [
+        *("effusion ", "no effusion, ", "normal heart ", "versus effusion ", "1.5 cm effusion "),
+        *("pleural effusion (PE) ", "effusion: none ", "left and small right effusion, ", "no change in effusion and "),
+        *("effusion is unchanged and ", "(small effusion) ", "ETT too high and "),
+    ],
 )
 def test_work_grows_no_faster_than_the_number_of_mentions(piece: str) -> None:
     taken = [min(cpu_seconds(piece * (length // len(piece))) for _ in range(3)) for length in (20_000, 160_000)]
     assert taken[1] < 30 * taken[0]  # eight times the text; quadratic work would take 64 times as long
+
+
+def test_a_megabyte_that_defines_its_abbreviation_again_and_again_is_read_in_seconds() -> None:
+    piece = "pleural effusion (PE) "
+    assert cpu_seconds(piece * (1_000_000 // len(piece))) < 15  # 3 on a quiet core; minutes if the work were quadratic
 
 
 @given(st.text(max_size=300))
