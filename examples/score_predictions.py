@@ -9,11 +9,9 @@ that need the clues of a TRRG model are left out. Intervals are 95 %, from resam
 
 import argparse
 import csv
-from contextlib import ExitStack
 from pathlib import Path
 
 from trrg_core.labels import load_label_set
-from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.score import Prediction, ScoringOptions, score_predictions
 from trrg_core.report.parser import ReportParser
 
@@ -29,11 +27,12 @@ def main() -> None:
     given = arguments.parse_args()
     predictions = read_predictions(given.table, ReportParser(given.label_set))
     options = ScoringOptions(
-        label_set=load_label_set(given.label_set), section=given.section, bootstrap_samples=given.resamples
+        label_set=load_label_set(given.label_set),
+        section=given.section,
+        meteor=given.meteor,
+        bootstrap_samples=given.resamples,
     )
-    with ExitStack() as stack:
-        meteor = stack.enter_context(Meteor()) if given.meteor else "give --meteor"
-        scores = score_predictions(predictions, options, meteor=meteor)
+    scores = score_predictions(predictions, options)
     name = given.table.stem
     print(f"{name}: {scores.num_studies} studies of {scores.num_patients} patients, section {scores.section}")
     for name, value in sorted(scores.values.items()):

@@ -1,8 +1,8 @@
 """The command line `trrg`. Each command reads its options, calls one function, and prints the result.
 
 `chain` runs jobs, `model_use` uses a trained model, `registry_verbs` moves and verifies registered ones, `slicing`
-compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, and `machine` has the
-configuration, the checks and the service of runs.
+compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, `scoring` scores files of it, and
+`machine` has the configuration, the checks and the service of runs.
 """
 
 import logging
@@ -19,6 +19,7 @@ from flows.cli import (
     machine,
     model_use,
     registry_verbs,
+    scoring,
     slicing,
     texts,
     versions,
@@ -48,6 +49,7 @@ for _verbs in (
     label_verbs,
     slicing,
     texts,
+    scoring,
     machine,
 ):
     app.add_typer(_verbs.app)

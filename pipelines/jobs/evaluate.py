@@ -7,7 +7,6 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,11 +19,9 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.floors import clue_template, modal_report
-from trrg_core.metrics.java import JavaError
-from trrg_core.metrics.meteor import Meteor
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_to_bytes
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
-from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, gather_all, score_predictions
+from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, gather_all, score_systems
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
 from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System, metric_key
@@ -65,7 +62,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     if existing:
         return JobResult.of_run(existing, reused=True)
     evaluation = _gather(config, store, inputs)
-    scores = _score(config, evaluation)
+    scores = score_systems(evaluation.systems, evaluation.options)
     page = ReportPage(
         title="Generated reports and their evidence",
         systems=scores,
@@ -128,6 +125,7 @@ def _gather(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> Eval
             section=config.shard.section,
             corpus=corpus,
             vocabulary=build_vocabulary(train.values(), corpus),
+            meteor=config.evaluate.meteor,
             bootstrap_samples=config.evaluate.bootstrap_samples,
             seed=config.seed,
         ),
@@ -176,20 +174,6 @@ def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:
     return count_outcomes_of(
         evaluation.systems, evaluation.references, label_set=options.label_set, section=options.section
     )
-
-
-def _score(config: TrrgConfig, evaluation: EvaluationInputs) -> tuple[Scores, ...]:
-    with ExitStack() as stack:
-        meteor: Meteor | str = "switched off (evaluate.meteor)"
-        if config.evaluate.meteor:
-            try:
-                meteor = stack.enter_context(Meteor())
-            except JavaError as error:
-                meteor = str(error)
-        return tuple(
-            score_predictions(predictions, evaluation.options, system=system, meteor=meteor)
-            for system, predictions in evaluation.systems.items()
-        )
 
 
 def _study_pages(evaluation: EvaluationInputs, num_studies: int) -> tuple[StudyPage, ...]:

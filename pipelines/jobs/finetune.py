@@ -15,6 +15,7 @@ from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.model.backbones import Weights
 from trrg_core.model.generator import ReportGenerator, build_generator
+from trrg_core.model.instruction import instruction_text
 from trrg_core.model.model_folder import save_model_folder
 from trrg_core.model.model_size import finetune_size
 from trrg_core.runs.stored_model import uploaded_model
@@ -28,7 +29,7 @@ from trrg_core.training.prompts import load_prompts
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Train stage 2 on a version of `shards`, with the frozen image encoder and the perception of a pretrain run."""
     stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, save=save, score=score)
-    result, reused = find_or_train(stage, config, config.finetune, store, inputs)
+    result, reused = find_or_train(stage, config, [config.finetune, instruction_text(config)], store, inputs)
     return JobResult.of_run(result, reused=reused)
 
 

@@ -1,5 +1,6 @@
 """Every `trrg` command that the README and the documentation show works."""
 
+import json
 import shlex
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +47,9 @@ def test_a_shown_command_works(
         write_chain(store, {"1": ("train", {"Edema": YES}), "3": ("test", {"Pneumonia": YES})}, run="b")
     for name in ("spec.yaml", "rare-findings.yaml"):
         (tmp_path / name).write_text("name: shown\n")
+    for name, text in (("predictions", "no edema ."), ("others", "mild edema ."), ("references", "edema .")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"1": [text], "2": ["no effusion ."]}))
+        (tmp_path / f"{name}.csv").write_text(f"study_id,report\n1,{text}\n2,no effusion .\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("flows.cli._set_up", lambda: None)
     monkeypatch.setattr("sys.argv", ["trrg", *words])

@@ -54,7 +54,7 @@ def test_score_predictions_scores_any_table(tmp_path: Path) -> None:
     # one positive right, one that the reference denies; No Finding of the second reference is missed
     assert scores["trrg5.micro.f1.u0"] == 1.0
     assert scores["trrg14.micro.precision.u0"] == 0.5
-    assert "meteor.full: give --meteor" in printed
+    assert "meteor.full: not requested" in printed
 
 
 def test_invent_export_writes_one_row_per_radiograph(tmp_path: Path) -> None:

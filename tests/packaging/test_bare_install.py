@@ -167,6 +167,14 @@ def test_reports_are_scored(bare: Path, tmp_path: Path) -> None:
     _passed(bare / "python", "-c", code, cwd=tmp_path)
 
 
+def test_files_of_reports_are_scored(bare: Path, tmp_path: Path) -> None:
+    for name, text in (("predictions", "no edema ."), ("references", "edema .")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"1": [text], "2": ["no effusion ."]}))
+    printed = json.loads(_passed(bare / "trrg", "score", "predictions.json", "references.json", "--json", cwd=tmp_path))
+    assert printed["metrics"]["bleu1.raw"]["value"] == pytest.approx(5 / 6)
+    assert {"meteor.full", "rougeL.raw", "trrg13.micro.f1.u0"} <= set(printed["metrics"])
+
+
 @pytest.mark.parametrize(
     ("words", "extra"),
     [

@@ -35,7 +35,13 @@ class FinetuneConfig(StageConfig):
         4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
     )
     prompt: str = Field(
-        "Write the findings of this chest radiograph.", description="Instruction that precedes the report."
+        "Write the {section} of this chest radiograph.",
+        description="Instruction that precedes the report; `{section}` stands for `shard.section` in words.",
+    )
+    chat_template: bool = Field(
+        True,
+        description="Put the instruction into the chat template of the LLM's tokenizer, if that has one, so that the "
+        "report is the answer to it.",
     )
     sentence_order: Literal["written", "findings-first"] = Field(
         "written",

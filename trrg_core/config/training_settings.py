@@ -47,7 +47,25 @@ class EncoderConfig(ConfigSection):
     config: dict[str, Any] = Field(
         default_factory=dict, description="Values of the Hugging Face config class, with `model_type`."
     )
+    sha256: dict[str, str] = Field(
+        default_factory=dict,
+        description="Expected sha256 of the weight files of `pretrained`, by file name; others are refused. If empty, "
+        "they are recorded with the trained model only.",
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto",
+        description="Implementation of attention; auto takes the fastest one that needs no package.",
+    )
     freeze: bool = Field(False, description="Do not train the weights of the backbone.")
+
+    @field_validator("config")
+    @classmethod
+    def _has_no_attention(cls, value: dict[str, Any]) -> dict[str, Any]:
+        # transformers would fetch code of other implementations from its hub
+        named = sorted(key for key in value if key.lstrip("_").startswith("attn_implementation"))
+        if named:
+            raise ValueError(f"{named[0]} is not a value of an architecture: set `attention` beside `config`")
+        return value
 
     @model_validator(mode="after")
     def _is_buildable(self) -> Self:

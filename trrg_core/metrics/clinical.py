@@ -4,9 +4,9 @@ Label tables (one `Labels` per study, by our rule labeler) are compared; the res
 the names of `trrg_core.metrics.systems`.
 
 Conventions: not mentioned (None) counts as not positive. `micro` pools all decisions. `macro` is the mean over
-the observations that have support (a positive reference); the others are listed but not averaged. `example` is
-the mean over studies; a study without positive labels on either side counts 0 (as in PromptMRG and RGRG).
-0/0 is 0.
+the observations that have support (a positive reference); the others are listed but not averaged. `weighted` is the
+mean over observations, each weighted by its support. `example` is the mean over studies; a study without positive
+labels on either side counts 0 (as in PromptMRG and RGRG). 0/0 is 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trrg_core.metrics.systems import MEASURES, Average, Measure, Uncertain, clinical_score
+from trrg_core.metrics.systems import MEASURES, READINGS, Average, Measure, Uncertain, clinical_score
 
 LabelTable = Sequence[Mapping[str, int | None]]
 Counts = npt.NDArray[np.float64]
-
-_READINGS: tuple[Uncertain, ...] = ("u0", "u1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,7 @@ def score_labels(
     scores: dict[str, float] = {}
     names = list(observations)
     weights = np.ones((1, len(references)))
-    for uncertain in _READINGS:
+    for uncertain in READINGS:
         outcome = count_outcomes(references, hypotheses, observations=observations, uncertain=uncertain)
         for name, chosen in sets.items():
             columns = [names.index(observation) for observation in chosen]
@@ -111,13 +109,15 @@ def average_measures(outcome: Counts, weights: Counts) -> dict[tuple[Average, Me
     pooled = _pool(outcome, weights)
     per_study = np.stack(_measures(*np.moveaxis(outcome.sum(axis=2), 1, 0)))
     per_observation = np.stack(_measures(*pooled))
-    has_support = pooled[0] + pooled[2] > 0
+    support = pooled[0] + pooled[2]
+    has_support = support > 0
     num_supported = has_support.sum(axis=1).astype(np.float64)
     values: dict[tuple[Average, Measure], Counts] = {}
     for index, measure in enumerate(MEASURES):
         values["micro", measure] = _measures(*pooled.sum(axis=2))[index]
         summed = (per_observation[index] * has_support).sum(axis=1)
         values["macro", measure] = _divide(summed, num_supported)
+        values["weighted", measure] = _divide((per_observation[index] * support).sum(axis=1), support.sum(axis=1))
         values["example", measure] = _divide(weights @ per_study[index], weights.sum(axis=1))
     return values
 

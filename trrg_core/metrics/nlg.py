@@ -1,25 +1,63 @@
-"""BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr of generated reports, by pycocoevalcap, under a named protocol.
+"""BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr of generated reports, equal to pycocoevalcap's, under a named protocol.
 
+`raw`: the texts as they stand, split at spaces: for files that are tokenised already.
 `full`: the COCO caption convention, PTB tokens in lower case without punctuation, nothing cut.
 `r2gen`: R2Gen's text, cut and with rare words as <unk>, split at spaces, full stops counted as words.
-The two differ by several points on the same reports, so every score name contains its protocol: `bleu4.full`.
+They differ by several points on the same reports, so every score name contains its protocol: `bleu4.full`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
-from pycocoevalcap.bleu.bleu import Bleu
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
+import numpy as np
+import numpy.typing as npt
 from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
 from trrg_core.metrics.java import JavaError, package_file, run_java
-from trrg_core.metrics.meteor import Meteor
+from trrg_core.metrics.language.corpus_scores import PairStatistics, corpus_scores, pair_statistics
+from trrg_core.metrics.meteor import meteor_statistics
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, Corpus, encode_r2gen
 from trrg_core.metrics.systems import LANGUAGE_MEASURES, LanguageMeasure, Protocol, language_score
 
+Floats = npt.NDArray[np.float64]
+Texts = Sequence[str]
+
 NO_METEOR = "not requested"
-_BLEU: tuple[LanguageMeasure, ...] = ("bleu1", "bleu2", "bleu3", "bleu4")
+_ONE_REPORT = "document frequencies of one report are all equal; needs two or more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageOptions:
+    """How text becomes tokens, and what is scored.
+
+    Args:
+        protocols: the protocols to score.
+        corpus: whose cleaner and length `r2gen` uses.
+        vocabulary: words known to `r2gen`; None keeps all. Other words become <unk> on both sides.
+        meteor: whether METEOR is scored too; it starts Java.
+    """
+
+    protocols: tuple[Protocol, ...]
+    corpus: Corpus = "mimic-cxr"
+    vocabulary: frozenset[str] | None = None
+    meteor: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageStatistics:
+    """One system: the statistics of its pairs by protocol, and the reason for each score that they do not give."""
+
+    statistics: Mapping[Protocol, PairStatistics]
+    absent: Mapping[str, str]
+
+    def scores(self, weights: Floats) -> dict[str, Floats]:
+        """Scores by name (`bleu4.full`), once per row of weights of pairs `[B,N]` -> `[B]`."""
+        return {
+            language_score(measure, protocol): values
+            for protocol, statistics in self.statistics.items()
+            for measure, values in corpus_scores(statistics, weights).items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,64 +76,67 @@ class TokenScores:
     absent: dict[LanguageMeasure, str] = field(default_factory=dict)
 
 
+def measure_language(systems: Sequence[tuple[Texts, Texts]], options: LanguageOptions) -> list[LanguageStatistics]:
+    """The statistics of systems, each given as references and hypotheses; Java runs once for all of them.
+
+    Raises:
+        ValueError: if a system has no reports, or its lists differ in length.
+    """
+    for references, hypotheses in systems:
+        if not references or len(references) != len(hypotheses):
+            raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
+    tokens: dict[Protocol, list[tuple[Texts, Texts]]] = {}
+    reasons: dict[Protocol, str] = {}
+    for protocol in options.protocols:
+        try:
+            tokens[protocol] = _tokenise(systems, protocol, options)
+        except JavaError as error:
+            reasons[protocol] = f"the PTB tokenizer could not run: {error}"
+    meteor, no_meteor = _align(tokens, wanted=options.meteor)
+    return [
+        LanguageStatistics(
+            statistics={
+                protocol: pair_statistics(*of_protocol[number], meteor=meteor.get((protocol, number)))
+                for protocol, of_protocol in tokens.items()
+            },
+            absent=_absent(reasons, tokens, no_meteor, num_pairs=len(systems[number][0])),
+        )
+        for number in range(len(systems))
+    ]
+
+
 def score_nlg(
-    references: Sequence[str],
-    hypotheses: Sequence[str],
+    references: Texts,
+    hypotheses: Texts,
     *,
     protocol: Protocol,
     corpus: Corpus = "mimic-cxr",
     vocabulary: frozenset[str] | None = None,
-    meteor: Meteor | str = NO_METEOR,
+    meteor: bool = False,
 ) -> NlgScores:
-    """Language scores of untokenised `hypotheses` against one reference each, in order.
-
-    Args:
-        references: reports of the radiologists.
-        hypotheses: generated reports.
-        protocol: how text becomes tokens.
-        corpus: whose cleaner and length `r2gen` uses.
-        vocabulary: words known to `r2gen`; None keeps all. Other words become <unk> on both sides.
-        meteor: the running METEOR, or the reason why there is none.
+    """Language scores of untokenised `hypotheses` against one reference each, in order; see `LanguageOptions`.
 
     Raises:
         ValueError: if there are no reports or the two lists differ in length.
     """
-    try:
-        reference_tokens, hypothesis_tokens = _tokenise(references, hypotheses, protocol, corpus, vocabulary)
-    except JavaError as error:
-        reason = f"the PTB tokenizer could not run: {error}"
-        absent = {language_score(measure, protocol): reason for measure in LANGUAGE_MEASURES}
-        return NlgScores(values={}, absent=absent)
-    scores = score_tokens(reference_tokens, hypothesis_tokens, meteor=meteor)
-    return NlgScores(
-        values={language_score(measure, protocol): value for measure, value in scores.values.items()},
-        absent={language_score(measure, protocol): reason for measure, reason in scores.absent.items()},
-    )
+    options = LanguageOptions(protocols=(protocol,), corpus=corpus, vocabulary=vocabulary, meteor=meteor)
+    (measured,) = measure_language([(references, hypotheses)], options)
+    scores = measured.scores(np.ones((1, len(references))))
+    return NlgScores(values={name: float(value[0]) for name, value in scores.items()}, absent=dict(measured.absent))
 
 
-def score_tokens(
-    references: Sequence[str], hypotheses: Sequence[str], *, meteor: Meteor | str = NO_METEOR
-) -> TokenScores:
+def score_tokens(references: Texts, hypotheses: Texts, *, meteor: bool = False) -> TokenScores:
     """Scores of reports that are tokenised already, tokens separated by one space.
 
     Raises:
         ValueError: if there are no reports or the two lists differ in length.
     """
-    if not references or len(references) != len(hypotheses):
-        raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
-    gts = {index: [text] for index, text in enumerate(references)}
-    res = {index: [text] for index, text in enumerate(hypotheses)}
-    bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
-    values: dict[LanguageMeasure, float] = dict(zip(_BLEU, map(float, bleu), strict=True))
-    values["rouge_l"] = float(Rouge().compute_score(gts, res)[0])
-    absent: dict[LanguageMeasure, str] = {}
-    if len(references) > 1:
-        values["cider"] = float(Cider().compute_score(gts, res)[0])
-    else:
-        absent["cider"] = "document frequencies of one report are all equal; needs two or more"
-    _add_meteor(values, absent, references, hypotheses, meteor)
-    ordered = {measure: values[measure] for measure in LANGUAGE_MEASURES if measure in values}
-    return TokenScores(values=ordered, absent=absent)
+    scores = score_nlg(references, hypotheses, protocol="raw", meteor=meteor)
+    names = {measure: language_score(measure, "raw") for measure in LANGUAGE_MEASURES}
+    return TokenScores(
+        values={measure: scores.values[name] for measure, name in names.items() if name in scores.values},
+        absent={measure: scores.absent[name] for measure, name in names.items() if name in scores.absent},
+    )
 
 
 def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]:
@@ -114,33 +155,57 @@ def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]
 
 
 def _tokenise(
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    protocol: Protocol,
-    corpus: Corpus,
-    vocabulary: frozenset[str] | None,
-) -> tuple[list[str], list[str]]:
+    systems: Sequence[tuple[Texts, Texts]], protocol: Protocol, options: LanguageOptions
+) -> list[tuple[Texts, Texts]]:
+    if protocol == "raw":
+        return list(systems)
     if protocol == "full":
-        tokens = tokenise_ptb([*references, *hypotheses])
-        return tokens[: len(references)], tokens[len(references) :]
-    limit = MAX_TOKENS[corpus]
-    return (
-        [encode_r2gen(text, corpus, vocabulary=vocabulary, max_words=limit - 1) for text in references],
-        [encode_r2gen(text, corpus, vocabulary=vocabulary, max_words=limit) for text in hypotheses],
-    )
+        return _tokenise_once(systems)
+    limit, settings = MAX_TOKENS[options.corpus], {"vocabulary": options.vocabulary}
+    return [
+        (
+            [encode_r2gen(text, options.corpus, max_words=limit - 1, **settings) for text in references],
+            [encode_r2gen(text, options.corpus, max_words=limit, **settings) for text in hypotheses],
+        )
+        for references, hypotheses in systems
+    ]
 
 
-def _add_meteor(
-    values: dict[LanguageMeasure, float],
-    absent: dict[LanguageMeasure, str],
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    meteor: Meteor | str,
-) -> None:
-    if isinstance(meteor, str):
-        absent["meteor"] = meteor
-        return
+def _tokenise_once(systems: Sequence[tuple[Texts, Texts]]) -> list[tuple[Texts, Texts]]:
+    """PTB tokens of all systems; a text that occurs several times, as references do, is tokenised once."""
+    distinct = list(dict.fromkeys(text for system in systems for texts in system for text in texts))
+    tokens = dict(zip(distinct, tokenise_ptb(distinct), strict=True))
+    return [
+        ([tokens[text] for text in references], [tokens[text] for text in hypotheses])
+        for references, hypotheses in systems
+    ]
+
+
+def _align(
+    tokens: Mapping[Protocol, Sequence[tuple[Texts, Texts]]], *, wanted: bool
+) -> tuple[dict[tuple[Protocol, int], Floats], str]:
+    """METEOR's statistics by protocol and number of the system, and the reason if there are none."""
+    if not wanted:
+        return {}, NO_METEOR
+    keys = [(protocol, number) for protocol, systems in tokens.items() for number in range(len(systems))]
+    pairs = [list(zip(*tokens[protocol][number], strict=True)) for protocol, number in keys]
     try:
-        values["meteor"] = meteor.score(references, hypotheses)
+        rows = meteor_statistics([pair for of_key in pairs for pair in of_key])
     except JavaError as error:
-        absent["meteor"] = str(error)
+        return {}, str(error)
+    bounds = pairwise(accumulate(map(len, pairs), initial=0))
+    return {key: rows[start:end] for key, (start, end) in zip(keys, bounds, strict=True)}, ""
+
+
+def _absent(
+    reasons: Mapping[Protocol, str], tokens: Mapping[Protocol, object], no_meteor: str, *, num_pairs: int
+) -> dict[str, str]:
+    absent = {
+        language_score(measure, name): reason for name, reason in reasons.items() for measure in LANGUAGE_MEASURES
+    }
+    for protocol in tokens:
+        if no_meteor:
+            absent[language_score("meteor", protocol)] = no_meteor
+        if num_pairs == 1:
+            absent[language_score("cider", protocol)] = _ONE_REPORT
+    return absent

@@ -5,7 +5,7 @@ of studies, their unit and the report section. The floors are scored by the same
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,13 +16,21 @@ from trrg_core.clue import Clue
 from trrg_core.errors import DataError
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.labels import Labels, LabelSet
-from trrg_core.metrics.bootstrap import Interval, percentile_interval, resample_observation_f1, resample_scores
+from trrg_core.metrics.bootstrap import (
+    Interval,
+    Weights,
+    draw_weights,
+    percentile_interval,
+    resample,
+    resample_observation_f1,
+    resample_scores,
+)
 from trrg_core.metrics.clinical import ObservationScore, score_labels, score_observations
-from trrg_core.metrics.meteor import Meteor
-from trrg_core.metrics.nlg import NO_METEOR, score_nlg
+from trrg_core.metrics.nlg import LanguageOptions, LanguageStatistics, measure_language
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, MIN_COUNT, Corpus
 from trrg_core.metrics.systems import (
     PROTOCOLS,
+    READINGS,
     Protocol,
     System,
     TruthRate,
@@ -65,6 +73,7 @@ class ScoringOptions:
         protocols: token protocols of the language scores.
         corpus: whose cleaner and length protocol `r2gen` uses.
         vocabulary: words known to protocol `r2gen`; None keeps all.
+        meteor: whether METEOR is scored; it starts Java.
         bootstrap_samples: resamples of patients; 0 gives no intervals.
         seed: of the resamples.
     """
@@ -74,6 +83,7 @@ class ScoringOptions:
     protocols: tuple[Protocol, ...] = PROTOCOLS
     corpus: Corpus = "mimic-cxr"
     vocabulary: frozenset[str] | None = None
+    meteor: bool = False
     bootstrap_samples: int = 1000
     seed: int = 7
 
@@ -128,31 +138,55 @@ class Scores:
         return whole | {"observations": [asdict(item) for item in self.observations]}
 
 
-def score_predictions(
-    predictions: Sequence[Prediction],
-    options: ScoringOptions,
-    *,
-    system: System = System.MODEL,
-    meteor: Meteor | str = NO_METEOR,
-) -> Scores:
-    """All scores of one system.
+def score_systems(systems: Mapping[System, Sequence[Prediction]], options: ScoringOptions) -> tuple[Scores, ...]:
+    """All scores of several systems, in order. Java runs once for all of them.
 
     Args:
-        predictions: one per study, in any order.
+        systems: the predictions of each, one per study, in any order.
         options: how they are scored.
-        system: the system that generated the hypotheses.
-        meteor: the running METEOR, or the reason why there is none.
 
     Raises:
-        DataError: if a study occurs twice (`duplicate_study`) or there is none (`no_predictions`).
+        DataError: if a study of a system occurs twice (`duplicate_study`) or there is none (`no_predictions`).
     """
-    _check(predictions)
+    for predictions in systems.values():
+        _check(predictions)
+    language = measure_language(
+        [
+            ([row.reference for row in predictions], [row.hypothesis for row in predictions])
+            for predictions in systems.values()
+        ],
+        LanguageOptions(
+            protocols=options.protocols,
+            corpus=options.corpus,
+            vocabulary=options.vocabulary,
+            meteor=options.meteor,
+        ),
+    )
+    return tuple(
+        _score(system, predictions, measured, options)
+        for (system, predictions), measured in zip(systems.items(), language, strict=True)
+    )
+
+
+def score_predictions(
+    predictions: Sequence[Prediction], options: ScoringOptions, *, system: System = System.MODEL
+) -> Scores:
+    """All scores of one system; see `score_systems`."""
+    return score_systems({system: predictions}, options)[0]
+
+
+def _score(
+    system: System, predictions: Sequence[Prediction], language: LanguageStatistics, options: ScoringOptions
+) -> Scores:
     truth = _score_truth(predictions, options.label_set)
-    language, absent = _score_language(predictions, options, meteor)
     clinical = score_labels(
         *_labels(predictions), observations=options.observations, sets=observation_sets(options.label_set)
     )
-    resamples = _resample(predictions, options)
+    worded = {name: float(value[0]) for name, value in language.scores(np.ones((1, len(predictions)))).items()}
+    weights = draw_weights(
+        [row.subject_id for row in predictions], num_samples=options.bootstrap_samples, seed=options.seed
+    )
+    resamples = resample(language.scores, weights) | _resample_labels(predictions, options, weights)
     return Scores(
         system=system,
         family=options.family,
@@ -160,11 +194,11 @@ def score_predictions(
         section=options.section,
         num_studies=len(predictions),
         num_patients=len({row.subject_id for row in predictions}),
-        values=language | clinical | truth.values,
-        absent=absent | truth.absent,
+        values=worded | clinical | truth.values,
+        absent={**language.absent, **truth.absent},
         intervals={name: percentile_interval(samples) for name, samples in resamples.items()},
         observations=score_observations(*_labels(predictions), observations=options.observations),
-        observation_intervals=_observation_intervals(predictions, options),
+        observation_intervals=_observation_intervals(predictions, options, weights),
         rates=truth.rates,
         truth=truth,
         conventions=_conventions(options),
@@ -223,50 +257,25 @@ def _labels(predictions: Sequence[Prediction]) -> tuple[list[Labels], list[Label
     return [row.reference_labels for row in predictions], [row.parsed.labels for row in predictions]
 
 
-def _score_language(
-    predictions: Sequence[Prediction], options: ScoringOptions, meteor: Meteor | str
-) -> tuple[dict[str, float], dict[str, str]]:
-    references, hypotheses = [row.reference for row in predictions], [row.hypothesis for row in predictions]
-    values: dict[str, float] = {}
-    absent: dict[str, str] = {}
-    for protocol in options.protocols:
-        scores = score_nlg(
-            references,
-            hypotheses,
-            protocol=protocol,
-            corpus=options.corpus,
-            vocabulary=options.vocabulary,
-            meteor=meteor,
-        )
-        values |= scores.values
-        absent |= scores.absent
-    return values, absent
-
-
-def _resample(predictions: Sequence[Prediction], options: ScoringOptions) -> dict[str, npt.NDArray[np.float64]]:
+def _resample_labels(
+    predictions: Sequence[Prediction], options: ScoringOptions, weights: Weights
+) -> dict[str, Weights]:
     return {
-        clinical_score(family, average, measure): samples
+        clinical_score(family, average, measure, uncertain): samples
         for family, observations in observation_sets(options.label_set).items()
+        for uncertain in READINGS
         for (average, measure), samples in resample_scores(
-            *_labels(predictions),
-            observations=observations,
-            subject_ids=[row.subject_id for row in predictions],
-            num_samples=options.bootstrap_samples,
-            seed=options.seed,
+            *_labels(predictions), observations=observations, weights=weights, uncertain=uncertain
         ).items()
     }
 
 
-def _observation_intervals(predictions: Sequence[Prediction], options: ScoringOptions) -> dict[str, Interval]:
-    if not options.bootstrap_samples:
+def _observation_intervals(
+    predictions: Sequence[Prediction], options: ScoringOptions, weights: Weights
+) -> dict[str, Interval]:
+    if not len(weights):
         return {}
-    samples = resample_observation_f1(
-        *_labels(predictions),
-        observations=options.observations,
-        subject_ids=[row.subject_id for row in predictions],
-        num_samples=options.bootstrap_samples,
-        seed=options.seed,
-    )
+    samples = resample_observation_f1(*_labels(predictions), observations=options.observations, weights=weights)
     return {name: percentile_interval(samples[:, column]) for column, name in enumerate(options.observations)}
 
 
@@ -275,12 +284,14 @@ def _conventions(options: ScoringOptions) -> dict[str, str]:
     known = f"words seen fewer than {MIN_COUNT[corpus]} times in train are <unk>" if options.vocabulary else "no <unk>"
     described = {
         "full": "PTB tokens, lower case, no punctuation, nothing cut; corpus scores of pycocoevalcap",
+        "raw": "the texts as they stand, split at spaces",
         "r2gen": f"R2Gen's cleaner ({corpus}), references cut to {MAX_TOKENS[corpus] - 1} words, {known}",
     }
     return {protocol: described[protocol] for protocol in options.protocols} | {
         options.findings_family: "the same without No Finding, which any text that states nothing earns",
         options.family: "labels by TRRG's own rule labeler (not CheXbert); not mentioned is not positive; "
-        "u0 reads UNCERTAIN as negative, u1 as positive; macro averages observations with support",
+        "u0 reads UNCERTAIN as negative, u1 as positive; macro averages "
+        "observations with support, weighted all by their support",
         "interval": f"95 %, percentile, {options.bootstrap_samples} resamples of patients",
         "truth": "support is judged by the disease clues of the model's own perception, not by the reference; errors "
         "of facts, risk and calibration by the reference",

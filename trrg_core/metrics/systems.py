@@ -15,16 +15,19 @@ from typing import Literal
 
 from trrg_core.labels import LabelSet
 
-Average = Literal["micro", "macro", "example"]
+Average = Literal["micro", "macro", "example", "weighted"]
 Measure = Literal["precision", "recall", "f1"]
 Uncertain = Literal["u0", "u1"]
 LanguageMeasure = Literal["bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider"]
-Protocol = Literal["full", "r2gen"]
+Protocol = Literal["full", "r2gen", "raw"]
 
-AVERAGES: tuple[Average, ...] = ("micro", "macro", "example")
+AVERAGES: tuple[Average, ...] = ("micro", "macro", "example", "weighted")
+READINGS: tuple[Uncertain, ...] = ("u0", "u1")
 MEASURES: tuple[Measure, ...] = ("precision", "recall", "f1")
 LANGUAGE_MEASURES: tuple[LanguageMeasure, ...] = ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider")
+# those of a run, whose texts are not tokenised; files of others may be
 PROTOCOLS: tuple[Protocol, ...] = ("full", "r2gen")
+FILE_PROTOCOLS: tuple[Protocol, ...] = ("raw", "full", "r2gen")
 
 # the five that CheXpert's competition scored (Irvin et al., 2019, section 5)
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from trrg_core.config.settings import EncoderConfig
 from trrg_core.config.weights_cache import resolve_pretrained
 from trrg_core.errors import ConfigError
+from trrg_core.model.weight_origin import check_pinned
 
 Weights = Literal["pretrained", "random"]
 Role = Literal["image", "text", "causal"]
@@ -43,13 +44,14 @@ def build_backbone(
         **values: further values of a config class built here, e.g. special token ids.
 
     Raises:
-        ConfigError: if there are no such weights as safetensors, weights are missing, or there is no such architecture.
+        ConfigError: if there are no such weights as safetensors, weights are missing or not those pinned, or there is
+            no such architecture.
     """
     if encoder.pretrained and weights == "pretrained":
         return _load(encoder, role, dtype)
     config = architecture_of(encoder, role=role, vocabulary_size=vocabulary_size, **values)
     model_class = _model_class(config, role)
-    return model_class._from_config(config, dtype=dtype, **without_pooler(model_class))
+    return model_class._from_config(config, dtype=dtype, **_attention(encoder), **without_pooler(model_class))
 
 
 def architecture_of(encoder: EncoderConfig, *, role: Role, vocabulary_size: int = 0, **values: Any) -> Any:
@@ -63,7 +65,7 @@ def architecture_of(encoder: EncoderConfig, *, role: Role, vocabulary_size: int 
     if known is not None:
         return _from_values(known)
     try:
-        return _tower(AutoConfig.from_pretrained(resolve_pretrained(encoder.pretrained), **_revision(encoder)), role)
+        return _tower(_read_config(encoder), role)
     except OSError as error:
         raise ConfigError(f"no architecture known for {encoder.pretrained!r} and none in the cache") from error
 
@@ -78,7 +80,7 @@ def without_pooler(model_class: Any) -> dict[str, bool]:
 def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype) -> Any:
     name = resolve_pretrained(encoder.pretrained)
     try:
-        config = _tower(AutoConfig.from_pretrained(name, **_revision(encoder)), role)
+        config = _tower(_read_config(encoder), role)
         model_class = _model_class(config, role)
         model, report = model_class.from_pretrained(
             name,
@@ -86,6 +88,8 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype) -> Any:
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
+            trust_remote_code=False,
+            **_attention(encoder),
             **_revision(encoder),
             **without_pooler(model_class),
         )
@@ -94,10 +98,29 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype) -> Any:
         raise ConfigError(f"cannot load {name!r}{at} as safetensors: expected a cached model or a folder") from error
     except RuntimeError as error:
         raise ConfigError(f"{name!r} has weights of other shapes than its config.json says") from error
+    check_pinned(encoder)
     missing = sorted(report["missing_keys"])
     if missing:  # they would be random
         raise ConfigError(f"{name!r} lacks {len(missing)} weights of {type(model).__name__}, e.g. {missing[0]}")
     return model
+
+
+def _read_config(encoder: EncoderConfig) -> Any:
+    """The transformers config of a named backbone; code that comes with it never runs."""
+    name = resolve_pretrained(encoder.pretrained)
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **_revision(encoder))
+    except ValueError as error:
+        raise ConfigError(
+            f"{name!r} has no architecture that transformers knows, or brings code of its own, which is never run"
+        ) from error
+    if config._attn_implementation not in (None, "eager", "sdpa", "flash_attention_2"):
+        raise ConfigError(f"{name!r} asks for the attention {config._attn_implementation!r}: set `attention`")
+    return config
+
+
+def _attention(encoder: EncoderConfig) -> dict[str, str]:
+    return {} if encoder.attention == "auto" else {"attn_implementation": encoder.attention}
 
 
 def _tower(config: Any, role: Role) -> Any:

@@ -20,8 +20,9 @@ from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, tr
 from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.disease_head import DiseaseHead, Stated
 from trrg_core.model.encoders import ImageFeatures
+from trrg_core.model.instruction import Instruction, encode_instruction, instruction_text
 from trrg_core.model.interaction import CrossModalClueInteraction
-from trrg_core.model.llm import Reading, build_llm, read_tokens
+from trrg_core.model.llm import Reading, attention_cost, build_llm, read_tokens
 from trrg_core.model.packing import pack_tokens, place_apart, place_together
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.model.visual_tokens import VisualTokens
@@ -37,8 +38,6 @@ from trrg_core.training.tokenization import encode_texts, pad_ids
 
 _MAX_CLUE_TOKENS = 128  # of clues in words
 _ATTRIBUTE_WEIGHT = 0.5  # of sides and of degrees in the consistency loss, beside findings
-# cost of attention per column of a row, times the width of the LLM, beside that of its other layers; on a CPU
-_ATTENTION_COST = 0.5
 
 
 class Prefix(NamedTuple):
@@ -52,7 +51,9 @@ class Prefix(NamedTuple):
 class ReportGenerator(nn.Module):
     """A frozen stage 1, clue injection, clue interaction, and an LLM with adapters."""
 
+    before_ids: Tensor
     prompt_ids: Tensor
+    after_ids: Tensor
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class ReportGenerator(nn.Module):
         llm: Any,
         tokenizer: Any,
         *,
+        instruction: Instruction,
         config: FinetuneConfig,
     ) -> None:
         super().__init__()
@@ -69,7 +71,8 @@ class ReportGenerator(nn.Module):
         self.llm = llm
         self.config = config
         self.tokenizer = tokenizer
-        self.register_buffer("prompt_ids", _prompt_ids(tokenizer, config.prompt), persistent=False)
+        for name, ids in zip(("before_ids", "prompt_ids", "after_ids"), instruction, strict=True):
+            self.register_buffer(name, torch.tensor(ids, dtype=torch.int64), persistent=False)
         width, llm_width = config.interaction_size, int(llm.config.hidden_size)
         self.visual_tokens = VisualTokens(hidden_width=contrastive.image.width, width=width, grid_size=config.grid_size)
         self.clue_injection = ClueInjection(joint_size=contrastive.config.joint_size, width=width)
@@ -133,22 +136,27 @@ class ReportGenerator(nn.Module):
             )
         visual_BMW, visual_mask_BM = visual_BMW[:, :num_read], visual_mask_BM[:, :num_read]
         input_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
-        prompt_ids, prompt_mask = self._prompts(shifted)
-        prompt_BLH = self.llm.get_input_embeddings()(prompt_ids)
-        embeddings = torch.cat((input_BLH.to(prompt_BLH.dtype), prompt_BLH), dim=1)
-        mask = torch.cat((visual_mask_BM, clues.mask_BK, prompt_mask), dim=1)
-        return Prefix(*left_pad(embeddings, mask), clues)
+        ids_BL, prompt_mask = self._prompts(shifted)
+        num_before = len(self.before_ids)
+        words_BLH = self.llm.get_input_embeddings()(ids_BL)
+        embeddings = torch.cat((words_BLH[:, :num_before], input_BLH.to(words_BLH.dtype), words_BLH[:, num_before:]), 1)
+        mask = (prompt_mask[:, :num_before], visual_mask_BM, clues.mask_BK, prompt_mask[:, num_before:])
+        return Prefix(*left_pad(embeddings, torch.cat(mask, dim=1)), clues)
 
     def _prompts(self, clues: Clues) -> tuple[Tensor, Tensor]:
         """The instruction of each study as token ids and their mask `[B,L]`, with its clues in words if so set."""
-        ids_BL = self.prompt_ids.expand(len(clues.logit_BK), -1)
-        mask_BL = torch.ones_like(ids_BL, dtype=torch.bool)
-        if not self.config.clue_text:
-            return ids_BL, mask_BL
-        texts = [describe_clues(own) for own in read_clues(clues, self.perception)]
-        words = encode_texts(self.tokenizer, texts, max_tokens=_MAX_CLUE_TOKENS, special_tokens=False)
-        word_ids, word_mask = (part.to(ids_BL.device) for part in pad_ids(words, pad_id=self.tokenizer.pad_token_id))
-        return torch.cat((ids_BL, word_ids), dim=1), torch.cat((mask_BL, word_mask), dim=1)
+        before_BL, ids_BL, after_BL = (
+            ids.expand(len(clues.logit_BK), -1) for ids in (self.before_ids, self.prompt_ids, self.after_ids)
+        )
+        parts = [before_BL, ids_BL, after_BL]
+        masks = [torch.ones_like(part, dtype=torch.bool) for part in parts]
+        if self.config.clue_text:
+            texts = [describe_clues(own) for own in read_clues(clues, self.perception)]
+            words = encode_texts(self.tokenizer, texts, max_tokens=_MAX_CLUE_TOKENS, special_tokens=False)
+            word_ids, word_mask = pad_ids(words, pad_id=self.tokenizer.pad_token_id)
+            parts.insert(2, word_ids.to(ids_BL.device))
+            masks.insert(2, word_mask.to(ids_BL.device))
+        return torch.cat(parts, dim=1), torch.cat(masks, dim=1)
 
     def _own_clues(self, perceived: Perceived, batch: Batch) -> Clues:
         config = self.config
@@ -171,8 +179,8 @@ class ReportGenerator(nn.Module):
         report_BTH = self.llm.get_input_embeddings()(reports.ids_BT)
         mask = torch.cat((prefix.mask_BL, reports.mask_BT), dim=1)
         lengths: list[int] = mask.sum(1).tolist()
-        cost = _ATTENTION_COST / int(self.llm.config.hidden_size)
-        placement = place_together(lengths, attention_cost=cost) if self.config.packing else place_apart(lengths)
+        is_packed, cost = self.config.packing, attention_cost(self.llm)
+        placement = place_together(lengths, attention_cost=cost) if is_packed else place_apart(lengths)
         packed = pack_tokens(torch.cat((prefix.embeddings_BLH, report_BTH), dim=1), mask, placement)
         before_B, own_B = prefix.mask_BL.sum(1) - 1, reports.mask_BT.sum(1)
         steps_T = torch.arange(reports.ids_BT.shape[1] + 1, device=own_B.device)
@@ -250,10 +258,5 @@ def build_generator(
     if tuple(observations) != perception.observations:
         raise ValueError("perception was built for other observations")
     llm = build_llm(config, tokenizer, weights=weights)
-    return ReportGenerator(contrastive, perception, llm, tokenizer, config=config.finetune)
-
-
-def _prompt_ids(tokenizer: Any, prompt: str) -> Tensor:
-    words = encode_texts(tokenizer, [prompt], max_tokens=256, special_tokens=False)[0]
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return torch.tensor([*start, *words], dtype=torch.int64)
+    instruction = encode_instruction(tokenizer, instruction_text(config), chat_template=config.finetune.chat_template)
+    return ReportGenerator(contrastive, perception, llm, tokenizer, instruction=instruction, config=config.finetune)

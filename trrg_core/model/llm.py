@@ -17,6 +17,8 @@ from trrg_core.model.packing import PackedTokens
 
 # beginnings and ends of settings that change logits after the output layer: of Gemma 2, Granite, Cohere, Falcon H1
 _LOGIT_SETTINGS = ("logit_", "logits_", "_logit_softcapping", "output_multiplier", "lm_head_multiplier")
+# of attention per column of a row, times the width of the LLM; on a CPU
+_ATTENTION_COST = 0.5
 
 
 class Reading(NamedTuple):
@@ -66,6 +68,13 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
 def can_pack(llm: Any) -> bool:
     """Whether several sequences in a row do not see each other: all layers that mix tokens are masked attention."""
     return bool(llm._supports_attention_backend and not llm._is_stateful)
+
+
+def attention_cost(llm: Any) -> float:
+    """The cost of attention per token and column of a row, that of all other layers per token being 1."""
+    if str(llm.config._attn_implementation).startswith("flash"):
+        return 0.0  # it leaves out pairs of different sequences, which it tells apart in a single row only
+    return _ATTENTION_COST / int(llm.config.hidden_size)
 
 
 def read_tokens(llm: Any, packed: PackedTokens) -> Reading:

@@ -19,7 +19,7 @@ def write_manifest(folder: Path) -> None:
     """Write `manifest.json`, last: the sha256 of every file. Files of kinds that are never read are removed first."""
     for file in _files(folder):
         if file.suffix not in _PLAIN:
-            file.unlink()  # model cards and chat templates that libraries write
+            file.unlink()  # model cards that libraries write
     files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in _files(folder) if file.name != MANIFEST}
     write_json(folder / MANIFEST, {"format": FORMAT_VERSION, "files": files})
 

@@ -4,7 +4,8 @@
     perception.json    calibration of each finding
     model.safetensors  all weights, except those of an LLM that is loaded by name
     adapter/           LoRA weights in peft's own format
-    text_tokenizer/ llm_tokenizer/    manifest.json (sha256 of all, written last)
+    text_tokenizer/ llm_tokenizer/    with the chat template in tokenizer_config.json
+    manifest.json      sha256 of all, written last
 
 A stage-1 folder has no LLM parts.
 """
@@ -143,7 +144,8 @@ def save_model_folder(
     architectures = _architectures(generator.contrastive)
     _save_common(folder, config, generator.perception, "generator", architectures)
     text_tokenizer.save_pretrained(str(folder / "text_tokenizer"))
-    generator.tokenizer.save_pretrained(str(folder / "llm_tokenizer"))
+    # the chat template within tokenizer_config.json: a model folder has no files of templates
+    generator.tokenizer.save_pretrained(str(folder / "llm_tokenizer"), save_jinja_files=False)
     write_manifest(folder)
 
 

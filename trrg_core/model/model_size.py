@@ -11,8 +11,8 @@ from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.training.memory_estimate import ModelSize, Tower, size_of
 
-# instruction, and clues of all findings
-_PROMPT_TOKENS = 32
+# instruction, in a chat template with the message of a system
+_PROMPT_TOKENS = 64
 
 
 class _Vocabulary:

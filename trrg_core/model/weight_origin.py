@@ -48,6 +48,25 @@ def check_origin(expected: dict[str, Any] | None, encoder: EncoderConfig) -> Non
         )
 
 
+def check_pinned(encoder: EncoderConfig) -> None:
+    """Check that the weight files of `encoder` are those that its `sha256` names, if it names any.
+
+    Raises:
+        ConfigError: if a file differs, is missing, or is not named.
+    """
+    if not encoder.sha256:
+        return
+    origin = origin_of(encoder)
+    found = {} if origin is None else origin["files"]
+    wrong = sorted(name for name in found.keys() | encoder.sha256 if found.get(name) != encoder.sha256.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ConfigError(
+            f"{encoder.pretrained!r}: {name} has the sha256 {found.get(name, 'of no file')}, expected "
+            f"{encoder.sha256.get(name, 'none')} (`sha256` in the configuration): these are not the pinned weights"
+        )
+
+
 def _cached_folder(encoder: EncoderConfig) -> Path:
     revision = {"revision": encoder.revision} if encoder.revision else {}
     try:

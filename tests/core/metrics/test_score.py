@@ -6,7 +6,7 @@ from trrg_core.clue import Clue
 from trrg_core.errors import DataError
 from trrg_core.labels import Assertion, LabelSet
 from trrg_core.metrics.bootstrap import Interval
-from trrg_core.metrics.score import Prediction, ScoringOptions, gain_interval, score_predictions
+from trrg_core.metrics.score import Prediction, ScoringOptions, gain_interval, score_predictions, score_systems
 from trrg_core.metrics.systems import System
 from trrg_core.pages.score_view import describe_basis
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
@@ -124,3 +124,19 @@ def test_no_report_text_leaks_into_the_scores():
     data = json.dumps(score().to_json())
     assert "Edema is" not in data
     assert "heart" not in data
+
+
+def test_every_score_but_the_rates_has_an_interval_around_it():
+    scores = score(bootstrap_samples=200)
+    assert set(scores.intervals) == {name for name in scores.values if not name.startswith("truth.")}
+    for name, interval in scores.intervals.items():
+        assert interval.low <= scores.values[name] + 1e-12, name
+        # a corpus that repeats a study may have a CIDEr above that of the whole
+        assert interval.high >= scores.values[name] - 1e-12, name
+
+
+def test_systems_are_scored_together_as_each_by_itself():
+    options = ScoringOptions(label_set=LABELS, section="findings", protocols=("r2gen",), bootstrap_samples=20)
+    together = score_systems({System.MODEL: MODEL, System.MODAL_REPORT: MODAL}, options)
+    assert [item.system for item in together] == [System.MODEL, System.MODAL_REPORT]
+    assert together[1].values == score_predictions(MODAL, options, system=System.MODAL_REPORT).values

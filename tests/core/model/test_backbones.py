@@ -1,6 +1,7 @@
 """Backbones of each family, saved here as they are on the hub and used as stage 1 uses them; nothing is downloaded."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageClassification,
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.config.load import validate_config
+from trrg_core.config.settings import EncoderConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.backbone_layout import image_layout
 from trrg_core.model.backbones import build_backbone
@@ -18,6 +20,7 @@ from trrg_core.model.perception import build_perception
 from trrg_core.model.weight_origin import check_origin, origin_of
 from trrg_core.training.collate import collate_images, collate_pretrain
 from trrg_core.training.parameter_groups import pretrained_modules
+from trrg_core.training.tokenization import load_tokenizer
 
 TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VIT = {**TRANSFORMER, "image_size": 64, "patch_size": 16}
@@ -323,3 +326,48 @@ def test_the_commit_and_digests_of_the_hubs_cache_are_taken_from_it(tmp_path, mo
     check_origin(None, encoder)
     with pytest.raises(ConfigError, match=r"not those that the adapters were trained on \(revision c0ffee\)"):
         check_origin({**origin, "files": {"model.safetensors": "cd" * 32}}, encoder)
+
+
+def test_weights_other_than_those_pinned_are_refused(tmp_path):
+    save_folder(tmp_path / "hub", "vit", VIT, AutoModel)
+    digest = sha256_of(tmp_path / "hub" / "model.safetensors")
+
+    def build(**pins):
+        return build_backbone(EncoderConfig(pretrained=str(tmp_path / "hub"), sha256=pins), role="image")
+
+    build(**{"model.safetensors": digest})
+    with pytest.raises(ConfigError, match=rf"model\.safetensors has the sha256 {digest}, expected {'0' * 64}"):
+        build(**{"model.safetensors": "0" * 64})
+    with pytest.raises(ConfigError, match=r"other\.safetensors has the sha256 of no file"):
+        build(**{"model.safetensors": digest, "other.safetensors": digest})
+
+
+def test_code_that_comes_with_a_model_never_runs(tmp_path):
+    code = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": [None, "code.Tokenizer"]}
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": code}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": code}))
+    with pytest.raises(ConfigError, match="code of its own, which is never run"):
+        build_backbone(EncoderConfig(pretrained=str(folder)), role="image")
+    with pytest.raises(ConfigError, match="code of its own, which is never run"):
+        load_tokenizer(str(folder), [], vocabulary_size=100)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_attention_is_one_of_a_list(tmp_path):
+    def implementation(**values):
+        encoder = EncoderConfig(config={"model_type": "vit", **VIT}, **values)
+        return build_backbone(encoder, role="image").config._attn_implementation
+
+    assert (implementation(), implementation(attention="eager")) == ("sdpa", "eager")
+    with pytest.raises(ValueError, match="'auto', 'eager', 'sdpa' or 'flash_attention_2'"):
+        implementation(attention="somebody/kernel")
+    with pytest.raises(ValueError, match="attn_implementation is not a value of an architecture"):
+        EncoderConfig(config={"model_type": "vit", "attn_implementation": "somebody/kernel"})
+    save_folder(tmp_path / "hub", "vit", VIT, AutoModel)
+    stored = json.loads((tmp_path / "hub" / "config.json").read_text())
+    (tmp_path / "hub" / "config.json").write_text(json.dumps({**stored, "attn_implementation": "somebody/kernel"}))
+    with pytest.raises(ConfigError, match="asks for the attention 'somebody/kernel'"):
+        build_backbone(EncoderConfig(pretrained=str(tmp_path / "hub")), role="image")

@@ -1,0 +1,198 @@
+"""Commands that score files of reports of any system: no store, no cluster, no model."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.options import JsonOption, check_folder_of
+from trrg_core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from trrg_core.labels import LabelSet
+    from trrg_core.metrics.nlg import LanguageOptions
+    from trrg_core.metrics.report_files.report_file import ReportFile, Section
+    from trrg_core.metrics.report_files.report_pairs import ReportPairs
+
+app = typer.Typer()
+PANEL = "Scores of files"
+
+LabelsOption = Annotated[
+    str,
+    typer.Option("--labels", help="Observations of the clinical scores: chexpert14, nih14, a YAML file, or none."),
+]
+SectionOption = Annotated[
+    str,
+    typer.Option(
+        help="Which text of a reference, if its file has several: findings, impression, findings+impression or report."
+    ),
+]
+IdColumnOption = Annotated[
+    str, typer.Option("--id-column", help="Column of ids in both files, if it has a name of its own.")
+]
+PredictionColumnOption = Annotated[str, typer.Option("--prediction-column", help="Column of the predicted texts.")]
+ReferenceColumnOption = Annotated[str, typer.Option("--reference-column", help="Column of the reference texts.")]
+CorpusOption = Annotated[str, typer.Option(help="Whose cleaner and length protocol r2gen has: mimic-cxr or iu-xray.")]
+MeteorOption = Annotated[bool, typer.Option("--meteor/--no-meteor", help="METEOR 1.5; it starts Java.")]
+ResamplesOption = Annotated[
+    int, typer.Option(min=0, help="Bootstrap resamples of patients, or of studies; 0: no intervals.")
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the resamples.")]
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples: trrg score predictions.json references.json; "
+    "trrg score predictions.csv references.csv --json > scores.json",
+)
+def score(
+    predictions: Annotated[str, typer.Argument(help="Predicted reports: CSV, JSON lines or JSON.")],
+    references: Annotated[str, typer.Argument(help="Reference reports, with the same ids; may be the same file.")],
+    labels: LabelsOption = "chexpert14",
+    section: SectionOption = "findings",
+    id_column: IdColumnOption = "",
+    prediction_column: PredictionColumnOption = "",
+    reference_column: ReferenceColumnOption = "",
+    corpus: CorpusOption = "mimic-cxr",
+    meteor: MeteorOption = True,
+    resamples: ResamplesOption = 1000,
+    seed: SeedOption = 7,
+    rexrank: Annotated[
+        str, typer.Option("--rexrank", help="Also write the pairs as ReXrank's JSON into this file.")
+    ] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if any id or row of either file is not scored.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every score in the table, not only the first ones.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score anybody's reports against references: language, findings, facts, with intervals. No run, no cluster."""
+    from trrg_core.metrics.report_files.file_scores import FileOptions, score_pairs
+    from trrg_core.metrics.report_files.report_pairs import pair_reports
+
+    if rexrank:
+        check_folder_of(rexrank, "--rexrank")
+    label_set = read_label_set(labels)
+    chosen = find_section(section)
+    predicted = read_predictions(predictions, id_column, prediction_column)
+    referenced = read_references(references, id_column, reference_column, chosen)
+    pairs = pair_reports(predicted, referenced)
+    if strict:
+        check_complete(pairs)
+    options = FileOptions(
+        language=language_options(corpus, meteor), label_set=label_set, resamples=resamples, seed=seed
+    )
+    with showing_steps() as notify:
+        scores = score_pairs(pairs, options, notify=notify)
+    if rexrank:
+        write_rexrank(rexrank, predicted, referenced, chosen)
+    if as_json:
+        typer.echo(json.dumps(scores.to_json() | {"files": [predictions, references]}, indent=1, allow_nan=False))
+        return
+    from flows.render.report_scores import print_scores
+
+    print_scores(scores, label_set, everything=everything)
+
+
+def read_label_set(name: str) -> "LabelSet | None":
+    """The label set of `--labels`; None for `none`."""
+    from trrg_core.labels import load_label_set
+
+    return None if name == "none" else load_label_set(name)
+
+
+def find_section(name: str) -> "Section":
+    """The section of `--section`.
+
+    Raises:
+        ConfigError: for an unknown one.
+    """
+    from trrg_core.metrics.report_files.report_file import SECTIONS
+
+    found = next((section for section in SECTIONS if section == name), None)
+    if found is None:
+        raise ConfigError(f"--section {name!r}: expected one of {', '.join(SECTIONS)}")
+    return found
+
+
+def read_predictions(path: str, id_column: str, text_column: str) -> "ReportFile":
+    """The file of predictions; an empty name of a column means the first known one."""
+    from trrg_core.metrics.report_files.report_file import ColumnChoice, read_report_file
+
+    return read_report_file(
+        path, role="predictions", columns=ColumnChoice(id_column=id_column, text_column=text_column)
+    )
+
+
+def read_references(path: str, id_column: str, text_column: str, section: "Section") -> "ReportFile":
+    """The file of references."""
+    from trrg_core.metrics.report_files.report_file import ColumnChoice, read_report_file
+
+    columns = ColumnChoice(id_column=id_column, text_column=text_column, section=section)
+    return read_report_file(path, role="references", columns=columns)
+
+
+def language_options(corpus: str, meteor: bool) -> "LanguageOptions":
+    """Every protocol of a file.
+
+    Raises:
+        ConfigError: for an unknown corpus.
+    """
+    from trrg_core.metrics.nlg import LanguageOptions
+    from trrg_core.metrics.r2gen_text import MAX_TOKENS
+    from trrg_core.metrics.systems import FILE_PROTOCOLS
+
+    known = {name: name for name in MAX_TOKENS}
+    if corpus not in known:
+        raise ConfigError(f"--corpus {corpus!r}: expected one of {', '.join(known)}")
+    return LanguageOptions(protocols=FILE_PROTOCOLS, corpus=known[corpus], meteor=meteor)
+
+
+def check_complete(pairs: "ReportPairs") -> None:
+    """Check that every id and row of both files is scored.
+
+    Raises:
+        DataError: if not; it counts what is left out (`incomplete_files`).
+    """
+    left_out = {
+        "without a prediction": len(pairs.only_referenced),
+        "without a reference": len(pairs.only_predicted),
+        "with a blank prediction": len(pairs.empty_predictions),
+        "with a blank reference": len(pairs.empty_references),
+        "set aside": len(pairs.set_aside),
+    }
+    found = [f"{count} {what}" for what, count in left_out.items() if count]
+    if found:
+        raise DataError("incomplete_files", f"--strict: {', '.join(found)}; without --strict they are listed")
+
+
+def write_rexrank(path: str, predictions: "ReportFile", references: "ReportFile", section: "Section") -> None:
+    """Write the pairs of two files as ReXrank's JSON.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    from trrg_core.metrics.report_files.rexrank import rexrank_to_bytes
+
+    try:
+        Path(path).write_bytes(rexrank_to_bytes(predictions, references, section=section))
+    except OSError as error:
+        raise ConfigError(f"--rexrank {path}: {error.strerror}") from error
+
+
+@contextmanager
+def showing_steps() -> Iterator[Callable[[str], None]]:
+    """A function that shows what is being done, on a terminal only; standard output stays that of the result."""
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield lambda step: status.update(f"{step} ...")

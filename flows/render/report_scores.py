@@ -1,0 +1,105 @@
+"""Scores of report files as the command line shows them: the first scores of each kind, or all, and warnings."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from flows.render.terminal import Column, build_table, print_line, print_table
+from trrg_core.labels import LabelSet
+from trrg_core.metrics.fact_agreement import ATTRIBUTES, fact_score
+from trrg_core.metrics.report_files.file_scores import FLOOR, FileScores
+from trrg_core.metrics.report_files.measured_reports import ASSERTING, MeasuredScore
+from trrg_core.metrics.systems import (
+    LANGUAGE_MEASURES,
+    Average,
+    Protocol,
+    TruthRate,
+    clinical_score,
+    findings_family,
+    language_score,
+    observation_sets,
+)
+
+_GLUED = re.compile(r"[a-z][.,;](?:\s|$)")
+_TOKENISED = 0.95
+_AVERAGES: tuple[Average, ...] = ("micro", "macro", "example", "weighted")
+
+
+def first_scores(label_set: LabelSet | None, protocols: Sequence[Protocol]) -> tuple[str, ...]:
+    """The scores of a first look, in order; a file has two hundred more."""
+    language = [language_score(measure, protocol) for protocol in protocols for measure in LANGUAGE_MEASURES]
+    shares = [TruthRate.DISTINCT_SHARE, TruthRate.MODAL_SHARE]
+    if label_set is None:
+        return (*language, *shares)
+    findings = findings_family(label_set)
+    return (
+        *(clinical_score(findings, average) for average in _AVERAGES),
+        *(clinical_score(name) for name in observation_sets(label_set) if name != findings),
+        fact_score("facts", "f1"),
+        fact_score("affirmed", "precision"),
+        fact_score("affirmed", "recall"),
+        *(fact_score(kind, "f1") for kind in ATTRIBUTES),
+        *language,
+        *shares,
+        ASSERTING,
+    )
+
+
+def is_tokenised(texts: Sequence[str]) -> bool:
+    """Whether nearly all texts are in lower case with spaces before their full stops, as R2Gen writes them."""
+    plain = [text == text.lower() and not _GLUED.search(text) for text in texts]
+    return sum(plain) >= _TOKENISED * len(plain)
+
+
+def print_scores(scores: FileScores, label_set: LabelSet | None, *, everything: bool = False) -> None:
+    """Print the scores beside those of the constant report, then slices and warnings."""
+    pairs = scores.pairs
+    protocols: tuple[Protocol, ...] = ("raw",) if is_tokenised(pairs.references) else ("full", "r2gen")
+    names = tuple(scores.scores) if everything else first_scores(label_set, protocols)
+    rows = [
+        (name, *_cells(scores.scores[name]), _value(scores.floor.get(name))) for name in names if name in scores.scores
+    ]
+    columns = (
+        Column("score", whole=True),
+        Column("value", number=True),
+        Column("95 % interval", whole=True),
+        Column("n", number=True),
+        Column(FLOOR, number=True),
+    )
+    print_table(build_table(columns, rows, title=f"{len(pairs.ids)} reports, resampled by {pairs.unit}"))
+    if scores.slices:
+        _print_slices(scores, [name for name in names if name in scores.scores])
+    for reason, absent in _by_reason(scores.absent).items():
+        print_line(f"absent: {', '.join(absent)}: {reason}")
+    for warning in scores.warnings:
+        print_line(f"warning: {warning}")
+    if not everything:
+        print_line(f"{len(scores.scores)} scores in all: add --all, or --json")
+
+
+def _print_slices(scores: FileScores, names: Sequence[str]) -> None:
+    columns = (Column("score", whole=True), *(Column(f"{one.name} ({one.num_pairs})") for one in scores.slices))
+    rows = [(name, *(_described(one.scores.get(name)) for one in scores.slices)) for name in names]
+    print_table(build_table(columns, rows, title="Slices"))
+
+
+def _by_reason(absent: Mapping[str, str]) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {}
+    for name, reason in absent.items():
+        reasons.setdefault(reason, []).append(name)
+    return reasons
+
+
+def _cells(score: MeasuredScore) -> tuple[str, str, str]:
+    interval = f"{score.low:.3f} to {score.high:.3f}" if score.low is not None and score.high is not None else "-"
+    return f"{score.value:.4f}", interval, str(score.n)
+
+
+def _value(score: MeasuredScore | None) -> str:
+    return "-" if score is None else f"{score.value:.4f}"
+
+
+def _described(score: MeasuredScore | None) -> str:
+    if score is None:
+        return "-"
+    value, interval, _ = _cells(score)
+    return value if interval == "-" else f"{value} ({interval})"

@@ -1,0 +1,89 @@
+"""Two files of reports -> pairs by id, with what has no partner listed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from trrg_core.errors import DataError
+from trrg_core.metrics.report_files.report_file import ReportFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPairs:
+    """The pairs of two files, in the order of the references.
+
+    Args:
+        ids: ids of the pairs.
+        subject_ids: the patient of each, for the resamples; the id itself where no file has patients.
+        references: texts of the references; none is blank.
+        hypotheses: texts of the predictions; a null one is the empty report.
+        unit: what the resamples draw.
+        only_predicted: ids without a reference.
+        only_referenced: ids without a prediction.
+        empty_predictions: ids whose prediction is null or blank.
+        empty_references: ids whose reference is null or blank; they are not scored.
+        set_aside: rows of either file without a usable text, as (file, id or row, reason).
+    """
+
+    ids: tuple[str, ...]
+    subject_ids: tuple[str, ...]
+    references: tuple[str, ...]
+    hypotheses: tuple[str, ...]
+    unit: str
+    only_predicted: tuple[str, ...]
+    only_referenced: tuple[str, ...]
+    empty_predictions: tuple[str, ...]
+    empty_references: tuple[str, ...]
+    set_aside: tuple[tuple[str, str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """What was paired and what was not, by id; no text."""
+        return {
+            "num_pairs": len(self.ids),
+            "num_clusters": len(set(self.subject_ids)),
+            "resampled": self.unit,
+            "only_in_predictions": list(self.only_predicted),
+            "only_in_references": list(self.only_referenced),
+            "empty_predictions": list(self.empty_predictions),
+            "empty_references": list(self.empty_references),
+            "set_aside": [list(item) for item in self.set_aside],
+        }
+
+
+def pair_reports(predictions: ReportFile, references: ReportFile) -> ReportPairs:
+    """The pairs of two files.
+
+    Raises:
+        DataError: if no id is in both files (`no_common_ids`), or every common reference is blank (`no_references`).
+    """
+    common = [key for key in references.texts if key in predictions.texts]
+    if not common:
+        raise DataError("no_common_ids", f"no id is in both files: {_sample(predictions)}; {_sample(references)}")
+    scored = [key for key in common if references.texts[key] is not None]
+    if not scored:
+        raise DataError("no_references", f"{references.path}: all {len(common)} references are null or blank")
+    subjects: Mapping[str, str] = {**predictions.subjects, **references.subjects}
+    has_patients = all(key in subjects for key in scored)
+    return ReportPairs(
+        ids=tuple(scored),
+        subject_ids=tuple(subjects[key] if has_patients else key for key in scored),
+        references=tuple(references.texts[key] or "" for key in scored),
+        hypotheses=tuple(predictions.texts[key] or "" for key in scored),
+        unit="patients" if has_patients else "studies",
+        only_predicted=tuple(key for key in predictions.texts if key not in references.texts),
+        only_referenced=tuple(key for key in references.texts if key not in predictions.texts),
+        empty_predictions=tuple(key for key in scored if predictions.texts[key] is None),
+        empty_references=tuple(key for key in common if references.texts[key] is None),
+        set_aside=tuple((file.path, *item) for file in (predictions, references) for item in file.set_aside),
+    )
+
+
+def _sample(file: ReportFile) -> str:
+    named = ", ".join(islice(file.texts, 3))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in file.reasons.items())
+    return (
+        f"{file.path} has {len(file.texts)}"
+        + (f" ({named})" if named else "")
+        + (f", {reasons} set aside" if reasons else "")
+    )
