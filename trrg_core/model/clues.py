@@ -23,7 +23,8 @@ from trrg_core.training.fact_tensors import Facts
 
 CERTAIN_LOGIT = 6.0  # logit of a certain clue (probability 0.9975); keeps given clues finite
 _GIVEN_LOGITS = (2.0, 6.0)  # range of the certainty of given clues in training
-_NUM_BELIEF_FEATURES = 4 + 6 + 4  # of the probability, of the sides and of the degrees
+_NUM_BELIEF_FEATURES = 4 + 8 + 4 + 3  # of the probability, of the sides, of the degrees and of the place
+_NUM_SIDE_STATES = 3  # left alone, right alone, both
 _BELIEF_SLOPE = 1.5  # how sharply a given clue's vector goes from denying to affirming prompt around the threshold
 
 
@@ -39,8 +40,9 @@ class Clues(NamedTuple):
     """A padded set of clues per study; only entries with `mask_BK` count.
 
     The last axis of `side_logit_BK2` is the patient's left, then right; it counts where `has_side_BK`. That of
-    `degree_logit_BK3` is slight, moderate, severe, of a softmax; it counts where `has_degree_BK`. `given_BK` marks
-    clues that were set by labels or by a person: they have no local vector, since the image says nothing of them.
+    `degree_logit_BK3` is slight, moderate, severe, of a softmax; it counts where `has_degree_BK`. `place_BK3` is
+    that of `Perceived`. `given_BK` marks clues that were set by labels or by a person: they have no local vector and no
+    place, since the image says nothing of them.
     `parts_BK3` says which parts count (`ClueParts`).
     """
 
@@ -52,6 +54,7 @@ class Clues(NamedTuple):
     has_side_BK: Tensor
     degree_logit_BK3: Tensor
     has_degree_BK: Tensor
+    place_BK3: Tensor
     given_BK: Tensor
     parts_BK3: Tensor
 
@@ -97,6 +100,7 @@ def clues_of(perceived: Perceived, batch: Batch, *, source: str) -> Clues:
         has_side_BK=perceived.has_side_BO,
         degree_logit_BK3=perceived.degree_logit_BO3,
         has_degree_BK=has_degree,
+        place_BK3=perceived.place_BO3,
         given_BK=torch.zeros_like(logit, dtype=torch.bool),
         parts_BK3=torch.ones((*logit.shape, len(ClueParts)), dtype=torch.bool, device=logit.device),
     )
@@ -176,6 +180,8 @@ class ClueInjection(nn.Module):
         self.from_claim = nn.Linear(joint_size, width)
         self.from_local = nn.Linear(joint_size, width)
         self.from_belief = nn.Sequential(nn.Linear(_NUM_BELIEF_FEATURES, width), nn.GELU(), nn.Linear(width, width))
+        self.from_side = nn.Linear(_NUM_SIDE_STATES, width, bias=False)
+        nn.init.normal_(self.from_side.weight)  # of the size of the other parts
         self.given_W = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
 
@@ -191,6 +197,8 @@ class ClueInjection(nn.Module):
         token = self.from_text((text_OD * unit).to(dtype)[clues.observation_BK])
         token = token + self.from_claim((claimed * unit).to(dtype)) + self.from_local((local * unit).to(dtype))
         token = token + self.from_belief(_belief_features(clues, perception).to(dtype))
+        sides = _side_states(clues) * _belief(clues, perception)
+        token = token + self.from_side(sides.to(dtype))
         token = token + self.given_W * is_given.to(dtype)
         normed: Tensor = self.norm(token)
         return normed * clues.mask_BK[..., None].to(dtype)
@@ -201,23 +209,36 @@ def _threshold_logits(clues: Clues, perception: DiseasePerception) -> Tensor:
 
 
 def _belief_features(clues: Clues, perception: DiseasePerception) -> Tensor:
-    """Probability, sides and degrees as numbers of about unit size `[B,K,14]`; dropped parts are zero."""
+    """Probability, sides, degrees and place as numbers of about unit size `[B,K,19]`; dropped parts are zero."""
     shown, attributes = (clues.parts_BK3[..., part].float() for part in (ClueParts.PROBABILITY, ClueParts.ATTRIBUTES))
     has_side, has_degree = clues.has_side_BK * attributes, clues.has_degree_BK * attributes
     side_logit = clues.side_logit_BK2.float()
-    left_right = (side_logit[..., 0] - side_logit[..., 1])[..., None]
     features = (
         clues.probability_BK[..., None] * shown[..., None],
         clues.logit_BK[..., None] / CERTAIN_LOGIT * shown[..., None],
         torch.tanh(clues.logit_BK - _threshold_logits(clues, perception))[..., None] * shown[..., None],
         shown[..., None],
-        torch.cat((torch.sigmoid(side_logit), side_logit / CERTAIN_LOGIT, torch.tanh(left_right)), -1)
+        torch.cat((torch.sigmoid(side_logit), side_logit / CERTAIN_LOGIT, _side_states(clues)), -1)
         * has_side[..., None],
         has_side[..., None],
         torch.softmax(clues.degree_logit_BK3.float(), dim=-1) * has_degree[..., None],
         has_degree[..., None],
+        clues.place_BK3.float() * (clues.parts_BK3[..., ClueParts.LOCAL] & ~clues.given_BK)[..., None],
     )
     return torch.cat(features, dim=-1)
+
+
+def _belief(clues: Clues, perception: DiseasePerception) -> Tensor:
+    """How far each clue affirms, `[B,K,1]`: .5 at its threshold."""
+    return torch.sigmoid(_BELIEF_SLOPE * (clues.logit_BK - _threshold_logits(clues, perception)))[..., None]
+
+
+def _side_states(clues: Clues) -> Tensor:
+    """Probabilities of the left alone, the right alone and both `[B,K,3]`, zero without a side."""
+    left, right = torch.sigmoid(clues.side_logit_BK2.float()).unbind(-1)
+    states = torch.stack((left * (1 - right), right * (1 - left), left * right), dim=-1) + 1e-6
+    has_side = clues.has_side_BK & clues.parts_BK3[..., ClueParts.ATTRIBUTES]
+    return states / states.sum(-1, keepdim=True) * has_side[..., None]
 
 
 def claimed_vectors(clues: Clues, perception: DiseasePerception) -> Tensor:
@@ -236,7 +257,7 @@ def claimed_vectors(clues: Clues, perception: DiseasePerception) -> Tensor:
     affirmed_BKD = torch.where(has_side, sided_BKD, perception.present_OD.float()[at])
     degree_BK3 = torch.softmax(clues.degree_logit_BK3.float(), dim=-1) * (clues.has_degree_BK[..., None] & attributes)
     graded_BKD = torch.einsum("bkg,gbkd->bkd", degree_BK3, perception.degree_3OD.float()[:, at])
-    belief_BK1 = torch.sigmoid(_BELIEF_SLOPE * (clues.logit_BK - _threshold_logits(clues, perception)))[..., None]
+    belief_BK1 = _belief(clues, perception)
     affirmed_BKD = nn.functional.normalize(affirmed_BKD + graded_BKD, dim=-1)
     claimed = belief_BK1 * affirmed_BKD + (1 - belief_BK1) * perception.absent_OD.float()[at]
     return nn.functional.normalize(claimed, dim=-1)

@@ -31,7 +31,9 @@ class Perceived(NamedTuple):
     The last axis of the side tensors is the patient's left, then right. It counts only where `has_side_BO`: the finding
     has a side, and a view of the study may show it; elsewhere both are 0. The last axis of the degree tensors is
     slight, moderate, severe: a softmax over it is their probability, given that the finding is present; where the
-    finding is not graded all are 0.
+    finding is not graded all are 0. The last axis of `place_BO3` is where on the frontal films the finding's prompt
+    looks: the column from -1 (left edge of the image, the patient's right) to 1, the row from -1 (top) to 1, and 1; all
+    are 0 without a frontal film.
     """
 
     score_BO: Tensor
@@ -42,6 +44,7 @@ class Perceived(NamedTuple):
     has_side_BO: Tensor
     degree_score_BO3: Tensor
     degree_logit_BO3: Tensor
+    place_BO3: Tensor
 
     @property
     def probability_BO(self) -> Tensor:
@@ -125,7 +128,24 @@ class DiseasePerception(nn.Module):
             has_side_BO,
             degree_score_BO3,
             degree_logit_BO3 * self.graded_O[:, None],
+            self._places(features),
         )
+
+    def _places(self, features: ImageFeatures) -> Tensor:
+        """The centre of each finding's heat on the frontal films, with 1 beside it; 0 without one."""
+        rows, columns = features.grid_hw
+        heat_BON = self.heat_map(features) * self.sharpness.float()
+        is_frontal_BN = features.frontal_BV.repeat_interleave(rows * columns, dim=1)
+        has_place_B = is_frontal_BN.any(1)
+        allowed_BN = is_frontal_BN | ~has_place_B[:, None]
+        weight_BON = heat_BON.masked_fill(~allowed_BN[:, None], float("-inf")).softmax(-1)
+        across, down = (torch.linspace(-1, 1, count, device=heat_BON.device) for count in (columns, rows))
+        grid_P3 = torch.stack(
+            (across.repeat(rows), down.repeat_interleave(columns), torch.ones(rows * columns, device=heat_BON.device)),
+            dim=-1,
+        )
+        place_BO3 = weight_BON @ grid_P3.repeat(features.frontal_BV.shape[1], 1)
+        return place_BO3 * has_place_B[:, None, None].to(place_BO3.dtype)
 
     def heat_map(self, features: ImageFeatures) -> Tensor:
         """How well each patch agrees with each finding rather than with its denial, `[B,O,N]`, cosine differences.

@@ -164,6 +164,30 @@ def test_a_given_clue_says_what_it_is_set_to_and_nothing_of_the_image(stage2):
     assert not torch.allclose(tokens[0][:, 1], tokens[1][:, 1])
 
 
+@torch.no_grad()
+def test_the_place_of_a_clue_counts_unless_it_is_given(stage2):
+    batch, _, clues = own_clues(stage2, [toy_row(1, "ep")])
+    perception = stage2.model.perception
+    given = give_clues(clues, batch.facts, torch.tensor([[True, False, False]]))
+    moved = given._replace(place_BK3=given.place_BK3 * torch.tensor([-1.0, -1.0, 1.0]))
+    one, other = (stage2.model.clue_injection(some, perception)[0] for some in (given, moved))
+    torch.testing.assert_close(one[0], other[0])
+    assert not torch.allclose(one[1], other[1])
+
+
+@torch.no_grad()
+def test_both_sides_are_another_clue_than_either(stage2):
+    _, _, clues = own_clues(stage2, [toy_row(1, "ep")])
+    mask, perception = torch.tensor([[True, False, False]]), stage2.model.perception
+    tokens = []
+    for side in (SIDE_LEFT, SIDE_RIGHT, SIDE_LEFT | SIDE_RIGHT):
+        facts = Facts(*(torch.tensor([[code, 0, 0]], dtype=torch.int8) for code in (STATED_PRESENT, side, 0)))
+        tokens.append(stage2.model.clue_injection(give_clues(clues, facts, mask), perception)[0, 0])
+    left, right, both = tokens
+    between = (left + right) / 2
+    assert (both - between).norm() > (left - right).norm() / 4
+
+
 def test_what_a_clue_claims_lies_nearest_to_the_prompt_that_says_it(stage2):
     _, _, clues = own_clues(stage2, [toy_row(1)])
     perception = stage2.model.perception

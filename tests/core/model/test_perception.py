@@ -107,6 +107,22 @@ def test_a_heat_map_covers_the_patches_and_leaves_missing_views_out(stage1, imag
     assert (heat_BON.transpose(1, 2)[~features.patch_mask_BN] == 0).all()
 
 
+def test_the_place_of_a_finding_is_where_its_patches_are_hot(stage1, images):
+    features = stage1.model.encode_images(images)
+    perception = stage1.perception
+    _, columns = features.grid_hw
+    direction = perception.present_OD[0] - perception.absent_OD[0]
+    patches = torch.zeros_like(features.patches_BND)
+    patches[:, columns - 1] = 20 * direction  # the last column of the first row of the first view
+    hot = features._replace(patches_BND=patches)
+    across, down, has_place = perception(hot).place_BO3[0, 0].tolist()
+    assert (across, down, has_place) == pytest.approx((1, -1, 1), abs=0.01)
+    lateral = perception(hot._replace(frontal_BV=torch.zeros_like(features.frontal_BV)))
+    assert not lateral.place_BO3.any()
+    flat = perception(features._replace(patches_BND=torch.zeros_like(patches)))
+    assert flat.place_BO3[0, 0].tolist() == pytest.approx((0, 0, 1), abs=1e-5)
+
+
 def test_true_sentences_beat_their_flips_after_training(stage1, rows, prompts, text_tokenizer):
     maker = PairMaker(rows, prompts=prompts, observations=OBSERVATIONS)
     scored = score_studies(stage1.model, stage1.perception, text_tokenizer, rows, maker)
