@@ -44,7 +44,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     FULL: (),
     "clues off": ("finetune.clues=off",),
     "clues shuffled": ("finetune.clues=shuffled",),
-    "interaction off": ("finetune.interaction=false",),
+    "interaction on": ("finetune.interaction=true",),
     "patches to the LLM": ("finetune.patch_tokens=true",),
     "consistency off": ("finetune.consistency=false",),
     "intended only": ("finetune.consistency_states=intended",),
@@ -211,7 +211,8 @@ def _turn(writer: Writer, few: Writer, drafts: _Drafts, columns: Sequence[int]) 
         )
         anew = drafts.texts(f"turned {kind}", partial(writer.turned, turn))
         found[f"turn/{kind}"] = score_turn(before, writer.read(anew), turn, kind, columns)
-        revised = writer.read(conditions.revised(own, anew, turn, writer.observations))
+        guided = drafts.texts(f"turned {kind} guided", partial(writer.turned, turn, guided=True))
+        revised = writer.read(conditions.revised(own, guided, turn, writer.observations))
         found[f"turn/{kind}, draft revised"] = score_turn(before, revised, turn, kind, columns)
         if kind != "side":
             turn = turn.first(_FEW)

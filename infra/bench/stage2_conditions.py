@@ -123,13 +123,14 @@ class Writer:
         *,
         source: str = "on",
         image: Callable[[Batch], Batch] | None = None,
+        decoding: GenerateConfig | None = None,
     ) -> list[str]:
         """The drafts; `change` edits the clues of the studies from a row number on, `image` the radiographs.
 
         Perception is made anew of edited radiographs.
         """
         texts: list[str] = []
-        generator = self.loaded.generator
+        generator, decoding = self.loaded.generator, decoding or self.decoding
         for number, (batch, perceived) in enumerate(zip(self._batches, self._perceived, strict=True)):
             if image is not None:
                 batch = image(batch)
@@ -140,9 +141,10 @@ class Writer:
             reports = generate_reports(
                 generator,
                 batch,
-                max_new_tokens=self.decoding.max_new_tokens,
-                guidance=self.decoding.guidance,
-                clue_shift=self.decoding.clue_shift,
+                max_new_tokens=decoding.max_new_tokens,
+                guidance=decoding.guidance,
+                clue_shift=decoding.clue_shift,
+                clue_sharpness=decoding.clue_sharpness,
                 clues=clues,
             )
             texts += [report.text for report in reports]
@@ -156,8 +158,11 @@ class Writer:
 
         return self.write(change)
 
-    def turned(self, turn: Turn, *, only_probability: bool = False) -> list[str]:
-        """The drafts with one clue of each study turned; those without one are written as they are."""
+    def turned(self, turn: Turn, *, only_probability: bool = False, guided: bool = False) -> list[str]:
+        """The drafts with one clue of each study turned; those without one are written as they are.
+
+        `guided` decodes as where a person gives clues.
+        """
 
         def change(clues: Clues, at: int) -> Clues:
             size = len(clues.logit_BK)
@@ -169,7 +174,7 @@ class Writer:
                 return clues._replace(logit_BK=torch.where(given, sign * CERTAIN_LOGIT, clues.logit_BK))
             return give_clues(clues, facts, given)
 
-        return self.write(change)
+        return self.write(change, decoding=self.decoding.for_given_clues() if guided else None)
 
 
 def revised(drafts: Sequence[str], rewritten: Sequence[str], turn: Turn, observations: Sequence[str]) -> list[str]:

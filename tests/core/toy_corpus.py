@@ -45,6 +45,7 @@ def toy_config(*overrides: str) -> TrrgConfig:
         "pretrain.augment=false",
         "finetune.augment=false",
         "finetune.sentence_order=written",
+        "finetune.interaction=true",
         "finetune.interaction_size=48",
         "finetune.interaction_heads=4",
         "finetune.grid_size=2",

@@ -51,11 +51,22 @@ class GenerateConfig(ConfigSection):
         description="Added to the log odds of every perceived clue as the LLM reads it: above 0 for recall, below 0 "
         "for precision.",
     )
+    clue_sharpness: float = Field(
+        1.0,
+        gt=0,
+        description="Factor on the certainty of every perceived clue and its side as the LLM reads them: above 1 for "
+        "perception that is less certain of new studies than of those it was trained on.",
+    )
     guidance: float = Field(
         0.0,
         ge=0,
         description="How far decoding moves from what is written without clues, to follow the clues more; 0 is plain "
         "decoding. Doubles the cost.",
+    )
+    given_guidance: float = Field(
+        1.0,
+        ge=0,
+        description="As guidance, where a person gives clues, if it is stronger.",
     )
     revise: bool = Field(
         True,
@@ -89,6 +100,11 @@ class GenerateConfig(ConfigSection):
         if self.guidance and self.num_beams > 1:
             raise ValueError("guidance excludes beam search: set num_beams to 1 or guidance to 0")
         return self
+
+    def for_given_clues(self) -> Self:
+        """The decoding of studies of which a person gives clues; beam search has no guidance."""
+        strength = 0.0 if self.num_beams > 1 else max(self.guidance, self.given_guidance)
+        return self.model_copy(update={"guidance": strength})
 
 
 class EvaluateConfig(ConfigSection):

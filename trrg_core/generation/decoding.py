@@ -44,29 +44,20 @@ class GeneratedReport:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedStudies:
-    """Studies with the features of their images; `given` are the clues of each that a person gives, none if empty.
-
-    `clues` replaces those that the generator perceives.
-    """
+    """Studies with the features of their images; `clues` replaces those that the generator perceives."""
 
     batch: Batch
     features: ImageFeatures
-    given: Sequence[Sequence[GivenClue]] = ()
     clues: Clues | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Text:
-    """A text to write: a report, a draft that the next text revises (`is_revised`), or one that revises the last one.
-
-    `revises` are the given clues for which it does.
-    """
+    """A report to write."""
 
     prompt: Prompt
     clues: tuple[Clue, ...]
     has_prior: bool | None
-    is_revised: bool = False
-    revises: Sequence[GivenClue] = ()
 
 
 @torch.no_grad()
@@ -90,7 +81,23 @@ def write_reports(
     batch's images if they are encoded already (`encode_studies`).
     """
     features = encode_studies(loaded.generator, batch) if features is None else features
-    return list(stream_reports(loaded, [EncodedStudies(batch=batch, features=features, given=given)], config))
+    own = EncodedStudies(batch=batch, features=features)
+    if not any(given):
+        return list(stream_reports(loaded, [own], config))
+    generator = loaded.generator
+    clues = clues_of(generator.perception(features), batch, source=generator.config.clues)
+    stated = replace(own, clues=with_given(clues, given, generator.perception.observations))
+    rewritten = list(stream_reports(loaded, [stated], config.for_given_clues()))
+    if all(given) and not config.revise:
+        return rewritten
+    drafts = list(stream_reports(loaded, [own], config))
+    if config.revise:
+        reviser = _reviser(load_label_set(loaded.config.parse.label_set))
+        rewritten = [
+            replace(anew, text=reviser.revise(draft.text, anew.text, of_study))
+            for draft, anew, of_study in zip(drafts, rewritten, given, strict=True)
+        ]
+    return [anew if of_study else draft for draft, anew, of_study in zip(drafts, rewritten, given, strict=True)]
 
 
 def stream_reports(
@@ -111,6 +118,7 @@ def generate_reports(
     num_beams: int = 1,
     guidance: float = 0.0,
     clue_shift: float = 0.0,
+    clue_sharpness: float = 1.0,
     clues: Clues | None = None,
     features: ImageFeatures | None = None,
 ) -> list[GeneratedReport]:
@@ -118,7 +126,7 @@ def generate_reports(
 
     A study's report does not depend on the other studies of the batch. `clues` replaces those that the generator
     perceives, for instance with some given by a person. `guidance` needs `num_beams` 1 (see `next_token.guide`);
-    `clue_shift` and `features` are explained in `ReportGenerator.prefix`.
+    `clue_shift`, `clue_sharpness` and `features` are explained in `ReportGenerator.prefix`.
     """
     features = encode_studies(generator, batch) if features is None else features
     config = GenerateConfig(
@@ -127,6 +135,7 @@ def generate_reports(
         num_beams=num_beams,
         guidance=guidance,
         clue_shift=clue_shift,
+        clue_sharpness=clue_sharpness,
     )
     return list(_stream(generator, [EncodedStudies(batch=batch, features=features, clues=clues)], config, None))
 
@@ -137,7 +146,7 @@ def _stream(
     config: GenerateConfig,
     label_set: LabelSet | None,
 ) -> Iterator[GeneratedReport]:
-    """The report of each study; a label set is needed for several candidates and for given clues."""
+    """The report of each study; a label set is needed for several candidates."""
     started: deque[_Text] = deque()
 
     def prompts() -> Iterator[Prompt]:
@@ -146,44 +155,17 @@ def _stream(
                 started.append(text)
                 yield text.prompt
 
-    to_revise = ""
     for drafts in write_drafts(generator, prompts(), config):
-        text = started.popleft()
-        report = _choose_report(text, drafts, config, label_set)
-        if text.is_revised:
-            to_revise = report.text
-            continue
-        if text.revises and label_set is not None:
-            report = replace(report, text=_reviser(label_set).revise(to_revise, report.text, text.revises))
-        yield report
+        yield _choose_report(started.popleft(), drafts, config, label_set)
 
 
 @torch.no_grad()
-def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig) -> Iterator[_Text]:
-    """The texts to write for each study in turn: its report, or the two that are joined for given clues."""
-    given = encoded.given if any(encoded.given) else [()] * len(encoded.batch.study_ids)
-    own: list[_Text] = []
-    stated: list[_Text] = []
-    if config.revise or not all(given):
-        own = _texts_of(generator, encoded, config, encoded.clues)
-    if any(given):
-        clues = clues_of(generator.perception(encoded.features), encoded.batch, source=generator.config.clues)
-        stated = _texts_of(generator, encoded, config, with_given(clues, given, generator.perception.observations))
-    for at, of_study in enumerate(given):
-        if not of_study:
-            yield own[at]
-        elif config.revise:
-            yield replace(own[at], is_revised=True)
-            yield replace(stated[at], revises=of_study)
-        else:
-            yield stated[at]
-
-
-def _texts_of(
-    generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig, clues: Clues | None
-) -> list[_Text]:
+def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig) -> list[_Text]:
+    """The reports to write, one per study; with guidance the LLM also reads each study without its clues."""
     batch, features = encoded.batch, encoded.features
-    shown = generator.prefix(batch, clues, clue_shift=config.clue_shift, features=features)
+    shown = generator.prefix(
+        batch, encoded.clues, clue_shift=config.clue_shift, clue_sharpness=config.clue_sharpness, features=features
+    )
     prefixes = [shown]
     if config.guidance:
         hidden = shown.clues._replace(mask_BK=torch.zeros_like(shown.clues.mask_BK))

@@ -167,6 +167,26 @@ def train_clues(clues: Clues, batch: Batch, *, noise: float, dropout: float, par
     )
 
 
+def shift_clues(clues: Clues, perception: DiseasePerception, *, shift: float, sharpness: float) -> Clues:
+    """Perceived clues as the LLM reads them; given ones stay.
+
+    Args:
+        clues: of studies.
+        perception: whose thresholds divide shown from other findings.
+        shift: added to the logit of each finding.
+        sharpness: factor on the distance of each finding's logit from its threshold, and on the logits of its sides.
+            Perception is more certain of the studies that it was trained on, and so were the clues that the writer
+            learned from; a factor above 1 makes up for that.
+    """
+    threshold_BK = _threshold_logits(clues, perception)
+    logit_BK = threshold_BK + sharpness * (clues.logit_BK - threshold_BK) + shift
+    deep = clues.given_BK[..., None]
+    return clues._replace(
+        logit_BK=torch.where(clues.given_BK, clues.logit_BK, logit_BK),
+        side_logit_BK2=torch.where(deep, clues.side_logit_BK2, sharpness * clues.side_logit_BK2),
+    )
+
+
 class ClueInjection(nn.Module):
     """Maps each clue to a token: the sum of its projected text, claim, belief and local visual vector.
 

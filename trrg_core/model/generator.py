@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trrg_core.clue import describe_clues
 from trrg_core.config.settings import FinetuneConfig, TrrgConfig
 from trrg_core.model.backbones import Weights
-from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, train_clues
+from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, shift_clues, train_clues
 from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.disease_head import DiseaseHead, Stated
 from trrg_core.model.encoders import ImageFeatures
@@ -76,8 +76,12 @@ class ReportGenerator(nn.Module):
         width, llm_width = config.interaction_size, int(llm.config.hidden_size)
         self.visual_tokens = VisualTokens(hidden_width=contrastive.image.width, width=width, grid_size=config.grid_size)
         self.clue_injection = ClueInjection(joint_size=contrastive.config.joint_size, width=width)
-        self.interaction = CrossModalClueInteraction(
-            width=width, num_heads=config.interaction_heads, num_layers=config.interaction_layers
+        self.interaction = (
+            CrossModalClueInteraction(
+                width=width, num_heads=config.interaction_heads, num_layers=config.interaction_layers
+            )
+            if config.interaction
+            else None
         )
         self.to_llm = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, llm_width))
         self.disease_head = DiseaseHead(len(perception.observations), width=llm_width)
@@ -109,6 +113,7 @@ class ReportGenerator(nn.Module):
         clues: Clues | None = None,
         *,
         clue_shift: float = 0.0,
+        clue_sharpness: float = 1.0,
         features: ImageFeatures | None = None,
     ) -> Prefix:
         """Visual tokens, clue tokens and the prompt as LLM embeddings.
@@ -118,6 +123,7 @@ class ReportGenerator(nn.Module):
             clues: replace the batch's own.
             clue_shift: added to the logits of perceived clues as the LLM reads them: above 0 more findings are written,
                 below 0 fewer. The clues of the result stay as they are.
+            clue_sharpness: how much more certain than perceived the clues are as the LLM reads them (`shift_clues`).
             features: of the batch's images if they are encoded already.
         """
         with torch.no_grad():
@@ -127,10 +133,10 @@ class ReportGenerator(nn.Module):
                 clues = self._own_clues(self.perception(features), batch)
         clues = clues.sorted()
         visual_BMW, visual_mask_BM = self.visual_tokens(features)
-        shifted = clues._replace(logit_BK=clues.logit_BK + clue_shift * ~clues.given_BK)
+        shifted = shift_clues(clues, self.perception, shift=clue_shift, sharpness=clue_sharpness)
         clue_BKW = self.clue_injection(shifted, self.perception)
         num_read = visual_BMW.shape[1] - (0 if self.config.patch_tokens else features.patch_mask_BN.shape[1])
-        if self.config.interaction:
+        if self.interaction is not None:
             visual_BMW, clue_BKW = self.interaction(
                 visual_BMW, visual_mask_BM, clue_BKW, clues.mask_BK, num_read=num_read
             )

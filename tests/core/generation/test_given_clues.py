@@ -65,9 +65,9 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
     effusion = GivenClue(observation="Pleural Effusion", is_present=True)
 
     def write(_, prompts, config):
-        stated = "Large effusion. Big heart."
-        texts = ["No effusion. Normal heart size.", stated] if config.revise else [stated]
-        for _, text in zip(prompts, texts, strict=True):
+        is_given = config.guidance == config.given_guidance
+        text = "Large effusion. Big heart." if is_given else "No effusion. Normal heart size."
+        for _ in prompts:
             yield [Draft(text=text, log_probability=0.0)]
 
     monkeypatch.setattr(decoding, "write_drafts", write)
@@ -76,3 +76,15 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
         for revise in ("true", "false")
     ]
     assert texts == ["Large effusion. Normal heart size.", "Large effusion. Big heart."]
+
+
+@pytest.mark.parametrize(
+    ("settings", "guidance"),
+    [
+        (["generate.guidance=0.5"], 1.0),
+        (["generate.guidance=2"], 2.0),
+        (["generate.guidance=0", "generate.num_beams=2"], 0.0),
+    ],
+)
+def test_given_clues_are_followed_with_guidance_unless_beams_exclude_it(settings, guidance):
+    assert toy_config(*settings).generate.for_given_clues().guidance == guidance

@@ -5,7 +5,7 @@ import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_row
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
-from trrg_core.model.clues import Clues, claimed_vectors, clues_of, give_clues, read_clues, train_clues
+from trrg_core.model.clues import Clues, claimed_vectors, clues_of, give_clues, read_clues, shift_clues, train_clues
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.training.batch import ClueEdits
 from trrg_core.training.collate import collate_images
@@ -173,6 +173,21 @@ def test_the_place_of_a_clue_counts_unless_it_is_given(stage2):
     one, other = (stage2.model.clue_injection(some, perception)[0] for some in (given, moved))
     torch.testing.assert_close(one[0], other[0])
     assert not torch.allclose(one[1], other[1])
+
+
+def test_clues_are_sharpened_from_their_thresholds_and_shifted_unless_they_are_given(stage2):
+    batch, _, clues = own_clues(stage2, [toy_row(1, "ep")])
+    perception = stage2.model.perception
+    given = give_clues(clues, batch.facts, torch.tensor([[True, False, False]]))
+    threshold = torch.logit(perception.threshold_O)
+    shifted = shift_clues(given, perception, shift=0.5, sharpness=2.0)
+    assert shifted.logit_BK[0, 0] == given.logit_BK[0, 0]
+    expected = threshold[1:] + 2 * (given.logit_BK[0, 1:] - threshold[1:]) + 0.5
+    torch.testing.assert_close(shifted.logit_BK[0, 1:], expected)
+    torch.testing.assert_close(shifted.side_logit_BK2[0, 1], 2 * given.side_logit_BK2[0, 1])
+    torch.testing.assert_close(shifted.side_logit_BK2[0, 0], given.side_logit_BK2[0, 0])
+    plain = shift_clues(given, perception, shift=0.0, sharpness=1.0)
+    torch.testing.assert_close(plain.logit_BK, given.logit_BK)
 
 
 @torch.no_grad()
