@@ -19,6 +19,7 @@ from trrg_core.labels import (
     LabelSet,
 )
 from trrg_core.metrics.attribute_agreement import findings_of, report_facts
+from trrg_core.metrics.significance import Significance
 from trrg_core.metrics.systems import TruthRate
 from trrg_core.metrics.truth import Rate
 from trrg_core.report.facts import FactCodes
@@ -26,13 +27,20 @@ from trrg_core.report.parsed import Mention, ParsedReport
 
 # words of change that say the same: what is "new" has become worse, what has "resolved" has improved
 _CHANGES = {"new": "worse", "worse": "worse", "improved": "improved", "resolved": "improved", "stable": "stable"}
+# an observation that follows from others (CheXpert's hierarchy): "opacities consistent with atelectasis" and
+# "atelectasis" state the same
+_FOLLOWS_FROM = {
+    "Lung Opacity": ("Edema", "Consolidation", "Pneumonia", "Lung Lesion", "Atelectasis"),
+    "Enlarged Cardiomediastinum": ("Cardiomegaly",),
+}
 
 
 class FactError(StrEnum):
     """How a statement differs from the reference.
 
     HALLUCINATED affirms what the reference does not mention, AFFIRMED what it denies; DENIED denies what it affirms;
-    OMITTED is affirmed by the reference alone. SIDE, DEGREE and CHANGE are of findings that both affirm: both state a
+    OMITTED is affirmed by the reference alone; what follows from another finding that the other report affirms is
+    neither made up nor left out. SIDE, DEGREE and CHANGE are of findings that both affirm: both state a
     side or degree and they differ, or a change is stated that the reference does not state.
     """
 
@@ -79,6 +87,7 @@ def compare_facts(reference: ParsedReport, hypothesis: ParsedReport, label_set: 
         )
         for index, name in enumerate(names)
         for error in _errors(truth, stated, index, changes[0].get(name, set()), changes[1].get(name, set()))
+        if not _follows(error, name, names, truth, stated)
     ]
     return FactComparison(
         errors=tuple(found),
@@ -150,6 +159,15 @@ def _errors(
         yield FactError.CHANGE
 
 
+def _follows(error: FactError, name: str, names: Sequence[str], truth: FactCodes, stated: FactCodes) -> bool:
+    """Whether what one report alone affirms follows from what the other affirms."""
+    if error not in (FactError.HALLUCINATED, FactError.OMITTED):
+        return False
+    other = truth if error is FactError.HALLUCINATED else stated
+    causes = [names.index(cause) for cause in _FOLLOWS_FROM.get(name, ()) if cause in names]
+    return any(other.assertions[cause] == STATED_PRESENT for cause in causes)
+
+
 def _changes(report: ParsedReport, label_set: LabelSet) -> dict[str, set[str]]:
     """The changes that a report states of the findings it affirms, by observation."""
     found: dict[str, set[str]] = {}
@@ -194,3 +212,14 @@ def _current(report: ParsedReport) -> Iterator[tuple[int, Mention]]:
         for mention in sentence.mentions:
             if mention.is_current:
                 yield at, mention
+
+
+def weigh_errors(comparison: FactComparison, significance: Significance) -> float:
+    """What the errors of one report weigh together: the significance of each observation, less for a wrong attribute.
+
+    0 for a report without errors; unlike a score of agreement it tells one error from two where nothing agrees.
+    """
+    attributes = (FactError.SIDE, FactError.DEGREE, FactError.CHANGE)
+    names = [item.observation for item in comparison.errors]
+    shares = [significance.wrong_attribute if item.error in attributes else 1.0 for item in comparison.errors]
+    return float(significance.of(names) @ shares) if names else 0.0

@@ -3,7 +3,8 @@
 import pytest
 
 from trrg_core.labels import load_label_set
-from trrg_core.metrics.fact_errors import FactError, compare_facts, fact_rates
+from trrg_core.metrics.fact_errors import FactError, compare_facts, fact_rates, weigh_errors
+from trrg_core.metrics.significance import load_significance
 from trrg_core.metrics.systems import TruthRate
 from trrg_core.report.parser import ReportParser
 
@@ -39,6 +40,11 @@ CASES = [
     ("Worsening edema.", "New edema.", []),  # both say that it is worse
     ("Worsening edema.", "Improved edema.", [("change", "Edema", (0,))]),
     ("Stable edema.", "Edema.", []),  # silence is no false change
+    # an opacity follows from atelectasis, atelectasis does not follow from an opacity
+    ("Left atelectasis.", "Opacities consistent with left atelectasis.", []),
+    ("Opacities consistent with left atelectasis.", "Left atelectasis.", []),
+    ("Left opacity.", "Left atelectasis.", [("hallucinated", "Atelectasis", (0,))]),
+    ("Left atelectasis.", "Left opacity.", [("omitted", "Atelectasis", ())]),
     # an uncertain statement is neither a fact nor an error
     ("No edema.", "There may be edema.", []),
     ("Possible edema.", "There is edema.", []),
@@ -72,6 +78,21 @@ def test_rates_are_of_what_could_have_been_wrong() -> None:
         TruthRate.DEGREE_ERROR: (1, 1),
         TruthRate.FALSE_CHANGE: (1, 1),
     }
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "weight"),
+    [
+        ("Edema.", "Edema.", 0.0),
+        ("No edema.", "Edema.", 1.0),  # urgent
+        ("Cardiomegaly.", "", 0.25),  # not actionable
+        ("Left effusion.", "Right effusion.", 0.25),  # actionable, and a side counts half
+        ("Small left effusion. Edema.", "Large right effusion.", 0.25 + 0.25 + 1.0),
+        ("", "PICC in the SVC.", 0.0),  # expected
+    ],
+)
+def test_errors_weigh_what_the_finding_means(reference, hypothesis, weight) -> None:
+    assert weigh_errors(compare(reference, hypothesis), load_significance()) == pytest.approx(weight)
 
 
 def test_a_rate_of_nothing_has_no_value() -> None:
