@@ -9,6 +9,7 @@ from typing import Any
 from trrg_core.pages.template import template_environment
 from trrg_core.registry.check import CHECK_COLUMNS, check_cells
 from trrg_core.registry.decision import Decision
+from trrg_core.registry.side_by_side import BESIDE
 
 # written by our own template only: report text is escaped and cannot contain it
 _PLACE = "<!-- gate -->"
@@ -25,7 +26,7 @@ class CheckRow:
 def gate_values(decision: Decision) -> dict[str, Any]:
     """What the template of the section reads."""
     rows = [CheckRow(cells=check_cells(check), reason=check.reason) for check in decision.checks]
-    return {"decision": decision, "columns": CHECK_COLUMNS, "rows": rows}
+    return {"decision": decision, "columns": CHECK_COLUMNS, "rows": rows, "beside": decision.facts.get(BESIDE)}
 
 
 def insert_decision(page: str, decision: Decision) -> str:

@@ -37,7 +37,7 @@ def check_rival(
 ) -> list[Check]:
     """The checks against a champion; one that fails when it cannot be compared."""
     key = column_name(rival.role)
-    refusal = rival.refusal or _refuse(rival, table)
+    refusal = refusal_of(rival, table)
     if rival.outcomes is None or refusal:
         reason = f"{rival.role} {rival.model} cannot be compared on these studies: {refusal}"
         return [Check(name=f"{key}.comparable", verdict=Verdict.FAIL, reason=reason)]
@@ -53,7 +53,10 @@ def check_rival(
     return [f1] if rival.role != CHAMPION else [f1, *_champion_only(model, other, resampler, config)]
 
 
-def _refuse(rival: Rival, table: OutcomeTable) -> str:
+def refusal_of(rival: Rival, table: OutcomeTable) -> str:
+    """Why a rival cannot be compared on these studies; empty if it can."""
+    if rival.refusal:
+        return rival.refusal
     if rival.outcomes is None:
         return "it has no outcomes"
     different = rival.outcomes.basis.differences(table.basis)

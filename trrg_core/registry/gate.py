@@ -9,13 +9,14 @@ from typing import Any
 
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import OutcomeTable
-from trrg_core.metrics.paired import Resampler
+from trrg_core.metrics.paired import Pooled, Resampler
 from trrg_core.metrics.systems import System
-from trrg_core.registry.champion_checks import Rival, check_rival
+from trrg_core.registry.champion_checks import CHAMPION, Rival, check_rival, refusal_of
 from trrg_core.registry.check import Check
 from trrg_core.registry.decision import Decision, Ruling
 from trrg_core.registry.evidence_checks import check_evidence
 from trrg_core.registry.floor_checks import check_floors
+from trrg_core.registry.side_by_side import BESIDE, compare_scores
 from trrg_core.registry.text_checks import check_texts
 
 
@@ -60,7 +61,25 @@ def decide(
         *check_texts(model, rates, config),
         *more,
     ]
-    return Decision(checks=tuple(checks), score=score_name, override=override, facts=dict(facts or {}))
+    beside = _beside(rivals, model, table, resampler, config, score_name)
+    return Decision(checks=tuple(checks), score=score_name, override=override, facts={**(facts or {}), **beside})
+
+
+def _beside(
+    rivals: Sequence[Rival],
+    model: Pooled,
+    table: OutcomeTable,
+    resampler: Resampler,
+    config: GateConfig,
+    score_name: str,
+) -> dict[str, Any]:
+    """The scores of the model beside those of the champion; nothing where there is none to compare with."""
+    found = [rival for rival in rivals if rival.role == CHAMPION and not refusal_of(rival, table)]
+    if not found or found[0].outcomes is None:
+        return {}
+    champion = resampler.pool(found[0].outcomes.counts[System.MODEL], table.findings)
+    rows = compare_scores(model, champion, resampler, score_name=score_name, critical=config.critical_findings)
+    return {BESIDE: {"model": found[0].model, "scores": rows}}
 
 
 def is_best(decision: Decision) -> bool:

@@ -244,3 +244,33 @@ def test_invented_models_have_the_quality_that_they_say():
     assert 2 * hits / (2 * hits + extra + missed) == pytest.approx(wanted, abs=0.006)
     assert expected_f1(0.0) == pytest.approx(0.5, abs=0.01)
     assert not np.isnan(counts).any()
+
+
+def test_the_record_has_every_score_beside_the_champion_s_with_a_paired_difference():
+    worse = rival(Model(shift=shift_for(MODEL.f1 - 0.06), seed=3))
+    decision = gate(rivals=[worse])
+    beside = decision_from_bytes(decision_to_bytes(decision)).facts["beside_champion"]
+    rows = {row["name"]: row for row in beside["scores"]}
+    assert beside["model"] == worse.model
+    assert list(rows)[:3] == [SCORE, "trrg13.macro.f1.u0", "truth score"]
+    assert [name.removeprefix("F1 ") for name in rows if name.startswith("F1 ")] == list(FINDINGS)
+    first = rows[SCORE]
+    assert first["difference"] == pytest.approx(first["model"] - first["champion"])
+    assert 0 < first["low"] < first["difference"] < first["high"]
+    assert first["difference"] == check(decision, "champion.micro_f1").number
+    equal = {row["name"]: row for row in gate(rivals=[rival(MODEL)]).facts["beside_champion"]["scores"]}
+    assert (equal[SCORE]["difference"], equal[SCORE]["low"], equal[SCORE]["high"]) == (0, 0, 0)
+
+
+def test_what_no_case_decides_has_no_number_beside_the_champion():
+    rows = {row["name"]: row for row in gate(rivals=[rival(MODEL)]).facts["beside_champion"]["scores"]}
+    # the invented models state no degree
+    assert rows["degree agreement"] == {"name": "degree agreement"} | dict.fromkeys(
+        ("model", "champion", "difference", "low", "high")
+    )
+
+
+def test_without_a_champion_nothing_stands_beside():
+    assert "beside_champion" not in gate().facts
+    other = replace(rival(MODEL), refusal="its run is gone")
+    assert "beside_champion" not in gate(rivals=[other]).facts
