@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from trrg_core.clue import Clue, clues_from_rows
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
+from trrg_core.metrics.fact_errors import compare_facts
 from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_to_bytes
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
@@ -27,7 +28,8 @@ from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System, metric_key
 from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.pages.render import render_report
-from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
+from trrg_core.pages.report_page import Film, ReportPage, StudyPage, choose_studies, study_page
+from trrg_core.pages.study_view import count_issues
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
@@ -66,7 +68,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     page = ReportPage(
         title="Generated reports and their evidence",
         systems=scores,
-        studies=_study_pages(evaluation, config.evaluate.report_studies),
+        studies=_study_pages(evaluation, config.evaluate.report_studies, config.seed),
         lineage={**inputs, "code version": code_version()},
     )
     folder = run_path(run_id)
@@ -176,22 +178,29 @@ def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:
     )
 
 
-def _study_pages(evaluation: EvaluationInputs, num_studies: int) -> tuple[StudyPage, ...]:
-    predictions = evaluation.systems[System.MODEL][:num_studies]
-    return tuple(
+def _study_pages(evaluation: EvaluationInputs, num_studies: int, seed: int) -> tuple[StudyPage, ...]:
+    predictions, label_set = evaluation.systems[System.MODEL], evaluation.options.label_set
+    pages = [
         study_page(
             prediction,
             reference=reference.sentences,
             evidence=evidence,
-            films=tuple(Film(**view) for view in evaluation.shards[prediction.study_id]["views"]),
-            label_set=evaluation.options.label_set,
+            films=(),
+            label_set=label_set,
+            disagreements=compare_facts(reference, prediction.parsed, label_set).errors,
         )
         for prediction, reference, evidence in zip(
-            predictions,
-            evaluation.references[: len(predictions)],
-            gather_all(predictions, evaluation.options.label_set),
-            strict=True,
+            predictions, evaluation.references, gather_all(predictions, label_set), strict=True
         )
+    ]
+    chosen = choose_studies([sum(count_issues(page).values()) for page in pages], limit=num_studies, seed=seed)
+    return tuple(
+        replace(
+            pages[index],
+            films=tuple(Film(**view) for view in evaluation.shards[pages[index].study_id]["views"]),
+            is_sampled=is_sampled,
+        )
+        for index, is_sampled in chosen
     )
 
 

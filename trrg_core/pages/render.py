@@ -6,6 +6,7 @@ even if a report contains markup.
 
 from markupsafe import Markup
 
+from trrg_core.pages.confidence_view import view_confidence
 from trrg_core.pages.gate_section import gate_values
 from trrg_core.pages.report_page import ReportPage
 from trrg_core.pages.score_view import describe_basis, finding_rows, score_groups, sum_up, truth_rows
@@ -37,6 +38,7 @@ def render_report(page: ReportPage) -> str:
             groups=score_groups(page.systems),
             findings=finding_rows(page.systems),
             truths=truth_rows(page.systems),
+            confidence=view_confidence(page.systems[0].truth),
             views=views,
             issues=ISSUES,
             style=Markup(style),  # our own files, not data

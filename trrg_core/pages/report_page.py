@@ -3,11 +3,13 @@
 It includes report text and radiographs: keep it where the data is kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from trrg_core.evidence import ReportEvidence
 from trrg_core.labels import Label, Labels, LabelSet
+from trrg_core.metrics.fact_errors import Disagreement
 from trrg_core.metrics.score import Prediction, Scores
 from trrg_core.registry.decision import Decision
 from trrg_core.report.parsed import Sentence
@@ -26,7 +28,9 @@ class StudyPage:
     """One study: radiographs, both reports in sentences, and how their labels differ.
 
     `hypothesis` is the sentences of `hypothesis_text`, with offsets into it; `evidence` is in the same order.
-    `missed` are observations that only the reference affirms, `invented` those that only the hypothesis affirms.
+    `missed` are observations that only the reference affirms, `invented` those that only the hypothesis affirms;
+    `disagreements` name the sentences that differ from the reference. `is_sampled`: the study was drawn at random, not
+    chosen for its issues.
     """
 
     study_id: str
@@ -37,6 +41,8 @@ class StudyPage:
     evidence: ReportEvidence
     missed: tuple[str, ...] = ()
     invented: tuple[str, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    is_sampled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,7 @@ def study_page(
     evidence: ReportEvidence,
     films: tuple[Film, ...],
     label_set: LabelSet,
+    disagreements: tuple[Disagreement, ...] = (),
 ) -> StudyPage:
     """One scored prediction as the page shows it; `reference` is the sentences of the scored section."""
     truth, predicted = prediction.reference_labels, prediction.parsed.labels
@@ -69,7 +76,20 @@ def study_page(
         evidence=evidence,
         missed=_positive_only_in(truth, predicted, label_set),
         invented=_positive_only_in(predicted, truth, label_set),
+        disagreements=disagreements,
     )
+
+
+def choose_studies(num_issues: Sequence[int], *, limit: int, seed: int) -> list[tuple[int, bool]]:
+    """The studies to show, as (index, whether it is drawn at random), in the order of the index.
+
+    Half of `limit` are those with the most issues, of equal ones the first; the others are a random sample of the rest,
+    so that a reader also sees how an ordinary report looks.
+    """
+    ranked = sorted(range(len(num_issues)), key=lambda index: (-num_issues[index], index))
+    worst, rest = ranked[: (limit + 1) // 2], ranked[(limit + 1) // 2 :]
+    sampled = Random(seed).sample(sorted(rest), min(len(rest), limit // 2))
+    return sorted([(index, False) for index in worst] + [(index, True) for index in sampled])
 
 
 def _positive_only_in(first: Labels, second: Labels, label_set: LabelSet) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trrg_core.clue import Clue
 from trrg_core.evidence import SentenceEvidence, Support
 from trrg_core.labels import DEGREE_OF_SEVERITY, column_name
+from trrg_core.metrics.fact_errors import FactError
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.pages.report_page import Film, StudyPage
 from trrg_core.report.contradictions import ContradictionKind
@@ -23,12 +24,23 @@ ISSUES: Mapping[str, str] = {
     "false-prior": "Compares with a missing prior",
     "made-up": "States what no film tells",
     "omitted": "Shown clue omitted",
+    "attribute": "Other side, degree or change than the reference",
 }
+_ATTRIBUTES = (FactError.SIDE, FactError.DEGREE, FactError.CHANGE)
 
 _CONTRADICTS = {
     ContradictionKind.DENIED: "contradicts itself",
     ContradictionKind.NORMAL: "contradicts a normal statement",
     ContradictionKind.OTHER_SIDE: "another side in findings and impression",
+}
+_DIFFERS = {
+    FactError.HALLUCINATED: "not in the reference",
+    FactError.AFFIRMED: "denied by the reference",
+    FactError.DENIED: "affirmed by the reference",
+    FactError.OMITTED: "left out",
+    FactError.SIDE: "another side in the reference",
+    FactError.DEGREE: "another degree in the reference",
+    FactError.CHANGE: "change not in the reference",
 }
 
 
@@ -79,7 +91,7 @@ def view_study(study: StudyPage) -> StudyView:
         reference=tuple(Line(pieces=_pieces(sentence)) for sentence in study.reference),
         hypothesis=_hypothesis_lines(study),
         clues=_bars(study),
-        issues=_count_issues(study),
+        issues=count_issues(study),
         findings=_findings(study),
     )
 
@@ -100,7 +112,7 @@ def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
                 pieces=_pieces(sentence, evidence),
                 status=evidence.status,
                 probability=evidence.probability,
-                flags=tuple(_flags(evidence, contradicting.get(index))),
+                flags=(*_flags(evidence, contradicting.get(index)), *_differences(study, index)),
             )
         )
         end = sentence.end
@@ -116,6 +128,12 @@ def _flags(evidence: SentenceEvidence, contradicts: str | None) -> Iterator[str]
         yield "prior unknown"
     for kind in evidence.invented:
         yield f"{kind}: no film tells it"
+
+
+def _differences(study: StudyPage, index: int) -> Iterator[str]:
+    for item in study.disagreements:
+        if index in item.sentences:
+            yield f"{item.observation}: {_DIFFERS[item.error]}"
 
 
 def _unparsed(text: str) -> list[Line]:
@@ -150,7 +168,8 @@ def _bars(study: StudyPage) -> tuple[ClueBar, ...]:
     return tuple(ClueBar(clue=clue, is_omitted=clue.observation in omitted) for clue in ordered)
 
 
-def _count_issues(study: StudyPage) -> dict[str, int]:
+def count_issues(study: StudyPage) -> dict[str, int]:
+    """The number of occurrences of each of `ISSUES` in a study; those that do not occur are left out."""
     statuses = [item.status for item in study.evidence.sentences]
     counts = {
         "contradicted": statuses.count(Support.CONTRADICTED),
@@ -162,6 +181,7 @@ def _count_issues(study: StudyPage) -> dict[str, int]:
         "false-prior": sum(item.false_prior for item in study.evidence.sentences),
         "made-up": sum(bool(item.invented) for item in study.evidence.sentences),
         "omitted": len(study.evidence.omitted),
+        "attribute": sum(item.error in _ATTRIBUTES for item in study.disagreements),
     }
     return {key: count for key, count in counts.items() if count}
 

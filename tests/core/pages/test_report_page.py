@@ -1,23 +1,26 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
-from trrg_core.labels import Assertion, LabelSet
+from trrg_core.labels import Assertion, LabelSet, load_label_set
+from trrg_core.metrics.fact_errors import Disagreement, FactError, compare_facts
 from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_predictions
 from trrg_core.metrics.systems import System
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.pages.render import render_report
-from trrg_core.pages.report_page import Film, ReportPage, StudyPage, study_page
+from trrg_core.pages.report_page import Film, ReportPage, StudyPage, choose_studies, study_page
 from trrg_core.pages.score_view import sum_up
 from trrg_core.pages.study_view import view_study
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
+from trrg_core.report.parser import ReportParser
 
 LABELS = LabelSet(
     name="chexpert-three",
@@ -257,3 +260,64 @@ def test_without_studies_or_films_the_page_still_stands():
     assert "no radiograph" in render_report(ReportPage(title="t", systems=(score([FINE]),), studies=(bare,)))
     with pytest.raises(ValueError, match="at least one system"):
         render_report(ReportPage(title="t", systems=(), studies=()))
+
+
+def test_the_worst_half_is_shown_and_a_random_sample_of_the_rest():
+    issues = [0, 5, 1, 0, 3, 0, 0, 0]
+    chosen = choose_studies(issues, limit=4, seed=7)
+    assert [index for index, is_sampled in chosen if not is_sampled] == [1, 4]
+    sampled = {index for index, is_sampled in chosen if is_sampled}
+    assert len(sampled) == 2
+    assert not sampled & {1, 4}
+    assert chosen == choose_studies(issues, limit=4, seed=7)
+    assert {tuple(choose_studies(issues, limit=4, seed=seed)) for seed in range(9)} != {tuple(chosen)}
+    assert choose_studies([1, 2], limit=60, seed=7) == [(0, False), (1, False)]
+    assert choose_studies([], limit=60, seed=7) == []
+
+
+def test_a_difference_from_the_reference_is_tagged_on_its_sentence():
+    study = replace(
+        shown(WRONG),
+        disagreements=(
+            Disagreement(error=FactError.DENIED, observation="Edema", sentences=(0,)),
+            Disagreement(error=FactError.SIDE, observation="Fracture", sentences=(1,)),
+            Disagreement(error=FactError.OMITTED, observation="Fracture"),
+        ),
+        is_sampled=True,
+    )
+    html = render_report(ReportPage(title="T", systems=(score((WRONG,)),), studies=(study,)))
+    lines = [line for line in html.splitlines() if 'class="line ' in line and "fracture" in line.lower()]
+    assert "Edema: affirmed by the reference" in html
+    assert "Fracture: another side in the reference" in html
+    assert lines
+    assert "random sample</li>" in html
+    assert view_study(study).issues["attribute"] == 1
+
+
+def test_confidence_and_calibration_are_drawn_where_references_are_parsed():
+    parser = ReportParser("chexpert14")
+    label_set = load_label_set("chexpert14")
+
+    def predicted(number: int, hypothesis: str, reference: str, probability: float) -> Prediction:
+        parsed, truth = parser.parse(hypothesis), parser.parse(reference)
+        return Prediction(
+            subject_id=str(number),
+            study_id=str(number),
+            reference=reference,
+            reference_labels=truth.labels,
+            hypothesis=hypothesis,
+            parsed=parsed,
+            clues=(Clue(observation="Edema", probability=probability, threshold=0.5),),
+            parsed_reference=truth,
+        )
+
+    rows = [predicted(1, "Edema.", "Edema.", 0.9), predicted(2, "Edema.", "No edema.", 0.6)]
+    options = ScoringOptions(label_set=label_set, section="findings", protocols=("r2gen",), bootstrap_samples=20)
+    scores = score_predictions(rows, options)
+    html = render_report(ReportPage(title="T", systems=(scores,), studies=()))
+    # the surer of the two is right: risks 0 and 1/2
+    assert "risk against coverage; area 0.250" in html
+    assert 'points="100.0,200.0 200.0,0.0"' in html
+    assert "probability 0.90: 1 of 1 affirmed" in html
+    assert "risk against coverage" not in render(FINE)
+    assert compare_facts(rows[1].parsed_reference, rows[1].parsed, label_set).errors[0].error is FactError.AFFIRMED
