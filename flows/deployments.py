@@ -1,7 +1,6 @@
 """The deployments: what a person or a schedule can start, the same in `trrg up` and in `prefect.yaml`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from prefect import Flow
@@ -25,7 +24,6 @@ class Deployment:
     description: str
     is_scheduled: bool = False
     tags: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -77,7 +75,7 @@ def served(store: str, *, cron: str = CRON, timezone: str = TIMEZONE) -> list[Ru
             RunnerDeployment,  # a coroutine only where an event loop runs already
             one.flow.to_deployment(
                 name=one.name,
-                parameters={"store": store, **one.parameters},
+                parameters={"store": store},
                 description=one.description,
                 tags=["trrg", *one.tags],
                 concurrency_limit=ONE_AT_A_TIME,

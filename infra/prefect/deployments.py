@@ -1,6 +1,7 @@
 """Writes `prefect.yaml` from `flows.deployments`: `python -m infra.prefect.deployments [--check]`."""
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,22 @@ from flows.deployments import CRON, DEPLOYMENTS, ONE_AT_A_TIME, TIMEZONE
 
 PLACE = Path(__file__).parents[2] / "prefect.yaml"
 HEAD = """\
-# Deployments for a worker: `prefect deploy --all` after `prefect work-pool create trrg --type process` (a machine) or
-# `--type kubernetes` (a cluster; infra/prefect has its job template). The queue of the pool lets one run at a time use
-# the store: `prefect work-queue create store --pool trrg --limit 1`. `trrg up` serves the same deployments without any.
+# Deployments for a worker, on a machine or in a cluster (infra/prefect): after
+#   prefect work-pool create trrg --type process
+#   prefect work-queue create store --pool trrg --limit 1     (one run at a time uses the store)
+# `prefect deploy --all` makes them, with TRRG_STORE, TRRG_SOURCE, TRRG_PRESET and TRRG_JOBS_ADDRESS of its environment;
+# for a machine without a cluster the last is `""`, with its quotes. `trrg up` serves the same deployments without this.
 # Written by `python -m infra.prefect.deployments`.
 """
 # the flows are installed, by `pip` or in the image: nothing is fetched before a run
 PULL = {"prefect.deployments.steps.set_working_directory": {"directory": "/tmp"}}
-STORE = "{{ $TRRG_STORE }}"
+# taken from the environment of `prefect deploy`
+PARAMETERS = {
+    "store": "{{ $TRRG_STORE }}",
+    "preset": "{{ $TRRG_PRESET }}",
+    "settings": ["ray.jobs_address={{ $TRRG_JOBS_ADDRESS }}"],
+}
+SOURCE = {"source_root": "{{ $TRRG_SOURCE }}"}
 
 
 def to_yaml() -> str:
@@ -35,7 +44,7 @@ def _entry(one: Any) -> dict[str, Any]:
         "entrypoint": one.entrypoint,
         "description": one.description,
         "tags": ["trrg", *one.tags],
-        "parameters": {"store": STORE, **one.parameters},
+        "parameters": {**deepcopy(PARAMETERS), **(SOURCE if "source_root" in one.flow.parameters.properties else {})},
         "work_pool": {"name": "trrg", "work_queue_name": "store"},
         "concurrency_limit": {
             "limit": ONE_AT_A_TIME.limit,

@@ -15,8 +15,9 @@ from tests.docs.pages import PAGES, ROOT, code_blocks
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.storage.store import open_store
 
-# only their options are parsed: these train, read a source, need a trained model, or reach a bucket
-PARSED_ONLY = {"run", "ingest", "parse", "generate", "register", "serve"}
+# only their options are parsed: these train, read a source, need a trained model,
+# start servers, or reach a bucket
+PARSED_ONLY = {"run", "ingest", "parse", "generate", "register", "serve", "up", "check", "card", "verify"}
 
 
 def _commands(page: Path) -> list[str]:
