@@ -26,8 +26,8 @@ from trrg_core.extras import require_package
 from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store, open_store
 
-START_TIMEOUT_S = 180
-STOP_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 300  # on a machine that has other work; half a minute otherwise
+STOP_TIMEOUT_S = 120.0
 HOST = "127.0.0.1"
 DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 

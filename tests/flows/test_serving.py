@@ -97,7 +97,7 @@ def test_only_pages_of_runs_are_served(tmp_path: Path) -> None:
 
 @pytest.mark.flow
 @pytest.mark.slow
-def test_up_serves_six_deployments_and_down_or_a_kill_ends_everything(tmp_path: Path, state: Path) -> None:
+def test_up_serves_six_deployments_and_a_kill_ends_everything(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     prefect, mlflow, pages = free_ports(3)
     words = ["--store", str(tmp_path / "store"), "--port", str(prefect), "--timezone", "Europe/Berlin"]
     words += ["--mlflow-port", str(mlflow), "--pages-port", str(pages)]
@@ -109,6 +109,7 @@ def test_up_serves_six_deployments_and_down_or_a_kill_ends_everything(tmp_path: 
     service = serving.read_service(prefect)
     assert service is not None
     mark = mark_of(service.pid)
+    request.addfinalizer(lambda: leash.end_marked(mark))
     assert len(leash.marked(mark)) >= 4, "server, MLflow, pages and this"
     found = wait_for_deployments(prefect)
     assert {one["name"] for one in found} == {"retrain", "refresh-data", "reslice", "evaluate", "promote", "sweep"}

@@ -82,6 +82,9 @@ def test_what_is_mounted_and_selected_exists(folder: str) -> None:
     }
     for name, spec in pods(folder):
         volumes = {volume["name"] for volume in spec.get("volumes", ())} | claims
+        for volume in (volume for volume in spec.get("volumes", ()) if "persistentVolumeClaim" in volume):
+            claim = volume["persistentVolumeClaim"]["claimName"]
+            assert any((one["kind"], one["metadata"]["name"]) == ("PersistentVolumeClaim", claim) for one in objects)
         mounted = {mount["name"] for one in spec["containers"] for mount in one.get("volumeMounts", ())}
         assert mounted <= volumes, name
         for container in spec["containers"]:
