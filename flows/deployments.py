@@ -68,8 +68,10 @@ DEPLOYMENTS = (
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
 
 
-def served(store: str, *, cron: str = CRON, timezone: str = TIMEZONE) -> list[RunnerDeployment]:
-    """The deployments for a process that serves them, on one store."""
+def served(
+    store: str, *, cron: str = CRON, timezone: str = TIMEZONE, is_active: bool = False
+) -> list[RunnerDeployment]:
+    """The deployments for a process that serves them, on one store; schedules start runs if `is_active`."""
     return [
         cast(
             RunnerDeployment,  # a coroutine only where an event loop runs already
@@ -79,7 +81,7 @@ def served(store: str, *, cron: str = CRON, timezone: str = TIMEZONE) -> list[Ru
                 description=one.description,
                 tags=["trrg", *one.tags],
                 concurrency_limit=ONE_AT_A_TIME,
-                schedules=[Cron(cron, timezone=timezone, active=False)] if one.is_scheduled else None,
+                schedules=[Cron(cron, timezone=timezone, active=is_active)] if one.is_scheduled else None,
                 entrypoint_type=EntrypointType.MODULE_PATH,
             ),
         )

@@ -51,33 +51,35 @@ class Service:
     addresses: Mapping[str, str] = field(default_factory=dict)
 
 
-def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str) -> None:
+def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str, is_active: bool = False) -> None:
     """Run everything until it is interrupted; prints the addresses.
 
     Args:
         store: folder or s3:// prefix that the deployments work on.
         ports: where the parts listen.
         database: URL of a PostgreSQL database of Prefect (`postgresql+asyncpg://...`); SQLite if empty.
-        cron: schedule of `retrain` and `refresh-data`, which is paused until a person resumes it.
+        cron: schedule of `retrain` and `refresh-data`.
         timezone: of the schedule, e.g. `Europe/Berlin`.
+        is_active: whether the schedule starts runs at once.
 
     Raises:
         ConfigError: if the extra `flows` is not installed, a port is taken, or a part does not start.
     """
     require_package("prefect", "trrg up")
-    check_schedule(cron, timezone)
     opened = open_store(store)
+    addresses = _addresses(opened, ports)
+    _set_environment(addresses, database)  # first: Prefect reads it once, when it is imported
+    check_schedule(cron, timezone)
     for name, port in asdict(ports).items():
         check_port(name, port)
     mark = leash.hold()
-    addresses = _addresses(opened, ports)
-    _set_environment(addresses, database)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until Prefect's own handler, which ends in the same way
     try:
         with _started(_commands(opened, ports), addresses), _recorded(ports, opened, addresses):
             for name, address in addresses.items():
                 typer.echo(f"{name:<12} {address}")
             typer.echo(f"stop with Ctrl-C, or `trrg down --port {ports.prefect}`")
-            _serve(opened.uri, cron, timezone)
+            _serve(opened.uri, cron, timezone, is_active=is_active)
     finally:
         if mark:
             leash.end_marked(mark)
@@ -123,7 +125,7 @@ def down(port: int) -> str:
     service = read_service(port)
     if service is None:
         return f"nothing is up on port {port}"
-    os.kill(service.pid, signal.SIGINT)
+    os.kill(service.pid, signal.SIGTERM)  # a process that a script started in the background ignores an interrupt
     end = time.monotonic() + STOP_TIMEOUT_S
     while time.monotonic() < end:
         if _start_time(service.pid) != service.started:
@@ -248,12 +250,12 @@ def _recorded(ports: Ports, store: Store, addresses: Mapping[str, str]) -> Itera
         path.unlink(missing_ok=True)
 
 
-def _serve(store: str, cron: str, timezone: str) -> None:
+def _serve(store: str, cron: str, timezone: str, *, is_active: bool) -> None:
     from prefect import serve
 
     from flows.deployments import served
 
-    serve(*served(store, cron=cron, timezone=timezone), limit=1, print_starting_message=False)
+    serve(*served(store, cron=cron, timezone=timezone, is_active=is_active), limit=1, print_starting_message=False)
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], address: str) -> None:

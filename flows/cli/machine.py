@@ -113,8 +113,9 @@ def up(
             help="URL of a PostgreSQL database for Prefect; SQLite if empty. With a password: by the variable only.",
         ),
     ] = "",
-    cron: Annotated[str, typer.Option(help="When `retrain` starts, once a person resumes its schedule.")] = "0 2 * * *",
+    cron: Annotated[str, typer.Option(help="When `retrain` starts, with --scheduled.")] = "0 2 * * *",
     timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "Etc/UTC",
+    scheduled: Annotated[bool, typer.Option("--scheduled", help="Let the schedule start runs.")] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once everything is up; `trrg down` stops it.")
     ] = False,
@@ -125,12 +126,13 @@ def up(
 
     if not detach:
         ports = Ports(prefect=port, mlflow=mlflow_port, pages=pages_port)
-        run_up(store, ports=ports, database=database, cron=cron, timezone=timezone)
+        run_up(store, ports=ports, database=database, cron=cron, timezone=timezone, is_active=scheduled)
         return
     words = ["--store", store, "--port", str(port), "--mlflow-port", str(mlflow_port), "--pages-port", str(pages_port)]
     if database:
         os.environ["TRRG_PREFECT_DATABASE"] = database  # not among the words, which every user of the machine can list
-    up_detached([*words, "--cron", cron, "--timezone", timezone], port=port)
+    words += ["--cron", cron, "--timezone", timezone, *(["--scheduled"] if scheduled else [])]
+    up_detached(words, port=port)
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg down --port 4200")

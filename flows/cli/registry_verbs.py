@@ -1,4 +1,4 @@
-"""Commands of the model registry: list versions, show a card, verify, promote, roll back."""
+"""Commands of the model registry: list versions, show a card, verify, promote, roll back, migrate."""
 
 import json
 import sys
@@ -117,6 +117,36 @@ def rollback(
 
     config = _register_config(preset, settings)
     _print_move(rolled_back(open_store(store), config, reason), config)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg migrate; trrg migrate --yes --store ./trrg-store")
+def migrate(
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Add what can be added; otherwise only show it.")] = False,
+) -> None:
+    """Show what a store of an earlier version needs, and add it with --yes; tables and runs are never changed.
+
+    Ends with 1 while something must be made again; the line names the command.
+    """
+    from pipelines.registry.migration import Need, plan_migration
+    from pipelines.registry.migration import migrate as migrated
+    from trrg_core.config.load import load_config
+    from trrg_core.storage.store import open_store
+
+    opened, config = open_store(store), load_config(preset, settings or ())
+    steps = migrated(opened, config) if yes else plan_migration(opened, config)
+    for step in steps:
+        word = "added" if yes and step.need is Need.ADDED else step.need
+        colour = "red" if step.need is Need.MADE else None
+        typer.secho(f"{word:<5} {step.part}: {step.detail}", fg=colour)
+    if not steps:
+        typer.echo(f"{store}: nothing in it that could be of an earlier version")
+    if not yes and any(step.need is Need.ADDED for step in steps):
+        typer.echo("to add this: trrg migrate --yes")
+    if any(step.need is Need.MADE for step in steps):
+        sys.exit(1)
 
 
 def _register_config(preset: str, settings: list[str] | None) -> "RegisterConfig":

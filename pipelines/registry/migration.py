@@ -1,0 +1,153 @@
+"""What a store of an earlier version of TRRG needs: some of it is added here, the rest names the command that makes it.
+
+Nothing is rewritten: tables and runs are never changed. Added are tags of the registry and the first record of moves.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from pipelines.registry.alias_moves import BY_GATE, Move, list_moves, record_move
+from pipelines.registry.lock import registry_lock
+from pipelines.registry.model_list import ListedModel, list_models
+from pipelines.registry.registry_client import CHAMPION, WEIGHTS_TAG, open_registry
+from pipelines.registry.verify_model import weights_digest
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.labels import load_label_set
+from trrg_core.metrics.outcomes import OUTCOMES_FILE
+from trrg_core.model.calibration import FORMAT_VERSION as PERCEPTION_FORMAT
+from trrg_core.runs.results import run_path
+from trrg_core.runs.stored_model import model_path
+from trrg_core.storage.store import Store
+from trrg_core.tables.commit_history import history
+from trrg_core.tables.delta import read_schema
+from trrg_core.tables.schema import PREDICTIONS, SLICES, STUDIES, reports_schema, shards_schema
+
+MAKERS: Mapping[str, str] = {
+    "studies": "trrg ingest",
+    "reports": "trrg parse",
+    "shards": "trrg shard",
+    "slices": "trrg reslice",
+    "predictions": "trrg generate",
+}
+
+
+class Need(StrEnum):
+    """What a part of a store needs."""
+
+    NOTHING = "ok"
+    ADDED = "add"  # by the migration
+    MADE = "make"  # by a command, which the detail names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A part of a store and what it needs; `detail` says what was found, and for MADE which command to run."""
+
+    part: str
+    need: Need
+    detail: str
+
+
+def plan_migration(store: Store, config: TrrgConfig) -> list[Step]:
+    """What each part of the store needs; nothing is changed."""
+    models = list_models(store, config.register_)
+    champion = next((model for model in models if CHAMPION in model.aliases), None)
+    steps = [*_tables(store, config), *_weights(store, models), *_moves(store, champion)]
+    return [*steps, *(_champion(store, champion) if champion else ())]
+
+
+def migrate(store: Store, config: TrrgConfig) -> list[Step]:
+    """Add what can be added; the steps of the store as they were before.
+
+    Raises:
+        StorageError: if another process changes the registry.
+    """
+    if not list_models(store, config.register_):
+        return plan_migration(store, config)
+    with registry_lock(store):
+        steps = plan_migration(store, config)
+        listed = list_models(store, config.register_)
+        with open_registry(store, config.register_) as models:
+            for model in listed:
+                if not model.tags.get(WEIGHTS_TAG) and (digest := weights_digest(store, model.generator)):
+                    models.tag(model.version, {WEIGHTS_TAG: digest})
+            champion = models.at(CHAMPION)
+        if champion and not list_moves(store):
+            record_move(store, Move(before="", after=champion.version, kind=BY_GATE, reason="before moves were kept"))
+    return steps
+
+
+def _tables(store: Store, config: TrrgConfig) -> Iterator[Step]:
+    labels = load_label_set(config.parse.label_set)
+    schemas = {
+        "studies": STUDIES,
+        "reports": reports_schema(labels),
+        "shards": shards_schema(labels),
+        "slices": SLICES,
+        "predictions": PREDICTIONS,
+    }
+    for name, schema in schemas.items():
+        versions = history(store, name)
+        if not versions:
+            continue
+        ref = versions[0].ref
+        missing = missing_fields(schema, read_schema(store, ref))
+        if missing:
+            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            detail = f"lacks {shown}: run `{MAKERS[name]}`, which writes a new version"
+            yield Step(part=str(ref), need=Need.MADE, detail=detail)
+        else:
+            yield Step(part=str(ref), need=Need.NOTHING, detail="has every column")
+
+
+def missing_fields(wanted: pa.Schema, found: pa.Schema) -> list[str]:
+    """The columns, and the fields inside them, that are wanted and not found, as dotted paths."""
+    return _missing("", pa.struct(list(wanted)), pa.struct(list(found)))
+
+
+def _missing(path: str, wanted: pa.DataType, found: pa.DataType) -> list[str]:
+    if pa.types.is_list(wanted) and pa.types.is_list(found):
+        return _missing(path, wanted.value_type, found.value_type)
+    if not pa.types.is_struct(wanted) or not pa.types.is_struct(found):
+        return []
+    present = {field.name: field.type for field in found}
+    missing: list[str] = []
+    for field in wanted:
+        below = f"{path}.{field.name}".removeprefix(".")
+        missing += _missing(below, field.type, present[field.name]) if field.name in present else [below]
+    return missing
+
+
+def _weights(store: Store, models: list[ListedModel]) -> Iterator[Step]:
+    for model in models:
+        if model.tags.get(WEIGHTS_TAG):
+            continue
+        if weights_digest(store, model.generator):
+            detail = "the digest of its files, which `trrg verify` compares"
+            yield Step(part=model.model, need=Need.ADDED, detail=detail)
+        else:
+            detail = f"its model folder {model.generator or '(none)'} is gone or unfinished: train and register again"
+            yield Step(part=model.model, need=Need.MADE, detail=detail)
+
+
+def _moves(store: Store, champion: ListedModel | None) -> Iterator[Step]:
+    if champion and not list_moves(store):
+        detail = f"that {champion.model} is champion, for later rollbacks; earlier champions are not known"
+        yield Step(part="moves", need=Need.ADDED, detail=detail)
+
+
+def _champion(store: Store, champion: ListedModel) -> Iterator[Step]:
+    again = "train again with `trrg run --from pretrain`"
+    path = f"{model_path(champion.generator)}/perception.json"
+    if champion.generator and store.exists(path):
+        found = json.loads(store.read_bytes(path)).get("format")
+        if found != PERCEPTION_FORMAT:
+            detail = f"perception of format {found}, this version reads {PERCEPTION_FORMAT}: {again}"
+            yield Step(part=champion.model, need=Need.MADE, detail=detail)
+    if not store.exists(f"{run_path(champion.scores_run)}/{OUTCOMES_FILE}"):
+        detail = "no outcomes of single studies: the gate scores it again on the next `trrg register`"
+        yield Step(part=f"scores of {champion.model}", need=Need.NOTHING, detail=detail)
