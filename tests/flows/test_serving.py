@@ -47,8 +47,24 @@ def test_a_wrong_schedule_is_refused_before_anything_starts(
     cron: str, timezone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "_started", lambda *_: pytest.fail("a server was started"))
+    monkeypatch.setattr(serving, "_set_environment", lambda *_: None)
+    monkeypatch.setattr(leash, "hold", lambda: pytest.fail("a watcher was started"))
     with pytest.raises(ConfigError, match=r"expected five fields, e\.g\. '0 2 \* \* \*', and a time zone"):
         serving.up(str(tmp_path), ports=serving.Ports(), cron=cron, timezone=timezone)
+
+
+def test_the_address_of_the_server_is_set_before_prefect_is_imported(tmp_path: Path) -> None:
+    script = f"""
+import os, sys
+from flows import serving
+def stop(*_):
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:4999/api"
+    assert "prefect" not in sys.modules, "it has read its settings, and would start a server of its own"
+    sys.exit(7)
+serving.check_schedule = stop
+serving.up({str(tmp_path)!r}, ports=serving.Ports(prefect=4999), cron="0 2 * * *", timezone="Etc/UTC")
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=120).returncode == 7
 
 
 def test_a_file_of_a_process_that_is_gone_means_nothing_is_up(state: Path) -> None:
