@@ -9,7 +9,8 @@ Trains stage 1 and every variant of stage 2 with every seed, in processes of one
 the test store are only generated on: one greedy draft each. What a draft states is read by the project's parser and
 compared with the reference read by it, and with the drawn truth of the invented corpus, which the parser did not make.
 Prints tables in Markdown (docs/stage2.md holds the last ones): mean and standard deviation over the seeds, and paired
-differences with 95 % intervals over patients. Runs and drafts that exist already are not made again.
+differences with 95 % intervals over patients, of each seed and of the mean of the seeds. Runs and drafts that exist
+already are not made again.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +28,7 @@ import torch
 
 from infra.bench import stage2_conditions as conditions
 from infra.bench.stage2_conditions import StudyFacts, Writer
-from infra.bench.stage2_scores import paired_interval, score_text, score_turn
+from infra.bench.stage2_scores import Floats, interval, paired_differences, score_text, score_turn
 from infra.bench.variants import run_variants, variant_config
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
@@ -83,19 +85,35 @@ _DEGREE_BOUNDS = (0.38, 0.68)  # the extents at which the corpus changes its wor
 Scores = dict[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A variant with one seed: its scores by `judge/condition`, and what its drafts, its clues and the judges state."""
+
+    scores: Mapping[str, Scores]
+    written: StudyFacts
+    clues: StudyFacts
+    judges: Mapping[str, StudyFacts]
+    subject_ids: Sequence[str]
+    columns: Sequence[int]
+
+    def minus(self, other: StudyFacts, judge: str) -> dict[str, Floats]:
+        """The drafts minus `other`, by score (`paired_differences`)."""
+        return paired_differences(self.written, other, self.judges[judge], self.columns, self.subject_ids)
+
+
 def main() -> int:
     """Trains, generates and prints the tables."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = _parse_options()
-    results = run_variants(options, VARIANTS, measure, lambda scores: _line(scores["reference/on"]))
+    results = run_variants(options, VARIANTS, measure, lambda one: _line(one.scores["reference/on"]))
     if results is None:
         return 2
     _print_tables(results, options.seeds)
     return 0
 
 
-def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Scores]:
-    """Every score of one variant and seed, by `judge/condition`."""
+def measure(options: argparse.Namespace, name: str, seed: int) -> Measured:
+    """Trains one variant with one seed, and writes and reads its drafts."""
     torch.set_num_threads(1)
     run_id = train(options, name, seed)
     with fetched_model(open_store(options.store), run_id) as folder:
@@ -120,12 +138,14 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Scor
     for judge, wanted in judges.items():
         for condition, found in written.items():
             scores[f"{judge}/{condition}"] = score_text(found, wanted, columns)
-        gaps = paired_interval(
-            written["on"], written["clues alone"], wanted, columns, [row["subject_id"] for row in rows]
-        )
-        for score, (value, low, high) in gaps.items():
-            scores[f"{judge}/on minus clues alone: {score}"] = {"difference": value, "low": low, "high": high}
-    return scores
+    return Measured(
+        scores=scores,
+        written=written["on"],
+        clues=written["clues alone"],
+        judges=judges,
+        subject_ids=[row["subject_id"] for row in rows],
+        columns=columns,
+    )
 
 
 def train(options: argparse.Namespace, name: str, seed: int) -> str:
@@ -211,8 +231,9 @@ def _turn(writer: Writer, few: Writer, drafts: _Drafts, columns: Sequence[int]) 
         )
         anew = drafts.texts(f"turned {kind}", partial(writer.turned, turn))
         found[f"turn/{kind}"] = score_turn(before, writer.read(anew), turn, kind, columns)
-        guided = drafts.texts(f"turned {kind} guided", partial(writer.turned, turn, guided=True))
-        revised = writer.read(conditions.revised(own, guided, turn, writer.observations))
+        if kind == "down":  # as denied findings are decoded
+            anew = drafts.texts(f"turned {kind} guided", partial(writer.turned, turn, guided=True))
+        revised = writer.read(conditions.revised(own, anew, turn, writer.observations))
         found[f"turn/{kind}, draft revised"] = score_turn(before, revised, turn, kind, columns)
         if kind != "side":
             turn = turn.first(_FEW)
@@ -233,31 +254,41 @@ def _line(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {scores[name]:.3f}" for name in TEXT_SCORES)
 
 
-def _print_tables(results: Mapping[str, Sequence[Mapping[str, Scores]]], seeds: Sequence[int]) -> None:
+def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int]) -> None:
     names = f"seeds {', '.join(map(str, seeds))}"
+    full = results.get(FULL, [])
     for judge in ("reference", "drawn"):
-        rows = {name: [one[f"{judge}/on"] for one in found] for name, found in results.items()}
-        if FULL in results:
-            full = results[FULL]
-            rows |= {f"full, {key}": [one[f"{judge}/{key}"] for one in full] for key in _EVERY_CLUE[1:]}
-            rows["clues alone, no text"] = [one[f"{judge}/clues alone"] for one in full]
+        rows = {name: [one.scores[f"{judge}/on"] for one in found] for name, found in results.items()}
+        if full:
+            rows |= {f"full, {key}": [one.scores[f"{judge}/{key}"] for one in full] for key in _EVERY_CLUE[1:]}
+            rows["clues alone, no text"] = [one.scores[f"{judge}/clues alone"] for one in full]
         print(f"\nJudged by the {judge}, {names}:\n")
         print(_table(rows, TEXT_SCORES))
-    if FULL not in results:
+    if not full:
         return
-    full = results[FULL]
-    print("\nfull minus clues alone, paired over patients, by seed:\n")
-    for key in full[0]:
-        if " minus " in key:
-            gaps = [one[key] for one in full]
-            cells = (f"{gap['difference']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]" for gap in gaps)
-            print(f"- {key}: {'; '.join(cells)}")
+    print("\nPaired over patients: the mean of the seeds, then each seed:\n")
+    for judge in ("reference", "drawn"):
+        _print_differences(f"{judge}: full minus clues alone", [one.minus(one.clues, judge) for one in full])
+        for name, found in results.items():
+            if name != FULL:
+                pairs = zip(found, full, strict=True)
+                _print_differences(f"{judge}: {name} minus full", [one.minus(own.written, judge) for one, own in pairs])
+    scores = [one.scores for one in full]
     print(f"\nOne clue turned, {names}:\n")
-    turns = {key: [one[key] for one in full] for key in full[0] if key.startswith("turn/")}
+    turns = {key: [one[key] for one in scores] for key in scores[0] if key.startswith("turn/")}
     columns = ("studies", "followed", "side followed", "degree followed", "others changed", "other findings changed")
     print(_table(turns, columns))
     print(f"\nOther images, {names}:\n")
-    print(_table({key: [one[key] for one in full] for key in full[0] if key.startswith("image/")}, TEXT_SCORES[:4]))
+    print(_table({key: [one[key] for one in scores] for key in scores[0] if key.startswith("image/")}, TEXT_SCORES[:4]))
+
+
+def _print_differences(name: str, by_seed: Sequence[Mapping[str, Floats]]) -> None:
+    for score in by_seed[0]:
+        of_seeds = [one[score] for one in by_seed]
+        cells = [
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval(one)) for one in (sum(of_seeds) / len(of_seeds), *of_seeds)
+        ]
+        print(f"- {name}, {score}: {'; '.join(cells)}")
 
 
 def _table(rows: Mapping[str, Sequence[Scores]], columns: Sequence[str]) -> str:

@@ -161,7 +161,7 @@ class Writer:
     def turned(self, turn: Turn, *, only_probability: bool = False, guided: bool = False) -> list[str]:
         """The drafts with one clue of each study turned; those without one are written as they are.
 
-        `guided` decodes as where a person gives clues.
+        `guided` decodes as where a person denies a finding.
         """
 
         def change(clues: Clues, at: int) -> Clues:
@@ -174,7 +174,7 @@ class Writer:
                 return clues._replace(logit_BK=torch.where(given, sign * CERTAIN_LOGIT, clues.logit_BK))
             return give_clues(clues, facts, given)
 
-        return self.write(change, decoding=self.decoding.for_given_clues() if guided else None)
+        return self.write(change, decoding=self.decoding.for_denied_findings() if guided else None)
 
 
 def revised(drafts: Sequence[str], rewritten: Sequence[str], turn: Turn, observations: Sequence[str]) -> list[str]:

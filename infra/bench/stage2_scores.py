@@ -109,27 +109,31 @@ def _columns(facts: StudyFacts, columns: Sequence[int]) -> StudyFacts:
     return StudyFacts(assertion_NO=assertion, side_NO=side, degree_NO=degree)
 
 
-def paired_interval(
+def paired_differences(
     found: StudyFacts, other: StudyFacts, wanted: StudyFacts, columns: Sequence[int], subject_ids: Sequence[str]
-) -> dict[str, tuple[float, float, float]]:
-    """`found` minus `other`: the difference, and its 95 % interval over resampled patients, by score."""
+) -> dict[str, Floats]:
+    """`found` minus `other` by score, `[1+R]`: of all studies, then of each resample of patients.
+
+    The resamples depend on `subject_ids` alone, so that those of several seeds can be averaged one by one.
+    """
     weights = draw_weights(list(subject_ids), num_samples=_RESAMPLES, seed=0)
     weight_RN = np.concatenate((np.ones((1, len(subject_ids))), weights))
     first, second, truth = (_columns(facts, columns) for facts in (found, other, wanted))
-    differences = {
-        "micro F1": micro_f1(count_findings(first, truth), weight_RN)
-        - micro_f1(count_findings(second, truth), weight_RN),
-        "macro F1": macro_f1(count_findings(first, truth), weight_RN)
-        - macro_f1(count_findings(second, truth), weight_RN),
-        "F1 of sided facts": micro_f1(count_sided(first, truth), weight_RN)
-        - micro_f1(count_sided(second, truth), weight_RN),
-        "F1 of graded facts": micro_f1(count_graded(first, truth), weight_RN)
-        - micro_f1(count_graded(second, truth), weight_RN),
-    }
     return {
-        name: (float(value[0]), *(float(bound) for bound in np.percentile(value[1:], (2.5, 97.5))))
-        for name, value in differences.items()
+        name: score(count(first, truth), weight_RN) - score(count(second, truth), weight_RN)
+        for name, score, count in (
+            ("micro F1", micro_f1, count_findings),
+            ("macro F1", macro_f1, count_findings),
+            ("F1 of sided facts", micro_f1, count_sided),
+            ("F1 of graded facts", micro_f1, count_graded),
+        )
     }
+
+
+def interval(differences: Floats) -> tuple[float, float, float]:
+    """The difference of all studies, and the bounds of 95 % of the resamples."""
+    low, high = np.percentile(differences[1:], (2.5, 97.5))
+    return float(differences[0]), float(low), float(high)
 
 
 def score_turn(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infra.bench.stage2_conditions import StudyFacts, choose_turns
-from infra.bench.stage2_scores import paired_interval, score_text, score_turn
+from infra.bench.stage2_scores import interval, paired_differences, score_text, score_turn
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT
 
 P, A, N = STATED_PRESENT, STATED_ABSENT, NOT_STATED
@@ -46,10 +46,10 @@ def test_a_paired_interval_holds_its_difference_and_is_nothing_for_the_same_text
     many = [np.repeat(part, 30, axis=0) for part in FOUND.parts], [np.repeat(part, 30, axis=0) for part in WANTED.parts]
     found, wanted = (StudyFacts(assertion_NO=a, side_NO=s, degree_NO=d) for a, s, d in many)
     patients = [f"p{number // 2}" for number in range(60)]
-    value, low, high = paired_interval(wanted, found, wanted, [0, 1, 2], patients)["micro F1"]
+    value, low, high = interval(paired_differences(wanted, found, wanted, [0, 1, 2], patients)["micro F1"])
     assert low < value < high
     assert value == pytest.approx(0.25)
-    assert paired_interval(found, found, wanted, [0, 1, 2], patients)["macro F1"] == (0.0, 0.0, 0.0)
+    assert not paired_differences(found, found, wanted, [0, 1, 2], patients)["macro F1"].any()
 
 
 def test_a_turn_is_followed_where_its_own_finding_says_so():

@@ -63,10 +63,11 @@ class GenerateConfig(ConfigSection):
         description="How far decoding moves from what is written without clues, to follow the clues more; 0 is plain "
         "decoding. Doubles the cost.",
     )
-    given_guidance: float = Field(
+    denied_guidance: float = Field(
         1.0,
         ge=0,
-        description="As guidance, where a person gives clues, if it is stronger.",
+        description="As guidance, where a person denies a finding, if it is stronger: what the image shows is the "
+        "hardest to unsay.",
     )
     revise: bool = Field(
         True,
@@ -101,9 +102,9 @@ class GenerateConfig(ConfigSection):
             raise ValueError("guidance excludes beam search: set num_beams to 1 or guidance to 0")
         return self
 
-    def for_given_clues(self) -> Self:
-        """The decoding of studies of which a person gives clues; beam search has no guidance."""
-        strength = 0.0 if self.num_beams > 1 else max(self.guidance, self.given_guidance)
+    def for_denied_findings(self) -> Self:
+        """The decoding of studies of which a person denies a finding; beam search has no guidance."""
+        strength = 0.0 if self.num_beams > 1 else max(self.guidance, self.denied_guidance)
         return self.model_copy(update={"guidance": strength})
 
 

@@ -87,7 +87,12 @@ def write_reports(
     generator = loaded.generator
     clues = clues_of(generator.perception(features), batch, source=generator.config.clues)
     stated = replace(own, clues=with_given(clues, given, generator.perception.observations))
-    rewritten = list(stream_reports(loaded, [stated], config.for_given_clues()))
+    denies = [any(not clue.is_present for clue in of_study) for of_study in given]
+    as_told = {
+        kind: list(stream_reports(loaded, [stated], config.for_denied_findings() if kind else config))
+        for kind in set(denies)
+    }
+    rewritten = [as_told[kind][at] for at, kind in enumerate(denies)]
     if all(given) and not config.revise:
         return rewritten
     drafts = list(stream_reports(loaded, [own], config))

@@ -62,11 +62,11 @@ def test_given_clues_stand_for_their_study_alone(candidates, stage2, rows):
 def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, monkeypatch):
     loaded = LoadedGenerator(config=toy_config(), generator=stage2.model, text_tokenizer=None)
     batch = collate_images(rows[:1], observations=OBSERVATIONS, config=toy_config().pretrain)
-    effusion = GivenClue(observation="Pleural Effusion", is_present=True)
+    effusion = GivenClue(observation="Pleural Effusion", is_present=False)
 
     def write(_, prompts, config):
-        is_given = config.guidance == config.given_guidance
-        text = "Large effusion. Big heart." if is_given else "No effusion. Normal heart size."
+        is_given = config.guidance == config.denied_guidance
+        text = "No effusion. Big heart." if is_given else "Large effusion. Normal heart size."
         for _ in prompts:
             yield [Draft(text=text, log_probability=0.0)]
 
@@ -75,7 +75,7 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
         write_reports(loaded, batch, toy_config(f"generate.revise={revise}").generate, given=[[effusion]])[0].text
         for revise in ("true", "false")
     ]
-    assert texts == ["Large effusion. Normal heart size.", "Large effusion. Big heart."]
+    assert texts == ["No effusion. Normal heart size.", "No effusion. Big heart."]
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
         (["generate.guidance=0", "generate.num_beams=2"], 0.0),
     ],
 )
-def test_given_clues_are_followed_with_guidance_unless_beams_exclude_it(settings, guidance):
-    assert toy_config(*settings).generate.for_given_clues().guidance == guidance
+def test_denied_findings_are_decoded_under_stronger_guidance_unless_beams_exclude_it(settings, guidance):
+    assert toy_config(*settings).generate.for_denied_findings().guidance == guidance
