@@ -39,11 +39,14 @@ def write_target(
 ) -> ReportTarget:
     """The target of a study in one step; `rng` is of this study and step.
 
-    Without an editor nothing is turned. A study that has nothing to turn keeps its own report and perceived clues.
+    Without an editor nothing is turned. A study that has nothing to turn keeps its own report and perceived clues, and
+    so does every study of a writer without clues: an edited report would contradict the image, and nothing say so.
     """
     draw = rng.random()
     everything, nothing = [True] * len(observations), [False] * len(observations)
     own = ReportTarget(segments=split_report(row), facts=stated, given=nothing, hidden=nothing)
+    if config.clues == "off":
+        return own
     for share, target in (
         (config.hidden_share, ReportTarget(segments=own.segments, facts=stated, given=nothing, hidden=everything)),
         (config.given_share, ReportTarget(segments=own.segments, facts=stated, given=everything, hidden=nothing)),

@@ -33,6 +33,8 @@ def test_a_report_is_its_own_where_nothing_is_turned():
         assert not any(target.hidden)
     for row, _, target in targets("turned_share=1", with_editor=False):
         assert join_segments(target.segments) == row["report"]
+    for row, _, target in targets("turned_share=1", "clues=off"):  # nothing would tell the edited report from its image
+        assert join_segments(target.segments) == row["report"]
 
 
 def test_clues_are_hidden_and_given_in_the_shares_that_are_set():
