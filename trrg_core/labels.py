@@ -145,7 +145,9 @@ def apply_policy(label: Label | None, policy: Policy) -> Label | None:
 
 
 def load_label_set(name: str) -> LabelSet:
-    """The label set `name`: a shipped one (`chexpert14`, `nih14`) or the path of a YAML file of the same form.
+    """The label set `name`: a shipped one or the path of a YAML file of the same form.
+
+    Shipped are `chexpert14`, `nih14`, `cxr-lt`, `padchest` and `vindr`.
 
     Raises:
         ConfigError: if there is no such set.

@@ -1,10 +1,11 @@
 """Commands that read report text alone: no store, no cluster."""
 
+import csv
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from flows.cli.options import check_folder_of, read_text
 
 app = typer.Typer()
 PANEL = "Report text"
+LabelFormat = Literal["chexbert", "jsonl"]
+PolicyName = Literal["keep", "u-zeros", "u-ones", "u-ignore"]
+ConventionName = Literal["literal", "chexpert"]
 
 
 @app.command(
@@ -19,7 +23,9 @@ PANEL = "Report text"
 )
 def parse_text(
     source: Annotated[str, typer.Option("--input", help="JSON lines with id and text; - is standard input.")] = "-",
-    labels: Annotated[str, typer.Option(help="Label set: chexpert14, nih14 or a YAML file.")] = "chexpert14",
+    labels: Annotated[
+        str, typer.Option(help="Label set: chexpert14, nih14, cxr-lt, padchest, vindr or a YAML file.")
+    ] = "chexpert14",
     as_json: Annotated[
         bool, typer.Option("--json/--table", help="One JSON object per line, or a table of the labels.")
     ] = True,
@@ -38,6 +44,52 @@ def parse_text(
         from flows.render.report_labels import print_report_labels
 
         print_report_labels(reports)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg label reports.csv --format chexbert > labeled_reports.csv")
+def label(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="CSV with a column of reports, or JSON lines; - is stdin.")
+    ],
+    form: Annotated[
+        LabelFormat, typer.Option("--format", help="chexbert: its 14 columns. jsonl: labels.")
+    ] = "chexbert",
+    policy: Annotated[PolicyName, typer.Option(help="What becomes of -1: keep, u-zeros, u-ones, u-ignore.")] = "keep",
+    convention: Annotated[
+        ConventionName, typer.Option(help='"Likely" is uncertain (literal), or positive (chexpert).')
+    ] = "literal",
+    parents: Annotated[
+        bool,
+        typer.Option("--parents/--no-parents", help="A finding also sets what holds it, as in CheXpert's figure 1."),
+    ] = False,
+) -> None:
+    """Label reports with the 14 observations in CheXbert's columns. Counts what was not read on standard error."""
+    from trrg_core.report import chexbert
+    from trrg_core.report.parser import ReportParser
+
+    parser = ReportParser()
+    texts = list(chexbert.read_texts(read_text(source, "FILE")))
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if form == "chexbert":
+        writer.writerow([chexbert.TEXT_COLUMN, *chexbert.COLUMNS])
+    num_unread = 0
+    for number, text in enumerate(texts, start=1):
+        report = parser.parse(text)
+        num_unread += report.unread or not report.sections
+        labels = chexbert.labels_under(
+            report,
+            parser.label_set,
+            convention=convention,
+            parents=parents,
+            policy=None if policy == "keep" else policy,
+        )
+        if form == "chexbert":
+            writer.writerow(chexbert.as_row(text, labels))
+        else:
+            values = {name: None if value is None else int(value) for name, value in labels.items()}
+            sys.stdout.write(json.dumps({"row": number, "labels": values, "unread": report.unread}) + "\n")
+    if num_unread:
+        typer.echo(f"nothing was read in {num_unread} of {len(texts)} reports: their labels are blank", err=True)
 
 
 @app.command(rich_help_panel=PANEL, epilog='Example: trrg explain "No pleural effusion. Possible pneumonia."')

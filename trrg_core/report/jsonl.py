@@ -22,7 +22,7 @@ def parse_jsonl(lines: Iterable[str], parser: ReportParser | None = None) -> Ite
     reader = parser or ReportParser()
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            report_id, text = _read_line(line, number)
+            report_id, text = read_line(line, number)
             yield {"id": report_id, **as_record(reader.parse(text))}
 
 
@@ -54,7 +54,12 @@ def _mention(mention: Mention) -> dict[str, Any]:
     return {key: values[key] for key in (*_MENTION_KEYS, *_MORE_KEYS)} | {"assertion": str(mention.assertion)}
 
 
-def _read_line(line: str, number: int) -> tuple[str | int, str]:
+def read_line(line: str, number: int) -> tuple[str | int, str]:
+    """The id (the number of the line without one) and the text of a line.
+
+    Raises:
+        DataError: `not_a_report_line`, with the number of the line.
+    """
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:

@@ -127,7 +127,7 @@ def test_an_unknown_label_set_is_a_configuration_error() -> None:
 
 
 def test_label_sets_name_findings_of_the_lexicon() -> None:
-    for name in ("chexpert14", "nih14"):
+    for name in ("chexpert14", "nih14", "cxr-lt", "padchest", "vindr"):
         parser = ReportParser(name)
         known = set(parser.findings) | {"support_device"}
         assert {one for ids in parser.label_set.findings.values() for one in ids} <= known
