@@ -9,7 +9,7 @@ left and small right effusions").
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.scan import Hit, Plain
@@ -33,12 +33,12 @@ _FILLERS = frozenset(
 )
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
 _WEAK_CHANGE = "stable"
+_ELSEWHERE = ["elsewhere"]
 _Values = tuple[tuple[str, str], ...]
 _Described = dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(NamedTuple):
     """A word of attributes at [start, end)."""
 
     start: int
@@ -95,10 +95,10 @@ def _outermost(marks: Iterable[_Mark]) -> Iterator[_Mark]:
             continue  # "right worse than left" compares the sides
         if mark.values[0][0] == "laterality":
             compared = max(compared, mark.end)
-        kinds = {kind for kind, _ in mark.values}
-        if kinds & {"change", "elsewhere"}:
+        kinds = [kind for kind, _ in mark.values]
+        if "change" in kinds or "elsewhere" in kinds:
             reached = mark.end
-        if kinds != {"elsewhere"}:
+        if kinds != _ELSEWHERE:
             yield mark
 
 
@@ -165,7 +165,7 @@ class _Sentence:
     def _far_behind(self, number: int) -> list[_Mark]:
         """The marks behind the only finding of a sentence, up to a state or another clause."""
         candidate = self.candidates[number]
-        if len(self.candidates) > 1:
+        if len(self.candidates) > 1 or self._starts[-1] < candidate.end:
             return []
         ends = (hit.start for hit in self.hits[candidate.last + 1 :] if hit.entry.role in ("stop", "state", "with"))
         return self.between(candidate.end, next(ends, len(self.text)))
@@ -199,9 +199,11 @@ class _Sentence:
     def _sides_after(self, number: int, high: int, chosen: _Described) -> list[_Described]:
         """ "Effusion, left", "effusions, moderate on the right and small on the left"."""
         candidate = self.candidates[number]
+        cut = bisect_left(self._cuts, candidate.end)
+        if cut == len(self._cuts) or self._starts[-1] < self._cuts[cut]:
+            return []
         limit = self.candidates[number + 1].start if number + 1 < len(self.candidates) else len(self.text)
         groups = [self.between(candidate.end, high)]
-        cut = bisect_left(self._cuts, candidate.end)
         for at in range(cut, min(cut + 4, len(self._separators))):
             start, end, role = self._separators[at]
             following = self._cuts[at + 1] if at + 1 < len(self._cuts) else len(self.text)

@@ -48,16 +48,17 @@ def find_mentions(
     described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
     positions = find_positions(candidates, scan, lexicon.kinds)
     titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text else ()
-    return tuple(
-        _mention(
-            candidate, _in_its_kind(assertion, lexicon.kinds.get(candidate.finding)), attributes | place, scan.plain
-        )
-        for number, candidate in enumerate(candidates)
-        if number not in titles and lexicon.kinds.get(candidate.finding) != "decoy"
-        for assertion in (asserted[number],)
-        for place in ({"position": positions[number] if assertion.assertion is not Assertion.ABSENT else ""},)
-        for attributes in described[number]
-    )
+    mentions: list[Mention] = []
+    for number, candidate in enumerate(candidates):
+        kind = lexicon.kinds.get(candidate.finding)
+        if kind == "decoy" or number in titles:
+            continue
+        assertion = _in_its_kind(asserted[number], kind)
+        for attributes in described[number]:
+            if positions[number] and assertion.assertion is not Assertion.ABSENT:
+                attributes["position"] = positions[number]
+            mentions.append(_mention(candidate, assertion, attributes, scan.plain))
+    return tuple(mentions)
 
 
 def _with_stand_ins(scan: Scan) -> Scan:

@@ -16,6 +16,8 @@ _DENIED = re.compile(r"(?:\bnot|\bno|n't|\bwithout|\bw/o) (?:\w+ )?$")
 def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[str, str]) -> list[str]:
     """The position of each candidate of a sentence; a device is spoken of until the next device is named."""
     positions = [""] * len(candidates)
+    if not any(kinds.get(candidate.finding) == "device" for candidate in candidates):
+        return positions
     devices = [number for number, candidate in enumerate(candidates) if kinds.get(candidate.finding) == "device"]
     text = scan.plain.text
     wrong = [(hit.start, hit.entry.positions) for hit in scan.attributes if hit.entry.positions and devices]
