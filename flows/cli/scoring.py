@@ -13,10 +13,15 @@ from flows.cli.options import JsonOption, check_folder_of
 from trrg_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from trrg_core.labels import LabelSet
     from trrg_core.metrics.nlg import LanguageOptions
     from trrg_core.metrics.report_files.report_file import ReportFile, Section
     from trrg_core.metrics.report_files.report_pairs import ReportPairs
+
+    Chosen = npt.NDArray[np.bool_]
 
 app = typer.Typer()
 PANEL = "Scores of files"
@@ -41,6 +46,22 @@ MeteorOption = Annotated[bool, typer.Option("--meteor/--no-meteor", help="METEOR
 ResamplesOption = Annotated[
     int, typer.Option(min=0, help="Bootstrap resamples of patients, or of studies; 0: no intervals.")
 ]
+ColumnsOption = Annotated[
+    str,
+    typer.Option("--columns", help="CSV, JSON lines or Parquet with the columns that slices are chosen by, and ids."),
+]
+SliceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slice",
+        metavar="SQL",
+        help="Studies to score by themselves: a predicate over the columns, e.g. \"view_position = 'AP'\". Repeatable.",
+    ),
+]
+SlicesOption = Annotated[
+    bool,
+    typer.Option("--slices", help="Also by view, sex, age, prior, length of the reference, and rare findings."),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of the resamples.")]
 
 
@@ -61,6 +82,9 @@ def score(
     meteor: MeteorOption = True,
     resamples: ResamplesOption = 1000,
     seed: SeedOption = 7,
+    columns: ColumnsOption = "",
+    slice_by: SliceOption = None,
+    slices: SlicesOption = False,
     rexrank: Annotated[
         str, typer.Option("--rexrank", help="Also write the pairs as ReXrank's JSON into this file.")
     ] = "",
@@ -89,7 +113,8 @@ def score(
         language=language_options(corpus, meteor), label_set=label_set, resamples=resamples, seed=seed
     )
     with showing_steps() as notify:
-        scores = score_pairs(pairs, options, notify=notify)
+        chosen_rows = choose_slices(pairs, label_set, columns, id_column, slice_by or [], built_in=slices)
+        scores = score_pairs(pairs, options, slices=chosen_rows, notify=notify)
     if rexrank:
         write_rexrank(rexrank, predicted, referenced, chosen)
     if as_json:
@@ -98,6 +123,91 @@ def score(
     from flows.render.report_scores import print_scores
 
     print_scores(scores, label_set, everything=everything)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples: trrg compare predictions.json others.json references.json; "
+    "trrg compare predictions.csv others.csv references.csv --metric bleu4.full --metric trrg13.macro.f1.u0",
+)
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Reports of a system.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Reports of another system.")],
+    references: Annotated[str, typer.Argument(help="Reference reports, with the same ids.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A score to compare, by its name; a dozen by default. Can be repeated."),
+    ] = None,
+    labels: LabelsOption = "chexpert14",
+    section: SectionOption = "findings",
+    id_column: IdColumnOption = "",
+    prediction_column: PredictionColumnOption = "",
+    reference_column: ReferenceColumnOption = "",
+    corpus: CorpusOption = "mimic-cxr",
+    meteor: MeteorOption = True,
+    resamples: ResamplesOption = 2000,
+    seed: SeedOption = 7,
+    columns: ColumnsOption = "",
+    slice_by: SliceOption = None,
+    slices: SlicesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two systems on the same studies: paired differences, intervals, p-values adjusted for their number."""
+    from flows.render.report_scores import compared_scores, print_comparison
+    from trrg_core.metrics.report_files.file_scores import FileOptions, canonical_name, compare_pairs
+    from trrg_core.metrics.report_files.report_pairs import pair_two
+
+    label_set, chosen = read_label_set(labels), find_section(section)
+    referenced = read_references(references, id_column, reference_column, chosen)
+    pairs = pair_two(
+        *(read_predictions(path, id_column, prediction_column) for path in (first, second)), references=referenced
+    )
+    names = tuple(map(canonical_name, metric or ())) or compared_scores(label_set, pairs[0].references)
+    options = FileOptions(
+        language=language_options(corpus, meteor and any(name.startswith("meteor") for name in names)),
+        label_set=label_set,
+        resamples=resamples,
+        seed=seed,
+    )
+    with showing_steps() as notify:
+        chosen_rows = choose_slices(pairs[0], label_set, columns, id_column, slice_by or [], built_in=slices)
+        comparison = compare_pairs(*pairs, options, names=names, slices=chosen_rows, notify=notify)
+    unknown = [name for name in names if name not in comparison.differences]
+    if metric and unknown:
+        raise ConfigError(f"--metric {unknown[0]}: no such score of both systems; trrg score --all lists them")
+    if as_json:
+        typer.echo(json.dumps(comparison.to_json() | {"files": [first, second, references]}, indent=1, allow_nan=False))
+    else:
+        print_comparison(comparison)
+
+
+def choose_slices(
+    pairs: "ReportPairs",
+    label_set: "LabelSet | None",
+    columns: str,
+    id_column: str,
+    predicates: list[str],
+    *,
+    built_in: bool,
+) -> dict[str, "Chosen"]:
+    """Which pairs are in each slice, by name; a slice without any is an error.
+
+    Raises:
+        ConfigError: for a predicate that is not valid over the columns, or chooses no study.
+    """
+    if not (predicates or built_in or columns):
+        return {}
+    from trrg_core.metrics.report_files.slice_columns import built_in_slices, read_columns
+    from trrg_core.slicing.predicate import matching_rows
+
+    rows = read_columns(columns, pairs, id_column=id_column)
+    slices = built_in_slices(rows, pairs, label_set) if built_in else {}
+    for predicate in predicates:
+        chosen = matching_rows(rows, predicate)
+        if not chosen.any():
+            raise ConfigError(f"--slice {predicate!r} chooses none of {len(chosen)} studies")
+        slices[predicate] = chosen
+    return slices
 
 
 def read_label_set(name: str) -> "LabelSet | None":

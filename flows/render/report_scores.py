@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from flows.render.terminal import Column, build_table, print_line, print_table
 from trrg_core.labels import LabelSet
 from trrg_core.metrics.fact_agreement import ATTRIBUTES, fact_score
-from trrg_core.metrics.report_files.file_scores import FLOOR, FileScores
+from trrg_core.metrics.report_files.comparison import Difference
+from trrg_core.metrics.report_files.file_scores import FLOOR, FileComparison, FileScores
 from trrg_core.metrics.report_files.measured_reports import ASSERTING, MeasuredScore
 from trrg_core.metrics.systems import (
     LANGUAGE_MEASURES,
@@ -50,6 +51,18 @@ def is_tokenised(texts: Sequence[str]) -> bool:
     return sum(plain) >= _TOKENISED * len(plain)
 
 
+def compared_scores(label_set: LabelSet | None, references: Sequence[str]) -> tuple[str, ...]:
+    """The scores that two systems are compared by, a dozen: more would need larger differences to be significant."""
+    protocol: Protocol = "raw" if is_tokenised(references) else "full"
+    language = [language_score(measure, protocol) for measure in ("bleu1", "bleu4", "meteor", "rouge_l", "cider")]
+    if label_set is None:
+        return tuple(language)
+    families = [name for name in observation_sets(label_set) if name != findings_family(label_set)]
+    clinical = [clinical_score(findings_family(label_set), average) for average in ("micro", "macro", "example")]
+    facts = [fact_score("facts", "f1"), fact_score("side", "f1")]
+    return (*clinical, *(clinical_score(name) for name in families), *facts, *language)
+
+
 def print_scores(scores: FileScores, label_set: LabelSet | None, *, everything: bool = False) -> None:
     """Print the scores beside those of the constant report, then slices and warnings."""
     pairs = scores.pairs
@@ -74,6 +87,44 @@ def print_scores(scores: FileScores, label_set: LabelSet | None, *, everything: 
         print_line(f"warning: {warning}")
     if not everything:
         print_line(f"{len(scores.scores)} scores in all: add --all, or --json")
+
+
+def print_comparison(comparison: FileComparison) -> None:
+    """Print the differences of two systems, then those of each slice, and warnings."""
+    pairs = comparison.pairs[0]
+    columns = (
+        Column("score", whole=True),
+        Column("A", number=True),
+        Column("B", number=True),
+        Column("B - A", number=True),
+        Column("95 % interval", whole=True),
+        Column("p", number=True),
+        Column("p, adjusted", number=True),
+    )
+    title = f"{len(pairs.ids)} reports, resampled by {pairs.unit}"
+    print_table(build_table(columns, _difference_rows(comparison.differences), title=title))
+    for one in comparison.slices:
+        print_table(
+            build_table(columns, _difference_rows(one.differences), title=f"{one.name}: {one.num_pairs} reports")
+        )
+    for warning in comparison.warnings:
+        print_line(f"warning: {warning}")
+    print_line("p, adjusted: Holm's, over the scores of a table; each slice is adjusted by itself")
+
+
+def _difference_rows(differences: Mapping[str, Difference]) -> list[tuple[str, ...]]:
+    return [
+        (
+            name,
+            f"{one.first:.4f}",
+            f"{one.second:.4f}",
+            f"{one.difference:+.4f}",
+            "-" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}",
+            "-" if one.p is None else f"{one.p:.4f}",
+            "-" if one.p_adjusted is None else f"{one.p_adjusted:.4f}",
+        )
+        for name, one in differences.items()
+    ]
 
 
 def _print_slices(scores: FileScores, names: Sequence[str]) -> None:

@@ -84,6 +84,41 @@ def test_tokenised_texts_are_known_by_their_full_stops() -> None:
     assert not is_tokenised(["the lungs are clear. no effusion."])
 
 
+def test_two_systems_are_compared(files: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_text(json.dumps(REFERENCES))
+    words = ("compare", files[0], str(tmp_path / "b.json"), files[1], "--no-meteor", "--resamples", "50")
+    printed = json.loads(run(*words, "--json").stdout)
+    one = printed["differences"]["trrg13.micro.f1.u0"]
+    assert one["second"] == 1
+    assert one["difference"] == pytest.approx(1 - one["first"])
+    assert one["p_adjusted"] >= one["p"]
+    table = run(*words).stdout
+    assert "B - A" in table
+    assert "Holm's" in table
+
+
+def test_scores_to_compare_are_named_by_any_of_their_names(files: tuple[str, str]) -> None:
+    words = ("compare", files[0], files[0], files[1], "--no-meteor", "--json", "--resamples", "0")
+    printed = json.loads(run(*words, "--metric", "rougeL.raw", "--metric", "trrg.edema.f1.u1").stdout)
+    assert set(printed["differences"]) == {"rouge_l.raw", "trrg.edema.f1.u1"}
+    with pytest.raises(ConfigError, match="--metric bleu9: no such score"):
+        run(*words, "--metric", "bleu9")
+
+
+def test_slices_are_chosen_by_predicates_over_a_file_of_columns(files: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "columns.csv").write_text("study_id,view_position\n1,AP\n2,PA\n3,AP\n")
+    columns = ("--columns", str(tmp_path / "columns.csv"))
+    words = ("score", *files, "--no-meteor", "--json", "--resamples", "20", *columns)
+    printed = json.loads(run(*words, "--slice", "view_position = 'AP'", "--slices").stdout)
+    found = {one["name"]: one["n"] for one in printed["slices"]}
+    assert found["view_position = 'AP'"] == found["view AP"] == 2
+    assert "Slices" in run("score", *files, "--no-meteor", "--resamples", "20", *columns, "--slices").stdout
+    with pytest.raises(ConfigError, match="chooses none of 3 studies"):
+        run(*words, "--slice", "view_position = 'LL'")
+    with pytest.raises(ConfigError, match="refused"):
+        run(*words, "--slice", "nothing = 1")
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("system", ["copy_oracle_logp", "number_beam1", "template_test"])
 def test_published_scores_are_met_to_a_millionth(system: str) -> None:

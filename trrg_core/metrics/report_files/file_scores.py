@@ -1,6 +1,6 @@
 """Pairs of two files -> all scores, beside those of the most frequent reference, as a whole and by slice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from trrg_core.labels import LabelSet
 from trrg_core.metrics.bootstrap import draw_weights
 from trrg_core.metrics.floors import modal_report
 from trrg_core.metrics.nlg import LanguageOptions
+from trrg_core.metrics.report_files.comparison import Difference, compare_systems
 from trrg_core.metrics.report_files.measured_reports import ASSERTING, MeasuredScore, measure_reports, summarise
 from trrg_core.metrics.report_files.report_pairs import ReportPairs
 from trrg_core.metrics.systems import TruthRate
@@ -137,6 +138,93 @@ def score_pairs(
             for name, chosen in (slices or {}).items()
             if chosen.any()
         ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedSlice:
+    """The differences of two systems on some of the studies."""
+
+    name: str
+    num_pairs: int
+    differences: Mapping[str, Difference]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileComparison:
+    """Two systems on the studies that both have predicted: as a whole, then by slice."""
+
+    pairs: tuple[ReportPairs, ReportPairs]
+    differences: Mapping[str, Difference]
+    slices: tuple[ComparedSlice, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return {
+            "differences": {name: asdict(one) for name, one in self.differences.items()},
+            "slices": [
+                {
+                    "name": one.name,
+                    "n": one.num_pairs,
+                    "differences": {name: asdict(difference) for name, difference in one.differences.items()},
+                }
+                for one in self.slices
+            ],
+            "warnings": list(self.warnings),
+            "pairs": [one.to_json() for one in self.pairs],
+        }
+
+
+def compare_pairs(
+    first: ReportPairs,
+    second: ReportPairs,
+    options: FileOptions,
+    *,
+    names: Sequence[str],
+    slices: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    notify: Callable[[str], None] = lambda step: None,
+) -> FileComparison:
+    """The paired differences of two systems on the same studies.
+
+    Args:
+        first: pairs of a system.
+        second: pairs of another, of the same studies (`pair_two`).
+        options: how both are scored.
+        names: the scores to compare.
+        slices: which studies belong to each slice, `[N]`; empty ones are left out.
+        notify: is called with the name of each step that takes long.
+    """
+    ours, theirs = measure_reports(
+        first.references,
+        [first.hypotheses, second.hypotheses],
+        language=options.language,
+        label_set=options.label_set,
+        notify=notify,
+    )
+    notify(f"{options.resamples} resamples of {first.unit}")
+    weights = draw_weights(first.subject_ids, num_samples=options.resamples, seed=options.seed)
+    chosen = {"": np.ones(len(first.ids), dtype=bool)} | dict(slices or {})
+    compared = {
+        name: ComparedSlice(
+            name=name,
+            num_pairs=int(rows.sum()),
+            differences=compare_systems(ours, theirs, weights, rows, names=names),
+        )
+        for name, rows in chosen.items()
+        if rows.any()
+    }
+    whole = np.ones(len(first.ids), dtype=bool)
+    warnings = [
+        f"{which}: {text}"
+        for which, pairs, system in (("A", first, ours), ("B", second, theirs))
+        for text in _warnings(pairs, summarise(system, weights[:0], whole)[0])
+    ]
+    return FileComparison(
+        pairs=(first, second),
+        differences=compared[""].differences,
+        slices=tuple(one for name, one in compared.items() if name),
+        warnings=tuple(warnings),
     )
 
 

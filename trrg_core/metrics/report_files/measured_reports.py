@@ -135,7 +135,7 @@ def summarise(
         if np.isnan(value):
             absent[name] = _NOTHING
             continue
-        low, high = _interval(resamples[name]) if name in resamples else (None, None)
+        low, high = known_interval(resamples[name]) if name in resamples else (None, None)
         measured[name] = MeasuredScore(value=float(value), low=low, high=high, n=numbers.get(name, num_pairs))
     measured[TruthRate.DISTINCT_SHARE] = MeasuredScore(
         value=system.distinct_share(chosen_N), low=None, high=None, n=num_pairs
@@ -143,7 +143,8 @@ def summarise(
     return measured, absent
 
 
-def _interval(samples: Floats) -> tuple[float | None, float | None]:
+def known_interval(samples: Floats) -> tuple[float | None, float | None]:
+    """The 95 % percentile interval of the samples that are numbers; None if too few are."""
     known = samples[~np.isnan(samples)]
     if len(known) < (1 - _MAX_UNKNOWN) * len(samples):
         return None, None

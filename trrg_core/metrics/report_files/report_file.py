@@ -22,7 +22,7 @@ Role = Literal["predictions", "references"]
 Section = Literal["findings", "impression", "findings+impression", "report"]
 
 SECTIONS: tuple[Section, ...] = ("findings", "impression", "findings+impression", "report")
-_ID_COLUMNS = ("id", "study_id", "uid", "image_id", "case_id", "dicom_id", "key", "filename")
+ID_COLUMNS = ("id", "study_id", "uid", "image_id", "case_id", "dicom_id", "key", "filename")
 _SUBJECT_COLUMNS = ("subject_id", "patient_id", "patient")
 _TEXT_COLUMNS: Mapping[Role, tuple[str, ...]] = {
     "predictions": (
@@ -109,7 +109,7 @@ def read_report_file(path: str, *, role: Role, columns: ColumnChoice | None = No
     names = {name: None for row in rows if not row.reason for name in row.values}
     if rows and not names:
         raise ConfigError(f"{path}: none of {len(rows)} rows is an object with columns")
-    id_column = _column(names, (chosen.id_column,) if chosen.id_column else _ID_COLUMNS, path, "ids", "--id-column")
+    id_column = _column(names, (chosen.id_column,) if chosen.id_column else ID_COLUMNS, path, "ids", "--id-column")
     texts = _text_columns(names, role, chosen, path) if rows else ()
     subject = next((name for name in _SUBJECT_COLUMNS if name in names), "")
     return _collect(path, rows, id_column, texts, subject)

@@ -1,7 +1,7 @@
 """Two files of reports -> pairs by id, with what has no partner listed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -36,6 +36,17 @@ class ReportPairs:
     empty_predictions: tuple[str, ...]
     empty_references: tuple[str, ...]
     set_aside: tuple[tuple[str, str, str], ...]
+
+    def restrict(self, ids: Container[str]) -> "ReportPairs":
+        """The pairs whose id is among `ids`."""
+        kept = [place for place, key in enumerate(self.ids) if key in ids]
+        return replace(
+            self,
+            ids=tuple(self.ids[place] for place in kept),
+            subject_ids=tuple(self.subject_ids[place] for place in kept),
+            references=tuple(self.references[place] for place in kept),
+            hypotheses=tuple(self.hypotheses[place] for place in kept),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What was paired and what was not, by id; no text."""
@@ -77,6 +88,22 @@ def pair_reports(predictions: ReportFile, references: ReportFile) -> ReportPairs
         empty_references=tuple(key for key in common if references.texts[key] is None),
         set_aside=tuple((file.path, *item) for file in (predictions, references) for item in file.set_aside),
     )
+
+
+def pair_two(first: ReportFile, second: ReportFile, references: ReportFile) -> tuple[ReportPairs, ReportPairs]:
+    """The pairs of two systems for the studies that both have predicted.
+
+    Raises:
+        DataError: as `pair_reports`, and if no scored id is in both (`no_common_ids`).
+    """
+    ours, theirs = pair_reports(first, references), pair_reports(second, references)
+    common = set(ours.ids) & set(theirs.ids)
+    if not common:
+        raise DataError("no_common_ids", f"no scored id is in both: {_sample(first)}; {_sample(second)}")
+    # patients count only if both systems have them, as they come from either file
+    if ours.unit != theirs.unit:
+        ours, theirs = (replace(one, subject_ids=one.ids, unit="studies") for one in (ours, theirs))
+    return ours.restrict(common), theirs.restrict(common)
 
 
 def _sample(file: ReportFile) -> str:
