@@ -85,6 +85,10 @@ def score(
     columns: ColumnsOption = "",
     slice_by: SliceOption = None,
     slices: SlicesOption = False,
+    outside: Annotated[
+        str,
+        typer.Option("--outside", help="YAML file of programs that compute metrics of others: RadGraph, GREEN, ..."),
+    ] = "",
     rexrank: Annotated[
         str, typer.Option("--rexrank", help="Also write the pairs as ReXrank's JSON into this file.")
     ] = "",
@@ -97,12 +101,14 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score anybody's reports against references: language, findings, facts, with intervals. No run, no cluster."""
+    from trrg_core.metrics.outside.outside_settings import read_outside_settings
     from trrg_core.metrics.report_files.file_scores import FileOptions, score_pairs
     from trrg_core.metrics.report_files.report_pairs import pair_reports
 
     if rexrank:
         check_folder_of(rexrank, "--rexrank")
     label_set = read_label_set(labels)
+    settings = read_outside_settings(outside) if outside else None
     chosen = find_section(section)
     predicted = read_predictions(predictions, id_column, prediction_column)
     referenced = read_references(references, id_column, reference_column, chosen)
@@ -114,7 +120,7 @@ def score(
     )
     with showing_steps() as notify:
         chosen_rows = choose_slices(pairs, label_set, columns, id_column, slice_by or [], built_in=slices)
-        scores = score_pairs(pairs, options, slices=chosen_rows, notify=notify)
+        scores = score_pairs(pairs, options, slices=chosen_rows, outside=settings, notify=notify)
     if rexrank:
         write_rexrank(rexrank, predicted, referenced, chosen)
     if as_json:
@@ -158,10 +164,8 @@ def compare(
     from trrg_core.metrics.report_files.report_pairs import pair_two
 
     label_set, chosen = read_label_set(labels), find_section(section)
-    referenced = read_references(references, id_column, reference_column, chosen)
-    pairs = pair_two(
-        *(read_predictions(path, id_column, prediction_column) for path in (first, second)), references=referenced
-    )
+    ours, theirs = (read_predictions(path, id_column, prediction_column) for path in (first, second))
+    pairs = pair_two(ours, theirs, read_references(references, id_column, reference_column, chosen))
     names = tuple(map(canonical_name, metric or ())) or compared_scores(label_set, pairs[0].references)
     options = FileOptions(
         language=language_options(corpus, meteor and any(name.startswith("meteor") for name in names)),

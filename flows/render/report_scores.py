@@ -67,7 +67,7 @@ def print_scores(scores: FileScores, label_set: LabelSet | None, *, everything: 
     """Print the scores beside those of the constant report, then slices and warnings."""
     pairs = scores.pairs
     protocols: tuple[Protocol, ...] = ("raw",) if is_tokenised(pairs.references) else ("full", "r2gen")
-    names = tuple(scores.scores) if everything else first_scores(label_set, protocols)
+    names = tuple(scores.scores) if everything else (*first_scores(label_set, protocols), *scores.outside)
     rows = [
         (name, *_cells(scores.scores[name]), _value(scores.floor.get(name))) for name in names if name in scores.scores
     ]

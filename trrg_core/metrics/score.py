@@ -26,6 +26,7 @@ from trrg_core.metrics.bootstrap import (
     resample_scores,
 )
 from trrg_core.metrics.clinical import ObservationScore, score_labels, score_observations
+from trrg_core.metrics.fact_agreement import FactStatistics, fact_statistics
 from trrg_core.metrics.nlg import LanguageOptions, LanguageStatistics, measure_language
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, MIN_COUNT, Corpus
 from trrg_core.metrics.systems import (
@@ -182,11 +183,17 @@ def _score(
     clinical = score_labels(
         *_labels(predictions), observations=options.observations, sets=observation_sets(options.label_set)
     )
-    worded = {name: float(value[0]) for name, value in language.scores(np.ones((1, len(predictions)))).items()}
+    whole = np.ones((1, len(predictions)))
+    worded = {name: float(value[0]) for name, value in language.scores(whole).items()}
+    facts = _fact_statistics(predictions)
+    stated = {name: float(value[0]) for name, value in facts.scores(whole).items()} if facts else {}
     weights = draw_weights(
         [row.subject_id for row in predictions], num_samples=options.bootstrap_samples, seed=options.seed
     )
     resamples = resample(language.scores, weights) | _resample_labels(predictions, options, weights)
+    # a resample may have nothing to count of a rare attribute: that one has no interval
+    counted = resample(facts.scores, weights) if facts else {}
+    resamples |= {name: samples for name, samples in counted.items() if not np.isnan(samples).any()}
     return Scores(
         system=system,
         family=options.family,
@@ -194,8 +201,15 @@ def _score(
         section=options.section,
         num_studies=len(predictions),
         num_patients=len({row.subject_id for row in predictions}),
-        values=worded | clinical | truth.values,
-        absent={**language.absent, **truth.absent},
+        values=worded
+        | clinical
+        | {name: value for name, value in stated.items() if not np.isnan(value)}
+        | truth.values,
+        absent={
+            **language.absent,
+            **{name: "nothing to count" for name, value in stated.items() if np.isnan(value)},
+            **truth.absent,
+        },
         intervals={name: percentile_interval(samples) for name, samples in resamples.items()},
         observations=score_observations(*_labels(predictions), observations=options.observations),
         observation_intervals=_observation_intervals(predictions, options, weights),
@@ -204,6 +218,14 @@ def _score(
         conventions=_conventions(options),
         resamples=resamples,
     )
+
+
+def _fact_statistics(predictions: Sequence[Prediction]) -> FactStatistics | None:
+    """The facts of both reports of each study; None where the references were not parsed."""
+    references = [row.parsed_reference for row in predictions if row.parsed_reference is not None]
+    if len(references) < len(predictions):
+        return None
+    return fact_statistics(references, [row.parsed for row in predictions])
 
 
 def _score_truth(predictions: Sequence[Prediction], label_set: LabelSet) -> TruthScores:
@@ -289,6 +311,7 @@ def _conventions(options: ScoringOptions) -> dict[str, str]:
     }
     return {protocol: described[protocol] for protocol in options.protocols} | {
         options.findings_family: "the same without No Finding, which any text that states nothing earns",
+        "facts": "trrg.*: findings, assertions and attributes as TRRG's own parser reads them in both reports",
         options.family: "labels by TRRG's own rule labeler (not CheXbert); not mentioned is not positive; "
         "u0 reads UNCERTAIN as negative, u1 as positive; macro averages "
         "observations with support, weighted all by their support",

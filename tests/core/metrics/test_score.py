@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -140,3 +141,15 @@ def test_systems_are_scored_together_as_each_by_itself():
     together = score_systems({System.MODEL: MODEL, System.MODAL_REPORT: MODAL}, options)
     assert [item.system for item in together] == [System.MODEL, System.MODAL_REPORT]
     assert together[1].values == score_predictions(MODAL, options, system=System.MODAL_REPORT).values
+
+
+def test_facts_are_scored_where_the_references_are_parsed():
+    rows = [replace(row, parsed_reference=parsed(row.reference, row.reference_labels["Edema"])) for row in MODEL]
+    scores = score(rows, bootstrap_samples=50)
+    # stated: edema affirmed twice, once wrongly; expected: affirmed twice and denied once
+    assert scores.values["trrg.facts.precision"] == pytest.approx(1 / 2)
+    assert scores.values["trrg.facts.recall"] == pytest.approx(1 / 3)
+    assert scores.absent["trrg.side.agreement"] == "nothing to count"
+    assert "trrg.facts.recall" in scores.intervals
+    json.dumps(scores.to_json(), allow_nan=False)
+    assert "trrg.facts.f1" not in score().values

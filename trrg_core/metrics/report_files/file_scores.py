@@ -12,6 +12,8 @@ from trrg_core.labels import LabelSet
 from trrg_core.metrics.bootstrap import draw_weights
 from trrg_core.metrics.floors import modal_report
 from trrg_core.metrics.nlg import LanguageOptions
+from trrg_core.metrics.outside.outside_scores import OutsideScores, score_outside
+from trrg_core.metrics.outside.outside_settings import OutsideSettings
 from trrg_core.metrics.report_files.comparison import Difference, compare_systems
 from trrg_core.metrics.report_files.measured_reports import ASSERTING, MeasuredScore, measure_reports, summarise
 from trrg_core.metrics.report_files.report_pairs import ReportPairs
@@ -55,7 +57,7 @@ class FileScores:
     """The scores of a file of predictions.
 
     `floor` are those of one constant report, the most frequent reference. `warnings` say why the scores may not mean
-    what they seem to.
+    what they seem to. `outside` are the names of scores of others.
     """
 
     pairs: ReportPairs
@@ -63,6 +65,7 @@ class FileScores:
     absent: Mapping[str, str]
     floor: Mapping[str, MeasuredScore]
     warnings: tuple[str, ...]
+    outside: tuple[str, ...] = ()
     slices: tuple[ScoredSlice, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
@@ -104,6 +107,7 @@ def score_pairs(
     options: FileOptions,
     *,
     slices: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    outside: OutsideSettings | None = None,
     notify: Callable[[str], None] = lambda step: None,
 ) -> FileScores:
     """All scores of pairs of reports.
@@ -112,6 +116,7 @@ def score_pairs(
         pairs: references and hypotheses.
         options: how they are scored.
         slices: which pairs belong to each slice, `[N]`; empty ones are left out.
+        outside: programs of metrics of others, which score the whole.
         notify: is called with the name of each step that takes long.
     """
     constant = [modal_report(pairs.references)] * len(pairs.ids)
@@ -126,11 +131,16 @@ def score_pairs(
     weights = draw_weights(pairs.subject_ids, num_samples=options.resamples, seed=options.seed)
     whole = np.ones(len(pairs.ids), dtype=bool)
     scores, absent = summarise(system, weights, whole)
+    others = OutsideScores(scores={}, absent={})
+    if outside is not None:
+        notify(f"metrics of others: {', '.join(outside.metrics)}")
+        others = score_outside(pairs, outside, weights)
     of_floor, _ = summarise(floor, weights[:0], whole)
     return FileScores(
         pairs=pairs,
-        scores=scores,
-        absent=absent,
+        scores={**scores, **others.scores},
+        absent={**absent, **others.absent},
+        outside=tuple(others.scores),
         floor=of_floor,
         warnings=tuple(_warnings(pairs, scores)),
         slices=tuple(

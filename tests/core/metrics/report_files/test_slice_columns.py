@@ -40,7 +40,6 @@ def test_without_a_file_there_are_lengths_alone() -> None:
         ("name,age\n0,1\n", ConfigError, "no column of ids: expected id or study_id"),
         ("id,age\n7,1\n", DataError, "none of the 1 scored studies has a row"),
         ("id,age\n0,1\n0,2\n", DataError, "0 has several rows"),
-        ('id,age\n0,"1\n', ConfigError, "not a CSV, JSON lines or Parquet file|no column|none of"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(
