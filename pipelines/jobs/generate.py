@@ -4,6 +4,7 @@ Besides the hypothesis and its clues, each row names the training study whose im
 the report of that study is one of the floors of the evaluation.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +28,8 @@ from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
-from trrg_core.runs.stored_model import fetched_model
+from trrg_core.model.operating_points import operating_points_from_json, with_clue_shift
+from trrg_core.runs.stored_model import fetched_model, model_path
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_table
@@ -72,7 +74,11 @@ class GenerateSettings:
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Generate a report for every study of the split into a version of `predictions`."""
+    """Generate a report for every study of the split into a version of `predictions`.
+
+    Raises:
+        ConfigError: if the model does not reach a target of `config.generate`.
+    """
     shards, split = TableRef.parse(inputs["shards"]), config.generate.split
     work = TableWork(
         job="generate",
@@ -84,6 +90,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     )
     if existing := find_existing(work):
         return existing
+    points = operating_points_from_json(
+        json.loads(store.read_bytes(f"{model_path(inputs['generator'])}/perception.json"))
+    )
+    decoding = with_clue_shift(config.generate, points)
     connect(config.ray)
     wanted: list[Any] = read_table(store, shards, columns=["split", "study_id"], split=split)["study_id"].to_pylist()
     if not wanted:
@@ -97,7 +107,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         # a task maps whole blocks: without this one task would generate for a whole file
         stream_table(store, shards, COLUMNS, split=split).repartition(target_num_rows_per_block=share),
         generate_batch,
-        GenerateSettings(model=model, config=config.generate, train=train),
+        GenerateSettings(model=model, config=decoding, train=train),
         batch_rows=share,
         total=len(wanted),
         num_gpus=float(config.engine.use_gpu),

@@ -37,6 +37,7 @@ from trrg_core.model.model_folder import (
     take_weights,
 )
 from trrg_core.model.model_size import pretrain_size
+from trrg_core.model.operating_points import measure_operating_points
 from trrg_core.model.perception import DiseasePerception, build_perception
 from trrg_core.model.study_scores import score_studies
 from trrg_core.pages.perception_page import PerceptionPage, render_perception
@@ -125,7 +126,8 @@ def score(task: TrainingTask) -> dict[str, float]:
     config, observations = task.config, observations_of(task.config)
     with fetched_model(task.store, task.run_id, UNSCORED) as folder:
         model = load_contrastive_folder(folder)
-    calibrate(model.perception, score_split(task, "validate"))
+    no_finding = load_label_set(config.parse.label_set).no_finding
+    calibrate(model.perception, score_split(task, "validate"), no_finding=no_finding)
     test = score_split(task, "test")
     scores = score_perception(
         test, *calibrated_probabilities(model.perception, test), observations=observations, seed=config.seed
@@ -164,8 +166,11 @@ def write_page(task: TrainingTask, model: LoadedContrastive, scores: PerceptionS
     task.store.write_bytes(f"{task.path}/{PAGE}", render_perception(page).encode())
 
 
-def calibrate(perception: DiseasePerception, validate: SplitScores) -> None:
-    """Fit the calibration of every finding, side and degree on the scores of `validate`."""
+def calibrate(perception: DiseasePerception, validate: SplitScores, *, no_finding: str | None) -> None:
+    """Fit the calibration of every finding, side and degree on the scores of `validate`.
+
+    Measures the operating points of the findings, those without `no_finding`, on the same studies.
+    """
     perception.set_calibrations(
         fit_calibration(validate.score_NO, validate.stated_NO),
         fit_side_calibration(
@@ -174,6 +179,13 @@ def calibrate(perception: DiseasePerception, validate: SplitScores) -> None:
         fit_degree_calibration(
             validate.degree_score_NO3, validate.stated_NO, validate.degree_NO, graded=perception.graded_O.tolist()
         ),
+    )
+    probability_NO, *_ = calibrated_probabilities(perception, validate)
+    perception.operating_points = measure_operating_points(
+        probability_NO,
+        validate.stated_NO,
+        [calibration.threshold for calibration in perception.calibrations],
+        counted=[name != no_finding for name in perception.observations],
     )
 
 

@@ -24,6 +24,7 @@ from trrg_core.model.clues import Clues, clues_of, read_clues
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.generator import ReportGenerator
 from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.model.operating_points import with_clue_shift
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 
@@ -111,7 +112,11 @@ def stream_reports(
     """As `write_reports`, of any number of batches: `config.batch_size` studies are written at once.
 
     Where a report ends, the next study takes its place; further batches are taken from `studies` as they are needed.
+
+    Raises:
+        ConfigError: if the model does not reach a target of `config`.
     """
+    config = with_clue_shift(config, loaded.generator.perception.operating_points)
     yield from _stream(loaded.generator, studies, config, load_label_set(loaded.config.parse.label_set))
 
 

@@ -24,6 +24,7 @@ from trrg_core.generation.given_clues import GivenClue
 from trrg_core.labels import load_label_set
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator
+from trrg_core.model.operating_points import with_clue_shift
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
@@ -89,10 +90,15 @@ class ReportWriter:
     Args:
         loaded: the model.
         config: its settings, those of its folder by default; the sections `generate` and `parse` are read.
+
+    Raises:
+        ConfigError: if the model does not reach a target of `generate`.
     """
 
     def __init__(self, loaded: LoadedGenerator, config: TrrgConfig | None = None) -> None:
-        self.config = config or loaded.config
+        chosen = config or loaded.config
+        decoding = with_clue_shift(chosen.generate, loaded.generator.perception.operating_points)
+        self.config = chosen.model_copy(update={"generate": decoding})
         self._loaded = loaded
         self._parser = ReportParser(load_label_set(self.config.parse.label_set))
 

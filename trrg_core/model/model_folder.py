@@ -26,6 +26,7 @@ from trrg_core.model.calibration import calibrations_from_json, calibrations_to_
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.manifest import FORMAT_VERSION, check_folder, read_json, write_json, write_manifest
+from trrg_core.model.operating_points import operating_points_from_json, operating_points_to_json
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.model.weight_origin import check_origin, origin_of
 from trrg_core.training.parameter_groups import pretrained_modules
@@ -197,7 +198,9 @@ def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedCont
     tokenizer = _load_tokenizer(folder / "text_tokenizer")
     contrastive = build_contrastive(config, tokenizer, observations).eval()
     perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size).eval()
-    perception.set_calibrations(*calibrations_from_json(read_json(folder / "perception.json"), observations))
+    calibrated = read_json(folder / "perception.json")
+    perception.set_calibrations(*calibrations_from_json(calibrated, observations))
+    perception.operating_points = operating_points_from_json(calibrated)
     return LoadedContrastive(config=config, contrastive=contrastive, perception=perception, tokenizer=tokenizer)
 
 
@@ -224,7 +227,8 @@ def _save_common(
         perception.side_calibrations,
         perception.degree_calibrations,
     )
-    write_json(folder / "perception.json", calibrations)
+    points = operating_points_to_json(perception.operating_points)
+    write_json(folder / "perception.json", {**calibrations, "operating_points": points})
 
 
 def _architectures(contrastive: ContrastiveModel) -> dict[str, Any]:

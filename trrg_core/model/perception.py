@@ -18,6 +18,7 @@ from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.calibration import Calibration, DegreeCalibration, SideCalibration
 from trrg_core.model.contrastive import ContrastiveModel, score_texts
 from trrg_core.model.encoders import ImageFeatures
+from trrg_core.model.operating_points import OperatingPoint
 from trrg_core.training.batch import Batch
 from trrg_core.training.prompts import Prompts, load_prompts
 from trrg_core.training.tokenization import encode_texts, pad_ids
@@ -83,6 +84,7 @@ class DiseasePerception(nn.Module):
         self.calibrations: tuple[Calibration, ...] = tuple(Calibration() for _ in observations)
         self.side_calibrations: tuple[SideCalibration, ...] = tuple(SideCalibration() for _ in observations)
         self.degree_calibrations: tuple[DegreeCalibration, ...] = tuple(DegreeCalibration() for _ in observations)
+        self.operating_points: tuple[OperatingPoint, ...] = ()  # none before it is calibrated on `validate`
         num_findings = len(self.observations)
         for name in ("present_OD", "absent_OD", "left_OD", "right_OD"):
             self.register_buffer(name, torch.zeros(num_findings, joint_size))
