@@ -42,6 +42,9 @@ class Support(StrEnum):
 
 _BY_SEVERITY = tuple(Support)
 
+# a report that abstains from a finding does not leave it out; it states nothing of it either
+_NOT_ASSESSED = re.compile(r"\bcannot be assessed\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MentionEvidence:
@@ -186,7 +189,7 @@ def _find_omitted(sentences: Sequence[Sentence], clues: Mapping[str, Clue], labe
         name
         for sentence in sentences
         for mention in sentence.mentions
-        if mention.is_current
+        if mention.is_current or _NOT_ASSESSED.search(sentence.text)
         for name in label_set.observations_of(mention.finding)
     }
     return tuple(clue for name, clue in clues.items() if clue.is_shown and name not in mentioned)

@@ -100,11 +100,8 @@ def make_cases(folder: Path, num_studies: int) -> list[Case]:
             floor=FLOOR_DRAFTS,
         ),
         Case(
-            name=f"{DRAFTS} drafts of a study: a prefix for each, in one batch",
-            peer=lambda: [
-                list(write_drafts(loaded.generator, [one] * DRAFTS, config.model_copy(update={"batch_size": DRAFTS})))
-                for one in few
-            ],
+            name=f"{DRAFTS} drafts of a study: generate() with a prefix for each",
+            peer=lambda: write_by_library(loaded, few, max_tokens, sample=True, num_drafts=DRAFTS),
             ours=lambda: list(write_drafts(loaded.generator, few, drafts)),
             num_studies=len(few),
         ),
@@ -197,12 +194,19 @@ def read_images_for_each_use(loaded: LoadedGenerator, batches: Iterable[Batch]) 
 
 @torch.no_grad()
 def write_by_library(
-    loaded: LoadedGenerator, prompts: Iterable[Prompt], max_tokens: int, *, at_once: int = 1, sample: bool = False
+    loaded: LoadedGenerator,
+    prompts: Iterable[Prompt],
+    max_tokens: int,
+    *,
+    at_once: int = 1,
+    sample: bool = False,
+    num_drafts: int = 1,
 ) -> list[str]:
     """Texts by `generate()` of transformers, a fixed number of prompts at a time."""
     tokenizer: Any = loaded.generator.tokenizer
     settings = GenerationConfig(
         do_sample=sample,
+        num_return_sequences=num_drafts,
         max_new_tokens=max_tokens,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,

@@ -1,4 +1,6 @@
-"""Speed of training on one GPU, by torch and transformers alone; also runs on a CPU.
+"""Speed of training and generation on one GPU, by torch and transformers alone; also runs on a CPU.
+
+`python -m infra.bench.gpu generate` is in `infra.bench.gpu_generate`.
 
 `python -m infra.bench.gpu contrastive` trains the project's own stage 1 with the sizes of `base` (ViT-B/16 at 224 px,
 12 text layers) from random weights on invented batches that are on the device already: no input, no DeepSpeed, no
@@ -20,6 +22,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from infra.bench import gpu_generate
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
@@ -82,8 +85,9 @@ def main() -> int:
     )
     contrastive.add_argument("--tiny", action="store_true", help="the sizes of the preset tiny")
     contrastive.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    gpu_generate.add_options(benches.add_parser("generate", help="stage 2: tokens per second of drafts and reports"))
     options = parser.parse_args()
-    return bench_contrastive(options)
+    return gpu_generate.bench_generate(options) if options.bench == "generate" else bench_contrastive(options)
 
 
 def bench_contrastive(options: argparse.Namespace) -> int:

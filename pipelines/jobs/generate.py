@@ -24,6 +24,7 @@ from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
+from trrg_core.generation.abstention import abstains
 from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream_reports
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.encoders import ImageFeatures
@@ -33,6 +34,7 @@ from trrg_core.runs.stored_model import fetched_model, model_path
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_table
+from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.rows.prediction_row import prediction_row
 from trrg_core.tables.schema import PREDICTIONS
 from trrg_core.tables.table_ref import TableRef
@@ -114,7 +116,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         watched=False,  # a task of 2048 reports may take an hour on a CPU
     )
     _check_once([study_id for _, study_id, _ in output.ids], wanted)
-    return commit_output(work, output, counts={"studies_in": len(wanted), "predictions": output.num_out})
+    counts = {"studies_in": len(wanted), "predictions": output.num_out}
+    if decoding.abstain_below:
+        counts["abstained"] = _count_abstaining(store, output.parts)
+    return commit_output(work, output, counts=counts)
 
 
 def generate_batch(shards: pa.Table, settings: GenerateSettings) -> BatchResult:
@@ -192,6 +197,12 @@ def _load_model(source: ModelSource) -> LoadedGenerator:
         loaded = load_model_folder(folder, merge_adapter=True)
     loaded.generator.to(source.device)
     return loaded
+
+
+def _count_abstaining(store: Store, parts: Sequence[Part]) -> int:
+    """The number of reports that say of some finding that it cannot be assessed."""
+    tables = (read_part(store, "predictions", part, columns=["hypothesis"]) for part in parts)
+    return sum(abstains(report) for table in tables for report in table["hypothesis"].to_pylist())
 
 
 def _check_once(written: Sequence[str], wanted: Sequence[str]) -> None:

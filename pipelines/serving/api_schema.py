@@ -85,6 +85,7 @@ class StudyReport(_Described):
     clues: list[ClueValue]
     evidence: list[EvidenceValue]
     omitted: list[str] = Field(description="Findings that the clues show and the report does not mention.")
+    abstained: list[str] = Field(description="Findings that the report says cannot be assessed.")
     generated: Literal[True]
     model: str
     films: list[FilmValue]

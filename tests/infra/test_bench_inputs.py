@@ -10,6 +10,7 @@ from infra.bench import generate
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
 from infra.bench.gpu import bench_contrastive
+from infra.bench.gpu_generate import bench_generate
 from infra.bench.label_corpus import invent_labels
 from infra.bench.serve import CONTENT_TYPE, draw_films, form_body
 from infra.bench.tiny_model import write_tiny_model
@@ -76,3 +77,11 @@ def test_the_generation_bench_compares_equal_texts(
     other = replace(cases[0], peer=lambda: ["", "", ""])
     assert generate.bench([other], rounds=1) == 1
     assert "FAIL: reports: generate() study by study" in capsys.readouterr().out
+
+
+def test_the_gpu_bench_generates_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"studies": 4, "drafts": 2, "prefix": 6, "tokens": 3, "tiny": True, "device": "cpu"}
+    assert bench_generate(Namespace(**words)) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line[40:47].strip() for line in lines] == ["4", "4", "2", "2"]
+    assert [line.partition(":")[0] for line in lines] == ["reports", "reports", "2 drafts", "2 drafts"]

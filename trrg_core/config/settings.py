@@ -69,6 +69,13 @@ class GenerateConfig(ConfigSection):
         le=1,
         description="Recall of the clues on `validate` for which `clue_shift` is chosen, 0 to 1; none: not chosen.",
     )
+    abstain_below: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Findings whose clue decides rightly with a probability below this are said to be beyond "
+        "assessment, 0 to 1; 0 never abstains.",
+    )
     guidance: float = Field(
         0.0,
         ge=0,

@@ -14,6 +14,7 @@ import torch
 
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
+from trrg_core.generation.abstention import abstain_from, undecided_findings
 from trrg_core.generation.continuous import Prompt
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.given_clues import GivenClue, with_given
@@ -33,7 +34,8 @@ from trrg_core.training.batch import Batch
 class GeneratedReport:
     """A hypothesis, and the clues that it was written from.
 
-    `score` is its agreement with them, the best of `num_candidates` drafts; None for a single draft.
+    `score` is its agreement with them, the best of `num_candidates` drafts; None for a single draft. `abstained` are
+    the findings that the report says cannot be assessed.
     """
 
     study_id: str
@@ -41,6 +43,7 @@ class GeneratedReport:
     clues: tuple[Clue, ...] = ()
     num_candidates: int = 1
     score: float | None = None
+    abstained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +88,16 @@ def write_reports(
     own = EncodedStudies(batch=batch, features=features)
     if not any(given):
         return list(stream_reports(loaded, [own], config))
+    label_set = load_label_set(loaded.config.parse.label_set)
+    plain = config.model_copy(update={"abstain_below": 0.0})  # what is undecided is known once the texts are joined
+    return [_abstain(report, config, label_set) for report in _write_given(loaded, own, plain, given)]
+
+
+def _write_given(
+    loaded: LoadedGenerator, own: EncodedStudies, config: GenerateConfig, given: Sequence[Sequence[GivenClue]]
+) -> list[GeneratedReport]:
     generator = loaded.generator
-    clues = clues_of(generator.perception(features), batch, source=generator.config.clues)
+    clues = clues_of(generator.perception(own.features), own.batch, source=generator.config.clues)
     stated = replace(own, clues=with_given(clues, given, generator.perception.observations))
     denies = [any(not clue.is_present for clue in of_study) for of_study in given]
     as_told = {
@@ -117,7 +128,9 @@ def stream_reports(
         ConfigError: if the model does not reach a target of `config`.
     """
     config = with_clue_shift(config, loaded.generator.perception.operating_points)
-    yield from _stream(loaded.generator, studies, config, load_label_set(loaded.config.parse.label_set))
+    label_set = load_label_set(loaded.config.parse.label_set)
+    for report in _stream(loaded.generator, studies, config, label_set):
+        yield _abstain(report, config, label_set)
 
 
 def generate_reports(
@@ -210,6 +223,13 @@ def _choose_report(
         likelihood_weight=config.likelihood_weight,
     )
     return replace(report, text=drafts[choice.index].text, num_candidates=len(drafts), score=choice.score)
+
+
+def _abstain(report: GeneratedReport, config: GenerateConfig, label_set: LabelSet) -> GeneratedReport:
+    if not config.abstain_below:
+        return report
+    findings = undecided_findings(report.clues, below=config.abstain_below, no_finding=label_set.no_finding)
+    return replace(report, text=abstain_from(report.text, findings, _reviser(label_set)), abstained=findings)
 
 
 @cache

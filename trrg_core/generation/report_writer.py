@@ -64,7 +64,7 @@ class WrittenStudy:
     """What the model wrote for one study.
 
     `films` are those that it read, in its order; `unread` are the names of further ones, for which it has no room.
-    `given` are the findings whose clues a person gave.
+    `given` are the findings whose clues a person gave, `abstained` those that the report says cannot be assessed.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
     """
 
@@ -76,6 +76,7 @@ class WrittenStudy:
     evidence: ReportEvidence
     unread: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    abstained: tuple[str, ...] = ()
     heat_maps: tuple[HeatMap, ...] = ()
 
     @property
@@ -151,6 +152,7 @@ class ReportWriter:
             evidence=evidence,
             unread=tuple(film.name for film in study.films if not any(film is other for other in read)),
             given=tuple(clue.observation for clue in study.given),
+            abstained=report.abstained,
             heat_maps=tuple(HeatMap(finding=one.finding, values_VHW=one.values_VHW[: len(read)]) for one in heat_maps),
         )
 

@@ -24,7 +24,8 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         `id`, `report`, `clues` (finding, probability, left, right, degrees, and `given` where a person gave it),
         `evidence` (one entry per sentence and finding: sentence, finding, status, calibrated probability of the
         statement with its side and degree, null where no clue knows it),
-        `omitted` (findings that the clues show and the report does not mention), `generated`, always true, `model`, and
+        `omitted` (findings that the clues show and the report does not mention), `abstained` (findings that the report
+        says cannot be assessed), `generated`, always true, `model`, and
         `films` (name, view, and whether the model read it), `set_aside` (name, reason).
     """
     return {
@@ -33,6 +34,7 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         "clues": [_clue(clue, is_given=clue.observation in study.given) for clue in study.clues],
         "evidence": [entry for sentence in study.evidence.sentences for entry in _entries(sentence, study.report)],
         "omitted": [clue.observation for clue in study.evidence.omitted],
+        "abstained": list(study.abstained),
         "generated": True,
         "model": model,
         "films": [{"name": film.name, "view": film.view_position, "is_read": True} for film in study.films]
@@ -48,7 +50,7 @@ def record_line(
     if written is not None:
         record = study_record(written, model=model, rejected=rejected)
     else:
-        nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted")}
+        nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted", "abstained")}
         record = {"id": study_id, "report": None, **nothing, "generated": True, "model": model, "films": []}
         record["set_aside"] = _set_aside(rejected)
     return json.dumps(record, ensure_ascii=False)

@@ -98,5 +98,7 @@ def with_clue_shift(config: GenerateConfig, points: Sequence[OperatingPoint]) ->
                 f"{least:.2f} to {getattr(best, name):.2f} on validate (at {other} {getattr(best, other):.2f})"
             )
         chosen = max(reached, key=lambda point: (getattr(point, other), -abs(point.shift)))
-        return config.model_copy(update={"clue_shift": chosen.shift, "target_precision": None, "target_recall": None})
+        # the shift is added after the certainty of the clues is multiplied
+        shift = chosen.shift * config.clue_sharpness
+        return config.model_copy(update={"clue_shift": shift, "target_precision": None, "target_recall": None})
     return config

@@ -23,7 +23,7 @@ from trrg_core.study import Image as Stored
 from trrg_core.tables.rows.shard_row import _view
 from trrg_core.training.collate import collate_images
 
-RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "generated", "model", "films", "set_aside"]
+RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "abstained", "generated", "model", "films", "set_aside"]
 
 
 @pytest.fixture(scope="module")

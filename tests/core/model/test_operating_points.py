@@ -54,6 +54,7 @@ def test_uncertain_studies_are_left_out_and_unmentioned_findings_are_not_present
         ({"target_recall": 0.7}, 1.0),
         ({"target_precision": 0.82}, 0.0),
         ({"target_precision": 0.86}, -2.0),
+        ({"target_recall": 0.7, "clue_sharpness": 1.5}, 1.5),
         ({"clue_shift": 0.3}, 0.3),
         ({}, 0.0),
     ],
