@@ -202,7 +202,8 @@ def _load_model(source: ModelSource) -> LoadedGenerator:
 def _count_abstaining(store: Store, parts: Sequence[Part]) -> int:
     """The number of reports that say of some finding that it cannot be assessed."""
     tables = (read_part(store, "predictions", part, columns=["hypothesis"]) for part in parts)
-    return sum(abstains(report) for table in tables for report in table["hypothesis"].to_pylist())
+    reports: list[Any] = [report for table in tables for report in table["hypothesis"].to_pylist()]
+    return sum(abstains(report) for report in reports)
 
 
 def _check_once(written: Sequence[str], wanted: Sequence[str]) -> None:

@@ -57,17 +57,17 @@ class GenerateConfig(ConfigSection):
         description="Factor on the certainty of every perceived clue and its side as the LLM reads them: above 1 for "
         "perception that is less certain of new studies than of those it was trained on.",
     )
-    target_precision: float | None = Field(
-        None,
-        gt=0,
+    target_precision: float = Field(
+        0.0,
+        ge=0,
         le=1,
-        description="Precision of the clues on `validate` for which `clue_shift` is chosen, 0 to 1; none: not chosen.",
+        description="Precision of the clues on `validate` for which `clue_shift` is chosen, 0 to 1; 0: not chosen.",
     )
-    target_recall: float | None = Field(
-        None,
-        gt=0,
+    target_recall: float = Field(
+        0.0,
+        ge=0,
         le=1,
-        description="Recall of the clues on `validate` for which `clue_shift` is chosen, 0 to 1; none: not chosen.",
+        description="Recall of the clues on `validate` for which `clue_shift` is chosen, 0 to 1; 0: not chosen.",
     )
     abstain_below: float = Field(
         0.0,
@@ -119,7 +119,7 @@ class GenerateConfig(ConfigSection):
             raise ValueError("candidates are sampled, which excludes beam search: set num_beams or candidates to 1")
         if self.guidance and self.num_beams > 1:
             raise ValueError("guidance excludes beam search: set num_beams to 1 or guidance to 0")
-        chosen = [self.target_precision is not None, self.target_recall is not None, bool(self.clue_shift)]
+        chosen = [self.target_precision > 0, self.target_recall > 0, self.clue_shift != 0]
         if sum(chosen) > 1:
             raise ValueError("clue_shift, target_precision and target_recall choose the same thing: set one of them")
         return self

@@ -82,7 +82,7 @@ def with_clue_shift(config: GenerateConfig, points: Sequence[OperatingPoint]) ->
     """
     for name, other in (("precision", "recall"), ("recall", "precision")):
         target = getattr(config, f"target_{name}")
-        if target is None:
+        if not target:
             continue
         if not points:
             raise ConfigError(
@@ -100,5 +100,5 @@ def with_clue_shift(config: GenerateConfig, points: Sequence[OperatingPoint]) ->
         chosen = max(reached, key=lambda point: (getattr(point, other), -abs(point.shift)))
         # the shift is added after the certainty of the clues is multiplied
         shift = chosen.shift * config.clue_sharpness
-        return config.model_copy(update={"clue_shift": shift, "target_precision": None, "target_recall": None})
+        return config.model_copy(update={"clue_shift": shift, "target_precision": 0.0, "target_recall": 0.0})
     return config

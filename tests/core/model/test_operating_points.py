@@ -61,7 +61,7 @@ def test_uncertain_studies_are_left_out_and_unmentioned_findings_are_not_present
 )
 def test_the_shift_that_reaches_a_target_with_the_best_of_the_other(target, shift):
     chosen = with_clue_shift(GenerateConfig(**target), POINTS)
-    assert (chosen.clue_shift, chosen.target_precision, chosen.target_recall) == (shift, None, None)
+    assert (chosen.clue_shift, chosen.target_precision, chosen.target_recall) == (shift, 0.0, 0.0)
 
 
 def test_a_target_out_of_reach_is_refused_with_the_range():
@@ -88,7 +88,7 @@ def test_the_points_stay_with_the_model_and_move_its_reports(stage2, text_tokeni
         perception.operating_points = before
     loaded = load_model_folder(tmp_path / "model")
     assert loaded.generator.perception.operating_points == POINTS
-    writer = ReportWriter(loaded, toy_config("generate.target_recall=0.9"))
+    writer = ReportWriter(loaded, toy_config("generate.target_recall=0.9", "generate.clue_sharpness=1"))
     assert writer.config.generate.clue_shift == 1.0
     with pytest.raises(ConfigError, match="out of reach"):
         ReportWriter(loaded, toy_config("generate.target_recall=0.99"))
