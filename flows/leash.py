@@ -18,7 +18,14 @@ PROCESSES = Path("/proc")
 GRACE_S = 10.0  # between the request to end and the end
 POLL_S = 1.0
 
-_held: list[int] = []  # the end of a pipe that closes with this process
+
+class _Pipe:
+    """The end of a pipe that closes with this process; -1 without a leash."""
+
+    writing = -1
+
+
+_pipe = _Pipe()
 
 
 def hold() -> str:
@@ -42,7 +49,7 @@ def hold() -> str:
         stderr=subprocess.DEVNULL,
     )
     os.close(reading)
-    _held.append(writing)
+    _pipe.writing = writing
     os.environ[MARK] = mark
     return mark
 

@@ -18,7 +18,15 @@ logger = logging.getLogger(__name__)
 REFUSED = "Refused by gate"
 FAILURES = {"drift": "Drift alarm", "too_many_rejects": "Too many rejects"}
 SERVER_AWAY_S = 180.0
-_finished: list[dict[str, Any]] = []  # of this process
+
+
+class _Newest:
+    """The results of the newest run of this process that came to its end."""
+
+    results: dict[str, Any] | None = None
+
+
+_newest = _Newest()
 
 
 def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     except TrrgError as error:
         wait_for_server()
         return cast("dict[str, Any]", failed_state(error))
-    _finished.append(dict(results))
+    _newest.results = dict(results)
     wait_for_server()
     notes = results.get("register", {}).get("notes", {})
     alias = notes.get("alias", "champion")
@@ -46,7 +54,7 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
 
 def finished_results() -> dict[str, Any] | None:
     """The results of the newest run of this process that came to its end, whatever Prefect says of it."""
-    return _finished[-1] if _finished else None
+    return _newest.results
 
 
 def failed_state(error: TrrgError) -> State[Any]:

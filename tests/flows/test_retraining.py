@@ -114,7 +114,7 @@ import sys
 from flows import outcome, retraining
 from flows.cli import main
 def lost(config, store, *arguments):
-    outcome._finished.append({{"ingest": {{"ref": "studies@0", "reused": False, "seconds": 1.0, "rejects": {{}}}}}})
+    outcome._newest.results = {{"ingest": {{"ref": "studies@0", "reused": False, "seconds": 1.0, "rejects": {{}}}}}}
     raise ConnectionError("no server")
 retraining.retrain_with = lost
 sys.argv = ["trrg", "run", "--store", {str(tmp_path / "store")!r}, "--source-root", {str(tmp_path)!r}]
