@@ -76,6 +76,15 @@ class GateConfig(ConfigSection):
     max_false_prior_rate: float = Field(
         0.3, ge=0, le=1, description="Maximum share of reports that compare with a prior that the study does not have."
     )
+    max_hallucinated_rate: float = Field(
+        0.4, ge=0, le=1, description="Maximum share of affirmed findings that the reference does not mention."
+    )
+    max_negation_flip_rate: float = Field(
+        0.1, ge=0, le=1, description="Maximum share of stated findings of which the reference states the opposite."
+    )
+    max_clue_ece: float = Field(
+        0.1, ge=0, le=1, description="Maximum expected calibration error of the clues against the references."
+    )
     max_identifier_rate: float = Field(
         0.02, ge=0, le=1, description="Maximum share of reports with what looks like personal data."
     )

@@ -36,7 +36,7 @@ def decide(
 
     Args:
         table: outcomes of the challenger and of the floors, study by study.
-        rates: the truth rates of the challenger by name.
+        rates: the truth rates and measures of the challenger by name.
         rivals: the champion and the best champion so far; none before the first promotion.
         config: the bounds.
         score_name: name of the micro-F1 that is compared, such as `trrg13.micro.f1.u0`.

@@ -1,4 +1,7 @@
-"""Are the generated reports reports: do they state findings, differ from each other, and stay with what was seen?"""
+"""Are the generated reports reports: do they state findings, differ from each other, and stay with what was seen?
+
+Errors of facts and the calibration of the clues are bounded too: both need the reference.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import Column
 from trrg_core.metrics.paired import Pooled, share_of
-from trrg_core.metrics.systems import TruthRate
+from trrg_core.metrics.systems import TruthMeasure, TruthRate
 from trrg_core.registry.check import Bound, Check, Relation, Verdict, check_number
 
 # rates that every set of reports has: how each is bounded, by which setting, and what it counts
@@ -15,12 +18,15 @@ _SHARES: Mapping[TruthRate, tuple[Relation, str, str]] = {
     TruthRate.DISTINCT_SHARE: (">=", "min_distinct_share", "the share of distinct reports"),
 }
 # rates that may have nothing to count, each bounded by the setting max_NAME
-_RATES: Mapping[TruthRate, str] = {
+_RATES: Mapping[TruthRate | TruthMeasure, str] = {
     TruthRate.UNSUPPORTED_POSITIVE: "the share of affirmed findings that the clues do not show",
     TruthRate.CONTRADICTED_NEGATION: "the share of denied findings that the clues show",
     TruthRate.INTERNAL_CONTRADICTION: "the share of reports that contradict themselves",
     TruthRate.FALSE_PRIOR: "the share of reports that compare with a prior that does not exist",
     TruthRate.IDENTIFIER: "the share of reports with what looks like personal data",
+    TruthRate.HALLUCINATED: "the share of affirmed findings that the reference does not mention",
+    TruthRate.NEGATION_FLIP: "the share of stated findings of which the reference states the opposite",
+    TruthMeasure.CLUE_ECE: "the expected calibration error of the clues",
 }
 
 
@@ -29,7 +35,7 @@ def check_texts(model: Pooled, rates: Mapping[str, float], config: GateConfig) -
 
     Args:
         model: the pooled outcomes of the model.
-        rates: its truth rates by name; one that had nothing to count is absent.
+        rates: its truth rates and measures by name; one that had nothing to count is absent.
         config: the bounds.
     """
     yield check_number(
@@ -40,12 +46,12 @@ def check_texts(model: Pooled, rates: Mapping[str, float], config: GateConfig) -
     )
     for rate, (relation, setting, words) in _SHARES.items():
         yield check_number(f"text.{_short(rate)}", rates.get(rate, math.nan), _bound(relation, setting, config), words)
-    for rate, words in _RATES.items():
-        yield _check_rate(rate, rates, _bound("<=", f"max_{_short(rate)}", config), words)
+    for name, words in _RATES.items():
+        yield _check_rate(name, rates, _bound("<=", f"max_{_short(name)}", config), words)
     yield _check_sides(model, config)
 
 
-def _check_rate(rate: TruthRate, rates: Mapping[str, float], bound: Bound, words: str) -> Check:
+def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float], bound: Bound, words: str) -> Check:
     if rate not in rates:
         return _not_judged(f"truth.{_short(rate)}", f"{words}: nothing to count", bound)
     return check_number(f"truth.{_short(rate)}", rates[rate], bound, words)
@@ -67,5 +73,5 @@ def _bound(relation: Relation, setting: str, config: GateConfig) -> Bound:
     return Bound(relation=relation, value=getattr(config, setting), setting=f"register.{setting}")
 
 
-def _short(rate: TruthRate) -> str:
+def _short(rate: TruthRate | TruthMeasure) -> str:
     return rate.value.removeprefix("truth.")

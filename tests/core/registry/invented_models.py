@@ -12,7 +12,7 @@ from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.score import Prediction, gather_all
 from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System
-from trrg_core.metrics.truth import truth_rates
+from trrg_core.metrics.truth_scores import JudgedReport, score_truth
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import generate_studies
@@ -53,14 +53,20 @@ class InventedTestSet:
     def evaluate(self, hypotheses: Sequence[str]) -> Evaluated:
         """What the evaluation of a system with these reports keeps."""
         table = self._count({System.MODEL: hypotheses})
-        evidence = gather_all(self._predict(hypotheses), CHEXPERT)
+        predictions = self._predict(hypotheses)
+        reports = [
+            JudgedReport(
+                text=row.hypothesis,
+                parsed=row.parsed,
+                evidence=evidence,
+                reference=parse(row.reference),
+                reference_labels=row.reference_labels,
+            )
+            for row, evidence in zip(predictions, gather_all(predictions, CHEXPERT), strict=True)
+        ]
         return Evaluated(
             table=replace(table, counts={**self._floors.counts, **table.counts}),
-            rates={
-                name: rate.value
-                for name, rate in truth_rates(list(hypotheses), evidence).items()
-                if rate.value is not None
-            },
+            rates=score_truth(reports, CHEXPERT).values,
         )
 
     def _write(self, reference: str, skill: float, rng: Random) -> str:

@@ -274,3 +274,17 @@ def test_without_a_champion_nothing_stands_beside():
     assert "beside_champion" not in gate().facts
     other = replace(rival(MODEL), refusal="its run is gone")
     assert "beside_champion" not in gate(rivals=[other]).facts
+
+
+@pytest.mark.parametrize(
+    ("name", "check_name", "bound"),
+    [
+        ("truth.hallucinated_rate", "truth.hallucinated_rate", 0.4),
+        ("truth.negation_flip_rate", "truth.negation_flip_rate", 0.1),
+        ("truth.clue_ece", "truth.clue_ece", 0.1),
+    ],
+)
+def test_errors_of_facts_and_poor_calibration_are_refused(name, check_name, bound):
+    assert check(gate(), check_name).verdict is Verdict.NOT_JUDGED
+    assert check(gate(rates={**RATES, name: bound}), check_name).verdict is Verdict.PASS
+    assert failed(gate(rates={**RATES, name: bound + 0.01})) == {check_name}

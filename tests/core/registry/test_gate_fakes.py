@@ -39,6 +39,12 @@ def shuffled(texts: list[str]) -> list[str]:
     return Random(1).sample(texts, len(texts))
 
 
+def babble(studies: InventedTestSet, seed: int = 3) -> list[str]:
+    """Words at the frequency they have in reports, in no order: what a language model writes after one step."""
+    rng, words = Random(seed), [word for text in studies.references for word in text.split()]
+    return [" ".join(rng.choices(words, k=len(text.split()))) for text in studies.references]
+
+
 FAKES: dict[str, tuple[Fake, set[str]]] = {
     # each with checks that must be among those that refuse it
     "No. No.": (
@@ -48,6 +54,10 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
     "No., of many lengths": (
         lambda studies: ["No. " * (1 + index % 60) for index in range(len(studies.references))],
         {"floor.empty_report", "text.parsed_share"},
+    ),
+    "a model after one step: words at their frequency": (
+        babble,
+        {"floor.nearest_neighbour", "floor.clue_labels", "truth.unsupported_positive_rate"},
     ),
     "empty": (lambda studies: [""] * len(studies.references), {"floor.empty_report", "text.parsed_share"}),
     "one normal report": (
