@@ -1,12 +1,15 @@
 """Read-only, deterministic SQL over the label table: no file, no other table, no random or clock function.
 
-The engine is DuckDB in memory, with file access, extensions and its configuration locked. A predicate is also parsed
-and checked before it runs, so that the same spec on the same base always selects the same rows.
+The engine is DuckDB in memory, with file access, extensions and its configuration locked, a limit of memory and a
+deadline. A predicate is also parsed and checked before it runs: it may use the listed functions and kinds of expression
+and no others, so that the same spec on the same base always selects the same rows.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +24,18 @@ if TYPE_CHECKING:
 
 TABLE = "labels"
 ROW = "__row"
+DEADLINE_S = 30.0
+_KIND_NAMES = "BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION OPERATOR STAR SUBQUERY TYPE"
+_FUNCTION_NAMES = """
++ - * / // % || & | ~~ !~~ ~~* !~~* ~~~ like_escape ilike_escape not_like_escape not_ilike_escape
+abs ceil ceiling floor greatest least mod round sign
+contains ends_with left len length lower ltrim prefix regexp_full_match regexp_matches replace right rtrim
+starts_with string_split substr substring suffix trim upper
+array_contains array_length bit_count list_contains list_count list_has list_max list_min list_sum list_value
+avg bool_and bool_or count count_star max min sum
+"""
+_TYPE_NAMES = "BOOLEAN BOOL TINYINT SMALLINT INTEGER INT BIGINT HUGEINT FLOAT REAL DOUBLE DECIMAL VARCHAR TEXT STRING"
+_KINDS, _FUNCTIONS, _TYPES = (frozenset(names.split()) for names in (_KIND_NAMES, _FUNCTION_NAMES, _TYPE_NAMES))
 _LOCKED: Mapping[str, str | int] = {
     "threads": 1,  # keeps the order of the rows
     "enable_external_access": "false",
@@ -55,7 +70,8 @@ def query_labels(rows: pa.Table, sql: str) -> pa.Table:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise ConfigError("expected one SELECT over the table `labels`")
-            result: pa.Table = connection.sql(sql).to_arrow_table()
+            with _deadline(connection):
+                result: pa.Table = connection.sql(sql).to_arrow_table()
             return result
         except duckdb.Error as error:
             raise ConfigError(f"the query was refused: {_first_line(error)}") from error
@@ -65,8 +81,8 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     """Whether the predicate `where` holds, for each row; null counts as false, an empty predicate as true.
 
     Raises:
-        ConfigError: if `where` is not one expression, names an unknown column or table, opens files, or is not
-            deterministic.
+        ConfigError: if `where` is not one expression, names an unknown column or table, opens files, uses a function
+            that is not allowed, or takes longer than `DEADLINE_S`.
     """
     if not where.strip():
         return np.ones(rows.num_rows, dtype=bool)
@@ -76,9 +92,12 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     with open_labels(numbered) as connection:
         try:
             expression = duckdb.SQLExpression(where)
-            _check_deterministic(connection, where)
+            _check_closed(connection, where)
             relation = connection.table(TABLE).filter(expression)
-            kept = to_numpy(relation.project(ROW).to_arrow_table()[ROW])
+            with _deadline(connection):
+                kept = to_numpy(relation.project(ROW).to_arrow_table()[ROW])
+        except duckdb.InterruptException as error:
+            raise ConfigError(f"`where` was stopped: it took longer than {DEADLINE_S:g} s") from error
         except duckdb.Error as error:
             raise ConfigError(f"`where` was refused: {_first_line(error)}") from error
     chosen = np.zeros(rows.num_rows, dtype=bool)
@@ -86,7 +105,18 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     return chosen
 
 
-def _check_deterministic(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
+@contextmanager
+def _deadline(connection: "duckdb.DuckDBPyConnection") -> Iterator[None]:
+    """Interrupt the queries of the block after `DEADLINE_S`."""
+    timer = Timer(DEADLINE_S, connection.interrupt)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
     """Raise ConfigError if a predicate could select other rows the next time, or reads anything but the labels."""
     text = f"SELECT 1 FROM {TABLE} WHERE (\n{where}\n)"
     parsed = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
@@ -103,6 +133,25 @@ def _check_deterministic(connection: "duckdb.DuckDBPyConnection", where: str) ->
             raise ConfigError("`where` was refused: a sample gives another answer every time")
         if node.get("type") == "TABLE_FUNCTION" or node.get("table_name", TABLE) not in (TABLE, ""):
             raise ConfigError(f"`where` was refused: it may read the table `{TABLE}` and nothing else")
+    for node in _nodes(tree):
+        _check_allowed(node)
+
+
+def _check_allowed(node: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a function, a kind of expression or a type that `where` may not use."""
+    function = str(node.get("function_name", "")).lower()
+    if function and function not in _FUNCTIONS:
+        known = ", ".join(sorted(name for name in _FUNCTIONS if name[0].isalpha()))
+        raise ConfigError(f"`where` was refused: the function {function} is not allowed; allowed are {known}")
+    kind = node.get("class")
+    if kind and kind not in _KINDS:
+        raise ConfigError(f"`where` was refused: it may not hold an expression of the kind {str(kind).lower()}")
+    if kind == "TYPE" and str(node.get("type_name", "")).upper() not in _TYPES:
+        raise ConfigError(
+            "`where` was refused: a cast to dates or times may depend on the day; compare numbers or text"
+        )
+    if node.get("cte_map", {}).get("map"):
+        raise ConfigError("`where` was refused: WITH is not allowed, because a recursive one may never end")
 
 
 @cache

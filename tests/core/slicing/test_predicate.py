@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from tests.core.invented_shards import study, table_of
 from trrg_core.errors import ConfigError
+from trrg_core.slicing import predicate
 from trrg_core.slicing.predicate import matching_rows, query_labels
 
 ROWS = table_of(
@@ -25,6 +27,10 @@ ROWS = table_of(
         ("study_id IN ('s2', 's9') OR edema_present > 0", [1, 1, 0, 0]),
         ("subject_id IN (SELECT subject_id FROM labels WHERE num_words > 4)", [0, 1, 1, 0]),
         ("list_sum(denials) > 0", [0, 1, 0, 0]),
+        ("upper(study_id) LIKE 'S%' AND length(study_id) = 2 AND num_words % 2 = 0", [1, 1, 0, 0]),
+        ("CASE WHEN edema = 1 THEN true ELSE num_words > 8 END AND coalesce(edema, 1) = 1", [1, 0, 1, 0]),
+        ("CAST(num_words AS DOUBLE) / 2 > 2.5 AND num_words NOT IN (9)", [0, 1, 0, 0]),
+        ("num_words > (SELECT avg(num_words) FROM labels)", [0, 1, 1, 0]),
     ],
 )
 def test_a_predicate_chooses_the_rows_for_which_it_is_true(where: str, chosen: list[int]) -> None:
@@ -54,6 +60,14 @@ REFUSED = {
     "1 IN (SELECT 1 FROM information_schema.tables)": "nothing else",
     "1 IN (SELECT 1 FROM ROWS)": "nothing else",
     "getenv('HOME') = 'x'": "getenv",
+    "age(DATE '2020-01-01') > INTERVAL 1 YEAR": "age",
+    "md5(study_id) > 'a'": "the function md5 is not allowed; allowed are abs",
+    "num_words > date_part('year', DATE '2020-01-01')": "date_part is not allowed",
+    "CAST(study_id AS DATE) IS NULL": "a cast to dates",
+    "TIMESTAMP '2020-01-01' IS NULL": "a cast to dates",
+    "1 IN (WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n FROM t) SELECT n FROM t)": "WITH",
+    "list_sum(list_transform(denials, x -> x)) > 0": "not allowed",
+    "1 IN (SELECT row_number() OVER () FROM labels)": "window",
 }
 
 
@@ -63,6 +77,16 @@ def test_what_is_no_lasting_predicate_over_labels_is_refused(where: str) -> None
         matching_rows(ROWS, where)
     assert "`where` was refused" in str(error.value)
     assert REFUSED[where] in str(error.value)
+
+
+def test_a_predicate_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predicate, "DEADLINE_S", 0.3)
+    many = ROWS.take(np.tile(np.arange(4), 20_000))
+    pairs = "1 < (SELECT sum(a.num_words * b.num_words % 7) FROM labels a, labels b, labels c)"
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=r"`where` was stopped: it took longer than 0\.3 s"):
+        matching_rows(many, pairs)
+    assert time.monotonic() - start < 20
 
 
 def test_a_predicate_cannot_write(tmp_path: Path) -> None:
