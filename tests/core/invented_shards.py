@@ -28,8 +28,12 @@ def study(
     words: int = 3,
     sex: str = "",
     age: int | None = None,
+    elsewhere: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """A shard row; `labels` as in "Edema+ Pneumothorax-", `sentences` likewise, by default one per label."""
+    """A shard row; `labels` as in "Edema+ Pneumothorax-", `sentences` likewise, by default one per label.
+
+    Sentences `elsewhere` are of a section that the writer does not learn.
+    """
     stated = _parse(labels)
     sentence_texts = labels.split(", ") if sentences is None and labels else (sentences or [])
     return {
@@ -41,7 +45,10 @@ def study(
         "age_years": age,
         "views": [{"view_position": view, "jpeg": b"film"} for view in views],
         "report": " ".join(["word"] * words),
-        "sentences": [{"text": "invented", "facts": _facts(text)} for text in sentence_texts],
+        "sentences": [
+            *({"text": "invented", "facts": _facts(text), "in_report": True} for text in sentence_texts),
+            *({"text": "other", "facts": _facts(text), "in_report": False} for text in elsewhere),
+        ],
         "labels": {column_name(name): _LABEL[sign] for name, sign in stated},
     }
 

@@ -1,9 +1,10 @@
 """Rows of `shards` -> the label table: one row per study with all that a slice is chosen by, no text, no pixel.
 
 Columns: ids, `split`, `has_prior`, `sex`, `age_years`, `age_band`, views, the label of each observation under its
-column name (1, 0, -1, null), how many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), and
-what each sentence denies. A sentence makes one assertion of an observation, the strongest of its mentions: "no left,
-small right effusion" is PRESENT.
+column name (1, 0, -1, null), how many sentences assert it (`edema_present`, `edema_absent`, `edema_uncertain`), how
+many of those are of the section that stage 2 learns (`edema_present_in_report`, ...), and what each sentence denies. A
+sentence makes one assertion of an observation, the strongest of its mentions: "no left, small right effusion" is
+PRESENT.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
+from trrg_core.report.target_sentences import find_sentences
 from trrg_core.tables.arrow_numpy import text_scalar, to_arrow, to_numpy, whole
 
 Ints = NDArray[np.int64]
@@ -24,6 +26,7 @@ _COPIED_COLUMNS = ("subject_id", "study_id", "split", "has_prior", "sex", "age_y
 _AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # name -> least age, years
 _ORDER = ("split", "subject_id", "study_id")
 _NOT_MENTIONED = 127  # not the value of any label
+IN_REPORT = "_in_report"  # ends the name of a count over the section that stage 2 learns
 MAX_OBSERVATIONS = 62  # the denied observations of a sentence are the bits of an int64
 
 
@@ -32,7 +35,8 @@ class LabelTable:
     """One row per study, sorted by split, patient and study, so that the train studies of a patient are adjacent.
 
     The column `denials` holds one int64 per sentence of the shard row, in its order: bit `i` is set if the sentence
-    denies observation `i`; all bits are 0 if it affirms or suspects anything, or states nothing.
+    denies observation `i`; all bits are 0 if it affirms or suspects anything, or states nothing. `in_report` holds, in
+    the same order, whether the sentence is of the section that stage 2 learns.
     """
 
     rows: pa.Table
@@ -58,7 +62,8 @@ def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
     columns["num_words"] = pc.cast(pc.list_value_length(pc.utf8_split_whitespace(whole(shards["report"]))), pa.int32())
     labels = whole(shards["labels"])
     columns |= {column_name(name): labels.field(column_name(name)) for name in observations}
-    columns |= _sentence_columns(whole(shards["sentences"]), observations)
+    sentences = whole(shards["sentences"])
+    columns |= _sentence_columns(sentences, _in_report(sentences, whole(shards["report"])), observations)
     return ordered(LabelTable(rows=pa.table(columns), observations=tuple(observations)))
 
 
@@ -113,8 +118,29 @@ def _view_columns(views: Any) -> dict[str, Any]:
     }
 
 
-def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, Any]:
-    """Counts by observation and assertion, `num_sentences`, and `denials`."""
+def _in_report(sentences: Any, reports: Any) -> NDArray[np.bool_]:
+    """Whether each sentence is of the section that stage 2 learns; true where nothing tells.
+
+    Shards of before TRRG 0.3 do not store it: their sentences are looked for in the report.
+    """
+    flat = sentences.flatten()
+    names = [flat.type.field(index).name for index in range(flat.type.num_fields)]
+    if "in_report" in names:
+        stored = flat.field("in_report")
+        return to_numpy(stored.cast(pa.uint8()).fill_null(to_arrow(np.ones(1, np.uint8))[0])).astype(bool)
+    if "text" not in names:
+        return np.ones(len(flat), dtype=bool)
+    lengths = to_numpy(pc.list_value_length(sentences).fill_null(0)).tolist()
+    texts: list[Any] = flat.field("text").to_pylist()
+    found: list[bool] = []
+    for report, length in zip(reports.to_pylist(), lengths, strict=True):
+        places = find_sentences(report or "", texts[len(found) : len(found) + length])
+        found += [place >= 0 for place in places]
+    return np.array(found, dtype=bool)
+
+
+def _sentence_columns(sentences: Any, in_report: NDArray[np.bool_], observations: Sequence[str]) -> dict[str, Any]:
+    """Counts by observation and assertion, of all sections and of the report; `num_sentences`, lists by sentence."""
     lengths = to_numpy(pc.list_value_length(sentences).fill_null(0)).astype(np.int64)
     bits = _assertion_bits(sentences.flatten().field("facts"), observations)
     present, uncertain = bits[Assertion.PRESENT], bits[Assertion.UNCERTAIN] & ~bits[Assertion.PRESENT]
@@ -127,12 +153,21 @@ def _sentence_columns(sentences: Any, observations: Sequence[str]) -> dict[str, 
             (Assertion.ABSENT, absent),
             (Assertion.UNCERTAIN, uncertain),
         ):
-            running = np.concatenate([[0], np.cumsum(mask >> index & 1)])
-            counts = (running[offsets[1:]] - running[offsets[:-1]]).astype(np.int16)
-            columns[f"{column_name(name)}_{assertion.lower()}"] = to_arrow(counts)
+            stated = mask >> index & 1
+            column = f"{column_name(name)}_{assertion.lower()}"
+            columns[column] = _sums(stated, offsets)
+            columns[f"{column}{IN_REPORT}"] = _sums(stated & in_report, offsets)
     denials = np.where(present | uncertain, 0, absent)
-    columns["denials"] = pa.ListArray.from_arrays(to_arrow(offsets.astype(np.int32)), to_arrow(denials))
+    starts = to_arrow(offsets.astype(np.int32))
+    columns["denials"] = pa.ListArray.from_arrays(starts, to_arrow(denials))
+    columns["in_report"] = pa.ListArray.from_arrays(starts, to_arrow(in_report.astype(np.uint8)))
     return columns
+
+
+def _sums(values: Ints, offsets: Ints) -> Any:
+    """The sum of each study's values, int16."""
+    running = np.concatenate([[0], np.cumsum(values)])
+    return to_arrow((running[offsets[1:]] - running[offsets[:-1]]).astype(np.int16))
 
 
 def _assertion_bits(facts: Any, observations: Sequence[str]) -> dict[Assertion, Ints]:

@@ -18,12 +18,12 @@ from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.delta import file_paths
-from trrg_core.tables.parquet import read_file
+from trrg_core.tables.parquet import open_file
 from trrg_core.tables.table_ref import TableRef
 
 logger = logging.getLogger(__name__)
 
-_LAYOUT = 2  # to be raised when the columns of a label table change, so that older copies are not read
+_LAYOUT = 3  # to be raised when the columns of a label table change, so that older copies are not read
 _OBSERVATIONS = b"observations"
 # dotted names select a field inside a list, so that images and sentences are not read
 _SHARD_COLUMNS = (
@@ -38,6 +38,7 @@ _SHARD_COLUMNS = (
     "sentences.list.element.facts",
     "labels",
 )
+_IN_REPORT, _SENTENCE_TEXT = "sentences.list.element.in_report", "sentences.list.element.text"
 
 
 def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
@@ -68,7 +69,15 @@ def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]
 
 def read_label_columns(store: Store, shards: TableRef) -> pa.Table:
     """The columns of a version of `shards` that a label table is computed from. Raises as `load_label_table`."""
-    return pa.concat_tables([read_file(store, path, _SHARD_COLUMNS) for path in file_paths(store, shards)])
+    return pa.concat_tables([_read_columns(store, path) for path in file_paths(store, shards)])
+
+
+def _read_columns(store: Store, path: str) -> pa.Table:
+    with open_file(store, path) as file:
+        # shards of before 0.3 do not store whether a sentence is of the report: its text tells
+        leaves = {column.path for column in map(file.schema.column, range(len(file.schema.names)))}
+        more = _IN_REPORT if _IN_REPORT in leaves else _SENTENCE_TEXT
+        return file.read(columns=[*_SHARD_COLUMNS, more])
 
 
 def _to_bytes(labels: LabelTable) -> bytes:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
-from trrg_core.label_stats.label_table import LabelTable, ordered
+from trrg_core.label_stats.label_table import IN_REPORT, LabelTable, ordered
 from trrg_core.labels import column_name
 from trrg_core.slicing.constraints import Constraint, build_constraints, find_observation
 from trrg_core.slicing.predicate import matching_rows
@@ -34,7 +34,8 @@ class TargetOutcome:
     """A target of the spec, its value in the base and in the slice; `reason` explains a target that is missed.
 
     Values are numbers of study rows, repeats counted, or shares of them in 0..1 (`is_share`). Those of kind
-    `negated` are weighted shares of sentences.
+    `negated` are weighted shares of the sentences of the report that stage 2 learns; `before_all` and `achieved_all`
+    are then the shares among the sentences of all sections.
     """
 
     kind: str
@@ -46,6 +47,8 @@ class TargetOutcome:
     achieved: float
     is_met: bool
     reason: str = ""
+    before_all: float | None = None
+    achieved_all: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +145,12 @@ def _eligible_rows(train: pa.Table, patient: Ints, spec: SliceSpec) -> tuple[Mas
 def _take(train: pa.Table, indices: Ints, negated: Mapping[str, float]) -> pa.Table:
     """The rows at `indices`, with the columns that the rows of a slice are computed from."""
     counts = [
-        f"{column_name(name)}_{assertion}" for name in negated for assertion in ("present", "absent", "uncertain")
+        f"{column_name(name)}_{assertion}{of}"
+        for name in negated
+        for assertion in ("present", "absent", "uncertain")
+        for of in ("", IN_REPORT)
     ]
-    return train.select(["subject_id", "study_id", "split", "denials", *counts]).take(to_arrow(indices))
+    return train.select(["subject_id", "study_id", "split", "denials", "in_report", *counts]).take(to_arrow(indices))
 
 
 def _slice_rows(rows: pa.Table, repeats: Ints, weights: SentenceWeights) -> pa.Table:
@@ -203,6 +209,8 @@ def _negation_outcomes(train: pa.Table, weights: SentenceWeights, caps: Mapping[
                 achieved=counts.share,
                 is_met=is_met,
                 reason="" if is_met else explain_negation(counts),
+                before_all=denied_share(train, name, of=""),
+                achieved_all=weights.negation_all[name].share,
             )
         )
     return outcomes

@@ -2,7 +2,8 @@
 
 A sentence that affirms or suspects anything keeps weight 1. The weight of one that only denies is the product of one
 factor for each observation that it denies: of all weights that keep the caps, the nearest to 1 by Kullback-Leibler
-divergence (raking). The weight of "no effusion or pneumothorax" thus has two factors.
+divergence (raking). The weight of "no effusion or pneumothorax" thus has two factors. The caps count the sentences of
+the report that stage 2 learns; sentences of other sections, which stage 1 also reads, get the same factors.
 
 Axes: S studies, J sentences, P patterns of denied observations, O capped observations.
 """
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from trrg_core.label_stats.label_table import IN_REPORT
 from trrg_core.labels import column_name
 from trrg_core.tables.arrow_numpy import to_arrow, to_numpy, whole
 
@@ -51,11 +53,13 @@ class NegationCounts:
 class SentenceWeights:
     """`weights` holds a list of float32 per study, one per sentence; `negation` the counts of capped observations.
 
+    `negation` is over the sentences of the report that stage 2 learns, `negation_all` over those of all sections.
     `effective_sentences` is Kish's effective sample size of the weights.
     """
 
     weights: Any
     negation: Mapping[str, NegationCounts]
+    negation_all: Mapping[str, NegationCounts]
     effective_sentences: float
 
 
@@ -66,13 +70,15 @@ class _Patterns:
     Attributes:
         code: pattern of each sentence, [J].
         denies: whether a pattern denies a capped observation, [P,O].
-        mass: sentences of each pattern, repeats counted, [P].
+        mass: sentences of each pattern in the reports that stage 2 learns, repeats counted, [P].
+        mass_all: the same of all sections, [P].
         offsets: of the studies in `code`, an Arrow array [S + 1].
     """
 
     code: Ints
     denies: NDArray[np.bool_]
     mass: Floats
+    mass_all: Floats
     offsets: Any
 
 
@@ -89,23 +95,27 @@ def weigh_sentences(
     """
     capped = tuple(caps)
     patterns = _patterns_of(rows, repeats, [observations.index(name) for name in capped])
-    before = _count(rows, repeats, capped, patterns, np.ones(len(patterns.mass)))
+    before = _count(rows, repeats, capped, patterns, np.ones(len(patterns.mass)), IN_REPORT)
     room = np.array([_room(before[name], caps[name]) for name in capped])
     weight = _rake(patterns, room)
     values = to_arrow(weight[patterns.code].astype(np.float32))
-    total = float(patterns.mass @ weight)
-    squares = float(patterns.mass @ weight**2)
+    total = float(patterns.mass_all @ weight)
+    squares = float(patterns.mass_all @ weight**2)
     return SentenceWeights(
         weights=pa.ListArray.from_arrays(patterns.offsets, values),
-        negation=_count(rows, repeats, capped, patterns, weight),
+        negation=_count(rows, repeats, capped, patterns, weight, IN_REPORT),
+        negation_all=_count(rows, repeats, capped, patterns, weight, ""),
         effective_sentences=total**2 / squares if squares else 0.0,
     )
 
 
-def denied_share(rows: pa.Table, observation: str) -> float:
-    """Share of negated sentences among those that mention `observation`, each study once; 0 if none does."""
+def denied_share(rows: pa.Table, observation: str, of: str = IN_REPORT) -> float:
+    """Share of negated sentences among those that mention `observation`, each study once; 0 if none does.
+
+    `of` chooses the sentences: those of the report that stage 2 learns, or with `""` those of all sections.
+    """
     column = column_name(observation)
-    counts = {kind: float(pc.sum(rows[f"{column}_{kind}"]).as_py() or 0) for kind in _ASSERTIONS}
+    counts = {kind: float(pc.sum(rows[f"{column}_{kind}{of}"]).as_py() or 0) for kind in _ASSERTIONS}
     mentioned = sum(counts.values())
     return counts["absent"] / mentioned if mentioned else 0.0
 
@@ -128,23 +138,27 @@ def _patterns_of(rows: pa.Table, repeats: Ints, indices: Sequence[int]) -> _Patt
         if indices
         else np.zeros((len(bits), 0), bool)
     )
-    mass = np.bincount(code, weights=np.repeat(repeats, lengths), minlength=len(bits)).astype(np.float64)
+    times = np.repeat(repeats, lengths).astype(np.float64)
+    learned = to_numpy(whole(rows["in_report"]).flatten())
+    mass_all = np.bincount(code, weights=times, minlength=len(bits)).astype(np.float64)
+    mass = np.bincount(code, weights=times * learned, minlength=len(bits)).astype(np.float64)
     offsets = to_arrow(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    return _Patterns(code=code, denies=denies, mass=mass, offsets=offsets)
+    return _Patterns(code=code, denies=denies, mass=mass, mass_all=mass_all, offsets=offsets)
 
 
 def _count(
-    rows: pa.Table, repeats: Ints, names: Sequence[str], patterns: _Patterns, weight: Floats
+    rows: pa.Table, repeats: Ints, names: Sequence[str], patterns: _Patterns, weight: Floats, of: str
 ) -> dict[str, NegationCounts]:
+    mass = patterns.mass if of else patterns.mass_all
     counts = {}
     for index, name in enumerate(names):
         column = column_name(name)
-        sentences = {kind: float(to_numpy(rows[f"{column}_{kind}"]) @ repeats) for kind in _ASSERTIONS}
+        sentences = {kind: float(to_numpy(rows[f"{column}_{kind}{of}"]) @ repeats) for kind in _ASSERTIONS}
         denying = patterns.denies[:, index]
-        mixed = sentences["absent"] - float(patterns.mass[denying].sum())
+        mixed = sentences["absent"] - float(mass[denying].sum())
         counts[name] = NegationCounts(
             affirmed=sentences["present"] + sentences["uncertain"],
-            denied=mixed + float(patterns.mass[denying] @ weight[denying]),
+            denied=mixed + float(mass[denying] @ weight[denying]),
             mixed=mixed,
         )
     return counts

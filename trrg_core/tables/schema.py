@@ -83,7 +83,10 @@ FACT = pa.struct(
 )
 # the sentence with one fact turned round (`trrg_core.report.flips`), of which observation, and how
 FLIP = pa.struct([("kind", TEXT), ("observation", TEXT), ("text", TEXT)])
-SHARD_SENTENCE = pa.struct([("text", TEXT), ("facts", pa.list_(FACT)), ("flips", pa.list_(FLIP))])
+# `in_report`: the sentence is of the target section, so that stage 2 learns it
+SHARD_SENTENCE = pa.struct(
+    [("text", TEXT), ("facts", pa.list_(FACT)), ("flips", pa.list_(FLIP)), ("in_report", pa.bool_())]
+)
 VIEW = pa.struct([("view_position", TEXT), ("jpeg", pa.binary())])
 
 # raw scores of stage 1 by study; not a stored table. Side scores are left and right in turn,

@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from trrg_core.labels import Assertion
+from trrg_core.report.target_sentences import find_sentences
 
 Fact = Mapping[str, Any]
 
@@ -35,8 +36,8 @@ def split_report(row: Mapping[str, Any]) -> list[Segment]:
     """The segments of the report of `row`, in order."""
     report, segments, cursor = row["report"], list[Segment](), 0
     weights = row.get("sentence_weights") or [1.0] * len(row["sentences"])
-    for sentence, weight in zip(row["sentences"], weights, strict=True):
-        start = report.find(sentence["text"], cursor)
+    places = find_sentences(report, (sentence["text"] for sentence in row["sentences"]))
+    for sentence, weight, start in zip(row["sentences"], weights, places, strict=True):
         if start < 0:  # of another section
             continue
         gap, pieces = _pieces(report[cursor:start])

@@ -23,6 +23,20 @@ def test_denials_are_weighed_down_to_the_cap_and_affirmations_stay() -> None:
     assert 0.4995 <= outcome.achieved <= 0.5
 
 
+def test_the_cap_counts_the_sentences_that_stage_2_learns() -> None:
+    # in the report 2 of 4 deny, elsewhere all 4 affirm: over all sections the cap of 40 % would seem met
+    rows = [study("s1", sentences=["Edema+", "Edema+", "Edema-", "Edema-"], elsewhere=["Edema+"] * 4 + ["Edema-"])]
+    plan = _plan(rows, max_negated_share=0.4)
+    (outcome,) = [one for one in plan.outcomes if one.name.startswith("Edema")]
+    assert (outcome.before, outcome.before_all) == (0.5, pytest.approx(3 / 9))
+    assert outcome.achieved == pytest.approx(0.4, abs=1e-3)
+    (weights,) = plan.rows["sentence_weights"].to_pylist()
+    assert weights[2] == weights[3] == pytest.approx(2 / 3, abs=1e-3)
+    assert weights[8] == weights[2]  # stage 1 reads it, with the factor of its finding
+    assert outcome.achieved_all == pytest.approx(3 * weights[2] / (6 + 3 * weights[2]))
+    assert outcome.is_met
+
+
 def test_without_a_cap_every_weight_is_one() -> None:
     rows = [study("s1", sentences=["Edema-", "Edema+"])]
     assert _plan(rows).rows["sentence_weights"].to_pylist() == [[1.0, 1.0]]

@@ -10,6 +10,7 @@ from trrg_core.labels import LabelSet
 from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.flips import SentenceFlipper
 from trrg_core.report.parsed import Sentence
+from trrg_core.report.target_sentences import find_sentences
 from trrg_core.tables.rows.report_row import parsed_report
 
 Row = Mapping[str, Any]
@@ -39,6 +40,13 @@ def shard_row(
         raise DataError("no_image", "the study has no image to learn from")
     if report is None:
         raise DataError("no_parsed_report", "the study is not in the table of parsed reports")
+    target = _target_text(report, config.section)
+    sentences = [
+        {"text": _one_line(row["text"]), "facts": facts, "flips": _flips(sentence, flipper, label_set)}
+        for row, sentence in zip(report["sentences"], parsed_report(report).sentences, strict=True)
+        if (facts := stated_facts(row["mentions"]))
+    ]
+    places = find_sentences(target, (str(sentence["text"]) for sentence in sentences))
     return {
         "subject_id": study["subject_id"],
         "study_id": study["study_id"],
@@ -47,12 +55,8 @@ def shard_row(
         "sex": study["sex"],
         "age_years": study["age_years"],
         "views": [_view(image, config.max_side_px) for image in study["images"]],
-        "report": _target_text(report, config.section),
-        "sentences": [
-            {"text": _one_line(row["text"]), "facts": facts, "flips": _flips(sentence, flipper, label_set)}
-            for row, sentence in zip(report["sentences"], parsed_report(report).sentences, strict=True)
-            if (facts := stated_facts(row["mentions"]))
-        ],
+        "report": target,
+        "sentences": [{**sentence, "in_report": place >= 0} for sentence, place in zip(sentences, places, strict=True)],
         "labels": report["labels"],
     }
 
