@@ -99,7 +99,7 @@ def plan_slice(labels: LabelTable, spec: SliceSpec) -> Slice:
     kept = repeats > 0
     rows = _take(train, np.flatnonzero(eligible)[kept], negated)
     weights = weigh_sentences(rows, repeats[kept], negated, labels.observations)
-    bounds = _constraint_outcomes(on_train, constraints, solution, spec)
+    bounds = _constraint_outcomes(on_train, constraints, solution, spec, largest=int(np.bincount(patient).max()))
     if not kept.any():
         notes = (*notes, "the slice is empty: no patient can be taken without passing a cap")
     return Slice(
@@ -160,15 +160,32 @@ def _slice_rows(rows: pa.Table, repeats: Ints, weights: SentenceWeights) -> pa.T
 
 
 def _constraint_outcomes(
-    on_train: Sequence[Constraint], on_eligible: Sequence[Constraint], solution: Solution, spec: SliceSpec
+    on_train: Sequence[Constraint],
+    on_eligible: Sequence[Constraint],
+    solution: Solution,
+    spec: SliceSpec,
+    *,
+    largest: int,
 ) -> list[TargetOutcome]:
-    """The outcomes of the constraints: values before are of all train rows, achieved ones of the eligible rows."""
+    """The outcomes of the constraints: values before are of all train rows, achieved ones of the eligible rows.
+
+    `largest` is the number of studies of the patient with most of them.
+    """
     outcomes = []
     for index, (base, constraint) in enumerate(zip(on_train, on_eligible, strict=True)):
         achieved = constraint.achieved(solution.repeats)
         is_met = constraint.is_met(achieved)
-        conflicting = [on_eligible[other].description for other in solution.conflicts.get(index, ())]
-        reason = "" if is_met else explain_constraint(constraint, solution.repeats, spec.max_repeats, conflicting)
+        opposing, conflicts = solution.opposing.get(index, ()), solution.conflicts.get(index, ())
+        others = [other for other in opposing if other in conflicts] or conflicts or opposing
+        reason = ""
+        if not is_met:
+            reason = explain_constraint(
+                constraint,
+                solution.repeats,
+                max_repeats=spec.max_repeats,
+                conflicting=[on_eligible[other].description for other in others],
+                largest_patient=largest,
+            )
         outcomes.append(
             TargetOutcome(
                 kind=base.kind,

@@ -32,18 +32,22 @@ class RakingResult:
         rate: repeats, [T].
         saturation: dual value of each limit as a fraction of its penalty, [K] in 0..1; 1 if it cannot be kept.
         violated: limits that `rate` does not keep, [K].
+        pull: what each limit (second axis) does to the sum of another (first axis), [K,K]: its dual value times the
+            change of that sum per unit of it, positive where it raises the sum.
     """
 
     rate: Floats
     saturation: Floats
     violated: NDArray[np.bool_]
+    pull: Floats
 
 
 def rake(strata: Strata, limits: Limits, max_repeats: int) -> RakingResult:
     """The rates nearest to 1 that keep `limits`, as far as possible."""
     if not len(limits.constraint):
         none = np.zeros(0)
-        return RakingResult(rate=np.ones(len(strata.size)), saturation=none, violated=none.astype(bool))
+        rate = np.ones(len(strata.size))
+        return RakingResult(rate=rate, saturation=none, violated=none.astype(bool), pull=np.zeros((0, 0)))
     dual = _Dual(strata, limits, max_repeats)
     values = dual.solve()
     rate = dual.rate(values)
@@ -53,6 +57,8 @@ def rake(strata: Strata, limits: Limits, max_repeats: int) -> RakingResult:
         rate=np.round(rate / _QUANTUM) * _QUANTUM,
         saturation=np.abs(values) / limits.penalty,
         violated=(sums < limits.low - slack) | (sums > limits.high + slack),
+        # at the base: at `rate` a share that is just kept would seem to pull on nothing
+        pull=(limits.effect.T * (strata.num_patients / strata.size)) @ limits.effect * values,
     )
 
 

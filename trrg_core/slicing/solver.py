@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _BISECTIONS = 8
+_NEGLIGIBLE = 0.05  # of a constraint's own pull: a weaker one against it is no reason
 _CONFLICT_SATURATION = 0.5  # of a limit's penalty, from which on its constraint counts as conflicting
 # exactly at the greatest feasible strength, rounding to whole patients would break the other constraints
 _ROUNDING_MARGIN = 0.99
@@ -23,10 +24,15 @@ _ROUNDING_MARGIN = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Repeats of each study [S]; `conflicts` maps the index of a relaxed constraint to those it conflicts with."""
+    """Repeats of each study [S].
+
+    `conflicts` maps the index of a relaxed constraint to those it conflicts with, `opposing` the index of every
+    constraint to those that pull the other way (by their dual values in the problem as asked), the strongest first.
+    """
 
     repeats: Ints
     conflicts: Mapping[int, tuple[int, ...]]
+    opposing: Mapping[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,7 @@ class _Attempt:
     rate: Floats
     failed: bool
     conflicting: tuple[int, ...]
+    pull: Floats
 
 
 def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: SliceSpec) -> Solution:
@@ -48,9 +55,10 @@ def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: Sl
         spec: for `max_repeats` and the seed.
     """
     strata = stratify_patients(constraints, patient)
-    attempt, conflicts = _solve_relaxed(constraints, strata, spec.max_repeats)
+    first = _attempt(constraints, strata, spec.max_repeats)
+    attempt, conflicts = _solve_relaxed(first, constraints, strata, spec.max_repeats)
     repeats = round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
-    return Solution(repeats=repeats[patient], conflicts=conflicts)
+    return Solution(repeats=repeats[patient], conflicts=conflicts, opposing=_opposing(first, constraints))
 
 
 def _attempt(constraints: Sequence[Constraint], strata: Strata, max_repeats: int) -> _Attempt:
@@ -63,14 +71,33 @@ def _attempt(constraints: Sequence[Constraint], strata: Strata, max_repeats: int
         rate=result.rate,
         failed=bool(result.violated.any()) or is_empty,
         conflicting=tuple(sorted(set(conflicting.tolist()))),
+        pull=result.pull,
     )
 
 
+def _opposing(attempt: _Attempt, constraints: Sequence[Constraint]) -> dict[int, tuple[int, ...]]:
+    """For each constraint the others that pull its sum the other way than its own limits do, the strongest first."""
+    of, pull = attempt.limits.constraint, attempt.pull
+    opposing: dict[int, tuple[int, ...]] = {}
+    for index in range(len(constraints)):
+        strength: dict[int, float] = {}
+        for limit in np.flatnonzero(of == index):
+            own = pull[limit, limit]
+            against = -np.sign(own) * pull[limit]
+            floor = _NEGLIGIBLE * abs(own)
+            for other in np.flatnonzero((against > floor) & (of != index)):
+                strength[int(of[other])] = max(strength.get(int(of[other]), 0.0), float(against[other]))
+        opposing[index] = tuple(sorted(strength, key=lambda other: (-strength[other], other)))
+    return opposing
+
+
 def _solve_relaxed(
-    constraints: Sequence[Constraint], strata: Strata, max_repeats: int
+    first: _Attempt, constraints: Sequence[Constraint], strata: Strata, max_repeats: int
 ) -> tuple[_Attempt, dict[int, tuple[int, ...]]]:
-    """The rates with the conflicting constraints relaxed as little as possible, and the conflicts of each of them."""
-    first = _attempt(constraints, strata, max_repeats)
+    """The rates with the conflicting constraints relaxed as little as possible, and the conflicts of each of them.
+
+    `first` is the attempt with all constraints in full.
+    """
     if not first.failed:
         return first, {}
     for conflicting in (first.conflicting, tuple(range(len(constraints)))):

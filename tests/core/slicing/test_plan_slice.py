@@ -131,6 +131,32 @@ def test_the_asked_mix_goes_before_the_number_of_rows() -> None:
     assert "quota Edema PRESENT >= 20.0%" in rows.reason
 
 
+def test_what_pulls_the_other_way_is_named_and_wholeness_is_not_blamed_for_it() -> None:
+    # nobody here has more than one study, so that whole patients cannot explain a miss of more than one row
+    labels = _singles({"Edema+": 60, "Pneumothorax+": 12, "": 300})
+    quotas = [{"observation": "Pneumothorax", "share": 0.4}, {"observation": "Edema", "share": 0.55}]
+    caps = [{"observation": "Edema", "share": 0.2}]
+    for asked in (
+        {"quotas": quotas[1:], "caps": caps},
+        {"quotas": quotas[1:], "caps": caps, "rows": 200},
+        {"quotas": quotas, "rows": 250, "max_repeats": 2},
+        {"quotas": quotas[:1], "rows": 400, "max_repeats": 3},
+    ):
+        missed = [outcome for outcome in _plan(labels, **asked).outcomes if not outcome.is_met]
+        assert missed, asked
+        for outcome in missed:
+            assert "patients are whole" not in outcome.reason
+            named = "cap Edema PRESENT <= 20.0%" if "caps" in asked else "quota Pneumothorax PRESENT >= 40.0%"
+            assert named in outcome.reason or outcome.name in named, (asked, outcome)
+
+
+def test_a_miss_that_whole_patients_explain_is_at_most_one_patient() -> None:
+    rows = [study(f"p{at}-{one}", patient=f"p{at}") for at in range(20) for one in range(7)]
+    (outcome,) = _plan(table_of(rows), rows=50).outcomes
+    assert outcome.reason == "patients are whole: 1 rows off"
+    assert abs(outcome.achieved - 50) <= 7
+
+
 def test_a_cap_that_every_patient_passes_leaves_an_empty_slice_and_says_so() -> None:
     plan = _plan(_singles({"Edema+": 10}), caps=[{"observation": "Edema", "share": 0.1}])
     assert (plan.num_studies, plan.num_rows) == (0, 0)
