@@ -2,15 +2,52 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from flows.render.terminal import Column, build_table, print_line, print_table, print_with_notes
 from pipelines.jobs.reslice import SliceJobResult
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.labels import Assertion
 from trrg_core.pages.label_chart import draw_counts
-from trrg_core.slicing.plan import TargetOutcome
+from trrg_core.slicing.plan import Slice, TargetOutcome
+from trrg_core.slicing.spec import SliceSpec
+
+
+def describe_slice(plan: Slice, spec: SliceSpec) -> dict[str, Any]:
+    """A slice as plain values: name, spec, sizes, and every target with its numbers and reason."""
+    return {
+        "name": spec.name,
+        "spec": spec.model_dump(mode="json", exclude_defaults=True),
+        "sizes": {
+            "base_studies": plan.base_studies,
+            "eligible_studies": plan.eligible_studies,
+            "studies": plan.num_studies,
+            "rows": plan.num_rows,
+            "patients": plan.num_patients,
+            "effective_studies": plan.effective_studies,
+            "effective_sentences": plan.effective_sentences,
+        },
+        "asked": [asdict(outcome) for outcome in plan.outcomes],
+        "missed": len(plan.infeasible),
+        "notes": list(plan.notes),
+    }
+
+
+def describe_labels(sliced: SliceJobResult) -> list[dict[str, Any]]:
+    """Share of train studies by finding and assertion, before and after, as numbers."""
+    after = {(count.observation, count.assertion): count.share for count in sliced.after if count.split == "train"}
+    return [
+        {
+            "finding": count.observation,
+            "assertion": str(count.assertion),
+            "before": count.share,
+            "after": after[count.observation, count.assertion],
+        }
+        for count in sliced.before
+        if count.split == "train" and count.assertion is not None
+    ]
 
 
 def target_rows(sliced: SliceJobResult) -> list[dict[str, str]]:
@@ -54,7 +91,7 @@ def summarise_slice(sliced: SliceJobResult) -> list[str]:
     """A few lines: reference, base, sizes, effective sizes, notes."""
     plan = sliced.plan
     return [
-        f"{sliced.result.ref or 'dry run, nothing written'}: of {sliced.base}, {sliced.result.seconds:.2f} s",
+        f"{sliced.result.ref or 'nothing written'}: of {sliced.base}, {sliced.result.seconds:.2f} s",
         f"{plan.num_studies} of {plan.base_studies} train studies ({plan.num_patients} patients), "
         f"{plan.num_rows} rows with repeats, worth {plan.effective_studies:.0f} studies and "
         f"{plan.effective_sentences:.0f} sentences of equal weight",
@@ -79,9 +116,16 @@ def slice_chart_png(sliced: SliceJobResult) -> bytes:
 def _target_cells(outcome: TargetOutcome) -> dict[str, str]:
     return {
         "asked": f"{outcome.name} {outcome.relation} {_number(outcome.target, outcome.is_share)}",
-        "before": _number(outcome.before, outcome.is_share),
-        "achieved": _number(outcome.achieved, outcome.is_share),
+        "before": _with_all(_number(outcome.before, outcome.is_share), outcome.before_all),
+        "achieved": _with_all(_number(outcome.achieved, outcome.is_share), outcome.achieved_all),
     }
+
+
+def _with_all(text: str, of_all: float | None) -> str:
+    """A share of the sentences that stage 2 learns, and that of the sentences of all sections where it differs."""
+    if of_all is None or f"{of_all:.1%}" == text:
+        return text
+    return f"{text} (all sections {of_all:.1%})"
 
 
 def _as_split(counts: Sequence[LabelCount], name: str) -> list[LabelCount]:

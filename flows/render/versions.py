@@ -14,7 +14,7 @@ from trrg_core.label_stats.version_comparison import VersionComparison
 from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import Commit, commits_of, removed_versions
+from trrg_core.tables.commit_history import Commit, commits_of, name_of, removed_versions
 from trrg_core.tables.compaction import Compaction
 from trrg_core.tables.delta import count_rows
 from trrg_core.tables.rejects import count_rejects
@@ -52,6 +52,7 @@ def _commit_values(commit: Commit, *, rows: int | None) -> dict[str, Any]:
     """The metadata of a version; `rows` is None for one whose files were removed."""
     return {
         "version": str(commit.ref),
+        "name": name_of(commit),
         "rows": rows,
         "counts": dict(commit.counts),
         "rejects": dict(commit.rejects),
@@ -66,10 +67,14 @@ def _commit_values(commit: Commit, *, rows: int | None) -> dict[str, Any]:
 
 def print_history(versions: Sequence[Mapping[str, Any]]) -> None:
     """Print versions as a table, newest first."""
-    columns = _columns("version", "rows", "counts", "set aside", "parents", "when (UTC)", "code")
+    named = any(version["name"] for version in versions)
+    columns = _columns(
+        "version", *(["name"] if named else []), "rows", "counts", "set aside", "parents", "when (UTC)", "code"
+    )
     rows = [
         (
             version["version"],
+            *([version["name"]] if named else []),
             "removed" if version["removed"] else f"{version['rows']:,}",
             _counted(version["counts"]),
             _counted(version["rejects"]),

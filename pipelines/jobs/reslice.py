@@ -41,8 +41,10 @@ class SliceJobResult:
     after: tuple[LabelCount, ...]
 
 
-def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: bool = False) -> SliceJobResult:
-    """Compile `spec` into a slice of its base, and commit it unless `dry_run`.
+def make_slice(
+    store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: bool = False, strict: bool = False
+) -> SliceJobResult:
+    """Compile `spec` into a slice of its base, and commit it unless `dry_run`, or `strict` and a target is missed.
 
     Raises:
         ConfigError: if there is no such base, or the spec is not valid for its label table.
@@ -65,7 +67,8 @@ def make_slice(store: Store, spec: SliceSpec, *, label_set: str = "", dry_run: b
     if not plan.num_studies:
         why = "; ".join((*plan.infeasible, *plan.notes))
         raise DataError("empty_slice", f"{spec.name}: no study can be taken: {why}")
-    result = existing or (_unwritten(plan) if dry_run else _commit(work, plan, fixed))
+    is_kept = not dry_run and not (strict and plan.infeasible)
+    result = existing or (_commit(work, plan, fixed) if is_kept else _unwritten(plan))
     return SliceJobResult(
         base=base,
         plan=plan,

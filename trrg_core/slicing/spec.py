@@ -5,13 +5,15 @@ Types and ranges are checked here, names of observations and columns against the
 
 import math
 from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trrg_core.config.settings import ConfigSection
-from trrg_core.config.values import explain_errors, load_yaml
+from trrg_core.config.values import explain_errors, load_yaml, nearest
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion
 from trrg_core.tables.table_ref import TableRef
@@ -101,6 +103,28 @@ class SliceSpec(ConfigSection):
             if name != "shards":
                 raise ValueError(f"expected shards@VERSION, found a version of {name}")
         return base
+
+
+def list_templates() -> dict[str, str]:
+    """The specs that come with TRRG: what each is for, by name."""
+    files = sorted(_template_folder().iterdir(), key=lambda file: file.name)
+    specs = {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in files if file.name.endswith(".yaml")}
+    return {name: text.splitlines()[0].removeprefix("# ") for name, text in specs.items()}
+
+
+def load_template(name: str) -> SliceSpec:
+    """The spec that comes with TRRG under this name.
+
+    Raises:
+        ConfigError: if there is none, with the names that there are.
+    """
+    if name not in list_templates():
+        raise ConfigError(f"no template {name!r}{nearest(name, list_templates())}: {', '.join(list_templates())}")
+    return validate_slice_spec(load_yaml(_template_folder().joinpath(f"{name}.yaml").read_bytes(), name))
+
+
+def _template_folder() -> Traversable:
+    return resources.files("trrg_core.slicing").joinpath("templates")
 
 
 def load_slice_spec(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SliceSpec:

@@ -4,7 +4,7 @@ import pytest
 
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion
-from trrg_core.slicing.spec import SliceSpec, load_slice_spec, validate_slice_spec
+from trrg_core.slicing.spec import SliceSpec, list_templates, load_slice_spec, load_template, validate_slice_spec
 
 YAML = """
 name: more-pneumothorax
@@ -78,6 +78,19 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         load_slice_spec(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("name", list_templates())
+def test_a_template_is_a_spec_that_says_what_it_is_for(name: str) -> None:
+    assert load_template(name).name == name
+    assert len(list_templates()[name]) > 20
+
+
+def test_an_unknown_template_is_refused_with_the_names_that_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no template 'rare-finding'.*'rare-findings'.*balanced-views, fewer-denials"
+    ):
+        load_template("rare-finding")
 
 
 def test_every_field_explains_itself() -> None:

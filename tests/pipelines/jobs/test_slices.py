@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from flows.render.store_contents import describe_store
+from flows.render.versions import describe_history
 from pipelines.jobs.reslice import make_slice, read_slice
 from pipelines.ray_data.training_rows import list_row_groups, open_slice, read_chunk
 from pipelines.training.runs import _check_slice
@@ -70,6 +72,25 @@ def test_a_dry_run_says_the_same_and_writes_nothing(store: Store):
     assert dry.result.ref == ""
     assert history(store, "slices") == []
     assert make_slice(store, SPEC).plan == dry.plan
+
+
+def test_a_strict_slice_with_a_missed_target_is_not_committed(store: Store):
+    impossible = SPEC.model_copy(update={"quotas": (Quota(observation="Pneumothorax", share=0.9),)})
+    assert make_slice(store, impossible, strict=True).result.ref == ""
+    assert history(store, "slices") == []
+    assert make_slice(store, SPEC, strict=True).result.ref == "slices@0"
+
+
+def test_a_committed_slice_tells_what_was_asked_and_achieved_in_numbers(store: Store):
+    make_slice(store, SPEC.model_copy(update={"name": "more-air"}))
+    contents = describe_store(store, "slices:more-air")["slices@0"]
+    stated = contents["slice"]
+    assert (stated["name"], stated["spec"]["rows"], stated["sizes"]["rows"]) == ("more-air", 40, 40)
+    asked = {outcome["name"]: outcome for outcome in stated["asked"]}
+    assert asked["Pneumothorax PRESENT"]["target"] == 0.25
+    assert asked["Pneumothorax PRESENT"]["achieved"] >= 0.25
+    assert asked["Pneumothorax PRESENT"]["is_met"] is True
+    assert [version["name"] for version in describe_history(store, "slices")] == ["more-air"]
 
 
 def test_a_slice_of_other_shards_is_refused_before_training(store: Store):
