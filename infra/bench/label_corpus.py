@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from trrg_core.label_stats.label_table import LabelTable, ordered
+from trrg_core.label_stats.label_table import IN_REPORT, LabelTable, ordered
 from trrg_core.labels import column_name
 
 STUDIES, PATIENTS = 227_835, 65_379
@@ -53,10 +53,13 @@ def invent_labels(studies: int = STUDIES, patients: int = PATIENTS, seed: int = 
         label = np.array([1, 0, -1, 0], np.int8)[stated]
         columns[column_name(name)] = pa.array(label, mask=stated == 3)
         for at, kind in enumerate(("present", "absent", "uncertain")):
-            columns[f"{column_name(name)}_{kind}"] = pa.array((stated == at).astype(np.int16))
+            counts = pa.array((stated == at).astype(np.int16))
+            columns[f"{column_name(name)}_{kind}"] = columns[f"{column_name(name)}_{kind}{IN_REPORT}"] = counts
         denying = np.flatnonzero(stated == 1)
         # negations often share a sentence: "no effusion or pneumothorax"
         denials[denying, rng.integers(0, 2, len(denying))] |= 1 << index
     offsets = pa.array(np.arange(0, 6 * studies + 1, 6, dtype=np.int32))
     columns["denials"] = pa.ListArray.from_arrays(offsets, pa.array(denials.reshape(-1)))
+    in_report = pa.array(np.ones(6 * studies, dtype=np.uint8))
+    columns["in_report"] = pa.ListArray.from_arrays(offsets, in_report)
     return ordered(LabelTable(rows=pa.table(columns), observations=OBSERVATIONS))
