@@ -125,6 +125,8 @@ def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
         raise ConfigError(f"`where` was refused: {tree.get('error_message', 'it is not a predicate')}")
     names = _volatile_functions()
     for node in _nodes(tree):
+        if node.get("cte_map", {}).get("map"):
+            raise ConfigError("`where` was refused: WITH is not allowed, because a recursive one may never end")
         # `current_date` and similar functions are parsed as columns
         name = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
         if name in names:
@@ -150,8 +152,6 @@ def _check_allowed(node: Mapping[str, Any]) -> None:
         raise ConfigError(
             "`where` was refused: a cast to dates or times may depend on the day; compare numbers or text"
         )
-    if node.get("cte_map", {}).get("map"):
-        raise ConfigError("`where` was refused: WITH is not allowed, because a recursive one may never end")
 
 
 @cache

@@ -67,7 +67,7 @@ REFUSED = {
     "TIMESTAMP '2020-01-01' IS NULL": "a cast to dates",
     "1 IN (WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n FROM t) SELECT n FROM t)": "WITH",
     "list_sum(list_transform(denials, x -> x)) > 0": "not allowed",
-    "1 IN (SELECT row_number() OVER () FROM labels)": "window",
+    "1 IN (SELECT row_number() OVER () FROM labels)": "row_number is not allowed",
 }
 
 
