@@ -8,9 +8,9 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import IO, cast
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from trrg_core.metrics.java import JavaError, java_command, package_file
 from trrg_core.metrics.language.meteor_formula import NUM_STATISTICS, without_whole_chunks
-from trrg_core.metrics.language.paraphrases import word_pieces, write_paraphrases
+from trrg_core.metrics.language.paraphrases import ParaphraseTables
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[str, str]
@@ -34,8 +34,31 @@ _MIN_PAIRS_PER_PROCESS = 200
 _MAX_PROCESSES = 8
 
 
-def meteor_statistics(pairs: Sequence[Pair], *, timeout_s: float = 600.0) -> Floats:
+@contextmanager
+def paraphrase_tables(texts: Iterable[str]) -> Iterator[ParaphraseTables]:
+    """Tables in a temporary folder, begun for the words of `texts` while the block does something else.
+
+    Raises:
+        JavaError: if Java is missing, so that no table is needed.
+    """
+    java_command()
+    with tempfile.TemporaryDirectory() as folder:
+        tables = ParaphraseTables(Path(folder), texts)
+        try:
+            yield tables
+        finally:
+            tables.close()
+
+
+def meteor_statistics(
+    pairs: Sequence[Pair], tables: ParaphraseTables | None = None, *, timeout_s: float = 600.0
+) -> Floats:
     """The statistics of (reference, hypothesis) pairs, `[N,23]`; `corpus_meteor` scores sums of them.
+
+    Args:
+        pairs: tokenised texts.
+        tables: paraphrases for their words; None cuts them now.
+        timeout_s: seconds after which the alignment is stopped.
 
     Raises:
         JavaError: if Java is missing, stops, answers with no numbers, or takes longer than `timeout_s`.
@@ -44,16 +67,16 @@ def meteor_statistics(pairs: Sequence[Pair], *, timeout_s: float = 600.0) -> Flo
     distinct = list(dict.fromkeys(lines))
     if not distinct:
         return np.zeros((0, NUM_STATISTICS))
-    java_command()  # before the table is read
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "paraphrases.gz"
-        try:
-            write_paraphrases(word_pieces(text for pair in distinct for text in pair), table)
-        except OSError as error:
-            raise JavaError(f"the paraphrase table of METEOR could not be cut: {error.strerror}") from error
-        parts = _split(distinct)
-        with ThreadPoolExecutor(len(parts)) as pool:
-            aligned = list(pool.map(_align, parts, repeat(table), repeat(timeout_s)))
+    if tables is None:
+        with paraphrase_tables(text for pair in distinct for text in pair) as own:
+            return meteor_statistics(pairs, own, timeout_s=timeout_s)
+    try:
+        table = tables.table_for(text for pair in distinct for text in pair)
+    except OSError as error:
+        raise JavaError(f"the paraphrase table of METEOR could not be cut: {error.strerror}") from error
+    parts = _split(distinct)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        aligned = list(pool.map(_align, parts, repeat(table), repeat(timeout_s)))
     place = {pair: number for number, pair in enumerate(pair for part in parts for pair in part)}
     return without_whole_chunks(np.concatenate(aligned))[[place[pair] for pair in lines]]
 

@@ -7,6 +7,7 @@ They differ by several points on the same reports, so every score name contains 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -16,7 +17,8 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
 from trrg_core.metrics.java import JavaError, package_file, run_java
 from trrg_core.metrics.language.corpus_scores import PairStatistics, corpus_scores, pair_statistics
-from trrg_core.metrics.meteor import meteor_statistics
+from trrg_core.metrics.language.paraphrases import ParaphraseTables
+from trrg_core.metrics.meteor import meteor_statistics, paraphrase_tables
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, Corpus, encode_r2gen
 from trrg_core.metrics.systems import LANGUAGE_MEASURES, LanguageMeasure, Protocol, language_score
 
@@ -85,14 +87,16 @@ def measure_language(systems: Sequence[tuple[Texts, Texts]], options: LanguageOp
     for references, hypotheses in systems:
         if not references or len(references) != len(hypotheses):
             raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
-    tokens: dict[Protocol, list[tuple[Texts, Texts]]] = {}
-    reasons: dict[Protocol, str] = {}
-    for protocol in options.protocols:
-        try:
-            tokens[protocol] = _tokenise(systems, protocol, options)
-        except JavaError as error:
-            reasons[protocol] = f"the PTB tokenizer could not run: {error}"
-    meteor, no_meteor = _align(tokens, wanted=options.meteor)
+    with ExitStack() as stack:
+        texts = (text for system in systems for of_system in system for text in of_system)
+        tables, no_meteor = None, NO_METEOR
+        if options.meteor:
+            try:
+                tables = stack.enter_context(paraphrase_tables(texts))
+            except JavaError as error:
+                no_meteor = str(error)
+        tokens, reasons = _tokenise_all(systems, options)
+        meteor, no_meteor = _align(tokens, tables) if tables else ({}, no_meteor)
     return [
         LanguageStatistics(
             statistics={
@@ -154,6 +158,20 @@ def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]
     return [" ".join(token for token in line.split() if token not in PUNCTUATIONS) for line in lines]
 
 
+def _tokenise_all(
+    systems: Sequence[tuple[Texts, Texts]], options: LanguageOptions
+) -> tuple[dict[Protocol, list[tuple[Texts, Texts]]], dict[Protocol, str]]:
+    """The tokens of each protocol, and the reason for each that has none."""
+    tokens: dict[Protocol, list[tuple[Texts, Texts]]] = {}
+    reasons: dict[Protocol, str] = {}
+    for protocol in options.protocols:
+        try:
+            tokens[protocol] = _tokenise(systems, protocol, options)
+        except JavaError as error:
+            reasons[protocol] = f"the PTB tokenizer could not run: {error}"
+    return tokens, reasons
+
+
 def _tokenise(
     systems: Sequence[tuple[Texts, Texts]], protocol: Protocol, options: LanguageOptions
 ) -> list[tuple[Texts, Texts]]:
@@ -182,15 +200,13 @@ def _tokenise_once(systems: Sequence[tuple[Texts, Texts]]) -> list[tuple[Texts, 
 
 
 def _align(
-    tokens: Mapping[Protocol, Sequence[tuple[Texts, Texts]]], *, wanted: bool
+    tokens: Mapping[Protocol, Sequence[tuple[Texts, Texts]]], tables: ParaphraseTables
 ) -> tuple[dict[tuple[Protocol, int], Floats], str]:
     """METEOR's statistics by protocol and number of the system, and the reason if there are none."""
-    if not wanted:
-        return {}, NO_METEOR
     keys = [(protocol, number) for protocol, systems in tokens.items() for number in range(len(systems))]
     pairs = [list(zip(*tokens[protocol][number], strict=True)) for protocol, number in keys]
     try:
-        rows = meteor_statistics([pair for of_key in pairs for pair in of_key])
+        rows = meteor_statistics([pair for of_key in pairs for pair in of_key], tables)
     except JavaError as error:
         return {}, str(error)
     bounds = pairwise(accumulate(map(len, pairs), initial=0))

@@ -7,6 +7,7 @@ import pytest
 
 from trrg_core.metrics import meteor
 from trrg_core.metrics.java import JavaError, find_java, java_command, package_file
+from trrg_core.metrics.language import paraphrases
 from trrg_core.metrics.language.meteor_formula import corpus_meteor
 from trrg_core.metrics.meteor import meteor_statistics
 
@@ -71,7 +72,7 @@ def test_no_pairs_need_no_java(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_java
 def test_a_program_that_answers_nonsense_is_an_error_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meteor, "write_paraphrases", lambda pieces, path: path.write_bytes(b""))
+    monkeypatch.setattr(paraphrases, "_usable", lambda pieces: iter(()))
     monkeypatch.setattr(meteor, "java_command", lambda *words: ["cat"])
     with pytest.raises(JavaError, match=r"^METEOR stopped, or ran longer than 600 s$") as caught:
         meteor_statistics([("secret", "words")])

@@ -8,6 +8,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from trrg_core.metrics.java import package_file
@@ -39,6 +40,39 @@ def write_paraphrases(pieces: set[bytes], path: Path) -> int:
             target.write(b"".join(line + b"\n" for line in entries))
             num_entries += len(entries) // _LINES_PER_ENTRY
     return num_entries
+
+
+class ParaphraseTables:
+    """Tables for METEOR in a folder. Cutting begins at once, in a thread, for the words of `texts`.
+
+    Args:
+        folder: where the tables are written.
+        texts: reports as they are, before any tokenisation.
+    """
+
+    def __init__(self, folder: Path, texts: Iterable[str]) -> None:
+        self._folder = folder
+        self._pieces = word_pieces(texts)
+        self._pool = ThreadPoolExecutor(1)
+        self._first = self._pool.submit(write_paraphrases, self._pieces, folder / "first.gz")
+
+    def table_for(self, texts: Iterable[str]) -> Path:
+        """The path of a table that has every entry of `texts`.
+
+        Raises:
+            OSError: if a table cannot be read or written.
+        """
+        pieces = word_pieces(texts)
+        self._first.result()
+        if pieces <= self._pieces:
+            return self._folder / "first.gz"
+        # a tokenizer may write words that the texts have not: "&amp;", other spellings
+        write_paraphrases(pieces, self._folder / "second.gz")
+        return self._folder / "second.gz"
+
+    def close(self) -> None:
+        """Wait for the thread."""
+        self._pool.shutdown()
 
 
 def _usable(pieces: set[bytes]) -> Iterator[list[bytes]]:
