@@ -7,6 +7,8 @@
 other rank. It needs this checkout, torch, transformers, pydantic, Pillow and pyahocorasick. `--tiny` takes the sizes
 of `tiny`, to check the script on a CPU.
 
+`python -m infra.bench.gpu finetune` is in `infra.bench.gpu_finetune`.
+
 A pair is one radiograph and one sentence. The second row is a step as `base` trains it: two views and six sentences
 per study, a flip of each sentence, the prompts of all findings.
 """
@@ -23,6 +25,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from infra.bench import gpu_generate
+from infra.bench.device import device_name, peak_flops, synchronize
+from infra.bench.gpu_finetune import add_finetune_options, bench_finetune
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
@@ -32,8 +36,6 @@ from trrg_core.training.fact_tensors import Facts
 
 GOAL_PAIRS_PER_S = 2800  # on one H100
 WARM_UP = 5
-# dense bf16 peak in FLOP/s by the start of the device name; data sheets of NVIDIA
-PEAKS = {"NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100": 312e12}
 VOCABULARY = 30_522  # of PubMedBERT
 
 
@@ -86,8 +88,10 @@ def main() -> int:
     contrastive.add_argument("--tiny", action="store_true", help="the sizes of the preset tiny")
     contrastive.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     gpu_generate.add_options(benches.add_parser("generate", help="stage 2: tokens per second of drafts and reports"))
+    add_finetune_options(benches.add_parser("finetune", help="stage 2: tokens per second of the LLM"))
     options = parser.parse_args()
-    return gpu_generate.bench_generate(options) if options.bench == "generate" else bench_contrastive(options)
+    run = {"generate": gpu_generate.bench_generate, "finetune": bench_finetune}.get(options.bench, bench_contrastive)
+    return run(options)
 
 
 def bench_contrastive(options: argparse.Namespace) -> int:
@@ -102,8 +106,8 @@ def bench_contrastive(options: argparse.Namespace) -> int:
             has_negatives=True,
         ),
     )
-    name = _device_name(options.device)
-    peak = next((flops for start, flops in PEAKS.items() if name.startswith(start)), None)
+    name = device_name(options.device)
+    peak = peak_flops(name)
     print(f"{name}, torch {torch.__version__}, weights {options.weights}, compiled: {options.compile}")
     print(
         f"{'':10}{'studies':>8}{'images':>8}{'ms/step':>9}{'images/s':>10}{'TFLOP/s':>9}{'MFU':>6}{'GiB':>7}  attention"
@@ -144,17 +148,17 @@ def measure(load: Load, options: argparse.Namespace) -> Measured:
     train_step = _step_function(model, config, autocast=options.weights == "fp32")
     with FlopCounterMode(display=False) as counter:
         train_step(batches[0])
-    _synchronize(device)
+    synchronize(device)
     for batch in batches[:WARM_UP]:
         train_step(batch)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     seconds = []
     for step in range(options.steps):
-        _synchronize(device)
+        synchronize(device)
         before = time.perf_counter()
         train_step(batches[step % len(batches)])
-        _synchronize(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - before)
     return Measured(
         step_s=statistics.median(seconds),
@@ -228,17 +232,6 @@ def _step_function(model: ContrastiveModel, config: TrrgConfig, *, autocast: boo
         optimizer.step()
 
     return train_step
-
-
-def _device_name(device: str) -> str:
-    return (
-        torch.cuda.get_device_name(device) if device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
-    )
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

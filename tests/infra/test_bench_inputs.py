@@ -1,24 +1,30 @@
 """What the benches feed to the pipeline is what the pipeline makes: a bench is run by hand, and breaks unseen."""
 
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from infra.bench import generate
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
 from infra.bench.gpu import bench_contrastive
+from infra.bench.gpu_finetune import bench_finetune
 from infra.bench.gpu_generate import bench_generate
 from infra.bench.label_corpus import invent_labels
+from infra.bench.llm_steps import Corpus, invent_sequences, measure, with_adapters
 from infra.bench.serve import CONTENT_TYPE, draw_films, form_body
 from infra.bench.tiny_model import write_tiny_model
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.study_request import read_study_request
 from trrg_core.config.load import load_config
+from trrg_core.config.settings import EncoderConfig, LoraSettings
 from trrg_core.generation.film_reading import FilmFormat
 from trrg_core.labels import load_label_set
+from trrg_core.model.backbones import build_backbone
 from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.sources.sample.layout import generate_studies
@@ -55,6 +61,35 @@ def test_the_gpu_bench_trains_both_loads_on_a_cpu(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[2:4]] == [["pairs", "16", "16"], ["stage", "1", "2"]]
     assert "no verdict" in lines[-1]
+
+
+def test_the_gpu_bench_of_stage_two_trains_the_llm_of_tiny(capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"batch_size": 6, "rounds": 1, "attention": "sdpa", "checkpoint": True, "tiny": True, "device": "cpu"}
+    assert bench_finetune(Namespace(**options)) == 0
+    title, _, packed, padded, verdict = capsys.readouterr().out.splitlines()
+    assert "adapters by peft" in title
+    shares = [float(line.split()[2].rstrip("%")) for line in (packed, padded)]
+    assert shares[0] < shares[1]
+    assert "no verdict" in verdict
+
+
+def test_packed_steps_of_the_bench_have_the_losses_of_padded_ones_with_any_adapters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def losses(*, packing: bool) -> tuple[str, tuple[float, ...]]:
+        torch.manual_seed(0)
+        shape = {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        llm = build_backbone(EncoderConfig(config=shape), role="causal", vocabulary_size=50)
+        llm, adapters = with_adapters(llm, LoraSettings(rank=2, dropout=0.0))
+        batches = invent_sequences(Corpus(prefix=3, median=8, sigma=0.8, longest=30), llm, number=5, batches=2)
+        return adapters, measure(llm, batches, packing=packing, rounds=1, rate=0.1).losses
+
+    assert losses(packing=True)[1] == pytest.approx(losses(packing=False)[1], rel=1e-4)
+    monkeypatch.setitem(sys.modules, "trrg_core.model.adapters", None)  # as without peft
+    adapters, packed = losses(packing=True)
+    assert adapters == "this bench"
+    assert packed == pytest.approx(losses(packing=False)[1], rel=1e-4)
+    assert packed[0] != packed[1]
 
 
 def test_the_server_is_sent_forms_that_it_reads() -> None:

@@ -5,13 +5,14 @@ B sequences, L their padded length, N tokens of all, R rows, C columns.
 
 # ruff: noqa: N815 -- names carry their axes
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_WIDTH_STEP = 0.125  # widths that are tried, as a share of the longest sequence
+_COUNT_STEP, _NUM_COUNTS = 1.1, 48  # from one number of rows that is tried to the next, and how many are tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,23 +49,22 @@ def place_together(lengths: Sequence[int], *, attention_cost: float) -> Placemen
         lengths: tokens of each sequence.
         attention_cost: cost of attention per token and column, that of everything else per token being 1.
     """
-    longest, total = max(lengths), sum(lengths)
-    widths = [int(longest * (1 + _WIDTH_STEP * step)) for step in range(int((total / longest - 1) / _WIDTH_STEP) + 1)]
-    placements = [_first_fit(lengths, width) for width in sorted({*widths, total})]
+    counts = {max(1, int(len(lengths) / _COUNT_STEP**step)) for step in range(_NUM_COUNTS)}
+    placements = [_level(lengths, num_rows) for num_rows in sorted({1, *counts})]
     return min(placements, key=lambda one: one.num_slots * (1 + attention_cost * one.num_columns))
 
 
-def _first_fit(lengths: Sequence[int], width: int) -> Placement:
-    """Each sequence in the first row that has room, the longest first."""
-    filled: list[int] = []
+def _level(lengths: Sequence[int], num_rows: int) -> Placement:
+    """Each sequence in the row that is filled least, the longest first, so that rows are about equally long."""
+    filled = [(0, row) for row in range(num_rows)]
     rows, starts = [0] * len(lengths), [0] * len(lengths)
     for index in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
-        row = next((at for at, used in enumerate(filled) if used + lengths[index] <= width), len(filled))
-        if row == len(filled):
-            filled.append(0)
-        rows[index], starts[index] = row, filled[row]
-        filled[row] += lengths[index]
-    return Placement(rows=tuple(rows), starts=tuple(starts), num_rows=len(filled), num_columns=max(filled))
+        used, row = filled[0]
+        rows[index], starts[index] = row, used
+        heapq.heapreplace(filled, (used + lengths[index], row))
+    return Placement(
+        rows=tuple(rows), starts=tuple(starts), num_rows=num_rows, num_columns=max(used for used, _ in filled)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,3 +58,21 @@ def test_padding_is_a_sequence_of_its_own():
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()
     packed = pack_tokens(torch.ones(2, 4, 1), mask, place_apart([4, 2]))
     assert packed.position_RC.tolist() == [[0, 1, 2, 3], [0, 1, 0, 1]]
+
+
+@pytest.mark.parametrize("number", [1, 2, 9, 300])
+def test_one_row_is_always_tried(number):
+    # kernels for packed rows tell sequences apart in a single row only
+    assert place_together([7] * number, attention_cost=0).num_rows == 1
+
+
+@pytest.mark.parametrize("number", [8, 16, 64])
+def test_mixed_lengths_have_little_padding_in_a_model_of_7b(number):
+    draw = torch.Generator().manual_seed(0)
+    shares = []
+    for _ in range(20):
+        reports = torch.exp(0.8 * torch.randn(number, generator=draw) + 4.5).clamp(4, 256)
+        lengths = [100 + int(length) for length in reports]
+        placed = place_together(lengths, attention_cost=0.5 / 3584)
+        shares.append(1 - sum(lengths) / placed.num_slots)
+    assert sum(shares) / len(shares) < 0.05
