@@ -14,6 +14,11 @@ class LoraSettings(ConfigSection):
     rank: int = Field(16, ge=1, description="Rank of the adapters.")
     alpha: int = Field(32, ge=1, description="Scaling numerator of the adapters; the scale is alpha / rank.")
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout probability in the adapters.")
+    base: Literal["full", "nf4"] = Field(
+        "full",
+        description="Number format of the frozen weights under the adapters: that of `engine.precision`, or 4 bits "
+        "(QLoRA), which needs bitsandbytes, a GPU and a pretrained LLM.",
+    )
     train_embeddings: bool = Field(
         False, description="Also train input and output embeddings, for models built from `config`."
     )

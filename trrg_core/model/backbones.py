@@ -29,6 +29,7 @@ def build_backbone(
     vocabulary_size: int = 0,
     weights: Weights = "pretrained",
     dtype: torch.dtype = torch.float32,
+    quantization: Any = None,
     **values: Any,
 ) -> Any:
     """A Hugging Face model: `AutoModelForCausalLM` for the role "causal", else `AutoModel` without its pooler.
@@ -41,6 +42,7 @@ def build_backbone(
         vocabulary_size: tokens of a tokenizer trained here; ignored for named models, 0 for images.
         weights: "random" builds even a named model from its architecture alone, e.g. on the meta device.
         dtype: number format of the weights.
+        quantization: how the weights of a named model are quantised as they are loaded, in transformers' terms.
         **values: further values of a config class built here, e.g. special token ids.
 
     Raises:
@@ -48,7 +50,7 @@ def build_backbone(
             no such architecture.
     """
     if encoder.pretrained and weights == "pretrained":
-        return _load(encoder, role, dtype)
+        return _load(encoder, role, dtype, {} if quantization is None else {"quantization_config": quantization})
     config = architecture_of(encoder, role=role, vocabulary_size=vocabulary_size, **values)
     model_class = _model_class(config, role)
     return model_class._from_config(config, dtype=dtype, **_attention(encoder), **without_pooler(model_class))
@@ -77,7 +79,7 @@ def without_pooler(model_class: Any) -> dict[str, bool]:
     return {"add_pooling_layer": False} if has_option else {}
 
 
-def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype) -> Any:
+def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype, options: dict[str, Any]) -> Any:
     name = resolve_pretrained(encoder.pretrained)
     try:
         config = _tower(_read_config(encoder), role)
@@ -89,6 +91,7 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             output_loading_info=True,
             trust_remote_code=False,
+            **options,
             **_attention(encoder),
             **_revision(encoder),
             **without_pooler(model_class),

@@ -14,6 +14,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.backbones import Weights, build_backbone
 from trrg_core.model.packing import PackedTokens
+from trrg_core.model.quantization import quantization_of
 
 # beginnings and ends of settings that change logits after the output layer: of Gemma 2, Granite, Cohere, Falcon H1
 _LOGIT_SETTINGS = ("logit_", "logits_", "_logit_softcapping", "output_multiplier", "lm_head_multiplier")
@@ -44,6 +45,7 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
         vocabulary_size=len(tokenizer),
         weights=weights,
         dtype=dtype,
+        quantization=quantization_of(config) if weights == "pretrained" else None,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -61,8 +63,9 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
         raise ConfigError(f"{type(llm).__name__} does not keep packed reports apart: set finetune.packing=false")
     from trrg_core.model.adapters import add_adapters  # peft takes seconds to import and only stage 2 needs it
 
-    # under ZeRO-3 the weights of a layer are there only while the layer itself runs
-    return add_adapters(llm, config.finetune.lora, folds=config.engine.zero_stage < 3)
+    # under ZeRO-3 the weights of a layer are there only while the layer itself runs; those of 4 bits are no matrix
+    folds = config.engine.zero_stage < 3 and config.finetune.lora.base == "full"
+    return add_adapters(llm, config.finetune.lora, folds=folds)
 
 
 def can_pack(llm: Any) -> bool:

@@ -1,5 +1,6 @@
 """The sizes of both stages' models, from the configuration alone: built on the meta device, without weights."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from trrg_core.training.memory_estimate import ModelSize, Tower, size_of
 
 # instruction, in a chat template with the message of a system
 _PROMPT_TOKENS = 64
+_NF4_BITS = 4.127  # per weight, with the quantised scales (Dettmers et al. 2023, section 3)
 
 
 class _Vocabulary:
@@ -73,7 +75,20 @@ def finetune_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     tokens = stage.micro_batch_size * (prefix + stage.max_report_tokens)
     llm = _tower("LLM", model.llm.config, tokens, config.engine, checkpoint=True)
     image = _image_tower(config, contrastive, trained=False, num_studies=stage.micro_batch_size)
-    return size_of(model), [*image, llm]
+    return _as_stored(size_of(model), model.llm, config), [*image, llm]
+
+
+def _as_stored(size: ModelSize, llm: Any, config: TrrgConfig) -> ModelSize:
+    """`size` with the frozen weights of the LLM counted by the bits that they take."""
+    if config.finetune.lora.base == "full":
+        return size
+    layers = sum(
+        module.base_layer.weight.numel()
+        for module in llm.modules()
+        if isinstance(getattr(module, "base_layer", None), torch.nn.Linear)
+    )
+    element_bits = 16 if config.engine.precision == "bf16" else 32
+    return replace(size, frozen=size.frozen - round(layers * (1 - _NF4_BITS / element_bits)))
 
 
 def _contrastive(config: TrrgConfig) -> ContrastiveModel:

@@ -32,6 +32,14 @@ def test_stage_two_of_base_fits_an_80_gb_gpu_and_its_llm_is_frozen() -> None:
     assert estimate.weights == pytest.approx(2 * (size.frozen + size.trained))
 
 
+def test_four_bits_count_as_such() -> None:
+    full, _ = finetune_size(load_config("base", []))
+    quantised, _ = finetune_size(load_config("base", ["finetune.lora.base=nf4"]))
+    # the layers of Qwen2.5-7B but for its embeddings, 6.53 billion weights of 4.127 in place of 16 bits
+    assert full.frozen - quantised.frozen == pytest.approx(6.53e9 * (1 - 4.127 / 16), rel=0.01)
+    assert quantised.trained == full.trained
+
+
 def test_convolutional_encoders_have_a_tower_per_resolution() -> None:
     size, towers = pretrain_size(load_config("tiny", []))
     assert [(tower.hidden, tower.layers) for tower in towers if tower.name == "image encoder"] == [
