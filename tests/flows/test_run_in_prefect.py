@@ -1,14 +1,21 @@
 """What a run leaves in Prefect: its lines, its progress, its champion, and a state that says how it ended."""
 
 import asyncio
+import json
 import logging
+import socket
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import prefect
 import pytest
 from prefect import get_client
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.filters import LogFilter
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import artifacts, outcome, retraining, tasks
@@ -78,3 +85,56 @@ def test_a_server_that_is_away_for_good_is_given_up(
     assert not wait_for_server(0.05, poll_s=0.01)
     assert "the results are in the store" in caplog.text
     monkeypatch.setattr(artifacts._server, "silent_until", 0.0)
+
+
+class Health(BaseHTTPRequestHandler):
+    """As much of Prefect's API as a client asks for to see whether it is there."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(prefect.__version__ if self.path.endswith("version") else True).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_a_run_goes_on_while_the_server_is_away_and_reports_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setattr(artifacts._server, "silent_until", 0.0)
+    monkeypatch.setattr(outcome.wait_for_server, "__defaults__", (30.0, 0.1))
+    servers: list[HTTPServer] = []
+
+    def come_back() -> None:
+        servers.append(HTTPServer(("127.0.0.1", port), Health))
+        servers[0].serve_forever(poll_interval=0.05)
+
+    warn = outcome.logger.warning
+
+    def warn_and_come_back(message: str, *arguments: object) -> None:
+        warn(message, *arguments)
+        threading.Thread(target=come_back, daemon=True).start()
+
+    monkeypatch.setattr(outcome.logger, "warning", warn_and_come_back)
+
+    def train() -> dict[str, Any]:
+        # each of these would be an error of the run, or a wait in its midst
+        for step in range(3):
+            assert artifacts.store_artifact(create_markdown_artifact, f"step {step}", key="progress") is None
+        return {"finetune": {"ref": "finetune-1"}}
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+        try:
+            assert outcome.ended(train) == {"finetune": {"ref": "finetune-1"}}
+        finally:
+            servers[0].shutdown()
+            servers[0].server_close()
+    assert caplog.text.count("artifact progress is not in Prefect") == 1, "asked once, not at every step"
+    assert "the Prefect server does not answer; waiting up to 30 s for it" in caplog.text
+    assert "the results are in the store" not in caplog.text
