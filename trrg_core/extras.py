@@ -27,6 +27,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "scispacy",
             "pydicom",
             "simplejpeg",
+            "requests",
         ),
         "flows": ("prefect", "mlflow"),
         "serve": ("uvicorn", "fastapi"),

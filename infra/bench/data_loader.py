@@ -161,7 +161,7 @@ def make_shard_rows(studies: list[SampleStudy], config: TrrgConfig) -> Iterator[
     parser = ReportParser(config.parse.label_set)
     flipper = SentenceFlipper(parser)
     for study, report_row in zip(studies, report_rows, strict=True):
-        patient = {"prior_study_id": "", "sex": study.patient.sex, "age_years": study.patient.age}
+        patient = {"prior_study_id": "", "study_date": "", "sex": study.patient.sex, "age_years": study.patient.age}
         images = [_image(study, view, config) for view in study.truth.views]
         try:
             row = {**report_row, **patient, "images": images}

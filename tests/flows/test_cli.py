@@ -19,7 +19,20 @@ from trrg_core.config.values import PRESETS
 
 TRRG = Path(sys.executable).parent / "trrg"
 STORE_VERBS = ("show", "history", "rejects", "diff", "gc", "labels", "drift", "view")
-VERBS = ("sample", "run", "config", "check", "parse-text", "label", "explain", "ui", "serve", *STORE_VERBS, *JOBS)
+VERBS = (
+    "sample",
+    "run",
+    "config",
+    "check",
+    "parse-text",
+    "label",
+    "explain",
+    "up",
+    "down",
+    "serve",
+    *STORE_VERBS,
+    *JOBS,
+)
 MOST_HELP_SECONDS = 1.0
 
 

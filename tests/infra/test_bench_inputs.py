@@ -46,13 +46,13 @@ def test_the_slice_compiler_is_fed_a_label_table_that_it_can_slice() -> None:
 
 
 def test_the_coverage_of_flips_counts_each_fact_once() -> None:
-    texts = ["FINDINGS: Small left effusion. Heart size is normal. Right middle and left lower lobe opacities."]
+    texts = ["FINDINGS: Small left effusion. Heart size is normal. Right middle lobe opacity."]
     coverage = measure_flips(texts)
     assert coverage.share("deny", "pleural_effusion") == (1.0, 1)
     assert coverage.share("affirm") == (1.0, 1)
     assert coverage.share("side", "pleural_effusion") == (1.0, 1)
     assert coverage.share("severity") == (1.0, 1)
-    assert coverage.share("side", "opacity") == (0.0, 1)
+    assert coverage.share("side", "opacity") == (1.0, 1)
 
 
 def test_the_gpu_bench_trains_both_loads_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:

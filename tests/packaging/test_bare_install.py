@@ -180,7 +180,7 @@ def test_files_of_reports_are_scored(bare: Path, tmp_path: Path) -> None:
     [
         (("run", "--source-root", "."), "flows"),
         (("finetune", "--input", "shards=shards@1", "--input", "contrastive=pretrain-0"), "train"),
-        (("ui",), "flows"),
+        (("up",), "flows"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,
 )

@@ -107,7 +107,7 @@ def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(stage1, llm
     rows = [{**row, "report": row["report"] if n % 2 else row["sentences"][0]["text"]} for n, row in enumerate(rows)]
     packed, packed_grads = losses_and_gradients(stage1, llm_tokenizer, rows)
     padded, padded_grads = losses_and_gradients(stage1, llm_tokenizer, rows, "finetune.packing=false")
-    assert packed.parts["padding"] < 0.1 < padded.parts["padding"]
+    assert packed.parts["padding"] < padded.parts["padding"] / 2
     torch.testing.assert_close(packed.loss, padded.loss)
     assert packed_grads.keys() == padded_grads.keys()
     for name, grad in packed_grads.items():
