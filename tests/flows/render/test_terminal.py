@@ -82,6 +82,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Draw:
 def _history() -> None:
     version = {
         "version": "predictions@128",
+        "name": "",
         "rows": 227_835,
         "counts": {"studies_in": 227_835, "unsupported_sentences": 12_345},
         "rejects": {"no_report_section": 4_321},
