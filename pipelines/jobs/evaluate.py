@@ -28,7 +28,8 @@ from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System, metric_key
 from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.pages.render import render_report
-from trrg_core.pages.report_page import Film, ReportPage, StudyPage, choose_studies, study_page
+from trrg_core.pages.report_page import ReportPage, StudyPage, choose_studies, study_page
+from trrg_core.pages.shown_film import Film
 from trrg_core.pages.study_view import count_issues
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser

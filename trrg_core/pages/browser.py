@@ -11,8 +11,7 @@ from markupsafe import Markup
 
 from trrg_core.labels import Label, Labels, column_name
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
-from trrg_core.pages.report_page import Film
-from trrg_core.pages.study_view import data_uri
+from trrg_core.pages.shown_film import Film, data_uri
 from trrg_core.pages.template import hash_source, read_part, template_environment
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.study import SPLITS

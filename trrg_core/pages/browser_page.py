@@ -14,7 +14,7 @@ from trrg_core.errors import ConfigError
 from trrg_core.label_stats.labelled_version import find_observations
 from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
 from trrg_core.pages.browser import BrowserPage, StudyCard
-from trrg_core.pages.report_page import Film
+from trrg_core.pages.shown_film import Film
 from trrg_core.slicing.constraints import find_observation
 from trrg_core.storage.store import Store
 from trrg_core.study import SPLITS

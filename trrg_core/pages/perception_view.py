@@ -17,7 +17,7 @@ from trrg_core.labels import (
 from trrg_core.metrics.detection import Estimate, FindingDetection, ReliabilityBin
 from trrg_core.metrics.perception_scores import PerceptionScores
 from trrg_core.pages.seen_study import SeenFinding, SeenStudy
-from trrg_core.pages.study_view import data_uri
+from trrg_core.pages.shown_film import data_uri
 
 Tone = Literal["good", "bad", "warn", "mute"]
 

@@ -11,16 +11,9 @@ from trrg_core.evidence import ReportEvidence
 from trrg_core.labels import Label, Labels, LabelSet
 from trrg_core.metrics.fact_errors import Disagreement
 from trrg_core.metrics.score import Prediction, Scores
+from trrg_core.pages.shown_film import Film
 from trrg_core.registry.decision import Decision
 from trrg_core.report.parsed import Sentence
-
-
-@dataclass(frozen=True, kw_only=True)
-class Film:
-    """One radiograph as JPEG bytes."""
-
-    jpeg: bytes
-    view_position: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from PIL import Image
 from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.perception import DiseasePerception, Perceived
 from trrg_core.pages.heat_overlay import draw_heat
-from trrg_core.pages.report_page import Film
 from trrg_core.pages.seen_study import SeenFilm, SeenFinding, SeenStudy
+from trrg_core.pages.shown_film import Film
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
 from trrg_core.training.views import choose_views

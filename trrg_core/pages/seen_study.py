@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trrg_core.labels import STATED_PRESENT, STATED_UNCERTAIN
-from trrg_core.pages.report_page import Film
+from trrg_core.pages.shown_film import Film
 
 # a finding with this share of its threshold is near it
 _NEAR = 2 / 3

@@ -1,6 +1,5 @@
 """One study as the template prints it: sentences split at their mentions, clues as bars, and its issues."""
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +8,8 @@ from trrg_core.evidence import SentenceEvidence, Support
 from trrg_core.labels import DEGREE_OF_SEVERITY, column_name
 from trrg_core.metrics.fact_errors import FactError
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
-from trrg_core.pages.report_page import Film, StudyPage
+from trrg_core.pages.report_page import StudyPage
+from trrg_core.pages.shown_film import data_uri
 from trrg_core.report.contradictions import ContradictionKind
 from trrg_core.report.parsed import Mention, Sentence
 
@@ -199,10 +199,3 @@ def _findings(study: StudyPage) -> tuple[str, ...]:
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
-
-
-def data_uri(film: Film) -> str:
-    """A radiograph as the source of an `img` tag; empty when it is no JPEG."""
-    if not film.jpeg.startswith(b"\xff\xd8"):
-        return ""
-    return f"data:image/jpeg;base64,{base64.b64encode(film.jpeg).decode()}"

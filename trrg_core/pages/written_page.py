@@ -15,8 +15,9 @@ from PIL import Image
 from trrg_core.generation.film_reading import ReadFilm, RejectedFilm
 from trrg_core.generation.report_writer import HeatMap, WrittenStudy
 from trrg_core.pages.heat_overlay import draw_heat
-from trrg_core.pages.report_page import Film, StudyPage
-from trrg_core.pages.study_view import StudyView, data_uri, view_study
+from trrg_core.pages.report_page import StudyPage
+from trrg_core.pages.shown_film import Film, data_uri
+from trrg_core.pages.study_view import StudyView, view_study
 from trrg_core.pages.template import hash_source, read_part, template_environment
 
 

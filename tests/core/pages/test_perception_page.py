@@ -14,8 +14,8 @@ from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, S
 from trrg_core.metrics.perception_scores import score_perception, split_scores
 from trrg_core.pages.perception_page import PerceptionPage, render_perception
 from trrg_core.pages.perception_view import draw_reliability, finding_levels, view_case
-from trrg_core.pages.report_page import Film
 from trrg_core.pages.seen_study import SeenFilm, SeenFinding, SeenStudy
+from trrg_core.pages.shown_film import Film
 
 HOSTILE = "<script>alert(1)</script> \"quoted' </article> {{ 7*7 }} <img src=x onerror=alert(1)>"
 OBSERVATIONS = ("Pleural Effusion", "Edema <b>")

@@ -14,8 +14,9 @@ from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_pr
 from trrg_core.metrics.systems import System
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.pages.render import render_report
-from trrg_core.pages.report_page import Film, ReportPage, StudyPage, choose_studies, study_page
+from trrg_core.pages.report_page import ReportPage, StudyPage, choose_studies, study_page
 from trrg_core.pages.score_view import sum_up
+from trrg_core.pages.shown_film import Film
 from trrg_core.pages.study_view import view_study
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision

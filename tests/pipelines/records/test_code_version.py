@@ -12,6 +12,7 @@ from pipelines.running.catalog import JOBS
 
 CORE, PIPELINES = (Path(str(package.__file__)).parent for package in (trrg_core, pipelines))
 RULES = CORE / "report" / "rules"
+OF_COMMANDS = ("find_model.py", "lineage.py", "migration.py", "references.py", "withdrawn_models.py")
 
 
 def reach(job: str) -> set[Path]:
@@ -57,9 +58,9 @@ def test_a_job_reaches_what_it_runs_and_no_more(job: str, inside: list[str], out
 
 def test_every_source_of_the_chain_is_reached_by_a_job() -> None:
     reached = set().union(*(reach(job) for job in JOBS))
-    # how a job is run does not change its result; a served model is no job; these only read the registry, for commands
+    # how a job is run does not change its result; a served model is no job; these are of commands on the registry
     own = {*PIPELINES.glob("running/*.py"), *PIPELINES.glob("serving/*.py"), PIPELINES / "jobs" / "reslice.py"}
-    own |= {PIPELINES / "registry" / name for name in ("find_model.py", "lineage.py", "references.py")}
+    own |= {PIPELINES / "registry" / name for name in OF_COMMANDS}
     assert set(PIPELINES.rglob("*.py")) - reached <= own
     assert set(RULES.glob("*.yaml")) <= reached
 
