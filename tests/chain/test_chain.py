@@ -142,7 +142,7 @@ def test_no_report_text_reaches_the_log_or_the_registry(chain: str, broken_tree:
     rows = read_table(open_store(chain), TableRef.parse("reports@0"), columns=["findings"])["findings"].to_pylist()
     sentences = {part.strip() for text in rows for part in text.split(".") if len(part) > 40}
     places = [
-        *Path(chain).glob("registry/*"),
+        *(path for path in Path(chain, "registry").rglob("*") if path.is_file()),
         *Path(prefect_home).rglob("*.db*"),
         *Path(chain).glob("runs/*/README.md"),
     ]
