@@ -50,7 +50,7 @@ def plan_drop(store: Store, ref: TableRef, registered: Mapping[str, str] | None 
         raise ConfigError(f"{ref} is needed: {', '.join(users)}; `trrg lineage {ref}` shows what was made from it")
     log = read_log(store, ref.name)
     if not starts_at_zero(log):
-        raise ConfigError(f"the log of {ref.name} in {store.uri} lacks its first entry: its files cannot be distinguished")
+        raise ConfigError(f"the log of {ref.name} in {store.uri} lacks its first entry: its files are not known")
     files = list_stored_files(store)
     kept = {f"{TABLE_FOLDER}/{ref.name}/{path}" for path in paths_of_versions(log, [one.version for one in others])}
     own = _folders(ref.name, dropped, others.values()) | {
