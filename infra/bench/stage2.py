@@ -233,7 +233,7 @@ def _turn(writer: Writer, few: Writer, drafts: _Drafts, columns: Sequence[int]) 
         found[f"turn/{kind}"] = score_turn(before, writer.read(anew), turn, kind, columns)
         if kind == "down":  # as denied findings are decoded
             anew = drafts.texts(f"turned {kind} guided", partial(writer.turned, turn, guided=True))
-        revised = writer.read(conditions.revised(own, anew, turn, writer.observations))
+        revised = writer.read(writer.revised(own, anew, turn))
         found[f"turn/{kind}, draft revised"] = score_turn(before, revised, turn, kind, columns)
         if kind != "side":
             turn = turn.first(_FEW)

@@ -16,14 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from trrg_core.config.settings import GenerateConfig
-from trrg_core.generation.decoding import generate_reports
+from trrg_core.generation.decoding import encode_studies, generate_reports
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import NOT_STATED, SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, load_label_set
 from trrg_core.model.clues import CERTAIN_LOGIT, Clues, clues_of, give_clues
+from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator
-from trrg_core.model.perception import perceive
-from trrg_core.report.facts import FactCodes, sentence_facts
+from trrg_core.model.perception import Perceived
+from trrg_core.report.facts import FactCodes, current_facts, sentence_facts
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
@@ -91,9 +92,9 @@ class Writer:
             collate_images(self.rows[at : at + _BATCH], observations=self.observations, config=loaded.config.pretrain)
             for at in range(0, len(self.rows), _BATCH)
         ]
-        self._perceived = [
-            perceive(loaded.generator.contrastive, loaded.generator.perception, batch) for batch in self._batches
-        ]
+        # every condition reads the same images
+        self._features = [encode_studies(loaded.generator, batch) for batch in self._batches]
+        self._perceived = [self._perceive(features) for features in self._features]
 
     def read(self, texts: Sequence[str]) -> StudyFacts:
         """The facts of `texts` by the project's parser."""
@@ -131,10 +132,12 @@ class Writer:
         """
         texts: list[str] = []
         generator, decoding = self.loaded.generator, decoding or self.decoding
-        for number, (batch, perceived) in enumerate(zip(self._batches, self._perceived, strict=True)):
+        encoded = zip(self._batches, self._features, self._perceived, strict=True)
+        for number, (batch, features, perceived) in enumerate(encoded):
             if image is not None:
                 batch = image(batch)
-                perceived = perceive(generator.contrastive, generator.perception, batch)
+                features = encode_studies(generator, batch)
+                perceived = self._perceive(features)
             clues = clues_of(perceived, batch, source=source)
             if change is not None:
                 clues = change(clues, number * _BATCH)
@@ -146,9 +149,15 @@ class Writer:
                 clue_shift=decoding.clue_shift,
                 clue_sharpness=decoding.clue_sharpness,
                 clues=clues,
+                features=features,
             )
             texts += [report.text for report in reports]
         return texts
+
+    @torch.no_grad()
+    def _perceive(self, features: ImageFeatures) -> Perceived:
+        perceived: Perceived = self.loaded.generator.perception(features)
+        return perceived
 
     def given(self, facts: StudyFacts) -> list[str]:
         """The drafts with every clue set to what `facts` state; what they do not state is absent."""
@@ -176,33 +185,22 @@ class Writer:
 
         return self.write(change, decoding=self.decoding.for_denied_findings() if guided else None)
 
-
-def revised(drafts: Sequence[str], rewritten: Sequence[str], turn: Turn, observations: Sequence[str]) -> list[str]:
-    """Each draft with its statements of the turned finding replaced by those of the rewritten text."""
-    reviser = ReportReviser(ReportParser("chexpert14"))
-    texts = list(drafts)
-    for study in np.flatnonzero(turn.index_N >= 0):
-        at = turn.index_N[study]
-        is_present = bool(turn.facts.assertion_NO[study, at] == STATED_PRESENT)
-        given = [GivenClue(observation=observations[at], is_present=is_present)]
-        texts[study] = reviser.revise(drafts[study], rewritten[study], given)
-    return texts
+    def revised(self, drafts: Sequence[str], rewritten: Sequence[str], turn: Turn) -> list[str]:
+        """Each draft with its statements of the turned finding replaced by those of the rewritten text."""
+        reviser = ReportReviser(self.parser)
+        texts = list(drafts)
+        for study in np.flatnonzero(turn.index_N >= 0):
+            at = turn.index_N[study]
+            is_present = bool(turn.facts.assertion_NO[study, at] == STATED_PRESENT)
+            given = [GivenClue(observation=self.observations[at], is_present=is_present)]
+            texts[study] = reviser.revise(drafts[study], rewritten[study], given)
+        return texts
 
 
 def stated_facts(parsed: ParsedReport, observations: Sequence[str], sided: Sequence[bool]) -> FactCodes:
     """The codes of a parsed report, by its current mentions; those of "No Finding" by its label."""
-    facts = [
-        {
-            "observation": name,
-            "assertion": mention.assertion,
-            "laterality": mention.laterality,
-            "severity": mention.severity,
-        }
-        for sentence in parsed.sentences
-        for mention in sentence.mentions
-        if mention.is_current
-        for name in load_label_set("chexpert14").observations_of(mention.finding)
-    ]
+    mentions = (mention for sentence in parsed.sentences for mention in sentence.mentions)
+    facts = current_facts(mentions, load_label_set("chexpert14"))
     codes = sentence_facts(facts, observations, sided=sided)
     if "No Finding" not in observations:
         return codes

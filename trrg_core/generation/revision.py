@@ -10,7 +10,7 @@ from typing import Any
 
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.labels import Assertion
-from trrg_core.report.parsed import Mention
+from trrg_core.report.facts import current_facts
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.counterfactuals import is_false_when_present
 from trrg_core.training.prompts import Prompts, load_prompts
@@ -63,22 +63,9 @@ class ReportReviser:
         sentences = [
             {"text": sentence.text, "facts": facts}
             for sentence in parsed.sentences
-            if (facts := self._facts(sentence.mentions))
+            if (facts := current_facts(sentence.mentions, self._parser.label_set))
         ]
         return split_report({"report": text, "sentences": sentences})
-
-    def _facts(self, mentions: Sequence[Mention]) -> list[Fact]:
-        return [
-            {
-                "observation": name,
-                "assertion": mention.assertion,
-                "laterality": mention.laterality,
-                "severity": mention.severity,
-            }
-            for mention in mentions
-            if mention.is_current
-            for name in self._parser.label_set.observations_of(mention.finding)
-        ]
 
     def _of(self, segment: Segment, names: Collection[str]) -> list[Segment]:
         """What the segment states of `names` alone: itself if it states nothing else, or plain sentences."""

@@ -6,7 +6,6 @@ by study. Only findings that both texts affirm are compared, and only where both
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from trrg_core.labels import (
     column_name,
     stated_codes,
 )
-from trrg_core.report.facts import FactCodes, no_facts, study_facts
+from trrg_core.report.facts import FactCodes, current_facts, no_facts, study_facts
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.training.prompts import load_prompts
 
@@ -50,17 +49,7 @@ def findings_of(label_set: LabelSet) -> tuple[str, ...]:
 def report_facts(report: ParsedReport, label_set: LabelSet) -> FactCodes:
     """What a parsed report states of each finding of the label set."""
     names = findings_of(label_set)
-    sentences = [
-        {
-            "facts": [
-                _fact(name, mention)
-                for mention in sentence.mentions
-                if mention.is_current
-                for name in label_set.observations_of(mention.finding)
-            ]
-        }
-        for sentence in report.sentences
-    ]
+    sentences = [{"facts": current_facts(sentence.mentions, label_set)} for sentence in report.sentences]
     labels = {column_name(name): label for name, label in report.labels.items()}
     return study_facts(sentences, stated_codes(labels, names), names, sided=_has_side(names))
 
@@ -116,15 +105,6 @@ def _compare(references: FactTable, hypotheses: FactTable, expected: Codes, stat
     is_expected = references.is_present & (expected != 0)
     both = is_expected & hypotheses.is_present & (stated != 0)
     return AttributeAgreement(both=both, agree=both & (expected == stated), expected=is_expected)
-
-
-def _fact(observation: str, mention: Any) -> dict[str, str]:
-    return {
-        "observation": observation,
-        "assertion": mention.assertion,
-        "laterality": mention.laterality,
-        "severity": mention.severity,
-    }
 
 
 def _has_side(observations: Sequence[str]) -> list[bool]:

@@ -17,7 +17,9 @@ from trrg_core.labels import (
     STATED_PRESENT,
     STATED_UNCERTAIN,
     Assertion,
+    LabelSet,
 )
+from trrg_core.report.parsed import Mention
 
 # of several assertions of an observation in one text the strongest counts, as in labels
 _STRENGTH = {NOT_STATED: 0, STATED_ABSENT: 1, STATED_UNCERTAIN: 2, STATED_PRESENT: 3}
@@ -37,6 +39,21 @@ def no_facts(num_observations: int) -> FactCodes:
     """The codes of a text that states nothing."""
     nothing = (0,) * num_observations
     return FactCodes(nothing, nothing, nothing)
+
+
+def current_facts(mentions: Iterable[Mention], label_set: LabelSet) -> list[Fact]:
+    """What mentions state of now, one fact for each observation that a finding counts towards, in text order."""
+    return [
+        {
+            "observation": name,
+            "assertion": mention.assertion,
+            "laterality": mention.laterality,
+            "severity": mention.severity,
+        }
+        for mention in mentions
+        if mention.is_current
+        for name in label_set.observations_of(mention.finding)
+    ]
 
 
 def sentence_facts(facts: Iterable[Fact], observations: Sequence[str], *, sided: Sequence[bool]) -> FactCodes:
