@@ -48,11 +48,15 @@ class GeneratedReport:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedStudies:
-    """Studies with the features of their images; `clues` replaces those that the generator perceives."""
+    """Studies with the features of their images.
+
+    `clues` replaces those that the generator perceives; `chosen` are the studies that are written, all by default.
+    """
 
     batch: Batch
     features: ImageFeatures
     clues: Clues | None = None
+    chosen: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,22 +103,30 @@ def _write_given(
     generator = loaded.generator
     clues = clues_of(generator.perception(own.features), own.batch, source=generator.config.clues)
     stated = replace(own, clues=with_given(clues, given, generator.perception.observations))
-    denies = [any(not clue.is_present for clue in of_study) for of_study in given]
-    as_told = {
-        kind: list(stream_reports(loaded, [stated], config.for_denied_findings() if kind else config))
-        for kind in set(denies)
-    }
-    rewritten = [as_told[kind][at] for at, kind in enumerate(denies)]
-    if all(given) and not config.revise:
-        return rewritten
-    drafts = list(stream_reports(loaded, [own], config))
-    if config.revise:
-        reviser = _reviser(load_label_set(loaded.config.parse.label_set))
-        rewritten = [
-            replace(anew, text=reviser.revise(draft.text, anew.text, of_study))
-            for draft, anew, of_study in zip(drafts, rewritten, given, strict=True)
-        ]
-    return [anew if of_study else draft for draft, anew, of_study in zip(drafts, rewritten, given, strict=True)]
+    denying = [at for at, of_study in enumerate(given) if any(not clue.is_present for clue in of_study)]
+    affirming = [at for at, of_study in enumerate(given) if of_study and at not in denying]
+    rewritten = _write_chosen(loaded, stated, config.for_denied_findings(), denying)
+    rewritten |= _write_chosen(loaded, stated, config, affirming)
+    if not config.revise:
+        silent = [at for at in range(len(given)) if at not in rewritten]
+        written = rewritten | _write_chosen(loaded, own, config, silent)
+        return [written[at] for at in range(len(given))]
+    reviser = _reviser(load_label_set(loaded.config.parse.label_set))
+    return [
+        replace(rewritten[at], text=reviser.revise(draft.text, rewritten[at].text, given[at]))
+        if at in rewritten
+        else draft
+        for at, draft in enumerate(stream_reports(loaded, [own], config))
+    ]
+
+
+def _write_chosen(
+    loaded: LoadedGenerator, studies: EncodedStudies, config: GenerateConfig, chosen: Sequence[int]
+) -> dict[int, GeneratedReport]:
+    """The reports of the studies at `chosen`, by their place in the batch."""
+    if not chosen:
+        return {}
+    return dict(zip(chosen, stream_reports(loaded, [replace(studies, chosen=chosen)], config), strict=True))
 
 
 def stream_reports(
@@ -184,7 +196,7 @@ def _stream(
 
 @torch.no_grad()
 def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig) -> list[_Text]:
-    """The reports to write, one per study; with guidance the LLM also reads each study without its clues."""
+    """The reports to write, one per chosen study; with guidance the LLM also reads each without its clues."""
     batch, features = encoded.batch, encoded.features
     shown = generator.prefix(
         batch, encoded.clues, clue_shift=config.clue_shift, clue_sharpness=config.clue_sharpness, features=features
@@ -198,12 +210,13 @@ def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: Generate
         for prefix in prefixes
     ]
     read = read_clues(shown.clues, generator.perception)
-    return [
+    texts = [
         _Text(prompt=Prompt(study_id=study_id, streams=streams), clues=own, has_prior=has_prior)
         for study_id, streams, own, has_prior in zip(
             batch.study_ids, zip(*rows, strict=True), read, batch.has_prior, strict=True
         )
     ]
+    return texts if encoded.chosen is None else [texts[at] for at in encoded.chosen]
 
 
 def _choose_report(

@@ -78,6 +78,27 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
     assert texts == ["No effusion. Normal heart size.", "No effusion. Big heart."]
 
 
+@pytest.mark.parametrize(("revise", "written"), [("true", 2 + 3), ("false", 3)])
+def test_only_studies_with_given_clues_are_written_again(revise, written, stage2, rows, monkeypatch):
+    loaded = LoadedGenerator(config=toy_config(), generator=stage2.model, text_tokenizer=None)
+    batch = collate_images(rows[:3], observations=OBSERVATIONS, config=toy_config().pretrain)
+    present, absent = (GivenClue(observation="Pleural Effusion", is_present=value) for value in (True, False))
+    prompted = []
+
+    def write(_, prompts, config):
+        for prompt in prompts:
+            prompted.append((prompt.study_id, config.guidance))
+            yield [Draft(text="No effusion.", log_probability=0.0)]
+
+    monkeypatch.setattr(decoding, "write_drafts", write)
+    config = toy_config(f"generate.revise={revise}", "generate.guidance=0.5").generate
+    reports = write_reports(loaded, batch, config, given=[[present], [], [absent]])
+    assert [report.study_id for report in reports] == list(batch.study_ids)
+    assert len(prompted) == written
+    first, second, third = batch.study_ids
+    assert {(first, 0.5), (second, 0.5), (third, 1.0)} <= set(prompted)
+
+
 @pytest.mark.parametrize(
     ("settings", "guidance"),
     [
