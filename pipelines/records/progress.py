@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from contextvars import copy_context
 from dataclasses import asdict, dataclass
-from threading import Event, Thread
+from functools import partial
+from threading import Event
 
 from rich.progress import (
     BarColumn,
@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipelines.records.background import in_background
 from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.store import Store
 
@@ -55,15 +56,8 @@ def follow_progress(store: Store, path: str, label: str) -> Iterator[None]:
 
     The worker's own log lines reach the terminal, but it can neither draw a bar there nor log to the Prefect UI.
     """
-    stop = Event()
-    # in a copy of this context, so that Prefect attributes the log lines to the current task
-    thread = Thread(target=copy_context().run, args=(_follow, store, path, label, stop), daemon=True)
-    thread.start()
-    try:
+    with in_background(partial(_follow, store, path, label), name=f"progress of {label}"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def write_progress(store: Store, path: str, *, done: int, total: int, text: str) -> None:

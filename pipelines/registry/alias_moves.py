@@ -6,7 +6,6 @@ The alias alone says which version is the champion; the moves say how it came th
 import getpass
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from pipelines.registry.lock import registry_lock
@@ -102,8 +101,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
         return ""
-
-
-def moves_of(store: Store, version: str) -> Iterator[Move]:
-    """The moves that made `version` champion, the oldest first."""
-    return (move for move in list_moves(store) if move.after == version)

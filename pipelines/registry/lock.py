@@ -9,12 +9,13 @@ import json
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 
+from pipelines.records.background import in_background
 from trrg_core.errors import DataError, StorageError, TrrgError
 from trrg_core.storage.folders import REGISTRY_FOLDER
 from trrg_core.storage.store import Store
@@ -77,20 +78,16 @@ def _lease(store: Store, wait_s: float, poll_s: float) -> Iterator[None]:
         return False
 
     _wait(take, lambda: _holder(read()), wait_s, poll_s)
-    stop = threading.Event()
 
-    def renew() -> None:
+    def renew(stop: Event) -> None:
         while not stop.wait(RENEW_S):
             with suppress(TrrgError):  # the next renewal may succeed; the lease lasts several
                 store.write_bytes(LOCK, _myself())
 
-    thread = threading.Thread(target=renew, daemon=True, name="registry lease")
-    thread.start()
     try:
-        yield
+        with in_background(renew, name="registry lease"):
+            yield
     finally:
-        stop.set()
-        thread.join()
         store.delete(LOCK)
 
 

@@ -5,11 +5,12 @@ Only lines of our own packages are carried: they have no report text.
 
 import json
 import logging
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Event
 
+from pipelines.records.background import in_background
 from pipelines.running.job_files import JobFiles
 from trrg_core.errors import TrrgError
 
@@ -24,23 +25,20 @@ _NUMBERS = ("label", "done", "total")
 @contextmanager
 def relayed_lines(files: JobFiles) -> Iterator[None]:
     """Write the lines that our packages log while the block lasts."""
-    handler, stop = _Collector(), threading.Event()
+    handler = _Collector()
 
-    def write() -> None:
+    def write(stop: Event) -> None:
         while not stop.wait(WRITE_EVERY_S):
             handler.write(files)
 
-    thread = threading.Thread(target=write, daemon=True, name="relayed lines")
     for name in PACKAGES:
         logging.getLogger(name).addHandler(handler)
-    thread.start()
     try:
-        yield
+        with in_background(write, name="relayed lines"):
+            yield
     finally:
         for name in PACKAGES:
             logging.getLogger(name).removeHandler(handler)
-        stop.set()
-        thread.join()
         handler.write(files)
 
 

@@ -4,11 +4,13 @@ Ranks share nothing else with the driver while a step lasts: a rank that waits f
 """
 
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import count
+from threading import Event
 
+from pipelines.records.background import in_background
 from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.store import Store
 
@@ -41,25 +43,17 @@ class RankStatus:
 @contextmanager
 def written_status(status: RankStatus, store: Store, folder: str, rank: int) -> Iterator[None]:
     """Write the status of a rank every few seconds while the block lasts."""
-    stop, beat = threading.Event(), 0
 
-    def write() -> None:
-        nonlocal beat
-        while True:
-            beat += 1
+    def write(stop: Event) -> None:
+        for beat in count(1):
             values = {**asdict(status.phase), "beat": beat}
             with suppress(StorageError):  # the next one may succeed; a rank counts as silent only after minutes
                 store.write_bytes(f"{folder}/{rank}.json", json.dumps(values).encode())
             if stop.wait(WRITE_EVERY_S):
                 return
 
-    thread = threading.Thread(target=write, daemon=True, name="rank status")
-    thread.start()
-    try:
+    with in_background(write, name="rank status"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def read_phases(store: Store, folder: str, num_ranks: int) -> dict[int, Phase]:
