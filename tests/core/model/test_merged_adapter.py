@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
-from trrg_core.config.load import validate_config
+from tests.core.toy_model import draw_adapters, named_llm_model
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.model.adapters import merge_adapters
 from trrg_core.model.generator import build_generator
@@ -42,17 +41,8 @@ def test_merged_weights_write_the_same_reports(stage2, text_tokenizer, rows, tmp
 
 
 def test_the_adapter_of_a_named_llm_is_merged(stage1, text_tokenizer, llm_tokenizer, rows, tmp_path):
-    torch.manual_seed(0)
-    shape = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 96}
-    base = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(llm_tokenizer), **shape))
-    base.save_pretrained(tmp_path / "base")
-    values = toy_config("finetune.lora.train_embeddings=false").model_dump(mode="json")
-    values["finetune"]["llm"] = {"pretrained": str(tmp_path / "base")}
-    config = validate_config(values)
-    model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
+    config, model = named_llm_model(tmp_path / "base", stage1, llm_tokenizer)
+    draw_adapters(model)
     save_model_folder(tmp_path / "model", config=config, generator=model, text_tokenizer=text_tokenizer)
     merged = load_model_folder(tmp_path / "model", merge_adapter=True).generator
     assert not adapters_of(merged)

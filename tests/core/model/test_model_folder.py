@@ -5,10 +5,10 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM
 
-from tests.core.toy_corpus import OBSERVATIONS, toy_config
-from trrg_core.config.load import validate_config
+from tests.core.toy_corpus import OBSERVATIONS
+from tests.core.toy_model import draw_adapters, named_llm_model
 from trrg_core.errors import ConfigError
 from trrg_core.model.generator import build_generator
 from trrg_core.model.manifest import write_manifest
@@ -143,17 +143,8 @@ def test_missing_weights_are_named(stage1):
 
 
 def test_a_named_llm_is_saved_as_adapters_only(stage1, text_tokenizer, llm_tokenizer, rows, tmp_path):
-    torch.manual_seed(0)
-    shape = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 96}
-    base = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(llm_tokenizer), **shape))
-    base.save_pretrained(tmp_path / "base")
-    values = toy_config("finetune.lora.train_embeddings=false").model_dump(mode="json")
-    values["finetune"]["llm"] = {"pretrained": str(tmp_path / "base")}
-    config = validate_config(values)
-    model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
+    config, model = named_llm_model(tmp_path / "base", stage1, llm_tokenizer)
+    draw_adapters(model)
     save_model_folder(tmp_path / "model", config=config, generator=model, text_tokenizer=text_tokenizer)
     assert (tmp_path / "model/adapter/adapter_model.safetensors").is_file()
     from safetensors import safe_open
@@ -162,7 +153,7 @@ def test_a_named_llm_is_saved_as_adapters_only(stage1, text_tokenizer, llm_token
         assert not [name for name in file.keys() if name.startswith("llm.")]  # noqa: SIM118
     loaded = load_model_folder(tmp_path / "model").generator
     assert torch.equal(logits_of(loaded, rows[:2], config), logits_of(model, rows[:2], config))
-    AutoModelForCausalLM.from_config(base.config).save_pretrained(tmp_path / "base")
+    AutoModelForCausalLM.from_config(model.llm.get_base_model().config).save_pretrained(tmp_path / "base")
     with pytest.raises(ConfigError, match="not those that the adapters were trained on"):
         load_model_folder(tmp_path / "model")
 
@@ -170,15 +161,7 @@ def test_a_named_llm_is_saved_as_adapters_only(stage1, text_tokenizer, llm_token
 def test_a_named_llm_is_saved_without_its_base_by_a_copy_without_weights(
     stage1, text_tokenizer, llm_tokenizer, rows, tmp_path
 ):
-    torch.manual_seed(0)
-    shape = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 96}
-    AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(llm_tokenizer), **shape)).save_pretrained(
-        tmp_path / "base"
-    )
-    values = toy_config("finetune.lora.train_embeddings=false").model_dump(mode="json")
-    values["finetune"]["llm"] = {"pretrained": str(tmp_path / "base")}
-    config = validate_config(values)
-    model = build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+    config, model = named_llm_model(tmp_path / "base", stage1, llm_tokenizer)
     state = {
         name: value for name, value in model.state_dict().items() if not name.startswith("llm.") or "lora_" in name
     }
