@@ -1,11 +1,12 @@
 """Differences of two parses of the same studies: changed labels by observation, changed mentions by rule."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from trrg_core.labels import Label
-from trrg_core.report.parsed import Mention, ParsedReport
+from trrg_core.report.parsed import ParsedReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +59,21 @@ def compare_labels(
 def _changed_rules(before: ParsedReport, after: ParsedReport) -> list[tuple[str, str, str]]:
     """(finding, statement before, statement after) of each mention that is new, gone or asserted otherwise."""
     old, new = _statements(before), _statements(after)
-    spans = [*old, *(span for span in new if span not in old)]
-    return [(span[1], old.get(span, ""), new.get(span, "")) for span in spans if old.get(span) != new.get(span)]
+    return [
+        (finding, *pair)
+        for start, finding in dict.fromkeys([*old, *new])
+        for pair in _differing(old[start, finding], new[start, finding])
+    ]
 
 
-def _statements(report: ParsedReport) -> dict[tuple[int, str], str]:
-    """Assertion and rule of the mention at each (start, finding), as one string."""
-    mentions: list[Mention] = [mention for sentence in report.sentences for mention in sentence.mentions]
-    return {(mention.start, mention.finding): f"{mention.assertion} {mention.rule}" for mention in mentions}
+def _differing(old: Counter[str], new: Counter[str]) -> Iterator[tuple[str, str]]:
+    """The statements that only one of the two has, side by side; "" where the other has no more."""
+    return zip_longest(sorted((old - new).elements()), sorted((new - old).elements()), fillvalue="")
+
+
+def _statements(report: ParsedReport) -> defaultdict[tuple[int, str], Counter[str]]:
+    """Assertion and rule, as one string, of the mentions at each (start, finding): a finding on two sides has two."""
+    found: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for mention in (mention for sentence in report.sentences for mention in sentence.mentions):
+        found[mention.start, mention.finding][f"{mention.assertion} {mention.rule}"] += 1
+    return found

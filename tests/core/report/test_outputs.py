@@ -67,6 +67,20 @@ def test_changed_labels_are_counted_by_finding_and_by_rule() -> None:
     assert (changes.num_studies, changes.study_ids, changes.only_before) == (2, ("s1",), ("s3",))
 
 
+def test_both_statements_of_one_span_are_compared() -> None:
+    report = PARSER.parse("Small nodule.")
+    (nodule,) = report.sentences[0].mentions
+    denied = replace(nodule, assertion=Assertion.ABSENT, rule="absent.no")
+    # the same words may be read of each side by itself
+    before, after = (
+        replace(report, sentences=(replace(report.sentences[0], mentions=mentions),))
+        for mentions in ((nodule, nodule), (denied, nodule))
+    )
+    rule = f"{nodule.assertion} {nodule.rule}"
+    assert compare_parses([("s1", before)], [("s1", after)]).rules == {(nodule.finding, rule, "ABSENT absent.no"): 1}
+    assert compare_parses([("s1", report)], [("s1", after)]).rules == {(nodule.finding, "", "ABSENT absent.no"): 1}
+
+
 @pytest.mark.parametrize(
     ("sentence", "concept", "expected"),
     [
