@@ -20,7 +20,7 @@ from trrg_core.metrics.language.corpus_scores import PairStatistics, corpus_scor
 from trrg_core.metrics.language.paraphrases import ParaphraseTables
 from trrg_core.metrics.meteor import meteor_statistics, paraphrase_tables
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, Corpus, encode_r2gen
-from trrg_core.metrics.systems import LANGUAGE_MEASURES, LanguageMeasure, Protocol, language_score
+from trrg_core.metrics.systems import LANGUAGE_MEASURES, Protocol, language_score
 
 Floats = npt.NDArray[np.float64]
 Texts = Sequence[str]
@@ -68,14 +68,6 @@ class NlgScores:
 
     values: dict[str, float]
     absent: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenScores:
-    """The same by measure (`bleu4`), of reports that are tokenised already."""
-
-    values: dict[LanguageMeasure, float]
-    absent: dict[LanguageMeasure, str] = field(default_factory=dict)
 
 
 def measure_language(systems: Sequence[tuple[Texts, Texts]], options: LanguageOptions) -> list[LanguageStatistics]:
@@ -127,20 +119,6 @@ def score_nlg(
     (measured,) = measure_language([(references, hypotheses)], options)
     scores = measured.scores(np.ones((1, len(references))))
     return NlgScores(values={name: float(value[0]) for name, value in scores.items()}, absent=dict(measured.absent))
-
-
-def score_tokens(references: Texts, hypotheses: Texts, *, meteor: bool = False) -> TokenScores:
-    """Scores of reports that are tokenised already, tokens separated by one space.
-
-    Raises:
-        ValueError: if there are no reports or the two lists differ in length.
-    """
-    scores = score_nlg(references, hypotheses, protocol="raw", meteor=meteor)
-    names = {measure: language_score(measure, "raw") for measure in LANGUAGE_MEASURES}
-    return TokenScores(
-        values={measure: scores.values[name] for measure, name in names.items() if name in scores.values},
-        absent={measure: scores.absent[name] for measure, name in names.items() if name in scores.absent},
-    )
 
 
 def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]:

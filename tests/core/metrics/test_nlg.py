@@ -9,49 +9,50 @@ from trrg_core.metrics import java, nlg
 from trrg_core.metrics.java import JavaError, find_java, run_java
 from trrg_core.metrics.language.meteor_formula import corpus_meteor
 from trrg_core.metrics.meteor import meteor_statistics
-from trrg_core.metrics.nlg import score_nlg, score_tokens, tokenise_ptb
+from trrg_core.metrics.nlg import score_nlg, tokenise_ptb
 from trrg_core.metrics.systems import LANGUAGE_MEASURES
 
 needs_java = pytest.mark.skipif(find_java() is None, reason="no Java on this machine")
+score_raw = partial(score_nlg, protocol="raw")
 
 
 def test_bleu_and_rouge_of_one_wrong_word_in_four():
-    scores = score_tokens(["a b c d", "e f g h"], ["a b c x", "e f g h"]).values
+    scores = score_raw(["a b c d", "e f g h"], ["a b c x", "e f g h"]).values
     # n-gram precisions over the corpus: 7/8, 5/6, 3/4, 1/2; equal lengths, so no brevity penalty
     precisions = (7 / 8, 5 / 6, 3 / 4, 1 / 2)
     for n in (1, 2, 3, 4):
-        assert scores[f"bleu{n}"] == pytest.approx(math.prod(precisions[:n]) ** (1 / n), abs=1e-6)
+        assert scores[f"bleu{n}.raw"] == pytest.approx(math.prod(precisions[:n]) ** (1 / n), abs=1e-6)
     # longest common subsequence 3 of 4 and 4 of 4; precision equals recall, so F is their value
-    assert scores["rouge_l"] == pytest.approx((3 / 4 + 1) / 2)
+    assert scores["rouge_l.raw"] == pytest.approx((3 / 4 + 1) / 2)
 
 
 def test_cider_of_perfect_copies_is_ten():
     texts = ["a b c d e", "f g h i j"]
-    assert score_tokens(texts, texts).values["cider"] == pytest.approx(10.0)
+    assert score_raw(texts, texts).values["cider.raw"] == pytest.approx(10.0)
 
 
 def test_bleu_is_a_corpus_score_not_a_mean_over_reports():
-    together = score_tokens(["a b c d", "e f"], ["a b c d", "e x"]).values["bleu1"]
-    alone = [score_tokens([r], [h]).values["bleu1"] for r, h in (("a b c d", "a b c d"), ("e f", "e x"))]
+    together = score_raw(["a b c d", "e f"], ["a b c d", "e x"]).values["bleu1.raw"]
+    alone = [score_raw([r], [h]).values["bleu1.raw"] for r, h in (("a b c d", "a b c d"), ("e f", "e x"))]
     assert together == pytest.approx(5 / 6)
     assert sum(alone) / 2 == pytest.approx(3 / 4)
 
 
 def test_cider_of_one_report_is_absent_with_its_reason():
-    scores = score_tokens(["a b"], ["a b"])
-    assert "cider" not in scores.values
-    assert "two or more" in scores.absent["cider"]
+    scores = score_raw(["a b"], ["a b"])
+    assert "cider.raw" not in scores.values
+    assert "two or more" in scores.absent["cider.raw"]
 
 
 def test_an_empty_hypothesis_scores_zero_and_does_not_fail():
-    assert score_tokens(["a b", "c d"], ["", ""]).values["bleu1"] == pytest.approx(0.0, abs=1e-9)
+    assert score_raw(["a b", "c d"], ["", ""]).values["bleu1.raw"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_no_reports_or_unequal_lists_are_refused():
     with pytest.raises(ValueError, match="expected as many references as hypotheses: 0, 0"):
-        score_tokens([], [])
+        score_raw([], [])
     with pytest.raises(ValueError, match="1, 2"):
-        score_tokens(["a"], ["a", "b"])
+        score_raw(["a"], ["a", "b"])
 
 
 def test_r2gen_counts_full_stops_and_full_does_not():
@@ -120,8 +121,8 @@ def test_meteor_gives_what_pycocoevalcaps_own_wrapper_gives():
 @pytest.mark.slow
 def test_meteor_that_takes_too_long_is_absent_with_its_reason(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(nlg, "meteor_statistics", partial(meteor_statistics, timeout_s=0.01))
-    scores = score_tokens(["a b"] * 2, ["a b"] * 2, meteor=True)
-    assert "longer than 0.01 s" in scores.absent["meteor"]
+    scores = score_raw(["a b"] * 2, ["a b"] * 2, meteor=True)
+    assert "longer than 0.01 s" in scores.absent["meteor.raw"]
 
 
 @pytest.mark.real_data
@@ -134,8 +135,8 @@ def test_published_scores_are_met_to_a_millionth(system: str):
         json.loads((folder / name).read_text())
         for name in ("references.json", "predictions.json", "published_scores.json")
     )
-    ours = score_tokens([references[key][0] for key in references], [hypotheses[key][0] for key in references])
+    ours = score_raw([references[key][0] for key in references], [hypotheses[key][0] for key in references])
     names = {"Bleu_1": "bleu1", "Bleu_2": "bleu2", "Bleu_3": "bleu3", "Bleu_4": "bleu4"}
     names |= {"ROUGE_L": "rouge_l", "CIDEr": "cider"}
     for theirs, name in names.items():
-        assert ours.values[name] == pytest.approx(published[theirs], abs=1e-6), name
+        assert ours.values[f"{name}.raw"] == pytest.approx(published[theirs], abs=1e-6), name
