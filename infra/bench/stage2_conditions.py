@@ -141,16 +141,7 @@ class Writer:
             clues = clues_of(perceived, batch, source=source)
             if change is not None:
                 clues = change(clues, number * _BATCH)
-            reports = generate_reports(
-                generator,
-                batch,
-                max_new_tokens=decoding.max_new_tokens,
-                guidance=decoding.guidance,
-                clue_shift=decoding.clue_shift,
-                clue_sharpness=decoding.clue_sharpness,
-                clues=clues,
-                features=features,
-            )
+            reports = generate_reports(generator, batch, decoding, clues=clues, features=features)
             texts += [report.text for report in reports]
         return texts
 

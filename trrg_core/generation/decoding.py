@@ -148,31 +148,20 @@ def stream_reports(
 def generate_reports(
     generator: ReportGenerator,
     batch: Batch,
+    config: GenerateConfig,
     *,
-    max_new_tokens: int,
-    num_beams: int = 1,
-    guidance: float = 0.0,
-    clue_shift: float = 0.0,
-    clue_sharpness: float = 1.0,
     clues: Clues | None = None,
     features: ImageFeatures | None = None,
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order, of a single draft; the generator is put into eval mode.
 
-    A study's report does not depend on the other studies of the batch. `clues` replaces those that the generator
-    perceives, for instance with some given by a person. `guidance` needs `num_beams` 1 (see `next_token.guide`);
-    `clue_shift`, `clue_sharpness` and `features` are explained in `ReportGenerator.prefix`.
+    All studies are written at once, and a study's report does not depend on the others. Of `config` the search, the
+    length, the guidance and what is done to the clues count. `clues` replaces those that the generator perceives, for
+    instance with some given by a person; `features` are those of the batch's images if they are encoded already.
     """
     features = encode_studies(generator, batch) if features is None else features
-    config = GenerateConfig(
-        batch_size=len(batch.study_ids),
-        max_new_tokens=max_new_tokens,
-        num_beams=num_beams,
-        guidance=guidance,
-        clue_shift=clue_shift,
-        clue_sharpness=clue_sharpness,
-    )
-    return list(_stream(generator, [EncodedStudies(batch=batch, features=features, clues=clues)], config, None))
+    single = config.model_copy(update={"batch_size": len(batch.study_ids), "candidates": 1})
+    return list(_stream(generator, [EncodedStudies(batch=batch, features=features, clues=clues)], single, None))
 
 
 def _stream(

@@ -17,7 +17,7 @@ The steps of both stages, in plain torch without a cluster; batches and prompts 
     generator = build_generator(config, contrastive, perception, llm_tokenizer, observations)  # stage 2
     loss, parts = generator(collate_finetune(rows, tokenizer=llm_tokenizer, observations=observations,
                                              config=config, seed=seed))
-    reports = generate_reports(generator, batch, max_new_tokens=160)                   # write_reports: reranked drafts
+    reports = generate_reports(generator, batch, config.generate)                      # write_reports: reranked drafts
 
     take_weights(module, gathered_state)                                               # whole weights from an engine
     save_contrastive_folder(folder, config=..., contrastive=..., perception=..., tokenizer=text_tokenizer)

@@ -21,6 +21,7 @@ from trrg_core.training.batch import Reports
 from trrg_core.training.collate import collate_images
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
+SHORT = GenerateConfig(max_new_tokens=40)
 CONFIG = GenerateConfig(candidates=5, temperature=1.5, min_share=0.0, max_new_tokens=40)
 
 
@@ -44,7 +45,7 @@ def drafts_of(model, rows, count: int = 4, temperature: float = 1.5):
 
 
 def test_the_first_draft_is_the_greedy_report(stage2, rows):
-    greedy = [report.text for report in generate_reports(stage2.model, images_of(rows), max_new_tokens=40)]
+    greedy = [report.text for report in generate_reports(stage2.model, images_of(rows), SHORT)]
     assert [some[0].text for some in drafts_of(stage2.model, rows)] == greedy
 
 
@@ -104,8 +105,8 @@ def test_more_drafts_never_agree_less_with_the_clues(loaded, rows):
 
 def test_one_candidate_is_plain_decoding(loaded, rows):
     batch = images_of(rows[:3])
-    plain = generate_reports(loaded.generator, batch, max_new_tokens=40)
-    assert write_reports(loaded, batch, GenerateConfig(max_new_tokens=40)) == plain
+    plain = generate_reports(loaded.generator, batch, SHORT)
+    assert write_reports(loaded, batch, SHORT) == plain
     assert plain[0].num_candidates == 1
     assert plain[0].score is None
 

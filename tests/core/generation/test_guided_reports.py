@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
+from trrg_core.config.settings import GenerateConfig
 from trrg_core.errors import ConfigError
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.training.collate import collate_images
@@ -36,7 +37,7 @@ def test_a_guided_report_is_the_likeliest_token_by_token(stage2, images):
     for _ in range(6):
         without, within = (logits_after(model, prefix, ids) for prefix in (hidden, shown))
         ids = torch.cat((ids, (without + 3.0 * (within - without)).argmax(-1, keepdim=True)), dim=1)
-    reports = generate_reports(model, images, max_new_tokens=6, guidance=2.0)
+    reports = generate_reports(model, images, GenerateConfig(max_new_tokens=6, guidance=2.0))
     assert [report.text for report in reports] == [decode_ids(model.tokenizer, row) for row in ids.tolist()]
 
 

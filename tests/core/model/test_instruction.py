@@ -5,6 +5,7 @@ import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_texts
 from trrg_core.config.load import load_config
+from trrg_core.config.settings import GenerateConfig
 from trrg_core.errors import ConfigError
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.model.generator import build_generator
@@ -87,7 +88,9 @@ def test_a_model_folder_keeps_the_template_and_writes_the_same(stage1, chat_toke
     loaded = load_model_folder(tmp_path / "model").generator
     assert len(loaded.before_ids) > 0
     batch = collate_finetune(rows[:3], tokenizer=chat_tokenizer, observations=OBSERVATIONS, config=config, seed=0)
-    texts = [[one.text for one in generate_reports(own, batch, max_new_tokens=8)] for own in (model, loaded)]
+    texts = [
+        [one.text for one in generate_reports(own, batch, GenerateConfig(max_new_tokens=8))] for own in (model, loaded)
+    ]
     assert texts[0] == texts[1]
 
 

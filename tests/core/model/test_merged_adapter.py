@@ -5,11 +5,14 @@ import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from tests.core.toy_model import draw_adapters, named_llm_model
+from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.model.adapters import merge_adapters
 from trrg_core.model.generator import build_generator
 from trrg_core.model.model_folder import load_model_folder, save_model_folder
 from trrg_core.training.collate import collate_images
+
+SHORT = GenerateConfig(max_new_tokens=40)
 
 
 @torch.no_grad()
@@ -36,7 +39,7 @@ def test_merged_weights_write_the_same_reports(stage2, text_tokenizer, rows, tmp
     with apart.llm.disable_adapter():  # the adapter matters
         assert (logits_of(apart, rows[:4], stage2.config) - expected).abs().max() > 0.1
     batch = collate_images(rows, observations=OBSERVATIONS, config=stage2.config.pretrain)
-    texts = [[one.text for one in generate_reports(model, batch, max_new_tokens=40)] for model in (apart, merged)]
+    texts = [[one.text for one in generate_reports(model, batch, SHORT)] for model in (apart, merged)]
     assert texts[0] == texts[1]
 
 

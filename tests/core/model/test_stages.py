@@ -3,6 +3,7 @@ import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows
 from trrg_core.config.load import load_config
+from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.labels import STATED_ABSENT, STATED_PRESENT, load_label_set
 from trrg_core.metrics.detection import rank_auroc
@@ -11,6 +12,8 @@ from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
 from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
 from trrg_core.training.tokenization import encode_texts, pad_ids
+
+SHORT = GenerateConfig(max_new_tokens=40)
 
 
 def images_of(rows, config=None):
@@ -26,7 +29,7 @@ def test_stage_one_overfits_ten_studies(stage1, rows):
 
 
 def test_stage_two_writes_ten_studies_word_for_word(stage2, rows):
-    reports = generate_reports(stage2.model, images_of(rows), max_new_tokens=40)
+    reports = generate_reports(stage2.model, images_of(rows), SHORT)
     assert [report.text for report in reports] == [row["report"] for row in rows]
 
 
@@ -73,21 +76,19 @@ def test_a_missing_view_changes_nothing(stage1, rows):
 
 def test_reports_do_not_depend_on_neighbours_or_their_order(stage2):
     rows = toy_rows(9)
-    together = {r.study_id: r.text for r in generate_reports(stage2.model, images_of(rows), max_new_tokens=40)}
-    backwards = {r.study_id: r.text for r in generate_reports(stage2.model, images_of(rows[::-1]), max_new_tokens=40)}
-    alone = {
-        row["study_id"]: generate_reports(stage2.model, images_of([row]), max_new_tokens=40)[0].text for row in rows
-    }
+    together = {r.study_id: r.text for r in generate_reports(stage2.model, images_of(rows), SHORT)}
+    backwards = {r.study_id: r.text for r in generate_reports(stage2.model, images_of(rows[::-1]), SHORT)}
+    alone = {row["study_id"]: generate_reports(stage2.model, images_of([row]), SHORT)[0].text for row in rows}
     assert together == backwards == alone
 
 
 def test_beam_search_gives_a_report_per_study(stage2, rows):
-    reports = generate_reports(stage2.model, images_of(rows[:2]), max_new_tokens=40, num_beams=3)
+    reports = generate_reports(stage2.model, images_of(rows[:2]), GenerateConfig(max_new_tokens=40, num_beams=3))
     assert [report.text for report in reports] == [row["report"] for row in rows[:2]]
 
 
 def test_generated_reports_carry_their_clues(stage2, rows):
-    report = generate_reports(stage2.model, images_of([rows[1]]), max_new_tokens=4)[0]
+    report = generate_reports(stage2.model, images_of([rows[1]]), GenerateConfig(max_new_tokens=4))[0]
     probabilities = {clue.observation: clue.probability for clue in report.clues}
     assert set(probabilities) == set(OBSERVATIONS)
     assert probabilities["Pleural Effusion"] > 0.5 > probabilities["Pneumothorax"]
@@ -133,7 +134,7 @@ def test_every_switch_trains_and_writes(switch, stage1, llm_tokenizer, rows):
     loss.backward()
     assert loss.isfinite()
     assert set(parts) == {"report", "consistency", "padding"}
-    reports = generate_reports(model, batch, max_new_tokens=4)
+    reports = generate_reports(model, batch, GenerateConfig(max_new_tokens=4))
     assert (reports[0].clues == ()) == (switch == "clues=off")
 
 
