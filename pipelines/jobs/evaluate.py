@@ -18,14 +18,14 @@ from trrg_core.clue import Clue, clues_from_rows
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
-from trrg_core.metrics.fact_errors import compare_facts
 from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_to_bytes
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
-from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, gather_all, score_systems
+from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_systems
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
 from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System, metric_key
+from trrg_core.metrics.truth_scores import JudgedReport
 from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import ReportPage, StudyPage, choose_studies, study_page
@@ -69,7 +69,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     page = ReportPage(
         title="Generated reports and their evidence",
         systems=scores,
-        studies=_study_pages(evaluation, config.evaluate.report_studies, config.seed),
+        studies=_study_pages(evaluation, scores[0].judged, config.evaluate.report_studies, config.seed),
         lineage={**inputs, "code version": code_version()},
     )
     folder = run_path(run_id)
@@ -179,19 +179,21 @@ def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:
     )
 
 
-def _study_pages(evaluation: EvaluationInputs, num_studies: int, seed: int) -> tuple[StudyPage, ...]:
-    predictions, label_set = evaluation.systems[System.MODEL], evaluation.options.label_set
+def _study_pages(
+    evaluation: EvaluationInputs, judged: Sequence[JudgedReport], num_studies: int, seed: int
+) -> tuple[StudyPage, ...]:
+    """The studies to show; `judged` are the model's reports, in the order of the predictions."""
     pages = [
         study_page(
             prediction,
             reference=reference.sentences,
-            evidence=evidence,
+            evidence=report.evidence,
             films=(),
-            label_set=label_set,
-            disagreements=compare_facts(reference, prediction.parsed, label_set).errors,
+            label_set=evaluation.options.label_set,
+            disagreements=report.comparison.errors if report.comparison else (),
         )
-        for prediction, reference, evidence in zip(
-            predictions, evaluation.references, gather_all(predictions, label_set), strict=True
+        for prediction, reference, report in zip(
+            evaluation.systems[System.MODEL], evaluation.references, judged, strict=True
         )
     ]
     chosen = choose_studies([sum(count_issues(page).values()) for page in pages], limit=num_studies, seed=seed)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trrg_core.clue import Clue
 from trrg_core.errors import DataError
-from trrg_core.evidence import ReportEvidence, gather_evidence
+from trrg_core.evidence import gather_evidence
 from trrg_core.labels import Labels, LabelSet
 from trrg_core.metrics.bootstrap import (
     Interval,
@@ -27,6 +27,7 @@ from trrg_core.metrics.bootstrap import (
 )
 from trrg_core.metrics.clinical import ObservationScore, score_labels, score_observations
 from trrg_core.metrics.fact_agreement import FactStatistics, fact_statistics
+from trrg_core.metrics.fact_errors import compare_facts
 from trrg_core.metrics.nlg import LanguageOptions, LanguageStatistics, measure_language
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, MIN_COUNT, Corpus
 from trrg_core.metrics.systems import (
@@ -112,7 +113,7 @@ class Scores:
     every score that exists, `absent` the reason for each that does not, `rates` the counts of the truth rates, `truth`
     what else was measured of the truth.
     `observation_intervals` are of F1. `resamples` are the bootstrap values that `intervals` summarise, kept to compare
-    systems pair by pair.
+    systems pair by pair; `judged` are the reports in the order of the predictions, kept to show them.
     """
 
     system: System
@@ -131,11 +132,12 @@ class Scores:
     conventions: dict[str, str]
     unit: str = "study"
     resamples: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    judged: tuple[JudgedReport, ...] = field(default=(), repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """All fields but the resamples, as plain JSON values: one item of `scores.json`."""
-        whole = asdict(replace(self, resamples={}))
-        del whole["resamples"], whole["truth"]["rates"]
+        """All fields but the resamples and the reports, as plain JSON values: one item of `scores.json`."""
+        whole = asdict(replace(self, resamples={}, judged=()))
+        del whole["resamples"], whole["judged"], whole["truth"]["rates"]
         return whole | {"observations": [asdict(item) for item in self.observations]}
 
 
@@ -179,7 +181,8 @@ def score_predictions(
 def _score(
     system: System, predictions: Sequence[Prediction], language: LanguageStatistics, options: ScoringOptions
 ) -> Scores:
-    truth = _score_truth(predictions, options.label_set)
+    judged = judge_reports(predictions, options.label_set)
+    truth = score_truth(judged, options.label_set)
     clinical = score_labels(
         *_labels(predictions), observations=options.observations, sets=observation_sets(options.label_set)
     )
@@ -217,6 +220,7 @@ def _score(
         truth=truth,
         conventions=_conventions(options),
         resamples=resamples,
+        judged=judged,
     )
 
 
@@ -228,27 +232,17 @@ def _fact_statistics(predictions: Sequence[Prediction]) -> FactStatistics | None
     return fact_statistics(references, [row.parsed for row in predictions])
 
 
-def _score_truth(predictions: Sequence[Prediction], label_set: LabelSet) -> TruthScores:
-    evidence = gather_all(predictions, label_set)
-    reports = [
+def judge_reports(predictions: Sequence[Prediction], label_set: LabelSet) -> tuple[JudgedReport, ...]:
+    """Each hypothesis with its evidence and its errors against the reference, in order."""
+    return tuple(
         JudgedReport(
             text=row.hypothesis,
-            parsed=row.parsed,
-            evidence=judged,
-            reference=row.parsed_reference,
+            evidence=gather_evidence(row.parsed, clues=row.clues, label_set=label_set, has_prior=row.has_prior),
+            comparison=compare_facts(row.parsed_reference, row.parsed, label_set) if row.parsed_reference else None,
             reference_labels=row.reference_labels,
         )
-        for row, judged in zip(predictions, evidence, strict=True)
-    ]
-    return score_truth(reports, label_set)
-
-
-def gather_all(predictions: Sequence[Prediction], label_set: LabelSet) -> list[ReportEvidence]:
-    """The evidence for each hypothesis, in order."""
-    return [
-        gather_evidence(row.parsed, clues=row.clues, label_set=label_set, has_prior=row.has_prior)
         for row in predictions
-    ]
+    )
 
 
 def gain_interval(challenger: Scores, other: Scores, name: str) -> Interval | None:

@@ -13,22 +13,20 @@ from trrg_core.metrics.confidence import (
     risk_coverage,
     supported_precision,
 )
-from trrg_core.metrics.fact_errors import compare_facts, fact_rates
+from trrg_core.metrics.fact_errors import FactComparison, fact_rates
 from trrg_core.metrics.systems import TruthMeasure, TruthRate
 from trrg_core.metrics.truth import Rate, truth_rates
-from trrg_core.report.parsed import ParsedReport
 
 _NOTHING = "nothing to count"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedReport:
-    """A hypothesis as text and parsed, its evidence, and its reference; None where the reference is not parsed."""
+    """A hypothesis, its evidence, and its errors against the reference; None where the reference is not parsed."""
 
     text: str
-    parsed: ParsedReport
     evidence: ReportEvidence
-    reference: ParsedReport | None
+    comparison: FactComparison | None
     reference_labels: Labels
 
 
@@ -73,9 +71,7 @@ def score_truth(reports: Sequence[JudgedReport], label_set: LabelSet) -> TruthSc
         ValueError: if there are no reports.
     """
     rates = truth_rates([item.text for item in reports], [item.evidence for item in reports])
-    compared = [
-        (item, compare_facts(item.reference, item.parsed, label_set)) for item in reports if item.reference is not None
-    ]
+    compared = [(item, item.comparison) for item in reports if item.comparison is not None]
     statements = [
         statement for item, comparison in compared for statement in find_statements(item.evidence, comparison)
     ]

@@ -9,10 +9,10 @@ from trrg_core.clue import Clue
 from trrg_core.labels import Label, load_label_set
 from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.outcomes import OutcomeTable
-from trrg_core.metrics.score import Prediction, gather_all
+from trrg_core.metrics.score import Prediction, judge_reports
 from trrg_core.metrics.study_outcomes import count_outcomes_of
 from trrg_core.metrics.systems import System
-from trrg_core.metrics.truth_scores import JudgedReport, score_truth
+from trrg_core.metrics.truth_scores import score_truth
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import generate_studies
@@ -53,20 +53,9 @@ class InventedTestSet:
     def evaluate(self, hypotheses: Sequence[str]) -> Evaluated:
         """What the evaluation of a system with these reports keeps."""
         table = self._count({System.MODEL: hypotheses})
-        predictions = self._predict(hypotheses)
-        reports = [
-            JudgedReport(
-                text=row.hypothesis,
-                parsed=row.parsed,
-                evidence=evidence,
-                reference=parse(row.reference),
-                reference_labels=row.reference_labels,
-            )
-            for row, evidence in zip(predictions, gather_all(predictions, CHEXPERT), strict=True)
-        ]
         return Evaluated(
             table=replace(table, counts={**self._floors.counts, **table.counts}),
-            rates=score_truth(reports, CHEXPERT).values,
+            rates=score_truth(judge_reports(self._predict(hypotheses), CHEXPERT), CHEXPERT).values,
         )
 
     def _write(self, reference: str, skill: float, rng: Random) -> str:
@@ -91,6 +80,7 @@ class InventedTestSet:
                 hypothesis=hypothesis,
                 parsed=parse(hypothesis),
                 clues=clues,
+                parsed_reference=parse(reference),
             )
             for (subject_id, study_id), reference, hypothesis, clues in zip(
                 self._ids, self.references, hypotheses, self._clues, strict=True
