@@ -5,33 +5,69 @@ chunk is a few megabytes of JPEG files that need no work, so tasks that read it 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.ray_data.read_ahead import ReadAhead
+from trrg_core.errors import StorageError
+from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.delta import file_paths, read_table
-from trrg_core.tables.parquet import open_file
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.delta import list_parts, read_table
+from trrg_core.tables.parquet import Part, open_file, read_file
 from trrg_core.tables.slice_reader import SliceReader
 from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.sampling_plan import Chunk, Plan, RowGroup
+
+_READERS = 8
 
 
 def list_row_groups(
     store: Store, shards: TableRef, split: str, slice_reader: SliceReader | None = None
 ) -> tuple[RowGroup, ...]:
-    """The row groups of a split, in file order; with a slice, each has as many rows as the slice takes of it."""
-    groups = []
-    for path in file_paths(store, shards, split=split):
-        with open_file(store, path) as file:
-            for index in range(file.num_row_groups):
-                num_rows = file.metadata.row_group(index).num_rows
-                if slice_reader:
-                    ids = file.read_row_group(index, columns=["study_id"])["study_id"]
-                    num_rows = int(slice_reader.repeats(ids).sum())
-                groups.append(RowGroup(path=path, index=index, num_rows=num_rows))
-    return tuple(groups)
+    """The row groups of a split, in file order; with a slice, each has as many rows as the slice takes of it.
+
+    Their sizes follow from the log of the table: no file is opened, unless TRRG before 0.3 wrote the version. With a
+    slice the ids of each file are read, several files at a time.
+
+    Raises:
+        ConfigError: if there is no such version.
+        StorageError: naming the file that cannot be read, or that has other rows than the log says.
+    """
+    rows_per_group = find_commit(store, shards).rows_per_group
+
+    def list_file(part: Part) -> list[RowGroup]:
+        path = store.pyarrow_path(f"{TABLE_FOLDER}/{shards.name}/{part.path}")
+        sizes = _sizes(part.num_rows, rows_per_group) if rows_per_group else _stored_sizes(store, path)
+        if slice_reader:
+            sizes = _taken_sizes(store, path, sizes, slice_reader)
+        return [RowGroup(path=path, index=index, num_rows=size) for index, size in enumerate(sizes)]
+
+    parts = [part for part in list_parts(store, shards) if part.split in ("", split)]
+    with ThreadPoolExecutor(_READERS) as readers:
+        return tuple(group for groups in readers.map(list_file, parts) for group in groups)
+
+
+def _sizes(num_rows: int, rows_per_group: int) -> list[int]:
+    return [min(rows_per_group, num_rows - start) for start in range(0, num_rows, rows_per_group)]
+
+
+def _stored_sizes(store: Store, path: str) -> list[int]:
+    with open_file(store, path) as file:
+        return [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+
+
+def _taken_sizes(store: Store, path: str, sizes: Sequence[int], slice_reader: SliceReader) -> list[int]:
+    """The number of rows that a slice takes of each row group of a file."""
+    repeats = slice_reader.repeats(read_file(store, path, ["study_id"])["study_id"])
+    if len(repeats) != sum(sizes):
+        raise StorageError(f"{path} has {len(repeats)} rows, its table {sum(sizes)}: restore it from a backup")
+    ends = np.cumsum([0, *sizes])
+    return [int(repeats[first:last].sum()) for first, last in pairwise(ends)]
 
 
 def open_slice(store: Store, ref: str) -> SliceReader:
@@ -56,6 +92,10 @@ def read_chunk(store: Store, chunk: Chunk, slice_reader: SliceReader | None = No
     table = read_groups(store, chunk.groups)
     if slice_reader:
         table = slice_reader.read(table)
+    expected = sum(group.num_rows for group in chunk.groups)
+    if table.num_rows != expected:
+        paths = ", ".join(sorted({group.path for group in chunk.groups}))
+        raise StorageError(f"{table.num_rows} rows where the table has {expected}; restore one of {paths}")
     return table.take(pa.array(chunk.order, pa.int64()))
 
 

@@ -38,10 +38,14 @@ class CommitMetadata:
 
 @dataclass(frozen=True, kw_only=True)
 class Commit(CommitMetadata):
-    """One version of a table and its metadata."""
+    """One version of a table and its metadata.
+
+    `rows_per_group` is the number of rows of each row group of its files but the last of a file; 0 when unknown.
+    """
 
     ref: TableRef
     created_ms: int = 0
+    rows_per_group: int = 0
 
 
 def history(store: Store, name: str, *, with_removed: bool = False) -> list[Commit]:
@@ -169,4 +173,5 @@ def _commit_of(name: str, entry: LogEntry) -> Commit:
         settings=metadata.get("settings", ""),
         notes=metadata.get("notes", {}),
         created_ms=entry.timestamp_ms,
+        rows_per_group=metadata.get("rows_per_group", 0),
     )

@@ -22,7 +22,7 @@ from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint
 from trrg_core.tables.delta_table import open_table, open_version, table_uri
 from trrg_core.tables.log_retention import KEEP_LOG, keep_log, without_log_cleanup
-from trrg_core.tables.parquet import Part, read_file
+from trrg_core.tables.parquet import ROWS_PER_GROUP, Part, read_file
 from trrg_core.tables.table_log import METADATA_KEY
 from trrg_core.tables.table_ref import TableRef
 
@@ -171,6 +171,7 @@ def _entry(metadata: CommitMetadata, version: int) -> str:
             "rejects": dict(metadata.rejects),
             "settings": metadata.settings,
             "notes": {key: list(lines) for key, lines in metadata.notes.items()},
+            "rows_per_group": ROWS_PER_GROUP,
             "version": version,
         }
     )

@@ -14,7 +14,7 @@ from trrg_core.errors import StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 
-_ROWS_PER_GROUP = 64  # what is read at once to reach one row
+ROWS_PER_GROUP = 64  # what is read at once to reach one row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def write_part(store: Store, name: str, path: str, rows: pa.Table, *, split: str
 def encode_rows(rows: pa.Table) -> bytes:
     """`rows` as the bytes of a Parquet file with page checksums, in row groups of 64 rows."""
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", row_group_size=_ROWS_PER_GROUP, write_page_checksum=True)
+    pq.write_table(rows, sink, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

@@ -126,7 +126,7 @@ def test_a_commit_says_what_made_it(store: Store) -> None:
     }
     ref = commit_parts(store, "studies", [part], SCHEMA, CommitMetadata(**metadata))
     commit = find_commit(store, ref)
-    assert commit == Commit(ref=ref, created_ms=commit.created_ms, **metadata)
+    assert commit == Commit(ref=ref, created_ms=commit.created_ms, rows_per_group=64, **metadata)
     assert commit.created_ms > 1_600_000_000_000
 
 

@@ -6,12 +6,15 @@ import pyarrow as pa
 import pytest
 
 from pipelines.ray_data.training_rows import _cut_steps, list_row_groups, read_chunk, read_steps
+from trrg_core.errors import StorageError
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.delta import commit_parts
 from trrg_core.tables.parquet import write_part
+from trrg_core.tables.schema import SLICES
+from trrg_core.tables.slice_reader import SliceReader
 from trrg_core.tables.table_ref import TableRef
-from trrg_core.training.sampling_plan import Plan
+from trrg_core.training.sampling_plan import Chunk, Plan
 
 SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
 
@@ -45,6 +48,52 @@ def store(tmp_path: Path) -> Store:
         parts.append(write_part(store, "shards", f"parts/{first}.parquet", table, split="train"))
     commit_parts(store, "shards", parts, SCHEMA, CommitMetadata(fingerprint="shards"))
     return store
+
+
+def test_row_groups_are_listed_without_opening_a_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = TableRef.parse("shards@0")
+    expected = list_row_groups(store, ref, "train")
+    for path in store.list("tables/shards/parts"):
+        Path(store.join(path)).write_bytes(b"not Parquet")
+    assert list_row_groups(store, ref, "train") == expected
+    assert list_row_groups(store, ref, "test") == ()
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_chunk(store, Plan(groups=expected, batch_size=7, seed=3, lane=0, num_lanes=1).chunks(0, 1)[0])
+
+
+def test_row_groups_of_a_version_without_their_size_are_read_from_its_files(store: Store) -> None:
+    ref = TableRef.parse("shards@0")
+    expected = list_row_groups(store, ref, "train")
+    entry = Path(store.join("tables/shards/_delta_log/00000000000000000000.json"))
+    text = entry.read_text()
+    entry.write_text(text.replace('\\"rows_per_group\\": 64, ', ""))
+    assert entry.read_text() != text
+    assert list_row_groups(store, ref, "train") == expected
+
+
+def _slice_of(taken: dict[str, int]) -> SliceReader:
+    rows = [
+        {"subject_id": "p", "study_id": one, "split": "train", "repeat": repeat, "sentence_weights": [1.0]}
+        for one, repeat in taken.items()
+    ]
+    return SliceReader(pa.Table.from_pylist(rows, schema=SLICES))
+
+
+def test_row_groups_have_as_many_rows_as_the_slice_takes(store: Store) -> None:
+    taken = _slice_of({"s000": 3, "s063": 1, "s149": 2, "s299": 1, "other": 9})
+    groups = list_row_groups(store, TableRef.parse("shards@0"), "train", taken)
+    assert [group.num_rows for group in groups] == [4, 0, 2, 0, 0, 1]
+
+
+def test_a_file_with_other_rows_than_its_table_is_named(store: Store) -> None:
+    ref = TableRef.parse("shards@0")
+    groups = list_row_groups(store, ref, "train")
+    rows = pa.Table.from_pylist([{"study_id": "s000", "split": "train"}], schema=SCHEMA)
+    write_part(store, "shards", "parts/0.parquet", rows, split="train")
+    with pytest.raises(StorageError, match=r"parts/0\.parquet has 1 rows, its table 150"):
+        list_row_groups(store, ref, "train", _slice_of({"s000": 1}))
+    with pytest.raises(StorageError, match=r"1 rows where the table has 64; restore one of .*parts/0\.parquet"):
+        read_chunk(store, Chunk(groups=groups[:1], order=(0,)))
 
 
 def test_the_rows_of_a_chunk_are_in_the_order_of_the_plan(store: Store) -> None:
