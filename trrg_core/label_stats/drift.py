@@ -1,6 +1,5 @@
 """Two profiles -> their drift: how much labels, report length, views and vocabulary differ, and what is an alarm."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from pydantic import Field
 from trrg_core.config.section import ConfigSection
 from trrg_core.label_stats.divergence import Divergence, compare_counts
 from trrg_core.label_stats.profile import Profile
+from trrg_core.label_stats.word_sketch import WordSketch
 from trrg_core.labels import Assertion
 
 Floats = NDArray[np.float64]
@@ -61,8 +61,8 @@ def compare_profiles(before: Profile, after: Profile, thresholds: DriftThreshold
     keys = list(dict.fromkeys([*before.labels, *after.labels]))
     shifts = [_label_shift(observation, assertion, before, after, limits) for observation, assertion in keys]
     shifts += [_length_shift(before, after, limits), _view_shift(before, after, limits)]
-    if before.words and after.words:
-        shifts.append(_word_shift(before, after, limits))
+    if before.words and after.words and before.words.total and after.words.total:
+        shifts.append(_word_shift(before.words, after.words, limits))
     return Drift(shifts=tuple(shifts))
 
 
@@ -117,14 +117,15 @@ def _view_shift(before: Profile, after: Profile, limits: DriftThresholds) -> Shi
     return _shift("view mix", several, rows, limits)
 
 
-def _word_shift(before: Profile, after: Profile, limits: DriftThresholds) -> Shift:
-    total = Counter(before.words) + Counter(after.words)
-    frequent = sorted(total, key=lambda word: (-total[word], word))[:_MAX_WORDS]
+def _word_shift(before: WordSketch, after: WordSketch, limits: DriftThresholds) -> Shift:
+    together = before.counts + after.counts
+    used = np.flatnonzero(together)
+    frequent = used[np.argsort(-together[used], kind="stable")[:_MAX_WORDS]]
     rows = []
-    for profile in (before, after):
-        counts = [profile.words.get(word, 0) for word in frequent]
-        rows.append([*counts, sum(profile.words.values()) - sum(counts)])
-    new = sum(count for word, count in after.words.items() if word not in before.words) / sum(after.words.values())
+    for words in (before, after):
+        counts = words.counts[frequent].tolist()
+        rows.append([*counts, words.total - sum(counts)])
+    new = int(after.counts[before.counts == 0].sum()) / after.total
     shift = _shift("vocabulary", (0.0, new), rows, limits)
     if new >= limits.new_words and not shift.reason:
         return replace(shift, reason=f"{new:.1%} of the words are new (limit {limits.new_words:.1%})")

@@ -7,7 +7,7 @@ sentence makes one assertion of an observation, the strongest of its mentions: "
 PRESENT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,17 @@ def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
     Raises:
         ValueError: for more than 62 observations.
     """
+    return join_label_tables([label_rows(shards, observations)], observations)
+
+
+def join_label_tables(pieces: Iterable[pa.Table], observations: Sequence[str]) -> LabelTable:
+    """The label table of at least one piece of `label_rows`. The texts of a piece can be freed before the next one."""
+    rows = pa.concat_tables(list(pieces)).combine_chunks()
+    return ordered(LabelTable(rows=rows, observations=tuple(observations)))
+
+
+def label_rows(shards: pa.Table, observations: Sequence[str]) -> pa.Table:
+    """The rows of a label table for some rows of `shards`, in their order. Raises as `label_table`."""
     if len(observations) > MAX_OBSERVATIONS:
         raise ValueError(f"{len(observations)} observations: at most {MAX_OBSERVATIONS} fit")
     columns: dict[str, Any] = {name: shards[name] for name in _COPIED_COLUMNS}
@@ -64,7 +75,7 @@ def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
     columns |= {column_name(name): labels.field(column_name(name)) for name in observations}
     sentences = whole(shards["sentences"])
     columns |= _sentence_columns(sentences, _in_report(sentences, whole(shards["report"])), observations)
-    return ordered(LabelTable(rows=pa.table(columns), observations=tuple(observations)))
+    return pa.table(columns)
 
 
 def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:

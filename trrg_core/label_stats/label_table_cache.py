@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.errors import DataError
-from trrg_core.label_stats.label_table import LabelTable, label_table
+from trrg_core.label_stats.label_table import LabelTable, join_label_tables, label_rows
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import find_commit
-from trrg_core.tables.delta import file_paths
+from trrg_core.tables.delta import file_paths, read_table
 from trrg_core.tables.parquet import open_file
 from trrg_core.tables.table_ref import TableRef
 
@@ -63,13 +63,13 @@ def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]
 
 
 def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
-    """The label table of a version of `shards`, computed from its files. Raises as `load_label_table`."""
-    return label_table(read_label_columns(store, shards), observations)
+    """The label table of a version of `shards`, computed from its files. Raises as `load_label_table`.
 
-
-def read_label_columns(store: Store, shards: TableRef) -> pa.Table:
-    """The columns of a version of `shards` that a label table is computed from. Raises as `load_label_table`."""
-    return pa.concat_tables([_read_columns(store, path) for path in file_paths(store, shards)])
+    One file is read after the other, so that the report texts of one file, at most, are in memory.
+    """
+    files = (_read_columns(store, path) for path in file_paths(store, shards))
+    pieces = [label_rows(rows, observations) for rows in files]
+    return join_label_tables(pieces or [label_rows(read_table(store, shards), observations)], observations)
 
 
 def _read_columns(store: Store, path: str) -> pa.Table:

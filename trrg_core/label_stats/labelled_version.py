@@ -1,6 +1,7 @@
-"""A version of `reports`, `shards` or `slices` -> its label table and report texts, each file read once.
+"""A version of `reports`, `shards` or `slices` -> its label table and, on demand, the counts of its words.
 
-The studies of a slice are those of its base; its slice reader gives the number of repeats of each.
+Texts are read one file at a time and never held together. The studies of a slice are those of its base; its slice
+reader gives the number of repeats of each.
 """
 
 from collections.abc import Sequence
@@ -11,55 +12,56 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
-from trrg_core.label_stats.label_table import LabelTable, label_table
-from trrg_core.label_stats.label_table_cache import read_label_columns
+from trrg_core.label_stats.label_table import LabelTable, join_label_tables, label_rows
+from trrg_core.label_stats.label_table_cache import read_label_table
+from trrg_core.label_stats.word_sketch import WordSketch
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.commit_history import find_commit
-from trrg_core.tables.delta import read_schema, read_table
+from trrg_core.tables.delta import file_paths, read_schema, read_table
+from trrg_core.tables.parquet import read_file
 from trrg_core.tables.rows.report_row import sentence_facts
 from trrg_core.tables.schema import AGE, TEXT, VIEW
 from trrg_core.tables.slice_reader import SliceReader
 from trrg_core.tables.table_ref import TableRef
 
 SHIPPED_SETS = ("chexpert14", "nih14")
+_REPORT_COLUMNS = ("subject_id", "study_id", "split", "labels", "findings", "impression", "sentences")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledVersion:
-    """The labels and texts of a version.
+    """The labels of a version, and access to its texts.
 
     Attributes:
+        store: that holds the version.
         ref: the version.
-        table: its label table; of a slice, that of its base.
-        texts: columns `study_id`, `split` and `text`, one row per row of `table`, in file order.
+        base: the version of `reports` or `shards` that has its labels and texts; of a slice, what it is a slice of.
+        table: the label table of `base`.
         slice_reader: repeats of each study; None where each study counts once.
     """
 
+    store: Store
     ref: TableRef
+    base: TableRef
     table: LabelTable
-    texts: pa.Table
     slice_reader: SliceReader | None = None
 
-    def split_texts(self, split: str) -> list[str]:
-        """The report texts of a split, each as often as its study is in the version: to be counted, never shown."""
-        rows = self.texts.filter(pc.equal(self.texts["split"], text_scalar(split)))
-        texts: list[Any] = rows["text"].to_pylist()
-        if self.slice_reader is None:
-            return texts
-        repeats = self.slice_reader.repeats(rows["study_id"]).tolist()
-        return [text for text, repeat in zip(texts, repeats, strict=True) for _ in range(repeat)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Base:
-    table: LabelTable
-    texts: pa.Table
+    def count_words(self, split: str) -> WordSketch:
+        """The words of the reports of a split, each report as often as its study is in the version."""
+        words = WordSketch.empty()
+        read = _shard_texts if self.base.name == "shards" else _report_texts
+        for path in file_paths(self.store, self.base, split=split):
+            rows = read(self.store, path)
+            rows = rows.filter(pc.equal(rows["split"], text_scalar(split)))
+            repeats = None if self.slice_reader is None else self.slice_reader.repeats(rows["study_id"])
+            words.add(rows["text"], repeats)
+        return words
 
 
 def read_labelled_version(store: Store, ref: TableRef, *, label_set: str = "") -> LabelledVersion:
-    """The labels and texts of a version of `reports`, `shards` or `slices`.
+    """The labels of a version of `reports`, `shards` or `slices`; no text is held.
 
     Args:
         store: that holds the version.
@@ -76,19 +78,17 @@ def read_labelled_version(store: Store, ref: TableRef, *, label_set: str = "") -
 def read_labelled_versions(
     store: Store, refs: Sequence[TableRef], *, label_set: str = ""
 ) -> tuple[LabelledVersion, ...]:
-    """The labels and texts of several versions; a base that they share is read once. Raises as for one."""
-    bases: dict[TableRef, _Base] = {}
+    """The labels of several versions; a base that they share is read once. Raises as for one."""
+    tables: dict[TableRef, LabelTable] = {}
     versions = []
     for ref in refs:
         base = _base_of(store, ref) if ref.name == "slices" else ref
         slice_reader = SliceReader(read_table(store, ref)) if ref.name == "slices" else None
         if base.name not in ("reports", "shards"):
             raise ConfigError(f"{ref} has no labels: give a version of reports, shards or slices")
-        if base not in bases:
-            bases[base] = _read_base(store, base, label_set)
-        versions.append(
-            LabelledVersion(ref=ref, table=bases[base].table, texts=bases[base].texts, slice_reader=slice_reader)
-        )
+        if base not in tables:
+            tables[base] = _read_table(store, base, label_set)
+        versions.append(LabelledVersion(store=store, ref=ref, base=base, table=tables[base], slice_reader=slice_reader))
     return tuple(versions)
 
 
@@ -115,20 +115,36 @@ def _base_of(store: Store, ref: TableRef) -> TableRef:
     return TableRef.parse(parents[0])
 
 
-def _read_base(store: Store, base: TableRef, label_set: str) -> _Base:
+def _read_table(store: Store, base: TableRef, label_set: str) -> LabelTable:
     observations = find_observations(store, base, label_set)
-    # not the copy of the label table in the store: verbs that only show data write nothing
-    rows = read_label_columns(store, base) if base.name == "shards" else _read_reports(store, base)
-    reports: Any = rows["report"]
-    texts = rows.select(["study_id", "split"]).append_column("text", reports.fill_null(text_scalar("")))
-    return _Base(table=label_table(rows, observations), texts=texts)
+    if base.name == "shards":
+        # not the copy of the label table in the store: verbs that only show data write nothing
+        return read_label_table(store, base, observations)
+    files = (read_file(store, path, _REPORT_COLUMNS) for path in file_paths(store, base))
+    pieces = [label_rows(_as_shards(rows), observations) for rows in files]
+    empty = read_schema(store, base).empty_table()
+    return join_label_tables(pieces or [label_rows(_as_shards(empty), observations)], observations)
 
 
-def _read_reports(store: Store, reports: TableRef) -> pa.Table:
-    """The columns of `shards` that a label table needs, for a version of `reports`."""
-    columns = ("subject_id", "study_id", "split", "labels", "findings", "impression", "sentences")
-    rows = read_table(store, reports, columns=columns)
-    texts = pc.binary_join_element_wise(rows["findings"], rows["impression"], text_scalar(" "), null_handling="skip")
+def _shard_texts(store: Store, path: str) -> pa.Table:
+    """`study_id`, `split` and `text` of the rows of a file of `shards`."""
+    rows = read_file(store, path, ("study_id", "split", "report"))
+    return rows.rename_columns(["study_id", "split", "text"])
+
+
+def _report_texts(store: Store, path: str) -> pa.Table:
+    """As `_shard_texts`, of a file of `reports`."""
+    rows = read_file(store, path, ("study_id", "split", "findings", "impression"))
+    return rows.select(["study_id", "split"]).append_column("text", _text_of(rows))
+
+
+def _text_of(reports: pa.Table) -> Any:
+    texts = (reports["findings"], reports["impression"])
+    return pc.binary_join_element_wise(*texts, text_scalar(" "), null_handling="skip")
+
+
+def _as_shards(rows: pa.Table) -> pa.Table:
+    """The columns of `shards` that a label table needs, for rows of `reports`."""
     # a report alone has no data on the images and the patient
     unknown: dict[str, Any] = {
         "has_prior": pa.array([None] * rows.num_rows, pa.bool_()),
@@ -137,4 +153,4 @@ def _read_reports(store: Store, reports: TableRef) -> pa.Table:
         "views": pa.array([[]] * rows.num_rows, pa.list_(VIEW)),
     }
     known: dict[str, Any] = {name: rows[name] for name in ("subject_id", "study_id", "split", "labels")}
-    return pa.table({**known, **unknown, "report": texts, "sentences": sentence_facts(rows["sentences"])})
+    return pa.table({**known, **unknown, "report": _text_of(rows), "sentences": sentence_facts(rows["sentences"])})

@@ -1,14 +1,13 @@
 """The profile of a split of a version: the counts that drift is measured on, without any id or text."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from trrg_core.label_stats.distribution import label_distribution, view_mix
 from trrg_core.label_stats.label_table import LabelTable
+from trrg_core.label_stats.word_sketch import WordSketch
 from trrg_core.labels import Assertion
 from trrg_core.tables.arrow_numpy import to_numpy
 from trrg_core.tables.slice_reader import SliceReader
@@ -23,22 +22,26 @@ class Profile:
         labels: studies by (observation, assertion).
         lengths: studies by the number of words of the report.
         views: studies by view positions.
-        words: occurrences of each word, keyed by a digest.
+        words: occurrences of words by bucket; None where the texts were not read.
     """
 
     studies: int
     labels: Mapping[tuple[str, Assertion], int]
     lengths: Mapping[int, int]
     views: Mapping[str, int]
-    words: Mapping[str, int]
+    words: WordSketch | None = None
 
 
 def build_profile(
-    labels: LabelTable, reports: Iterable[str] = (), *, split: str = "train", slice_reader: SliceReader | None = None
+    labels: LabelTable,
+    words: WordSketch | None = None,
+    *,
+    split: str = "train",
+    slice_reader: SliceReader | None = None,
 ) -> Profile:
-    """The profile of a split of `labels`; `reports` are the texts of that split, in any order.
+    """The profile of a split of `labels`; `words` are those of the texts of that split.
 
-    With `slice_reader` the studies are counted as often as the slice repeats them; `reports` are then its texts.
+    With `slice_reader` the studies are counted as often as the slice repeats them, and `words` must be, too.
     """
     rows = labels.split_rows(split)
     repeats = np.ones(rows.num_rows, np.int64) if slice_reader is None else slice_reader.repeats(rows["study_id"])
@@ -53,12 +56,5 @@ def build_profile(
         },
         lengths={int(length): int(lengths[length]) for length in np.flatnonzero(lengths)},
         views=view_mix(rows, repeats),
-        words=_count_words(reports),
+        words=words,
     )
-
-
-def _count_words(reports: Iterable[str]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for report in reports:
-        counts.update(report.lower().split())
-    return {hashlib.sha256(word.encode()).hexdigest()[:16]: count for word, count in counts.items()}

@@ -99,7 +99,7 @@ def _drift_between(
     before: LabelledVersion, after: LabelledVersion, *, split: str, thresholds: DriftThresholds
 ) -> Drift:
     old, new = (
-        build_profile(version.table, version.split_texts(split), split=split, slice_reader=version.slice_reader)
+        build_profile(version.table, version.count_words(split), split=split, slice_reader=version.slice_reader)
         for version in (before, after)
     )
     return compare_profiles(old, new, thresholds)

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, write_chain, write_version
@@ -47,7 +48,23 @@ def test_a_slice_counts_its_train_rows_as_often_as_it_has_them(store: Store) -> 
     counts = _counts(store, str(ref))
     assert counts[("Edema", NO, "train")] == (3, 3)
     assert {split for _, _, split in counts} == {"train"}
-    assert read_labelled_version(store, ref).split_texts("train") == ["No edema."] * 3
+    assert read_labelled_version(store, ref).count_words("train").total == 3 * 2  # "No edema."
+
+
+def test_reports_and_shards_of_the_same_studies_have_the_same_words(store: Store) -> None:
+    for split in ("train", "test"):
+        words = [
+            read_labelled_version(store, TableRef.parse(ref)).count_words(split) for ref in ("reports@0", "shards@0")
+        ]
+        assert (words[0].counts == words[1].counts).all()
+        assert words[0].total > 0
+
+
+def test_labels_are_read_without_holding_a_text(store: Store) -> None:
+    for ref in ("reports@0", "shards@0"):
+        labelled = read_labelled_version(store, TableRef.parse(ref))
+        texts = {column.name for column in labelled.table.rows.schema if pa.types.is_string(column.type)}
+        assert texts == {"subject_id", "study_id", "split", "sex", "age_band", "view_positions", "frontal"}
 
 
 def test_mentions_of_the_past_or_of_others_make_no_fact(tmp_path: Path) -> None:
