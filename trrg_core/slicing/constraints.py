@@ -77,26 +77,21 @@ class Constraint:
 
 
 def build_constraints(spec: SliceSpec, rows: pa.Table, observations: Sequence[str]) -> list[Constraint]:
-    """The constraints of `spec` on the study rows `rows`: caps, quotas, balances, number of rows, in this order.
+    """The constraints of `spec` on the study rows `rows`, in the order in which they are kept.
+
+    Caps come first, then the fewest rows, quotas, balances and the number of rows.
 
     Raises:
         ConfigError: for an observation, column or value that the label table does not have.
     """
     constraints = [_bound_constraint("cap", cap, rows, observations) for cap in spec.caps]
+    if spec.min_rows is not None:
+        constraints.append(_rows_constraint("quota", spec.min_rows, rows))
     constraints += [_bound_constraint("quota", quota, rows, observations) for quota in spec.quotas]
     for balance in spec.balance:
         constraints += _balance_constraints(balance, rows)
     if spec.rows is not None:
-        constraints.append(
-            Constraint(
-                kind="rows",
-                name="study rows",
-                target=spec.rows,
-                is_share=False,
-                counted=np.ones(rows.num_rows, dtype=bool),
-                tolerance=ROWS_TOLERANCE * spec.rows,
-            )
-        )
+        constraints.append(_rows_constraint("rows", spec.rows, rows, tolerance=ROWS_TOLERANCE * spec.rows))
     return constraints
 
 
@@ -110,6 +105,11 @@ def find_observation(name: str, observations: Sequence[str]) -> str:
         if column_name(name) == column_name(observation):
             return observation
     raise ConfigError(f"no observation {name!r} in the label table{nearest(name, observations)}")
+
+
+def _rows_constraint(kind: ConstraintKind, target: int, rows: pa.Table, tolerance: float = 0.0) -> Constraint:
+    every = np.ones(rows.num_rows, dtype=bool)
+    return Constraint(kind=kind, name="study rows", target=target, is_share=False, counted=every, tolerance=tolerance)
 
 
 def _bound_constraint(kind: ConstraintKind, bound: Bound, rows: pa.Table, observations: Sequence[str]) -> Constraint:

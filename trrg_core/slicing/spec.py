@@ -82,6 +82,9 @@ class SliceSpec(ConfigSection):
     rows: int | None = Field(
         None, ge=1, description="Study rows wanted, repeats counted; empty: as near to the base as possible."
     )
+    min_rows: int | None = Field(
+        None, ge=1, description="Fewest study rows, repeats counted; kept even where a quota is then missed."
+    )
     quotas: tuple[Quota, ...] = Field((), description="Lower bounds on studies, by observation and assertion.")
     caps: tuple[Cap, ...] = Field((), description="Upper bounds on studies, by observation and assertion.")
     max_negated_share: float | None = Field(
@@ -103,6 +106,12 @@ class SliceSpec(ConfigSection):
             if name != "shards":
                 raise ValueError(f"expected shards@VERSION, found a version of {name}")
         return base
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.rows is not None and self.min_rows is not None and self.min_rows > self.rows:
+            raise ValueError(f"min_rows {self.min_rows} is more than rows {self.rows}")
+        return self
 
 
 def list_templates() -> dict[str, str]:

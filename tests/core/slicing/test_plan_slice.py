@@ -131,6 +131,26 @@ def test_the_asked_mix_goes_before_the_number_of_rows() -> None:
     assert "quota Edema PRESENT >= 20.0%" in rows.reason
 
 
+def test_the_fewest_rows_are_kept_before_a_quota() -> None:
+    # half of the rows with edema would leave 20 of 200
+    quotas = [{"observation": "Edema", "share": 0.5}]
+    labels = _singles({"Edema+": 10, "": 190})
+    assert _plan(labels, quotas=quotas).num_rows == 20
+    plan = _plan(labels, quotas=quotas, min_rows=60)
+    fewest, quota = plan.outcomes
+    assert (fewest.name, fewest.relation, fewest.is_met) == ("study rows", ">=", True)
+    assert plan.num_rows == pytest.approx(60, abs=1)
+    assert (quota.is_met, quota.achieved) == (False, pytest.approx(10 / 60, abs=0.01))
+    assert quota.reason == "cannot be met together with quota study rows >= 60"
+
+
+def test_more_rows_than_there_are_is_said_in_figures() -> None:
+    (fewest,) = _plan(_singles({"": 30}), min_rows=100, max_repeats=2).outcomes
+    assert fewest.reason == "30 eligible studies, at most 2 times each, make 60 of 100"
+    with pytest.raises(ConfigError, match="min_rows 9 is more than rows 3"):
+        _plan(_singles({"": 30}), rows=3, min_rows=9)
+
+
 def test_what_pulls_the_other_way_is_named_and_wholeness_is_not_blamed_for_it() -> None:
     # nobody here has more than one study, so that whole patients cannot explain a miss of more than one row
     labels = _singles({"Edema+": 60, "Pneumothorax+": 12, "": 300})
