@@ -1,4 +1,4 @@
-"""Re-slicing: `trrg reslice SPEC` compiles a spec and shows targets, achieved values, and labels before and after."""
+"""Slices: `reslice` compiles a spec, `combine` and `compare-slices` take several, `contract` checks a version."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DEFAULT_STORE, JsonOption, LabelSetOption, StoreOption, check_folder_of
+from flows.cli.options import DEFAULT_STORE, JsonOption, LabelSetOption, RefArgument, StoreOption, check_folder_of
 from trrg_core.errors import ConfigError
 
 app = typer.Typer()
@@ -30,7 +30,7 @@ def reslice(
     as_json: JsonOption = False,
 ) -> None:
     """Compile another sample of the train studies: quotas, caps, fewer denials. `validate` and `test` do not change."""
-    from flows.render.slices import describe_labels, describe_slice, draw_slice, print_slice
+    from flows.render.slices import describe_sliced, draw_slice, print_slice
     from flows.render.terminal import print_line
     from pipelines.jobs.reslice import make_slice
     from trrg_core.slicing.spec import list_templates, load_slice_spec, load_template
@@ -49,9 +49,85 @@ def reslice(
     if png:
         draw_slice(sliced, Path(png))
     if as_json:
-        values = {"ref": sliced.result.ref, "base": str(sliced.base), "counts": dict(sliced.result.counts)}
-        print_line(json.dumps({**values, **describe_slice(sliced.plan, asked), "labels": describe_labels(sliced)}))
+        print_line(json.dumps(describe_sliced(sliced)))
     else:
         print_slice(sliced)
     if strict and sliced.plan.infeasible:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: trrg contract contract.yaml shards; trrg contract contract.yaml slices:rare-findings --json"
+)
+def contract(
+    spec: Annotated[Path, typer.Argument(help="YAML file of the contract.")],
+    ref: RefArgument,
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check sizes, prevalence, views and patients across splits of any version; exit with 1 if a bound is missed."""
+    from flows.render.contract import describe_contract, print_contract
+    from trrg_core.slicing.checked_version import read_checked_version
+    from trrg_core.slicing.contract import check_contract, load_contract
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.commit_history import resolve_ref
+
+    asked = load_contract(spec)
+    opened_store = open_store(store)
+    version = read_checked_version(opened_store, resolve_ref(opened_store, ref), label_set=label_set)
+    checks = check_contract(version.labels, asked, version.slice_reader)
+    if as_json:
+        typer.echo(json.dumps(describe_contract(version.ref, asked, checks), indent=1))
+    else:
+        print_contract(version.ref, asked, checks)
+    if not all(check.is_met for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: trrg compare-slices shards slices:rare-findings slices:fewer-denials")
+def compare_slices(
+    refs: Annotated[
+        list[str], typer.Argument(metavar="REF...", help="Slices of one base, and the base if wanted, as shards@0.")
+    ],
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show several slices side by side: sizes, labels, views, and how many studies they have in common."""
+    from flows.render.slice_comparison import describe_comparison, print_comparison
+    from pipelines.jobs.combine import compare
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.commit_history import resolve_ref
+
+    opened_store = open_store(store)
+    columns = compare(opened_store, [resolve_ref(opened_store, ref) for ref in refs], label_set=label_set)
+    if as_json:
+        typer.echo(json.dumps(describe_comparison(columns), indent=1))
+    else:
+        print_comparison(columns)
+
+
+@app.command(epilog="Example: trrg combine minus slices:rare-findings slices:fewer-denials --name only-rare")
+def combine(
+    operation: Annotated[str, typer.Argument(help="union, minus or intersect.")],
+    refs: Annotated[list[str], typer.Argument(metavar="REF...", help="Slices of one base, at least two.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the new slice; by default the operation.")] = "",
+    label_set: LabelSetOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Commit the union, difference or intersection of slices as a new slice, made from all of them."""
+    from flows.render.slices import describe_sliced, print_slice
+    from pipelines.jobs.combine import combine as combine_committed
+    from trrg_core.slicing.combining import parse_operation
+    from trrg_core.storage.store import open_store
+    from trrg_core.tables.commit_history import resolve_ref
+
+    opened_store, chosen = open_store(store), parse_operation(operation)
+    versions = [resolve_ref(opened_store, ref) for ref in refs]
+    combined = combine_committed(opened_store, chosen, versions, name=name, label_set=label_set)
+    if as_json:
+        typer.echo(json.dumps(describe_sliced(combined)))
+    else:
+        print_slice(combined)

@@ -35,6 +35,12 @@ def describe_slice(plan: Slice, spec: SliceSpec) -> dict[str, Any]:
     }
 
 
+def describe_sliced(sliced: SliceJobResult) -> dict[str, Any]:
+    """A slice that was just compiled: reference, base, counts, all of `describe_slice`, and labels before and after."""
+    values = {"ref": sliced.result.ref, "base": str(sliced.base), "counts": dict(sliced.result.counts)}
+    return values | describe_slice(sliced.plan, sliced.spec) | {"labels": describe_labels(sliced)}
+
+
 def describe_labels(sliced: SliceJobResult) -> list[dict[str, Any]]:
     """Share of train studies by finding and assertion, before and after, as numbers."""
     after = {(count.observation, count.assertion): count.share for count in sliced.after if count.split == "train"}

@@ -4,7 +4,7 @@ It computes with labels alone, so it runs in the calling process, without Ray.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.records.code_version import code_version
@@ -15,6 +15,7 @@ from pipelines.running.newest_outputs import newest_outputs
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.label_stats.distribution import LabelCount, label_distribution
+from trrg_core.label_stats.label_table import LabelTable
 from trrg_core.label_stats.label_table_cache import load_label_table
 from trrg_core.label_stats.labelled_version import find_observations
 from trrg_core.slicing.plan import Slice, plan_slice
@@ -32,9 +33,13 @@ from trrg_core.tables.table_ref import TableRef
 
 @dataclass(frozen=True, kw_only=True)
 class SliceJobResult:
-    """A slice, and the label counts of its base and of the slice; `result` has an empty reference after a dry run."""
+    """A slice, and the label counts of its base and of the slice; `result` has an empty reference after a dry run.
+
+    `spec` names its base.
+    """
 
     base: TableRef
+    spec: SliceSpec
     plan: Slice
     result: JobResult
     before: tuple[LabelCount, ...]
@@ -68,14 +73,21 @@ def make_slice(
         why = "; ".join((*plan.infeasible, *plan.notes))
         raise DataError("empty_slice", f"{spec.name}: no study can be taken: {why}")
     is_kept = not dry_run and not (strict and plan.infeasible)
-    result = existing or (_commit(work, plan, fixed) if is_kept else _unwritten(plan))
+    result = existing or (commit_slice(work, plan, fixed) if is_kept else _unwritten(plan))
+    before, after = label_counts(labels, plan)
     return SliceJobResult(
         base=base,
+        spec=fixed,
         plan=plan,
         result=replace(result, seconds=time.monotonic() - start),
-        before=label_distribution(labels),
-        after=label_distribution(labels, SliceReader(plan.rows)),
+        before=before,
+        after=after,
     )
+
+
+def label_counts(labels: LabelTable, plan: Slice) -> tuple[tuple[LabelCount, ...], tuple[LabelCount, ...]]:
+    """The label counts of the base, and those of the slice."""
+    return label_distribution(labels), label_distribution(labels, SliceReader(plan.rows))
 
 
 def read_slice(store: Store, ref: TableRef) -> tuple[Slice, SliceSpec]:
@@ -95,13 +107,16 @@ def _unwritten(plan: Slice) -> JobResult:
     return JobResult(job="reslice", ref="", counts=_counts(plan))
 
 
-def _commit(work: TableWork, plan: Slice, spec: SliceSpec) -> JobResult:
+def commit_slice(
+    work: TableWork, plan: Slice, spec: SliceSpec, *, notes: Mapping[str, Sequence[str]] | None = None
+) -> JobResult:
+    """Commit a slice with its recipe; `notes` are kept beside its name."""
     part = write_part(work.store, work.table, f"parts/{work.fingerprint}/slice.parquet", plan.rows, split="train")
     work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
     ids = plan.rows.select(["subject_id", "study_id", "split"]).to_pylist()
     output = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
-    notes = {NAME_NOTE: [spec.name]}
-    return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan), notes=notes)
+    named = {NAME_NOTE: [spec.name], **(notes or {})}
+    return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan), notes=named)
 
 
 def _counts(plan: Slice) -> Mapping[str, int]:

@@ -10,9 +10,11 @@ import typer
 import yaml
 
 from flows.cli import app, main
+from pipelines.jobs.reslice import make_slice
 from tests.core.toy_versions import NO, YES, write_chain
 from tests.docs.pages import PAGES, ROOT, code_blocks
-from trrg_core.slicing.spec import validate_slice_spec
+from trrg_core.slicing.contract import ContractSpec
+from trrg_core.slicing.spec import SliceSpec, validate_slice_spec
 from trrg_core.storage.store import open_store
 
 # only their options are parsed: these train, read a source, need a trained model,
@@ -47,7 +49,10 @@ def test_a_shown_command_works(
         store = open_store(str(tmp_path / name))
         write_chain(store, {"1": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}, run="a")
         write_chain(store, {"1": ("train", {"Edema": YES}), "3": ("test", {"Pneumonia": YES})}, run="b")
-    for name in ("spec.yaml", "rare-findings.yaml"):
+        if any("slices:" in word for word in words):
+            for shown in ("rare-findings", "fewer-denials"):
+                make_slice(store, SliceSpec(name=shown))
+    for name in ("spec.yaml", "rare-findings.yaml", "nightly.yaml"):
         (tmp_path / name).write_text("name: shown\n")
     for name, text in (
         ("predictions", "no edema ."),
@@ -77,7 +82,6 @@ def test_a_shown_setting_is_a_setting(command: str):
 
 
 def test_the_shown_spec_is_a_spec():
-    shown = code_blocks(ROOT / "docs" / "slices.md", "yaml")
-    assert shown
-    for text in shown:
-        assert validate_slice_spec(yaml.safe_load(text)).quotas
+    spec, contract = code_blocks(ROOT / "docs" / "slices.md", "yaml")
+    assert validate_slice_spec(yaml.safe_load(spec)).quotas
+    assert ContractSpec.model_validate(yaml.safe_load(contract)).mix

@@ -82,7 +82,7 @@ def read_labelled_versions(
     tables: dict[TableRef, LabelTable] = {}
     versions = []
     for ref in refs:
-        base = _base_of(store, ref) if ref.name == "slices" else ref
+        base = base_of(store, ref) if ref.name == "slices" else ref
         slice_reader = SliceReader(read_table(store, ref)) if ref.name == "slices" else None
         if base.name not in ("reports", "shards"):
             raise ConfigError(f"{ref} has no labels: give a version of reports, shards or slices")
@@ -108,7 +108,12 @@ def find_observations(store: Store, ref: TableRef, label_set: str = "") -> tuple
     raise ConfigError(f"the labels of {ref} are not of {tried}: give the set they were made with (--label-set)")
 
 
-def _base_of(store: Store, ref: TableRef) -> TableRef:
+def base_of(store: Store, ref: TableRef) -> TableRef:
+    """The version of `shards` that slice `ref` is a sample of.
+
+    Raises:
+        ConfigError: if there is no such slice.
+    """
     parents = [parent for parent in find_commit(store, ref).parents if parent.startswith("shards@")]
     if not parents:
         raise ConfigError(f"{ref} names no version of shards that it is a slice of")
