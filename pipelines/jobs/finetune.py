@@ -35,7 +35,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGenerator:
     """The generator on top of the trained stage 1, the same on every rank; see `build_generator` for `weights`."""
-    stage1 = load_stage1(task.store, task.inputs["contrastive"])
+    stage1 = load_stage1(task)
     config = _with_stage1_settings(task.config, stage1.config)
     if weights == "pretrained":
         check_gpu_memory(config, finetune_size, config.finetune.optimizer)
@@ -49,7 +49,7 @@ def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGener
 
 def collate(task: TrainingTask) -> Collate:
     """Makes a step's batch: radiographs, labels and reference reports."""
-    stage1, observations = load_stage1(task.store, task.inputs["contrastive"]), observations_of(task.config)
+    stage1, observations = load_stage1(task), observations_of(task.config)
     reports = read_table(task.store, task.shards, columns=["split", "report", "sentences"], split="train").to_pylist()
     return partial(
         collate_finetune,
@@ -62,12 +62,12 @@ def collate(task: TrainingTask) -> Collate:
 
 def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Write the model folder, which holds all that generation needs; returns the number of trained parameters."""
-    stage1 = load_stage1(task.store, task.inputs["contrastive"])
+    stage1 = load_stage1(task)
     # its weights are those in `state`, so that a named LLM is not loaded again
     with torch.device("meta"):
         generator = build(task, weights="random")
     trained = sum(parameter.numel() for parameter in generator.parameters() if parameter.requires_grad)
-    with uploaded_model(task.store, task.run_id) as folder:
+    with uploaded_model(task.store, task.run_id, key=task.manifest_key) as folder:
         save_model_folder(
             folder,
             config=_with_stage1_settings(task.config, stage1.config),

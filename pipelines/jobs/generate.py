@@ -31,6 +31,7 @@ from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
 from trrg_core.model.operating_points import operating_points_from_json, with_clue_shift
 from trrg_core.runs.stored_model import fetched_model, model_path
+from trrg_core.signing.manifest_key import read_manifest_key
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_table
@@ -51,11 +52,12 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """The generator run whose model a task loads, and the device it runs on."""
+    """The generator run whose model a task loads, the device it runs on, and the file of the key of manifests."""
 
     store: Store
     run_id: str
     device: str
+    key_file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,9 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     if not wanted:
         raise DataError("no_studies", f"{shards} has no studies of split {split!r} to generate for")
     device = "cuda" if config.engine.use_gpu else "cpu"
-    model = ModelSource(store=store, run_id=inputs["generator"], device=device)
+    model = ModelSource(
+        store=store, run_id=inputs["generator"], device=device, key_file=config.engine.manifest_key_file
+    )
     train = ray.put(_embed_train(store, shards, model, config))
     share = _rows_per_task(len(wanted), config)
     output = write_parts(
@@ -193,7 +197,8 @@ def _groups(rows: list[Row], size: int) -> list[list[Row]]:
 def _load_model(source: ModelSource) -> LoadedGenerator:
     """The model of a generator run, loaded once per worker process."""
     _load_model.cache_clear()  # memory may not hold two: the model of another run is released first
-    with fetched_model(source.store, source.run_id) as folder:
+    key = read_manifest_key(source.key_file, source.store.uri)
+    with fetched_model(source.store, source.run_id, key=key) as folder:
         loaded = load_model_folder(folder, merge_adapter=True)
     loaded.generator.to(source.device)
     return loaded

@@ -44,6 +44,7 @@ from trrg_core.pages.perception_page import PerceptionPage, render_perception
 from trrg_core.pages.seen_studies import choose_varied, see_studies
 from trrg_core.registry.perception_gate import failed_bounds
 from trrg_core.runs.stored_model import fetched_model, uploaded_model
+from trrg_core.signing.manifest_key import read_manifest_key
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_schema, read_table
 from trrg_core.tables.lookup import read_studies
@@ -59,11 +60,12 @@ _PAGE_STUDIES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredModel:
-    """The run whose uncalibrated model a task loads, and the device it runs on."""
+    """The run whose uncalibrated model a task loads, the device it runs on, and the file of the key of manifests."""
 
     store: Store
     run_id: str
     device: str
+    key_file: str
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -116,7 +118,7 @@ def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, flo
     model = build_contrastive(config, tokenizer, observations)
     take_weights(model, state)
     perception = build_perception(model.eval(), tokenizer, observations)
-    with uploaded_model(task.store, task.run_id, UNSCORED) as folder:
+    with uploaded_model(task.store, task.run_id, UNSCORED, key=task.manifest_key) as folder:
         save_contrastive_folder(folder, config=config, contrastive=model, perception=perception, tokenizer=tokenizer)
     return {}
 
@@ -124,7 +126,7 @@ def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, flo
 def score(task: TrainingTask) -> dict[str, float]:
     """Calibrate perception on `validate`, score it on `test`, write the final model folder."""
     config, observations = task.config, observations_of(task.config)
-    with fetched_model(task.store, task.run_id, UNSCORED) as folder:
+    with fetched_model(task.store, task.run_id, UNSCORED, key=task.manifest_key) as folder:
         model = load_contrastive_folder(folder)
     no_finding = load_label_set(config.parse.label_set).no_finding
     calibrate(model.perception, score_split(task, "validate"), no_finding=no_finding)
@@ -132,7 +134,7 @@ def score(task: TrainingTask) -> dict[str, float]:
     scores = score_perception(
         test, *calibrated_probabilities(model.perception, test), observations=observations, seed=config.seed
     )
-    with uploaded_model(task.store, task.run_id) as folder:
+    with uploaded_model(task.store, task.run_id, key=task.manifest_key) as folder:
         save_contrastive_folder(
             folder,
             config=config,
@@ -218,7 +220,12 @@ def score_split(task: TrainingTask, split: str) -> SplitScores:
     engine, observations = task.config.engine, observations_of(task.config)
     rows = read_table(task.store, task.shards, columns=["study_id", "sentences"], split=split).to_pylist()
     maker = PairMaker(rows, prompts=load_prompts(observations), observations=observations)
-    source = ScoredModel(store=task.store, run_id=task.run_id, device="cuda" if engine.use_gpu else "cpu")
+    source = ScoredModel(
+        store=task.store,
+        run_id=task.run_id,
+        device="cuda" if engine.use_gpu else "cpu",
+        key_file=engine.manifest_key_file,
+    )
     table = map_split(
         task.store,
         task.shards,
@@ -247,7 +254,8 @@ def score_batch(shards: pa.Table, *, source: ScoredModel, maker: PairMaker) -> p
 @lru_cache(maxsize=1)
 def _load_scored(source: ScoredModel) -> LoadedContrastive:
     """The model that is scored, once per process."""
-    with fetched_model(source.store, source.run_id, UNSCORED) as folder:
+    key = read_manifest_key(source.key_file, source.store.uri)
+    with fetched_model(source.store, source.run_id, UNSCORED, key=key) as folder:
         loaded = load_contrastive_folder(folder)
     loaded.contrastive.to(source.device)
     loaded.perception.to(source.device)

@@ -1,6 +1,7 @@
 """What a store of an earlier version of TRRG needs: some of it is added here, the rest names the command that makes it.
 
-Nothing is rewritten: tables and runs are never changed. Added are tags of the registry and the first record of moves.
+Nothing is rewritten: tables and runs are never changed. Added are tags of the registry, the first record of moves,
+and HMACs of manifests that have none.
 """
 
 import json
@@ -14,6 +15,7 @@ from pipelines.registry.alias_moves import BY_GATE, Move, list_moves, record_mov
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.model_list import ListedModel, list_models
 from pipelines.registry.registry_client import CHAMPION, WEIGHTS_TAG, open_registry
+from pipelines.registry.unsealed import find_unsealed, seal_all
 from pipelines.registry.verify_model import weights_digest
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
@@ -21,6 +23,7 @@ from trrg_core.metrics.outcomes import OUTCOMES_FILE
 from trrg_core.model.calibration import FORMAT_VERSION as PERCEPTION_FORMAT
 from trrg_core.runs.results import run_path
 from trrg_core.runs.stored_model import model_path
+from trrg_core.signing.manifest_key import ManifestKey, read_manifest_key
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import history
 from trrg_core.tables.delta import read_schema
@@ -56,7 +59,7 @@ def plan_migration(store: Store, config: TrrgConfig) -> list[Step]:
     """What each part of the store needs; nothing is changed."""
     models = list_models(store, config.register_)
     champion = next((model for model in models if CHAMPION in model.aliases), None)
-    steps = [*_tables(store, config), *_weights(store, models), *_moves(store, champion)]
+    steps = [*_tables(store, config), *_manifests(store, config), *_weights(store, models), *_moves(store, champion)]
     return [*steps, *(_champion(store, champion) if champion else ())]
 
 
@@ -66,10 +69,12 @@ def migrate(store: Store, config: TrrgConfig) -> list[Step]:
     Raises:
         StorageError: if another process changes the registry.
     """
+    steps = plan_migration(store, config)
+    if key := _manifest_key(store, config):
+        seal_all(store, key)
     if not list_models(store, config.register_):
-        return plan_migration(store, config)
+        return steps
     with registry_lock(store):
-        steps = plan_migration(store, config)
         listed = list_models(store, config.register_)
         with open_registry(store, config.register_) as models:
             for model in listed:
@@ -120,6 +125,17 @@ def _missing(path: str, wanted: pa.DataType, found: pa.DataType) -> list[str]:
         below = f"{path}.{field.name}".removeprefix(".")
         missing += _missing(below, field.type, present[field.name]) if field.name in present else [below]
     return missing
+
+
+def _manifest_key(store: Store, config: TrrgConfig) -> ManifestKey | None:
+    return read_manifest_key(config.engine.manifest_key_file, store.uri)
+
+
+def _manifests(store: Store, config: TrrgConfig) -> Iterator[Step]:
+    if _manifest_key(store, config) is None:
+        return
+    for path in find_unsealed(store):
+        yield Step(part=path, need=Need.ADDED, detail="the HMAC of its manifest, which the configured key gives")
 
 
 def _weights(store: Store, models: list[ListedModel]) -> Iterator[Step]:

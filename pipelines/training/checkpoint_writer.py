@@ -25,6 +25,7 @@ from trrg_core.runs.checkpoints import (
     remove_old,
     upload_files,
 )
+from trrg_core.signing.manifest_key import ManifestKey
 from trrg_core.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,14 @@ class CheckpointWriter:
         store: where to write.
         folder: the folder of all checkpoints of the run.
         keep: how many of the newest remain.
+        key: seals the manifests; None writes them without an HMAC.
         timeout_s: time limit for the last rank's upload after the first rank's.
     """
 
-    def __init__(self, store: Store, folder: str, *, keep: int, timeout_s: float = 1800) -> None:
-        self.store, self.folder, self.keep = store, folder, keep
+    def __init__(
+        self, store: Store, folder: str, *, keep: int, key: ManifestKey | None = None, timeout_s: float = 1800
+    ) -> None:
+        self.store, self.folder, self.keep, self._key = store, folder, keep, key
         # the threads communicate beside the training step, which has the default group
         self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
         # its thread is joined when Python exits, also by sys.exit on SIGTERM: an upload that began is completed
@@ -98,24 +102,24 @@ class CheckpointWriter:
             if dist.get_rank() == 0:
                 notes = {"world_size": dist.get_world_size()}
                 all_files = {name: digest for of_rank in gathered for name, digest in of_rank.items()}
-                finish_checkpoint(self.store, path, step=step, files=all_files, notes=notes)
-                remove_old(self.store, self.folder, self.keep)
+                finish_checkpoint(self.store, path, step=step, files=all_files, notes=notes, key=self._key)
+                remove_old(self.store, self.folder, self.keep, self._key)
 
 
-def fetch_on_all_ranks(store: Store, folder: str, local: Path) -> Checkpoint | None:
+def fetch_on_all_ranks(store: Store, folder: str, local: Path, *, key: ManifestKey | None = None) -> Checkpoint | None:
     """Download the newest intact checkpoint into `local`; None when there is none. Collective.
 
     Rank 0 says which checkpoint. Each rank fetches the common files and its part of the shares: those whose position
     among all shares, modulo the number of ranks, is its own. If a file is damaged or missing on any rank, all try the
-    checkpoint before it.
+    checkpoint before it, as where a manifest does not have the HMAC of `key`.
 
     Raises:
-        TrainingError: on every rank at once, if the store fails on any.
+        TrainingError: on every rank at once, if the store fails on any, or no checkpoint has the HMAC of `key`.
     """
     listed: list[Any] = [None]
     with agreed("the checkpoints cannot be listed"):
         if dist.get_rank() == 0:
-            listed = [list_checkpoints(store, folder)]
+            listed = [list_checkpoints(store, folder, key)]
     dist.broadcast_object_list(listed, src=0)
     checkpoints: list[Checkpoint] = listed[0]
     for checkpoint in checkpoints:

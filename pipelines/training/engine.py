@@ -179,14 +179,15 @@ class Engine:
             if index["parameters"] != names:
                 different = sorted(set(index["parameters"]) ^ set(names))
                 raise TrainingError(f"{len(different)} trained parameters differ, the first being {different[0]}")
-        steps = int(index["optimizer_steps"])
+            steps, num_files = int(index["optimizer_steps"]), int(index["world_size"])
+            own = dict(self.engine.module.named_buffers())
+            for name, buffer in buffers.items():
+                if name not in own or own[name].shape != buffer.shape:
+                    raise TrainingError(f"buffer {name} of shape {tuple(buffer.shape)} is none of this model")
         if steps:
             init_moments(base_optimizer(self.engine), self.segments, steps=steps)
-        state_files.restore(
-            folder, self.segments, self._kinds(), num_files=int(index["world_size"]), device=self.device
-        )
+        state_files.restore(folder, self.segments, self._kinds(), num_files=num_files, device=self.device)
         refresh_weights(self.engine)
-        own = dict(self.engine.module.named_buffers())
         for name, buffer in buffers.items():
             own[name].copy_(buffer)
 

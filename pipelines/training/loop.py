@@ -27,7 +27,7 @@ from pipelines.training.stage import DeviceBatch, Stage, TrainingTask
 from pipelines.training.step_log import StepLog
 from pipelines.training.step_profile import TRACE, StepProfile
 from pipelines.training.validation import VALIDATE_LOSS, Validation, has_converged
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class _Attempt:
         is_first = dist.get_rank() == 0
         validation = self._validation()
         folder = f"{task.path}/checkpoints"
-        checkpoints = CheckpointWriter(task.store, folder, keep=config.keep_checkpoints)
+        checkpoints = CheckpointWriter(task.store, folder, keep=config.keep_checkpoints, key=task.manifest_key)
         profiler = StepProfile(task.store, f"{task.path}/{TRACE}", num_steps=config.profile_steps if is_first else 0)
         is_done = len(self.losses) >= total or has_converged(self.losses, config.patience)
         while not is_done:
@@ -137,14 +137,32 @@ class _Attempt:
 def _resume(task: TrainingTask, engine: Engine) -> tuple[int, list[dict[str, float]]]:
     """Restore the newest intact checkpoint on all ranks; returns the number of steps done, and their losses."""
     with tempfile.TemporaryDirectory() as local:
-        newest = fetch_on_all_ranks(task.store, f"{task.path}/checkpoints", Path(local))
+        newest = fetch_on_all_ranks(task.store, f"{task.path}/checkpoints", Path(local), key=task.manifest_key)
         if newest is None:
             return 0, []
         engine.load(Path(local))
-        losses = json.loads((Path(local) / LOSSES).read_text())
+        losses = _read_losses(Path(local) / LOSSES, newest.step)
     if dist.get_rank() == 0:
         logger.info("run %s resumes from step %d", task.run_id, newest.step)
     return newest.step, losses
+
+
+def _read_losses(path: Path, num_steps: int) -> list[dict[str, float]]:
+    """The losses of the steps before a checkpoint.
+
+    Raises:
+        TrainingError: if the file does not hold them.
+    """
+    try:
+        losses: list[dict[str, float]] = json.loads(path.read_text())
+        is_right = len(losses) == num_steps and all(
+            isinstance(value, float | int) for step in losses for value in step.values()
+        )
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise TrainingError(f"{LOSSES} of step {num_steps} cannot be read ({type(error).__name__})") from error
+    if not is_right:
+        raise TrainingError(f"{LOSSES} of step {num_steps} does not hold the numbers of {num_steps} steps")
+    return losses
 
 
 def _save_model(

@@ -17,6 +17,7 @@ from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import LoadedContrastive, load_contrastive_folder
 from trrg_core.runs.results import RunResult, read_result
 from trrg_core.runs.stored_model import fetched_model
+from trrg_core.signing.manifest_key import ManifestKey
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.delta import read_table
@@ -72,10 +73,14 @@ def observations_of(config: TrrgConfig) -> tuple[str, ...]:
     return load_label_set(config.parse.label_set).observations
 
 
+def load_stage1(task: TrainingTask) -> LoadedContrastive:
+    """Stage 1 that a task of stage 2 builds on, loaded once per process."""
+    return _load_stage1(task.store, task.inputs["contrastive"], task.manifest_key)
+
+
 @cache
-def load_stage1(store: Store, run_id: str) -> LoadedContrastive:
-    """Stage 1 of a finished pretrain run, once per process."""
-    with fetched_model(store, run_id) as folder:
+def _load_stage1(store: Store, run_id: str, key: ManifestKey | None) -> LoadedContrastive:
+    with fetched_model(store, run_id, key=key) as folder:
         return load_contrastive_folder(folder)
 
 

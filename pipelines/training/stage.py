@@ -9,6 +9,7 @@ from torch import nn
 
 from trrg_core.config.settings import OptimizerConfig, TrrgConfig
 from trrg_core.runs.results import run_path
+from trrg_core.signing.manifest_key import ManifestKey, read_manifest_key
 from trrg_core.storage.store import Store
 from trrg_core.tables.table_ref import TableRef
 
@@ -32,6 +33,11 @@ class TrainingTask:
     def local(self) -> bool:
         """Whether the run trains and scores in this process, without Ray."""
         return self.config.engine.local
+
+    @property
+    def manifest_key(self) -> ManifestKey | None:
+        """The key of the HMACs of its manifests, on the machine that asks; None where none is configured."""
+        return read_manifest_key(self.config.engine.manifest_key_file, self.store.uri)
 
     @property
     def path(self) -> str:

@@ -122,7 +122,7 @@ def read_common(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if index["format"] != FORMAT:
             raise TrainingError(f"{folder}: training state has format {index['format']}, expected {FORMAT}")
         return index, load_file(folder / BUFFERS)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise TrainingError(f"{folder} holds no training state: {error}") from error
 
 

@@ -11,6 +11,7 @@ from pipelines.training.stage import UNSCORED, Stage, TrainingTask
 from trrg_core.errors import TrainingError
 from trrg_core.pages.loss_chart import draw_losses
 from trrg_core.runs.results import RunResult, write_result
+from trrg_core.signing.manifest_key import read_manifest_key
 
 CURVES = "losses.svg"
 
@@ -21,8 +22,10 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
     Scoring happens here, not in a worker: it may take longer than a collective operation may wait.
 
     Raises:
+        ConfigError: if the key of manifests cannot be read.
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
+    read_manifest_key(task.config.engine.manifest_key_file, task.store.uri)  # a wrong one stops before workers start
     if not task.store.exists(f"{task.path}/{TRAINED}"):
         _fit(stage, task)
     trained = _read_trained(stage, task)
@@ -59,6 +62,7 @@ def _fit(stage: Stage, task: TrainingTask) -> None:
 
 def _read_trained(stage: Stage, task: TrainingTask) -> Mapping[str, Mapping[str, float]]:
     """The numbers of a run whose model is saved, scored or not: metrics, and how fast it was."""
+    read_manifest_key(task.config.engine.manifest_key_file, task.store.uri)  # a wrong one stops before workers start
     if not task.store.exists(f"{task.path}/{TRAINED}"):
         raise TrainingError(f"{stage.name} run {task.run_id} ended without a model")
     trained: dict[str, dict[str, float]] = _read(task, TRAINED)

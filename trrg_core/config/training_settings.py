@@ -113,6 +113,12 @@ class EngineConfig(ConfigSection):
     max_failures: int = Field(2, ge=0, description="Maximum number of worker failures; after more, the run fails.")
     checkpoint_every_steps: int = Field(200, ge=1, description="Interval between two checkpoints, optimizer steps.")
     keep_checkpoints: int = Field(2, ge=1, description="Number of checkpoints to keep, the newest ones.")
+    manifest_key_file: str = Field(
+        "",
+        description="File, outside the store, with the secret of the HMACs of manifests of checkpoints and models, on "
+        "every machine that trains; the environment variable TRRG_MANIFEST_KEY comes first. If neither is set, there "
+        "are sha256 only.",
+    )
     log_every_steps: int = Field(10, ge=1, description="Interval between two progress lines, optimizer steps.")
     profile_steps: int = Field(
         0,

@@ -56,8 +56,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`."""
-    return json.loads(path.read_text("utf-8"))
+    """The JSON value in `path`.
+
+    Raises:
+        ConfigError: if it holds none.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: the file is damaged, or of another kind") from error
 
 
 def _files(folder: Path) -> list[Path]:

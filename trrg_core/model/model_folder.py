@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
@@ -102,7 +103,7 @@ def load_contrastive_folder(folder: Path) -> LoadedContrastive:
     """
     described = _open(folder, "contrastive")
     loaded = _empty_contrastive(folder, described)
-    tensors = load_file(folder / _WEIGHTS)
+    tensors = _read_tensors(folder / _WEIGHTS)
     take_weights(loaded.contrastive, _part(tensors, "contrastive."))
     take_weights(loaded.perception, _part(tensors, "perception."))
     return loaded
@@ -167,7 +168,7 @@ def load_model_folder(folder: Path, *, merge_adapter: bool = False) -> LoadedGen
     generator = build_generator(
         stage1.config, stage1.contrastive, stage1.perception, tokenizer, stage1.perception.observations
     )
-    _check_and_load(generator, load_file(folder / _WEIGHTS), folder)
+    _check_and_load(generator, _read_tensors(folder / _WEIGHTS), folder)
     if (folder / _ADAPTER).is_dir():
         _load_adapter(folder / _ADAPTER, generator)
     if merge_adapter:
@@ -266,7 +267,7 @@ def _save_adapter(folder: Path, generator: ReportGenerator, weights: Mapping[str
 def _load_adapter(folder: Path, generator: ReportGenerator) -> None:
     from peft import set_peft_model_state_dict
 
-    result = set_peft_model_state_dict(generator.llm, load_file(folder / "adapter_model.safetensors"))
+    result = set_peft_model_state_dict(generator.llm, _read_tensors(folder / "adapter_model.safetensors"))
     missing = [name for name in result.missing_keys if "lora_" in name]
     if missing or result.unexpected_keys:
         raise ConfigError(f"{folder}: adapter does not fit, e.g. {(missing or result.unexpected_keys)[0]}")
@@ -280,8 +281,19 @@ def _check_and_load(generator: ReportGenerator, tensors: Mapping[str, Tensor], f
         raise ConfigError(f"{folder}: weights do not fit, e.g. {(missing or result.unexpected_keys)[0]}")
 
 
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} cannot be read as safetensors: {error}") from error
+    return tensors
+
+
 def _load_tokenizer(folder: Path) -> Any:
-    return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    except Exception as error:  # the library raises bare ones for a damaged file
+        raise ConfigError(f"{folder} holds no tokenizer that can be read ({type(error).__name__})") from error
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ def test_the_saved_model_has_the_weights_of_the_trained_one(
 ) -> None:
     task = _task(tmp_path, named=named)
     stage1 = _stage1(task.config)
-    monkeypatch.setattr(finetune, "load_stage1", lambda store, run_id: stage1)
+    monkeypatch.setattr(finetune, "load_stage1", lambda task: stage1)
     monkeypatch.setattr(finetune, "observations_of", lambda config: OBSERVATIONS)
     monkeypatch.setattr(
         finetune, "corpus_tokenizer", lambda *_, **__: train_tokenizer(toy_texts(), vocabulary_size=600)

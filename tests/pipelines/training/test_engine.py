@@ -172,6 +172,13 @@ def load_poisoned(folder: Path) -> dict[str, Any]:
         engine.save(poisoned)
         (poisoned / name).write_bytes(pickle.dumps(Sentinel(folder / "sentinel")))
         errors[name] = _error(engine, poisoned)
+    # the names of DeepSpeed's own files, which hold pickles: they are not opened
+    ours = folder / "ours"
+    ours.mkdir()
+    engine.save(ours)
+    for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt", "latest"):
+        (ours / name).write_bytes(pickle.dumps(Sentinel(folder / "sentinel")))
+    engine.load(ours)
     return errors
 
 
