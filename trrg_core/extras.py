@@ -29,10 +29,11 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "simplejpeg",
             "requests",
         ),
-        "flows": ("prefect", "mlflow"),
+        "flows": ("prefect", "mlflow", "prometheus_client"),
         "serve": ("uvicorn", "fastapi"),
         "s3": ("s3fs", "botocore"),
         "weights": ("gguf",),
+        "otel": ("opentelemetry",),
     }
 )
 

@@ -5,10 +5,9 @@ compiles slices, `versions` and `label_verbs` show tables, `texts` reads report 
 `machine` has the configuration, the checks and the service of runs.
 """
 
-import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,9 +24,11 @@ from flows.cli import (
     versions,
     withdrawal_verb,
 )
+from pipelines.records.json_log import LOG_FORMAT, PREFECT_JSON, set_up_logging
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.extras import needs_extra
 
+PACKAGES = ("pipelines", "trrg_core", "flows")
 EXIT_CODES = {ConfigError: 2, StorageError: 75}
 
 app = typer.Typer(
@@ -68,13 +69,20 @@ def _root(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-) -> None: ...
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option("--log-format", help="Log lines as text, or as JSON with the ids of the run.", show_default=False),
+    ] = None,
+) -> None:
+    if log_format:
+        os.environ[LOG_FORMAT] = log_format  # for the processes that a command starts, too
+        _set_up()
 
 
 def main() -> None:
     """Run the command line; an expected error is printed as one line and sets the exit code, without a traceback."""
-    _set_up()
     try:
+        _set_up()
         with needs_extra(" ".join(["trrg", *sys.argv[1:2]])):
             app()
     except TrrgError as error:
@@ -83,10 +91,10 @@ def main() -> None:
 
 
 def _set_up() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in ("pipelines", "trrg_core", "flows"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    set_up_logging(PACKAGES)
+    more = PREFECT_JSON if os.environ.get(LOG_FORMAT) == "json" else {}
     for name, value in {
+        **more,
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "pipelines,trrg_core,flows",

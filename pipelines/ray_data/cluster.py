@@ -8,6 +8,7 @@ import ray
 import ray.data
 
 from pipelines.ray_data.watchdog import set_stall_limit
+from pipelines.records.json_log import set_up_logging
 from trrg_core.config.settings import RayConfig
 from trrg_core.errors import StorageError
 
@@ -77,9 +78,7 @@ def worker_environment(config: RayConfig) -> dict[str, str]:
 
 def set_up_worker() -> None:
     """Set up the logging of a worker process: progress of our own packages, errors of the libraries."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in ("pipelines", "trrg_core"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    set_up_logging(("pipelines", "trrg_core"))
     quieten()
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipelines.records.job_result import JobResult, describe
-from pipelines.running.catalog import find_job
+from pipelines.records.json_log import log_ids
+from pipelines.records.tracing import span
+from pipelines.running.catalog import Job, find_job
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import open_store
@@ -26,7 +28,14 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
     missing = [wanted for wanted in job.inputs if wanted not in inputs]
     if missing:
         raise ConfigError(f"job {name!r} needs {', '.join(missing)}: give --input {missing[0]}=REF")
-    store = open_store(store_uri)
+    with log_ids(stage=name), span(f"stage {name}", stage=name) as current:
+        result = _run(job, config, store_uri, inputs)
+        current.note(ref=result.ref, reused=result.reused, set_aside=sum(result.rejects.values()))
+    return result
+
+
+def _run(job: Job, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
+    name, store = job.name, open_store(store_uri)
     inputs = {role: resolve_input(store, ref) for role, ref in inputs.items()}
     if config.ray.jobs_address:
         from pipelines.running.ray_jobs import run_remote  # imports Ray, which a run in this process may not need

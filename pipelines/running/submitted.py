@@ -1,9 +1,9 @@
 """Entry point of a Ray Job on the cluster: `python -m pipelines.running.submitted STORE SUBMISSION_ID`."""
 
-import logging
 import sys
 
 from pipelines.records.code_version import code_version
+from pipelines.records.json_log import set_up_logging
 from pipelines.running.job_files import JobFiles, JobTask
 from pipelines.running.relayed_lines import PACKAGES, relayed_lines
 from pipelines.running.run_job import run_job
@@ -48,7 +48,5 @@ def _check_code(task: JobTask) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in PACKAGES:
-        logging.getLogger(name).setLevel(logging.INFO)
+    set_up_logging(PACKAGES)
     run_submitted(open_store(sys.argv[1]), sys.argv[2])
