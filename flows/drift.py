@@ -1,6 +1,7 @@
 """A task of the retraining flow: compare the data with that of the champion model; warn, or stop the flow."""
 
 import logging
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
@@ -18,10 +19,15 @@ from trrg_core.tables.table_ref import TableRef
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 3  # alarms in a message
+
 
 @task(persist_result=False)
-def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDrift) -> int:
-    """The number of alarms between the train studies of the champion and those of `shards`; 0 without a champion.
+def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDrift) -> dict[str, Any]:
+    """Compare the train studies of the champion with those of `shards`; without a champion there is no alarm.
+
+    Returns:
+        The two versions, `baseline` and `shards`, the number of `alarms`, and the `largest` of them in words.
 
     Raises:
         DataError: `drift` when there are alarms and `on_drift` is "stop".
@@ -30,13 +36,13 @@ def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDri
     baseline = champion_shards(store, config.register_)
     if not baseline or baseline == shards:
         logger.info("drift: %s", "the champion was trained on the same shards" if baseline else "no champion")
-        return 0
+        return {"baseline": baseline, "shards": shards, "alarms": 0, "largest": []}
     drift = measure_drift(store, TableRef.parse(baseline), TableRef.parse(shards), label_set=config.parse.label_set)
     description = f"{baseline}, of the champion, to {shards}"
     store_artifact(create_table_artifact, drift_rows(drift), key="drift", description=description)
+    largest = [f"{shift.name} ({shift.reason})" for shift in drift.alarms[:SHOWN]]
     if drift.alarms:
-        largest = ", ".join(f"{shift.name} ({shift.reason})" for shift in drift.alarms[:3])
-        message = f"{shards} has drifted from {baseline}: {len(drift.alarms)} alarms, the largest {largest}"
+        message = f"{shards} has drifted from {baseline}: {len(drift.alarms)} alarms, the largest {', '.join(largest)}"
         if on_drift == "stop":
             hint = f"inspect them with `trrg drift {baseline} {shards}`; to train nevertheless: --on-drift warn"
             error = DataError("drift", f"{message}; {hint}")
@@ -46,4 +52,4 @@ def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDri
         send_event("drift", f"table.{shards}", {"alarms": len(drift.alarms), "cause": message})
     else:
         logger.info("drift: no alarm between %s, of the champion, and %s", baseline, shards)
-    return len(drift.alarms)
+    return {"baseline": baseline, "shards": shards, "alarms": len(drift.alarms), "largest": largest}

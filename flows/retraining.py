@@ -10,6 +10,7 @@ from flows.choices import OnDrift
 from flows.drift import watch_drift
 from flows.entry import JobName, find_earlier_results, read_config
 from flows.first_screen import show_champion
+from flows.flow_log import flow_log, observed_flow
 from flows.outcome import ended
 from flows.run_log import show_own_lines
 from flows.tasks import run_stage
@@ -75,15 +76,19 @@ def run_chain(
     """
     inputs = dict(refs or find_earlier_results(store, enter_at))
     inputs |= _slice_inputs(store, slice_ref) if slice_ref else {}
-    show_champion(store, config.register_)
     results: dict[str, Any] = {}
-    for job in jobs_from(enter_at):
-        results[job.name] = run_stage(job.name, config, store, job.inputs_of(inputs))
-        inputs[job.output] = results[job.name]["ref"]
-        if job.output == "shards" and on_drift != "ignore":
-            watch_drift(inputs["shards"], store, config, on_drift)
-        if job.name == last:
-            break
+    with flow_log(open_store(store), first=enter_at, last=last) as log, observed_flow(log.record.run, last):
+        show_champion(store, config.register_)
+        for job in jobs_from(enter_at):
+            log.start_stage(job.name)
+            results[job.name] = run_stage(job.name, config, store, job.inputs_of(inputs))
+            inputs[job.output] = results[job.name]["ref"]
+            log.finish_stage(results[job.name])
+            if job.output == "shards" and on_drift != "ignore":
+                log.start_stage("drift")
+                log.note_drift(watch_drift(inputs["shards"], store, config, on_drift))
+            if job.name == last:
+                break
     return results
 
 

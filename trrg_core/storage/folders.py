@@ -2,6 +2,7 @@
 
 TABLE_FOLDER = "tables"  # Delta tables, one folder per table
 RUN_FOLDER = "runs"  # one folder per run: checkpoints, model, scores, result
+FLOW_FOLDER = "flows"  # what each run of a flow did
 JOB_FOLDER = "jobs"  # tasks and outcomes of Ray Jobs
 REGISTRY_FOLDER = "registry"  # the SQLite model registry
 REGISTRY_DATABASE = f"{REGISTRY_FOLDER}/mlflow.db"
