@@ -4,9 +4,9 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from threading import Event
 
@@ -25,18 +25,20 @@ from trrg_core.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
+PROGRESS_FILE = "progress.json"  # in the folder of a run
 LINE_EVERY_S = 10.0
 POLL_EVERY_S = 1.0
 QUIET_S = 25.0  # after so long without a change a line says so
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Progress:
-    """Number of finished items, of all items, and a remark, as stored."""
+class ProgressRecord:
+    """Number of finished items, of all items, a remark, and numbers by name, as stored."""
 
     done: int
     total: int
     text: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -60,20 +62,20 @@ def follow_progress(store: Store, path: str, label: str) -> Iterator[None]:
         yield
 
 
-def write_progress(store: Store, path: str, *, done: int, total: int, text: str) -> None:
-    """Write how far the work is to the file `path`, for `follow_progress`."""
-    store.write_bytes(path, json.dumps(asdict(_Progress(done=done, total=total, text=text))).encode())
+def write_progress(store: Store, path: str, progress: ProgressRecord) -> None:
+    """Write how far the work is to the file `path`, for `follow_progress` and the metrics."""
+    store.write_bytes(path, json.dumps(asdict(progress)).encode())
 
 
 def _follow(store: Store, path: str, label: str, stop: Event) -> None:
-    last = _read(store, path)  # what an earlier attempt left there is not shown
+    last = read_progress(store, path)  # what an earlier attempt left there is not shown
     with _bar() if sys.stderr.isatty() else nullcontext() as bar:
         task = bar.add_task(label, total=None) if bar else None
         is_last, shown, began = False, None, time.monotonic()
         said = changed = began
         while not is_last:
             is_last = stop.wait(POLL_EVERY_S)
-            current, now = _read(store, path), time.monotonic()
+            current, now = read_progress(store, path), time.monotonic()
             if current is not None and current != last:
                 last = shown = current
                 said = changed = now
@@ -93,10 +95,11 @@ def _say(label: str, done: int, total: int, text: str) -> None:
     logger.info("%s: %d of %s, %s", label, done, total or "?", text, extra=numbers)
 
 
-def _read(store: Store, path: str) -> _Progress | None:
+def read_progress(store: Store, path: str) -> ProgressRecord | None:
+    """The progress in the file `path`; None if there is none, or another version wrote it."""
     try:
-        return _Progress(**json.loads(store.read_bytes(path)))
-    except (DataError, StorageError):
+        return ProgressRecord(**json.loads(store.read_bytes(path)))
+    except (DataError, StorageError, ValueError, TypeError):
         return None
 
 

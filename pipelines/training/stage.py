@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import nn
 
+from pipelines.records.progress import PROGRESS_FILE
 from trrg_core.config.settings import OptimizerConfig, TrrgConfig
 from trrg_core.runs.results import run_path
 from trrg_core.signing.manifest_key import ManifestKey, read_manifest_key
@@ -47,7 +48,7 @@ class TrainingTask:
     @property
     def progress(self) -> str:
         """The file to which rank 0 writes the run's progress."""
-        return f"{self.path}/progress.json"
+        return f"{self.path}/{PROGRESS_FILE}"
 
     @property
     def rank_statuses(self) -> str:

@@ -1,5 +1,6 @@
 """What a rank measures of its own training: time spent waiting for batches, speed, memory; and the progress file."""
 
+import math
 import resource
 import sys
 import time
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from pipelines.records.progress import write_progress
+from pipelines.records.progress import ProgressRecord, write_progress
 from pipelines.training.stage import TrainingTask
 
 
@@ -63,7 +64,9 @@ class StepLog:
             f"input stall {speed['stall_percent']:.0f} %, {speed['memory_gib']:.1f} GiB, "
             f"{speed['step_s'] * (self.total - step):.0f} s left"
         )
-        write_progress(self.task.store, self.task.progress, done=step, total=self.total, text=text)
+        numbers = {**speed, **{f"loss.{name}": value for name, value in losses.items() if math.isfinite(value)}}
+        progress = ProgressRecord(done=step, total=self.total, text=text, numbers=numbers)
+        write_progress(self.task.store, self.task.progress, progress)
 
 
 def peak_memory_gib() -> float:
