@@ -2,11 +2,12 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import DEFAULT_STORE, JsonOption, PresetOption, SetOption, StoreOption
+from flows.cli.options import DEFAULT_STORE, JsonOption, PresetOption, SetOption, StoreOption, write_page
 
 if TYPE_CHECKING:
     from pipelines.registry.alias_moves import Move
@@ -43,6 +44,31 @@ def models(
         print_models(found)
     else:
         typer.echo(f"{store}: no registered model; `trrg run` trains and registers one")
+
+
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg dashboard --html out; trrg dashboard --json")
+def dashboard(
+    html: Annotated[
+        str, typer.Option("--html", help="Folder for the page; `trrg-dashboard` here by default.")
+    ] = "trrg-dashboard",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one page over nights and versions: scores, data sizes, drift, rejects, decisions, champions."""
+    from pathlib import Path
+
+    from pipelines.registry.dashboard import build_dashboard
+    from trrg_core.pages.dashboard_page import render_dashboard, sum_up_nights
+    from trrg_core.storage.store import open_store
+
+    page = build_dashboard(open_store(store), _register_config(preset, settings))
+    if as_json:
+        typer.echo(json.dumps(asdict(page), indent=1))
+        return
+    typer.echo(sum_up_nights(page))
+    typer.echo(str(write_page(Path(html), render_dashboard(page))))
 
 
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg card; trrg card 3; trrg card champion --json")

@@ -6,16 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.render.terminal import Column, print_line, print_with_notes
-from pipelines.registry.model_list import ListedModel, ScoreValue
-from trrg_core.labels import load_label_set
-from trrg_core.metrics.systems import headline
+from pipelines.registry.model_list import ListedModel, ScoreValue, shown_scores
 
 SHOWN = 2  # scores in the table; all are in the JSON and in the HTML report
 
 
 def print_models(models: Sequence[ListedModel]) -> None:
     """One row per version, and below it what stands against each refused one."""
-    names = _shown_scores(models)
+    names = shown_scores(models, SHOWN)
     columns = (
         Column("version", whole=True),
         Column("alias", whole=True),
@@ -44,13 +42,6 @@ def print_models(models: Sequence[ListedModel]) -> None:
 def describe_models(models: Sequence[ListedModel]) -> list[dict[str, Any]]:
     """The versions as plain JSON values."""
     return [asdict(model) for model in models]
-
-
-def _shown_scores(models: Sequence[ListedModel]) -> list[str]:
-    """The first scores of a first look that any version has."""
-    known = {name for model in models for name in model.scores}
-    preferred = [name for set_ in ("chexpert14", "nih14") for name in headline(load_label_set(set_))]
-    return [name for name in dict.fromkeys(preferred) if name in known][:SHOWN] or sorted(known)[:SHOWN]
 
 
 def _show(score: ScoreValue | None) -> str:

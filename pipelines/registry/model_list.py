@@ -1,14 +1,16 @@
 """The registered versions as a person compares them: alias, data, scores with intervals, decision."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.registry.references import read_only_client
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, StorageError
+from trrg_core.labels import load_label_set
 from trrg_core.metrics.score_file import SCORES_FILE
+from trrg_core.metrics.systems import headline
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.storage.store import Store
 
@@ -78,6 +80,13 @@ def find_listed(store: Store, config: RegisterConfig, name: str) -> ListedModel:
             return model
     known = ", ".join(model.version for model in models) or "none"
     raise ConfigError(f"{name!r}: no such version or alias of {config.model_name} in {store.uri}; versions: {known}")
+
+
+def shown_scores(models: Sequence[ListedModel], limit: int) -> list[str]:
+    """Names of the first scores of a first look that any version has, at most `limit`."""
+    known = {name for model in models for name in model.scores}
+    preferred = [name for set_ in ("chexpert14", "nih14") for name in headline(load_label_set(set_))]
+    return [name for name in dict.fromkeys(preferred) if name in known][:limit] or sorted(known)[:limit]
 
 
 def _listed(store: Store, version: "ModelVersion", aliases: Mapping[str, str]) -> ListedModel:
