@@ -81,6 +81,42 @@ def check(
         sys.exit(1)
 
 
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg orphans --preset base; trrg orphans --preset base --yes")
+def orphans(
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Stop the listed jobs.")] = False,
+) -> None:
+    """List the Ray Jobs of `ray.jobs_address` whose flow run has ended or is gone, and stop them with --yes.
+
+    PREFECT_API_URL names the server of the flow runs. A job that a command submitted without a flow is not listed.
+    """
+    from flows.orphans import living_runs
+    from pipelines.running.ray_jobs import find_orphans, stop_jobs
+    from trrg_core.config.load import load_config
+    from trrg_core.errors import ConfigError
+
+    address = load_config(preset, settings or ()).ray.jobs_address
+    if not address:
+        raise ConfigError("ray.jobs_address is empty: give --set ray.jobs_address=http://HEAD:8265")
+    found = find_orphans(address, living_runs())
+    for submission_id in found:
+        typer.echo(submission_id)
+    if yes:
+        stop_jobs(address, found)
+    typer.echo(f"{len(found)} orphaned jobs{' stopped' if yes and found else ''} on {address}")
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg metrics --store ./trrg-store")
+def metrics(store: StoreOption = DEFAULT_STORE, preset: PresetOption = "tiny", settings: SetOption = None) -> None:
+    """Print the metrics of a store for Prometheus, as `/metrics` of the pages of `trrg up` serves them."""
+    from pipelines.registry.store_metrics import render_metrics
+    from trrg_core.config.load import load_config
+    from trrg_core.storage.store import open_store
+
+    typer.echo(render_metrics(open_store(store), load_config(preset, settings or ()).register_), nl=False)
+
+
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg weights all-minilm-l6-v2")
 def weights(
     names: Annotated[

@@ -9,7 +9,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import requests
@@ -116,17 +116,25 @@ def stop_jobs_of(address: str, started_by: str) -> list[str]:
     return stopped
 
 
-def stop_orphans(address: str, living: set[str]) -> list[str]:
-    """Stop the running jobs of TRRG whose flow run is not among the `living` ones; returns their ids."""
-    client = connect_jobs(address)
-    stopped = []
-    for job in client.list_jobs():
+def find_orphans(address: str, living: Collection[str]) -> list[str]:
+    """The ids of the running jobs of TRRG that a flow run submitted which is not among the `living` ones.
+
+    A job that no flow run submitted is none: its command may be waiting for it.
+    """
+    found = []
+    for job in connect_jobs(address).list_jobs():
         started_by = (job.metadata or {}).get(STARTED_BY, "")
-        is_ours = bool(job.submission_id) and str(job.submission_id).startswith("trrg-")
+        is_ours = bool(started_by) and str(job.submission_id or "").startswith("trrg-")
         if is_ours and not job.status.is_terminal() and started_by not in living:
-            client.stop_job(str(job.submission_id))
-            stopped.append(str(job.submission_id))
-    return stopped
+            found.append(str(job.submission_id))
+    return found
+
+
+def stop_jobs(address: str, submission_ids: Sequence[str]) -> None:
+    """Stop the jobs with these ids."""
+    client = connect_jobs(address)
+    for submission_id in submission_ids:
+        client.stop_job(submission_id)
 
 
 def _is_new(client: JobSubmissionClient, submission_id: str) -> bool:

@@ -96,6 +96,10 @@ def test_only_pages_of_runs_are_served(tmp_path: Path) -> None:
     try:
         with urllib.request.urlopen(f"{base}/runs/evaluate-1/report.html?x=1") as page:
             assert page.read() == b"<p>page</p>"
+        with urllib.request.urlopen(f"{base}/") as page:
+            dashboard = page.read().decode()
+        assert "No model is champion." in dashboard
+        assert "Dashboard</h1>" in dashboard
         for path in (
             "runs/evaluate-1/scores.json",
             "runs/evaluate-1/",

@@ -133,7 +133,20 @@ def test_only_the_jobs_of_a_cancelled_run_are_stopped(cluster: Cluster) -> None:
     }
     assert ray_jobs.stop_jobs_of("http://head:8265", "flow-run-1") == ["trrg-parse-1"]
     assert ray_jobs.stop_jobs_of("http://head:8265", "") == []
-    assert ray_jobs.stop_orphans("http://head:8265", {"flow-run-1"}) == ["trrg-parse-2"]
+
+
+def test_orphans_are_jobs_of_flow_runs_that_do_not_live(cluster: Cluster) -> None:
+    cluster.jobs = {
+        "trrg-parse-1": Job("trrg-parse-1", metadata={"started_by": "flow-run-1"}),
+        "trrg-parse-2": Job("trrg-parse-2", metadata={"started_by": "flow-run-2"}),
+        "trrg-parse-3": Job("trrg-parse-3", JobStatus.SUCCEEDED, {"started_by": "flow-run-2"}),
+        "trrg-parse-4": Job("trrg-parse-4"),
+        "other": Job("other", metadata={"started_by": "flow-run-2"}),
+    }
+    found = ray_jobs.find_orphans("http://head:8265", {"flow-run-1"})
+    assert found == ["trrg-parse-2"], "not one of a command without a flow, which may be waiting for it"
+    ray_jobs.stop_jobs("http://head:8265", found)
+    assert cluster.stopped == ["trrg-parse-2"]
 
 
 def test_a_refused_token_is_one_line_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
