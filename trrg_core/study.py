@@ -53,7 +53,10 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Reject:
-    """A rejected row: the reason (a snake_case code), ids and path; `detail` never holds report text."""
+    """A rejected row: the reason (a snake_case code), ids and path; `detail` never holds report text.
+
+    Bytes of a name that are not UTF-8 are escaped (`\\udce9`), because no table can hold them.
+    """
 
     reason: str
     subject_id: str = ""
@@ -61,6 +64,11 @@ class Reject:
     dicom_id: str = ""
     path: str = ""
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name, text in vars(self).items():
+            if not text.isascii():
+                object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from trrg_core.errors import DataError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 
@@ -14,11 +14,16 @@ def read_checksums(store: Store) -> tuple[dict[str, str], list[Reject]]:
     """The checksum of each listed file, and the lines set aside; both empty when there is no list.
 
     A path listed with two different checksums gets none, because neither is more reliable than the other.
+
+    Raises:
+        ConfigError: if the list exists and cannot be read: without it no file would be checked.
     """
     for name in NAMES:
         try:
             data = store.read_bytes(name)
-        except DataError:
+        except DataError as error:
+            if error.reason != "missing_file":
+                raise ConfigError(f"the checksum list cannot be read: {error}") from error
             continue
         return _parse(data.decode("utf-8", errors="replace"), name)
     return {}, []

@@ -134,8 +134,9 @@ def _read_plain_or_gzipped(store: Store, name: str) -> tuple[str, bytes | None]:
     for path in (f"{name}.gz", name):
         try:
             return path, store.read_bytes(path)
-        except DataError:
-            continue
+        except DataError as error:
+            if error.reason != "missing_file":
+                raise ConfigError(f"the index file cannot be read: {error}") from error
     return name, None
 
 

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,7 +21,14 @@ Row = Mapping[str, str]
 
 # a quoted field may span this many lines; after that, its quote counts as unclosed
 _MAX_RECORD_LINES = 500
-_MAX_DECOMPRESSED_BYTES = 4 * 2**30
+# lines read again after unclosed quotes: a file could otherwise cost 500 times its length
+_MAX_REREAD_LINES = 200_000
+_MAX_COLUMNS = 2_000
+_SHOWN_COLUMNS = 50
+_MAX_DECOMPRESSED_BYTES = 2 * 2**30
+# index files are compressed 3 to 20 times, a bomb 1,000 times
+_MAX_COMPRESSION, _ALWAYS_ALLOWED_BYTES = 100, 4 * 2**20
+_CHUNK_BYTES = 2**20
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -65,16 +73,19 @@ def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequ
         optional: further columns that are known and ignored when missing.
 
     Raises:
-        ConfigError: if a required column is missing, the header is unreadable, or the gzip stream is corrupt.
+        ConfigError: if a required column is missing, the header is unreadable or has over 2,000 columns, the gzip stream
+            is corrupt or decompresses to too much, or too many quotes are unclosed.
     """
-    text = decompress(data, name).decode("utf-8-sig", errors="surrogateescape")
-    lines = list(io.StringIO(text, newline=""))
+    stream = io.BytesIO(decompress(data, name))
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     delimiter = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
-    records = _records(lines, delimiter)
+    records = _records(lines, delimiter, name)
     header = next(records, None)
     if header is None or header.problem:
         raise ConfigError(f"{name}: no readable header line")
-    columns = [column.strip() for column in header.fields]
+    if len(header.fields) > _MAX_COLUMNS:
+        raise ConfigError(f"{name}: the header has {len(header.fields)} columns, at most {_MAX_COLUMNS} are read")
+    columns = [column.strip().encode(errors="backslashreplace").decode() for column in header.fields]
     _check_columns(columns, name, required, (*required, *optional))
     rows, rejects = [], []
     for record in records:
@@ -91,18 +102,25 @@ def decompress(data: bytes, name: str) -> bytes:
     """`data`, decompressed if it is a gzip stream.
 
     Raises:
-        ConfigError: if the stream is truncated, corrupt, or larger than 4 GiB when decompressed.
+        ConfigError: if the stream is truncated, corrupt, or decompresses to more than 2 GiB or, beyond 4 MiB, to more
+            than 100 times its size; it is decompressed only up to that limit.
     """
     if data[:2] != b"\x1f\x8b":
         return data
+    limit = min(_MAX_DECOMPRESSED_BYTES, max(_ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION * len(data)))
+    decompressed = bytearray()
     try:
         with gzip.open(io.BytesIO(data)) as stream:
-            decompressed = stream.read(_MAX_DECOMPRESSED_BYTES + 1)
+            while chunk := stream.read(_CHUNK_BYTES):
+                decompressed += chunk
+                if len(decompressed) > limit:
+                    raise ConfigError(
+                        f"{name}: {len(data)} bytes that decompress to more than {limit}; if this is right, give the "
+                        "file decompressed"
+                    )
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{name}: its gzip stream is truncated or corrupt; download the file again") from error
-    if len(decompressed) > _MAX_DECOMPRESSED_BYTES:
-        raise ConfigError(f"{name}: decompresses to more than {_MAX_DECOMPRESSED_BYTES} bytes")
-    return decompressed
+    return bytes(decompressed)
 
 
 def resolve_duplicates(rows: Sequence[Row], *, key: str, describe: Callable[[Row], Reject]) -> UniqueRows:
@@ -171,42 +189,57 @@ class _Record:
 
 
 class _Lines:
-    """An iterator over lines for the csv reader, with its position."""
+    """An iterator over lines for the csv reader. It holds the lines of one record, to read them again if needed."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self.lines = lines
-        self.next = 0
-        self.stop = 0
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._following = lines
+        self._again: deque[str] = deque()
+        self.record: list[str] = []
+        self.first = 1
+        self.num_reread = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        if self.next >= min(self.stop, len(self.lines)):
+        if len(self.record) >= _MAX_RECORD_LINES:
             raise StopIteration
-        self.next += 1
-        return self.lines[self.next - 1]
+        self.record.append(self._again.popleft() if self._again else next(self._following))
+        return self.record[-1]
+
+    def end_record(self, num_lines: int) -> None:
+        """The record ends after `num_lines` of its lines; the others are read again."""
+        following = self.record[num_lines:]
+        self.num_reread += len(following)
+        self._again.extendleft(reversed(following))
+        self.first += num_lines
+        self.record = []
 
 
-def _records(lines: Sequence[str], delimiter: str) -> Iterator[_Record]:
+def _records(lines: Iterator[str], delimiter: str, name: str) -> Iterator[_Record]:
     source = _Lines(lines)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
-    while source.next < len(lines):
-        start = source.next
-        source.stop = start + _MAX_RECORD_LINES
+    while True:
         try:
             fields = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
             # an unclosed quote has consumed the lines after it: set only this line aside and continue at the next one
-            yield _Record(line=start + 1, fields=[], problem=str(error))
-            source.next = start + 1
+            yield _Record(line=source.first, fields=[], problem=str(error))
+            source.end_record(1)
+            if source.num_reread > _MAX_REREAD_LINES:
+                raise ConfigError(
+                    f"{name}: too many unclosed quotes up to line {source.first}; is the delimiter {delimiter!r}?"
+                ) from error
             reader = csv.reader(source, delimiter=delimiter, strict=True)
             continue
-        quotes = sum(line.count('"') for line in lines[start : source.next])
+        quotes = sum(line.count('"') for line in source.record)
         if quotes % 2:
-            yield _Record(line=start + 1, fields=[], problem="odd number of quotes")
+            yield _Record(line=source.first, fields=[], problem="odd number of quotes")
         elif fields:
-            yield _Record(line=start + 1, fields=fields)
+            yield _Record(line=source.first, fields=fields)
+        source.end_record(len(source.record))
 
 
 def _problem(fields: Sequence[str], columns: Sequence[str]) -> str:
@@ -219,14 +252,15 @@ def _problem(fields: Sequence[str], columns: Sequence[str]) -> str:
 
 def _check_columns(columns: Sequence[str], name: str, required: Sequence[str], known: Sequence[str]) -> None:
     missing = [column for column in required if column not in columns]
-    repeated = sorted({column for column in columns if columns.count(column) > 1 and column in known})
+    repeated = sorted(column for column, count in Counter(columns).items() if count > 1 and column in known)
     if repeated:
         raise ConfigError(f"{name}: duplicate columns {', '.join(repeated)}")
     if not missing:
         return
-    unknown = [column for column in columns if column not in known]
+    unknown = [column[:80] for column in columns if column not in known][:_SHOWN_COLUMNS]
+    found = ", ".join(column[:80] for column in columns[:_SHOWN_COLUMNS])
     near = [(column, difflib.get_close_matches(column, unknown, n=1)) for column in missing]
     hints = "".join(f"; is {match[0]!r} meant to be {column!r}?" for column, match in near if match)
     raise ConfigError(
-        f"{name}: missing columns {', '.join(missing)}; found {', '.join(columns)}; unknown {unknown}{hints}"
+        f"{name}: missing columns {', '.join(missing)}; found {found}; unknown {unknown}{hints}"
     )

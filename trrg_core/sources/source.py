@@ -51,7 +51,7 @@ class Source:
 
         Raises:
             DataError: `missing_report`, `report_not_utf8`, `empty_report`, `report_too_long`,
-                `checksum_mismatch` or `path_escape`.
+                `checksum_mismatch`, `path_escape`, `not_a_file` or `unreadable_file`.
             StorageError: if the store fails.
         """
         return read_report(self.store, study, self.ingest)
@@ -113,14 +113,14 @@ def read_report(root: Store | str, study: Study, ingest: IngestConfig | None = N
 
 def _report_bytes(store: Store, study: Study, max_bytes: int) -> bytes:
     if study.report is not None:
-        data = study.report.encode("utf-8", errors="surrogateescape")
+        data = study.report.encode("utf-8", errors="surrogatepass")
         if len(data) > max_bytes:
             raise DataError("report_too_long", f"report of {study.study_id}: {len(data)} bytes, allowed {max_bytes}")
         return data
     if not study.report_path:
         raise DataError("missing_report", f"study {study.study_id} has no report in its source")
     try:
-        return store.read_bytes(study.report_path, max_bytes)
+        return store.read_source_file(study.report_path, max_bytes)
     except DataError as error:
         reason = {"missing_file": "missing_report", "file_too_large": "report_too_long"}.get(error.reason)
         raise DataError(reason or error.reason, str(error)) from error

@@ -6,6 +6,7 @@ A file gets its name only when all its bytes are on the disk (temporary file, fs
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,17 +18,21 @@ _TEMPORARY = ".trrg-tmp"
 
 
 def read(path: Path, max_bytes: int | None = None) -> bytes:
-    """The bytes of `path`.
+    """The bytes of `path`, which must be a regular file: a pipe or a device could be waited for without end.
 
     Raises:
-        DataError: `missing_file`, or `file_too_large` when it has more than `max_bytes`; nothing is read then.
+        DataError: `missing_file`, `not_a_file` for a pipe, a socket, a device or a link to itself, or `file_too_large`
+            when it has more than `max_bytes`; nothing is read then.
         ConfigError: if it may not be read.
         StorageError: if the disk fails.
     """
-    with _explained(path):
-        if max_bytes is not None and path.stat().st_size > max_bytes:
+    with _explained(path), open(path, "rb", opener=_open_at_once) as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise DataError("not_a_file", f"{path} is {_kind(state.st_mode)}, expected a regular file")
+        if max_bytes is not None and state.st_size > max_bytes:
             raise DataError("file_too_large", f"{path} has more than {max_bytes} bytes")
-        return path.read_bytes()
+        return file.read()
 
 
 def write(path: Path, data: bytes, *, replace: bool = True) -> bool:
@@ -105,6 +110,16 @@ def copy(source: Path, target: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    # without O_NONBLOCK the open of a named pipe waits for a writer
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
 def _write_synced(path: Path, data: bytes) -> None:
     with path.open("wb") as handle:
         handle.write(data)
@@ -143,6 +158,8 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> TrrgError:
         return DataError("missing_file", f"no file {path}")
     if isinstance(error, IsADirectoryError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
         return DataError("missing_file", f"{path} is not a file: {error.strerror}")
+    if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):  # a link to itself, a socket, a device without driver
+        return DataError("not_a_file", f"{path} is not a regular file: {error.strerror}")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return ConfigError(f"{path}: {error.strerror}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -14,6 +14,7 @@ from trrg_core.extras import require_package
 from trrg_core.storage import local_disk, s3
 from trrg_core.storage.s3 import RetryPolicy
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,}")
 
 
@@ -44,7 +45,8 @@ class Store:
         """The bytes of a file.
 
         Raises:
-            DataError: `missing_file`, `path_escape`, or `file_too_large` when it has more than `max_bytes`.
+            DataError: `missing_file`, `not_a_file`, `path_escape`, `path_not_utf8`, or `file_too_large` when it has more
+                than `max_bytes`.
             ConfigError: if access is refused or the bucket does not exist.
             StorageError: if the store failed, or did not answer in time.
         """
@@ -54,6 +56,21 @@ class Store:
             if self.is_s3
             else local_disk.read(Path(location), max_bytes)
         )
+
+    def read_source_file(self, path: str, max_bytes: int | None = None) -> bytes:
+        """The bytes of one of many files of a source: a local file that may not be read concerns only its own row.
+
+        Raises:
+            DataError: `unreadable_file`, or as `read_bytes`.
+            ConfigError: as `read_bytes` in a bucket, where a refusal concerns all files.
+            StorageError: if the store failed, or did not answer in time.
+        """
+        try:
+            return self.read_bytes(path, max_bytes)
+        except ConfigError as error:
+            if self.is_s3:
+                raise
+            raise DataError("unreadable_file", str(error)) from error
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file completely, in place of any existing one. Raises as `read_bytes`."""
@@ -198,8 +215,10 @@ def relative_path(path: str) -> str:
 
     Raises:
         DataError: `path_escape`, for an absolute path, one with `..`, the uri of another store, or one with
-            control characters.
+            control characters; `path_not_utf8` for a name that is not UTF-8, which no table can hold.
     """
+    if not is_utf8(path):
+        raise DataError("path_not_utf8", f"path {path[:200]!r} is not UTF-8; rename the file")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     climbs = ".." in re.split(r"[/\\]", path)
     absolute = path.startswith(("/", "\\")) or "://" in path or re.match(r"[A-Za-z]:[/\\]", path)
@@ -208,9 +227,17 @@ def relative_path(path: str) -> str:
     return "/".join(parts)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether `text` can be stored as UTF-8: it has no lone surrogates, which stand for bytes that are not UTF-8."""
+    return text.isascii() or not _SURROGATE.search(text)
+
+
 def _inside(root: Path, path: str) -> Path:
     """`root / path`; a link that leads out of the root counts as an escape too."""
-    location = (root / path).resolve() if path else root
+    try:
+        location = (root / path).resolve() if path else root
+    except RuntimeError as error:  # so Python 3.11 and 3.12 report a link to itself
+        raise DataError("not_a_file", f"{root / path} is a symbolic link to itself") from error
     if path and not location.is_relative_to(root.resolve()):
         raise DataError("path_escape", f"path {path[:200]!r} leads out of {root}")
     return root / path

@@ -55,7 +55,7 @@ def _xml_files(store: Store, collected: Collected) -> Iterator[tuple[str, bytes]
     for path in store.list(XML_FOLDER):
         if path.endswith(".xml"):
             try:
-                yield path, store.read_bytes(path, _MAX_XML_BYTES)
+                yield path, store.read_source_file(path, _MAX_XML_BYTES)
             except DataError as error:
                 collected.rejects.append(Reject(reason=error.reason, path=path, detail=str(error)))
 
