@@ -1,5 +1,6 @@
 """A study as a source lists it: patient, images and report file, none of them read yet."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,6 +10,13 @@ from trrg_core.errors import DataError
 Split = Literal["train", "validate", "test"]
 Sex = Literal["F", "M", ""]
 SPLITS: tuple[Split, ...] = ("train", "validate", "test")
+
+# the codes of DICOM (0018,5101), of MIMIC-CXR and IU-Xray, and the words that exports add to them
+_VIEW_WORD = re.compile(
+    r"AP|PA|LAT|LATERAL|LL|RL|LLD|RLD|LLO|RLO|LAO|RAO|LPO|RPO|FRONTAL|OTHER|AXIAL|LORDOTIC|SWIMMERS|XTABLE|OBLIQUE"
+    r"|DECUB|DECUBITUS|ERECT|SUPINE|UPRIGHT|SITTING|STANDING|PORTABLE|MOBILE|BEDSIDE|LEFT|RIGHT|INSPIRATION|EXPIRATION"
+)
+_MAX_VIEW_WORDS = 3
 
 _OTHER_SUFFIX = {".jpg": ".dcm", ".dcm": ".jpg"}
 
@@ -83,6 +91,18 @@ class Listing:
     rejects: tuple[Reject, ...] = field(default=())
     counts: Mapping[str, int] = field(default_factory=dict)
     unknown_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def view_code(text: str) -> str:
+    """The view position that `text` names, in upper case; empty for none, `OTHER` for text that is no known code.
+
+    The field is free text in many exports and may hold a name, which must not reach a table or a page.
+    """
+    code = text.strip().upper()
+    words = re.split(r"[ _-]+", code) if len(code) <= 64 else []
+    if not code or (words and len(words) <= _MAX_VIEW_WORDS and all(map(_VIEW_WORD.fullmatch, words))):
+        return code
+    return "OTHER"
 
 
 def counterpart_path(path: str) -> str:

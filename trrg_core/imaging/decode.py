@@ -12,15 +12,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import simplejpeg
 from PIL import Image as Pillow
+from PIL import ImageOps
 
 from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
-from trrg_core.imaging.jpeg import decode_jpeg_strictly
+from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_orientation
 from trrg_core.storage.store import Store, open_store
 from trrg_core.study import Image, counterpart_path
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_TURNED = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +63,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Grey:
 
     Raises:
         DataError: `empty_file`, `not_an_image`, `too_many_pixels`, `too_small`, `jpeg_truncated`, `jpeg_corrupt`,
-            `jpeg_unsupported`, `png_corrupt`, or a reason of `trrg_core.imaging.dicom`.
+            `jpeg_unsupported`, `png_corrupt`, a reason of `trrg_core.imaging.dicom`, or `undecodable_image` when a
+            decoder fails in any other way.
     """
     return decode(data, max_pixels=max_pixels).pixels
 
@@ -66,7 +77,21 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -
         max_pixels: a file whose header gives more pixels is rejected before it is decoded.
         min_side_px: if above 0, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, with a long side of at least
             this. The whole file is still checked.
+
+    A JPEG or PNG with an EXIF orientation is turned as a viewer displays it.
     """
+    try:
+        return _decode(data, max_pixels, min_side_px)
+    except DataError:
+        raise
+    except Exception as error:
+        # decoders fail in more ways than they document, on damaged files as on hostile ones. `from None`: the message
+        # of the cause may quote the file
+        failure = type(error).__name__
+        raise DataError("undecodable_image", f"the decoder failed on {len(data)} bytes: {failure}") from None
+
+
+def _decode(data: bytes, max_pixels: int, min_side_px: int) -> DecodedImage:
     if not data:
         raise DataError("empty_file", "the image file is empty")
     if data[:2] == b"\xff\xd8":
@@ -87,7 +112,8 @@ def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = No
     If the file does not exist, its `.dcm` or `.jpg` counterpart is read instead.
 
     Raises:
-        DataError: `missing_image`, `file_too_large`, `path_escape`, `checksum_mismatch`, or as `decode_image`.
+        DataError: `missing_image`, `file_too_large`, `path_escape`, `not_a_file`, `unreadable_file`,
+            `checksum_mismatch`, or as `decode_image`.
         StorageError: if the store fails.
     """
     store = root if isinstance(root, Store) else open_store(root)
@@ -142,6 +168,10 @@ def encode_jpeg(image: Grey, quality: int = 90) -> bytes:
 
 def _decode_jpeg(data: bytes, max_pixels: int, min_side_px: int) -> DecodedImage:
     pixels, (rows, columns) = decode_jpeg_strictly(data, max_pixels=max_pixels, min_side_px=min_side_px)
+    orientation = jpeg_orientation(data)
+    if orientation > 1:
+        pixels = np.asarray(Pillow.fromarray(pixels).transpose(_TURNED[orientation]))
+        rows, columns = (columns, rows) if orientation >= 5 else (rows, columns)
     return DecodedImage(pixels=pixels, rows=rows, columns=columns)
 
 
@@ -153,10 +183,10 @@ def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
     try:
         with Pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
-            pixels = _grey(image)
+            pixels = _grey(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise DataError("png_corrupt", f"PNG of {rows} x {columns}: {error}") from error
-    return DecodedImage(pixels=pixels, rows=rows, columns=columns)
+    return DecodedImage(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1])
 
 
 def _grey(image: Pillow.Image) -> Grey:
@@ -170,7 +200,7 @@ def _read(store: Store, path: str, max_bytes: int) -> tuple[str, bytes]:
     for candidate in (path, counterpart_path(path)):
         try:
             if candidate:
-                return candidate, store.read_bytes(candidate, max_bytes)
+                return candidate, store.read_source_file(candidate, max_bytes)
         except DataError as error:
             if error.reason != "missing_file":
                 raise

@@ -18,8 +18,10 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.processing import apply_windowing
 
 from trrg_core.errors import DataError
+from trrg_core.imaging.codestream import FrameSize, check_codestream
 from trrg_core.imaging.intensity import Grey, check_size, stretch
-from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_size
+from trrg_core.imaging.jpeg import decode_jpeg_strictly
+from trrg_core.study import view_code
 
 # technical tags only: names, dates, ids and free text are never read out
 ALLOWED_TAGS = (
@@ -38,7 +40,32 @@ _CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG")
 _MODALITIES = ("", "CR", "DX", "DR", "RG", "OT", "SC")
 _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_J2K_START = b"\xff\x4f\xff\x51"
+# all that is read from the data set: whatever else it holds, such as sequences within sequences, is skipped
+_READ_TAGS = (
+    *ALLOWED_TAGS,
+    "BitsAllocated",
+    "BurnedInAnnotation",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "HighBit",
+    "ModalityLUTSequence",
+    "NumberOfFrames",
+    "PixelData",
+    "PixelPaddingValue",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "SamplesPerPixel",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+)
+# the table of displayed values has one entry per grey level between the lowest and the highest
+_MAX_LEVELS = 1 << 16
+_BLOCK_ROWS = 256
 
 
 def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]:
@@ -55,16 +82,19 @@ def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]
         raw = _raw_pixels(header, max_pixels)
         pixels = _displayed(raw, header)
     tags = {tag: str(header.get(tag, "")).strip() for tag in ALLOWED_TAGS}
+    # the tag may hold free text, a name among it
+    tags["ViewPosition"] = view_code(tags["ViewPosition"])
     return pixels, {tag: value for tag, value in tags.items() if value}
 
 
 def _read_header(data: bytes) -> Any:
-    if _DEFLATED in data[:1024]:
+    # the UID may stand anywhere in the header, and the library inflates the data set before anything can be checked
+    if _DEFLATED in data:
         raise DataError("dicom_unsupported", "a deflated data set may decompress to any size")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(io.BytesIO(data))
+            header = pydicom.dcmread(io.BytesIO(data), specific_tags=list(_READ_TAGS))
             header.get("PixelData")
             return header
     except (InvalidDicomError, ValueError, KeyError, EOFError, struct.error, NotImplementedError, OSError) as error:
@@ -98,8 +128,8 @@ def _number(header: Any, tag: str, default: int) -> int:
     try:
         value = header.get(tag)
         return default if value is None or value == "" else int(value)
-    except (TypeError, ValueError) as error:
-        raise DataError("dicom_corrupt", f"{tag} is not a number") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError("dicom_corrupt", f"{tag} is not a finite number") from error
 
 
 def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
@@ -107,7 +137,7 @@ def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
     try:
         if syntax and header.file_meta.TransferSyntaxUID.is_compressed:
             frame = get_frame(header.PixelData, 0, number_of_frames=1)
-            _check_codestream(frame, header)
+            check_codestream(frame, syntax, _frame_size(header))
             if syntax == _JPEG_BASELINE:
                 return decode_jpeg_strictly(frame, max_pixels=max_pixels)[0]
         pixels: NDArray[Any] = header.pixel_array
@@ -124,35 +154,38 @@ def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
     return pixels & ((1 << bits) - 1) if pixels.dtype.kind == "u" and bits < pixels.dtype.itemsize * 8 else pixels
 
 
-def _check_codestream(frame: bytes, header: Any) -> None:
-    """Compares the size in the codestream, for which the decoder allocates memory, with the size in the header."""
-    size = jpeg_size(frame) if frame[:2] == b"\xff\xd8" else None
-    start = frame.find(_J2K_START, 0, 256)
-    if start >= 0 and len(frame) >= start + 24:
-        right, bottom, left, top = struct.unpack(">IIII", frame[start + 8 : start + 24])
-        size = (bottom - top, right - left)
-    if size is not None and size != (int(header.Rows), int(header.Columns)):
-        raise DataError("dicom_corrupt", f"the codestream has size {size}, the header {header.Rows, header.Columns}")
+def _frame_size(header: Any) -> FrameSize:
+    bits = _number(header, "BitsAllocated", 16)
+    return FrameSize(rows=int(header.Rows), columns=int(header.Columns), bytes_per_pixel=-(-bits // 8))
 
 
 def _displayed(raw: NDArray[Any], header: Any) -> Grey:
     padding = _padding(raw, header)
     inside = raw[~padding] if padding is not None and not padding.all() else raw
     # a lookup table with one entry per raw value is faster than float arithmetic per pixel
-    first = int(inside.min())
-    values = np.arange(first, int(inside.max()) + 1).astype(raw.dtype)
-    table = _table(values, header)
+    first, last = int(inside.min()), int(inside.max())
+    if last - first >= _MAX_LEVELS:
+        raise DataError("dicom_unsupported", f"grey levels from {first} to {last}, at most {_MAX_LEVELS} are displayed")
+    table = _table(np.arange(first, last + 1).astype(raw.dtype), header)
     if _text(header, "PhotometricInterpretation") == "MONOCHROME1":
         table = (255 - table).astype(np.uint8)
-    pixels: Grey = table[np.clip(raw.astype(np.int64) - first, 0, len(table) - 1)]
-    return pixels if padding is None else np.where(padding, np.uint8(0), pixels)
+    pixels: Grey = np.empty(raw.shape, np.uint8)
+    for top in range(0, raw.shape[0], _BLOCK_ROWS):
+        block = slice(top, top + _BLOCK_ROWS)
+        pixels[block] = table[np.clip(raw[block], first, last).astype(np.int64) - first]
+    if padding is not None:
+        pixels[padding] = 0
+    return pixels
 
 
 def _padding(raw: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
     if header.get("PixelPaddingValue") in (None, ""):
         return None
     value = _number(header, "PixelPaddingValue", 0)
-    padding: NDArray[np.bool_] = raw.astype(np.int64) == value
+    limits = np.iinfo(raw.dtype)
+    if not limits.min <= value <= limits.max:
+        return None
+    padding: NDArray[np.bool_] = raw == raw.dtype.type(value)
     return padding if padding.any() else None
 
 

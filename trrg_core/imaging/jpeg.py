@@ -6,25 +6,63 @@ errors) does not.
 
 import io
 import struct
+from collections.abc import Iterator
 
 import simplejpeg
+from PIL import ExifTags
 from PIL import Image as Pillow
 
 from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import Grey, check_size
 
+# a grey picture has at most some 20 scans; each costs a pass over all its pixels
+_MAX_SCANS = 100
+_MAX_HEADER_MARKERS = 10_000
+_START_OF_SCAN = b"\xff\xda"
+_EXIF = b"Exif\0\0"
+
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
     """(rows, columns) in the frame header of a JPEG or JPEG-LS stream; None if there is no such header."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+    frame = jpeg_frame(data)
+    return None if frame is None else frame[:2]
+
+
+def jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
+    """(rows, columns, components) in the frame header of a JPEG or JPEG-LS stream; None if there is none."""
+    for marker, at in _segments(data):
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = struct.unpack(">HH", data[at + 5 : at + 9])
-            return rows, columns
+            rows, columns, components = struct.unpack(">HHB", data[at + 5 : at + 10])
+            return rows, columns, components
+    return None
+
+
+def jpeg_orientation(data: bytes) -> int:
+    """The EXIF orientation of a JPEG, 1 to 8; 1 if it has none or the EXIF block cannot be read."""
+    for marker, at in _segments(data):
+        if marker == 0xE1 and data[at + 4 : at + 10] == _EXIF:
+            exif = Pillow.Exif()
+            try:
+                exif.load(data[at + 4 : at + 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]])
+                orientation = exif.get(ExifTags.Base.Orientation, 1)
+            except (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
+                return 1
+            return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+        if marker == 0xDA:
+            break
+    return 1
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """The marker of each segment before the pixels, and where it starts."""
+    at = 2
+    for _ in range(_MAX_HEADER_MARKERS):
+        if at + 10 > len(data) or data[at] != 0xFF:
+            return
+        marker = data[at + 1]
+        yield marker, at
         is_bare = marker == 0xFF or 0xD0 <= marker <= 0xD8
         at += 1 if marker == 0xFF else 2 if is_bare else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    return None
 
 
 def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) -> tuple[Grey, tuple[int, int]]:
@@ -37,6 +75,10 @@ def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) 
     if size is None:
         raise DataError("jpeg_truncated", "the file ends before its frame header")
     check_size(*size, max_pixels)
+    # entropy-coded bytes cannot contain the marker, so that every scan is counted
+    num_scans = data.count(_START_OF_SCAN)
+    if num_scans > _MAX_SCANS:
+        raise DataError("jpeg_unsupported", f"JPEG of {num_scans} scans, at most {_MAX_SCANS} are decoded")
     rows, columns = size
     shrink = min(1.0, min_side_px / max(rows, columns)) if min_side_px else 1.0
     min_size = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}

@@ -2,7 +2,8 @@
 
 import re
 
-from trrg_core.errors import ConfigError, DataError
+from trrg_core.errors import DataError
+from trrg_core.sources.reading import read_index_file
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 
@@ -20,10 +21,8 @@ def read_checksums(store: Store) -> tuple[dict[str, str], list[Reject]]:
     """
     for name in NAMES:
         try:
-            data = store.read_bytes(name)
-        except DataError as error:
-            if error.reason != "missing_file":
-                raise ConfigError(f"the checksum list cannot be read: {error}") from error
+            data = read_index_file(store, name)
+        except DataError:
             continue
         return _parse(data.decode("utf-8", errors="replace"), name)
     return {}, []

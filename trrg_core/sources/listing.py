@@ -8,7 +8,8 @@ from itertools import groupby
 
 from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError
-from trrg_core.study import SPLITS, Image, Listing, Reject, Sex, Split, Study
+from trrg_core.storage.store import is_utf8
+from trrg_core.study import SPLITS, Image, Listing, Reject, Sex, Split, Study, view_code
 
 _SALT = "trrg-split-1"
 _SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "validation": "validate", "dev": "validate"}
@@ -54,14 +55,18 @@ def build_listing(
     studies, unusable, num_hashed = [], [], 0
     for draft in ordered:
         split, problem = _choose_split(draft, named[draft.subject_id], config)
+        problem = _unstorable(draft) or problem
         num_hashed += not problem and not named[draft.subject_id]
         if problem:
             unusable.append(_reject(draft, *problem))
         else:
             studies.append(_study(draft, split))
     studies = _with_priors(studies)
+    studies, num_unlisted = _with_view_codes(studies)
     kept = studies[: config.max_studies] if config.max_studies else studies
-    totals = Counter(counts or {}) + Counter(split_by_hash=num_hashed, beyond_max_studies=len(studies) - len(kept))
+    totals = Counter(counts or {}) + Counter(
+        split_by_hash=num_hashed, beyond_max_studies=len(studies) - len(kept), unlisted_views=num_unlisted
+    )
     return Listing(
         studies=tuple(kept),
         rejects=(*rejects, *unusable),
@@ -112,6 +117,27 @@ def _moment(study: Study) -> tuple[str, str]:
 def _with_priors(studies: Sequence[Study]) -> list[Study]:
     priors = find_priors(studies)
     return [replace(study, prior_study_id=priors.get(study.study_id, "")) for study in studies]
+
+
+def _with_view_codes(studies: Sequence[Study]) -> tuple[list[Study], int]:
+    """`studies` with view positions that are known codes, and the number of images whose text was another."""
+    coded, num_unlisted = [], 0
+    for study in studies:
+        images = tuple(replace(image, view_position=view_code(image.view_position)) for image in study.images)
+        pairs = zip(images, study.images, strict=True)
+        num_unlisted += sum(new.view_position == "OTHER" != old.view_position.strip().upper() for new, old in pairs)
+        coded.append(replace(study, images=images))
+    return coded, num_unlisted
+
+
+def _unstorable(draft: StudyDraft) -> tuple[str, str] | None:
+    """Text of JSON may hold lone surrogates, and names of files any bytes; no table can hold either."""
+    if not is_utf8(draft.report or ""):
+        return "report_not_utf8", "the report holds half of a surrogate pair"
+    paths = [draft.report_path, *(text for image in draft.images for text in (image.path, image.dicom_id))]
+    if not all(map(is_utf8, paths)):
+        return "path_not_utf8", "a path is not UTF-8; rename the file"
+    return None
 
 
 def _named_splits(drafts: Sequence[StudyDraft], more: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:

@@ -16,7 +16,7 @@ from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.checksums import read_checksums
 from trrg_core.sources.listing import StudyDraft, build_listing
 from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_IGNORED, PatientRow, patients_by_id
-from trrg_core.sources.reading import Row, UniqueRows, read_rows, resolve_duplicates
+from trrg_core.sources.reading import Row, UniqueRows, read_index_file, read_rows, resolve_duplicates
 from trrg_core.storage.store import Store, open_store, relative_path
 from trrg_core.study import Image, Listing, Reject, Study
 
@@ -36,6 +36,7 @@ _METADATA_IGNORED = (
     "PatientOrientationCodeSequence_CodeMeaning",
 )
 _DICOM_ID = re.compile(r"[0-9a-zA-Z._-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,64}")
 _NUM_PROBED = 20
 
 
@@ -133,17 +134,16 @@ def _read_file(store: Store, index: _Index, file: _IndexFile, into: list[Row]) -
 def _read_plain_or_gzipped(store: Store, name: str) -> tuple[str, bytes | None]:
     for path in (f"{name}.gz", name):
         try:
-            return path, store.read_bytes(path)
-        except DataError as error:
-            if error.reason != "missing_file":
-                raise ConfigError(f"the index file cannot be read: {error}") from error
+            return path, read_index_file(store, path)
+        except DataError:
+            continue
     return name, None
 
 
 def _usable(rows: Iterable[Row], name: str) -> tuple[list[Row], list[Reject]]:
     usable, rejects = [], []
     for row in rows:
-        numbers = row["subject_id"].isdecimal() and row.get("study_id", "0").isdecimal()
+        numbers = all(_NUMBER.fullmatch(row.get(name, "0")) for name in ("subject_id", "study_id"))
         if numbers and _DICOM_ID.fullmatch(row.get("dicom_id", "0")):
             usable.append(row)
         else:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +12,13 @@ from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
-from trrg_core.sources.reading import Row, Rows, read_rows
+from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
 
+# a Parquet table that is larger than this is a bomb: texts and ids are compressed 2 to 20 times
+_MAX_EXPANSION, _ALWAYS_ALLOWED_BYTES = 100, 64 * 2**20
+_BATCH_ROWS, _BYTES_PER_ROW = 1024, 64
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -71,7 +75,7 @@ def _columns(plain: PlainConfig) -> tuple[str, ...]:
 
 def _read_table(store: Store, plain: PlainConfig) -> Rows:
     try:
-        data = store.read_bytes(plain.table)
+        data = read_index_file(store, plain.table)
     except DataError as error:
         raise ConfigError(f"source.plain.table: {error}") from error
     if plain.table.endswith(".parquet"):
@@ -88,12 +92,30 @@ def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
         missing = [column for column in required if column not in file.schema_arrow.names]
         if missing:
             raise ConfigError(f"{name}: missing columns {missing}; found {file.schema_arrow.names}")
-        rows: list[dict[str, Any]] = file.read(columns=list(required)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+        rows = _parquet_rows(file, required, max_bytes=_ALWAYS_ALLOWED_BYTES + _MAX_EXPANSION * len(data))
+    except _TooLargeError as error:
+        raise ConfigError(f"{name}: {len(data)} bytes that expand to more than {error} bytes") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError, ArithmeticError) as error:
         raise ConfigError(f"{name}: not a valid Parquet file; download or export it again") from error
     texts = tuple({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
     unknown = tuple(column for column in file.schema_arrow.names if column not in required)
     return Rows(rows=texts, unknown_columns=unknown)
+
+
+class _TooLargeError(Exception):
+    """The columns of a table are larger than allowed; the argument is the limit, bytes."""
+
+
+def _parquet_rows(file: Any, columns: Sequence[str], *, max_bytes: int) -> list[dict[str, Any]]:
+    """The rows, read in small batches, because a repeated value takes no space in the file."""
+    rows: list[dict[str, Any]] = []
+    num_bytes = 0
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
+        num_bytes += batch.nbytes + batch.num_rows * _BYTES_PER_ROW
+        if num_bytes > max_bytes:
+            raise _TooLargeError(max_bytes)
+        rows += batch.to_pylist()
+    return rows
 
 
 def _draft(row: Row, plain: PlainConfig) -> StudyDraft:
@@ -122,7 +144,8 @@ def _draft(row: Row, plain: PlainConfig) -> StudyDraft:
 
 
 def _id(row: Row, column: str) -> str:
-    value = row[column].strip()
+    # composed and decomposed accents name the same patient; as two patients they could be in two splits
+    value = unicodedata.normalize("NFC", row[column].strip())
     if not is_usable_id(value):
         raise DataError("bad_id", f"column {column!r} is empty, too long or not printable")
     return value

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 
 Row = Mapping[str, str]
@@ -29,6 +30,7 @@ _MAX_DECOMPRESSED_BYTES = 2 * 2**30
 # index files are compressed 3 to 20 times, a bomb 1,000 times
 _MAX_COMPRESSION, _ALWAYS_ALLOWED_BYTES = 100, 4 * 2**20
 _CHUNK_BYTES = 2**20
+_MAX_INDEX_BYTES = 2 * 2**30
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -60,6 +62,22 @@ class ReportText:
     flags: tuple[str, ...] = ()
 
 
+def read_index_file(store: Store, path: str) -> bytes:
+    """The bytes of a file that lists studies; without it nothing can be read.
+
+    Raises:
+        ConfigError: if it is no regular file, may not be read, or has more than 2 GiB.
+        DataError: `missing_file`.
+        StorageError: if the store fails.
+    """
+    try:
+        return store.read_bytes(path, _MAX_INDEX_BYTES)
+    except DataError as error:
+        if error.reason == "missing_file":
+            raise
+        raise ConfigError(f"the index file cannot be read: {error}") from error
+
+
 def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Rows:
     """The rows of a CSV file, or of a TSV file (by its name), gzipped or not (by its content).
 
@@ -73,8 +91,8 @@ def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequ
         optional: further columns that are known and ignored when missing.
 
     Raises:
-        ConfigError: if a required column is missing, the header is unreadable or has over 2,000 columns, the gzip stream
-            is corrupt or decompresses to too much, or too many quotes are unclosed.
+        ConfigError: if a required column is missing, the header is unreadable or has over 2,000 columns, the gzip
+            stream is corrupt or decompresses to too much, or too many quotes are unclosed.
     """
     stream = io.BytesIO(decompress(data, name))
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -261,6 +279,4 @@ def _check_columns(columns: Sequence[str], name: str, required: Sequence[str], k
     found = ", ".join(column[:80] for column in columns[:_SHOWN_COLUMNS])
     near = [(column, difflib.get_close_matches(column, unknown, n=1)) for column in missing]
     hints = "".join(f"; is {match[0]!r} meant to be {column!r}?" for column, match in near if match)
-    raise ConfigError(
-        f"{name}: missing columns {', '.join(missing)}; found {found}; unknown {unknown}{hints}"
-    )
+    raise ConfigError(f"{name}: missing columns {', '.join(missing)}; found {found}; unknown {unknown}{hints}")

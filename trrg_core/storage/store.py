@@ -45,8 +45,8 @@ class Store:
         """The bytes of a file.
 
         Raises:
-            DataError: `missing_file`, `not_a_file`, `path_escape`, `path_not_utf8`, or `file_too_large` when it has more
-                than `max_bytes`.
+            DataError: `missing_file`, `not_a_file`, `path_escape`, `path_not_utf8`, or `file_too_large` when it has
+                more than `max_bytes`.
             ConfigError: if access is refused or the bucket does not exist.
             StorageError: if the store failed, or did not answer in time.
         """

@@ -8,6 +8,7 @@ from typing import Any
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.iu_xray.collected import Collected, format_report, parse_study_id
 from trrg_core.sources.listing import StudyDraft
+from trrg_core.sources.reading import read_index_file
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
 
@@ -24,9 +25,9 @@ def read_annotation(store: Store) -> Collected:
     collected = Collected()
     name = next(name for name in ANNOTATIONS if store.exists(name))
     try:
-        lists = json.loads(store.read_bytes(name))
+        lists = json.loads(read_index_file(store, name))
         entries = [(split, entry) for split, entries in lists.items() for entry in entries]
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ConfigError(f"{name}: expected lists of studies under train, val and test") from error
     by_id: dict[str, list[StudyDraft]] = defaultdict(list)
     for number, (split, entry) in enumerate(entries):
@@ -49,7 +50,7 @@ def read_annotation(store: Store) -> Collected:
 def _parse_entry(name: str, split: str, entry: Any) -> StudyDraft:
     try:
         study_id, text, paths = parse_study_id(str(entry["id"])), entry["report"], entry["image_path"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise DataError("malformed_row", "id, report or image_path is missing") from error
     if not isinstance(text, str) or not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise DataError("malformed_row", "report must be text and image_path a list of paths")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from trrg_core.errors import DataError
 from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
 from trrg_core.sources.listing import StudyDraft
-from trrg_core.sources.reading import read_rows, resolve_duplicates
+from trrg_core.sources.reading import read_index_file, read_rows, resolve_duplicates
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
 
@@ -25,8 +25,9 @@ def read_csv_pair(store: Store) -> Collected:
     collected = Collected()
     columns = tuple(name.lower() for name in SECTIONS)
     ignored = ("MeSH", "Problems", "image")
-    reports = read_rows(store.read_bytes(REPORTS), REPORTS, required=("uid", *columns), optional=ignored)
-    views = read_rows(store.read_bytes(PROJECTIONS), PROJECTIONS, required=("uid", "filename", "projection"))
+    reports = read_rows(read_index_file(store, REPORTS), REPORTS, required=("uid", *columns), optional=ignored)
+    columns = ("uid", "filename", "projection")
+    views = read_rows(read_index_file(store, PROJECTIONS), PROJECTIONS, required=columns)
     report_rows = resolve_duplicates(reports.rows, key="uid", describe=_describe_report)
     image_rows = resolve_duplicates(views.rows, key="filename", describe=_describe_projection)
     images = defaultdict(list)

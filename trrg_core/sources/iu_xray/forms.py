@@ -16,7 +16,7 @@ from trrg_core.sources.iu_xray.csv_form import REPORTS, read_csv_pair
 from trrg_core.sources.iu_xray.image_paths import resolve_image_paths
 from trrg_core.sources.iu_xray.xml_form import ARCHIVES, XML_FOLDER, read_xml
 from trrg_core.sources.listing import build_listing
-from trrg_core.sources.reading import read_rows
+from trrg_core.sources.reading import read_index_file, read_rows
 from trrg_core.storage.store import Store
 from trrg_core.study import Listing, Reject
 
@@ -74,7 +74,7 @@ def _detect_form(store: Store, config: SourceConfig) -> _Form:
 def _fixed_split(store: Store, collected: Collected) -> dict[str, tuple[str, ...]]:
     if not store.exists(SPLIT):
         return {}
-    rows = read_rows(store.read_bytes(SPLIT), SPLIT, required=("id", "split"), optional=("n_images",))
+    rows = read_rows(read_index_file(store, SPLIT), SPLIT, required=("id", "split"), optional=("n_images",))
     collected.rejects += rows.rejects
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows.rows:

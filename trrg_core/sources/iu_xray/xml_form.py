@@ -3,13 +3,16 @@
 import io
 import tarfile
 import xml.etree.ElementTree as ElementTree
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from xml.parsers import expat
 
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
 from trrg_core.sources.listing import StudyDraft
+from trrg_core.sources.reading import decompress, read_index_file
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Reject
 
@@ -17,13 +20,23 @@ ARCHIVES = ("ecgen-radiology.tgz", "NLMCXR_reports.tgz")
 XML_FOLDER = "ecgen-radiology"
 
 _MAX_XML_BYTES = 1_000_000
+# a header of a member that holds a long name or attributes; it is read whole
+_MAX_LONG_HEADER_BYTES = 65_536
+_MAX_MEMBERS = 100_000
+_LONG_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 def read_xml(store: Store) -> Collected:
     """The reports of the XML files, each with the names of its images.
 
     Raises:
-        ConfigError: if the archive is truncated or corrupt.
+        ConfigError: if the archive is truncated, corrupt, neither .tar nor .tar.gz, or expands to too much.
         StorageError: if the store fails.
     """
     collected = Collected()
@@ -50,7 +63,7 @@ def read_xml(store: Store) -> Collected:
 def _xml_files(store: Store, collected: Collected) -> Iterator[tuple[str, bytes]]:
     for archive in ARCHIVES:
         if store.exists(archive):
-            yield from _archive_members(archive, store.read_bytes(archive), collected)
+            yield from _archive_members(archive, read_index_file(store, archive), collected)
             return
     for path in store.list(XML_FOLDER):
         if path.endswith(".xml"):
@@ -62,9 +75,12 @@ def _xml_files(store: Store, collected: Collected) -> Iterator[tuple[str, bytes]
 
 def _archive_members(archive: str, data: bytes, collected: Collected) -> Iterator[tuple[str, bytes]]:
     # members are read, never extracted, so a hostile name cannot write outside the archive
+    expanded = io.BytesIO(decompress(data, archive))
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as tar:
-            for member in tar:
+        with tarfile.open(fileobj=expanded, mode="r:", tarinfo=_CheckedMember) as tar:
+            for number, member in enumerate(tar):
+                if number >= _MAX_MEMBERS:
+                    raise ConfigError(f"{archive}: more than {_MAX_MEMBERS} members")
                 if member.isdir():
                     continue
                 problem = _member_problem(member)
@@ -75,8 +91,27 @@ def _archive_members(archive: str, data: bytes, collected: Collected) -> Iterato
                     stream = tar.extractfile(member)
                     if stream is not None:
                         yield relative_path(member.name), stream.read(_MAX_XML_BYTES)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _RefusedMemberError as error:
+        raise ConfigError(f"{archive}: {error}") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, IndexError, OverflowError, zlib.error) as error:
         raise ConfigError(f"{archive}: the archive is truncated or corrupt; download the file again") from error
+
+
+class _RefusedMemberError(Exception):
+    """A member that could take more memory or time than an archive of reports needs."""
+
+
+class _CheckedMember(tarfile.TarInfo):
+    """A member whose sizes are checked before anything is allocated for them."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        # tarfile calls this for each header; its own comments name it as the method to override
+        if self.size < 0 or (self.type in _LONG_HEADERS and self.size > _MAX_LONG_HEADER_BYTES):
+            raise _RefusedMemberError(f"a header of {self.size} bytes, expected at most {_MAX_LONG_HEADER_BYTES}")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise _RefusedMemberError("a sparse member; pack the archive again without --sparse")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
 
 
 def _member_problem(member: tarfile.TarInfo) -> str:
@@ -89,12 +124,22 @@ def _member_problem(member: tarfile.TarInfo) -> str:
     return "file_too_large" if member.size > _MAX_XML_BYTES else ""
 
 
+def _refuse_declarations(name: str, data: bytes) -> None:
+    """Refuse a document type, in whatever encoding it is written: entities may expand to any size."""
+
+    def refuse(*_: object) -> None:
+        raise DataError("unsafe_xml", f"{name} declares a document type")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(data, True)
+
+
 def _parse_xml(name: str, data: bytes) -> StudyDraft:
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise DataError("unsafe_xml", f"{name} declares entities")
     try:
+        _refuse_declarations(name, data)
         root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
         raise DataError("malformed_xml", f"{name}: not well-formed XML") from error
     uid = root.find(".//IUXRId")
     study_id = parse_study_id("" if uid is None else uid.get("id", ""))

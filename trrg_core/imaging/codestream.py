@@ -1,0 +1,98 @@
+"""Compressed frames of a DICOM file, checked before they are decoded.
+
+A decoder allocates memory for the size that the codestream states, whatever the header of the data set states.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from trrg_core.errors import DataError
+from trrg_core.imaging.jpeg import jpeg_frame
+
+_JPEG_START, _J2K_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_JP2_START = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+_JPEG_SYNTAXES = ("50", "51", "57", "70", "80", "81")
+_J2K_SYNTAXES = ("90", "91", "92", "93", "201", "202", "203")
+_RLE = "1.2.840.10008.1.2.5"
+# OpenJPEG holds some kilobytes for each tile; a film in tiles of 128 x 128 has about 500
+_MAX_TILES = 4096
+_MAX_BOXES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSize:
+    """The size of a frame by the header of its data set."""
+
+    rows: int
+    columns: int
+    bytes_per_pixel: int
+
+
+def check_codestream(frame: bytes, syntax: str, size: FrameSize) -> None:
+    """Compare what the codestream of transfer syntax `syntax` will decompress to with the header of its data set.
+
+    Raises:
+        DataError: `dicom_corrupt`, if they differ or no codestream is found; `dicom_unsupported` for too many tiles.
+    """
+    number = syntax.rpartition(".")[2]
+    if syntax == _RLE:
+        _check_run_lengths(frame, size)
+    elif number in _JPEG_SYNTAXES:
+        found = jpeg_frame(frame) if frame[:2] == _JPEG_START else None
+        _compare(found, size)
+    elif number in _J2K_SYNTAXES:
+        _compare(_jpeg_2000_size(frame), size)
+    else:
+        raise DataError("dicom_unsupported", f"transfer syntax {syntax[:64]!r} is not decoded")
+
+
+def _compare(found: tuple[int, int, int] | None, size: FrameSize) -> None:
+    if found is None:
+        raise DataError("dicom_corrupt", "the frame does not start with a codestream of its transfer syntax")
+    if found != (size.rows, size.columns, 1):
+        raise DataError(
+            "dicom_corrupt",
+            f"the codestream has {found[0]} x {found[1]} pixels of {found[2]} components, the header "
+            f"{size.rows} x {size.columns} of 1",
+        )
+
+
+def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int] | None:
+    start = _jpeg_2000_start(frame)
+    if frame[start : start + 4] != _J2K_START or len(frame) < start + 42:
+        return None
+    right, bottom, left, top, tile_columns, tile_rows = struct.unpack(">6I", frame[start + 8 : start + 32])
+    num_tiles = -(-right // max(1, tile_columns)) * -(-bottom // max(1, tile_rows))
+    if num_tiles > _MAX_TILES:
+        raise DataError("dicom_unsupported", f"a JPEG 2000 frame of {num_tiles} tiles, the limit is {_MAX_TILES}")
+    return bottom - top, right - left, struct.unpack(">H", frame[start + 40 : start + 42])[0]
+
+
+def _jpeg_2000_start(frame: bytes) -> int:
+    """Where the codestream starts: at 0, or in the box `jp2c` of a JP2 file, which some exports put into a frame."""
+    if not frame.startswith(_JP2_START):
+        return 0
+    at = 0
+    for _ in range(_MAX_BOXES):
+        if at + 16 > len(frame):
+            break
+        length, kind = struct.unpack(">I4s", frame[at : at + 8])
+        if kind == b"jp2c":
+            return at + (16 if length == 1 else 8)
+        length = struct.unpack(">Q", frame[at + 8 : at + 16])[0] if length == 1 else length
+        if length < 8:
+            break
+        at += length
+    return len(frame)
+
+
+def _check_run_lengths(frame: bytes, size: FrameSize) -> None:
+    """Each run of two bytes may become 128: they are added up before any is expanded."""
+    limit = size.rows * size.columns * size.bytes_per_pixel + 1024
+    at, num_bytes, end = 64, 0, len(frame)
+    while at < end and num_bytes <= limit:
+        length = frame[at]
+        at += length + 2 if length < 128 else 2 if length > 128 else 1
+        num_bytes += length + 1 if length < 128 else 257 - length if length > 128 else 0
+    if num_bytes > limit:
+        raise DataError("dicom_corrupt", f"runs of more than {limit} bytes for {size.rows} x {size.columns} pixels")
