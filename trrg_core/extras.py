@@ -21,6 +21,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "tokenizers",
             "safetensors",
             "peft",
+            "tensorboardX",
             "accelerate",
             "deepspeed",
             "spacy",

@@ -20,6 +20,7 @@ from pipelines.ray_data.training_rows import list_row_groups, open_slice
 from pipelines.training.bad_steps import BadStepRecord
 from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_ranks
 from pipelines.training.engine import Engine
+from pipelines.training.event_log import EventLog, open_event_log
 from pipelines.training.feed import feed
 from pipelines.training.micro_batches import StepPlan, plan_steps
 from pipelines.training.rank_status import CHECKPOINT, SAVING, STEP, WAITING, RankStatus
@@ -66,14 +67,26 @@ def train_rank(
     start, losses = _resume(task, engine)
     size = stage.schedule.micro_batch_size * stage.schedule.num_micro_batches
     log = StepLog(task, start, total, studies_per_step=size)
-    with feed(
-        lambda: plan.portions(task.store, start, total, slice_reader),
-        stage.collate(task),
-        num_workers=config.engine.feed_workers,
-        pin=config.engine.use_gpu,
-    ) as batches:
+    has_events = config.engine.tensorboard and rank == 0
+    with (
+        open_event_log(task.store, task.path, start=start, is_on=has_events) as events,
+        feed(
+            lambda: plan.portions(task.store, start, total, slice_reader),
+            stage.collate(task),
+            num_workers=config.engine.feed_workers,
+            pin=config.engine.use_gpu,
+        ) as batches,
+    ):
         attempt = _Attempt(
-            stage=stage, task=task, engine=engine, plan=plan, log=log, losses=losses, report=report, status=status
+            stage=stage,
+            task=task,
+            engine=engine,
+            plan=plan,
+            log=log,
+            events=events,
+            losses=losses,
+            report=report,
+            status=status,
         )
         attempt.train(batches)
     status.enter(SAVING, len(losses))
@@ -90,6 +103,7 @@ class _Attempt:
     engine: Engine
     plan: StepPlan
     log: StepLog
+    events: EventLog | None
     losses: list[dict[str, float]]
     report: Callable[[dict[str, Any]], None]
     status: RankStatus
@@ -112,10 +126,14 @@ class _Attempt:
             is_done = step == total or has_converged(self.losses, config.patience)
             if is_first:
                 self.log.write(step, self.losses[-1], is_last=is_done)
+            if self.events:
+                self.events.write(step, self.losses[-1])
             if is_done or step % config.checkpoint_every_steps == 0:
                 self.status.enter(CHECKPOINT, step)
                 files = {LOSSES: json.dumps(self.losses).encode()}
                 checkpoints.save(self.engine.copy_state(), step=step, files=files)
+                if self.events:
+                    self.events.upload()
                 self.report({"step": step, **self.losses[-1]})
         profiler.close()
         checkpoints.close()

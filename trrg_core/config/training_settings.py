@@ -120,6 +120,9 @@ class EngineConfig(ConfigSection):
         "are sha256 only.",
     )
     log_every_steps: int = Field(10, ge=1, description="Interval between two progress lines, optimizer steps.")
+    tensorboard: bool = Field(
+        False, description="Also write the losses as TensorBoard event files into the run's folder."
+    )
     profile_steps: int = Field(
         0,
         ge=0,
