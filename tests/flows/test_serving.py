@@ -155,7 +155,7 @@ def mark_of(pid: int) -> str:
 
 
 def wait_for_deployments(port: int) -> list[dict]:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240  # a loaded machine registers a deployment in tens of seconds
     while True:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/api/deployments/filter", data=b"{}", headers={"Content-Type": "application/json"}

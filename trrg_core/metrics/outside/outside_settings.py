@@ -1,10 +1,12 @@
-"""The file that names the programs of outside metrics, and where report text may go.
+"""The file that names the programs of outside metrics, and where report text may go::
 
-metrics:
-  radgraph: {python: /opt/radeval/bin/python}
-  crimson: {command: [/opt/crimson/bin/python, run_crimson.py], endpoint: "http://localhost:8000/v1"}
-under_agreement: true
-declared_endpoints: []
+    metrics:
+      radgraph: {python: /opt/radeval/bin/python}
+      crimson: {command: [/opt/crimson/bin/python, run_crimson.py], endpoint: "http://localhost:8000/v1"}
+    under_agreement: true
+    declared_endpoints: []
+
+A metric that the file does not name is not computed.
 """
 
 import ipaddress
