@@ -49,6 +49,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "interaction on": ("finetune.interaction=true",),
     "patches to the LLM": ("finetune.patch_tokens=true",),
     "consistency off": ("finetune.consistency=false",),
+    "clues and consistency off": ("finetune.clues=off", "finetune.consistency=false"),
     "intended only": ("finetune.consistency_states=intended",),
     "clue text": ("finetune.clue_text=true",),
     "sentences as written": ("finetune.sentence_order=written",),
