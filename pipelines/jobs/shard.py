@@ -23,36 +23,45 @@ from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
 from trrg_core.report.flips import SentenceFlipper
 from trrg_core.report.parser import ReportParser
+from trrg_core.sources.near_duplicates import copies_of_train
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
-from trrg_core.tables.delta import count_rows
+from trrg_core.tables.delta import count_rows, read_table
 from trrg_core.tables.lookup import index_studies, read_studies
 from trrg_core.tables.parquet import Part
 from trrg_core.tables.rows.shard_row import REPORT_COLUMNS, STUDY_COLUMNS, shard_row
 from trrg_core.tables.schema import shards_schema
 from trrg_core.tables.table_ref import TableRef
 
+NEAR_DUPLICATE = "near_duplicate_of_train"  # reason and count
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSettings:
-    """What every task of the job receives. `report_index` is the result of `index_studies`, in the object store."""
+    """What every task of the job receives.
+
+    `report_index` is the result of `index_studies`, in the object store; studies in `withheld` get no shard.
+    """
 
     config: ShardConfig
     parse: ParseConfig
     store: Store
     reports: TableRef
     report_index: ray.ObjectRef[pa.Table]
+    withheld: frozenset[str] = frozenset()
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Join images and parsed reports into a version of `shards`."""
     studies, reports = TableRef.parse(inputs["studies"]), TableRef.parse(inputs["reports"])
+    # the default adds nothing, so that shards of before are found again
+    policy = [config.ingest.on_near_duplicates] if config.ingest.on_near_duplicates != "keep" else []
     work = TableWork(
         job="shard",
         store=store,
         table="shards",
         schema=shards_schema(load_label_set(config.parse.label_set)),
-        fingerprint=job_fingerprint("shard", [config.shard, config.parse], store, inputs),
+        fingerprint=job_fingerprint("shard", [config.shard, config.parse, *policy], store, inputs),
         parents=(str(studies), str(reports)),
     )
     if existing := find_existing(work):
@@ -64,6 +73,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         store=store,
         reports=reports,
         report_index=ray.put(index_studies(store, reports)),
+        withheld=_copies_of_train(store, studies) if policy else frozenset(),
     )
     output = write_parts(
         work,
@@ -73,16 +83,21 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         batch_rows=config.shard.rows_per_file,
         total=count_rows(store, studies),
     )
-    return commit_output(work, output, counts={"studies_in": output.num_in, **_split_counts(output.parts)})
+    counts = {"studies_in": output.num_in, **_split_counts(output.parts)}
+    if policy:
+        counts[NEAR_DUPLICATE] = sum(reject.reason == NEAR_DUPLICATE for reject in output.rejects)
+    return commit_output(work, output, counts=counts)
 
 
 def shard_batch(studies: pa.Table, settings: ShardSettings) -> BatchResult:
-    """Shard rows of a batch of studies; a study without image, parsed report or target text is rejected."""
+    """Shard rows of a batch of studies; one that is withheld, or without image, parse or target text, is rejected."""
     reports = _read_reports(studies["study_id"].to_pylist(), settings)
     label_set, flipper = load_label_set(settings.parse.label_set), _flipper(settings.parse)
     rows, rejects = [], []
     for study in studies.to_pylist():
         try:
+            if study["study_id"] in settings.withheld:
+                raise DataError(NEAR_DUPLICATE, "a report of train has nearly the same words")
             report = reports.get(study["study_id"])
             rows.append(shard_row(study, report, settings.config, flipper=flipper, label_set=label_set))
         except DataError as error:
@@ -90,6 +105,13 @@ def shard_batch(studies: pa.Table, settings: ShardSettings) -> BatchResult:
             rejects.append(Reject(reason=error.reason, detail=str(error), **ids))
     schema = shards_schema(label_set)
     return BatchResult(rows=pa.Table.from_pylist(rows, schema=schema), rejects=rejects)
+
+
+def _copies_of_train(store: Store, studies: TableRef) -> frozenset[str]:
+    columns = ("subject_id", "study_id", "split", "report_signature")
+    rows = read_table(store, studies, columns=columns)
+    values: list[list[Any]] = [rows[name].to_pylist() for name in columns]
+    return copies_of_train(list(zip(*values, strict=True)))
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from trrg_core.config.section import ConfigSection, check_no_credentials
 
-SourceKind = Literal["mimic-cxr", "iu-xray", "plain"]
+SourceKind = Literal["mimic-cxr", "iu-xray", "chexpert-plus", "rexgradient", "plain"]
 
 
 class PlainConfig(ConfigSection):
@@ -50,7 +50,11 @@ class SourceConfig(ConfigSection):
     iu_form: Literal["auto", "xml", "kaggle", "r2gen"] = Field(
         "auto", description="Form of IU-Xray to read; auto reads the first one that exists."
     )
-    image_folder: str = Field("", description="Folder of the IU-Xray images; if empty, the usual folders are searched.")
+    image_folder: str = Field(
+        "",
+        description="Folder of the images: relative to `source.root`, or a second root, given as an absolute path or "
+        "s3:// prefix; if empty, the images are searched for in `source.root`.",
+    )
     plain: PlainConfig = PlainConfig()
 
     _root_is_public = field_validator("root")(check_no_credentials)
@@ -81,6 +85,11 @@ class IngestConfig(ConfigSection):
     )
     on_bad_encoding: Literal["reject", "cp1252"] = Field(
         "reject", description="Reports that are not UTF-8: set aside, or read as Windows-1252 and flagged."
+    )
+    on_near_duplicates: Literal["keep", "train-only"] = Field(
+        "keep",
+        description="Studies of validate and test whose report also stands in train: kept, or given no shard, so that "
+        "they are not scored.",
     )
 
 

@@ -75,6 +75,13 @@ def find_near_duplicates(
     )
 
 
+def copies_of_train(rows: Sequence[tuple[str, str, str, bytes]]) -> frozenset[str]:
+    """Ids of the studies of `validate` and `test` whose report also stands in `train`, by `find_near_duplicates`."""
+    split_of = {study_id: split for _, study_id, split, _ in rows}
+    leaks = [group for group in find_near_duplicates(rows).groups if any(split_of[one] == "train" for one in group)]
+    return frozenset(study_id for group in leaks for study_id in group if split_of[study_id] != "train")
+
+
 def _hash_trigram(trigram: str) -> int:
     # two 32-bit checksums: one alone has collisions among the millions of trigrams of a corpus
     data = trigram.encode()

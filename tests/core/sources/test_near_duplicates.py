@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from trrg_core.sources.near_duplicates import NearDuplicates, find_near_duplicates, report_signature
+from trrg_core.sources.near_duplicates import NearDuplicates, copies_of_train, find_near_duplicates, report_signature
 
 WORDS = [f"{first}{second}{third}" for first in "bdfklm" for second in "aeiou" for third in "npqrst"]
 
@@ -52,6 +52,21 @@ def test_a_copy_in_another_split_is_counted_apart() -> None:
     rows = [row(1, report(6)), row(2, report(6), split="test"), row(3, report(7)), row(4, report(7))]
     found = find_near_duplicates(rows)
     assert (found.groups, found.num_reports, found.num_across_splits) == ((("s1", "s2"), ("s3", "s4")), 4, 2)
+
+
+def test_copies_of_train_are_the_studies_of_other_splits_in_its_groups() -> None:
+    rows = [
+        row(1, report(6)),
+        row(2, report(6), split="test"),
+        row(3, report(6), split="validate"),
+        row(4, report(7), split="test"),
+        row(5, report(7), split="validate"),  # alike, but not in train
+        row(6, report(8)),
+        row(7, report(8)),
+        row(8, report(9), split="test"),
+    ]
+    assert copies_of_train(rows) == {"s2", "s3"}
+    assert copies_of_train([]) == frozenset()
 
 
 def test_a_group_of_many_copies_is_one_whatever_the_order() -> None:
