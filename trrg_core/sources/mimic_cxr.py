@@ -14,6 +14,7 @@ from itertools import islice
 from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.checksums import read_checksums
+from trrg_core.sources.image_root import ImageRoot, find_image_root
 from trrg_core.sources.listing import StudyDraft, build_listing
 from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_IGNORED, PatientRow, patients_by_id
 from trrg_core.sources.reading import Row, UniqueRows, read_index_file, read_rows, resolve_duplicates
@@ -82,10 +83,15 @@ def list_studies(root: Store | str, max_studies: int = 0, *, config: SourceConfi
     """
     store = root if isinstance(root, Store) else open_store(root)
     config = (config or SourceConfig()).model_copy(update={"max_studies": max_studies} if max_studies else {})
-    index = _read_index(store)
+    images = find_image_root(store, config)
+    index = _read_index(store, images.store)
     checksums, rejects = read_checksums(store)
     index.rejects += rejects
-    drafts = _drafts(index, _images_by_study(store, index))
+    image_checksums = checksums
+    if images.store.uri != store.uri:
+        image_checksums, rejects = read_checksums(images.store)
+        index.rejects += rejects
+    drafts = _drafts(index, _images_by_study(images, index))
     listing = build_listing(
         drafts,
         config,
@@ -94,21 +100,24 @@ def list_studies(root: Store | str, max_studies: int = 0, *, config: SourceConfi
         unknown_columns=index.unknown_columns,
         patient_splits=_splits_by(index.splits, "subject_id"),
     )
-    if not checksums:
+    if not checksums and not image_checksums:
         return listing
-    return replace(listing, studies=tuple(_with_checksums(study, checksums) for study in listing.studies))
+    studies = (_with_checksums(study, checksums, image_checksums) for study in listing.studies)
+    return replace(listing, studies=tuple(studies))
 
 
-def _read_index(store: Store) -> _Index:
+def _read_index(store: Store, images: Store) -> _Index:
+    """The index files of the root; those of MIMIC-CXR-JPG may be in the root of the images instead."""
     index = _Index()
     if not _read_file(store, index, _STUDY_FILE, index.studies):
         raise ConfigError(f"{store.uri}: no {STUDY_LIST}[.gz]; it is part of MIMIC-CXR, in the folder of the reports")
     _read_file(store, index, _RECORD_FILE, index.records)
-    if not _read_file(store, index, _METADATA_FILE, index.images):
+    stores = (store, images) if images.uri != store.uri else (store,)
+    if not any(_read_file(one, index, _METADATA_FILE, index.images) for one in stores):
         if not index.records:
             raise ConfigError(f"{store.uri}: neither {METADATA}[.gz] nor {RECORD_LIST}[.gz] exists")
         index.images = index.records
-    _read_file(store, index, _SPLIT_FILE, index.splits)
+    any(_read_file(one, index, _SPLIT_FILE, index.splits) for one in stores)
     _read_file(store, index, _PATIENT_FILE, index.patients)
     return index
 
@@ -179,7 +188,7 @@ def _exists(store: Store, path: str) -> bool:
         return False
 
 
-def _images_by_study(store: Store, index: _Index) -> dict[str, list[tuple[Image, Row]]]:
+def _images_by_study(root: ImageRoot, index: _Index) -> dict[str, list[tuple[Image, Row]]]:
     report_paths = {row["study_id"]: row["path"] for row in index.studies}
     record_paths = {row["dicom_id"]: row["path"] for row in index.records}
     stems = []
@@ -192,7 +201,8 @@ def _images_by_study(store: Store, index: _Index) -> dict[str, list[tuple[Image,
             stems.append((row, relative_path(path).replace(".txt/", "/").removesuffix(".dcm").removesuffix(".jpg")))
         except DataError as error:
             index.rejects.append(_image_reject(row, error.reason, str(error), path=path[:300]))
-    suffix = _image_suffix(store, (stem for _, stem in stems))
+    stems = [(row, root.path(stem)) for row, stem in stems]
+    suffix = _image_suffix(root.store, (stem for _, stem in stems))
     images = defaultdict(list)
     for row, stem in stems:
         view = row.get("ViewPosition", "").strip()
@@ -266,6 +276,6 @@ def _splits_by(rows: Iterable[Row], key: str) -> dict[str, set[str]]:
     return splits
 
 
-def _with_checksums(study: Study, checksums: Mapping[str, str]) -> Study:
-    images = tuple(replace(image, sha256=checksums.get(image.path, "")) for image in study.images)
+def _with_checksums(study: Study, checksums: Mapping[str, str], image_checksums: Mapping[str, str]) -> Study:
+    images = tuple(replace(image, sha256=image_checksums.get(image.path, "")) for image in study.images)
     return replace(study, images=images, report_sha256=checksums.get(study.report_path, ""))

@@ -10,6 +10,7 @@ from typing import Any
 
 from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.sources.image_root import ImageRoot, find_image_root
 from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
@@ -32,12 +33,13 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
     plain = config.plain
     if not plain.table:
         raise ConfigError("source.plain.table is empty: name the table, relative to source.root")
+    root = find_image_root(store, config)
     table = _read_table(store, plain)
     rejects = list(table.rejects)
     by_study: dict[str, list[StudyDraft]] = defaultdict(list)
     for number, row in enumerate(table.rows, start=1):
         try:
-            draft = _draft(row, plain)
+            draft = _draft(row, plain, root)
         except DataError as error:
             rejects.append(_reject(row, number, error, plain))
             continue
@@ -118,7 +120,7 @@ def _parquet_rows(file: Any, columns: Sequence[str], *, max_bytes: int) -> list[
     return rows
 
 
-def _draft(row: Row, plain: PlainConfig) -> StudyDraft:
+def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
     subject_id = _id(row, plain.patient_column)
     path = relative_path(_PLACEHOLDER.sub(lambda match: row[match[1]].strip(), plain.image_path))
     if not path or not all(row[name].strip() for name in _PLACEHOLDER.findall(plain.image_path)):
@@ -134,7 +136,7 @@ def _draft(row: Row, plain: PlainConfig) -> StudyDraft:
         study_id=study_id,
         report_path=report_path or (plain.table if has_text else ""),
         report=row[plain.report_column] if has_text else None,
-        images=(Image(dicom_id=path, path=path, view_position=view),),
+        images=(Image(dicom_id=path, path=root.path(path), view_position=view),),
         splits=(split,) if split else (),
         study_date=date,
         study_time=_digits(row, plain.time_column, 6) if date else "",

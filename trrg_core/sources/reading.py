@@ -78,7 +78,9 @@ def read_index_file(store: Store, path: str) -> bytes:
         raise ConfigError(f"the index file cannot be read: {error}") from error
 
 
-def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Rows:
+def read_rows(
+    data: bytes, name: str, *, required: Sequence[str], optional: Sequence[str] = (), known_only: bool = False
+) -> Rows:
     """The rows of a CSV file, or of a TSV file (by its name), gzipped or not (by its content).
 
     A row with an unclosed or stray quote, with another number of fields than the header, or with bytes that are not
@@ -89,6 +91,7 @@ def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequ
         name: path of the file, for messages.
         required: columns that the file must have.
         optional: further columns that are known and ignored when missing.
+        known_only: whether rows are to hold the required and optional columns alone, for a large file.
 
     Raises:
         ConfigError: if a required column is missing, the header is unreadable or has over 2,000 columns, the gzip
@@ -105,13 +108,15 @@ def read_rows(data: bytes, name: str, *, required: Sequence[str], optional: Sequ
         raise ConfigError(f"{name}: the header has {len(header.fields)} columns, at most {_MAX_COLUMNS} are read")
     columns = [column.strip().encode(errors="backslashreplace").decode() for column in header.fields]
     _check_columns(columns, name, required, (*required, *optional))
+    known = {*required, *optional}
     rows, rejects = [], []
     for record in records:
         problem = record.problem or _problem(record.fields, columns)
         if problem:
             rejects.append(Reject(reason="malformed_row", path=name, detail=f"line {record.line}: {problem}"))
         else:
-            rows.append(dict(zip(columns, record.fields, strict=True)))
+            pairs = zip(columns, record.fields, strict=True)
+            rows.append({name: value for name, value in pairs if not known_only or name in known})
     unknown = tuple(column for column in columns if column not in (*required, *optional))
     return Rows(rows=tuple(rows), unknown_columns=unknown, rejects=tuple(rejects))
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from trrg_core.config.data_settings import SourceKind
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.sources import iu_xray, mimic_cxr, plain
+from trrg_core.sources import chexpert_plus, iu_xray, mimic_cxr, plain, rexgradient
+from trrg_core.sources.image_root import find_image_root, is_second_root
 from trrg_core.sources.reading import ReportText, decode_report
 from trrg_core.storage.store import Store, open_store
 from trrg_core.study import Image, Listing, Study, counterpart_path
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _LISTERS: Mapping[SourceKind, Callable[[Store, SourceConfig], Listing]] = {
     "mimic-cxr": lambda store, config: mimic_cxr.list_studies(store, config=config),
     "iu-xray": iu_xray.list_studies,
+    "chexpert-plus": chexpert_plus.list_studies,
+    "rexgradient": rexgradient.list_studies,
     "plain": plain.list_studies,
 }
 
@@ -60,12 +64,18 @@ class Source:
         """The radiograph checked, resized and encoded; raises as `trrg_core.imaging.decode.read_image`."""
         from trrg_core.imaging.decode import read_image  # codecs are not needed to list a source
 
-        return read_image(self.store, image, self.ingest)
+        return read_image(self.image_store, image, self.ingest)
+
+    @cached_property
+    def image_store(self) -> Store:
+        """The store that paths of images are relative to: `store`, or the second root `source.image_folder`."""
+        return find_image_root(self.store, self.config).store
 
     def stamp_studies(self, listing: Listing) -> dict[str, str]:
         """For each study id a stamp that changes with the study: a hash of its row and of the state of its files."""
-        file_stamps = self.store.stamps()
-        return {study.study_id: _stamp(study, file_stamps) for study in listing.studies}
+        stamps = self.store.stamps()
+        image_stamps = self.image_store.stamps() if is_second_root(self.config.image_folder) else stamps
+        return {study.study_id: _stamp(study, stamps, image_stamps) for study in listing.studies}
 
     def fingerprint(self, listing: Listing, stamps: Mapping[str, str] | None = None) -> str:
         """Identifies the present content of the source: the stamps of its studies, rejects, columns not read."""
@@ -81,23 +91,26 @@ class Source:
     def settings_fingerprint(self) -> str:
         """Identifies the settings that turn a study into a row: equal settings and stamps give equal rows.
 
-        The limits that stop a run are left out. So are the settings of the split, because a stamp includes the split.
+        Left out are the limits that stop a run, the rule of `shard` for near-duplicates, and the settings of the
+        split, because a stamp includes the split.
         """
-        kept = self.ingest.model_dump(exclude={"max_reject_share", "max_reject_share_by_reason"})
-        return fingerprint("ingest", kept, self.config.kind, self.store.uri)
+        kept = self.ingest.model_dump(exclude={"max_reject_share", "max_reject_share_by_reason", "on_near_duplicates"})
+        roots = [self.store.uri, *([self.image_store.uri] if is_second_root(self.config.image_folder) else [])]
+        return fingerprint("ingest", kept, self.config.kind, *roots)
 
 
 def open_source(config: SourceConfig, ingest: IngestConfig | None = None) -> Source:
     """The source that `config` names, ready to be listed.
 
     Raises:
-        ConfigError: if its root is empty or does not exist.
+        ConfigError: if its root is empty or does not exist, or `source.image_folder` is outside it and no second root.
     """
     if not config.root:
         raise ConfigError("source.root is empty: give the folder or s3:// prefix of the source tree")
     store = open_store(config.root)
     if not store.exists():
         raise ConfigError(f"source.root {config.root!r}: no such folder or prefix")
+    find_image_root(store, config)  # refused here, before any work
     return Source(store=store, config=config, ingest=ingest or IngestConfig())
 
 
@@ -126,15 +139,12 @@ def _report_bytes(store: Store, study: Study, max_bytes: int) -> bytes:
         raise DataError(reason or error.reason, str(error)) from error
 
 
-def _stamp(study: Study, file_stamps: Mapping[str, str]) -> str:
+def _stamp(study: Study, file_stamps: Mapping[str, str], image_stamps: Mapping[str, str]) -> str:
     digest = hashlib.sha256(repr(study).encode(errors="backslashreplace"))
-    for path in _paths(study):
-        digest.update(f"\n{path}:{file_stamps.get(path, '')}".encode(errors="backslashreplace"))
-    return digest.hexdigest()[:16]
-
-
-def _paths(study: Study) -> list[str]:
-    """Every file that may be opened to read the study, including the counterpart of a missing image."""
-    report = [study.report_path] if study.report is None and study.report_path else []
+    reports = [study.report_path] if study.report is None and study.report_path else []
+    # every file that may be opened to read the study, including the counterpart of a missing image
     images = [path for image in study.images for path in (image.path, counterpart_path(image.path)) if path]
-    return [*report, *images]
+    for stamps, paths in ((file_stamps, reports), (image_stamps, images)):
+        for path in paths:
+            digest.update(f"\n{path}:{stamps.get(path, '')}".encode(errors="backslashreplace"))
+    return digest.hexdigest()[:16]

@@ -12,7 +12,7 @@ from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import open_source, read_report
 from trrg_core.sources.iu_xray import list_studies
-from trrg_core.sources.iu_xray.collected import format_report
+from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import open_store
 from trrg_core.study import Listing, Study
 

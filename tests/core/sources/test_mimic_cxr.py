@@ -69,6 +69,21 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
+def test_the_files_of_mimic_cxr_jpg_may_be_in_a_second_root(
+    tree: Tree, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    expected = tree.list()
+    images = tmp_path_factory.mktemp("jpg")
+    for path in (*tree.root.rglob("*.jpg"), tree.root / META, tree.root / SPLIT):
+        target = images / path.relative_to(tree.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    listing = list_studies(str(tree.root), config=SourceConfig(root=str(tree.root), image_folder=str(images)))
+    assert listing == expected
+    with pytest.raises(ConfigError, match="neither"):
+        list_studies(str(tree.root))
+
+
 def reasons(listing: Listing) -> Counter[str]:
     return Counter(reject.reason for reject in listing.rejects)
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.sources.iu_xray.collected import Collected, format_report, parse_study_id
+from trrg_core.sources.iu_xray.collected import Collected, parse_study_id
 from trrg_core.sources.listing import StudyDraft
 from trrg_core.sources.reading import read_index_file
+from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
 

@@ -1,8 +1,7 @@
-"""What the readers of the three forms share: the collected drafts and rejects, study ids, the layout of a report."""
+"""What the readers of the three forms share: the collected drafts and rejects, study ids."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trrg_core.errors import DataError
@@ -22,17 +21,6 @@ class Collected:
     rejects: list[Reject] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     unknown_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def format_report(sections: Mapping[str, str]) -> str:
-    """A report of `sections` (name to text) in the layout of MIMIC-CXR; empty when no section has text.
-
-    White space inside a section becomes single spaces, so that no line of it can be mistaken for a header.
-    """
-    texts = {name: " ".join(text.split()) for name, text in sections.items()}
-    if not any(texts.values()):
-        return ""
-    return " FINAL REPORT\n" + "".join(f" {name}:\n \n {text}\n \n" for name, text in texts.items() if text)
 
 
 def parse_study_id(name: str) -> str:

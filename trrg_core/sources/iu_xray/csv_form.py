@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trrg_core.errors import DataError
-from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
+from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, parse_study_id
 from trrg_core.sources.listing import StudyDraft
 from trrg_core.sources.reading import read_index_file, read_rows, resolve_duplicates
+from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from trrg_core.config.settings import SourceConfig
 from trrg_core.errors import DataError
+from trrg_core.sources.image_root import ImageRoot, find_image_root
 from trrg_core.sources.iu_xray.collected import Collected
 from trrg_core.sources.listing import StudyDraft
 from trrg_core.storage.store import Store, relative_path
@@ -20,14 +21,16 @@ def resolve_image_paths(
     Without `image_folder`, an image that is in none of the usual folders is left out and counted in
     `images_not_found`. With it, every image is expected there: a missing file becomes a reject when it is read.
     """
-    folder = config.image_folder
-    existing = None if folder else {path for place in ("images", "NLMCXR_png") for path in store.list(place)}
+    root = find_image_root(store, config)
+    existing = (
+        None if config.image_folder else {path for place in ("images", "NLMCXR_png") for path in store.list(place)}
+    )
     resolved = []
     for draft in drafts:
         images = []
         for image in draft.images:
             try:
-                path = _resolve(relative_path(image.path), folder, existing)
+                path = _resolve(relative_path(image.path), root, existing)
             except DataError as error:
                 ids = {"subject_id": draft.subject_id, "study_id": draft.study_id, "dicom_id": image.dicom_id[:64]}
                 reject = Reject(reason=error.reason, path=image.path[:300], detail=str(error), **ids)
@@ -41,9 +44,9 @@ def resolve_image_paths(
     return resolved
 
 
-def _resolve(path: str, folder: str, existing: set[str] | None) -> str:
+def _resolve(path: str, root: ImageRoot, existing: set[str] | None) -> str:
     if existing is None:
-        return f"{folder.rstrip('/')}/{path}"
+        return root.path(path)
     candidates = (f"{place}/{name}" for place in _IMAGE_FOLDERS for name in _names(path))
     return next((candidate for candidate in candidates if candidate in existing), "")
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 from xml.parsers import expat
 
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, format_report, parse_study_id
+from trrg_core.sources.iu_xray.collected import SECTIONS, Collected, parse_study_id
 from trrg_core.sources.listing import StudyDraft
 from trrg_core.sources.reading import decompress, read_index_file
+from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Reject
 
