@@ -71,21 +71,31 @@ def dashboard(
     typer.echo(str(write_page(Path(html), render_dashboard(page))))
 
 
-@app.command(rich_help_panel=PANEL, epilog="Examples: trrg card; trrg card 3; trrg card champion --json")
+@app.command(rich_help_panel=PANEL, epilog="Examples: trrg card; trrg card 3; trrg card champion --chai")
 def card(
     model: ModelArgument = "champion",
     store: StoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
     as_json: JsonOption = False,
+    chai: Annotated[
+        bool, typer.Option("--chai", help="Print CHAI's Applied Model Card, version 0.2, as JSON.")
+    ] = False,
 ) -> None:
     """Show the card of a registered model: lineage, scores beside the floors, the decision of the gate, limits."""
     from flows.render.model_table import describe_models
     from pipelines.registry.model_list import find_listed
     from trrg_core.storage.store import open_store
 
-    found = find_listed(open_store(store), _register_config(preset, settings), model)
-    typer.echo(json.dumps(describe_models([found])[0], indent=1) if as_json else found.card)
+    opened = open_store(store)
+    found = find_listed(opened, _register_config(preset, settings), model)
+    if chai:
+        from pipelines.registry.card_facts import card_facts
+        from trrg_core.registry.chai_card import chai_card
+
+        typer.echo(json.dumps(chai_card(card_facts(opened, found)), indent=1))
+    else:
+        typer.echo(json.dumps(describe_models([found])[0], indent=1) if as_json else found.card)
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg verify champion --store ./trrg-store")

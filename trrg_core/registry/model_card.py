@@ -1,14 +1,19 @@
 """The model card that travels with a registered model, as Markdown. No report text appears in it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trrg_core.registry.check import CHECK_COLUMNS, check_cells
 from trrg_core.registry.decision import Decision
 
-_NOT_FOR_USE = (
+NOT_FOR_USE = (
     "Research software. Not for clinical use: it is no medical device, and a generated report may state findings "
     "that are absent and omit findings that are present."
+)
+LIMITS = (
+    "Labels come from our own rule labeler; its errors affect every clinical score.",
+    "Evidence comes from the model's own perception: findings that it does not detect cannot be checked.",
+    "Scores hold for the data named above and may differ for another hospital, device or population.",
 )
 
 
@@ -27,19 +32,13 @@ class ModelCard:
     scores: Sequence[Mapping[str, str]]
     conventions: Mapping[str, str]
     decision: Decision | None = None
-    limits: tuple[str, ...] = field(
-        default=(
-            "Labels come from our own rule labeler; its errors affect every clinical score.",
-            "Evidence comes from the model's own perception: findings that it does not detect cannot be checked.",
-            "Scores hold for the data named above and may differ for another hospital, device or population.",
-        )
-    )
+    limits: tuple[str, ...] = LIMITS
 
 
 def render_card(card: ModelCard) -> str:
     """The card as Markdown."""
     columns = list(card.scores[0]) if card.scores else []
-    parts = [f"# {card.name}", "", f"Run `{card.run_id}`. {_NOT_FOR_USE}", ""]
+    parts = [f"# {card.name}", "", f"Run `{card.run_id}`. {NOT_FOR_USE}", ""]
     parts += ["## Lineage", "", *_table(["name", "value"], card.lineage.items()), ""]
     parts += ["## Scores", "", f"{card.basis}.", ""]
     parts += [*_table(columns, ([row[column] for column in columns] for row in card.scores)), ""]
