@@ -63,6 +63,7 @@ def test_a_shown_command_works(
         (tmp_path / f"{name}.json").write_text(json.dumps({"1": [text], "2": ["no effusion ."]}))
         (tmp_path / f"{name}.csv").write_text(f"study_id,report\n1,{text}\n2,no effusion .\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRRG_LOG_FORMAT", "")  # an option sets it; it is put back after the test
     monkeypatch.setenv("TRRG_WITHDRAWAL_KEY", "an invented secret of a test")
     monkeypatch.setattr("flows.cli._set_up", lambda: None)
     monkeypatch.setattr("sys.argv", ["trrg", *words])

@@ -13,12 +13,16 @@ from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store
 
 CONFIG = RegisterConfig()
+# by name and the values of the labels, in the order of the names of the labels
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 def scrape(store: Store) -> Samples:
     families = text_string_to_metric_families(render_metrics(store, CONFIG))
-    return {(sample.name, tuple(sample.labels.values())): sample.value for one in families for sample in one.samples}
+    samples = [sample for one in families for sample in one.samples]
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value for sample in samples
+    }
 
 
 @pytest.fixture
@@ -75,16 +79,16 @@ def test_a_scrape_says_how_the_nights_ended_and_what_runs(store: Store) -> None:
 def test_a_stage_is_that_of_the_newest_run_which_did_work(store: Store) -> None:
     found = scrape(store)
     assert found["trrg_stage_seconds", ("ingest",)] == 7.5
-    assert found["trrg_stage_rows", ("ingest", "studies")] == 120
-    assert found["trrg_stage_rejects", ("ingest", 'a "reason"\n')] == 3
-    assert not [key for key in found if key[0] == "trrg_stage_rows" and key[1][0] == "evaluate"], "scores are no rows"
+    assert found["trrg_stage_rows", ("studies", "ingest")] == 120
+    assert found["trrg_stage_rejects", ('a "reason"\n', "ingest")] == 3
+    assert not [key for key in found if key[0] == "trrg_stage_rows" and "evaluate" in key[1]], "scores are no rows"
 
 
 def test_a_training_is_that_of_the_stage_which_runs(store: Store) -> None:
     found = scrape(store)
     assert found["trrg_training_steps", ("pretrain",)] == 6
     assert found["trrg_training_planned_steps", ("pretrain",)] == 9
-    assert found["trrg_training_loss", ("pretrain", "loss")] == 2.5
+    assert found["trrg_training_loss", ("loss", "pretrain")] == 2.5
     assert found["trrg_training_studies_per_second", ("pretrain",)] == 40
     assert found["trrg_training_stall_ratio", ("pretrain",)] == 0.05
     assert found["trrg_training_memory_bytes", ("pretrain",)] == 2 * 2**30
