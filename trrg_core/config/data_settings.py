@@ -80,6 +80,12 @@ class IngestConfig(ConfigSection):
         ge=1,
         description="Maximum size of an image file, bytes; larger files are set aside without being read.",
     )
+    decoder_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Time to decode one image file, seconds; a slower one is set aside."
+    )
+    decoder_memory_mb: int = Field(
+        2048, ge=256, description="Memory of the process that decodes image files, MB above what it starts with."
+    )
     max_report_bytes: int = Field(
         65_536, ge=1, description="Maximum size of a report, bytes; longer reports are set aside."
     )

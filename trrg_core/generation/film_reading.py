@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from trrg_core.config.settings import IngestConfig, ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode, encode_jpeg, resize_long_side, shrink_jpeg
+from trrg_core.imaging.decode import shrink_jpeg
+from trrg_core.imaging.decoder_pool import prepare_isolated
+from trrg_core.imaging.stored_image import decoder_limits, image_form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +57,16 @@ def read_film(data: bytes, *, name: str, view_position: str = "", form: FilmForm
         form: limits, sizes and quality.
 
     Raises:
-        DataError: `file_too_large`, or as `trrg_core.imaging.decode.decode_image`.
+        DataError: `file_too_large`, or as `trrg_core.imaging.decoder_pool.prepare_isolated`.
     """
     form = form or FilmFormat()
     ingest = form.ingest
     if len(data) > ingest.max_file_bytes:
         raise DataError("file_too_large", f"{len(data)} bytes, the limit is {ingest.max_file_bytes}")
-    decoded = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
-    stored = encode_jpeg(resize_long_side(decoded.pixels, ingest.max_side_px), ingest.jpeg_quality)
+    prepared = prepare_isolated(data, image_form(ingest), decoder_limits(ingest))
     return ReadFilm(
         name=name,
-        view_position=view_position or decoded.tags.get("ViewPosition", ""),
-        jpeg=shrink_jpeg(stored, form.max_side_px),
-        picture=stored,
+        view_position=view_position or prepared.view_position,
+        jpeg=shrink_jpeg(prepared.jpeg, form.max_side_px),
+        picture=prepared.jpeg,
     )

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trrg_core.errors import ConfigError, DataError
+from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.generation.film_reading import FilmFormat, ReadFilm, RejectedFilm, read_film
+from trrg_core.storage import local_disk
 from trrg_core.training.views import VIEW_POSITIONS
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
@@ -60,16 +61,20 @@ def read_study(files: StudyFiles, form: FilmFormat) -> tuple[tuple[ReadFilm, ...
     rejected: list[RejectedFilm] = []
     for path, view_position in zip(files.paths, files.view_positions, strict=True):
         try:
-            if path.stat().st_size > form.ingest.max_file_bytes:
-                raise DataError(
-                    "file_too_large", f"{path.stat().st_size} bytes, the limit is {form.ingest.max_file_bytes}"
-                )
-            films.append(read_film(path.read_bytes(), name=str(path), view_position=view_position, form=form))
+            data = _read_file(path, form.ingest.max_file_bytes)
+            films.append(read_film(data, name=str(path), view_position=view_position, form=form))
         except DataError as error:
             rejected.append(RejectedFilm(name=str(path), reason=error.reason, message=str(error)))
-        except OSError as error:
-            rejected.append(RejectedFilm(name=str(path), reason="unreadable_file", message=error.strerror or ""))
     return tuple(films), tuple(rejected)
+
+
+def _read_file(path: Path, max_bytes: int) -> bytes:
+    try:
+        return local_disk.read(path, max_bytes)
+    except (ConfigError, StorageError) as error:
+        raise DataError("unreadable_file", str(error)) from error
+    except DataError as error:
+        raise DataError("unreadable_file" if error.reason == "missing_file" else error.reason, str(error)) from error
 
 
 def _groups_of(path: Path) -> Iterator[tuple[Path, tuple[Path, ...]]]:

@@ -3,7 +3,6 @@
 Decoding is strict: a file with any defect is rejected, and its size is checked before memory is allocated.
 """
 
-import hashlib
 import io
 import struct
 from collections.abc import Mapping
@@ -14,12 +13,9 @@ import simplejpeg
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_orientation
-from trrg_core.storage.store import Store, open_store
-from trrg_core.study import Image, counterpart_path
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TURNED = {
@@ -44,18 +40,27 @@ class DecodedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredImage:
-    """A radiograph as it is stored. `rows` and `columns` are of `jpeg`; `sha256` is of the original file."""
+class ImageForm:
+    """The limit on a file's pixels, and the form in which the image is stored: long side and JPEG quality."""
 
-    dicom_id: str
-    path: str
-    view_position: str
-    sha256: str
+    max_pixels: int = MAX_PIXELS
+    max_side_px: int = 512
+    jpeg_quality: int = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedImage:
+    """An image in the form in which it is stored. `rows` and `columns` are of `jpeg`.
+
+    `view_position` is that of a DICOM header, empty for other files.
+    """
+
+    jpeg: bytes = field(repr=False)
     rows: int
     columns: int
-    jpeg: bytes = field(repr=False)
     original_rows: int
     original_columns: int
+    view_position: str = ""
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Grey:
@@ -106,37 +111,17 @@ def _decode(data: bytes, max_pixels: int, min_side_px: int) -> DecodedImage:
     raise DataError("not_an_image", f"{len(data)} bytes that are not a JPEG, PNG or DICOM file")
 
 
-def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = None) -> StoredImage:
-    """The radiograph at `image.path`, checked, resized to a long side of at most `max_side_px`, and encoded as JPEG.
-
-    If the file does not exist, its `.dcm` or `.jpg` counterpart is read instead.
-
-    Raises:
-        DataError: `missing_image`, `file_too_large`, `path_escape`, `not_a_file`, `unreadable_file`,
-            `checksum_mismatch`, or as `decode_image`.
-        StorageError: if the store fails.
-    """
-    store = root if isinstance(root, Store) else open_store(root)
-    ingest = ingest or IngestConfig()
-    path, data = _read(store, image.path, ingest.max_file_bytes)
-    digest = hashlib.sha256(data).hexdigest()
-    if image.sha256 and path == image.path and digest != image.sha256:
-        raise DataError("checksum_mismatch", f"{path} does not match the checksum list of the source")
-    try:
-        decoded = decode(data, max_pixels=ingest.max_pixels, min_side_px=ingest.max_side_px)
-    except DataError as error:
-        raise DataError(error.reason, f"{path}: {error}") from error
-    small = resize_long_side(decoded.pixels, ingest.max_side_px)
-    return StoredImage(
-        dicom_id=image.dicom_id,
-        path=path,
-        view_position=image.view_position or decoded.tags.get("ViewPosition", ""),
-        sha256=digest,
+def prepare_image(data: bytes, form: ImageForm) -> PreparedImage:
+    """The image file `data` checked, resized and encoded; raises as `decode_image`."""
+    decoded = decode(data, max_pixels=form.max_pixels, min_side_px=form.max_side_px)
+    small = resize_long_side(decoded.pixels, form.max_side_px)
+    return PreparedImage(
+        jpeg=encode_jpeg(small, form.jpeg_quality),
         rows=small.shape[0],
         columns=small.shape[1],
-        jpeg=encode_jpeg(small, ingest.jpeg_quality),
         original_rows=decoded.rows,
         original_columns=decoded.columns,
+        view_position=decoded.tags.get("ViewPosition", ""),
     )
 
 
@@ -194,14 +179,3 @@ def _grey(image: Pillow.Image) -> Grey:
         # 16-bit exports of 10 to 14-bit detectors use different bits, so the range of the actual values is stretched
         return stretch(np.asarray(image).astype(np.float32))
     return np.asarray(image.convert("L"))
-
-
-def _read(store: Store, path: str, max_bytes: int) -> tuple[str, bytes]:
-    for candidate in (path, counterpart_path(path)):
-        try:
-            if candidate:
-                return candidate, store.read_source_file(candidate, max_bytes)
-        except DataError as error:
-            if error.reason != "missing_file":
-                raise
-    raise DataError("missing_image", f"no file {path}")

@@ -22,7 +22,7 @@ from trrg_core.storage.store import Store, open_store
 from trrg_core.study import Image, Listing, Study, counterpart_path
 
 if TYPE_CHECKING:
-    from trrg_core.imaging.decode import StoredImage
+    from trrg_core.imaging.stored_image import StoredImage
 
 _LISTERS: Mapping[SourceKind, Callable[[Store, SourceConfig], Listing]] = {
     "mimic-cxr": lambda store, config: mimic_cxr.list_studies(store, config=config),
@@ -61,8 +61,8 @@ class Source:
         return read_report(self.store, study, self.ingest)
 
     def read_image(self, image: Image) -> StoredImage:
-        """The radiograph checked, resized and encoded; raises as `trrg_core.imaging.decode.read_image`."""
-        from trrg_core.imaging.decode import read_image  # codecs are not needed to list a source
+        """The radiograph checked, resized and encoded; raises as `trrg_core.imaging.stored_image.read_image`."""
+        from trrg_core.imaging.stored_image import read_image  # codecs are not needed to list a source
 
         return read_image(self.image_store, image, self.ingest)
 
@@ -91,10 +91,11 @@ class Source:
     def settings_fingerprint(self) -> str:
         """Identifies the settings that turn a study into a row: equal settings and stamps give equal rows.
 
-        Left out are the limits that stop a run, the rule of `shard` for near-duplicates, and the settings of the
-        split, because a stamp includes the split.
+        Left out are the limits that stop a run or a decoder, the rule of `shard` for near-duplicates, and the settings
+        of the split, because a stamp includes the split.
         """
-        kept = self.ingest.model_dump(exclude={"max_reject_share", "max_reject_share_by_reason", "on_near_duplicates"})
+        limits = {"max_reject_share", "max_reject_share_by_reason", "decoder_timeout_s", "decoder_memory_mb"}
+        kept = self.ingest.model_dump(exclude={*limits, "on_near_duplicates"})
         roots = [self.store.uri, *([self.image_store.uri] if is_second_root(self.config.image_folder) else [])]
         return fingerprint("ingest", kept, self.config.kind, *roots)
 

@@ -15,7 +15,8 @@ from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, film_format, read_film
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
 from trrg_core.generation.study_record import record_line, study_record
-from trrg_core.imaging.decode import encode_jpeg, read_image
+from trrg_core.imaging.decode import encode_jpeg
+from trrg_core.imaging.stored_image import read_image
 from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parser import ReportParser

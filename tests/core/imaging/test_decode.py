@@ -18,7 +18,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from tests.real_data import REAL_DATA
 from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode, decode_image, encode_jpeg, read_image, resize_long_side
+from trrg_core.imaging.decode import decode, decode_image, encode_jpeg, resize_long_side
+from trrg_core.imaging.stored_image import read_image
 from trrg_core.study import Image
 
 

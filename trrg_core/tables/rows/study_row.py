@@ -10,7 +10,7 @@ from trrg_core.study import Image, Study
 from trrg_core.tables.schema import STUDIES
 
 if TYPE_CHECKING:
-    from trrg_core.imaging.decode import StoredImage
+    from trrg_core.imaging.stored_image import StoredImage
 
 
 def study_row(
