@@ -36,7 +36,9 @@ def build_dashboard(store: Store, config: RegisterConfig, *, pages: str | None =
     names = tuple(shown_scores(models, SHOWN_SCORES))
     reigns = _reigns(models, list_moves(store), config.model_name)
     rows = [_model_row(store, model, names, pages) for model in models]
-    nights = _nights(store, found.records, {row.model: row for row in rows}, names, pages)
+    nights = _nights(
+        store, [one for one in found.records if one.is_night], {row.model: row for row in rows}, names, pages
+    )
     data = sorted(
         (commit for name in DATA_TABLES for commit in history(store, name, with_removed=True)),
         key=lambda commit: commit.created_ms,

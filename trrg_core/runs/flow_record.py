@@ -82,6 +82,11 @@ class FlowRecord:
         """The file of the record in its store; names sort by time."""
         return f"{FLOW_FOLDER}/{self.started_ms:015d}-{re.sub(r'[^A-Za-z0-9-]', '', self.run)[:64]}.json"
 
+    @property
+    def is_night(self) -> bool:
+        """Whether it reads the source or registers a model, unlike a run that only evaluates or compares settings."""
+        return self.first == "ingest" or self.last == "register"
+
     def find_stage(self, job: str) -> StageRecord | None:
         """The finished stage `job`, if there is one."""
         return next((stage for stage in self.stages if stage.job == job), None)

@@ -1,6 +1,7 @@
 """The dashboard of a store made by hand: what happened each night, which model was champion when."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -73,7 +74,8 @@ def store(store_with_registry: Store) -> Store:
         FlowRecord(run="e", started_ms=5 * DAY, stage="finetune", stages=(ingest(125),)),
     )
     for night in nights:
-        write_flow_record(store, night)
+        write_flow_record(store, replace(night, first="ingest", last="register"))
+    write_flow_record(store, FlowRecord(run="sweep", started_ms=9 * DAY, first="pretrain", last="evaluate"))
     store.write_bytes("flows/000000000000000-x.json", b"{")
     return store
 
