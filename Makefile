@@ -1,10 +1,11 @@
 # Each target sets up .venv by itself. `make` alone lists the targets.
-.PHONY: help setup weights demo test test-slow docs ui lock clean
+.PHONY: help setup weights demo test test-slow fuzz docs ui lock clean
 .DEFAULT_GOAL := help
 
 STUDIES ?= 1600
 SEED ?= 7
 DEMO ?= demo
+EXAMPLES ?= 5000
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 
@@ -34,6 +35,10 @@ test: setup  ## lint, types, import contracts and tests
 
 test-slow: setup  ## the tests that take minutes
 	.venv/bin/python -m pytest -m slow
+
+# a number of inputs for each reader; what breaks one is kept in build/fuzz
+fuzz: setup  ## damage sound inputs of every reader of untrusted files; variable EXAMPLES
+	TRRG_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest -q tests/fuzz
 
 # a warning is an error: a broken cross-reference or link to a page fails the build
 docs: setup  ## build the documentation site into build/docs
