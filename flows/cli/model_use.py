@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.serving.limits import ServingLimits
     from pipelines.serving.run_server import ServerSettings
     from trrg_core.config.settings import TrrgConfig
+    from trrg_core.generation.study_context import StudyContext
     from trrg_core.generation.study_files import StudyFiles
     from trrg_core.generation.written_files import WrittenFiles
 
@@ -38,6 +39,7 @@ GENERATED_TITLE = "Generated reports"
     epilog="Examples: trrg generate --view PA film.jpg; "
     "trrg generate --study 7 --view PA --view LATERAL front.dcm side.dcm; "
     "trrg generate --clue 'Pleural Effusion=left' --clue Pneumothorax=absent film.jpg; "
+    "trrg generate --indication 'Cough.' --prior earlier.txt film.jpg; "
     "trrg generate --html reports.html studies; trrg generate --store ./trrg-store",
 )
 def generate(
@@ -73,6 +75,21 @@ def generate(
             "present, a side, a degree, e.g. 'Pleural Effusion=left small'. Repeatable.",
         ),
     ] = None,
+    indication: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="With images of one study: why it was made, for a model trained with `finetune.context` indication.",
+        ),
+    ] = "",
+    prior: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="With images of one study: a text file with the report of the earlier study, for a model trained with "
+            "`finetune.context` prior.",
+        ),
+    ] = "",
     html: Annotated[str, typer.Option("--html", help="With images: write a page with films and heat maps.")] = "",
     store: StoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
@@ -92,16 +109,24 @@ def generate(
     Prints each report with the evidence for its sentences and the clues it was written from. An image that cannot be
     read is set aside with its reason, and the exit code is 1.
     """
-    of_images = {"--model": model, "--study": study, "--view": views, "--clue": clues, "--html": html}
+    of_images = {
+        "--model": model,
+        "--study": study,
+        "--view": views,
+        "--clue": clues,
+        "--indication": indication,
+        "--prior": prior,
+        "--html": html,
+    }
     of_job = {"--source": source, "--source-root": source_root, "--input": inputs}
     for option, value in (of_job if images else of_images).items():
         if value:
             raise ConfigError(f"{option} goes {'with the job: give no images' if images else 'with images: give some'}")
     if images:
         studies = _find_studies(images, study, views or (), html)
-        if _write_for_images(
-            studies, model, store, preset, settings or (), clues=clues or (), html=html, as_json=as_json
-        ):
+        context = _read_context(indication, prior, num_studies=len(studies))
+        known = _Given(clues=tuple(clues or ()), context=context)
+        if _write_for_images(studies, model, store, preset, settings or (), known=known, html=html, as_json=as_json):
             sys.exit(1)
         return
     from flows.entry import read_config
@@ -118,6 +143,21 @@ def _find_studies(images: Sequence[str], study: str, views: Sequence[str], html:
     return find_studies(images, study_id=study, view_positions=views)
 
 
+def _read_context(indication: str, prior: str, *, num_studies: int) -> "StudyContext":
+    from trrg_core.generation.study_context import StudyContext, read_prior_report
+
+    if (indication or prior) and num_studies > 1:
+        raise ConfigError(f"--indication and --prior are of one study, and the images are {num_studies}: give --study")
+    return StudyContext(indication=indication.strip(), prior_report=read_prior_report(prior) if prior else "")
+
+
+class _Given(NamedTuple):
+    """What a person says of the studies: clues in words, and their context."""
+
+    clues: tuple[str, ...]
+    context: "StudyContext"
+
+
 def _write_for_images(
     studies: "Sequence[StudyFiles]",
     model: str,
@@ -125,7 +165,7 @@ def _write_for_images(
     preset: str,
     settings: Sequence[str],
     *,
-    clues: Sequence[str],
+    known: "_Given",
     html: str,
     as_json: bool,
 ) -> int:
@@ -144,10 +184,10 @@ def _write_for_images(
     from trrg_core.generation.written_files import write_files
 
     writer = load_writer(opened_store, found, settings)
-    given = [parse_given_clue(clue, writer.observations) for clue in clues]
+    given = [parse_given_clue(clue, writer.observations) for clue in known.clues]
     results: list[WrittenFiles] = []
     num_rejected = 0
-    for result in write_files(writer, studies, given=given, with_heat_maps=bool(html)):
+    for result in write_files(writer, studies, given=given, context=known.context, with_heat_maps=bool(html)):
         for film in result.rejected:
             typer.echo(f"set aside: {film.name}: {film.reason}: {film.message}", err=True)
         num_rejected += len(result.rejected)

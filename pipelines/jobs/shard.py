@@ -29,7 +29,7 @@ from trrg_core.study import Reject
 from trrg_core.tables.delta import count_rows, read_table
 from trrg_core.tables.lookup import index_studies, read_studies
 from trrg_core.tables.parquet import Part
-from trrg_core.tables.rows.shard_row import REPORT_COLUMNS, STUDY_COLUMNS, shard_row
+from trrg_core.tables.rows.shard_row import REPORT_COLUMNS, STUDY_COLUMNS, TARGET_COLUMNS, shard_row
 from trrg_core.tables.schema import shards_schema
 from trrg_core.tables.table_ref import TableRef
 
@@ -91,15 +91,18 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 def shard_batch(studies: pa.Table, settings: ShardSettings) -> BatchResult:
     """Shard rows of a batch of studies; one that is withheld, or without image, parse or target text, is rejected."""
-    reports = _read_reports(studies["study_id"].to_pylist(), settings)
+    reports = _read_reports(studies["study_id"].to_pylist(), REPORT_COLUMNS, settings)
+    earlier = [study_id for study_id in studies["prior_study_id"].to_pylist() if study_id and study_id not in reports]
+    priors = reports | (_read_reports(earlier, TARGET_COLUMNS, settings) if earlier else {})
     label_set, flipper = load_label_set(settings.parse.label_set), _flipper(settings.parse)
     rows, rejects = [], []
     for study in studies.to_pylist():
         try:
             if study["study_id"] in settings.withheld:
                 raise DataError(NEAR_DUPLICATE, "a report of train has nearly the same words")
-            report = reports.get(study["study_id"])
-            rows.append(shard_row(study, report, settings.config, flipper=flipper, label_set=label_set))
+            report, prior = reports.get(study["study_id"]), priors.get(study["prior_study_id"])
+            row = shard_row(study, report, settings.config, flipper=flipper, label_set=label_set, prior=prior)
+            rows.append(row)
         except DataError as error:
             ids = {"subject_id": study["subject_id"], "study_id": study["study_id"]}
             rejects.append(Reject(reason=error.reason, detail=str(error), **ids))
@@ -119,10 +122,12 @@ def _flipper(config: ParseConfig) -> SentenceFlipper:
     return SentenceFlipper(ReportParser(config.label_set, config.spacy_model, config.spacy_model_sha256))
 
 
-def _read_reports(study_ids: Sequence[Any], settings: ShardSettings) -> dict[str, dict[str, Any]]:
+def _read_reports(
+    study_ids: Sequence[Any], columns: Sequence[str], settings: ShardSettings
+) -> dict[str, dict[str, Any]]:
     """Rows of `reports` by study."""
     index = ray.get(settings.report_index)
-    rows = read_studies(settings.store, settings.reports, study_ids, REPORT_COLUMNS, index=index)
+    rows = read_studies(settings.store, settings.reports, study_ids, columns, index=index)
     return {row["study_id"]: row for row in rows.to_pylist()}
 
 

@@ -25,6 +25,14 @@ FORM_OF_FILMS: dict[str, Any] = {
                             "Without them a DICOM file states its own, and that of others is unknown.",
                         },
                         "id": {"type": "string", "description": "Id of the study; by default made from the films."},
+                        "indication": {
+                            "type": "string",
+                            "description": "Why the study was made. Refused if the model does not read it.",
+                        },
+                        "prior": {
+                            "type": "string",
+                            "description": "Report of the earlier study. Refused if the model does not read it.",
+                        },
                     },
                 }
             }

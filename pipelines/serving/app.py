@@ -117,7 +117,7 @@ class _Server:
         status = await self.status()
         body = await read_body(request.stream(), request.headers, self.limits)
         content_type = request.headers.get("content-type", "")
-        study = await asyncio.to_thread(read_study_request, body, content_type, status.form, self.limits)
+        study = await asyncio.to_thread(read_study_request, body, content_type, status, self.limits)
         try:
             async with asyncio.timeout(self.limits.report_timeout_s):
                 return await self.service.write(study, with_heat_maps=with_heat_maps)

@@ -20,10 +20,11 @@ class ModelChoice:
 class ModelStatus:
     """The model that writes now, since when (seconds since 1970), and the last failure to replace it.
 
-    `form` is how its films are read.
+    `form` is how its films are read, `context` what it reads beside them (`finetune.context`).
     """
 
     name: str
     loaded_at: float
     form: FilmFormat
+    context: tuple[str, ...] = ()
     failure: str = ""

@@ -44,6 +44,7 @@ class ServedModel:
             name=loaded.found.name,
             loaded_at=loaded.loaded_at,
             form=film_format(loaded.writer.config),
+            context=loaded.writer.context,
             failure=self._failure,
         )
 

@@ -1,15 +1,17 @@
 """The body of an HTTP request -> the study to write a report for; limits, time-out, form and images are checked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.serving.api_error import ApiError, error_of_film
 from pipelines.serving.limits import ServingLimits
+from pipelines.serving.model_choice import ModelStatus
 from pipelines.serving.multipart import Part, parse_multipart
-from trrg_core.errors import DataError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.generation.film_reading import FilmFormat, ReadFilm, read_film
 from trrg_core.generation.report_writer import StudyRequest, digest_of
+from trrg_core.generation.study_context import MOST_BYTES, StudyContext, check_context
 from trrg_core.training.views import VIEW_POSITIONS
 
 _MOST_ID_CHARACTERS = 200
@@ -37,10 +39,11 @@ async def read_body(chunks: AsyncIterator[bytes], headers: Mapping[str, str], li
     return bytes(body)
 
 
-def read_study_request(body: bytes, content_type: str, form: FilmFormat, limits: ServingLimits) -> StudyRequest:
+def read_study_request(body: bytes, content_type: str, model: ModelStatus, limits: ServingLimits) -> StudyRequest:
     """The study in a form with files `film`, and, if given, fields `view` (one for all or for each film) and `id`.
 
-    Without `id` the films give it: the same films have the same id.
+    Fields `indication` and `prior` are for models that read them. Without `id` the films give it: the same films have
+    the same id.
 
     Raises:
         ApiError: 4xx, with the name of the image that is to blame.
@@ -52,11 +55,24 @@ def read_study_request(body: bytes, content_type: str, form: FilmFormat, limits:
     if len(files) > limits.max_films:
         raise ApiError(413, "too_many_films", f"{len(files)} films, the limit is {limits.max_films}")
     views = _views([part.text for part in parts if part.name == "view"], len(files))
-    films = tuple(_read_film(part, view, form, limits) for part, view in zip(files, views, strict=True))
+    films = tuple(_read_film(part, view, model.form, limits) for part, view in zip(files, views, strict=True))
     given = next((part.text for part in parts if part.name == "id"), "")
     if len(given) > _MOST_ID_CHARACTERS:
         raise ApiError(400, "id_too_long", f"an id has at most {_MOST_ID_CHARACTERS} characters")
-    return StudyRequest(study_id=given or digest_of(films), films=films)
+    return StudyRequest(study_id=given or digest_of(films), films=films, context=_context(parts, model))
+
+
+def _context(parts: Sequence[Part], model: ModelStatus) -> StudyContext:
+    given = {part.name: part.text for part in parts if part.name in ("indication", "prior")}
+    for name, text in given.items():
+        if len(text.encode()) > MOST_BYTES:
+            raise ApiError(413, f"{name}_too_long", f"the limit is {MOST_BYTES} bytes")
+    context = StudyContext(indication=given.get("indication", ""), prior_report=given.get("prior", ""))
+    try:
+        check_context(context, model.context)
+    except ConfigError as error:
+        raise ApiError(400, "context_not_read", str(error)) from error
+    return context
 
 
 def _read_film(part: Part, view_position: str, form: FilmFormat, limits: ServingLimits) -> ReadFilm:

@@ -19,6 +19,7 @@ from infra.bench.llm_steps import Corpus, invent_sequences, measure, with_adapte
 from infra.bench.serve import CONTENT_TYPE, draw_films, form_body
 from infra.bench.tiny_model import write_tiny_model
 from pipelines.serving.limits import ServingLimits
+from pipelines.serving.model_choice import ModelStatus
 from pipelines.serving.study_request import read_study_request
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EncoderConfig, LoraSettings
@@ -95,7 +96,9 @@ def test_packed_steps_of_the_bench_have_the_losses_of_padded_ones_with_any_adapt
 def test_the_server_is_sent_forms_that_it_reads() -> None:
     films = draw_films(2)
     assert len(set(films)) == 2
-    study = read_study_request(form_body(films[1], 7), CONTENT_TYPE, FilmFormat(), ServingLimits())
+    study = read_study_request(
+        form_body(films[1], 7), CONTENT_TYPE, ModelStatus(name="toy", loaded_at=0, form=FilmFormat()), ServingLimits()
+    )
     assert (study.study_id, [film.view_position for film in study.films]) == ("7", ["PA"])
 
 

@@ -68,6 +68,20 @@ class FinetuneConfig(StageConfig):
     clue_text: bool = Field(
         False, description="Also name the findings and sides that the clues show in the instruction, in words."
     )
+    context: tuple[Literal["indication", "prior"], ...] = Field(
+        (),
+        description="What else the instruction tells of a study: why it was made, and the report of the earlier study.",
+    )
+    max_context_tokens: int = Field(
+        160, ge=8, description="Maximum length of what the instruction tells of a study, tokens; longer is truncated."
+    )
+    context_dropout: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Share of studies of which the instruction tells nothing in training, 0 to 1, so that reports can "
+        "be written without it.",
+    )
     interaction: bool = Field(True, description="Use cross-modal clue interaction.")
     consistency: bool = Field(True, description="Use the disease-aware consistency loss.")
     consistency_weight: float = Field(0.5, ge=0, description="Weight of the consistency loss.")

@@ -21,6 +21,7 @@ from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.generation.decoding import GeneratedReport, encode_studies, write_reports
 from trrg_core.generation.film_reading import ReadFilm
 from trrg_core.generation.given_clues import GivenClue
+from trrg_core.generation.study_context import NO_CONTEXT, StudyContext, check_context
 from trrg_core.labels import load_label_set
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator
@@ -36,11 +37,12 @@ _MOST_HEAT_MAPS = 4  # of one study; a reader compares no more
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRequest:
-    """A study to write a report for: its id, its films, at least one, and the clues that a person gives."""
+    """A study to write a report for: its id, its films (at least one), the clues that a person gives, its context."""
 
     study_id: str
     films: tuple[ReadFilm, ...]
     given: tuple[GivenClue, ...] = ()
+    context: StudyContext = NO_CONTEXT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +110,23 @@ class ReportWriter:
         """The findings that the model has clues of."""
         return self._loaded.observations
 
+    @property
+    def context(self) -> tuple[str, ...]:
+        """What the model reads beside films, of "indication" and "prior"."""
+        return self._loaded.config.finetune.context
+
     def write(self, studies: Sequence[StudyRequest], *, with_heat_maps: bool = False) -> list[WrittenStudy]:
         """What the model writes for each study, in their order.
 
-        It depends on the films, their view positions and the given clues alone: not on ids, names or other studies.
+        It depends on the films, their view positions, the given clues and the context alone: not on ids, names or other
+        studies.
 
         Raises:
+            ConfigError: if a study has a context that the model does not read.
             ValueError: if a study has no film.
         """
+        for study in studies:
+            check_context(study.context, self.context)
         size = self.config.generate.batch_size
         groups = (studies[at : at + size] for at in range(0, len(studies), size))
         return [written for group in groups for written in self._write_group(group, with_heat_maps)]
@@ -133,14 +144,23 @@ class ReportWriter:
 
     def _batch(self, studies: Sequence[StudyRequest]) -> Batch:
         # drafts are seeded by the id in the batch: the films give it, so that the same films give the same report
-        rows = [{"study_id": digest_of(study.films), "views": _views(study.films)} for study in studies]
+        rows = [
+            {
+                "study_id": digest_of(study.films),
+                "views": _views(study.films),
+                "indication": study.context.indication,
+                "prior_report": study.context.prior_report,
+            }
+            for study in studies
+        ]
         model = self._loaded
         batch = collate_images(rows, observations=model.observations, config=model.config.pretrain)
         return batch.to(next(model.generator.parameters()).device)
 
     def _describe(self, study: StudyRequest, report: GeneratedReport, heat_maps: tuple[HeatMap, ...]) -> WrittenStudy:
         parsed = self._parser.parse(report.text)
-        evidence = gather_evidence(parsed, clues=report.clues, label_set=self._parser.label_set, has_prior=None)
+        has_prior = True if study.context.prior_report else None
+        evidence = gather_evidence(parsed, clues=report.clues, label_set=self._parser.label_set, has_prior=has_prior)
         chosen = choose_views(_views(study.films), num_views=self._loaded.config.pretrain.max_views)
         read = tuple(view["film"] for view in chosen)
         return WrittenStudy(

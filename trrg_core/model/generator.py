@@ -20,7 +20,7 @@ from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, sh
 from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.disease_head import DiseaseHead, Stated
 from trrg_core.model.encoders import ImageFeatures
-from trrg_core.model.instruction import Instruction, encode_instruction, instruction_text
+from trrg_core.model.instruction import Instruction, context_texts, encode_instruction, instruction_text
 from trrg_core.model.interaction import CrossModalClueInteraction
 from trrg_core.model.llm import Reading, attention_cost, build_llm, read_tokens
 from trrg_core.model.packing import pack_tokens, place_apart, place_together
@@ -142,27 +142,43 @@ class ReportGenerator(nn.Module):
             )
         visual_BMW, visual_mask_BM = visual_BMW[:, :num_read], visual_mask_BM[:, :num_read]
         input_BLH = self.to_llm(torch.cat((visual_BMW, clue_BKW), dim=1))
-        ids_BL, prompt_mask = self._prompts(shifted)
+        ids_BL, prompt_mask = self._prompts(shifted, batch)
         num_before = len(self.before_ids)
         words_BLH = self.llm.get_input_embeddings()(ids_BL)
         embeddings = torch.cat((words_BLH[:, :num_before], input_BLH.to(words_BLH.dtype), words_BLH[:, num_before:]), 1)
         mask = (prompt_mask[:, :num_before], visual_mask_BM, clues.mask_BK, prompt_mask[:, num_before:])
         return Prefix(*left_pad(embeddings, torch.cat(mask, dim=1)), clues)
 
-    def _prompts(self, clues: Clues) -> tuple[Tensor, Tensor]:
-        """The instruction of each study as token ids and their mask `[B,L]`, with its clues in words if so set."""
-        before_BL, ids_BL, after_BL = (
-            ids.expand(len(clues.logit_BK), -1) for ids in (self.before_ids, self.prompt_ids, self.after_ids)
+    def _prompts(self, clues: Clues, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The instruction of each study as token ids and their mask `[B,L]`.
+
+        If so set, what is known of the study and its clues in words are part of it.
+        """
+        before, words, after = (
+            (ids.expand(len(batch), -1), ids.new_ones((len(batch), len(ids)), dtype=torch.bool))
+            for ids in (self.before_ids, self.prompt_ids, self.after_ids)
         )
-        parts = [before_BL, ids_BL, after_BL]
-        masks = [torch.ones_like(part, dtype=torch.bool) for part in parts]
+        parts = [before, words]
+        if self.config.context:
+            parts.append(self._encode(self._contexts(batch), self.config.max_context_tokens))
         if self.config.clue_text:
             texts = [describe_clues(own) for own in read_clues(clues, self.perception)]
-            words = encode_texts(self.tokenizer, texts, max_tokens=_MAX_CLUE_TOKENS, special_tokens=False)
-            word_ids, word_mask = pad_ids(words, pad_id=self.tokenizer.pad_token_id)
-            parts.insert(2, word_ids.to(ids_BL.device))
-            masks.insert(2, word_mask.to(ids_BL.device))
-        return torch.cat(parts, dim=1), torch.cat(masks, dim=1)
+            parts.append(self._encode(texts, _MAX_CLUE_TOKENS))
+        ids, masks = zip(*parts, after, strict=True)
+        return torch.cat(ids, dim=1), torch.cat(masks, dim=1)
+
+    def _contexts(self, batch: Batch) -> list[str]:
+        texts = context_texts(batch, self.config.context)
+        if not self.training:
+            return texts
+        is_shown = torch.rand(len(texts)) >= self.config.context_dropout
+        return [text if given else "" for text, given in zip(texts, is_shown.tolist(), strict=True)]
+
+    def _encode(self, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+        """The token ids of `texts` and their mask `[B,L]`, on the device of the instruction."""
+        rows = encode_texts(self.tokenizer, texts, max_tokens=max_tokens, special_tokens=False)
+        ids, mask = pad_ids(rows, pad_id=self.tokenizer.pad_token_id)
+        return ids.to(self.prompt_ids.device), mask.to(self.prompt_ids.device)
 
     def _own_clues(self, perceived: Perceived, batch: Batch) -> Clues:
         config = self.config

@@ -1,9 +1,11 @@
 """The instruction of the LLM as token ids: what comes before the visual tokens and clues, and what after them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
+from trrg_core.training.batch import Batch
 from trrg_core.training.tokenization import encode_texts
 
 SECTION = "{section}"  # stands in `finetune.prompt` for the report section that is learned
@@ -27,6 +29,16 @@ class Instruction(NamedTuple):
 def instruction_text(config: TrrgConfig) -> str:
     """`finetune.prompt` with the name of the report section that is learned."""
     return config.finetune.prompt.replace(SECTION, config.shard.section.replace("+", " and "))
+
+
+def context_texts(batch: Batch, context: Sequence[str]) -> list[str]:
+    """What the instruction tells of each study beside its image: `context` of "indication" and "prior", in that order.
+
+    Empty for a study of which nothing is known.
+    """
+    known = {"indication": ("Indication", batch.indications), "prior": ("Earlier report", batch.prior_reports)}
+    given = [(heading, texts or ("",) * len(batch)) for name, (heading, texts) in known.items() if name in context]
+    return ["".join(f" {heading}: {texts[at]}" for heading, texts in given if texts[at]) for at in range(len(batch))]
 
 
 def encode_instruction(tokenizer: Any, text: str, *, chat_template: bool) -> Instruction:

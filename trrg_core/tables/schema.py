@@ -187,12 +187,18 @@ def reports_schema(label_set: LabelSet) -> pa.Schema:
 
 
 def shards_schema(label_set: LabelSet) -> pa.Schema:
-    """What training reads: small images, the target report, its sentences with their facts, and labels."""
+    """What training reads: small images, the target report, its sentences with their facts, and labels.
+
+    `indication` and `prior_report`, the target section of the earlier study, are empty where there is none.
+    """
     fields: list[pa.Field[Any]] = [
         pa.field("subject_id", TEXT),
         pa.field("study_id", TEXT),
         pa.field("split", TEXT),
         pa.field("has_prior", pa.bool_()),
+        pa.field("prior_study_id", TEXT),
+        pa.field("indication", TEXT),
+        pa.field("prior_report", TEXT),
         pa.field("sex", TEXT),
         pa.field("age_years", AGE),
         pa.field("views", pa.list_(VIEW)),

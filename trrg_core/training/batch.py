@@ -70,7 +70,7 @@ class Batch:
 
     In stage 2 some reports are counterfactual (`trrg_core.training.counterfactuals`): `facts` is what these state, and
     `clue_edits` says which clues state it too. `has_prior` is whether each study has an earlier one, None where that
-    is unknown.
+    is unknown. `indications` and `prior_reports` are texts, empty where there is none.
     """
 
     study_ids: tuple[str, ...]
@@ -83,6 +83,8 @@ class Batch:
     sentences: Sentences | None = None
     reports: Reports | None = None
     clue_edits: ClueEdits | None = None
+    indications: tuple[str, ...] = ()
+    prior_reports: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.study_ids)

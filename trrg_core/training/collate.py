@@ -1,9 +1,9 @@
 """From a few studies (rows of `shards`) to one `Batch` of tensors, ready for either training stage.
 
 B studies, V views, H W pixels, O observations, S sentence slots, P prompts, T tokens. A row is
-`{"study_id", "views": [{"view_position", "jpeg"}], "report", "sentences": [{"text", "facts": [{"observation",
-"assertion", "laterality", "severity"}], "flips": [{"kind", "observation", "text"}]}], "labels": {column: 1 | 0 | -1 |
-None}}`. Every random draw depends on the seed and the study alone,
+`{"study_id", "views": [{"view_position", "jpeg"}], "indication", "prior_report", "report", "sentences": [{"text",
+"facts": [{"observation", "assertion", "laterality", "severity"}], "flips": [{"kind", "observation", "text"}]}],
+"labels": {column: 1 | 0 | -1 | None}}`. Every random draw depends on the seed and the study alone,
 never on the other studies of the batch.
 """
 
@@ -38,7 +38,7 @@ def collate_images(
 ) -> Batch:
     """Radiographs and facts of `rows`, all that perception and generation need.
 
-    `labels` and `sentences` may be missing: nothing is stated then.
+    `labels`, `sentences`, `indication` and `prior_report` may be missing: nothing is stated then.
     """
     num_views, side = config.max_views, config.image_size_px
     pixels = np.zeros((len(rows), num_views, side, side), dtype=np.uint8)
@@ -54,6 +54,8 @@ def collate_images(
     return Batch(
         study_ids=tuple(row["study_id"] for row in rows),
         has_prior=tuple(row.get("has_prior") for row in rows),
+        indications=tuple(row.get("indication") or "" for row in rows),
+        prior_reports=tuple(row.get("prior_report") or "" for row in rows),
         seed=seed,
         pixels_BVHW=torch.from_numpy(pixels),
         view_ids_BV=view_ids,

@@ -20,7 +20,7 @@ from trrg_core.tables.parquet import encode_rows, open_file
 from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
 from trrg_core.tables.table_ref import TABLES
 from trrg_core.withdrawal.record import REASON
-from trrg_core.withdrawal.search import REFERENCES, Names, Traces, is_named, rows_mask, word_pattern
+from trrg_core.withdrawal.search import QUOTES, REFERENCES, Names, Traces, is_named, rows_mask, word_pattern
 
 _ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
 _BLANK = "[withdrawn]"
@@ -137,9 +137,11 @@ def _without_rows(store: Store, path: str, names: Names) -> bytes:
     kept = rows.filter(pc.invert(mask))
     for name in REFERENCES:
         if name in kept.column_names:
-            index = kept.column_names.index(name)
-            cleared = pc.if_else(is_named(kept[name], names.study_ids), text_scalar(""), kept[name])
-            kept = kept.set_column(index, kept.schema.field(name), cleared)
+            is_gone = is_named(kept[name], names.study_ids)
+            for column in (name, QUOTES.get(name)):
+                if column in kept.column_names:
+                    cleared = pc.if_else(is_gone, text_scalar(""), kept[column])
+                    kept = kept.set_column(kept.column_names.index(column), kept.schema.field(column), cleared)
     return encode_rows(kept)
 
 

@@ -19,6 +19,7 @@ from trrg_core.tables.table_ref import TABLES
 
 # columns of other patients' rows that may name a study of the patient
 REFERENCES = ("prior_study_id", "neighbour_study_id")
+QUOTES = {"prior_study_id": "prior_report"}  # columns with text of the study that another column names
 MIN_WORD = 6  # characters
 _IDS = ("subject_id", "study_id", "dicom_id", "path", "split")
 

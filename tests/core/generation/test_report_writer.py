@@ -10,10 +10,12 @@ from PIL import Image
 
 from tests.core.toy_corpus import OBSERVATIONS, draw, toy_config
 from trrg_core.clue import Clue
+from trrg_core.errors import ConfigError
 from trrg_core.evidence import gather_evidence
 from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, film_format, read_film
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
+from trrg_core.generation.study_context import StudyContext
 from trrg_core.generation.study_record import record_line, study_record
 from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.imaging.stored_image import read_image
@@ -72,6 +74,24 @@ def test_a_report_depends_on_the_films_and_their_views_alone(writer) -> None:
         assert [one.probability for one in first.clues] == pytest.approx(
             [one.probability for one in second.clues], abs=1e-5
         )
+
+
+def test_a_context_that_the_model_does_not_read_is_refused(writer) -> None:
+    study = replace(request("a", film()), context=StudyContext(prior_report="Clear."))
+    with pytest.raises(ConfigError, match=r"reads no earlier report: .*finetune\.context containing 'prior'"):
+        writer.write([study])
+
+
+def test_an_earlier_report_makes_comparisons_possible(loaded) -> None:
+    config = loaded.config.model_copy(
+        update={"finetune": loaded.config.finetune.model_copy(update={"context": ("prior",)})}
+    )
+    reads = ReportWriter(replace(loaded, config=config))
+    study = replace(request("a", film()), context=StudyContext(prior_report="Clear."))
+    (written,) = reads.write([study])
+    assert written.evidence.has_prior is True
+    (alone,) = reads.write([request("a", film())])
+    assert alone.evidence.has_prior is None
 
 
 def test_views_beyond_those_that_the_model_takes_are_named(writer, loaded) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from trrg_core.config.settings import GenerateConfig
 from trrg_core.errors import ConfigError
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.model.generator import build_generator
-from trrg_core.model.instruction import encode_instruction, instruction_text
+from trrg_core.model.instruction import context_texts, encode_instruction, instruction_text
 from trrg_core.model.model_folder import load_model_folder, save_model_folder
-from trrg_core.training.collate import collate_finetune
+from trrg_core.training.collate import collate_finetune, collate_images
 from trrg_core.training.tokenization import train_tokenizer
 
 CHAT = (
@@ -76,6 +77,38 @@ def test_clue_words_stand_inside_the_message(stage1, chat_tokenizer, rows):
         )
     longest = int(prefix.mask_BL.sum(1).argmax())
     torch.testing.assert_close(prefix.embeddings_BLH[longest, : len(model.before_ids)], embed(model.before_ids))
+
+
+def test_the_instruction_tells_what_is_known_of_a_study(stage1, chat_tokenizer, rows):
+    config = toy_config("finetune.context=[indication,prior]")
+    model = build_generator(config, stage1.model, stage1.perception, chat_tokenizer, OBSERVATIONS).eval()
+    given = [
+        rows[0] | {"indication": "Cough.", "prior_report": "Clear lungs."},
+        rows[1] | {"indication": "", "prior_report": None},
+    ]
+    batch = collate_images(given, observations=OBSERVATIONS, config=config.pretrain)
+    assert context_texts(batch, ("indication", "prior")) == [" Indication: Cough. Earlier report: Clear lungs.", ""]
+    assert context_texts(batch, ("prior",)) == [" Earlier report: Clear lungs.", ""]
+    assert context_texts(replace(batch, indications=(), prior_reports=()), ("indication", "prior")) == ["", ""]
+    with torch.no_grad():
+        plain = model.prefix(replace(batch, indications=(), prior_reports=()))
+        prefix = model.prefix(batch)
+    words = chat_tokenizer(" Indication: Cough. Earlier report: Clear lungs.", add_special_tokens=False)["input_ids"]
+    assert (prefix.mask_BL.sum(1) - plain.mask_BL.sum(1)).tolist() == [len(words), 0]
+    # before the end of the message, after the instruction
+    end = prefix.embeddings_BLH[0, -len(model.after_ids) - len(words) : -len(model.after_ids)]
+    torch.testing.assert_close(end, model.llm.get_input_embeddings()(torch.tensor(words)))
+    torch.testing.assert_close(prefix.embeddings_BLH[1, -plain.mask_BL.shape[1] :], plain.embeddings_BLH[1])
+
+
+def test_training_hides_the_context_of_some_studies(stage1, chat_tokenizer, rows):
+    config = toy_config("finetune.context=[indication]", "finetune.context_dropout=1")
+    model = build_generator(config, stage1.model, stage1.perception, chat_tokenizer, OBSERVATIONS)
+    given = [row | {"indication": "Cough."} for row in rows[:4]]
+    batch = collate_images(given, observations=OBSERVATIONS, config=config.pretrain)
+    with torch.no_grad():
+        hidden, shown = (model.train(mode).prefix(batch).mask_BL.sum(1) for mode in (True, False))
+    assert (shown > hidden).all()
 
 
 def test_a_model_folder_keeps_the_template_and_writes_the_same(stage1, chat_tokenizer, text_tokenizer, rows, tmp_path):

@@ -33,6 +33,7 @@ from trrg_core.withdrawal.withdraw import WithdrawalReport, carry_out, plan_with
 GONE, GONE_STUDIES = "10000032", ("50414267", "53189527")
 TRAIN_OTHER, VALIDATE, TEST = ("10000764", "57375967"), ("10000898", "50771383"), ("10000935", "50578979")
 JOBS = ("pretrain", "finetune")
+EARLIER = "Clear lungs at that time."
 MODELS = {"models:/m/1": ["register-1", "finetune-1"], "models:/m/2": ["finetune-2"]}
 
 
@@ -59,6 +60,10 @@ def store(tmp_path: Path) -> Store:
                 for row in rows:
                     row["images"][0]["dicom_id"] = f"d{row['study_id']}-aaaa"
                     row["prior_study_id"] = GONE_STUDIES[0] if row["study_id"] == GONE_STUDIES[1] else ""
+            if name == "shards":
+                for row in rows:
+                    is_second = row["study_id"] == GONE_STUDIES[1]
+                    row |= {"prior_study_id": GONE_STUDIES[0] if is_second else "", "prior_report": EARLIER}
             notes = {"near_duplicate_reports": [f"{GONE_STUDIES[0]} {TEST[1]}", f"{TEST[1]} {VALIDATE[1]}"]}
             write_version(store, name, rows, schema, fingerprint=f"{name}{version}", notes=notes)
     for at, (who, study) in enumerate(((GONE, GONE_STUDIES[0]), TRAIN_OTHER)):
@@ -215,6 +220,12 @@ def test_one_study_alone_leaves_the_patient_and_clears_the_prior(store: Store) -
     rows = {row["study_id"]: row for row in read_table(store, TableRef(name="studies", version=0)).to_pylist()}
     assert GONE_STUDIES[0] not in rows
     assert rows[GONE_STUDIES[1]]["prior_study_id"] == ""
+    for version in range(2):  # the text of the earlier report leaves with its study, other earlier reports stay
+        shards = read_table(store, TableRef(name="shards", version=version)).to_pylist()
+        assert {row["study_id"]: row["prior_report"] for row in shards} == {
+            GONE_STUDIES[1]: "",
+            **dict.fromkeys((TRAIN_OTHER[1], VALIDATE[1], TEST[1]), EARLIER),
+        }
     assert [path for path, text in texts(store) if GONE_STUDIES[0] in text] == []
     refusal = read_refusal(store)
     assert refusal is not None

@@ -22,6 +22,7 @@ class FakeService:
 
     def __init__(self, *, waits: asyncio.Event | None = None, failure: Exception | None = None) -> None:
         self.waits, self.failure = waits, failure
+        self.context: tuple[str, ...] = ()
         self.studies: list[StudyRequest] = []
 
     async def write(self, study: StudyRequest, *, with_heat_maps: bool) -> ServedStudy:
@@ -43,5 +44,8 @@ class FakeService:
 
     async def status(self) -> ModelStatus:
         return ModelStatus(
-            name="models:/m/1", loaded_at=1.0, form=FilmFormat(ingest=IngestConfig(max_side_px=80), max_side_px=64)
+            name="models:/m/1",
+            loaded_at=1.0,
+            form=FilmFormat(ingest=IngestConfig(max_side_px=80), max_side_px=64),
+            context=self.context,
         )

@@ -19,6 +19,7 @@ from pipelines.serving.app import build_app
 from pipelines.serving.limits import ServingLimits
 from tests.core.toy_corpus import draw
 from tests.pipelines.serving.fake_service import REPORT, FakeService
+from trrg_core.generation.study_context import StudyContext
 
 FILM = draw(1, "e")
 REPORTS = "/v1/reports"
@@ -84,6 +85,13 @@ def test_a_study_is_answered_with_its_record() -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
+def test_the_context_reaches_a_model_that_reads_it() -> None:
+    service = FakeService()
+    service.context = ("indication", "prior")
+    assert post(FILM, service=service, data={"indication": " Cough.", "prior": "Clear."}).status_code == 200
+    assert service.studies[0].context == StudyContext(indication="Cough.", prior_report="Clear.")
+
+
 def test_without_an_id_the_films_give_it() -> None:
     ids = [post(film).json()["id"] for film in (FILM, FILM, draw(2, "p"))]
     assert ids[0] == ids[1] != ids[2]
@@ -116,6 +124,8 @@ def test_an_image_that_cannot_be_read_is_refused_by_its_name(film: bytes, expect
         ({"data": {"view": "front"}}, {}, (400, "unknown_view")),
         ({"data": {"view": ["PA", "PA", "PA"]}}, {}, (400, "views_do_not_match")),
         ({"data": {"id": "x" * 201}}, {}, (400, "id_too_long")),
+        ({"data": {"indication": "Cough."}}, {}, (400, "context_not_read")),
+        ({"data": {"prior": "x" * 100_001}}, {}, (413, "prior_too_long")),
         ({}, {"max_films": 1}, (413, "too_many_films")),
         ({}, {"max_body_bytes": 1000}, (413, "body_too_large")),
     ],

@@ -1,6 +1,6 @@
 """Rows of `shards`: a row of `studies` and the row of `reports` of the same study, joined to what training reads."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trrg_core.config.settings import ShardConfig
@@ -17,12 +17,30 @@ Row = Mapping[str, Any]
 
 _DETAILS = ("assertion", "laterality", "severity", "anatomy")
 
-STUDY_COLUMNS = ("subject_id", "study_id", "split", "study_date", "prior_study_id", "sex", "age_years", "images")
-REPORT_COLUMNS = ("study_id", "sentences", "labels", "findings", "impression")
+STUDY_COLUMNS = (
+    "subject_id",
+    "study_id",
+    "split",
+    "study_date",
+    "prior_study_id",
+    "sex",
+    "age_years",
+    "report",
+    "images",
+)
+TARGET_COLUMNS = ("study_id", "findings", "impression")
+REPORT_COLUMNS = (*TARGET_COLUMNS, "sections", "sentences", "labels")
+_INDICATIONS = ("indication", "history")  # the first that a report has
 
 
 def shard_row(
-    study: Row, report: Row | None, config: ShardConfig, *, flipper: SentenceFlipper, label_set: LabelSet
+    study: Row,
+    report: Row | None,
+    config: ShardConfig,
+    *,
+    flipper: SentenceFlipper,
+    label_set: LabelSet,
+    prior: Row | None = None,
 ) -> dict[str, Any]:
     """One row of `shards`.
 
@@ -32,6 +50,7 @@ def shard_row(
         config: the target section and the largest image side.
         flipper: turns facts of sentences round, for hard negatives.
         label_set: which findings count towards which observation.
+        prior: `TARGET_COLUMNS` of the row of `reports` of the earlier study; None when there is none.
 
     Raises:
         DataError: `no_image`, `no_parsed_report`, or `no_<section>` when the target section is empty.
@@ -41,6 +60,9 @@ def shard_row(
     if report is None:
         raise DataError("no_parsed_report", "the study is not in the table of parsed reports")
     target = _target_text(report, config.section)
+    if not target:
+        reason = f"no_{config.section.replace('+', '_or_')}"
+        raise DataError(reason, f"the report has no {config.section} text (shard.section)")
     sentences = [
         {"text": _one_line(row["text"]), "facts": facts, "flips": _flips(sentence, flipper, label_set)}
         for row, sentence in zip(report["sentences"], parsed_report(report).sentences, strict=True)
@@ -52,6 +74,9 @@ def shard_row(
         "study_id": study["study_id"],
         "split": study["split"],
         "has_prior": _has_prior(study),
+        "prior_study_id": study["prior_study_id"],
+        "indication": _indication(study["report"], report["sections"]),
+        "prior_report": _target_text(prior, config.section) if prior else "",
         "sex": study["sex"],
         "age_years": study["age_years"],
         "views": [_view(image, config.max_side_px) for image in study["images"]],
@@ -88,10 +113,14 @@ def _flips(sentence: Sentence, flipper: SentenceFlipper, label_set: LabelSet) ->
 
 
 def _target_text(report: Row, section: str) -> str:
-    target = " ".join(text for name in section.split("+") if (text := _one_line(report[name])))
-    if not target:
-        raise DataError(f"no_{section.replace('+', '_or_')}", f"the report has no {section} text (shard.section)")
-    return target
+    """The text of the target section on one line; empty when the report has none."""
+    return " ".join(text for name in section.split("+") if (text := _one_line(report[name])))
+
+
+def _indication(text: str, sections: Sequence[Row]) -> str:
+    """Why the study was made, on one line; empty when the report does not say."""
+    found = {row["name"]: text[row["start"] : row["end"]] for row in sections}
+    return next((_one_line(found[name]) for name in _INDICATIONS if name in found), "")
 
 
 def _one_line(text: str) -> str:

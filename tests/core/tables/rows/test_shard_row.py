@@ -17,8 +17,9 @@ PARSER = ReportParser("chexpert14")
 FLIPPER = SentenceFlipper(PARSER)
 
 
-def shard_row(of_study: dict, parsed: dict | None, config: ShardConfig) -> dict:
-    return codec.shard_row(of_study, parsed, config, flipper=FLIPPER, label_set=load_label_set("chexpert14"))
+def shard_row(of_study: dict, parsed: dict | None, config: ShardConfig, prior: dict | None = None) -> dict:
+    labels = load_label_set("chexpert14")
+    return codec.shard_row(of_study, parsed, config, flipper=FLIPPER, label_set=labels, prior=prior)
 
 
 def mention(observations: list[str], assertion: str = "PRESENT", **of: object) -> dict:
@@ -42,6 +43,7 @@ def study(**other: object) -> dict:
         "prior_study_id": "",
         "sex": "F",
         "age_years": 62,
+        "report": "",
         "images": [image(40, 30)],
         **other,
     }
@@ -54,7 +56,28 @@ def report(**other: object) -> dict:
         {"text": "Comparison is made.", "start": 24, "end": 43, "section": "findings", "mentions": []},
     ]
     columns = {"findings": "Small\n  left effusion.  Comparison is made.", "impression": "", "labels": {"edema": None}}
-    return {"sentences": sentences, **columns, **other}
+    return {"sections": [], "sentences": sentences, **columns, **other}
+
+
+def section(name: str, start: int, end: int) -> dict:
+    return {"name": name, "start": start, "end": end, "rule": "toy"}
+
+
+def test_a_row_tells_why_the_study_was_made_and_what_the_earlier_one_showed() -> None:
+    text = "HISTORY: asthma\nINDICATION:  Cough,\n fever."
+    sections = [section("history", 8, 15), section("indication", 27, len(text))]
+    prior = {"study_id": "1", "findings": "Clear\n lungs.", "impression": "Normal."}
+    of_study = study(report=text, prior_study_id="1")
+    row = shard_row(of_study, report(sections=sections), CONFIG, prior)
+    assert (row["indication"], row["prior_study_id"], row["prior_report"]) == ("Cough, fever.", "1", "Clear lungs.")
+    assert shard_row(of_study, report(sections=sections[:1]), CONFIG)["indication"] == "asthma"
+
+
+def test_without_a_reason_or_an_earlier_report_the_context_is_empty() -> None:
+    row = shard_row(study(), report(), CONFIG)
+    assert (row["indication"], row["prior_study_id"], row["prior_report"]) == ("", "", "")
+    no_findings = {"study_id": "1", "findings": "", "impression": "Normal."}
+    assert shard_row(study(), report(), CONFIG, no_findings)["prior_report"] == ""
 
 
 def test_a_row_has_the_target_text_and_the_sentences_that_state_something() -> None:
