@@ -128,7 +128,8 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> Measured:
         "reference": writer.read([row["report"] for row in rows]),
         "drawn": drawn_facts(options.truth, [row["study_id"] for row in rows], loaded.observations, writer),
     }
-    written = {"on": drafts.facts("on", writer.write), "clues alone": writer.clue_facts()}
+    own = loaded.config.finetune.clues  # a model that was trained without clues is given none
+    written = {"on": drafts.facts(own, partial(writer.write, source=own)), "clues alone": writer.clue_facts()}
     scores: dict[str, Scores] = {}
     if name == FULL:
         for source in _EVERY_CLUE[1:]:
