@@ -36,6 +36,7 @@ from trrg_core.sources.read_study import read_study
 from trrg_core.sources.reject_shares import check_reject_shares
 from trrg_core.storage.store import Store
 from trrg_core.study import Listing, Reject, Study
+from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.commit_history import Commit, history, made_by
 from trrg_core.tables.delta import list_parts
 from trrg_core.tables.parquet import Part, read_part
@@ -200,10 +201,17 @@ def _commit(
             "read": len(increment.read),
             "near_duplicate_reports": duplicates.num_reports,
             "near_duplicates_across_splits": duplicates.num_across_splits,
+            "images_with_text": _num_images_with_text(rows),
             **listing.counts,
         },
         notes=_notes(listing, duplicates),
     )
+
+
+def _num_images_with_text(rows: pa.Table) -> int:
+    """Images in which burned-in text was found."""
+    text_rows: list[Any] = whole(rows["images"]).flatten().field("text_rows").to_pylist()
+    return sum(bool(count) for count in text_rows)
 
 
 def _near_duplicates(rows: pa.Table) -> NearDuplicates:

@@ -92,6 +92,10 @@ class IngestConfig(ConfigSection):
     on_bad_encoding: Literal["reject", "cp1252"] = Field(
         "reject", description="Reports that are not UTF-8: set aside, or read as Windows-1252 and flagged."
     )
+    find_burned_in_text: Literal["off", "dicom", "all"] = Field(
+        "dicom",
+        description="Images in which text near the borders is looked for and counted; nothing is dropped for it.",
+    )
     on_near_duplicates: Literal["keep", "train-only"] = Field(
         "keep",
         description="Studies of validate and test whose report also stands in train: kept, or given no shard, so that "

@@ -41,18 +41,23 @@ class DecodedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageForm:
-    """The limit on a file's pixels, and the form in which the image is stored: long side and JPEG quality."""
+    """The limit on a file's pixels, and the form in which the image is stored: long side and JPEG quality.
+
+    `find_text` says in which files rows of burned-in text are counted: `off`, `dicom` or `all`.
+    """
 
     max_pixels: int = MAX_PIXELS
     max_side_px: int = 512
     jpeg_quality: int = 90
+    find_text: str = "dicom"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedImage:
     """An image in the form in which it is stored. `rows` and `columns` are of `jpeg`.
 
-    `view_position` is that of a DICOM header, empty for other files.
+    `tags` are those of a DICOM header that were read out; no other was. `text_rows` is the number of rows of burned-in
+    text, None where it was not looked for.
     """
 
     jpeg: bytes = field(repr=False)
@@ -60,7 +65,8 @@ class PreparedImage:
     columns: int
     original_rows: int
     original_columns: int
-    view_position: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    text_rows: int | None = None
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Grey:
@@ -121,8 +127,17 @@ def prepare_image(data: bytes, form: ImageForm) -> PreparedImage:
         columns=small.shape[1],
         original_rows=decoded.rows,
         original_columns=decoded.columns,
-        view_position=decoded.tags.get("ViewPosition", ""),
+        tags=decoded.tags,
+        text_rows=_count_text_rows(decoded, form.find_text),
     )
+
+
+def _count_text_rows(decoded: DecodedImage, find_text: str) -> int | None:
+    if find_text == "off" or (find_text == "dicom" and not decoded.tags):
+        return None
+    from trrg_core.imaging.burned_in_text import count_text_rows  # most trees have no DICOM file
+
+    return count_text_rows(decoded.pixels)
 
 
 def resize_long_side(image: Grey, max_side_px: int) -> Grey:

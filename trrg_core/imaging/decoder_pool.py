@@ -21,11 +21,13 @@ from trrg_core.errors import DataError, StorageError
 from trrg_core.imaging import decoder_process
 from trrg_core.imaging.decode import ImageForm, PreparedImage
 from trrg_core.imaging.decoder_process import BrokenMessageError, receive_message, send_message
+from trrg_core.imaging.header_tags import ALLOWED_TAGS
 from trrg_core.study import view_code
 
 _MODULE = decoder_process.__name__
 _START_TIMEOUT_S = 120.0
 _MAX_IDLE = 4
+_MAX_TAG, _MAX_TEXT_ROWS = 64, 1000  # characters of a header tag; more rows of text than a film has
 # no credentials: a decoder needs none
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -139,7 +141,12 @@ def end_decoders() -> None:
 
 def _prepared(values: dict[str, Any], jpeg: bytes) -> PreparedImage:
     sizes = {name: int(values[name]) for name in ("rows", "columns", "original_rows", "original_columns")}
-    return PreparedImage(jpeg=jpeg, view_position=view_code(str(values["view_position"])), **sizes)
+    # the other process has read a hostile file: only what has the form that is expected is taken from it
+    tags = {name: str(values["tags"][name])[:_MAX_TAG] for name in ALLOWED_TAGS if name in values["tags"]}
+    if "ViewPosition" in tags:
+        tags["ViewPosition"] = view_code(tags["ViewPosition"])
+    text_rows = None if values["text_rows"] is None else min(int(values["text_rows"]), _MAX_TEXT_ROWS)
+    return PreparedImage(jpeg=jpeg, tags=tags, text_rows=text_rows, **sizes)
 
 
 def _describe(code: int) -> str:

@@ -19,20 +19,10 @@ from pydicom.pixels.processing import apply_windowing
 
 from trrg_core.errors import DataError
 from trrg_core.imaging.codestream import FrameSize, check_codestream
+from trrg_core.imaging.header_tags import ALLOWED_TAGS
 from trrg_core.imaging.intensity import Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly
 from trrg_core.study import view_code
-
-# technical tags only: names, dates, ids and free text are never read out
-ALLOWED_TAGS = (
-    "Modality",
-    "BodyPartExamined",
-    "ViewPosition",
-    "Rows",
-    "Columns",
-    "BitsStored",
-    "PhotometricInterpretation",
-)
 
 # values of BodyPartExamined for a chest radiograph, in DICOM (PS3.16 annex L) and in Spanish exports
 _CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG")

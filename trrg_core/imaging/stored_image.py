@@ -1,6 +1,7 @@
 """A radiograph of a source -> the small JPEG that is stored, with the digest and size of its original."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trrg_core.config.settings import IngestConfig
@@ -13,7 +14,10 @@ from trrg_core.study import Image, counterpart_path
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
-    """A radiograph as it is stored. `rows` and `columns` are of `jpeg`; `sha256` is of the original file."""
+    """A radiograph as it is stored. `rows` and `columns` are of `jpeg`; `sha256` is of the original file.
+
+    `tags` and `text_rows` are as of `trrg_core.imaging.decode.PreparedImage`.
+    """
 
     dicom_id: str
     path: str
@@ -24,6 +28,8 @@ class StoredImage:
     jpeg: bytes = field(repr=False)
     original_rows: int
     original_columns: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+    text_rows: int | None = None
 
 
 def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = None) -> StoredImage:
@@ -49,19 +55,26 @@ def read_image(root: Store | str, image: Image, ingest: IngestConfig | None = No
     return StoredImage(
         dicom_id=image.dicom_id,
         path=path,
-        view_position=image.view_position or prepared.view_position,
+        view_position=image.view_position or prepared.tags.get("ViewPosition", ""),
         sha256=digest,
         rows=prepared.rows,
         columns=prepared.columns,
         jpeg=prepared.jpeg,
         original_rows=prepared.original_rows,
         original_columns=prepared.original_columns,
+        tags=prepared.tags,
+        text_rows=prepared.text_rows,
     )
 
 
 def image_form(ingest: IngestConfig) -> ImageForm:
     """The form of stored images by the settings of ingest."""
-    return ImageForm(max_pixels=ingest.max_pixels, max_side_px=ingest.max_side_px, jpeg_quality=ingest.jpeg_quality)
+    return ImageForm(
+        max_pixels=ingest.max_pixels,
+        max_side_px=ingest.max_side_px,
+        jpeg_quality=ingest.jpeg_quality,
+        find_text=ingest.find_burned_in_text,
+    )
 
 
 def decoder_limits(ingest: IngestConfig) -> DecoderLimits:

@@ -33,7 +33,7 @@ INDEX_COLUMNS = (
     "report_sha256",
     "report_signature",
     "source_stamp",
-    *(f"images.list.element.{name}" for name in _IMAGE_LEAVES),
+    *(f"images.list.element.{name}" for name in (*_IMAGE_LEAVES, "text_rows")),
 )
 _READERS = 8
 

@@ -1,12 +1,18 @@
 """A listed study in, its row of `studies` out, or the reasons why it has none."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from trrg_core.errors import DataError
 from trrg_core.sources.near_duplicates import report_signature
+from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.source import Source
 from trrg_core.study import Reject, Study
 from trrg_core.tables.rows.study_row import study_row
+
+if TYPE_CHECKING:
+    from trrg_core.imaging.stored_image import StoredImage
 
 
 def read_study(source: Source, study: Study, source_stamp: str) -> tuple[dict[str, Any] | None, list[Reject]]:
@@ -29,7 +35,7 @@ def read_study(source: Source, study: Study, source_stamp: str) -> tuple[dict[st
         no_image = DataError("no_usable_image", "no image of the study can be used")
         return None, [*rejects, _reject(study, no_image)]
     row = study_row(
-        study,
+        _with_header(study, images),
         report=report.text,
         report_sha256=report.sha256,
         report_flags=report.flags,
@@ -38,6 +44,17 @@ def read_study(source: Source, study: Study, source_stamp: str) -> tuple[dict[st
         images=images,
     )
     return row, rejects
+
+
+def _with_header(study: Study, images: Sequence["StoredImage"]) -> Study:
+    """`study` with the sex and age of its DICOM headers where the source gives none and the headers agree."""
+    sexes = {read_sex(image.tags.get("PatientSex", "")) for image in images} - {""}
+    ages = {read_age(image.tags.get("PatientAge", "")) for image in images} - {None}
+    return replace(
+        study,
+        sex=study.sex or (sexes.pop() if len(sexes) == 1 else ""),
+        age_years=ages.pop() if study.age_years is None and len(ages) == 1 else study.age_years,
+    )
 
 
 def _reject(study: Study, error: DataError, *, path: str = "", dicom_id: str = "") -> Reject:

@@ -22,6 +22,8 @@ IMAGE = pa.struct(
         ("rows", pa.int32()),
         ("columns", pa.int32()),
         ("jpeg", pa.binary()),
+        ("kept_tags", pa.list_(TEXT)),
+        ("text_rows", pa.int16()),
     ]
 )
 

@@ -40,7 +40,7 @@ def study_row(
         "report_flags": list(report_flags),
         "report_signature": report_signature,
         "source_stamp": source_stamp,
-        "images": [asdict(image) for image in images],
+        "images": [asdict(image) | {"kept_tags": sorted(image.tags)} for image in images],
     }
     return {name: values[name] for name in STUDIES.names}
 
