@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.bench import generate
+from infra.bench import generate, scale
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
 from infra.bench.gpu import bench_contrastive
@@ -29,6 +29,8 @@ from trrg_core.model.backbones import build_backbone
 from trrg_core.slicing.plan import plan_slice
 from trrg_core.slicing.spec import validate_slice_spec
 from trrg_core.sources.sample.layout import generate_studies
+from trrg_core.storage.store import open_store
+from trrg_core.tables.diff import compare_rows
 from trrg_core.tables.schema import shards_schema
 
 
@@ -123,3 +125,13 @@ def test_the_gpu_bench_generates_on_a_cpu(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().out.splitlines()[2:]
     assert [line[40:47].strip() for line in lines] == ["4", "4", "2", "2"]
     assert [line.partition(":")[0] for line in lines] == ["reports", "reports", "2 drafts", "2 drafts"]
+
+
+def test_each_step_of_the_bench_of_scale_finds_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "ROWS_PER_FILE", 100)
+    store = open_store(str(tmp_path))
+    scale.invent_shards(store, 230)
+    changed = compare_rows(store, *scale.SHARDS)
+    assert (changed.rows_before, changed.rows_after, len(changed.changed)) == (230, 230, 100)
+    for step in scale.STEPS.values():
+        step(store)
