@@ -66,7 +66,7 @@ def read_film(data: bytes, *, name: str, view_position: str = "", form: FilmForm
     prepared = prepare_isolated(data, image_form(ingest), decoder_limits(ingest))
     return ReadFilm(
         name=name,
-        view_position=view_position or prepared.view_position,
+        view_position=view_position or prepared.tags.get("ViewPosition", ""),
         jpeg=shrink_jpeg(prepared.jpeg, form.max_side_px),
         picture=prepared.jpeg,
     )
