@@ -23,7 +23,7 @@ PARSED_ONLY = {"run", "ingest", "parse", "generate", "register", "serve", "up", 
 
 
 def _commands(page: Path) -> list[str]:
-    lines = [line for block in code_blocks(page, "bash") for line in block.splitlines()]
+    lines = [line for block in code_blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line.startswith("trrg ") and "COMMAND" not in line]
 
 
