@@ -1,8 +1,10 @@
 """Serves the pages of a store's runs on the loopback interface: `python -m flows.page_server STORE PORT`.
 
 Only the dashboard, at `/`, and pages, pictures and cards below `runs/` are served: no tables, no weights, no listing.
+Pages show report text, so where the Prefect server has a password (`PREFECT_SERVER_API_AUTH_STRING`), this one asks for the same.
 """
 
+import os
 import sys
 from functools import partial
 from http import HTTPStatus
@@ -12,14 +14,35 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flows.live_pages import live_page
+from flows.prefect_server import HOST, SERVER_AUTH
+from pipelines.serving.request_guard import is_signed_in, refuse
 
 SUFFIXES = (".html", ".svg", ".png", ".md", ".css")
+
+
+# no other site may show, embed or read a page, and no browser keeps one
+HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",  # a page says itself what it may load
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 class _Pages(SimpleHTTPRequestHandler):
     """GET and HEAD of pages; links out of the folder and everything else are not found."""
 
+    password = ""
+
     def send_head(self):  # type: ignore[no-untyped-def]  # the type of the base class is not public
+        refusal = refuse(self.headers.get_all("Host", []), self.headers.get_all("Origin", []))
+        if refusal is not None:
+            self.send_error(*refusal)
+            return None
+        if not is_signed_in(self.headers.get("Authorization", ""), self.password):
+            self.send_error(HTTPStatus.UNAUTHORIZED)
+            return None
         path = unquote(urlsplit(self.path).path)
         if live := live_page(self.directory, path):
             self.send_response(live.status)
@@ -34,14 +57,22 @@ class _Pages(SimpleHTTPRequestHandler):
             return None
         return super().send_head()
 
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        if self.password:
+            self.send_header("WWW-Authenticate", 'Basic realm="TRRG"')
+        super().end_headers()
+
     def log_message(self, format: str, *arguments: object) -> None:
         return
 
 
-def serve_pages(store: str, port: int) -> ThreadingHTTPServer:
-    """A server of the pages of a store in a folder, not yet running."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Pages, directory=store))
+def serve_pages(store: str, port: int, *, password: str = "") -> ThreadingHTTPServer:
+    """A server of the pages of a store in a folder, not yet running; `password` is `user:password`, empty for none."""
+    handler = type("_Pages", (_Pages,), {"password": password})
+    return ThreadingHTTPServer((HOST, port), partial(handler, directory=store))
 
 
 if __name__ == "__main__":
-    serve_pages(sys.argv[1], int(sys.argv[2])).serve_forever()
+    serve_pages(sys.argv[1], int(sys.argv[2]), password=os.environ.get(SERVER_AUTH, "")).serve_forever()

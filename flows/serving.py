@@ -21,6 +21,8 @@ from pathlib import Path
 import typer
 
 from flows import leash
+from flows.prefect_server import HOST, SERVER_AUTH, protection
+from pipelines.serving.request_guard import LOOPBACK_NAMES
 from trrg_core.errors import ConfigError
 from trrg_core.extras import require_package
 from trrg_core.storage.folders import REGISTRY_DATABASE
@@ -28,7 +30,6 @@ from trrg_core.storage.store import Store, open_store
 
 START_TIMEOUT_S = 300  # on a machine that has other work; half a minute otherwise
 STOP_TIMEOUT_S = 120.0
-HOST = "127.0.0.1"
 DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
@@ -68,7 +69,7 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
     require_package("prefect", "trrg up")
     opened = open_store(store)
     addresses = _addresses(opened, ports)
-    _set_environment(addresses, database)  # first: Prefect reads it once, when it is imported
+    _set_environment(ports, addresses, database)  # first: Prefect reads it once, when it is imported
     check_schedule(cron, timezone)
     for name, port in asdict(ports).items():
         check_port(name, port)
@@ -78,6 +79,8 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
         with _started(_commands(opened, ports), addresses), _recorded(ports, opened, addresses):
             for name, address in addresses.items():
                 typer.echo(f"{name:<12} {address}")
+            if not os.environ.get(SERVER_AUTH):
+                typer.echo(f"{'':<12} every user of this machine reaches them: {SERVER_AUTH}=USER:PASSWORD asks for it")
             typer.echo(f"stop with Ctrl-C, or `trrg down --port {ports.prefect}`")
             _serve(opened.uri, cron, timezone, is_active=is_active)
     finally:
@@ -195,8 +198,10 @@ def _addresses(store: Store, ports: Ports) -> dict[str, str]:
     return addresses
 
 
-def _set_environment(addresses: Mapping[str, str], database: str) -> None:
+def _set_environment(ports: Ports, addresses: Mapping[str, str], database: str) -> None:
     os.environ["PREFECT_API_URL"] = f"{addresses['Prefect']}/api"
+    os.environ.update(protection(ports.prefect, os.environ))
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it would run code that a request names
     if "pages" in addresses:
         os.environ["TRRG_PAGES_URL"] = addresses["pages"]
     if database:
@@ -206,13 +211,16 @@ def _set_environment(addresses: Mapping[str, str], database: str) -> None:
 def _commands(store: Store, ports: Ports) -> dict[str, list[str]]:
     """The command of each part; MLflow and the pages only for a store in a folder."""
     python = [sys.executable, "-m"]
-    commands = {"Prefect": [*python, "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]}
+    commands = {"Prefect": [*python, "flows.prefect_server", str(ports.prefect)]}
     if not store.is_s3 and ports.mlflow:
         database = Path(store.join(REGISTRY_DATABASE))
         database.parent.mkdir(parents=True, exist_ok=True)
         where = ["--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", store.join("registry")]
         listen = ["--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
-        commands["MLflow"] = [*python, "mlflow", "server", *where, *listen]
+        names = [*LOOPBACK_NAMES, *(f"{name.replace('[', '[[]', 1)}:*" for name in LOOPBACK_NAMES)]  # patterns
+        only = ["--allowed-hosts", ",".join(names), "--x-frame-options", "DENY"]
+        only += ["--cors-allowed-origins", f"http://{HOST}:{ports.mlflow}", "--no-serve-artifacts"]
+        commands["MLflow"] = [*python, "mlflow", "server", *where, *listen, *only]
     if not store.is_s3 and ports.pages:
         commands["pages"] = [*python, "flows.page_server", store.uri, str(ports.pages)]
     return commands

@@ -123,6 +123,7 @@ def run_one_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str
     from pipelines.running.run_job import run_job
     from trrg_core.storage.store import open_store
 
+    leash.hold()  # a local Ray that the job starts must not outlive it
     given = dict(parse_input(text) for text in inputs)
     missing = [name for name in job.inputs if name not in given]
     result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing), **given})
@@ -163,6 +164,9 @@ def run(
         check_source(config)
     find_earlier_results(store, enter_at)
     leash.hold()  # a server or a cluster that this run starts must not outlive it
+    from flows.prefect_server import protect_temporary_server
+
+    protect_temporary_server()
     from flows.outcome import finished_results
     from flows.retraining import retrain_with
 

@@ -21,6 +21,7 @@ from pipelines.serving.api_schema import FORM_OF_FILMS, ErrorBody, StudyReport
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.metrics import ServingMetrics
 from pipelines.serving.model_choice import ModelStatus
+from pipelines.serving.request_guard import refuse
 from pipelines.serving.study_request import read_body, read_study_request
 from trrg_core.generation.report_writer import StudyRequest, WrittenStudy
 from trrg_core.generation.study_record import record_line
@@ -39,9 +40,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "The form is malformed, or a field is wrong.",
         401: "The bearer token is missing or wrong.",
+        403: "The request comes from a page of another site.",
         408: "The body did not arrive in time.",
         413: "Too many bytes, films or pixels.",
         415: "Not a form, or a file that is no image.",
+        421: "The name of the server is not one of the loopback interface, and it has no token.",
         422: "An image is cut, damaged or of an unsupported kind.",
         503: "The server is busy, or has no model: try again later.",
         504: "The report was not written in time.",
@@ -81,6 +84,13 @@ class _Server:
         given = hashlib.sha256(token.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
         if expected and not hmac.compare_digest(given, expected):
             raise ApiError(401, "unauthorised", "give the token of the server as `Authorization: Bearer TOKEN`")
+
+    def refusal(self, request: Request) -> ApiError | None:
+        """The answer to a request that a page of another site made; with a token none is needed, no page knows it."""
+        if self.limits.token_sha256:
+            return None
+        reason = refuse(request.headers.getlist("host"), request.headers.getlist("origin"))
+        return ApiError(int(reason[0]), "foreign_page", reason[1]) if reason else None
 
     async def status(self) -> ModelStatus:
         """The status of the model, asked for at most every `STATUS_AGE_S` seconds."""
@@ -136,7 +146,8 @@ def build_app(service: ReportService, limits: ServingLimits) -> FastAPI:
 
     @app.middleware("http")
     async def _count(request: Request, call_next: Any) -> Response:
-        response: Response = await call_next(request)
+        refusal = server.refusal(request)
+        response: Response = await call_next(request) if refusal is None else _answer_error(refusal)
         # paths that are no routes are counted together: their number is not limited
         route = request.scope.get("route")
         path = getattr(route, "path", "other")
@@ -197,12 +208,7 @@ def _add_pages(app: FastAPI, server: _Server) -> None:
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def _refuse(_request: Request, error: ApiError) -> Response:
-        headers = {"x-error-code": error.code}
-        if error.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        if error.status == 503:
-            headers["Retry-After"] = "2"
-        return JSONResponse(error.body, status_code=error.status, headers=headers)
+        return _answer_error(error)
 
     @app.exception_handler(404)
     @app.exception_handler(405)
@@ -217,6 +223,15 @@ def _add_errors(app: FastAPI) -> None:
         logger.error("a report was not written: %s", type(error).__name__)
         failure = ApiError(500, "internal_error", "the report could not be written")
         return Response(json.dumps(failure.body), status_code=500, media_type="application/json")
+
+
+def _answer_error(error: ApiError) -> Response:
+    headers = {"x-error-code": error.code}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 503:
+        headers["Retry-After"] = "2"
+    return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 
 def _prefers_page(request: Request) -> bool:

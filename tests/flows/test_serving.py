@@ -156,10 +156,16 @@ def mark_of(pid: int) -> str:
 
 def wait_for_deployments(port: int) -> list[dict]:
     end = time.monotonic() + 240  # a loaded machine registers a deployment in tens of seconds
+    api = f"http://127.0.0.1:{port}/api"
+    with urllib.request.urlopen(f"{api}/csrf-token?client=test") as answer:
+        token = json.loads(answer.read())["token"]
+    headers = {"Content-Type": "application/json", "Prefect-Csrf-Client": "test", "Prefect-Csrf-Token": token}
+    for forged in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        request = urllib.request.Request(f"{api}/deployments/filter", data=b"{}", headers={**headers, **forged})
+        with pytest.raises(urllib.error.HTTPError, match=r"HTTP Error (421|403)"):
+            urllib.request.urlopen(request)
     while True:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/api/deployments/filter", data=b"{}", headers={"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(f"{api}/deployments/filter", data=b"{}", headers=headers)
         with urllib.request.urlopen(request) as answer:
             found = json.loads(answer.read())
         if len(found) >= 6 or time.monotonic() > end:

@@ -51,7 +51,7 @@ def run(test: Callable[[httpx.AsyncClient], Awaitable[Any]], service: FakeServic
         app = build_app(service or FakeService(), ServingLimits(**limits))
         # an unexpected error is answered too, instead of being raised into the test
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
             return await test(client)
 
     return asyncio.run(within())
@@ -169,7 +169,8 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
     async def ask() -> int:
         # the transport of httpx reads the body before it calls the application: called by hand
         app = build_app(FakeService(), ServingLimits(body_timeout_s=0.05))
-        scope = {"type": "http", "method": "POST", "path": REPORTS, "headers": [], "query_string": b"", "app": app}
+        headers = [(b"host", b"127.0.0.1:8000")]
+        scope = {"type": "http", "method": "POST", "path": REPORTS, "headers": headers, "query_string": b"", "app": app}
         statuses: list[int] = []
 
         async def receive() -> dict[str, Any]:
