@@ -10,6 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from trrg_core.config.section import redact
 from trrg_core.errors import ConfigError
 
 PRESETS = ("tiny", "small", "base")
@@ -116,7 +117,7 @@ def _explain_item(item: Any, model: type[BaseModel]) -> str:
         return f"unknown key {where!r}{nearest(key, _all_keys(model))}"
     if item["type"] == "credentials":
         return f"{where}: {item['msg']}"  # without the input, which holds the credentials
-    return f"{where}: {item['msg']}, found {item['input']!r}"
+    return f"{where}: {item['msg']}, found {redact(repr(item['input']))}"
 
 
 def _all_keys(model: type[BaseModel]) -> list[str]:

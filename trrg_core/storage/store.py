@@ -196,11 +196,12 @@ def open_store(uri: str, retry_policy: RetryPolicy | None = None) -> Store:
     """
     scheme, separator, rest = uri.partition("://")
     if not uri.strip() or (separator and scheme not in ("s3", "file")):
-        raise ConfigError(f"store {uri!r}: expected a local path or s3://bucket/prefix")
+        shown = re.sub("//[^/?#]*@|[?#].*", "...", uri, flags=re.DOTALL)  # without what may be a secret
+        raise ConfigError(f"store {shown!r}: expected a local path or s3://bucket/prefix")
     retry_policy = retry_policy or RetryPolicy()
     if scheme != "s3" or not separator:
         return Store(str(Path(rest if separator else uri).expanduser().absolute()), retry_policy)
-    if "@" in rest:
+    if "@" in rest or re.search("[?#].*=", rest):
         raise ConfigError("an s3:// uri must not carry credentials: they come from the AWS_* environment")
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
