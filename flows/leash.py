@@ -13,16 +13,18 @@ import time
 import uuid
 from pathlib import Path
 
-MARK = "TRRG_LEASH"
+MARK = "TRRG_LEASH"  # holds the marks of all leashes that a process is on
+SEPARATOR = ","
 PROCESSES = Path("/proc")
 GRACE_S = 10.0  # between the request to end and the end
 POLL_S = 1.0
 
 
 class _Pipe:
-    """The end of a pipe that closes with this process; -1 without a leash."""
+    """The end of a pipe that closes with this process, and its mark; -1 and empty without a leash."""
 
     writing = -1
+    mark = ""
 
 
 _pipe = _Pipe()
@@ -31,10 +33,11 @@ _pipe = _Pipe()
 def hold() -> str:
     """Let nothing that this process starts from now on outlive it by long; returns the mark.
 
-    A process that is itself on a leash gets no other one.
+    A process within another leash holds one of its own, too: it may be killed before the outer one, and a mark that it
+    inherited may be that of a command that is gone.
     """
-    if os.environ.get(MARK) or not PROCESSES.is_dir():
-        return os.environ.get(MARK, "")
+    if _pipe.mark or not PROCESSES.is_dir():
+        return _pipe.mark
     mark = uuid.uuid4().hex
     reading, writing = os.pipe()
     command = [sys.executable, "-I", "-S", __file__, str(reading), str(os.getpid()), mark]
@@ -49,21 +52,22 @@ def hold() -> str:
         stderr=subprocess.DEVNULL,
     )
     os.close(reading)
-    _pipe.writing = writing
-    os.environ[MARK] = mark
+    _pipe.writing, _pipe.mark = writing, mark
+    os.environ[MARK] = SEPARATOR.join(filter(None, (os.environ.get(MARK, ""), mark)))
     return mark
 
 
 def marked(mark: str) -> list[int]:
     """The processes of this user whose environment has the mark."""
-    wanted, found = f"{MARK}={mark}".encode(), []
+    name, found = f"{MARK}=".encode(), []
     for folder in PROCESSES.iterdir():
         if folder.name.isdigit():
             try:
                 environment = (folder / "environ").read_bytes()
             except OSError:  # ended meanwhile, or of another user
                 continue
-            if wanted in environment.split(b"\0"):
+            marks = (word for word in environment.split(b"\0") if word.startswith(name))
+            if any(mark in word.removeprefix(name).decode("ascii", "replace").split(SEPARATOR) for word in marks):
                 found.append(int(folder.name))
     return found
 

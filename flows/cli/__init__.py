@@ -90,7 +90,20 @@ def main() -> None:
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
 
 
+def _umask() -> int:
+    """What a file is written without: everything for other users, as the store holds reports; or TRRG_UMASK, octal."""
+    given = os.environ.get("TRRG_UMASK", "077")
+    try:
+        value = int(given, 8)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o077:
+        raise ConfigError(f"TRRG_UMASK={given!r}: expected an octal number from 000 to 077, e.g. 007 to share a group")
+    return value
+
+
 def _set_up() -> None:
+    os.umask(_umask())
     set_up_logging(PACKAGES)
     more = PREFECT_JSON if os.environ.get(LOG_FORMAT) == "json" else {}
     for name, value in {

@@ -296,6 +296,7 @@ def _serve_until_stopped(
 ) -> None:
     import signal
 
+    from flows import leash
     from pipelines.registry.find_model import find_model
     from pipelines.serving.model_choice import ModelChoice
     from pipelines.serving.model_settings import check_settings
@@ -305,6 +306,7 @@ def _serve_until_stopped(
     check_settings(settings)
     found = find_model(open_store(store), config.register_, model)
     choice = ModelChoice(store=store, reference=model, register=config.register_, settings=tuple(settings))
+    leash.hold()  # Ray must not outlive the server
     typer.echo(f"starting Ray Serve with {found.name} ...")
     with running_server(choice, server, limits, config.ray) as address:
         token = "with a bearer token" if limits.token_sha256 else "without a token"

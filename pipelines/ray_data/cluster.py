@@ -2,11 +2,16 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
 import ray.data
+from ray._private import ray_constants
 
+from pipelines.ray_data.session_folder import make_private, session_folder
 from pipelines.ray_data.watchdog import set_stall_limit
 from pipelines.records.json_log import set_up_logging
 from trrg_core.config.settings import RayConfig
@@ -23,6 +28,7 @@ WORKER_ENVIRONMENT = {
 }
 # on a cluster of one machine no node can be preempted during a run
 LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+PRIVATE_UMASK = 0o077
 
 # these log, every second or every batch, what is of no use to a person who watches a run
 QUIET = (
@@ -50,7 +56,8 @@ def connect(config: RayConfig) -> None:
         "worker_process_setup_hook": "pipelines.ray_data.cluster.set_up_worker",
     }
     try:
-        ray.init(**_where(config), runtime_env=environment, logging_level=logging.WARNING)
+        with _this_machine_only() if not config.address else nullcontext():
+            ray.init(**_where(config), runtime_env=environment, logging_level=logging.WARNING)
     except Exception as error:  # a node that does not start in time is a bare Exception
         where = f"the cluster at {config.address}" if config.address else "a local cluster"
         raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
@@ -67,7 +74,25 @@ def _where(config: RayConfig) -> dict[str, Any]:
         "num_cpus": config.local_cpus,
         "object_store_memory": config.object_store_mb * 2**20,
         "include_dashboard": False,
+        "_temp_dir": session_folder(),
     }
+
+
+@contextmanager
+def _this_machine_only() -> Iterator[None]:
+    """Within the block, Ray starts processes that listen on the loopback interface and write files of this user only.
+
+    Ray takes loopback as the address of a node only where it does not support clusters; it says so to its processes by
+    this variable. Its token is a file that it creates with the modes of the umask.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read from the variable when Ray was imported
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
+        make_private(Path.home() / ".ray" / "auth_token")
 
 
 def worker_environment(config: RayConfig) -> dict[str, str]:

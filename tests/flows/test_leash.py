@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,26 @@ def wait_for(condition, limit_s: float) -> None:
         time.sleep(0.1)
 
 
-def test_a_process_on_a_leash_gets_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(leash.MARK, "held")
-    assert leash.hold() == "held"
+def test_a_process_within_a_leash_holds_its_own() -> None:
+    """The inner command is killed; what it started ends, and what the outer one started stays."""
+    inner = "import subprocess, sys; from flows import leash; leash.hold(); subprocess.Popen(['sleep', '300']).wait()"
+    outer = f"""
+import subprocess, sys
+from flows import leash
+print(leash.hold(), flush=True)
+assert leash.hold() == leash.hold()
+subprocess.Popen(["sleep", "299"])
+print(subprocess.Popen([sys.executable, "-c", {inner!r}]).pid, flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", outer]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        mark, inner_pid = process.stdout.readline().strip(), int(process.stdout.readline())
+        wait_for(lambda: len(leash.marked(mark)) == 3, 30)
+        os.kill(inner_pid, signal.SIGKILL)
+        wait_for(lambda: len(leash.marked(mark)) <= 2, 30)
+        left = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in leash.marked(mark) if pid != inner_pid]
+        assert left == [b"sleep\x00299\x00"]
+        process.kill()
+    wait_for(lambda: not leash.marked(mark), 30)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import ray
 
 from pipelines.ray_data.cluster import connect
+from pipelines.ray_data.session_folder import session_folder
 from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
@@ -39,6 +41,24 @@ def test_two_workers_train_on_two_cpus_and_three_are_refused(store: Store, shard
     assert not store.exists("runs/two/ranks"), "the statuses of the ranks are left in the run"
     with pytest.raises(ConfigError, match=r"3 CPUs are needed .* and there are 2: give --set ray.local_cpus=3"):
         train(toy.toy_stage(), toy.toy_task(store, shards, "three", 0, "engine.num_workers=3"))
+
+
+def test_a_local_ray_is_reached_by_its_user_only(store: Store) -> None:
+    import psutil
+
+    own = psutil.Process()
+    listening = set()
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.Error):
+            listening |= {one.laddr.ip for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN}
+    assert listening, "the raylet and the workers listen"
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    around = Path(session_folder())
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert session.parent == around
+    assert around.parent.stat().st_mode & 0o077 == 0, "Ray opens what is within to everyone"
+    token = Path.home() / ".ray" / "auth_token"
+    assert not token.exists() or token.stat().st_mode & 0o077 == 0
 
 
 def test_a_loader_that_stops_ends_the_run_and_is_named(store: Store, shards: str) -> None:

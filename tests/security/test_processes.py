@@ -1,0 +1,158 @@
+"""Processes and secrets: what runs ends with its command, is reached by its user only, and keeps no secret."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import flows.cli
+from flows import leash
+from pipelines.ray_data import session_folder
+from trrg_core.config.load import load_config
+from trrg_core.config.section import redact
+from trrg_core.errors import ConfigError
+from trrg_core.storage.store import open_store
+
+SECRET = "hunter2"
+ADDRESSES = (
+    f"https://mlflow.example/?token={SECRET}",
+    f"https://mlflow.example/a?x=1&X-Amz-Signature={SECRET}",
+    f"https://store.blob.example/c?sv=2024&sig={SECRET}",
+    f"https://mlflow.example/#access_token={SECRET}",
+    f"https://mlflow.example/?%74oken={SECRET}",
+    f"https://mlflow.example/?api_key={SECRET}",
+    f"https://mlflow.example/?a=1;password={SECRET}",
+    f"postgresql://db.example/mlflow?user=ann&password={SECRET}",
+    f"https://ann:{SECRET}@mlflow.example",
+    f"see https://mlflow.example/?token={SECRET} for it",
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("key", ["register.tracking_uri", "source.root", "ray.jobs_address", "register.override"])
+def test_a_secret_in_an_address_is_refused_in_every_text_of_the_configuration(key: str, address: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: must not contain credentials") as caught:
+        load_config("tiny", [f"{key}='{address}'"])
+    assert SECRET not in str(caught.value)
+    assert SECRET not in redact(address)
+
+
+@pytest.mark.parametrize("key", ["seed", "source.kind", "engine.zero_stage"])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_secret_in_the_wrong_place_is_not_repeated(key: str, address: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("tiny", [f"{key}='{address}'"])
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://db.example/mlflow?sslmode=require", "https://mlflow.example/?page=2&design=x", "s3://bucket/a?b=c"],
+)
+def test_an_address_with_other_parameters_is_taken(address: str) -> None:
+    assert load_config("tiny", [f"register.tracking_uri='{address}'"]).register_.tracking_uri == address
+    assert redact(address) == address
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"s3://bucket/a?token={SECRET}",
+        f"s3://bucket?x={SECRET}",
+        f"s3://ann:{SECRET}@bucket/a",
+        f"https://store.example/?token={SECRET}",
+        f"https://ann:{SECRET}@store.example/a",
+    ],
+)
+def test_a_secret_in_the_address_of_a_store_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_store(uri)
+    assert SECRET not in str(caught.value)
+
+
+def test_what_a_command_writes_is_of_its_user_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.cli", "sample", "--studies", "1", str(tmp_path / "corpus")]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TRRG_UMASK": "077"}, timeout=120)
+    open_to_others = [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+    assert not open_to_others
+    assert any(path.suffix == ".jpg" for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 0o077), ("007", 0o007), ("022", 0o022)])
+def test_the_mask_of_files_is_given_in_the_environment(
+    given: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRRG_UMASK", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TRRG_UMASK", given)
+    assert flows.cli._umask() == expected
+
+
+@pytest.mark.parametrize("given", ["", "9", "rw", "777", "-1", "100"])
+def test_a_wrong_mask_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRRG_UMASK", given)
+    with pytest.raises(ConfigError, match="TRRG_UMASK=.*expected an octal number"):
+        flows.cli._umask()
+
+
+def test_the_folder_of_ray_is_private_and_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_folder, "LONGEST_BASE", 200)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    for _ in range(2):
+        folder = Path(session_folder.session_folder())
+        assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+        folder.parent.chmod(0o777)  # as an earlier version left it
+    monkeypatch.undo()
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "a" * 100)
+    assert len(session_folder.session_folder()) < 41, "a socket below it has at most 107 characters"
+
+
+def test_a_folder_that_another_user_has_laid_out_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_folder, "LONGEST_BASE", 200)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"trrg-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="is not a folder of this user"):
+        session_folder.session_folder()
+
+
+def test_a_token_that_others_could_read_is_closed(tmp_path: Path) -> None:
+    token = tmp_path / "auth_token"
+    token.write_text("x")
+    token.chmod(0o644)
+    session_folder.make_private(token)
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    session_folder.make_private(tmp_path / "none")
+
+
+# the mark of a command that is gone: no watcher is left that would end what this one starts
+INHERITED = """
+import subprocess, sys, time
+from flows import leash
+print(leash.hold(), flush=True)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+time.sleep(300)
+"""
+
+
+def test_what_inherits_the_mark_of_a_gone_command_is_watched_too() -> None:
+    environment = {**os.environ, leash.MARK: "0" * 32}
+    with subprocess.Popen([sys.executable, "-c", INHERITED], env=environment, stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        mark = one.stdout.readline().strip()
+        assert mark != "0" * 32
+        wait_for(lambda: len(leash.marked(mark)) == 1, 30)
+        os.kill(one.pid, signal.SIGKILL)
+    wait_for(lambda: not leash.marked(mark), 30)
+
+
+def wait_for(condition, limit_s: float) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
