@@ -96,7 +96,7 @@ def test_the_mask_of_files_is_given_in_the_environment(
 @pytest.mark.parametrize("given", ["", "9", "rw", "777", "-1", "100"])
 def test_a_wrong_mask_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRRG_UMASK", given)
-    with pytest.raises(ConfigError, match="TRRG_UMASK=.*expected an octal number"):
+    with pytest.raises(ConfigError, match=r"TRRG_UMASK=.*expected an octal number"):
         flows.cli._umask()
 
 
