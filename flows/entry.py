@@ -46,8 +46,12 @@ def check_source(config: TrrgConfig) -> None:
         raise ConfigError("no source to read: give --source-root FOLDER, or source.root in the YAML file")
     # a cluster may see folders that this machine does not
     is_here = "://" not in root and not config.ray.jobs_address and not config.ray.address
-    if is_here and not Path(root).expanduser().exists():
-        raise ConfigError(f"source root {root!r}: there is no such folder")
+    try:
+        is_missing = is_here and not Path(root).expanduser().exists()
+    except (RuntimeError, OSError, ValueError):  # an unknown user, or a name that no folder can have
+        is_missing = True
+    if is_missing:
+        raise ConfigError(f"source root {root[:200]!r}: there is no such folder")
 
 
 def find_earlier_results(store: str, enter_at: str) -> dict[str, str]:

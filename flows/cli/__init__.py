@@ -5,9 +5,13 @@ compiles slices, `versions` and `label_verbs` show tables, `texts` reads report 
 `machine` has the configuration, the checks and the service of runs.
 """
 
+import errno
+import io
 import os
 import sys
-from typing import Annotated, Literal
+import traceback
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -24,12 +28,26 @@ from flows.cli import (
     versions,
     withdrawal_verb,
 )
+from flows.render.plain_text import printable
 from pipelines.records.json_log import LOG_FORMAT, PREFECT_JSON, set_up_logging
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.extras import needs_extra
 
 PACKAGES = ("pipelines", "trrg_core", "flows")
 EXIT_CODES = {ConfigError: 2, StorageError: 75}
+UNEXPECTED = 70
+# the wrong path was given; every other failure of a file may pass
+_WRONG_PATH = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+TRACEBACK_VARIABLE = "TRRG_TRACEBACK"
 
 app = typer.Typer(
     name="trrg",
@@ -86,8 +104,42 @@ def main() -> None:
         with needs_extra(" ".join(["trrg", *sys.argv[1:2]])):
             app()
     except TrrgError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        _print_error(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+    except OSError as error:
+        if error.filename is None:
+            _end_unexpected(error)
+        _print_error(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        sys.exit(EXIT_CODES[ConfigError if error.errno in _WRONG_PATH else StorageError])
+    except Exception as error:
+        _end_unexpected(error)
+
+
+def _end_unexpected(error: Exception) -> NoReturn:
+    """End with one line that has neither the message of `error`, which may quote a report, nor its traceback."""
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    _print_error(
+        f"unexpected {type(error).__name__} at {_own_line(error)}, which is a mistake in TRRG: report it, with the "
+        f"traceback that {TRACEBACK_VARIABLE}=1 shows (it may quote data)"
+    )
+    sys.exit(UNEXPECTED)
+
+
+def _print_error(message: str) -> None:
+    line = printable(" ".join(message.split()))
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    typer.secho(f"error: {line.encode(encoding, 'backslashreplace').decode(encoding)}", fg="red", err=True)
+
+
+def _own_line(error: BaseException) -> str:
+    """The innermost line of our own packages that an error went through."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
+    return f"{Path(lines[-1].filename).name}:{lines[-1].lineno}" if lines else "an unknown line"
+
+
+def _is_foreign(path: str) -> bool:
+    return not {"flows", "pipelines", "trrg_core"} & set(Path(path).parts) or "site-packages" in path
 
 
 def _umask() -> int:
@@ -104,6 +156,9 @@ def _umask() -> int:
 
 def _set_up() -> None:
     os.umask(_umask())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # in an ASCII locale, and for names that are not UTF-8
     set_up_logging(PACKAGES)
     more = PREFECT_JSON if os.environ.get(LOG_FORMAT) == "json" else {}
     for name, value in {

@@ -18,6 +18,7 @@ from flows.cli.options import (
     StoreOption,
     check_folder_of,
 )
+from flows.render.plain_text import printable
 from pipelines.running.catalog import find_job
 from trrg_core.errors import ConfigError
 
@@ -189,7 +190,7 @@ def _write_for_images(
     num_rejected = 0
     for result in write_files(writer, studies, given=given, context=known.context, with_heat_maps=bool(html)):
         for film in result.rejected:
-            typer.echo(f"set aside: {film.name}: {film.reason}: {film.message}", err=True)
+            typer.echo(printable(f"set aside: {film.name}: {film.reason}: {film.message}"), err=True)
         num_rejected += len(result.rejected)
         if html:
             results.append(result)

@@ -11,15 +11,18 @@ Every verb that prints a table uses this module, so that all obey the same rules
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from flows.render.plain_text import printable
 
 T = TypeVar("T")
 UNLIMITED_WIDTH = 100_000  # columns; rich has no unlimited width
@@ -40,7 +43,25 @@ class Column:
 def open_console() -> Console:
     """A console on standard output that prints text literally: as wide as the terminal, unlimited when piped."""
     width = None if sys.stdout.isatty() else UNLIMITED_WIDTH
-    return Console(width=width, markup=False, highlight=False, emoji=False)
+    console = Console(width=width, markup=False, highlight=False, emoji=False)
+    console.push_render_hook(_Neutral())
+    return console
+
+
+class _Neutral(RenderHook):
+    """Writes out the control characters of all that is printed: report text could order the terminal about."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Printable(renderable) for renderable in renderables]
+
+
+@dataclass(frozen=True)
+class _Printable:
+    inner: ConsoleRenderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self.inner, options):
+            yield Segment(printable(text), style, control)
 
 
 def build_table(columns: Sequence[Column], rows: Iterable[Sequence[RenderableType]], *, title: str = "") -> Table:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from trrg_core.config.section import redact
 from trrg_core.errors import ConfigError
 
+MAX_TEXT, MAX_VALUES, MAX_DEPTH = 2**22, 100_000, 30  # of a YAML text: a spec may list studies
 PRESETS = ("tiny", "small", "base")
 
 
@@ -35,25 +36,37 @@ def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, A
         text = resources.files("trrg_core").joinpath("config", "presets", f"{preset_or_path}.yaml").read_text("utf-8")
         return load_yaml(text, preset_or_path)
     path = Path(preset_or_path)
-    if not path.is_file():
+    if not _is_file(path):
         raise _no_preset(preset_or_path)
     if path.absolute() in seen:
         raise ConfigError(f"{path}: its `preset` refers back to this file")
-    values = load_yaml(path.read_bytes(), str(path))
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_TEXT + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    values = load_yaml(text, str(path))
     preset = values.pop("preset", "")
     if not isinstance(preset, str):
         raise ConfigError(f"{path}: `preset` must name a preset or a file, found {preset!r}")
     if not preset:
         return values
     beside = path.parent / preset
-    if preset not in PRESETS and not beside.is_file():
+    if preset not in PRESETS and not _is_file(beside):
         raise _no_preset(preset)
     start = preset if preset in PRESETS else str(beside)
     return merge_values(read_values(start, (*seen, path.absolute())), values)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _no_preset(name: str) -> ConfigError:
-    return ConfigError(f"no preset or file {name!r}: presets are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+    return ConfigError(f"no preset or file {name[:100]!r}: presets are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
 
 
 def load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
@@ -69,10 +82,36 @@ def load_yaml(text: str | bytes, where: str) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str | bytes, where: str) -> Any:
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"{where} has more than {MAX_TEXT} characters")
     try:
-        return yaml.load(text, _YamlLoader)
+        values = yaml.load(text, _YamlLoader)  # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())[:500]}") from error
+    except RecursionError:
+        raise ConfigError(f"{where} is nested more than {MAX_DEPTH} deep") from None
+    _check_size(values, where)
+    return values
+
+
+def _check_size(values: Any, where: str) -> None:
+    """Check how many values there are when every alias is written out: nine lines can stand for a billion.
+
+    Raises:
+        ConfigError: if there are more than MAX_VALUES, or they are nested more than MAX_DEPTH deep.
+    """
+    pending, count = [(values, 0)], 0
+    while pending:
+        value, depth = pending.pop()
+        count += 1
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{where} is nested more than {MAX_DEPTH} deep")
+        inner = (
+            [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        )
+        if count + len(pending) + len(inner) > MAX_VALUES:
+            raise ConfigError(f"{where} has more than {MAX_VALUES} values, with its aliases written out")
+        pending += [(item, depth + 1) for item in inner]
 
 
 def parse_override(override: str) -> dict[str, Any]:
@@ -82,9 +121,10 @@ def parse_override(override: str) -> dict[str, Any]:
         ConfigError: if it does not have this form.
     """
     key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(f"--set {override!r}: expected section.key=value, e.g. finetune.epochs=2")
-    value = _parse_yaml(text, f"--set {override!r}")
+    shown = f"--set {redact(override)[:100]!r}"
+    if not separator or not key.strip() or key.count(".") > MAX_DEPTH:
+        raise ConfigError(f"{shown}: expected section.key=value, e.g. finetune.epochs=2")
+    value = _parse_yaml(text, shown)
     for part in reversed(key.strip().split(".")):
         value = {part: value}
     return dict(value)
@@ -117,7 +157,7 @@ def _explain_item(item: Any, model: type[BaseModel]) -> str:
         return f"unknown key {where!r}{nearest(key, _all_keys(model))}"
     if item["type"] == "credentials":
         return f"{where}: {item['msg']}"  # without the input, which holds the credentials
-    return f"{where}: {item['msg']}, found {redact(repr(item['input']))}"
+    return f"{where}: {item['msg']}, found {redact(repr(item['input']))[:200]}"
 
 
 def _all_keys(model: type[BaseModel]) -> list[str]:

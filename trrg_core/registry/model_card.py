@@ -1,11 +1,14 @@
 """The model card that travels with a registered model, as Markdown. No report text appears in it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trrg_core.registry.check import CHECK_COLUMNS, check_cells
 from trrg_core.registry.decision import Decision
 
+# what a Markdown viewer would obey: code, emphasis, tables, links, pictures, HTML, entities, formulas
+_MARKUP = re.compile(r"[\\`*|$]|~(?=~)|!(?=\[)|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 NOT_FOR_USE = (
     "Research software. Not for clinical use: it is no medical device, and a generated report may state findings "
     "that are absent and omit findings that are present."
@@ -38,9 +41,9 @@ class ModelCard:
 def render_card(card: ModelCard) -> str:
     """The card as Markdown."""
     columns = list(card.scores[0]) if card.scores else []
-    parts = [f"# {card.name}", "", f"Run `{card.run_id}`. {NOT_FOR_USE}", ""]
+    parts = [f"# {_escape(card.name)}", "", f"Run `{_code(card.run_id)}`. {NOT_FOR_USE}", ""]
     parts += ["## Lineage", "", *_table(["name", "value"], card.lineage.items()), ""]
-    parts += ["## Scores", "", f"{card.basis}.", ""]
+    parts += ["## Scores", "", f"{_escape(card.basis)}.", ""]
     parts += [*_table(columns, ([row[column] for column in columns] for row in card.scores)), ""]
     parts += [*(f"- `{name}`: {text}." for name, text in card.conventions.items()), ""]
     if card.decision is not None:
@@ -50,15 +53,27 @@ def render_card(card: ModelCard) -> str:
 
 
 def _gate(decision: Decision) -> list[str]:
-    override = ["", f"Promoted by a person, with this reason: {decision.override}"] if decision.override else []
-    against = ["", *(f"- {reason}" for reason in decision.against)] if decision.against else []
+    override = (
+        ["", f"Promoted by a person, with this reason: {_escape(decision.override)}"] if decision.override else []
+    )
+    against = ["", *(f"- {_escape(reason)}" for reason in decision.against)] if decision.against else []
     rows = [check_cells(check) for check in decision.checks]
     return [f"{decision.ruling.capitalize()}.", *override, *against, "", *_table(CHECK_COLUMNS, rows)]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_line(columns), _line(["---"] * len(columns)), *(_line(row) for row in rows)]
+    return [_line(columns), f"| {' | '.join(['---'] * len(columns))} |", *(_line(row) for row in rows)]
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
+
+
+def _escape(text: str) -> str:
+    """`text` as one line that a Markdown viewer shows as it is."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """`text` for a code span, in which nothing can be escaped."""
+    return " ".join(text.replace("`", "'").split())

@@ -4,6 +4,7 @@ All sources are read and all state is written through a store. A path is relativ
 file is written completely or not at all; a failure that may pass is a StorageError.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from trrg_core.storage import local_disk, s3
 from trrg_core.storage.s3 import RetryPolicy
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_PATH, _LONGEST_NAME = 3500, 255  # bytes; Linux allows 4095, of which the store needs some
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,}")
 
 
@@ -200,7 +202,7 @@ def open_store(uri: str, retry_policy: RetryPolicy | None = None) -> Store:
         raise ConfigError(f"store {shown!r}: expected a local path or s3://bucket/prefix")
     retry_policy = retry_policy or RetryPolicy()
     if scheme != "s3" or not separator:
-        return Store(str(Path(rest if separator else uri).expanduser().absolute()), retry_policy)
+        return Store(_local_folder(rest if separator else uri), retry_policy)
     if "@" in rest or re.search("[?#].*=", rest):
         raise ConfigError("an s3:// uri must not carry credentials: they come from the AWS_* environment")
     bucket, _, prefix = rest.partition("/")
@@ -209,6 +211,25 @@ def open_store(uri: str, retry_policy: RetryPolicy | None = None) -> Store:
     require_package("s3fs", "an s3:// store")
     prefix = relative_path(prefix)
     return Store(f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}", retry_policy)
+
+
+def _local_folder(path: str) -> str:
+    """An absolute path; `~` is the folder of a user.
+
+    Raises:
+        ConfigError: if the user is unknown, or no folder can have this name.
+    """
+    try:
+        folder = str(Path(path).expanduser().absolute())
+        name = os.fsencode(folder)
+    except RuntimeError as error:
+        user = path.partition("/")[0]
+        raise ConfigError(f"store {path[:100]!r}: no folder of a user is known for {user[:100]!r}") from error
+    except ValueError:
+        name = b"\0"
+    if b"\0" in name or len(name) > _LONGEST_PATH or any(len(part) > _LONGEST_NAME for part in name.split(b"/")):
+        raise ConfigError(f"store {path[:100]!r}: no folder can have this name: too long, or a character that none has")
+    return folder
 
 
 def relative_path(path: str) -> str:

@@ -1,5 +1,7 @@
 """Delta tables as deltalake opens them: its failures become errors that name the table."""
 
+import re
+
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -8,10 +10,21 @@ from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.table_ref import TableRef
 
+_MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|\\")
+
 
 def table_uri(store: Store, name: str) -> str:
-    """The path or URI of table `name` of the store."""
-    return store.join(TABLE_FOLDER, name)
+    """The path or URI of table `name` of the store.
+
+    Raises:
+        ConfigError: for a path that deltalake takes for another one: it decodes `%20`, and turns a backslash round.
+    """
+    uri = store.join(TABLE_FOLDER, name)
+    if not store.is_s3 and _MISREAD.search(uri):
+        raise ConfigError(
+            f"store {store.uri}: no table can be kept below a folder with `%` and two hex digits or a `\\`"
+        )
+    return uri
 
 
 def open_table(store: Store, name: str) -> DeltaTable | None:

@@ -1,10 +1,12 @@
 """References to table versions: `studies@3` is version 3 of the table `studies` of a store."""
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
 from trrg_core.errors import ConfigError
 
+_VERSION = re.compile("[0-9]{1,18}")  # of a Delta log; `\\d` and isdigit() also take digits of other scripts
 TABLES = ("studies", "reports", "shards", "slices", "predictions", "rejects")
 
 
@@ -26,6 +28,8 @@ class TableRef:
             ConfigError: if `text` is not `name@version`.
         """
         name, separator, version = text.rpartition("@")
-        if not separator or not version.isdigit() or name not in TABLES:
-            raise ConfigError(f"{text!r} is no table reference: expected NAME@VERSION, NAME one of {', '.join(TABLES)}")
+        if not separator or not _VERSION.fullmatch(version) or name not in TABLES:
+            raise ConfigError(
+                f"{text[:100]!r} is no table reference: expected NAME@VERSION, NAME one of {', '.join(TABLES)}"
+            )
         return cls(name=name, version=int(version))
