@@ -1,5 +1,5 @@
 # Each target sets up .venv by itself. `make` alone lists the targets.
-.PHONY: help setup weights demo test test-slow fuzz docs ui lock clean
+.PHONY: help setup weights demo test test-slow fuzz attack audit sbom docs ui lock clean
 .DEFAULT_GOAL := help
 
 STUDIES ?= 1600
@@ -39,6 +39,17 @@ test-slow: setup  ## the tests that take minutes
 # a number of inputs for each reader; what breaks one is kept in build/fuzz
 fuzz: setup  ## damage sound inputs of every reader of untrusted files; variable EXAMPLES
 	TRRG_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest -q tests/fuzz
+
+# the tests of tests/security; ends with 1 unless all held
+attack: setup  ## try what an attacker would, and count what held, by class
+	.venv/bin/python infra/setup/attack.py
+
+# it needs the network: the versions of constraints.txt go to the index, nothing else does
+audit: setup  ## ask the package index for known vulnerabilities of the versions of constraints.txt
+	.venv/bin/uv tool run --from pip-audit==2.9.0 pip-audit --require-hashes --disable-pip -r constraints.txt
+
+sbom: setup  ## write the bill of materials (CycloneDX) to build/trrg.cdx.json
+	.venv/bin/python infra/setup/sbom.py build/trrg.cdx.json
 
 # a warning is an error: a broken cross-reference or link to a page fails the build
 docs: setup  ## build the documentation site into build/docs
