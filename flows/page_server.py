@@ -1,7 +1,8 @@
 """Serves the pages of a store's runs on the loopback interface: `python -m flows.page_server STORE PORT`.
 
 Only the dashboard, at `/`, and pages, pictures and cards below `runs/` are served: no tables, no weights, no listing.
-Pages show report text, so where the Prefect server has a password (`PREFECT_SERVER_API_AUTH_STRING`), this one asks for the same.
+Pages show report text, so where the Prefect server has a password (`PREFECT_SERVER_API_AUTH_STRING`), this one asks for
+the same.
 """
 
 import os

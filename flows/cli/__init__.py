@@ -134,12 +134,10 @@ def _print_error(message: str) -> None:
 
 def _own_line(error: BaseException) -> str:
     """The innermost line of our own packages that an error went through."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
-    return f"{Path(lines[-1].filename).name}:{lines[-1].lineno}" if lines else "an unknown line"
-
-
-def _is_foreign(path: str) -> bool:
-    return not {"flows", "pipelines", "trrg_core"} & set(Path(path).parts) or "site-packages" in path
+    root = Path(__file__).parents[2]
+    ours = [str(root / package) for package in PACKAGES]
+    lines = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(tuple(ours))]
+    return f"{Path(lines[-1].filename).relative_to(root)}:{lines[-1].lineno}" if lines else "an unknown line"
 
 
 def _umask() -> int:

@@ -145,7 +145,7 @@ def test_a_mistake_of_ours_is_one_line_that_quotes_nothing(monkeypatch: pytest.M
     monkeypatch.setattr(flows.cli, "app", fail)
     code, text = run([], monkeypatch)
     assert code == 70
-    assert "unexpected KeyError at __init__.py:" in text
+    assert "unexpected KeyError at flows/cli/__init__.py:" in text
     assert "heart" not in text
     monkeypatch.setenv(flows.cli.TRACEBACK_VARIABLE, "1")
     with pytest.raises(KeyError):
