@@ -46,7 +46,7 @@ attack: setup  ## try what an attacker would, and count what held, by class
 
 # it needs the network: the versions of constraints.txt go to the index, nothing else does
 audit: setup  ## ask the package index for known vulnerabilities of the versions of constraints.txt
-	.venv/bin/uv tool run --from pip-audit==2.9.0 pip-audit --require-hashes --disable-pip -r constraints.txt
+	.venv/bin/uv tool run --from pip-audit==2.9.0 pip-audit --strict --require-hashes --disable-pip -r constraints.txt
 
 sbom: setup  ## write the bill of materials (CycloneDX) to build/trrg.cdx.json
 	.venv/bin/python infra/setup/sbom.py build/trrg.cdx.json

@@ -75,12 +75,21 @@ def test_a_secret_in_the_address_of_a_store_is_refused_and_not_repeated(uri: str
     assert SECRET not in str(caught.value)
 
 
-def test_what_a_command_writes_is_of_its_user_only(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.cli", "sample", "--studies", "1", str(tmp_path / "corpus")]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TRRG_UMASK": "077"}, timeout=120)
-    open_to_others = [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
-    assert not open_to_others
-    assert any(path.suffix == ".jpg" for path in tmp_path.rglob("*"))
+WRITES = """
+import os, subprocess, sys
+from flows.cli import _set_up
+_set_up()
+os.makedirs("store/runs")
+open("store/file", "w").close()
+subprocess.run([sys.executable, "-c", "open('store/of-a-child', 'w').close()"], check=True)
+"""
+
+
+def test_what_a_command_and_its_children_write_is_of_their_user_only(tmp_path: Path) -> None:
+    environment = {**os.environ, "TRRG_UMASK": "077", "PYTHONPATH": str(Path(flows.cli.__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", WRITES], check=True, cwd=tmp_path, env=environment, timeout=120)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"store": 0o700, "runs": 0o700, "file": 0o600, "of-a-child": 0o600}
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 0o077), ("007", 0o007), ("022", 0o022)])

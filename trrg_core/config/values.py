@@ -42,10 +42,10 @@ def read_values(preset_or_path: str, seen: tuple[Path, ...] = ()) -> dict[str, A
         raise ConfigError(f"{path}: its `preset` refers back to this file")
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_TEXT + 1)
+            content = file.read(MAX_TEXT + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    values = load_yaml(text, str(path))
+    values = load_yaml(content, str(path))
     preset = values.pop("preset", "")
     if not isinstance(preset, str):
         raise ConfigError(f"{path}: `preset` must name a preset or a file, found {preset!r}")
