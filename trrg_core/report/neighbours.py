@@ -13,8 +13,9 @@ _ONE = re.compile(r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)
 _NONE = re.compile(
     r"(none)\b(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b)", re.I
 )
+_PRONOUNS = ("it", "this", "these", "they", "both")
 _PRONOUN = re.compile(
-    r"(it|this|these|they|both)\b(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))", re.I
+    rf"({'|'.join(_PRONOUNS)})\b(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))", re.I
 )
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
@@ -23,6 +24,9 @@ _LONGEST = 120
 def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, str] | None:
     """(start, end, finding) of the word of `sentence` that stands for the finding of the sentence before it."""
     if len(sentence) > _LONGEST:
+        return None
+    words = sentence.lower()
+    if "one" not in words and not words.startswith(_PRONOUNS):
         return None
     match = _NONE.match(sentence) or _ONE.match(sentence)
     if match is None:

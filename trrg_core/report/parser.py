@@ -12,6 +12,7 @@ from trrg_core.report.abbreviations import find_defined, find_definitions, name_
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
 from trrg_core.report.neighbours import complete, find_stand_in
+from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
@@ -61,23 +62,32 @@ class ReportParser:
         sections = find_sections(text)
         read = {section.start for section in sections_read(sections)}
         named = name_definitions(find_definitions(text), self._lexicon) if "(" in text else {}
-        sentences = tuple(
-            sentence
-            for section in sections
-            for sentence in self._sentences(text, section, section.start in read, named)
-        )
+        sentences: list[Sentence] = []
+        for section in sections:
+            sentences.extend(self._sentences(text, section, section.start in read, named))
         labels = self._labels(sentences) if read else dict.fromkeys(self.label_set.observations)
         return ParsedReport(
             sections=sections,
-            sentences=sentences,
+            sentences=tuple(sentences),
             labels=labels,
             parser_id=self.parser_id,
             unread=bool(sections) and not read,
         )
 
-    def parse_many(self, texts: Iterable[str]) -> Iterator[ParsedReport]:
-        """`parse` of each text, lazily and in order."""
-        return map(self.parse, texts)
+    def parse_many(self, texts: Iterable[str], *, workers: int = 1) -> Iterator[ParsedReport]:
+        """`parse` of each text, lazily and in order.
+
+        Args:
+            texts: reports.
+            workers: processes to parse in. Each new one needs two seconds to start, so more than one pays from
+                some ten thousand reports on. A script must guard its start with `if __name__ == "__main__"`.
+
+        Raises:
+            ValueError: if `workers` is below 1.
+        """
+        if workers < 1:
+            raise ValueError(f"workers is {workers}, expected 1 or more")
+        return map(self.parse, texts) if workers == 1 else parse_in_processes(self, texts, workers)
 
     def mentions_of(self, sentence: str) -> tuple[Mention, ...]:
         """The mentions of one sentence by itself, with offsets into it; not kept in the cache of common sentences."""
@@ -109,14 +119,19 @@ class ReportParser:
     def _labels(self, sentences: Iterable[Sentence]) -> Labels:
         assertions: dict[str, list[Assertion]] = {}
         others: list[Assertion] = []
-        for mention in (mention for sentence in sentences for mention in sentence.mentions if mention.is_current):
-            for name in self._observations.get(mention.finding, ()):
-                assertions.setdefault(name, []).append(mention.assertion)
-            if mention.finding in self.label_set.abnormal:
-                others.append(mention.assertion)
+        for sentence in sentences:
+            for mention in sentence.mentions:
+                if mention.is_current:
+                    for name in self._observations.get(mention.finding, ()):
+                        assertions.setdefault(name, []).append(mention.assertion)
+                    if mention.finding in self.label_set.abnormal:
+                        others.append(mention.assertion)
         return label_report(assertions, self.label_set, others)
 
 
 def _shifted(mention: Mention, offset: int) -> Mention:
     """`mention` of a sentence that starts at `offset` of the report."""
-    return build_value(Mention, {**vars(mention), "start": mention.start + offset, "end": mention.end + offset})
+    values = vars(mention).copy()
+    values["start"] += offset
+    values["end"] += offset
+    return build_value(Mention, values)

@@ -54,10 +54,13 @@ class Scan(NamedTuple):
 
 def plain_sentence(sentence: str) -> Plain:
     """`sentence` ready to be matched."""
-    lowered = sentence.lower()
-    if len(lowered) != len(sentence):  # a few letters become longer in lower case, which would shift the offsets
-        lowered = "".join(char.lower() if len(char.lower()) == 1 else char for char in sentence)
-    text = lowered.translate(_TABLE)
+    text = sentence.lower()
+    if text.isascii() and text.isprintable():  # the hyphen is the only such character of the table
+        text = text.replace("-", " ")
+    else:
+        if len(text) != len(sentence):  # a few letters become longer in lower case, which would shift the offsets
+            text = "".join(char.lower() if len(char.lower()) == 1 else char for char in sentence)
+        text = text.translate(_TABLE)
     if "  " not in text:
         return Plain(text)
     offsets: list[int] = []
@@ -77,14 +80,17 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     attributes: list[Hit] = []
     has_target = False
     for last, entry in lexicon.automaton.iter(plain.text):
+        if entry.closes_word and padded[last + 2].isalnum():
+            continue
         end = last + 1
         start = end - entry.length
-        if (entry.opens_word and padded[start].isalnum()) or (entry.closes_word and padded[end + 1].isalnum()):
+        if entry.opens_word and padded[start].isalnum():
             continue
         if entry.terms:
             spans.append((start, -end, entry))
-            has_target = has_target or entry.is_target
-        if entry.attributes or entry.positions:
+            if entry.is_target:
+                has_target = True
+        if entry.describes:
             attributes.append(Hit(start, end, entry))
     if not has_target and not everything:
         return Scan(plain)

@@ -249,3 +249,10 @@ def test_swapping_the_side_swaps_the_laterality_only(template: str) -> None:
         assert mention.laterality == side
         sides[side] = (mention.finding, mention.assertion, mention.severity)
     assert sides["left"] == sides["right"]
+
+
+def test_two_processes_give_the_same_parses_in_order() -> None:
+    texts = [f"{SENTENCES[number % len(SENTENCES)]} Study {number}." for number in range(300)]
+    assert list(PARSER.parse_many(texts, workers=2)) == list(map(PARSER.parse, texts))
+    with pytest.raises(ValueError, match="workers is 0, expected 1 or more"):
+        PARSER.parse_many(texts, workers=0)
