@@ -23,6 +23,9 @@ _BY_STRENGTH = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 _ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
 # of the name of a rule that applies to the first word of a sentence alone: "Should pneumonia be suspected"
 _AT_START = ".start"
+_BEFORE_ANSWER = ("colon", "open", "close")
+# "Effusion: none", "Effusion (left): none"
+_GAP = re.compile(r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*")
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 
@@ -144,10 +147,10 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     if not any(term.reach == "answer" for term in hits[index].entry.terms):
         return False
     before = index - 1
-    if before >= 0 and hits[before].entry.role == "colon":
+    while before >= 0 and hits[before].entry.role in _BEFORE_ANSWER:
         before -= 1
     gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
-    follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or not gap.strip(" .:=_"))
+    follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
     return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";")
 
 
@@ -186,6 +189,8 @@ def _decide(
     is_current = "current" in context or ("ABSENT" in backward and "ABSENT" not in forward)
     if is_current:
         context.pop("historical", None)
+    if "ABSENT" in backward and backward["ABSENT"][1].reach == "answer":
+        context.pop("hypothetical", None)  # "r/o pneumonia: no"
     times: dict[str, Any] = {
         "historical": "historical" in context,
         "hypothetical": "hypothetical" in context,

@@ -8,7 +8,8 @@ left and small right effusions").
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from trrg_core.report.candidates import Candidate
@@ -16,9 +17,11 @@ from trrg_core.report.scan import Hit, Plain
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
-_SIDE_LETTER = re.compile(r"(?<![\w/.'])([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?! spine| o )")
+_SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
 _LISTING = ("comma", "and", "new_item")
+# "edema, which is worse"
+_WHICH = re.compile(r",? which (?:is|are|was|were|has|have)(?: been)? ")
 _WORD = re.compile(r"[^\s,;:().]+")
 # beside attributes, the words of a stretch that says nothing but where and how much
 _FILLERS = frozenset(
@@ -34,8 +37,11 @@ _FILLERS = frozenset(
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
 _WEAK_CHANGE = "stable"
 _ELSEWHERE = ["elsewhere"]
+# a comparison of the sides: "larger than the left"
+_COMPARED = "compared"
 _Values = tuple[tuple[str, str], ...]
 _Described = dict[str, str]
+_SIDES: Mapping[str, _Values] = {"l": (("laterality", "left"),), "r": (("laterality", "right"),)}
 
 
 class _Mark(NamedTuple):
@@ -77,10 +83,9 @@ def _find_marks(attributes: Sequence[Hit], text: str) -> list[_Mark]:
     ]
     if "mm" in text or "cm" in text:
         marks.extend(_Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text))
-    if _SIDE_LETTER.search(text):
-        sides = {"l": "left", "r": "right"}
-        marks.extend(_Mark(*found.span(1), (("laterality", sides[found[1]]),)) for found in _SIDE_LETTER.finditer(text))
-    marks.sort(key=lambda mark: (mark.start, -mark.end))
+    marks.extend(_Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text))
+    if len(marks) > 1:
+        marks.sort(key=lambda mark: (mark.start, -mark.end))
     return list(_outermost(marks))
 
 
@@ -115,12 +120,18 @@ class _Sentence:
     ) -> None:
         self.candidates, self.hits, self.marks, self.text = candidates, hits, marks, text
         self._starts = [mark.start for mark in marks]
-        separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
-        self._separators = [(hit.start, hit.end, hit.entry.role) for hit in separators]
-        self._cuts = [start for start, _, _ in self._separators]
-        self._clauses = _clause_starts(hits, boundaries)
-        self._hit_starts = [hit.start for hit in hits]
+        self._separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
+        self._cuts = [hit.start for hit in self._separators]
         self.boundaries = boundaries
+
+    @cached_property
+    def _clauses(self) -> list[int]:
+        """Where clauses begin that follow a whole statement."""
+        return _clause_starts(self.hits, self.boundaries)
+
+    @cached_property
+    def _hit_starts(self) -> list[int]:
+        return [hit.start for hit in self.hits]
 
     def describe(self, number: int) -> list[_Described]:
         """The attributes of candidate `number`, once for each side that has its own degree."""
@@ -128,6 +139,11 @@ class _Sentence:
         low, high = self._window(number)
         before = self.between(low, candidate.end)
         chosen = _choose(candidate, [*before, *self.between(candidate.end, high)])
+        if "change" not in chosen and (relative := _WHICH.match(self.text, high)):
+            cut = bisect_left(self._cuts, relative.end())
+            behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
+            if behind and behind[0].value("change"):
+                chosen["change"] = behind[0].value("change")
         parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or [chosen]
         if len(parts) == 1 and "laterality" not in parts[0]:
             far = _choose(None, self._far_behind(number))
@@ -176,10 +192,12 @@ class _Sentence:
         cut = bisect_left(self._cuts, candidate.start) - 1
         if chosen.get("laterality") not in ("left", "right") or cut < 0:
             return []
-        start, end, role = self._separators[cut]
+        start, end, entry = self._separators[cut]
         floor = max((other.end for other in self.candidates[max(0, number - 3) : number]), default=0)
         floor = max(floor, self._cuts[cut - 1] if cut else 0)
-        if role not in _LISTING or start <= floor or not self._says_only_marks(end, candidate.start):
+        if not any(mark.value("laterality") for mark in self.between(end, candidate.end)):
+            return []  # "no effusion on the right, moderate effusion on the left"
+        if entry.role not in _LISTING or start <= floor or not self._says_only_marks(end, candidate.start):
             return []
         between = self.hits[bisect_left(self._hit_starts, floor) : bisect_left(self._hit_starts, start)]
         if any(hit.entry.is_target and not hit.entry.attributes for hit in between):
@@ -205,9 +223,9 @@ class _Sentence:
         limit = self.candidates[number + 1].start if number + 1 < len(self.candidates) else len(self.text)
         groups = [self.between(candidate.end, high)]
         for at in range(cut, min(cut + 4, len(self._separators))):
-            start, end, role = self._separators[at]
+            start, end, entry = self._separators[at]
             following = self._cuts[at + 1] if at + 1 < len(self._cuts) else len(self.text)
-            is_joint = role in _LISTING or self.text[start:end] == "which"
+            is_joint = entry.role in _LISTING or self.text[start:end] == "which"
             if not is_joint or start >= limit or following > limit or not self._says_only_marks(end, following):
                 break
             groups.append(self.between(end, following))
@@ -242,7 +260,7 @@ def _clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
     states = False
     for index, hit in enumerate(hits):
         if index in boundaries:
-            if states:
+            if states or hit.entry.length == 1:  # a semicolon ends any statement
                 starts.append(hit.start)
             states = hit.entry.has_verb and hit.entry.role != "stop"
         states = states or hit.entry.is_target or (hit.entry.role == "verb" and index not in boundaries)
@@ -264,6 +282,9 @@ def _choose(candidate: Candidate | None, window: Sequence[_Mark]) -> _Described:
     ends: dict[str, int] = {}
     for mark in window:
         for kind, value in mark.values:
+            if value == _COMPARED:
+                chosen[kind], ends[kind] = "bilateral", mark.end
+                continue
             if kind in chosen and kind != "change" and candidate is None:
                 if kind == "laterality" and value != chosen[kind] and mark.start >= ends[kind]:
                     chosen[kind] = "bilateral"
@@ -301,10 +322,14 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
 
 
 _ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|/) ?$")
+_APART = re.compile(r", (?:not|rather than|instead of)(?: an?| the)? $")
 
 
 def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None:
-    """Gives the side behind the last of alternatives to all: "consolidation versus atelectasis at the right base"."""
+    """Gives the side behind the last of alternatives to all: "consolidation versus atelectasis at the right base".
+
+    A side behind one that is set apart is that of the finding before it: "a nodule, not a mass, at the right apex".
+    """
     for number in range(len(described) - 1, 0, -1):
         one, two = described[number - 1], described[number]
         joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
@@ -313,6 +338,17 @@ def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None
             behind = sentence.between(end, end + _NEAR)
             if any(mark.value("laterality") == two[0]["laterality"] for mark in behind):
                 described[number - 1] = [part | {"laterality": two[0]["laterality"]} for part in one]
+        elif "laterality" in two[0] and _APART.fullmatch(joint) and _is_behind_comma(sentence, number):
+            side = two[0].pop("laterality")
+            if "laterality" not in one[0]:
+                described[number - 1] = [part | {"laterality": side} for part in one]
+
+
+def _is_behind_comma(sentence: _Sentence, number: int) -> bool:
+    """Whether candidate `number` has its side from the words behind the comma that follows it."""
+    end = sentence.candidates[number].end
+    inside = sentence.between(sentence.candidates[number - 1].end, end)
+    return sentence.text[end : end + 1] == "," and not any(mark.value("laterality") for mark in inside)
 
 
 def _is_listed(sentence: _Sentence, number: int) -> bool:

@@ -22,7 +22,7 @@ _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
 # a stop is judged by itself, and what follows a colon belongs to it
 _JUDGED_BY_ITSELF = ".!?:"
-_INLINE = re.compile(r"(?<=\s)\(?(?:([a-h])\)|(\d{1,2})[.)])(?=\s*[A-Za-z])")
+_INLINE = re.compile(r"(?<=\s)\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z])")
 _SENTENCE_STOP = re.compile(r"[A-Za-z)]\.(?:\s|$)")
 _FIRST = re.compile(r"\S+")
 
@@ -78,7 +78,7 @@ def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
     expected = {"letter": "a", "number": "1"}
     begin = skip_space(text, start, end)
     for mark in _marks_from(text, begin, end):
-        kind, value = ("letter", mark[1]) if mark[1] else ("number", mark[2])
+        kind, value = ("letter", mark[1].lower()) if mark[1] else ("number", mark[2])
         if value != expected[kind]:
             continue
         if value not in ("a", "1"):

@@ -1,6 +1,5 @@
 """Mentions of one sentence: text in, findings with assertion, cue, rule and attributes out."""
 
-import re
 from collections.abc import Sequence
 
 from trrg_core.labels import Assertion
@@ -11,12 +10,11 @@ from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.parsed import Mention, build_value
 from trrg_core.report.positions import find_positions
-from trrg_core.report.scan import Plain, Scan, add_spans, scan_sentence
+from trrg_core.report.scan import Plain, add_spans, scan_sentence
+from trrg_core.report.stand_ins import add_stand_ins
 from trrg_core.report.titles import find_titles
 
 _Span = tuple[int, int, str]
-_ONE = re.compile(r"\b(?:a|an|another) (?:[a-z]+ )?(one)\b")
-_MOST_STAND_INS = 8
 # devices that lie in the middle: a side stated of them is that of a place
 _WITHOUT_SIDE = frozenset(["endotracheal_tube", "tracheostomy", "enteric_tube"])
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
@@ -38,8 +36,7 @@ def find_mentions(
         scan = add_spans(scan, entities)
     if not scan.has_target:
         return ()
-    if " one" in scan.plain.text:
-        scan = _with_stand_ins(scan)
+    scan = add_stand_ins(scan)
     boundaries = find_boundaries(scan.hits)
     candidates = find_candidates(scan.hits, boundaries, lexicon)
     if not candidates:
@@ -61,18 +58,6 @@ def find_mentions(
     return tuple(mentions)
 
 
-def _with_stand_ins(scan: Scan) -> Scan:
-    """ "A large effusion on the left and a small one on the right": the word that stands for the finding before it."""
-    spans: list[_Span] = []
-    for match in _ONE.finditer(scan.plain.text):
-        named = [hit.term("finding") for hit in scan.hits if hit.entry.is_finding and hit.end <= match.start()]
-        if named and named[-1] is not None:
-            spans.append((*scan.plain.original(*match.span(1)), named[-1].name))
-        if len(spans) == _MOST_STAND_INS:
-            break
-    return add_spans(scan, spans) if spans else scan
-
-
 def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:
     """An operation of the past, or a device after "status post", is what the images show now."""
     lasts = kind == "history" or (kind == "device" and asserted.cue in ("status post", "s/p"))
@@ -81,8 +66,20 @@ def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:
 
 def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:
     start, end = plain.original(candidate.start, candidate.end)
-    place = {"finding": candidate.finding, "start": start, "end": end}
-    values = place | asserted._asdict() | _NO_ATTRIBUTES | attributes
+    assertion, rule, cue, historical, hypothetical, experiencer = asserted
+    values = {
+        "finding": candidate.finding,
+        "start": start,
+        "end": end,
+        "assertion": assertion,
+        "rule": rule,
+        "cue": cue,
+        "historical": historical,
+        "hypothetical": hypothetical,
+        "experiencer": experiencer,
+        **_NO_ATTRIBUTES,
+        **attributes,
+    }
     if candidate.finding in _WITHOUT_SIDE:
         values["laterality"] = ""
     return build_value(Mention, values)

@@ -11,7 +11,9 @@ from trrg_core.report.parsed import Mention, build_value
 
 _ONE = re.compile(r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b", re.I)
 _NONE = re.compile(
-    r"(none)\b(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b)", re.I
+    r"(?:there (?:is|are|was|were) )?(none)\b"
+    r"(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b)",
+    re.I,
 )
 _PRONOUNS = ("it", "this", "these", "they", "both")
 _PRONOUN = re.compile(

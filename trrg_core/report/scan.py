@@ -123,6 +123,13 @@ def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]], *, wins: bool =
     return Scan(scan.plain, merged, scan.attributes, any(one.entry.is_target for one in merged))
 
 
+def add_hits(scan: Scan, hits: Sequence[Hit]) -> Scan:
+    """`scan` with further `hits`, where they overlap none of its own."""
+    free = [new for new in hits if not any(hit.start < new.end and new.start < hit.end for hit in scan.hits)]
+    merged = sorted([*scan.hits, *free], key=lambda hit: hit.start)
+    return Scan(scan.plain, merged, scan.attributes, scan.has_target)
+
+
 def named_entry(finding: str) -> Entry:
     """The entry of a span that names `finding` by another source than the rules."""
     return Entry(

@@ -1,0 +1,81 @@
+"""Words of a sentence that stand for what is named before them: "a small one", "but not on the left".
+
+The word becomes a hit of the same entry; cues and attributes are then read as of any other.
+"""
+
+import re
+from collections.abc import Iterator
+
+from trrg_core.report.scan import Hit, Scan, add_hits
+
+_ONE = re.compile(r"\b(?:a|an|another) (?:[a-z]+ )?(one)\b")
+# the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
+_NOT_THERE = re.compile(
+    r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:not|none)"
+    r" (?:(?:seen|present|identified) )?(?:(?:on|in|at) )?the (left|right)\b"
+)
+_DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
+_THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
+# "the left effusion is small and the right is moderate", "the right lung is clear, the left is collapsed"
+_OTHER = re.compile(
+    r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?the (left|right) (?:one |side )?"
+    r"(?=(?:is|was|has|appears|remains) ([a-z]+))"
+)
+_SIDE = re.compile(r"\b(left|right)\b(?: (?:sided|upper|lower|middle|basilar|apical|pleural))*")
+_OF_FINDING = re.compile(
+    rf"{_DEGREE}|unchanged|stable|larger|smaller|worse|better|new|improv|increas|decreas|resolv|gone"
+)
+# "at the left base it is unchanged"
+_IT = re.compile(
+    r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: [a-z]+)? (it) (?:is|has|was|remains|appears)\b"
+)
+# "right, but not left, effusion": each side stands for the finding behind the second
+_BUT_NOT = re.compile(r"\b(left|right)(?:,? but|,) (?:not|no) (?:the )?(left|right),? ")
+_MOST_STAND_INS = 8
+
+
+def add_stand_ins(scan: Scan) -> Scan:
+    """`scan` with the words that stand for the finding or place before them named as that."""
+    text = scan.plain.text
+    hits = {hit.start: hit for hit in _of_findings(scan)}
+    if " no" in text:
+        hits |= {hit.start: hit for hit in _before_denial(scan)}
+    if " the left " in text or " the right " in text:
+        hits |= {hit.start: hit for hit in _of_other_side(scan)}
+    return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
+
+
+def _of_findings(scan: Scan) -> Iterator[Hit]:
+    text = scan.plain.text
+    matches = [match.span(1) for match in _ONE.finditer(text)] if " one" in text else []
+    matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
+    if " not " in text or " none " in text:
+        denied = [match.span(1) for match in _NOT_THERE.finditer(text)]
+        matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
+    for start, end in matches[:_MOST_STAND_INS]:
+        named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= start]
+        if named:
+            yield Hit(start, end, named[-1].entry)
+
+
+def _before_denial(scan: Scan) -> Iterator[Hit]:
+    match = _BUT_NOT.search(scan.plain.text)
+    if match is not None:
+        # "opacity on the right, but no left effusion" says nothing of a right effusion
+        following = next((hit for hit in scan.hits if hit.entry.is_finding), None)
+        if following is not None and following.start == match.end():
+            yield from (Hit(*match.span(side), following.entry) for side in (1, 2))
+
+
+def _of_other_side(scan: Scan) -> Iterator[Hit]:
+    text = scan.plain.text
+    match = _OTHER.search(text)
+    first = _SIDE.search(text, 0, match.start()) if match else None
+    if match is None or first is None or first[1] == match[1]:
+        return
+    named = next((hit for hit in scan.hits if hit.end > first.end() and hit.start <= first.end() + 1), None)
+    if named is None or named.end > match.start():
+        return
+    is_place = named.term("place") is not None and not named.entry.is_finding
+    if is_place or (named.entry.is_finding and _OF_FINDING.match(match[2])):
+        yield Hit(*match.span(1), named.entry)
