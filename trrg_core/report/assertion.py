@@ -23,6 +23,8 @@ _BY_STRENGTH = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
 _ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
 # of the name of a rule that applies to the first word of a sentence alone: "Should pneumonia be suspected"
 _AT_START = ".start"
+# of one that applies where no word ends right before it: "? small effusion", not "Effusion? Small."
+_APART = ".apart"
 _BEFORE_ANSWER = ("colon", "open", "close")
 # "Effusion: none", "Effusion (left): none"
 _GAP = re.compile(r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*")
@@ -135,7 +137,10 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
     """
     if term.gives_way and follows and hits[index].entry.turns:
         return False
-    if term.name.endswith(_AT_START) and hits[index].start > 0:
+    start = hits[index].start
+    if start > 0 and (
+        term.name.endswith(_AT_START) or (term.name.endswith(_APART) and text[start - 1 : start].isalnum())
+    ):
         return False
     is_answer = _is_answer(hits, index, text)
     if term.reach == "answer":

@@ -102,6 +102,9 @@ def _marks_from(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
 def _line_breaks(text: str, start: int, end: int) -> list[int]:
     """Offsets of the line ends that end a statement."""
     lines = [line.rstrip() for line in text[start:end].split("\n")]
+    if _SENTENCE_STOP.search(text, start, end):
+        # the heading before the first line of wrapped prose takes its part of the width
+        lines[0] = lines[0].rjust(len(lines[0]) + start - text.rfind("\n", 0, start) - 1)
     shape: _Shape | None = None
     breaks = []
     at = start
