@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,14 +43,20 @@ def sample(
     ],
     studies: Annotated[int, typer.Option(min=1, help="Number of studies.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same bytes.")] = 7,
+    styles: Annotated[
+        Literal["plain", "mixed"],
+        typer.Option(
+            help="Styles of reports: prose alone, or shorthand, templates, lists, capitals and British spelling too."
+        ),
+    ] = "plain",
 ) -> None:
     """Write an invented corpus in the layout of MIMIC-CXR-JPG."""
     from flows.cli.sample_corpus import draw_sample, is_drawn
 
-    if is_drawn(folder, studies, seed):
+    if is_drawn(folder, studies, seed, styles):
         typer.echo(f"{folder}: already holds {studies} studies of seed {seed}")
         return
-    summary = draw_sample(folder, studies, seed)
+    summary = draw_sample(folder, studies, seed, styles)
     typer.echo(
         f"{folder}: {summary.num_studies} studies of {summary.num_patients} patients, {summary.num_images} images; "
         f"ground truth in {summary.truth_path}"

@@ -9,15 +9,21 @@ from pathlib import Path
 from pipelines.records.progress import track
 from trrg_core.errors import ConfigError
 from trrg_core.sources.sample.layout import SampleSummary, write_sample
+from trrg_core.sources.sample.styles import Styles
 
 
-def is_drawn(folder: Path, studies: int, seed: int) -> bool:
-    """Whether `folder` holds the corpus of this size and seed."""
+def is_drawn(folder: Path, studies: int, seed: int, styles: Styles = "plain") -> bool:
+    """Whether `folder` holds the corpus of this size, seed and styles."""
     note = _note(folder)  # may be left over from a tree that was removed
-    return folder.is_dir() and note.is_file() and json.loads(note.read_text()) == {"studies": studies, "seed": seed}
+    return folder.is_dir() and note.is_file() and json.loads(note.read_text()) == _drawn(studies, seed, styles)
 
 
-def draw_sample(folder: Path, studies: int, seed: int) -> SampleSummary:
+def _drawn(studies: int, seed: int, styles: Styles) -> dict[str, int | str]:
+    # plain corpora of before have no entry for it
+    return {"studies": studies, "seed": seed} | ({"styles": styles} if styles != "plain" else {})
+
+
+def draw_sample(folder: Path, studies: int, seed: int, styles: Styles = "plain") -> SampleSummary:
     """Draw the corpus in a new `<folder>.partial`, then rename it; a file beside the tree records size and seed.
 
     Raises:
@@ -36,12 +42,17 @@ def draw_sample(folder: Path, studies: int, seed: int) -> SampleSummary:
             reported = done
 
         summary = write_sample(
-            partial, num_studies=studies, seed=seed, on_progress=on_progress, num_processes=os.cpu_count() or 1
+            partial,
+            num_studies=studies,
+            seed=seed,
+            on_progress=on_progress,
+            num_processes=os.cpu_count() or 1,
+            styles=styles,
         )
     truth = folder.with_name(f"{folder.name}.truth.jsonl.gz")
     summary.truth_path.replace(truth)
     partial.replace(folder)
-    _note(folder).write_text(json.dumps({"studies": studies, "seed": seed}))
+    _note(folder).write_text(json.dumps(_drawn(studies, seed, styles)))
     return replace(summary, root=folder, truth_path=truth)
 
 

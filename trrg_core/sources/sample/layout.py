@@ -22,6 +22,7 @@ from trrg_core.sources.sample.film import encode_jpeg
 from trrg_core.sources.sample.ground_truth import Patient, StudyTruth, generate_patient
 from trrg_core.sources.sample.radiograph import render_radiograph
 from trrg_core.sources.sample.reports import Report, write_report
+from trrg_core.sources.sample.styles import Styles
 
 _VIEW_NAMES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral"}
 _ANCHOR_YEARS = "2014 - 2016"  # the true years, as MIMIC-IV gives them for shifted dates
@@ -71,15 +72,18 @@ class _WrittenImage:
     columns: int
 
 
-def generate_studies(num_studies: int, seed: int) -> Iterator[SampleStudy]:
-    """The first `num_studies` studies of the corpus of `seed`, without images; a longer corpus starts with the same."""
+def generate_studies(num_studies: int, seed: int, styles: Styles = "plain") -> Iterator[SampleStudy]:
+    """The first `num_studies` studies of the corpus of `seed`, without images; a longer corpus starts with the same.
+
+    `styles` is `plain`, prose alone, or `mixed`: shorthand, templates, lists, capitals, contractions, British spelling.
+    """
     num_generated = 0
     for number in count():
         patient = generate_patient(seed, number)
         for truth in patient.studies:
             if num_generated == num_studies:
                 return
-            yield SampleStudy(patient=patient, truth=truth, report=write_report(patient, truth, seed))
+            yield SampleStudy(patient=patient, truth=truth, report=write_report(patient, truth, seed, styles))
             num_generated += 1
 
 
@@ -90,6 +94,7 @@ def write_sample(
     seed: int,
     on_progress: Callable[[int], None] | None = None,
     num_processes: int = 1,
+    styles: Styles = "plain",
 ) -> SampleSummary:
     """Writes an invented corpus under `root` and its ground truth to `<root>.truth.jsonl.gz`.
 
@@ -101,6 +106,7 @@ def write_sample(
         seed: seed of the corpus.
         on_progress: called with the number of studies written so far.
         num_processes: number of worker processes that render images.
+        styles: styles of the reports, as in `generate_studies`; images and ids do not depend on it.
 
     Raises:
         ValueError: if `num_studies` or `num_processes` is less than one, or `root` is not empty.
@@ -110,7 +116,7 @@ def write_sample(
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty: the sample is written into a new folder")
     root.mkdir(parents=True, exist_ok=True)
-    studies = list(generate_studies(num_studies, seed))
+    studies = list(generate_studies(num_studies, seed, styles))
     images: list[tuple[_WrittenImage, ...]] = []
     for written in _map_in_processes(partial(_write_study, root=root, seed=seed), studies, num_processes):
         images.append(written)

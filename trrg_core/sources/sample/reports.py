@@ -13,6 +13,7 @@ from trrg_core.sources.sample.findings_text import state_sign, write_devices, wr
 from trrg_core.sources.sample.ground_truth import Patient, Sign, StudyTruth
 from trrg_core.sources.sample.readers import READERS, Reader, choose_phrase
 from trrg_core.sources.sample.slots import slots_of
+from trrg_core.sources.sample.styles import LINES, Style, Styles, draw_style, restyle
 from trrg_core.sources.sample.wording import Sentence, fill_phrase, findings_with, load_phrases
 
 _WIDTH = 78  # without the space at the start of every line
@@ -52,19 +53,32 @@ class Report:
     labels: Labels
 
 
-def write_report(patient: Patient, truth: StudyTruth, seed: int) -> Report:
-    """The report of one study; depends on nothing but its arguments."""
+def write_report(patient: Patient, truth: StudyTruth, seed: int, styles: Styles = "plain") -> Report:
+    """The report of one study; depends on nothing but its arguments.
+
+    With `styles="mixed"` the report of `plain` is said in a style that is drawn for the study.
+    """
     rng = Random(f"sample/{seed}/report/{truth.study_id}")
     reader = rng.choice(READERS)
     shape = rng.choices(("both", "findings", "impression", "bare"), (0.88, 0.05, 0.055, 0.015))[0]
     findings = write_findings(truth, rng, reader) if shape != "impression" else []
     impression = [] if shape in ("findings", "bare") else _write_impression(truth, rng, reader, findings)
     blocks = _write_preamble(patient, truth, rng)
+    style: Style = "prose"
+    if styles == "mixed":
+        style_rng = Random(f"sample/{seed}/style/{truth.study_id}")
+        style = draw_style(style_rng)
+        findings = restyle(findings, truth, style, style_rng)
+        impression = restyle(impression, truth, style, style_rng)
     if findings:
-        blocks.append(_section("" if shape == "bare" else _header("FINDINGS", rng), findings, rng))
+        header = "" if shape == "bare" else _header("FINDINGS", rng)
+        blocks.append(_lines(header, findings) if style in LINES else _section(header, findings, rng))
     if impression:
         numbered = reader.is_numbered and len(impression) > 1
-        blocks.append(_section(_header("IMPRESSION", rng), impression, rng, numbered=numbered))
+        header = _header("IMPRESSION", rng)
+        blocks.append(
+            _lines(header, impression) if style in LINES else _section(header, impression, rng, numbered=numbered)
+        )
     text = _wet_read(impression, rng) + "\n".join([_BANNER, "\n \n".join(blocks)]) + "\n"
     section = "last_paragraph" if shape == "bare" else "findings"
     sentences = [ReportSentence(section=section, sentence=sentence) for sentence in findings]
@@ -138,6 +152,11 @@ def _section(header: str, sentences: list[Sentence], rng: Random, *, numbered: b
     if header and rng.random() < 0.35:
         return f" {header}: \n \n" + _wrap(" ".join(texts))
     return _wrap((f"{header}:  " if header else "") + " ".join(texts))
+
+
+def _lines(header: str, sentences: list[Sentence]) -> str:
+    """A section with one line, wrapped where it is long, for each sentence."""
+    return "\n".join([*([f" {header}:"] if header else []), *(_wrap(sentence.text) for sentence in sentences)])
 
 
 def _wet_read(impression: list[Sentence], rng: Random) -> str:
