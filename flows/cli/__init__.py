@@ -21,6 +21,7 @@ from flows.cli import (
     lineage_verb,
     machine,
     model_use,
+    parser_server,
     registry_verbs,
     scoring,
     slicing,
@@ -61,6 +62,7 @@ app = typer.Typer(
 for _verbs in (
     chain,
     model_use,
+    parser_server,
     registry_verbs,
     versions,
     lineage_verb,

@@ -18,11 +18,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from pipelines.serving.api_error import ApiError
 from pipelines.serving.api_schema import FORM_OF_FILMS, ErrorBody, StudyReport
+from pipelines.serving.body import read_body
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.metrics import ServingMetrics
 from pipelines.serving.model_choice import ModelStatus
 from pipelines.serving.request_guard import refuse
-from pipelines.serving.study_request import read_body, read_study_request
+from pipelines.serving.study_request import read_study_request
 from trrg_core.generation.report_writer import StudyRequest, WrittenStudy
 from trrg_core.generation.study_record import record_line
 from trrg_core.pages.serving_pages import render_api_page, render_upload_page

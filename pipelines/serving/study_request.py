@@ -1,7 +1,6 @@
 """The body of an HTTP request -> the study to write a report for; limits, time-out, form and images are checked."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pipelines.serving.api_error import ApiError, error_of_film
@@ -16,27 +15,6 @@ from trrg_core.training.views import VIEW_POSITIONS
 
 _MOST_ID_CHARACTERS = 200
 _UNKNOWN_NAME = "film"
-
-
-async def read_body(chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: ServingLimits) -> bytes:
-    """The whole body.
-
-    Raises:
-        ApiError: 413 `body_too_large`, before more than the limit is in memory; 408 `body_timeout`.
-    """
-    announced = headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limits.max_body_bytes:
-        raise _too_large(limits)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.body_timeout_s):
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > limits.max_body_bytes:
-                    raise _too_large(limits)
-    except TimeoutError as error:
-        raise ApiError(408, "body_timeout", f"no complete body within {limits.body_timeout_s:g} s") from error
-    return bytes(body)
 
 
 def read_study_request(body: bytes, content_type: str, model: ModelStatus, limits: ServingLimits) -> StudyRequest:
@@ -96,7 +74,3 @@ def _views(given: list[str], num_films: int) -> list[str]:
             400, "views_do_not_match", f"{len(views)} views for {num_films} films: give one, or one for each"
         )
     return views * num_films if len(views) == 1 else views or [""] * num_films
-
-
-def _too_large(limits: ServingLimits) -> ApiError:
-    return ApiError(413, "body_too_large", f"the limit of a request is {limits.max_body_bytes} bytes")

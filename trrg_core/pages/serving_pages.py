@@ -28,8 +28,11 @@ def render_upload_page(*, needs_token: bool, path: str) -> tuple[str, str]:
     return html, policy
 
 
-def render_api_page(openapi: Mapping[str, Any]) -> str:
-    """The description of the HTTP interface, without a script and without the network."""
+def render_api_page(openapi: Mapping[str, Any], *, has_upload: bool = True) -> str:
+    """The description of the HTTP interface, without a script and without the network.
+
+    `has_upload` says whether the server also has the page to drop a film on.
+    """
     style = read_part("page.css") + read_part("upload.css")
     operations = [
         {"path": path, "method": method.upper(), **operation}
@@ -45,6 +48,7 @@ def render_api_page(openapi: Mapping[str, Any]) -> str:
             operations=operations,
             schemas={name: schema for name, schema in schemas.items() if "properties" in schema},
             kind=_kind,
+            has_upload=has_upload,
             style=Markup(style),
             policy=f"default-src 'none'; style-src {hash_source(style)}; base-uri 'none'; form-action 'none'",
         )

@@ -1,0 +1,198 @@
+"""The report parser over HTTP as an ASGI application: POST /parse, POST /label, its description and its health.
+
+It needs neither Ray nor a model. No report text is logged or stands in an error.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import HTTPException
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from pipelines.serving.api_error import ApiError
+from pipelines.serving.body import read_body
+from pipelines.serving.limits import ServingLimits
+from pipelines.serving.parser_requests import MAX_REPORTS, TextsRequest, read_texts_request
+from trrg_core.pages.serving_pages import render_api_page
+from trrg_core.report.chexbert import labels_under
+from trrg_core.report.jsonl import as_record
+from trrg_core.report.parser import ReportParser
+
+logger = logging.getLogger(__name__)
+
+_ABOUT = "Sections, facts and labels of chest radiograph reports, by rules. Research software, not for clinical use."
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_REPORT = {
+    "type": "object",
+    "required": ["text"],
+    "properties": {
+        "id": {"type": "string", "description": "Id of the report, a string or a whole number; else its position."},
+        "text": {"type": "string", "description": "The report as it stands in its file."},
+    },
+}
+_REPORTS = {
+    "reports": {"type": "array", "items": _REPORT, "description": f"At most {MAX_REPORTS} objects with id and text."}
+}
+_CONVENTION = {
+    "convention": {"type": "string", "enum": ["literal", "chexpert"], "description": '"Likely" doubts, or affirms.'},
+    "parents": {"type": "boolean", "description": "A finding also sets what holds it, as in CheXpert's figure 1."},
+    "policy": {
+        "type": "string",
+        "enum": ["keep", "u-zeros", "u-ones", "u-ignore"],
+        "description": "What becomes of -1.",
+    },
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body is not JSON, or a field is wrong."},
+    401: {"description": "The bearer token is missing or wrong."},
+    408: {"description": "The body did not arrive in time."},
+    413: {"description": "Too many bytes or reports."},
+    421: {"description": "The request names another host."},
+    503: {"description": "Too many requests are pending: try again later."},
+}
+
+
+def build_parser_app(parser: ReportParser, limits: ServingLimits, *, hosts: Collection[str] = ()) -> FastAPI:
+    """The application; one per process, since it counts what is pending.
+
+    Args:
+        parser: reads the reports.
+        limits: size and time of a request, number of pending ones, and the hash of the token.
+        hosts: names, beside those of this machine, that a request may give as its host. A page of another site that
+            points its own name at this machine is so refused.
+    """
+    server = _ParserServer(parser, limits)
+    allowed = {*_LOOPBACK, *(name.lower() for name in hosts)}
+    app = FastAPI(title="TRRG parser", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
+    _add_answers(app, server)
+    _add_errors(app)
+
+    @app.middleware("http")
+    async def _check_host(request: Request, call_next: Any) -> Response:
+        if _host_of(request) in allowed:
+            response: Response = await call_next(request)
+        else:
+            response = _answer_of(ApiError(421, "wrong_host", "the request names a host that this server is not"))
+        response.headers.update(_HEADERS)
+        return response
+
+    return app
+
+
+class _ParserServer:
+    """The state of one server process."""
+
+    def __init__(self, parser: ReportParser, limits: ServingLimits) -> None:
+        self.parser, self.limits, self.num_pending = parser, limits, 0
+
+    async def answer(self, request: Request, read: Callable[[TextsRequest], str], *, with_convention: bool) -> Response:
+        """What `read` gives for the reports in `request`, as JSON."""
+        self._check_token(request)
+        if self.num_pending >= self.limits.max_pending:
+            raise ApiError(503, "overloaded", f"{self.limits.max_pending} requests are pending: try again later")
+        self.num_pending += 1
+        try:
+            body = await read_body(request.stream(), request.headers, self.limits)
+            given = read_texts_request(body, with_convention=with_convention)
+            return Response(await asyncio.to_thread(_read, read, given), media_type="application/json")
+        finally:
+            self.num_pending -= 1
+
+    def parse(self, given: TextsRequest) -> str:
+        """The records of `trrg parse-text`."""
+        records = [{"id": report_id, **as_record(self.parser.parse(text))} for report_id, text in given.texts]
+        return json.dumps({"reports": records})
+
+    def label(self, given: TextsRequest) -> str:
+        """The labels of `trrg label`."""
+        rows = []
+        for report_id, text in given.texts:
+            report = self.parser.parse(text)
+            labels = labels_under(
+                report,
+                self.parser.label_set,
+                convention=given.convention,
+                parents=given.parents,
+                policy=None if given.policy == "keep" else given.policy,
+            )
+            values = {name: None if value is None else int(value) for name, value in labels.items()}
+            rows.append({"id": report_id, "labels": values, "unread": report.unread or not report.sections})
+        return json.dumps({"parser_id": self.parser.parser_id, "reports": rows})
+
+    def _check_token(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = hashlib.sha256(token.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
+        if self.limits.token_sha256 and not hmac.compare_digest(given, self.limits.token_sha256):
+            raise ApiError(401, "unauthorised", "give the token of the server as `Authorization: Bearer TOKEN`")
+
+
+def _read(read: Callable[[TextsRequest], str], given: TextsRequest) -> str:
+    try:
+        return read(given)
+    except Exception as error:
+        # not passed on: the server would log its message, which may quote what was read
+        logger.error("reports were not parsed: %s", type(error).__name__)
+        raise ApiError(500, "internal_error", "the reports could not be parsed") from None
+
+
+def _add_answers(app: FastAPI, server: _ParserServer) -> None:
+    @app.post("/parse", summary="Sections, facts and labels", openapi_extra=_body({}), responses=_answers())
+    async def _parse(request: Request) -> Response:
+        """Reports in; what `trrg parse-text` prints for each out, in the same order."""
+        return await server.answer(request, server.parse, with_convention=False)
+
+    @app.post("/label", summary="Labels alone", openapi_extra=_body(_CONVENTION), responses=_answers())
+    async def _label(request: Request) -> Response:
+        """Reports in; 1, 0, -1 or null for each observation out, as of `trrg label`."""
+        return await server.answer(request, server.label, with_convention=True)
+
+    @app.get("/health", summary="Whether the server answers, and with which rules")
+    async def _health() -> Response:
+        """200 with the id of the parser. It needs no token."""
+        return JSONResponse({"status": "ok", "parser_id": server.parser.parser_id})
+
+    @app.get("/docs", include_in_schema=False)
+    async def _describe() -> HTMLResponse:
+        return HTMLResponse(render_api_page(app.openapi(), has_upload=False))
+
+
+def _body(more: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["reports"], "properties": _REPORTS | more}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _answers() -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": "One object for each report, in order."}, **_ERRORS}
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def _refuse(_request: Request, error: ApiError) -> Response:
+        return _answer_of(error)
+
+    @app.exception_handler(404)
+    @app.exception_handler(405)
+    async def _no_route(_request: Request, error: HTTPException) -> Response:
+        code = "not_found" if error.status_code == 404 else "method_not_allowed"
+        return _answer_of(ApiError(error.status_code, code, "see /docs for what there is"))
+
+
+def _answer_of(error: ApiError) -> Response:
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(error.status, {})
+    return JSONResponse(error.body, status_code=error.status, headers=headers)
+
+
+def _host_of(request: Request) -> str:
+    """The name in the Host header, without its port; "" if there is none or it is malformed."""
+    try:
+        return (urlsplit(f"//{request.headers.get('host', '')}").hostname or "").lower()
+    except ValueError:
+        return ""
