@@ -102,21 +102,21 @@ def _marks_from(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
 def _line_breaks(text: str, start: int, end: int) -> list[int]:
     """Offsets of the line ends that end a statement."""
     lines = [line.rstrip() for line in text[start:end].split("\n")]
-    if _SENTENCE_STOP.search(text, start, end):
-        # the heading before the first line of wrapped prose takes its part of the width
-        lines[0] = lines[0].rjust(len(lines[0]) + start - text.rfind("\n", 0, start) - 1)
+    # a heading before the first line of wrapped prose takes its part of the width
+    indent = start - text.rfind("\n", 0, start) - 1 if _SENTENCE_STOP.search(text, start, end) else 0
     shape: _Shape | None = None
     breaks = []
     at = start
     for line, following in pairwise(lines):
         at = text.index("\n", at) + 1
+        margin, indent = " " * indent, 0
         if line and line[-1] in _JUDGED_BY_ITSELF and following and not _opens_item(following):
             continue
         if (
             not line
             or not following
             or _opens_item(following)
-            or (_ends_statement(line, following.lstrip(), shape := shape or _shape(lines)))
+            or (_ends_statement(margin + line, following.lstrip(), shape := shape or _shape(lines)))
         ):
             breaks.append(at)
     return breaks
