@@ -121,7 +121,7 @@ class _ParserServer:
                 self.parser.label_set,
                 convention=given.convention,
                 parents=given.parents,
-                policy=None if given.policy == "keep" else given.policy,
+                policy=given.policy,
             )
             values = {name: None if value is None else int(value) for name, value in labels.items()}
             rows.append({"id": report_id, "labels": values, "unread": report.unread or not report.sections})

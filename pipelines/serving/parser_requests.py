@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.serving.api_error import ApiError
+from trrg_core.labels import Policy
 from trrg_core.report.chexbert import Convention
 
 MAX_REPORTS = 1_000
@@ -19,7 +20,7 @@ class TextsRequest:
     texts: tuple[tuple[str | int, str], ...]
     convention: Convention = "literal"
     parents: bool = False
-    policy: str = "keep"
+    policy: Policy | None = None
 
 
 def read_texts_request(body: bytes, *, with_convention: bool) -> TextsRequest:
@@ -69,7 +70,7 @@ def _read_convention(given: dict[str, Any]) -> dict[str, Any]:
         raise _wrong("policy", " or ".join(_POLICIES), policy)
     if not isinstance(parents, bool):
         raise _wrong("parents", "true or false", parents)
-    return {"convention": convention, "policy": policy, "parents": parents}
+    return {"convention": convention, "policy": None if policy == "keep" else policy, "parents": parents}
 
 
 def _wrong(field: str, expected: str, found: object) -> ApiError:
