@@ -1,7 +1,7 @@
 """Constraints -> whole repeats of every study; where constraints conflict, the later ones are relaxed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,18 +108,39 @@ def _solve_relaxed(
         if not _attempt(relaxed, strata, max_repeats).failed:
             break
     conflicts = {}
-    for index in conflicting:
-        constraint = constraints[index]
+    for index, constraint in enumerate(constraints):
         if relaxed[index] == constraint:
             continue
         restored = _replaced(relaxed, index, constraint)
         attempt = _attempt(restored, strata, max_repeats)
+        if attempt.failed:
+            # an earlier constraint goes first: later ones that are against it wait for their turn
+            opposing = {*_opposing(attempt, restored)[index], *attempt.conflicting}
+            later = [other for other in opposing if other > index and relaxed[other].strength > 0]
+            later = later or [other for other in _blocking(restored, index, strata, max_repeats) if other > index]
+            for other in later:
+                relaxed = _replaced(relaxed, other, constraints[other].relaxed(0.0))
+            if later:
+                restored = _replaced(relaxed, index, constraint)
+                attempt = _attempt(restored, strata, max_repeats)
         if not attempt.failed:
             relaxed = restored
             continue
-        conflicts[index] = tuple(other for other in attempt.conflicting if other != index)
+        others = tuple(other for other in attempt.conflicting if other != index)
+        conflicts[index] = others or _blocking(restored, index, strata, max_repeats)
         relaxed = _replaced(relaxed, index, _strongest_feasible(relaxed, index, constraint, strata, max_repeats))
     return _attempt(relaxed, strata, max_repeats), conflicts
+
+
+def _blocking(constraints: Sequence[Constraint], index: int, strata: Strata, max_repeats: int) -> tuple[int, ...]:
+    """The constraints without one of which `index` could be met."""
+    blocking = []
+    for other, constraint in enumerate(constraints):
+        if other != index and constraint.strength > 0:
+            ignored = replace(constraint, kind="quota", strength=0.0)  # a quota of nothing
+            if not _attempt(_replaced(constraints, other, ignored), strata, max_repeats).failed:
+                blocking.append(other)
+    return tuple(blocking)
 
 
 def _strongest_feasible(
