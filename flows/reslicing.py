@@ -8,7 +8,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from flows.artifacts import image_url, store_artifact
 from flows.cancelling import stop_cluster_jobs
 from flows.outcome import ended
-from flows.render.slices import label_rows, slice_chart_png, summarise_slice, target_rows
+from flows.render.slices import label_rows, slice_chart_png, spec_text, summarise_slice, target_rows
 from flows.retraining import retrain
 from flows.run_log import show_own_lines
 from flows.tasks import is_worth_retrying
@@ -21,7 +21,7 @@ from trrg_core.storage.store import open_store
 def compile_slice(spec: SliceSpec, store: str, dry_run: bool) -> str:
     """The reference of the compiled slice, empty after a dry run; its tables and chart are artifacts in Prefect."""
     sliced = make_slice(open_store(store), spec, dry_run=dry_run)
-    summary = "\n\n".join(summarise_slice(sliced))
+    summary = "\n\n".join([*summarise_slice(sliced), f"```yaml\n{spec_text(sliced.spec)}```"])
     store_artifact(create_markdown_artifact, summary, key="slice", description=spec.name)
     if sliced.plan.outcomes:
         rows = target_rows(sliced)

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DEFAULT_STORE, JsonOption, LabelSetOption, RefArgument, StoreOption, check_folder_of
+from flows.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    LabelSetOption,
+    RefArgument,
+    StoreOption,
+    check_folder_of,
+    write_page,
+)
 from trrg_core.errors import ConfigError
 
 app = typer.Typer()
@@ -26,11 +34,12 @@ def reslice(
         bool, typer.Option("--strict", help="Commit nothing and exit with 1 if a target is missed.")
     ] = False,
     png: Annotated[str, typer.Option("--png", help="Draw the labels before and after into this file.")] = "",
+    html: Annotated[str, typer.Option("--html", help="Folder for an HTML page of the slice.")] = "",
     label_set: LabelSetOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Compile another sample of the train studies: quotas, caps, fewer denials. `validate` and `test` do not change."""
-    from flows.render.slices import describe_sliced, draw_slice, print_slice
+    from flows.render.slices import describe_sliced, draw_slice, page_of, print_slice
     from flows.render.terminal import print_line
     from pipelines.jobs.reslice import make_slice
     from trrg_core.slicing.spec import list_templates, load_slice_spec, load_template
@@ -48,6 +57,8 @@ def reslice(
     sliced = make_slice(open_store(store), asked, label_set=label_set, dry_run=dry_run, strict=strict)
     if png:
         draw_slice(sliced, Path(png))
+    if html:
+        write_page(Path(html), page_of(sliced))
     if as_json:
         print_line(json.dumps(describe_sliced(sliced)))
     else:

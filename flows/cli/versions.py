@@ -1,6 +1,7 @@
 """Commands about the content of a store: versions, runs, and rows that were set aside."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from flows.cli.options import (
     RefArgument,
     SetOption,
     StoreOption,
+    write_page,
 )
 from trrg_core.errors import ConfigError
 
@@ -24,18 +26,31 @@ PANEL = "Versions"
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples: trrg show; trrg show studies@0; trrg show rejects; trrg show evaluate-0123456789abcdef",
+    epilog="Examples: trrg show; trrg show studies@0; trrg show rejects; trrg show evaluate-0123456789abcdef; "
+    "trrg show slices:rare-findings --html page",
 )
 def show(
     what: Annotated[str, typer.Argument(help="A table version, a run, `rejects`, or nothing for all.")] = "",
+    html: Annotated[str, typer.Option("--html", help="Folder for an HTML page of a slice.")] = "",
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Show the content of the store, or one table version or run."""
     from flows.render.store_contents import describe_store, print_tree
     from trrg_core.storage.store import open_store
+    from trrg_core.tables.commit_history import resolve_ref
 
-    contents = describe_store(open_store(store), what)
+    opened_store = open_store(store)
+    if html:
+        from flows.render.slices import page_of
+        from pipelines.jobs.reslice import load_sliced
+
+        ref = resolve_ref(opened_store, what) if what else None
+        if ref is None or ref.name != "slices":
+            raise ConfigError(f"--html shows a slice, as slices:NAME or slices@0; found {what or 'nothing'!r}")
+        typer.echo(str(write_page(Path(html), page_of(load_sliced(opened_store, ref)))))
+        return
+    contents = describe_store(opened_store, what)
     if as_json:
         typer.echo(json.dumps(contents, indent=1))
     else:

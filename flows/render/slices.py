@@ -1,29 +1,35 @@
 """A slice as tables and as a chart: targets and achieved values, labels before and after."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from flows.render.terminal import Column, build_table, print_line, print_table, print_with_notes
 from pipelines.jobs.reslice import SliceJobResult
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.labels import Assertion
 from trrg_core.pages.label_chart import draw_counts
+from trrg_core.pages.slice_page import SlicePage, render_slice
 from trrg_core.slicing.plan import Slice, TargetOutcome
 from trrg_core.slicing.spec import SliceSpec
 
 
-def describe_slice(plan: Slice, spec: SliceSpec) -> dict[str, Any]:
-    """A slice as plain values: name, spec, sizes, and every target with its numbers and reason."""
+def describe_slice(plan: Slice, spec: SliceSpec, *, studies: int | None = None) -> dict[str, Any]:
+    """A slice as plain values: name, spec, sizes, and every target with its numbers and reason.
+
+    `studies` is their number where the rows of `plan` were not read.
+    """
     return {
         "name": spec.name,
         "spec": spec.model_dump(mode="json", exclude_defaults=True),
         "sizes": {
             "base_studies": plan.base_studies,
             "eligible_studies": plan.eligible_studies,
-            "studies": plan.num_studies,
+            "studies": plan.num_studies if studies is None else studies,
             "rows": plan.num_rows,
             "patients": plan.num_patients,
             "effective_studies": plan.effective_studies,
@@ -102,6 +108,34 @@ def summarise_slice(sliced: SliceJobResult) -> list[str]:
         f"{plan.num_rows} rows with repeats, worth {plan.effective_studies:.0f} studies and "
         f"{plan.effective_sentences:.0f} sentences of equal weight",
         *plan.notes,
+    ]
+
+
+def page_of(sliced: SliceJobResult) -> str:
+    """The HTML page of a slice."""
+    page = SlicePage(
+        ref=sliced.result.ref,
+        base=str(sliced.base),
+        plan=sliced.plan,
+        spec=sliced.spec,
+        before=sliced.before,
+        after=sliced.after,
+    )
+    return render_slice(page)
+
+
+def spec_text(spec: SliceSpec) -> str:
+    """The specification as YAML, without the values that are defaults."""
+    return yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+
+
+def missed_lines(described: Mapping[str, Any]) -> list[str]:
+    """The missed targets of `describe_slice`, one line each: asked, achieved, and why."""
+    return [
+        f"{asked['name']} {asked['relation']} {_number(asked['target'], asked['is_share'])}: "
+        f"{_number(asked['achieved'], asked['is_share'])}, {asked['reason']}"
+        for asked in described["asked"]
+        if not asked["is_met"]
     ]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from flows.render.labels import describe_drift, describe_label_changes
 from flows.render.terminal import Column, build_table, join_items, print_line, print_table
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.label_stats.version_comparison import VersionComparison
 from trrg_core.labels import Label
 from trrg_core.report.changes import Changes
@@ -42,10 +42,24 @@ def describe_history(store: Store, name: str) -> list[dict[str, Any]]:
     if not starts_at_zero(entries):  # the log was cut: only opening a version tells its files
         kept = [commit.ref for commit in commits_of(name, entries) if commit.ref.version not in removed]
         rows = {ref.version: count_rows(store, ref) for ref in kept}
-    return [
-        _commit_values(commit, rows=None if commit.ref.version in removed else rows[commit.ref.version])
-        for commit in commits_of(name, entries)
-    ]
+    versions = []
+    for commit in commits_of(name, entries):
+        is_removed = commit.ref.version in removed
+        values = _commit_values(commit, rows=None if is_removed else rows[commit.ref.version])
+        versions.append(values if is_removed or name != "slices" else values | _slice_values(store, commit))
+    return versions
+
+
+def _slice_values(store: Store, commit: Commit) -> dict[str, Any]:
+    """What was asked of a slice and achieved; nothing for one without a recipe."""
+    from flows.render.slices import describe_slice
+    from pipelines.jobs.reslice import read_slice_report
+
+    try:
+        plan, spec = read_slice_report(store, commit)
+    except DataError:
+        return {}
+    return {"slice": describe_slice(plan, spec, studies=commit.counts.get("studies"))}
 
 
 def _commit_values(commit: Commit, *, rows: int | None) -> dict[str, Any]:
@@ -85,6 +99,12 @@ def print_history(versions: Sequence[Mapping[str, Any]]) -> None:
         for version in versions
     ]
     print_table(build_table(columns, rows))
+    for version in versions:
+        if "slice" in version:
+            from flows.render.slices import missed_lines
+
+            for line in missed_lines(version["slice"]):
+                print_line(f"{version['version']} missed {line}")
 
 
 def describe_rejects(rows: pa.Table, limit: int) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from trrg_core.config.fingerprint import fingerprint
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.label_stats.distribution import LabelCount, label_distribution
 from trrg_core.label_stats.label_table import LabelTable
-from trrg_core.label_stats.label_table_cache import load_label_table
-from trrg_core.label_stats.labelled_version import find_observations
+from trrg_core.label_stats.label_table_cache import load_label_table, read_label_table
+from trrg_core.label_stats.labelled_version import base_of, find_observations
 from trrg_core.slicing.plan import Slice, plan_slice
 from trrg_core.slicing.recipe import read_recipe, recipe_bytes, slice_digest
 from trrg_core.slicing.spec import SliceSpec
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
-from trrg_core.tables.commit_history import NAME_NOTE, find_commit
+from trrg_core.tables.commit_history import NAME_NOTE, Commit, find_commit
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import SLICES
@@ -94,6 +94,24 @@ def read_slice(store: Store, ref: TableRef) -> tuple[Slice, SliceSpec]:
     """A committed slice and its spec."""
     rows = read_table(store, ref)
     return read_recipe(rows, store.read_bytes(_recipe_path(find_commit(store, ref).fingerprint)))
+
+
+def read_slice_report(store: Store, commit: Commit) -> tuple[Slice, SliceSpec]:
+    """As `read_slice`, without the rows: of many slices, one small file each.
+
+    Raises:
+        DataError: if the slice has no recipe.
+    """
+    return read_recipe(SLICES.empty_table(), store.read_bytes(_recipe_path(commit.fingerprint)))
+
+
+def load_sliced(store: Store, ref: TableRef, *, label_set: str = "") -> SliceJobResult:
+    """A committed slice with its label counts; nothing is written."""
+    base = base_of(store, ref)
+    plan, spec = read_slice(store, ref)
+    before, after = label_counts(read_label_table(store, base, find_observations(store, base, label_set)), plan)
+    result = JobResult.of_commit("reslice", find_commit(store, ref), reused=True)
+    return SliceJobResult(base=base, spec=spec, plan=plan, result=result, before=before, after=after)
 
 
 def _base_of(store: Store, spec: SliceSpec) -> TableRef:

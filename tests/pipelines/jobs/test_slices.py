@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from flows.render.slices import page_of
 from flows.render.store_contents import describe_store
-from flows.render.versions import describe_history
-from pipelines.jobs.reslice import make_slice, read_slice
+from flows.render.versions import describe_history, print_history
+from pipelines.jobs.reslice import load_sliced, make_slice, read_slice
 from pipelines.ray_data.training_rows import list_row_groups, open_slice, read_chunk
 from pipelines.training.runs import _check_slice
 from tests.core.toy_versions import NO, YES, shard_row, write_version
@@ -91,6 +92,26 @@ def test_a_committed_slice_tells_what_was_asked_and_achieved_in_numbers(store: S
     assert asked["Pneumothorax PRESENT"]["achieved"] >= 0.25
     assert asked["Pneumothorax PRESENT"]["is_met"] is True
     assert [version["name"] for version in describe_history(store, "slices")] == ["more-air"]
+
+
+def test_history_tells_asked_achieved_and_why_in_numbers(store: Store, capsys: pytest.CaptureFixture[str]):
+    make_slice(store, SliceSpec(name="rare", quotas=(Quota(observation="Pneumothorax", count=40),)))
+    (version,) = describe_history(store, "slices")
+    assert version["slice"]["name"] == "rare"
+    assert version["slice"]["sizes"]["studies"] == 100
+    (asked,) = version["slice"]["asked"]
+    assert (asked["target"], asked["achieved"], asked["is_met"]) == (40, 10, False)
+    print_history([version])
+    assert (
+        "slices@0 missed Pneumothorax PRESENT >= 40: 10, 10 eligible studies, make 10 of 40" in capsys.readouterr().out
+    )
+
+
+def test_the_page_of_a_committed_slice_is_that_of_the_compiled_one(store: Store):
+    compiled = make_slice(store, SPEC)
+    loaded = load_sliced(store, TableRef.parse(compiled.result.ref))
+    assert page_of(loaded) == page_of(compiled)
+    assert "Slice slice (slices@0)" in page_of(loaded)
 
 
 def test_a_slice_of_other_shards_is_refused_before_training(store: Store):
