@@ -19,6 +19,9 @@ def prepare(data: bytes, form: ImageForm) -> PreparedImage:
         os.kill(os.getpid(), signal.SIGSEGV)
     elif order == b"hang":
         time.sleep(600)
+    elif order == b"loop":
+        while True:
+            pass
     elif order == b"memory":
         bytearray(8 * 2**30)
     elif order == b"write":

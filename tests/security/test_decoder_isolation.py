@@ -56,8 +56,12 @@ def test_each_fault_costs_its_file_and_the_next_is_decoded(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert reason_of(b"segfault") == ("decoder_crashed", "the decoder of 8 bytes was ended by SIGSEGV, twice")
-    reason, message = reason_of(b"hang", timeout_s=1)
-    assert (reason, "not decoded in 1 s (ingest.decoder_timeout_s)" in message) == ("decoder_timeout", True)
+    for data, seconds in ((b"hang", 0.5), (b"loop", 1)):
+        reason, message = reason_of(data, timeout_s=seconds)
+        assert (reason, f"not decoded in {seconds} s (ingest.decoder_timeout_s)" in message) == (
+            "decoder_timeout",
+            True,
+        )
     assert reason_of(b"memory") == ("undecodable_image", "the decoder failed on 6 bytes: MemoryError")
     assert reason_of(b"write:" + bytes(tmp_path / "a"))[0] == "undecodable_image"
     assert (tmp_path / "a").stat().st_size == 0, "a decoder writes no file"
@@ -85,7 +89,7 @@ def test_an_ingest_with_a_crash_and_a_hang_has_one_reject_for_each(faulty: None,
     numbers = sorted(tree.studies)
     tree.image(numbers[0]).write_bytes(b"segfault")
     tree.image(numbers[3], 1).write_bytes(b"hang")
-    words = [f"source.root={tree.root}", "ingest.decoder_timeout_s=2", "ingest.max_reject_share=0.5"]
+    words = [f"source.root={tree.root}", "ingest.decoder_timeout_s=0.5", "ingest.max_reject_share=0.5"]
     store = open_store(str(tmp_path / "store"))
     result = ingest.run(load_config("tiny", words), store, {})
     assert count_rejects(read_rejects(store))["ingest"] == {

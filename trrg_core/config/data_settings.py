@@ -81,7 +81,10 @@ class IngestConfig(ConfigSection):
         description="Maximum size of an image file, bytes; larger files are set aside without being read.",
     )
     decoder_timeout_s: float = Field(
-        30.0, gt=0, le=3600, description="Time to decode one image file, seconds; a slower one is set aside."
+        30.0,
+        gt=0,
+        le=3600,
+        description="CPU time to decode one image file, seconds, by the clock four times that; else set aside.",
     )
     decoder_memory_mb: int = Field(
         2048, ge=256, description="Memory of the process that decodes image files, MB above what it starts with."

@@ -26,6 +26,7 @@ from trrg_core.study import view_code
 
 _MODULE = decoder_process.__name__
 _START_TIMEOUT_S = 120.0
+_CLOCK_PER_CPU = 4.0
 _MAX_IDLE = 4
 _MAX_TAG, _MAX_TEXT_ROWS = 64, 1000  # characters of a header tag; more rows of text than a film has
 # no credentials: a decoder needs none
@@ -35,7 +36,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderLimits:
-    """Seconds for one file, and MB of address space above what the process starts with."""
+    """CPU seconds for one file (by the clock four times that), and MB of address space above those at the start."""
 
     timeout_s: float = 30.0
     memory_mb: int = 2048
@@ -108,15 +109,17 @@ def prepare_isolated(data: bytes, form: ImageForm, limits: DecoderLimits | None 
     for _ in range(2):
         decoder = _take(limits.memory_mb)
         try:
-            reply, jpeg = decoder.ask(header, data, limits.timeout_s)
+            reply, jpeg = decoder.ask(header, data, _CLOCK_PER_CPU * limits.timeout_s)
             prepared = None if "reason" in reply else _prepared(reply["image"], jpeg)
         except TimeoutError:
             decoder.process.kill()
             decoder.end()
-            message = f"{len(data)} bytes were not decoded in {limits.timeout_s:g} s (ingest.decoder_timeout_s)"
-            raise DataError("decoder_timeout", message) from None
+            raise _too_slow(data, limits) from None
         except (OSError, BrokenMessageError, KeyError, TypeError, ValueError):
-            ending = _describe(decoder.end())
+            code = decoder.end()
+            if code == -signal.SIGXCPU:
+                raise _too_slow(data, limits) from None
+            ending = _describe(code)
             continue
         except BaseException:  # such as Ctrl-C: the reply is still to come and must not be taken for the next one
             decoder.process.kill()
@@ -147,6 +150,11 @@ def _prepared(values: dict[str, Any], jpeg: bytes) -> PreparedImage:
         tags["ViewPosition"] = view_code(tags["ViewPosition"])
     text_rows = None if values["text_rows"] is None else min(int(values["text_rows"]), _MAX_TEXT_ROWS)
     return PreparedImage(jpeg=jpeg, tags=tags, text_rows=text_rows, **sizes)
+
+
+def _too_slow(data: bytes, limits: DecoderLimits) -> DataError:
+    message = f"{len(data)} bytes were not decoded in {limits.timeout_s:g} s (ingest.decoder_timeout_s)"
+    return DataError("decoder_timeout", message)
 
 
 def _describe(code: int) -> str:
