@@ -201,11 +201,13 @@ def choose_slices(
     """
     if not (predicates or built_in or columns):
         return {}
-    from trrg_core.metrics.report_files.slice_columns import built_in_slices, read_columns
+    from trrg_core.metrics.report_files.slice_columns import affirmed_findings, read_columns
+    from trrg_core.metrics.study_slices import built_in_slices
     from trrg_core.slicing.predicate import matching_rows
 
     rows = read_columns(columns, pairs, id_column=id_column)
-    slices = built_in_slices(rows, pairs, label_set) if built_in else {}
+    affirmed = affirmed_findings(pairs.references, label_set) if built_in and label_set else None
+    slices = built_in_slices(rows, affirmed) if built_in else {}
     for predicate in predicates:
         chosen = matching_rows(rows, predicate)
         if not chosen.any():

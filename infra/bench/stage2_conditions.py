@@ -240,20 +240,6 @@ def choose_turns(
     return Turn(index_N=index, facts=StudyFacts(assertion_NO=parts[0], side_NO=parts[1], degree_NO=parts[2]))
 
 
-def blank(batch: Batch) -> Batch:
-    """Every pixel grey."""
-    return replace(batch, pixels_BVHW=torch.full_like(batch.pixels_BVHW, 128))
-
-
-def noise(batch: Batch) -> Batch:
-    """Every pixel drawn at random."""
-    generator = torch.Generator().manual_seed(zlib.crc32("/".join(batch.study_ids).encode()))
-    return replace(
-        batch,
-        pixels_BVHW=torch.randint(0, 256, batch.pixels_BVHW.shape, dtype=torch.uint8, generator=generator),
-    )
-
-
 def other_study(batch: Batch) -> Batch:
     """The images of the next study."""
     return replace(
@@ -262,10 +248,3 @@ def other_study(batch: Batch) -> Batch:
         view_ids_BV=batch.view_ids_BV.roll(1, 0),
         view_mask_BV=batch.view_mask_BV.roll(1, 0),
     )
-
-
-def half_masked(batch: Batch) -> Batch:
-    """The lower half grey."""
-    pixels = batch.pixels_BVHW.clone()
-    pixels[..., pixels.shape[-2] // 2 :, :] = 128
-    return replace(batch, pixels_BVHW=pixels)

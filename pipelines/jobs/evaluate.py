@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from pipelines.ray_data.changed_images import choose_changed, write_changed
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
@@ -19,14 +20,24 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.floors import clue_template, modal_report
+from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE, ImageUse, count_image_use, image_losses
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_to_bytes
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
 from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_systems
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
 from trrg_core.metrics.study_outcomes import count_outcomes_of
-from trrg_core.metrics.systems import System, metric_key
+from trrg_core.metrics.study_slices import (
+    SLICES_FILE,
+    SliceScores,
+    affirmed_by_references,
+    built_in_slices,
+    score_slices,
+    study_columns,
+)
+from trrg_core.metrics.systems import System, clinical_score, metric_key
 from trrg_core.metrics.truth_scores import JudgedReport
 from trrg_core.model.calibration import thresholds_from_json
+from trrg_core.pages.image_section import ImageSection, view_images
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import ReportPage, StudyPage, choose_studies, study_page
 from trrg_core.pages.shown_film import Film
@@ -35,6 +46,7 @@ from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
 from trrg_core.runs.stored_model import model_path
+from trrg_core.slicing.predicate import matching_rows
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
@@ -58,30 +70,42 @@ class EvaluationInputs:
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder."""
     identity = job_fingerprint(
-        "evaluate", [config.evaluate, config.parse, config.shard.section, config.source.kind], store, inputs
+        "evaluate",
+        # decoding counts for what is written with changed images
+        [config.evaluate, config.generate, config.parse, config.shard.section, config.source.kind],
+        store,
+        inputs,
     )
     run_id = f"evaluate-{identity}"
     existing = read_result(store, run_id)
     if existing:
         return JobResult.of_run(existing, reused=True)
     evaluation = _gather(config, store, inputs)
+    outcomes = _outcomes(evaluation)
+    slices = _slices(evaluation, outcomes, config)
     scores = score_systems(evaluation.systems, evaluation.options)
+    images = _image_use(evaluation, config, store, inputs["generator"])
     page = ReportPage(
         title="Generated reports and their evidence",
         systems=scores,
         studies=_study_pages(evaluation, scores[0].judged, config.evaluate.report_studies, config.seed),
+        slices=slices,
+        images=_image_section(images, config),
         lineage={**inputs, "code version": code_version()},
     )
     folder = run_path(run_id)
     store.write_bytes(f"{folder}/{REPORT}", render_report(page).encode())
     store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes([item.to_json() for item in scores]))
-    store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(_outcomes(evaluation)))
+    store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(outcomes))
+    store.write_bytes(f"{folder}/{SLICES_FILE}", json.dumps([item.to_json() for item in slices]).encode())
+    if images:
+        store.write_bytes(f"{folder}/{IMAGE_OUTCOMES_FILE}", outcomes_to_bytes(images.table))
     result = RunResult(
         run_id=run_id,
         job="evaluate",
         inputs=inputs,
         code_version=code_version(),
-        metrics=_metrics(scores),
+        metrics=_metrics(scores) | (images.values(_score_name(evaluation.options)) if images else {}),
         notes={"report": store.join(folder, REPORT), "scores": store.join(folder, SCORES_FILE)},
         finished_ms=int(time.time() * 1000),
     )
@@ -177,6 +201,48 @@ def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:
     return count_outcomes_of(
         evaluation.systems, evaluation.references, label_set=options.label_set, section=options.section
     )
+
+
+def _slices(evaluation: EvaluationInputs, outcomes: OutcomeTable, config: TrrgConfig) -> tuple[SliceScores, ...]:
+    """The scores of the usual slices, then of those of `evaluate.slices`, which may be empty."""
+    hypotheses = {row.study_id: row.hypothesis for row in evaluation.systems[System.MODEL]}
+    affirmed = affirmed_by_references(outcomes)
+    rows = study_columns(
+        [evaluation.shards[study_id] for study_id in outcomes.study_ids],
+        [hypotheses[study_id] for study_id in outcomes.study_ids],
+        affirmed,
+        outcomes.findings,
+    )
+    slices = built_in_slices(rows, affirmed) | {
+        predicate: matching_rows(rows, predicate) for predicate in config.evaluate.slices
+    }
+    return score_slices(outcomes, slices, num_samples=config.evaluate.bootstrap_samples, seed=config.seed)
+
+
+def _image_use(evaluation: EvaluationInputs, config: TrrgConfig, store: Store, generator: str) -> ImageUse | None:
+    """What the model writes of a few studies with changed images; None without any."""
+    predictions, options = evaluation.systems[System.MODEL], evaluation.options
+    chosen = choose_changed([row.study_id for row in predictions], config.evaluate.image_studies)
+    if not chosen:
+        return None
+    rows = [evaluation.shards[predictions[at].study_id] for at in chosen]
+    drafts = write_changed(config, store, generator, rows)
+    return count_image_use(
+        [predictions[at] for at in chosen], drafts, label_set=options.label_set, section=options.section
+    )
+
+
+def _image_section(images: ImageUse | None, config: TrrgConfig) -> ImageSection | None:
+    if images is None:
+        return None
+    losses = image_losses(
+        images.table, num_samples=config.evaluate.bootstrap_samples, seed=config.seed, confidence=0.95
+    )
+    return view_images(images, losses)
+
+
+def _score_name(options: ScoringOptions) -> str:
+    return clinical_score(options.findings_family)
 
 
 def _study_pages(

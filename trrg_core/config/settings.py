@@ -140,6 +140,18 @@ class EvaluateConfig(ConfigSection):
         description="Number of bootstrap resamples, clustered by patient, for confidence intervals; 0 for none.",
     )
     report_studies: int = Field(60, ge=1, description="Number of studies shown in the HTML report.")
+    slices: tuple[str, ...] = Field(
+        (),
+        description="Further slices of the test studies to score, each an SQL predicate: `view_position = 'AP' AND "
+        "age_years > 60`. Columns: study_id, subject_id, view_position, sex, age_years, has_prior, reference_words, "
+        "hypothesis_words, and each finding (`pneumothorax`), true where the reference affirms it.",
+    )
+    image_studies: int = Field(
+        200,
+        ge=0,
+        description="Maximum number of studies that are also written with changed images (grey, noise, of another "
+        "patient, half masked), one greedy draft each, to see whether the model looks at the image; 0 for none.",
+    )
 
 
 class RegisterConfig(GateConfig):

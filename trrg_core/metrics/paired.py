@@ -95,6 +95,12 @@ def micro_f1(pooled: Pooled) -> Counts:
     return _f1(hits, extra, missed)
 
 
+def f1_or_nothing(pooled: Pooled) -> Counts:
+    """As `micro_f1`, but NaN where neither report affirms anything, as in a resample that draws none of a slice."""
+    hits, extra, missed = (pooled.outcomes(outcome).sum(axis=1) for outcome in Outcome)
+    return _ratio(2 * hits, 2 * hits + extra + missed, empty=np.nan)
+
+
 def macro_f1(pooled: Pooled) -> Counts:
     """Mean F1 of the findings that have a positive reference, `[1 + B]`."""
     hits, extra, missed = (pooled.outcomes(outcome) for outcome in Outcome)

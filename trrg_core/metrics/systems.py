@@ -46,6 +46,12 @@ class System(StrEnum):
     CLUE_LABELS = "clue labels"
     EMPTY_REPORT = "empty report"
     CHAMPION = "champion"
+    # the model on some of the studies, one greedy draft each: with the image as it is, and with a changed one
+    OWN_IMAGE = "own image"
+    GREY_IMAGE = "grey image"
+    NOISE_IMAGE = "noise image"
+    OTHER_IMAGE = "other image"
+    HALF_IMAGE = "half image"
 
     @property
     def key(self) -> str:
@@ -55,6 +61,10 @@ class System(StrEnum):
 
 # floors that every table shows: neither describes the image itself
 FLOORS = (System.MODAL_REPORT, System.NEAREST_NEIGHBOUR)
+# all grey, noise, that of a study of another patient, the lower half grey
+CHANGED_IMAGES = (System.GREY_IMAGE, System.NOISE_IMAGE, System.OTHER_IMAGE, System.HALF_IMAGE)
+# the share of reports that stay the same when all of the image is grey
+IMAGE_REMOVED_SHARE = "image.removed_share"
 
 
 class TruthRate(StrEnum):

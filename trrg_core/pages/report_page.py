@@ -11,6 +11,8 @@ from trrg_core.evidence import ReportEvidence
 from trrg_core.labels import Label, Labels, LabelSet
 from trrg_core.metrics.fact_errors import Disagreement
 from trrg_core.metrics.score import Prediction, Scores
+from trrg_core.metrics.study_slices import SliceScores
+from trrg_core.pages.image_section import ImageSection
 from trrg_core.pages.shown_film import Film
 from trrg_core.registry.decision import Decision
 from trrg_core.report.parsed import Sentence
@@ -40,11 +42,16 @@ class StudyPage:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """The whole page. The first of `systems` is the model; floors and champion follow."""
+    """The whole page. The first of `systems` is the model; floors and champion follow.
+
+    `images` is what was measured with changed images, None where nothing was.
+    """
 
     title: str
     systems: tuple[Scores, ...]
     studies: tuple[StudyPage, ...]
+    slices: tuple[SliceScores, ...] = ()
+    images: ImageSection | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
     decision: Decision | None = None
 

@@ -10,9 +10,13 @@ from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
 from trrg_core.labels import Assertion, LabelSet, load_label_set
 from trrg_core.metrics.fact_errors import Disagreement, FactError, compare_facts
+from trrg_core.metrics.paired import Estimate
 from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_predictions
+from trrg_core.metrics.study_slices import SliceScores
 from trrg_core.metrics.systems import System
+from trrg_core.metrics.truth import Rate
 from trrg_core.pages.gate_section import insert_decision
+from trrg_core.pages.image_section import ImageRow, ImageSection
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import ReportPage, StudyPage, choose_studies, study_page
 from trrg_core.pages.score_view import sum_up
@@ -322,3 +326,38 @@ def test_confidence_and_calibration_are_drawn_where_references_are_parsed():
     assert "probability 0.90: 1 of 1 affirmed" in html
     assert "risk against coverage" not in render(FINE)
     assert compare_facts(rows[1].parsed_reference, rows[1].parsed, label_set).errors[0].error is FactError.AFFIRMED
+
+
+def test_slices_and_changed_images_are_shown_with_their_numbers_and_intervals():
+    nothing = Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
+    ap = SliceScores(
+        name="age > 60 AND sex = '<F>'",
+        num_studies=31,
+        num_patients=20,
+        num_positive=12,
+        micro_f1=Estimate(value=0.5, low=0.4, high=0.6),
+        truth_score=nothing,
+        floor_f1=0.25,
+    )
+    images = ImageSection(
+        num_studies=64,
+        own_f1=0.7,
+        rows=(
+            ImageRow(
+                label="all grey",
+                f1=0.2,
+                loss=Estimate(value=0.5, low=0.45, high=0.55),
+                unchanged=Rate(hits=3, of=64, meaning="same"),
+            ),
+        ),
+    )
+    empty = replace(ap, name="nobody", num_studies=0, num_patients=0, num_positive=0)
+    html = render(FINE, slices=(ap, empty), images=images)
+    text = " ".join(" ".join(Page(html).texts).split())
+    assert "age > 60 AND sex = '<F>' 0.500 [0.400, 0.600] nothing to count 0.250 31 20 12" in text
+    assert "nobody no study 0 0 0" in text
+    assert "all grey 0.200 +0.500 [+0.450, +0.550] 4.7% 3 of 64" in text
+    links = [link["href"] for link in Page(html).all("a")]
+    assert {"#slices", "#images"} <= set(links)
+    without = [link["href"] for link in Page(render(FINE)).all("a")]
+    assert not {"#slices", "#images"} & set(without)

@@ -8,7 +8,8 @@ from trrg_core.errors import ConfigError, DataError
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.report_files.report_file import ReportFile
 from trrg_core.metrics.report_files.report_pairs import ReportPairs, pair_reports
-from trrg_core.metrics.report_files.slice_columns import built_in_slices, read_columns
+from trrg_core.metrics.report_files.slice_columns import affirmed_findings, read_columns
+from trrg_core.metrics.study_slices import built_in_slices
 
 
 def pairs(*references: str) -> ReportPairs:
@@ -60,7 +61,7 @@ def test_built_in_slices_use_the_columns_that_are_there() -> None:
     rows = read_columns("", of_studies)
     rows = rows.append_column("view_position", pa.array(["AP", "AP", "PA", None]))
     rows = rows.append_column("age", pa.array(["063Y", "40", None, "12"]))
-    chosen = {name: rows.tolist() for name, rows in built_in_slices(rows, of_studies, None).items()}
+    chosen = {name: rows.tolist() for name, rows in built_in_slices(rows, None).items()}
     assert chosen == {
         "view AP": [True, True, False, False],
         "view PA": [False, False, True, False],
@@ -73,6 +74,8 @@ def test_built_in_slices_use_the_columns_that_are_there() -> None:
 
 def test_a_finding_of_one_reference_in_sixty_is_rare() -> None:
     of_studies = pairs(*["there is edema ."] * 59, "there is a pneumothorax .")
-    slices = built_in_slices(read_columns("", of_studies), of_studies, load_label_set("chexpert14"))
+    slices = built_in_slices(
+        read_columns("", of_studies), affirmed_findings(of_studies.references, load_label_set("chexpert14"))
+    )
     assert slices["rare findings"].sum() == 1
     assert slices["rare findings"][-1]
