@@ -106,7 +106,15 @@ def judge(studies: TestSet, challenger: Model, champion: Model, best: Model | No
     rivals = [Rival(role=CHAMPION, model="champion", outcomes=studies.alone(champion))]
     if best is not None and best != champion:
         rivals.append(Rival(role=BEST, model="best", outcomes=studies.alone(best)))
-    return decide(studies.table(challenger), rates=RATES, rivals=rivals, config=config, score_name="micro-F1", seed=7)
+    return decide(
+        studies.table(challenger),
+        rates=RATES,
+        rivals=rivals,
+        config=config,
+        score_name="micro-F1",
+        seed=7,
+        images=studies.images(challenger),
+    )
 
 
 def _measured(studies: TestSet, model: Model) -> float:

@@ -4,7 +4,7 @@ A model affirms a finding of a study when a latent value is below a threshold. T
 models share, partly that of the patient, plus what only this model has: models err on the same studies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 
@@ -17,7 +17,7 @@ from trrg_core.metrics.attribute_agreement import FactTable, findings_of
 from trrg_core.metrics.outcomes import Basis, Counts, OutcomeTable
 from trrg_core.metrics.significance import load_significance
 from trrg_core.metrics.study_outcomes import count_facts
-from trrg_core.metrics.systems import System, TruthRate
+from trrg_core.metrics.systems import CHANGED_IMAGES, IMAGE_REMOVED_SHARE, System, TruthRate
 
 Array = npt.NDArray[np.float64]
 
@@ -38,7 +38,8 @@ OF_PATIENT = 0.2  # share of the difficulty that is the patient's
 SENSITIVITY = 0.5
 STATES_SIDE, RIGHT_SIDE = 0.5, 0.85
 WORDS = {System.MODEL: (30, 60, 60), System.MODAL_REPORT: (24, 50, 60), System.CLUE_TEMPLATE: (20, 60, 60)}
-RATES = {TruthRate.MODAL_SHARE: 0.1, TruthRate.DISTINCT_SHARE: 0.7}
+RATES = {TruthRate.MODAL_SHARE: 0.1, TruthRate.DISTINCT_SHARE: 0.7, IMAGE_REMOVED_SHARE: 0.1}
+IMAGE_STUDIES, IMAGE_LOSS = 200, 0.3  # studies with changed images, and what a changed image costs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,18 @@ class TestSet:
             study_ids=table.study_ids,
             subject_ids=table.subject_ids,
             counts={System.MODEL: table.counts[System.MODEL]},
+        )
+
+    def images(self, challenger: Model) -> OutcomeTable:
+        """The outcomes of a challenger that looks at the image, with changed images, on the first studies."""
+        table = self.table(challenger)
+        blind = self.count(Model(shift=shift_for(max(0.01, challenger.f1 - IMAGE_LOSS)), seed=-3))
+        counts = {System.OWN_IMAGE: table.counts[System.MODEL], **dict.fromkeys(CHANGED_IMAGES, blind)}
+        return replace(
+            table,
+            study_ids=table.study_ids[:IMAGE_STUDIES],
+            subject_ids=table.subject_ids[:IMAGE_STUDIES],
+            counts={system: rows[:IMAGE_STUDIES] for system, rows in counts.items()},
         )
 
     def count(self, model: Model, system: System = System.MODEL) -> Counts:

@@ -38,6 +38,7 @@ from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.labels import load_label_set
+from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE
 from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.score_file import SCORES_FILE, SystemScores, scores_from_bytes
 from trrg_core.metrics.systems import System, clinical_score, findings_family, scores_by_system
@@ -137,6 +138,7 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
         config=config.register_,
         score_name=clinical_score(findings_family(load_label_set(config.parse.label_set))),
         seed=config.seed,
+        images=read_outcomes(store, inputs["scores"], IMAGE_OUTCOMES_FILE),
         override=config.register_.override.strip(),
         facts=_facts(config, inputs, table, rivals)
         | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {}),

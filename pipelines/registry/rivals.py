@@ -66,9 +66,9 @@ def find_rival(store: Store, standing: Standing, basis: Basis, rescore: Rescore)
     return _rival(standing, scores, outcomes, rescored=True)
 
 
-def read_outcomes(store: Store, scores: str) -> OutcomeTable | None:
-    """The outcomes of an `evaluate` run; None of a run that keeps none."""
-    path = f"{run_path(scores)}/{OUTCOMES_FILE}"
+def read_outcomes(store: Store, scores: str, file: str = OUTCOMES_FILE) -> OutcomeTable | None:
+    """The outcomes of an `evaluate` run, or those in another `file` of it; None of a run that keeps none."""
+    path = f"{run_path(scores)}/{file}"
     return outcomes_from_bytes(store.read_bytes(path)) if scores and store.exists(path) else None
 
 

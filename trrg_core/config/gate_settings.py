@@ -16,6 +16,9 @@ class GateConfig(ConfigSection):
     min_positives: int = Field(
         20, ge=1, description="Fewer positive references of a critical finding than this are insufficient evidence."
     )
+    min_image_studies: int = Field(
+        100, ge=0, description="Fewer studies written with changed images than this are insufficient evidence."
+    )
     bootstrap_samples: int = Field(1000, ge=100, description="Number of resamples of patients behind each interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the intervals, two-sided.")
     min_f1_gain: float = Field(
@@ -50,6 +53,16 @@ class GateConfig(ConfigSection):
         le=1,
         description="Maximum drop of the truth score, weighted by significance, below the champion; the lower end "
         "decides.",
+    )
+    min_image_gain: float = Field(
+        0.02,
+        ge=-1,
+        le=1,
+        description="The loss of micro-F1 with a grey image, noise, the image of another patient or a half-masked one "
+        "must exceed this; the lower end of the interval decides.",
+    )
+    max_image_removed_share: float = Field(
+        0.5, ge=0, le=1, description="Maximum share of reports that stay the same when the image is all grey."
     )
     min_parsed_share: float = Field(0.9, ge=0, le=1, description="Minimum share of reports that state any finding.")
     max_modal_share: float = Field(

@@ -16,6 +16,7 @@ from trrg_core.registry.check import Check
 from trrg_core.registry.decision import Decision, Ruling
 from trrg_core.registry.evidence_checks import check_evidence
 from trrg_core.registry.floor_checks import check_floors
+from trrg_core.registry.image_checks import check_images
 from trrg_core.registry.side_by_side import BESIDE, compare_scores
 from trrg_core.registry.text_checks import check_texts
 
@@ -28,6 +29,7 @@ def decide(
     config: GateConfig,
     score_name: str,
     seed: int,
+    images: OutcomeTable | None = None,
     override: str = "",
     facts: Mapping[str, Any] | None = None,
     more: Sequence[Check] = (),
@@ -41,6 +43,7 @@ def decide(
         config: the bounds.
         score_name: name of the micro-F1 that is compared, such as `trrg13.micro.f1.u0`.
         seed: of the resamples.
+        images: outcomes of the challenger with changed images; None is insufficient evidence.
         override: reason of a person to promote the model in any case; empty for none.
         facts: what else the record should say.
         more: checks made elsewhere, such as those of a change plan.
@@ -58,6 +61,7 @@ def decide(
             for rival in rivals
             for check in check_rival(rival, model, table, resampler, config, score_name=score_name)
         ),
+        *check_images(images, rates, config, score_name=score_name, seed=seed),
         *check_texts(model, rates, config),
         *more,
     ]

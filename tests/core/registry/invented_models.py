@@ -11,7 +11,7 @@ from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.score import Prediction, judge_reports
 from trrg_core.metrics.study_outcomes import count_outcomes_of
-from trrg_core.metrics.systems import System
+from trrg_core.metrics.systems import CHANGED_IMAGES, IMAGE_REMOVED_SHARE, System
 from trrg_core.metrics.truth_scores import score_truth
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
@@ -27,6 +27,7 @@ class Evaluated:
 
     table: OutcomeTable
     rates: dict[str, float]
+    images: OutcomeTable
 
 
 class InventedTestSet:
@@ -50,12 +51,21 @@ class InventedTestSet:
             }
         )
 
-    def evaluate(self, hypotheses: Sequence[str]) -> Evaluated:
-        """What the evaluation of a system with these reports keeps."""
+    def evaluate(self, hypotheses: Sequence[str], with_other_images: Sequence[str] = ()) -> Evaluated:
+        """What the evaluation of a system with these reports keeps.
+
+        `with_other_images` is what it writes when the image is changed; by default the same, as a system does that
+        does not look at the image.
+        """
         table = self._count({System.MODEL: hypotheses})
+        changed = self._count({System.MODEL: with_other_images}) if with_other_images else table
+        images = {System.OWN_IMAGE: table, **dict.fromkeys(CHANGED_IMAGES, changed)}
+        same = [one == other for one, other in zip(hypotheses, with_other_images or hypotheses, strict=True)]
         return Evaluated(
             table=replace(table, counts={**self._floors.counts, **table.counts}),
-            rates=score_truth(judge_reports(self._predict(hypotheses), CHEXPERT), CHEXPERT).values,
+            rates=score_truth(judge_reports(self._predict(hypotheses), CHEXPERT), CHEXPERT).values
+            | {IMAGE_REMOVED_SHARE: sum(same) / len(same)},
+            images=replace(table, counts={system: of.counts[System.MODEL] for system, of in images.items()}),
         )
 
     def _write(self, reference: str, skill: float, rng: Random) -> str:

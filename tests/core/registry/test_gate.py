@@ -7,7 +7,7 @@ import pytest
 from infra.bench.gate_nights import FINDINGS, RATES, Model, TestSet, expected_f1, shift_for
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import Basis, Column, OutcomeTable, count_columns, outcome_column
-from trrg_core.metrics.systems import System, TruthRate
+from trrg_core.metrics.systems import IMAGE_REMOVED_SHARE, System, TruthRate
 from trrg_core.registry.champion_checks import BEST, CHAMPION, Rival
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision, Ruling, decision_from_bytes, decision_to_bytes, tags_of
@@ -18,10 +18,11 @@ SCORE = "trrg13.micro.f1.u0"
 STUDIES = TestSet(1500, seed=5)
 MODEL = Model(shift=0.0, seed=1)
 TABLE = STUDIES.table(MODEL)
+IMAGES = STUDIES.images(MODEL)
 
 
 def gate(table: OutcomeTable = TABLE, rivals=(), config: GateConfig = CONFIG, **options) -> Decision:
-    given = {"rates": RATES, "score_name": SCORE, "seed": 7} | options
+    given = {"rates": RATES, "score_name": SCORE, "seed": 7, "images": IMAGES} | options
     return decide(table, rivals=rivals, config=config, **given)
 
 
@@ -185,7 +186,7 @@ def test_each_rate_stops_alone(rate: TruthRate, value: float, name: str):
 
 
 def test_a_rate_with_nothing_to_count_is_not_judged_and_a_missing_share_fails():
-    decision = gate(rates={TruthRate.DISTINCT_SHARE: 0.7})
+    decision = gate(rates={TruthRate.DISTINCT_SHARE: 0.7, IMAGE_REMOVED_SHARE: 0.1})
     assert check(decision, "truth.false_prior_rate").verdict is Verdict.NOT_JUDGED
     assert failed(decision) == {"text.modal_share"}
     assert check(decision, "text.modal_share").number is None
@@ -288,3 +289,29 @@ def test_errors_of_facts_and_poor_calibration_are_refused(name, check_name, boun
     assert check(gate(), check_name).verdict is Verdict.NOT_JUDGED
     assert check(gate(rates={**RATES, name: bound}), check_name).verdict is Verdict.PASS
     assert failed(gate(rates={**RATES, name: bound + 0.01})) == {check_name}
+
+
+def test_without_changed_images_the_evidence_is_insufficient_and_never_a_pass():
+    decision = gate(images=None)
+    assert decision.ruling is Ruling.INSUFFICIENT
+    assert decision.against == (
+        "insufficient evidence: the number of studies written with changed images (evaluate.image_studies) is 0; "
+        "needed >= 100 (register.min_image_studies)",
+    )
+
+
+def test_a_model_that_loses_nothing_with_a_changed_image_is_refused():
+    half = {**IMAGES.counts, System.HALF_IMAGE: IMAGES.counts[System.OWN_IMAGE]}
+    decision = gate(images=replace(IMAGES, counts=half))
+    assert failed(decision) == {"image.half_image"}
+    assert (check(decision, "image.half_image").low, check(decision, "image.grey_image").low > 0.02) == (0.0, True)
+    assert "image.removed_share" in failed(gate(rates=RATES | {IMAGE_REMOVED_SHARE: 0.6}))
+    no_share = {name: value for name, value in RATES.items() if name != IMAGE_REMOVED_SHARE}
+    assert "image.removed_share" in failed(gate(rates=no_share))
+
+
+def test_an_image_that_no_study_could_be_shown_is_insufficient_evidence():
+    others = {system: counts for system, counts in IMAGES.counts.items() if system is not System.OTHER_IMAGE}
+    decision = gate(images=replace(IMAGES, counts=others))
+    assert decision.ruling is Ruling.INSUFFICIENT
+    assert check(decision, "image.other_image").verdict is Verdict.INSUFFICIENT

@@ -8,6 +8,7 @@ import pytest
 
 from tests.core.registry.invented_models import Evaluated, InventedTestSet
 from trrg_core.config.gate_settings import GateConfig
+from trrg_core.metrics.systems import CHANGED_IMAGES
 from trrg_core.registry.check import Verdict
 from trrg_core.registry.decision import Decision, Ruling
 from trrg_core.registry.gate import decide
@@ -31,7 +32,13 @@ test_set.__test__ = False
 
 def gate(evaluated: Evaluated, config: GateConfig = CONFIG) -> Decision:
     return decide(
-        evaluated.table, rates=evaluated.rates, rivals=(), config=config, score_name="trrg13.micro.f1.u0", seed=7
+        evaluated.table,
+        rates=evaluated.rates,
+        rivals=(),
+        config=config,
+        score_name="trrg13.micro.f1.u0",
+        seed=7,
+        images=evaluated.images,
     )
 
 
@@ -95,8 +102,15 @@ def test_a_fake_is_refused_on_every_seed(name: str, seeds: range) -> None:
 @pytest.mark.parametrize("seeds", [QUICK, EVERY])
 def test_a_writer_that_is_nearly_always_right_is_promoted_on_every_seed(seeds: range) -> None:
     for seed in seeds:
-        decision = gate(test_set(seed).evaluate(test_set(seed).good))
+        good = test_set(seed).good
+        decision = gate(test_set(seed).evaluate(good, shuffled(good)))
         assert decision.ruling is Ruling.PROMOTED, (seed, decision.against)
+
+
+def test_a_good_writer_that_does_not_look_at_the_image_is_refused() -> None:
+    decision = gate(test_set(0).evaluate(test_set(0).good))
+    failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
+    assert failed == {"image.removed_share", *(f"image.{system.key}" for system in CHANGED_IMAGES)}
 
 
 def test_no_finding_earns_nothing() -> None:

@@ -15,6 +15,7 @@ from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.labels import load_label_set
+from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, Basis, OutcomeTable, outcomes_from_bytes, outcomes_to_bytes
 from trrg_core.metrics.score_file import SCORES_FILE, scores_to_bytes
 from trrg_core.metrics.systems import System, clinical_score, findings_family, metric_key
@@ -55,6 +56,7 @@ def write_model(store: Store, name: str, table: OutcomeTable, *, finished_ms: in
     folder = run_path(inputs["scores"])
     store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes(entries))
     store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(table))
+    store.write_bytes(f"{folder}/{IMAGE_OUTCOMES_FILE}", outcomes_to_bytes(STUDIES.images(BASE)))
     return inputs
 
 
