@@ -1,13 +1,12 @@
 """`shards` + generator run -> `predictions`: every study of the split exactly once, through Ray Data.
 
-Besides the hypothesis and its clues, each row names the training study whose image is nearest in the joint space:
-the report of that study is one of the floors of the evaluation.
+Besides the hypothesis and its clues, each row names the training study whose film is nearest by its pixels: the report
+of that study is one of the floors of the evaluation, and the same whichever model is judged.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import ray
 from numpy.typing import NDArray
 
 from pipelines.ray_data.cluster import connect
+from pipelines.ray_data.loaded_model import ModelSource, load_model
 from pipelines.ray_data.map_tables import map_tables
 from pipelines.ray_data.read import stream_table
 from pipelines.ray_data.write import BatchResult, write_parts
@@ -26,12 +26,11 @@ from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.generation.abstention import abstains
 from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream_reports
+from trrg_core.metrics.film_space import FILM_SIZE, FilmSpace, fit_film_space, read_film
 from trrg_core.metrics.floors import nearest_neighbour
-from trrg_core.model.encoders import ImageFeatures
-from trrg_core.model.model_folder import LoadedGenerator, load_model_folder
+from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.operating_points import operating_points_from_json, with_clue_shift
-from trrg_core.runs.stored_model import fetched_model, model_path
-from trrg_core.signing.manifest_key import read_manifest_key
+from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_table
@@ -51,30 +50,26 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSource:
-    """The generator run whose model a task loads, the device it runs on, and the file of the key of manifests."""
-
-    store: Store
-    run_id: str
-    device: str
-    key_file: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainEmbeddings:
-    """Ids of the training studies, and their joint-space vectors [N,D] in the same order."""
+class TrainFilms:
+    """Ids of the training studies, the space of their films, and their vectors [N,K] in the same order."""
 
     study_ids: tuple[str, ...]
+    space: FilmSpace
     vectors: Vectors
+
+    def nearest(self, rows: Sequence[Row]) -> list[str]:
+        """The training study whose film is nearest to that of each row of `shards`."""
+        films = np.stack([read_film(row["views"]) for row in rows])
+        return [self.study_ids[index] for index in nearest_neighbour(self.space.place(films), self.vectors)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings:
-    """What every generating task receives; the embeddings are in the object store."""
+    """What every generating task receives; the training films are in the object store."""
 
     model: ModelSource
     config: GenerateConfig
-    train: ray.ObjectRef[TrainEmbeddings]
+    train: ray.ObjectRef[TrainFilms]
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -106,7 +101,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     model = ModelSource(
         store=store, run_id=inputs["generator"], device=device, key_file=config.engine.manifest_key_file
     )
-    train = ray.put(_embed_train(store, shards, model, config))
+    train = ray.put(_place_train(store, shards, config))
     share = _rows_per_task(len(wanted), config)
     output = write_parts(
         work,
@@ -128,49 +123,43 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 def generate_batch(shards: pa.Table, settings: GenerateSettings) -> BatchResult:
     """Predictions for a batch of shard rows."""
-    loaded, train = _load_model(settings.model), ray.get(settings.train)
+    loaded, train = load_model(settings.model), ray.get(settings.train)
     rows: list[Row] = shards.to_pylist()
-    nearest: list[str] = []
 
     def encoded() -> Iterator[EncodedStudies]:
         for group in _groups(rows, IMAGES_AT_ONCE):
             images = _images(group, loaded)
-            features = encode_studies(loaded.generator, images)
-            indices = nearest_neighbour(_vectors(features), train.vectors)
-            nearest.extend(train.study_ids[index] for index in indices)
-            yield EncodedStudies(batch=images, features=features)
+            yield EncodedStudies(batch=images, features=encode_studies(loaded.generator, images))
 
     reports = list(stream_reports(loaded, encoded(), settings.config))
     predictions = [
         prediction_row(row, hypothesis=report.text, clues=report.clues, neighbour_study_id=neighbour)
-        for row, report, neighbour in zip(rows, reports, nearest, strict=True)
+        for row, report, neighbour in zip(rows, reports, train.nearest(rows), strict=True)
     ]
     return BatchResult(rows=pa.Table.from_pylist(predictions, schema=PREDICTIONS))
 
 
-def embed_batch(shards: pa.Table, *, model: ModelSource) -> pa.Table:
-    """Study ids and joint-space vectors [N,D] of a batch of shard rows."""
-    loaded = _load_model(model)
-    groups = _groups(shards.to_pylist(), IMAGES_AT_ONCE)
-    vectors = np.concatenate([_vectors(encode_studies(loaded.generator, _images(rows, loaded))) for rows in groups])
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    return pa.table({"study_id": shards["study_id"], "vector": column})
+def read_films(shards: pa.Table) -> pa.Table:
+    """Study ids and the pixels [N,P] of the films of a batch of shard rows."""
+    films = np.stack([read_film(row["views"]) for row in shards.select(["views"]).to_pylist()])
+    column = pa.FixedSizeListArray.from_arrays(pa.array(films.ravel()), FILM_SIZE)
+    return pa.table({"study_id": shards["study_id"], "film": column})
 
 
-def _embed_train(store: Store, shards: TableRef, model: ModelSource, config: TrrgConfig) -> TrainEmbeddings:
-    """The embeddings of the training studies, in id order."""
+def _place_train(store: Store, shards: TableRef, config: TrrgConfig) -> TrainFilms:
+    """The films of the training studies, in id order."""
     num_train = read_table(store, shards, columns=["split"], split="train").num_rows
-    embedded: Any = map_tables(
-        stream_table(store, shards, COLUMNS, split="train"),
-        embed_batch,
-        {"model": model},
+    read: Any = map_tables(
+        stream_table(store, shards, ["study_id", "views"], split="train"),
+        read_films,
+        {},
         batch_size=_rows_per_task(num_train, config),
-        num_gpus=float(config.engine.use_gpu) or None,
     )
-    rows = pa.concat_tables(embedded.iter_batches(batch_size=None, batch_format="pyarrow")).sort_by("study_id")
-    vectors: Vectors = whole(rows["vector"]).flatten().to_numpy()
+    rows = pa.concat_tables(read.iter_batches(batch_size=None, batch_format="pyarrow")).sort_by("study_id")
+    films: Vectors = whole(rows["film"]).flatten().to_numpy().reshape(rows.num_rows, -1)
+    space = fit_film_space(films)
     study_ids: list[Any] = rows["study_id"].to_pylist()
-    return TrainEmbeddings(study_ids=tuple(study_ids), vectors=vectors.reshape(rows.num_rows, -1))
+    return TrainFilms(study_ids=tuple(study_ids), space=space, vectors=space.place(films))
 
 
 def _rows_per_task(num_rows: int, config: TrrgConfig) -> int:
@@ -184,24 +173,8 @@ def _images(rows: list[Row], loaded: LoadedGenerator) -> Batch:
     return batch.to(next(loaded.generator.parameters()).device)
 
 
-def _vectors(features: ImageFeatures) -> Vectors:
-    vectors: Vectors = features.study_BD.float().cpu().numpy()
-    return vectors
-
-
 def _groups(rows: list[Row], size: int) -> list[list[Row]]:
     return [rows[at : at + size] for at in range(0, len(rows), size)]
-
-
-@lru_cache(maxsize=1)
-def _load_model(source: ModelSource) -> LoadedGenerator:
-    """The model of a generator run, loaded once per worker process."""
-    _load_model.cache_clear()  # memory may not hold two: the model of another run is released first
-    key = read_manifest_key(source.key_file, source.store.uri)
-    with fetched_model(source.store, source.run_id, key=key) as folder:
-        loaded = load_model_folder(folder, merge_adapter=True)
-    loaded.generator.to(source.device)
-    return loaded
 
 
 def _count_abstaining(store: Store, parts: Sequence[Part]) -> int:

@@ -38,6 +38,17 @@ def letterbox(jpeg: bytes, *, side_px: int) -> NDArray[np.uint8]:
     return square
 
 
+def shrink_to_square(jpeg: bytes, *, side_px: int) -> NDArray[np.uint8]:
+    """A grey image `[side_px, side_px]`, stretched to a square; each pixel is the mean of what it covers.
+
+    Raises:
+        OSError: if the bytes are not an image.
+    """
+    with Image.open(io.BytesIO(jpeg)) as image:
+        image.draft("L", (4 * side_px, 4 * side_px))
+        return np.asarray(image.convert("L").resize((side_px, side_px), Image.Resampling.BOX))
+
+
 def augment(pixels_NHW: Tensor, *, seed: int) -> Tensor:
     """`pixels_NHW` (float, 0 to 1), each image slightly shifted, scaled, rotated and re-exposed, by `seed`."""
     num_images = pixels_NHW.shape[0]

@@ -5,11 +5,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines.jobs import generate
-from pipelines.jobs.generate import GenerateSettings, ModelSource, TrainEmbeddings, generate_batch
+from pipelines.jobs.generate import GenerateSettings, TrainFilms, generate_batch
+from pipelines.ray_data.loaded_model import ModelSource
 from tests.core.toy_corpus import toy_rows
 from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import GenerateConfig
-from trrg_core.generation.decoding import encode_studies, write_reports
+from trrg_core.generation.decoding import write_reports
+from trrg_core.metrics.film_space import fit_film_space, read_film
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.storage.store import open_store
 
@@ -26,17 +28,19 @@ def test_rows_are_written_once_and_in_order(loaded, tmp_path, monkeypatch) -> No
     monkeypatch.setattr(
         loaded.generator.contrastive, "encode_images", lambda batch, **more: calls.append(1) or encode(batch, **more)
     )
-    monkeypatch.setattr(generate, "_load_model", lambda source: loaded)
+    monkeypatch.setattr(generate, "load_model", lambda source: loaded)
     monkeypatch.setattr(generate, "IMAGES_AT_ONCE", 3)
     monkeypatch.setattr(generate.ray, "get", lambda train: train)
-    vectors = encode_studies(loaded.generator, generate._images(rows, loaded)).study_BD.numpy()
-    calls.clear()
+    films = np.stack([read_film(row["views"]) for row in rows])
+    space = fit_film_space(films)
     config = GenerateConfig(batch_size=2, candidates=3, guidance=0.5, max_new_tokens=12)
     settings = GenerateSettings(
         model=ModelSource(store=open_store(str(tmp_path)), run_id="run", device="cpu"),
         config=config,
-        train=TrainEmbeddings(
-            study_ids=("far", *(row["study_id"] for row in rows)), vectors=np.vstack((-vectors[0], vectors))
+        train=TrainFilms(
+            study_ids=("far", *(row["study_id"] for row in rows)),
+            space=space,
+            vectors=np.vstack((-space.place(films[:1]), space.place(films))),
         ),
     )
     table = pa.Table.from_pylist([{name: row[name] for name in generate.COLUMNS} for row in rows])
