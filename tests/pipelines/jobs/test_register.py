@@ -27,7 +27,7 @@ from trrg_core.storage.store import Store
 
 STUDIES = TestSet(400, seed=11)
 BASE = Model(shift=0.0, seed=1)
-SETTINGS = ("register.bootstrap_samples=200",)
+SETTINGS = ("register.bootstrap_samples=200", "register.min_f1_gain=0")
 
 
 @pytest.fixture
