@@ -1,4 +1,4 @@
-"""Drafts of a few studies with changed images, written by one Ray task, which has a GPU where training has."""
+"""Drafts of a few studies with changed images, written here, or by one Ray task where there is a cluster or a GPU."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,15 @@ def choose_changed(study_ids: Sequence[str], limit: int) -> list[int]:
 
 def write_changed(config: TrrgConfig, store: Store, run_id: str, rows: Sequence[Row]) -> dict[System, list[str]]:
     """What the model of a generator run writes of `rows` with each image; texts in the order of the rows."""
-    connect(config.ray)
     source = ModelSource(
         store=store,
         run_id=run_id,
         device="cuda" if config.engine.use_gpu else "cpu",
         key_file=config.engine.manifest_key_file,
     )
+    if not (config.ray.address or config.engine.use_gpu):
+        return _write(source, rows, config.generate)  # a local cluster takes longer to start than this
+    connect(config.ray)
     task = ray.remote(num_cpus=1, num_gpus=float(config.engine.use_gpu), max_retries=3)(_write)
     written: dict[System, list[str]] = ray.get(task.remote(source, list(rows), config.generate))
     return written
