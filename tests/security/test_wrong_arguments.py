@@ -89,7 +89,6 @@ WRONG = [
     (["sample", "F/deep.yaml/corpus"], 2),
     (["sample", "/proc/corpus"], 2),
     (["score", "F/deep.json", "F/deep.json"], 2),
-    (["label", "F/none"], 2),
     (["weights", "\u00b2"], 2),
 ]
 
