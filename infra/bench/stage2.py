@@ -47,12 +47,21 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     FULL: (),
     "clues off": ("finetune.clues=off",),
     "clues shuffled": ("finetune.clues=shuffled",),
-    "interaction on": ("finetune.interaction=true",),
-    "patches to the LLM": ("finetune.patch_tokens=true",),
-    "consistency off": ("finetune.consistency=false",),
     "clues and consistency off": ("finetune.clues=off", "finetune.consistency=false"),
+    "consistency off": ("finetune.consistency=false",),
     "intended only": ("finetune.consistency_states=intended",),
     "clue text": ("finetune.clue_text=true",),
+    "patches to the LLM": ("finetune.patch_tokens=true",),
+    "interaction": ("finetune.interaction=true",),
+    "interaction, clues off": ("finetune.interaction=true", "finetune.clues=off"),
+    "interaction, clues and consistency off": (
+        "finetune.interaction=true",
+        "finetune.clues=off",
+        "finetune.consistency=false",
+    ),
+    "interaction, consistency off": ("finetune.interaction=true", "finetune.consistency=false"),
+    "interaction, intended only": ("finetune.interaction=true", "finetune.consistency_states=intended"),
+    "interaction, clue text": ("finetune.interaction=true", "finetune.clue_text=true"),
     "sentences as written": ("finetune.sentence_order=written",),
     "no counterfactuals": (
         "finetune.turned_share=0",
@@ -110,7 +119,7 @@ def main() -> int:
     results = run_variants(options, VARIANTS, measure, lambda one: _line(one.scores["reference/on"]))
     if results is None:
         return 2
-    _print_tables(results, options.seeds)
+    _print_tables(results, options.seeds, options.base)
     return 0
 
 
@@ -257,7 +266,7 @@ def _line(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {scores[name]:.3f}" for name in TEXT_SCORES)
 
 
-def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int]) -> None:
+def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int], base: str) -> None:
     names = f"seeds {', '.join(map(str, seeds))}"
     full = results.get(FULL, [])
     for judge in ("reference", "drawn"):
@@ -267,15 +276,17 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
             rows["clues alone, no text"] = [one.scores[f"{judge}/clues alone"] for one in full]
         print(f"\nJudged by the {judge}, {names}:\n")
         print(_table(rows, TEXT_SCORES))
+    if base in results:
+        print("\nPaired over patients: the mean of the seeds, then each seed:\n")
+        for judge in ("reference", "drawn"):
+            of_base = results[base]
+            _print_differences(f"{judge}: {base} minus clues alone", [one.minus(one.clues, judge) for one in of_base])
+            for name in sorted(set(results) - {base}):
+                pairs = zip(results[name], of_base, strict=True)
+                differences = [one.minus(own.written, judge) for one, own in pairs]
+                _print_differences(f"{judge}: {name} minus {base}", differences)
     if not full:
         return
-    print("\nPaired over patients: the mean of the seeds, then each seed:\n")
-    for judge in ("reference", "drawn"):
-        _print_differences(f"{judge}: full minus clues alone", [one.minus(one.clues, judge) for one in full])
-        for name, found in results.items():
-            if name != FULL:
-                pairs = zip(found, full, strict=True)
-                _print_differences(f"{judge}: {name} minus full", [one.minus(own.written, judge) for one, own in pairs])
     scores = [one.scores for one in full]
     print(f"\nOne clue turned, {names}:\n")
     turns = {key: [one[key] for one in scores] for key in scores[0] if key.startswith("turn/")}
@@ -317,6 +328,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--truth", required=True, help="drawn truth of the corpus of the test store, .truth.jsonl.gz")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
     parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
+    parser.add_argument("--base", default=FULL, metavar="NAME", help="variant that the others are compared with")
     parser.add_argument("--studies", type=int, default=1500, help="number of test studies")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
     parser.add_argument("--cache", default="stage2-drafts", help="folder for drafts")
