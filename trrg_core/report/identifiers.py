@@ -6,12 +6,13 @@ and record numbers, and are no guarantee. The placeholders `___` (MIMIC-CXR) and
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
     r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 )
-_KINDS = {
+IDENTIFIERS: Mapping[str, re.Pattern[str]] = {
     "date": re.compile(
         rf"""
         \b\d{{1,2}}([/-])\d{{1,2}}\1(?:\d{{4}}|\d{{2}})\b
@@ -38,5 +39,5 @@ _KINDS = {
 
 def count_identifiers(text: str) -> Counter[str]:
     """How many dates, times, names, telephone and record numbers `text` seems to contain, by kind."""
-    counts = {kind: sum(1 for _ in pattern.finditer(text)) for kind, pattern in _KINDS.items()}
+    counts = {kind: sum(1 for _ in pattern.finditer(text)) for kind, pattern in IDENTIFIERS.items()}
     return Counter({kind: count for kind, count in counts.items() if count})

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trrg_core.config.weights_cache import resolve_pretrained
 from trrg_core.errors import ConfigError
+from trrg_core.report.masking import mask_corpus
 
 _PAD, _BOS, _EOS = "<pad>", "<s>", "</s>"
 
@@ -44,7 +45,10 @@ def load_tokenizer(
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, lowercase: bool = False) -> Any:
-    """A byte-level BPE tokenizer of `texts`: any text can be encoded and decodes to itself (but for case)."""
+    """A byte-level BPE tokenizer of `texts`: any text can be encoded and decodes to itself (but for case).
+
+    What looks like a name, a date or a number of a person is masked first: none of it becomes a token.
+    """
     tokenizer = Tokenizer(models.BPE())
     if lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
@@ -56,7 +60,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, lowercase: bo
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(mask_corpus(texts), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{_BOS} $A {_EOS}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (_BOS, _EOS)],
