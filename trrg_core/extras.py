@@ -28,6 +28,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "scispacy",
             "pydicom",
             "simplejpeg",
+            "cryptography",
             "requests",
         ),
         "flows": ("prefect", "mlflow", "prometheus_client"),

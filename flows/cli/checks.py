@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from flows.cli.check_result import Check
-from flows.cli.key_checks import check_manifest_key
+from flows.cli.key_checks import check_manifest_key, check_model_keys, check_pins
 from flows.cli.service_checks import check_champion, check_cluster, check_cpus, check_port
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import TrrgError
@@ -37,6 +37,8 @@ def run_checks(store: str, config: TrrgConfig, *, port: int) -> Iterator[Check]:
     yield _disk(store)
     yield _store(store)
     yield check_manifest_key(store, config)
+    yield check_model_keys()
+    yield check_pins(config)
     yield check_champion(store, config)
     if config.ray.jobs_address:
         yield check_cluster(config.ray.jobs_address)

@@ -104,8 +104,11 @@ def verify(
     store: StoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
+    load: Annotated[
+        bool, typer.Option("--load/--no-load", help="Load the model and write its golden output again.")
+    ] = True,
 ) -> None:
-    """Verify a registered model without loading it: its files, its evaluation, its decision."""
+    """Verify a registered model: its files, signature, bill of materials, evaluation, decision, golden output."""
     from pipelines.registry.model_list import find_listed
     from pipelines.registry.verify_model import verify as verified
     from trrg_core.storage.store import open_store
@@ -117,9 +120,40 @@ def verify(
         mark, colour = ("ok  ", None) if finding.passed else ("FAIL", "red")
         typer.secho(f"{mark} {finding.name}: {finding.detail}", fg=colour)
         failed += not finding.passed
+    if load and not failed:
+        # only what was verified is loaded
+        from pipelines.serving.golden_output import reproduce
+
+        finding = reproduce(opened, found)
+        typer.secho(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.detail}")
+        failed += not finding.passed
     typer.echo(f"{found.model}: {'verified' if not failed else f'{failed} findings'}")
     if failed:
         sys.exit(1)
+
+
+@app.command(rich_help_panel=PANEL, epilog="Example: trrg sign champion --store ./trrg-store")
+def sign(
+    model: ModelArgument = "champion",
+    store: StoreOption = DEFAULT_STORE,
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+) -> None:
+    """Sign the files of a registered model with the private key that TRRG_SIGNING_KEY names.
+
+    For a model that was registered without a key, or with another one; `trrg register` signs by itself.
+    """
+    from pipelines.registry.model_list import find_listed
+    from pipelines.registry.model_signature import sign_model
+    from trrg_core.errors import ConfigError
+    from trrg_core.storage.store import open_store
+
+    opened = open_store(store)
+    found = find_listed(opened, _register_config(preset, settings), model)
+    path = sign_model(opened, found.generator, digest=found.tags.get("weights", ""))
+    if not path:
+        raise ConfigError("TRRG_SIGNING_KEY names no private key: docs/security.md says how to make a pair")
+    typer.echo(f"{found.model}: signed, {opened.join(path)}")
 
 
 @app.command(rich_help_panel=PANEL, epilog='Example: trrg promote 3 --reason "agreed in the reading meeting"')

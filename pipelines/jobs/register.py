@@ -15,14 +15,19 @@ from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.alias_moves import BY_GATE, Move, record_move
+from pipelines.registry.bill_of_materials import write_bill
+from pipelines.registry.find_model import FoundModel
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
+from pipelines.registry.model_signature import check_stored, sign_model
 from pipelines.registry.planned_changes import check_plan, declared_plan
 from pipelines.registry.registry_client import (
     BEST_CHAMPION,
+    BILL_TAG,
     CHALLENGER,
     CHAMPION,
     GATE_TAG,
+    GOLDEN_TAG,
     IDENTITY_TAG,
     SCORE_TAG,
     WEIGHTS_TAG,
@@ -79,11 +84,12 @@ def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_i
     logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
     card = render_card(_card(config, store, inputs, run_id, decision))
     _write_card(store, run_id, card)
+    evidence = _evidence(config, store, inputs["generator"], run_id)
     with open_registry(store, config.register_) as models:
         version = models.find(run_id) or _create(config, store, models, decision, inputs=inputs, run_id=run_id)
         scores = scores_by_system(require_result(store, inputs["scores"]).metrics)[System.MODEL]
-        identity = {IDENTITY_TAG: _identity(config, inputs), WEIGHTS_TAG: weights_digest(store, inputs["generator"])}
-        models.describe(version, card=card, tags={**_tags(decision, scores), **identity})
+        tags = {**_tags(decision, scores), IDENTITY_TAG: _identity(config, inputs), **evidence}
+        models.describe(version, card=card, tags=tags)
         _set_aliases(store, models, version, decision)
         model_uri = models.uri(version)
     result = RunResult(
@@ -105,6 +111,23 @@ def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_i
     )
     write_result(store, result)
     return JobResult.of_run(result)
+
+
+def _evidence(config: TrrgConfig, store: Store, generator: str, run_id: str) -> dict[str, str]:
+    """What a later reader verifies the model by, as tags: written and signed here, and verified once."""
+    digest = weights_digest(store, generator)
+    if not digest:
+        return {WEIGHTS_TAG: ""}
+    sign_model(store, generator)
+    check_stored(store, FoundModel(name=generator, run_id=generator, digest=digest))
+    bill = write_bill(store, run_id, name=config.register_.model_name, generator=generator)
+    golden = ""
+    if config.register_.golden_output:
+        from pipelines.serving.golden_output import write_golden  # the model is loaded only where it is to write
+
+        decoding = decoding_of(config.generate)
+        golden = write_golden(store, run_id, generator=generator, decoding=decoding)
+    return {WEIGHTS_TAG: digest, BILL_TAG: bill, GOLDEN_TAG: golden}
 
 
 def _decide_once(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str) -> Decision:
@@ -148,6 +171,7 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
 
 def _rescore(config: TrrgConfig, store: Store, inputs: Mapping[str, str], generator: str) -> str:
     """The `evaluate` run of another generator on the studies of these scores, with the settings of this run."""
+    check_stored(store, FoundModel(name=generator, run_id=generator))
     from pipelines.jobs import evaluate, generate  # the model is loaded only where a champion must be scored again
 
     shards = {"shards": inputs["shards"], "generator": generator}

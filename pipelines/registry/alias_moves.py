@@ -8,7 +8,9 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
+from pipelines.registry.find_model import find_model
 from pipelines.registry.lock import registry_lock
+from pipelines.registry.model_signature import check_stored
 from pipelines.registry.registry_client import CHAMPION, WHY_TAG, ModelVersions, open_registry
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
@@ -47,7 +49,8 @@ def promote(store: Store, config: RegisterConfig, version: str, reason: str) -> 
     """Make `version` the champion, for the reason of a person.
 
     Raises:
-        ConfigError: without a reason, or if there is no such version, or it is the champion already.
+        ConfigError: without a reason, or if there is no such version, it is the champion already, or its files are
+            not those that were registered and signed.
         StorageError: if another process changes the registry.
     """
     return _move(store, config, version, kind=BY_PERSON, reason=reason)
@@ -57,7 +60,8 @@ def rollback(store: Store, config: RegisterConfig, reason: str) -> Move:
     """Make the champion before the present one champion again; twice goes back two steps.
 
     Raises:
-        ConfigError: without a champion, or if no move led to it.
+        ConfigError: without a champion, or if no move led to it, or if the files of the one before are not those that
+            were registered and signed.
         StorageError: if another process changes the registry.
     """
     return _move(store, config, "", kind=BACK, reason=reason)
@@ -74,6 +78,7 @@ def _move(store: Store, config: RegisterConfig, version: str, *, kind: str, reas
             raise ConfigError(f"{models.uri(after)} is the champion already")
         if not models.has(after):
             raise ConfigError(f"{models.uri(after)} is not in the registry: `trrg models` lists its versions")
+        check_stored(store, find_model(store, config, models.uri(after)))
         move = Move(before=before, after=after, kind=kind, reason=reason.strip(), by=_user())
         word = "rolled back to" if kind == BACK else "promoted"
         models.tag(after, {WHY_TAG: f"{word} by {move.by or 'a person'}: {move.reason}"})

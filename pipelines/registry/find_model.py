@@ -24,11 +24,15 @@ _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 @dataclass(frozen=True, kw_only=True)
 class FoundModel:
-    """A trained model. `name` is what its reports are marked with; it has a run of the store or a local folder."""
+    """A trained model. `name` is what its reports are marked with; it has a run of the store or a local folder.
+
+    `digest` is the sha256 of its manifest as registered; empty where the registry has none, or was not asked.
+    """
 
     name: str
     run_id: str = ""
     folder: str = ""
+    digest: str = ""
 
 
 def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundModel:
@@ -49,7 +53,7 @@ def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundMod
         version = _find_version(client, named, reference)
     name = f"models:/{version.name}/{version.version}"
     if run_id := version.tags.get("trrg.generator", ""):
-        return FoundModel(name=f"{name}, run {run_id}", run_id=run_id)
+        return FoundModel(name=f"{name}, run {run_id}", run_id=run_id, digest=version.tags.get("weights", ""))
     return FoundModel(name=name, folder=str(version.source or "").removeprefix("file://"))
 
 

@@ -12,16 +12,17 @@ from enum import StrEnum
 import pyarrow as pa
 
 from pipelines.registry.alias_moves import BY_GATE, Move, list_moves, record_move
+from pipelines.registry.bill_of_materials import write_bill
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.model_list import ListedModel, list_models
-from pipelines.registry.registry_client import CHAMPION, WEIGHTS_TAG, open_registry
+from pipelines.registry.registry_client import BILL_TAG, CHAMPION, WEIGHTS_TAG, open_registry
 from pipelines.registry.unsealed import find_unsealed, seal_all
 from pipelines.registry.verify_model import weights_digest
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.outcomes import OUTCOMES_FILE
 from trrg_core.model.calibration import FORMAT_VERSION as PERCEPTION_FORMAT
-from trrg_core.runs.results import run_path
+from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.signing.manifest_key import ManifestKey, read_manifest_key
 from trrg_core.storage.store import Store
@@ -80,6 +81,9 @@ def migrate(store: Store, config: TrrgConfig) -> list[Step]:
             for model in listed:
                 if not model.tags.get(WEIGHTS_TAG) and (digest := weights_digest(store, model.generator)):
                     models.tag(model.version, {WEIGHTS_TAG: digest})
+                if _needs_bill(store, model):
+                    bill = write_bill(store, model.registration, name=model.model, generator=model.generator)
+                    models.tag(model.version, {BILL_TAG: bill})
             champion = models.at(CHAMPION)
         if champion and not list_moves(store):
             record_move(store, Move(before="", after=champion.version, kind=BY_GATE, reason="before moves were kept"))
@@ -127,6 +131,12 @@ def _missing(path: str, wanted: pa.DataType, found: pa.DataType) -> list[str]:
     return missing
 
 
+def _needs_bill(store: Store, model: ListedModel) -> bool:
+    """Whether a version has no bill of materials, and what one is made from is in the store."""
+    is_known = bool(model.registration) and read_result(store, model.generator) is not None
+    return is_known and not model.tags.get(BILL_TAG) and bool(weights_digest(store, model.generator))
+
+
 def _manifest_key(store: Store, config: TrrgConfig) -> ManifestKey | None:
     return read_manifest_key(config.engine.manifest_key_file, store.uri)
 
@@ -140,6 +150,9 @@ def _manifests(store: Store, config: TrrgConfig) -> Iterator[Step]:
 
 def _weights(store: Store, models: list[ListedModel]) -> Iterator[Step]:
     for model in models:
+        if _needs_bill(store, model):
+            detail = "a bill of materials, with the packages that are installed now"
+            yield Step(part=model.model, need=Need.ADDED, detail=detail)
         if model.tags.get(WEIGHTS_TAG):
             continue
         if weights_digest(store, model.generator):

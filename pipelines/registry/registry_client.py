@@ -1,7 +1,8 @@
 """The model registry in plain values: versions of one registered model, their tags and aliases.
 
 The values are stored as MLflow tags: `score.NAME` for each score, `gate.NAME` for the decision, `trrg.*` for runs and
-table versions, `identity` for weights and decoding, `weights` for the sha256 of the manifest, `why` for the last move
+table versions, `identity` for weights and decoding, `weights`, `mlbom` and `golden` for the sha256 of the
+manifest, of the bill of materials and of the golden output, `why` for the last move
 of the champion's alias to a version.
 """
 
@@ -20,6 +21,7 @@ from trrg_core.storage.store import Store
 CHALLENGER, CHAMPION, BEST_CHAMPION = "challenger", "champion", "best-champion"
 SCORE_TAG, GATE_TAG = "score.", "gate."
 WHY_TAG, IDENTITY_TAG, WEIGHTS_TAG = "why", "identity", "weights"
+BILL_TAG, GOLDEN_TAG = "mlbom", "golden"
 
 _RUN_TAG, _GENERATOR_TAG, _SCORES_TAG = "trrg.run", "trrg.generator", "trrg.scores"
 

@@ -5,13 +5,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipelines.registry.bill_of_materials import check_bill
+from pipelines.registry.find_model import FoundModel
 from pipelines.registry.model_list import ListedModel
-from pipelines.registry.registry_client import WEIGHTS_TAG
+from pipelines.registry.model_signature import check_stored, signature_path
+from pipelines.registry.registry_client import BILL_TAG, WEIGHTS_TAG
 from trrg_core.errors import TrrgError
 from trrg_core.model.manifest import MANIFEST, check_folder
 from trrg_core.registry.decision import DECISION_FILE
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import fetched_model, model_path
+from trrg_core.signing.key_pair import VERIFYING_VARIABLE, read_verifying_key
 from trrg_core.storage.store import Store
 
 
@@ -41,6 +45,8 @@ def verify(store: Store, model: ListedModel) -> Iterator[Finding]:
     yield _decision(store, model)
     yield _manifest(store, model)
     yield _files(store, model)
+    yield _signature(store, model)
+    yield _bill(store, model)
 
 
 def _evaluated(store: Store, model: ListedModel) -> Finding:
@@ -81,3 +87,26 @@ def _files(store: Store, model: ListedModel) -> Finding:
     except (TrrgError, OSError) as error:
         return Finding(name="files", passed=False, detail=f"{error}; restore the folder, or `trrg rollback`")
     return Finding(name="files", passed=True, detail="every file is plain data with the sha256 of the manifest")
+
+
+def _signature(store: Store, model: ListedModel) -> Finding:
+    """The signature, with the public key that is configured; without one nothing can be said of it."""
+    try:
+        if read_verifying_key() is None:
+            signed = "signed" if store.exists(signature_path(model.generator)) else "not signed"
+            return Finding(
+                name="signature", passed=True, detail=f"{signed}, not verified: {VERIFYING_VARIABLE} is not set"
+            )
+        check_stored(store, FoundModel(name=model.model, run_id=model.generator))
+    except (TrrgError, OSError) as error:
+        return Finding(name="signature", passed=False, detail=str(error))
+    return Finding(name="signature", passed=True, detail="of the configured key, over every file")
+
+
+def _bill(store: Store, model: ListedModel) -> Finding:
+    try:
+        digest = model.tags.get(BILL_TAG, "")
+        detail = check_bill(store, model.registration, generator=model.generator, digest=digest)
+    except (TrrgError, OSError, ValueError, KeyError, TypeError) as error:
+        return Finding(name="bill of materials", passed=False, detail=str(error) or type(error).__name__)
+    return Finding(name="bill of materials", passed=True, detail=detail)

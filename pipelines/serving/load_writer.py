@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from pipelines.registry.find_model import FoundModel, opened_model
+from pipelines.registry.model_signature import check_model
 from pipelines.serving.model_settings import check_settings
 from trrg_core.config.load import validate_config
 from trrg_core.config.settings import TrrgConfig
@@ -26,11 +27,13 @@ def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *
         device: as torch names it.
 
     Raises:
-        ConfigError: if the folder is damaged or of another stage, or a setting is wrong or is not used here.
+        ConfigError: if the folder is damaged, of another stage, not the registered one, or not signed where that is
+            asked for, or a setting is wrong or is not used here.
     """
     check_settings(settings)
     with opened_model(store, model) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # transformers warns of calls of its own
+        check_model(store, model, folder)
         try:
             loaded = load_model_folder(folder, merge_adapter=True)
         except ValueError as error:  # a part of another format than this version reads

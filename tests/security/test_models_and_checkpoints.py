@@ -17,7 +17,9 @@ from pipelines.registry.migration import migrate, plan_migration
 from pipelines.training import state_files
 from pipelines.training.loop import LOSSES, _read_losses
 from tests.core.toy_model import write_toy_model
+from tests.security.signing_keys import use_pair, write_pair
 from trrg_core.config.load import load_config
+from trrg_core.config.settings import EncoderConfig
 from trrg_core.errors import ConfigError, TrainingError, TrrgError
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.runs.checkpoints import (
@@ -358,3 +360,36 @@ def test_the_check_says_when_there_is_no_key(store: Store, tmp_path: Path, monke
     assert (wrong.passed, "no such file" in wrong.detail) == (False, True)
     monkeypatch.setenv("TRRG_MANIFEST_KEY", "k" * 32)
     assert check_manifest_key(store.uri, load_config("tiny")).detail.endswith("have an HMAC")
+
+
+def test_the_check_says_which_weights_have_no_pin_and_whether_models_are_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.cli.key_checks import check_model_keys, check_pins
+
+    assert "not pinned" not in check_pins(load_config("tiny")).detail
+    assert "finetune.llm (Qwen/Qwen2.5-7B-Instruct)" in check_pins(load_config("base")).detail
+    pins = [f"{name}.revision={'0c' * 20}" for name in ("pretrain.image_encoder", "pretrain.text_encoder")]
+    found = check_pins(load_config("base", [*pins, "finetune.llm.revision=main"]))
+    assert "image_encoder" not in found.detail
+    assert "finetune.llm" in found.detail, "a branch is no pin"
+    use_pair(monkeypatch, None, None)
+    assert check_model_keys().detail.startswith("none: ")
+    private, public = write_pair(tmp_path)
+    use_pair(monkeypatch, private, public)
+    assert check_model_keys().detail == "models are signed and verified here"
+    use_pair(monkeypatch, private, write_pair(tmp_path, "other")[1])
+    assert not check_model_keys().passed
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "clip", "vision_config": {"attn_implementation": "somebody/kernel"}},
+        {"model_type": "clip", "text_config": {"_attn_implementation_internal": "somebody/kernel"}},
+        {"model_type": "vit", "parts": [{"attn_implementation": "somebody/kernel"}]},
+    ],
+)
+def test_no_value_of_an_architecture_names_a_kernel(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is not a value of an architecture"):
+        EncoderConfig(config=config)

@@ -164,6 +164,11 @@ class RegisterConfig(GateConfig):
     tracking_uri: str = Field(
         "", description="URI of the MLflow server; if empty, a SQLite registry in the store is used."
     )
+    golden_output: bool = Field(
+        True,
+        description="Store what the model writes for one drawn film, which `trrg verify` writes again. It loads the "
+        "model where `register` runs: false for a model too large for that machine.",
+    )
     override: str = Field(
         "",
         description="Reason of a person to promote the model whatever the gate says; it is kept in the record. For one "

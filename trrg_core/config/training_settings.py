@@ -1,5 +1,6 @@
 """Settings of stage 1, of its gate, and of the engine that runs both training stages."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -62,9 +63,9 @@ class EncoderConfig(ConfigSection):
     @classmethod
     def _has_no_attention(cls, value: dict[str, Any]) -> dict[str, Any]:
         # transformers would fetch code of other implementations from its hub
-        named = sorted(key for key in value if key.lstrip("_").startswith("attn_implementation"))
-        if named:
-            raise ValueError(f"{named[0]} is not a value of an architecture: set `attention` beside `config`")
+        for key in _keys(value):
+            if key.lstrip("_").startswith("attn_implementation"):
+                raise ValueError(f"{key} is not a value of an architecture: set `attention` beside `config`")
         return value
 
     @model_validator(mode="after")
@@ -304,3 +305,15 @@ class PerceptionGateConfig(ConfigSection):
     min_severity: float = Field(
         0.0, ge=0, le=1, description="Minimum share of sentences that fit better than with another degree."
     )
+
+
+def _keys(values: object) -> Iterator[str]:
+    """Every key of nested mappings and lists."""
+    waiting = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from (str(key) for key in value)
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value

@@ -117,8 +117,10 @@ def _read_config(encoder: EncoderConfig) -> Any:
         raise ConfigError(
             f"{name!r} has no architecture that transformers knows, or brings code of its own, which is never run"
         ) from error
-    if config._attn_implementation not in (None, "eager", "sdpa", "flash_attention_2"):
-        raise ConfigError(f"{name!r} asks for the attention {config._attn_implementation!r}: set `attention`")
+    for part in (config, *(getattr(config, sub, None) for sub in config.sub_configs)):
+        asked = getattr(part, "_attn_implementation", None)
+        if asked not in (None, "eager", "sdpa", "flash_attention_2"):
+            raise ConfigError(f"{name!r} asks for the attention {asked!r}: set `attention`")
     return config
 
 

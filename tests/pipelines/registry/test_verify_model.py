@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from pipelines.registry.bill_of_materials import write_bill
 from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
 from pipelines.registry.model_list import ScoreValue, find_listed, list_models
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
@@ -45,6 +46,7 @@ def store(store_with_registry: Store) -> Store:
         version = models.create(new)
         tags = {"gate.ruling": "refused", "gate.text.modal_share": "fail: 0.9, interval -, needed <= 0.5"}
         more = {"score.f1": "0.2", "weights": weights_digest(store, "finetune-1")}
+        more["mlbom"] = write_bill(store, "register-1", name="trrg", generator="finetune-1")
         models.describe(version, card="# trrg", tags=tags | more)
         models.set_alias(CHAMPION, version)
     return store
@@ -59,6 +61,8 @@ def failed(store: Store) -> dict[str, str]:
         "decision",
         "manifest",
         "files",
+        "signature",
+        "bill of materials",
     ]
     return {finding.name: finding.detail for finding in findings if not finding.passed}
 
