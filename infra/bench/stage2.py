@@ -34,7 +34,6 @@ from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.load import load_config
-from trrg_core.generation import image_conditions
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT, load_label_set
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.runs.stored_model import fetched_model
@@ -74,10 +73,10 @@ _EVERY_CLUE = ("on", "off", "shuffled", "oracle")
 _TURNS = ("up", "down", "side")
 _FEW = 500  # studies for other images, and for turning the probability alone
 _IMAGES = {
-    "blank": image_conditions.blank,
-    "noise": image_conditions.noise,
+    "blank": conditions.blank,
+    "noise": conditions.noise,
     "image of another study": conditions.other_study,
-    "lower half masked": image_conditions.half_masked,
+    "lower half masked": conditions.half_masked,
 }
 TEXT_SCORES = (
     "micro F1",
@@ -266,7 +265,7 @@ def _line(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {scores[name]:.3f}" for name in TEXT_SCORES)
 
 
-def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int], base: str) -> None:
+def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int], bases: Sequence[str]) -> None:
     names = f"seeds {', '.join(map(str, seeds))}"
     full = results.get(FULL, [])
     for judge in ("reference", "drawn"):
@@ -276,9 +275,9 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
             rows["clues alone, no text"] = [one.scores[f"{judge}/clues alone"] for one in full]
         print(f"\nJudged by the {judge}, {names}:\n")
         print(_table(rows, TEXT_SCORES))
-    if base in results:
-        print("\nPaired over patients: the mean of the seeds, then each seed:\n")
-        for judge in ("reference", "drawn"):
+    print("\nPaired over patients: the mean of the seeds, then each seed:\n")
+    for base in bases:
+        for judge in ("reference", "drawn") if base in results else ():
             of_base = results[base]
             _print_differences(f"{judge}: {base} minus clues alone", [one.minus(one.clues, judge) for one in of_base])
             for name in sorted(set(results) - {base}):
@@ -328,7 +327,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--truth", required=True, help="drawn truth of the corpus of the test store, .truth.jsonl.gz")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
     parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
-    parser.add_argument("--base", default=FULL, metavar="NAME", help="variant that the others are compared with")
+    parser.add_argument(
+        "--base", nargs="+", default=[FULL], metavar="NAME", help="variants that the others are compared with"
+    )
     parser.add_argument("--studies", type=int, default=1500, help="number of test studies")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
     parser.add_argument("--cache", default="stage2-drafts", help="folder for drafts")
