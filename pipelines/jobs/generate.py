@@ -26,7 +26,7 @@ from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.generation.abstention import abstains
 from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream_reports
-from trrg_core.metrics.film_space import FILM_SIZE, FilmSpace, fit_film_space, read_film
+from trrg_core.generation.film_space import FILM_SIZE, FilmSpace, fit_film_space, read_film
 from trrg_core.metrics.floors import nearest_neighbour
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.operating_points import operating_points_from_json, with_clue_shift

@@ -26,5 +26,8 @@ def stream_table(store: Store, ref: TableRef, columns: Sequence[str], *, split: 
 
 
 def _read_file(batch: pa.Table, *, store: Store, columns: list[str], split: str) -> pa.Table:
-    rows = read_file(store, batch["path"][0].as_py(), columns)
-    return rows.filter(pc.equal(rows["split"], text_scalar(split))) if split else rows
+    path = batch["path"][0].as_py()
+    if not split:
+        return read_file(store, path, columns)
+    rows = read_file(store, path, list(dict.fromkeys((*columns, "split"))))
+    return rows.filter(pc.equal(rows["split"], text_scalar(split))).select(columns)

@@ -19,7 +19,8 @@ from trrg_core.storage.store import open_store
 
 # only their options are parsed: these train, read a source, need a trained model,
 # start servers, or reach a bucket
-PARSED_ONLY = {"run", "ingest", "parse", "generate", "register", "serve", "up", "check", "card", "verify", "migrate"}
+PARSED_ONLY = {"run", "ingest", "parse", "generate", "evaluate", "register", "serve", "up"}
+PARSED_ONLY |= {"check", "card", "verify", "migrate"}
 
 
 def _commands(page: Path) -> list[str]:

@@ -123,7 +123,8 @@ def _image_seeds() -> list[bytes]:
 
 
 def _table_seeds() -> list[bytes]:
-    text = 'image,patient,report\na.jpg,1,"Clear, both.\nNo effusion."\nb.jpg,2,"He said ""none""."\nc.jpg,3,Größer.\n'
+    text = 'image,patient,report\na.jpg,1,"Clear, both.\nNo effusion."\nb.jpg,2,"He said ""none""."\n'
+    text += "c.jpg,3,Gr\u00f6\u00dfer.\n"
     return [text.encode(), b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(), gzip.compress(text.encode())]
 
 
@@ -148,7 +149,7 @@ def _archive_seeds() -> list[bytes]:
     for mode, kind in (("w:", tarfile.PAX_FORMAT), ("w:", tarfile.GNU_FORMAT), ("w:gz", tarfile.PAX_FORMAT)):
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode=mode, format=kind) as tar:  # type: ignore[call-overload]
-            member = tarfile.TarInfo("a/" + "long" * 40 + "é.xml")
+            member = tarfile.TarInfo("a/" + "long" * 40 + "\u00e9.xml")
             member.size = len(_xml_seeds()[0])
             tar.addfile(member, io.BytesIO(_xml_seeds()[0]))
         seeds.append(stream.getvalue())

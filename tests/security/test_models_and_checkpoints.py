@@ -61,6 +61,7 @@ def old_torch_file(path: Path, sentinel: Path) -> None:
     torch.save({"module": Sentinel(sentinel)}, path, _use_new_zipfile_serialization=False)
 
 
+UNSAFE = {"weights_only": False}  # a pickle is run
 POISONS = [plain_pickle, torch_file, old_torch_file]
 Poison = Callable[[Path, Path], None]
 
@@ -93,7 +94,7 @@ def steps(store: Store, key: ManifestKey | None = KEY) -> list[int]:
 @pytest.mark.parametrize("poison", POISONS)
 def test_these_files_run_code_where_pickles_are_read(tmp_path: Path, poison: Poison) -> None:
     poison(tmp_path / "file", tmp_path / "sentinel")
-    torch.load(tmp_path / "file", weights_only=False) if poison is not plain_pickle else pickle.loads(
+    torch.load(tmp_path / "file", **UNSAFE) if poison is not plain_pickle else pickle.loads(
         (tmp_path / "file").read_bytes()
     )
     assert (tmp_path / "sentinel").exists()

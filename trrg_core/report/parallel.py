@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 # texts that one process gets at a time, and such portions that wait for each process
 _PORTION = 128
 _WAITING = 3
-_parsers: list["ReportParser"] = []
+
+
+class _Process:
+    """What this process keeps between portions."""
+
+    parser: "ReportParser"
+
+
+_process = _Process()
 
 
 def parse_in_processes(parser: "ReportParser", texts: Iterable[str], workers: int) -> Iterator[ParsedReport]:
@@ -40,8 +48,8 @@ def parse_in_processes(parser: "ReportParser", texts: Iterable[str], workers: in
 
 
 def _keep(parser: "ReportParser") -> None:
-    _parsers[:] = [parser]
+    _process.parser = parser
 
 
 def _parse_portion(texts: list[str]) -> list[ParsedReport]:
-    return list(map(_parsers[0].parse, texts))
+    return list(map(_process.parser.parse, texts))

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from trrg_core.errors import ConfigError
 
 SIGNING_VARIABLE = "TRRG_SIGNING_KEY"
-PASSWORD_VARIABLE = "TRRG_SIGNING_KEY_PASSWORD"  # noqa: S105 -- the name of a variable
+PASSWORD_VARIABLE = "TRRG_SIGNING_KEY_PASSWORD"  # noqa: S105  # the name of a variable
 VERIFYING_VARIABLE = "TRRG_VERIFYING_KEY"
 _MAX_PEM_BYTES = 16_384
 

@@ -152,7 +152,9 @@ def test_no_field_looks_like_a_secret() -> None:
     smells = {"password", "passwd", "secret", "token", "credential", "credentials", "auth", "key", "apikey", "private"}
     fields = [(model, name) for model in _models() for name in model.model_fields]
     assert len(fields) > 80
-    assert not [f"{model.__name__}.{name}" for model, name in fields if smells & set(name.split("_"))]
+    # the path of a file with a secret is none
+    found = [f"{model.__name__}.{name}" for model, name in fields if smells & set(name.split("_"))]
+    assert [name for name in found if not name.endswith("_file")] == []
 
 
 def test_a_file_gives_only_what_differs_from_its_preset(tmp_path: Path) -> None:

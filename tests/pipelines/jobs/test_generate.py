@@ -11,7 +11,7 @@ from tests.core.toy_corpus import toy_rows
 from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import write_reports
-from trrg_core.metrics.film_space import fit_film_space, read_film
+from trrg_core.generation.film_space import fit_film_space, read_film
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.storage.store import open_store
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.core.toy_corpus import draw
-from trrg_core.metrics.film_space import FILM_SIZE, fit_film_space, read_film
+from trrg_core.generation.film_space import FILM_SIZE, fit_film_space, read_film
 from trrg_core.metrics.floors import nearest_neighbour
 
 
