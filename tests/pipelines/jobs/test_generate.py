@@ -32,7 +32,7 @@ def test_rows_are_written_once_and_in_order(loaded, tmp_path, monkeypatch) -> No
     monkeypatch.setattr(generate, "IMAGES_AT_ONCE", 3)
     monkeypatch.setattr(generate.ray, "get", lambda train: train)
     films = np.stack([read_film(row["views"]) for row in rows])
-    space = fit_film_space(films)
+    space = fit_film_space(np.stack([read_film(row["views"]) for row in toy_rows(60)]))
     config = GenerateConfig(batch_size=2, candidates=3, guidance=0.5, max_new_tokens=12)
     settings = GenerateSettings(
         model=ModelSource(store=open_store(str(tmp_path)), run_id="run", device="cpu"),
