@@ -116,12 +116,6 @@ def rules_fingerprint() -> str:
 
 
 @cache
-def rule_words() -> frozenset[str]:
-    """Every word that is written in the rule files, in small letters: none of them is a name."""
-    return frozenset(re.findall(r"[^\W\d_]+", " ".join(_read(name) for name in RULE_FILES).lower()))
-
-
-@cache
 def load_lexicon() -> Lexicon:
     """The shipped rules, compiled; a second or two, once per process."""
     return compile_lexicon(load_rules())

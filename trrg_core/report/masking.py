@@ -11,9 +11,11 @@ text of capitals alone only titles and labels tell. It is no guarantee of de-ide
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import resources
+
+import yaml
 
 from trrg_core.report.identifiers import IDENTIFIERS
-from trrg_core.report.lexicon import rule_words
 
 MASK = "___"  # as in MIMIC-CXR
 
@@ -81,4 +83,5 @@ def _is_name_like(word: str) -> bool:
 
 @cache
 def _known_words() -> frozenset[str]:
-    return rule_words() | _EPONYMS | _TITLES
+    text = resources.files("trrg_core.report.masking_words").joinpath("words.yaml").read_text("utf-8")
+    return frozenset(yaml.safe_load(text)["words"].split()) | _EPONYMS | _TITLES
