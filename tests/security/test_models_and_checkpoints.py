@@ -141,7 +141,7 @@ def test_an_index_that_is_none_stops_the_run(tmp_path: Path, text: str) -> None:
 
 
 def test_nothing_calls_deepspeeds_own_checkpoints() -> None:
-    """They are pickles, which DeepSpeed reads with `weights_only=False`."""
+    """They are pickles, which DeepSpeed reads without `weights_only`."""
     wanted = r"\.(load_checkpoint|save_checkpoint|save_16bit_model|load_module_state_dict)\(|zero_to_fp32"
     found = [
         f"{path.relative_to(ROOT)}: {call[0]}"
