@@ -33,7 +33,7 @@ from trrg_core.model.operating_points import operating_points_from_json, with_cl
 from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 from trrg_core.tables.arrow_numpy import whole
-from trrg_core.tables.delta import read_table
+from trrg_core.tables.delta import read_schema, read_table
 from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.rows.prediction_row import prediction_row
 from trrg_core.tables.schema import PREDICTIONS
@@ -42,6 +42,7 @@ from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
 
 COLUMNS = ["subject_id", "study_id", "split", "has_prior", "views"]
+_CONTEXT = ("indication", "prior_report")  # for a model that reads them; older versions of shards have none
 ROWS_PER_TASK = 2048
 IMAGES_AT_ONCE = 32
 
@@ -106,7 +107,9 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     output = write_parts(
         work,
         # a task maps whole blocks: without this one task would generate for a whole file
-        stream_table(store, shards, COLUMNS, split=split).repartition(target_num_rows_per_block=share),
+        stream_table(store, shards, columns_read(store, shards), split=split).repartition(
+            target_num_rows_per_block=share
+        ),
         generate_batch,
         GenerateSettings(model=model, config=decoding, train=train),
         batch_rows=share,
@@ -119,6 +122,12 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     if decoding.abstain_below:
         counts["abstained"] = _count_abstaining(store, output.parts)
     return commit_output(work, output, counts=counts)
+
+
+def columns_read(store: Store, shards: TableRef) -> list[str]:
+    """The columns of a version of `shards` that are read of the studies to generate for."""
+    present = read_schema(store, shards).names
+    return [*COLUMNS, *(name for name in _CONTEXT if name in present)]
 
 
 def generate_batch(shards: pa.Table, settings: GenerateSettings) -> BatchResult:

@@ -5,15 +5,19 @@ import pyarrow as pa
 import pytest
 
 from pipelines.jobs import generate
-from pipelines.jobs.generate import GenerateSettings, TrainFilms, generate_batch
+from pipelines.jobs.generate import GenerateSettings, TrainFilms, columns_read, generate_batch
 from pipelines.ray_data.loaded_model import ModelSource
 from tests.core.toy_corpus import toy_rows
 from tests.core.toy_model import write_toy_model
+from tests.core.toy_versions import shard_row, write_version
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.film_space import fit_film_space, read_film
+from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.storage.store import open_store
+from trrg_core.tables.schema import shards_schema
+from trrg_core.tables.table_ref import TableRef
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +53,13 @@ def test_rows_are_written_once_and_in_order(loaded, tmp_path, monkeypatch) -> No
     expected = write_reports(loaded, generate._images(rows, loaded), config)
     assert [(row["study_id"], row["hypothesis"]) for row in found] == [(one.study_id, one.text) for one in expected]
     assert [row["neighbour_study_id"] for row in found] == [row["study_id"] for row in rows]
+
+
+def test_what_is_known_of_a_study_is_read_where_the_shards_have_it(tmp_path) -> None:
+    store, schema = open_store(str(tmp_path)), shards_schema(load_label_set("chexpert14"))
+    rows = [{**shard_row("s1", {}, "test"), "indication": "Cough.", "prior_report": "Clear."}]
+    write_version(store, "shards", rows, schema, fingerprint="with")
+    older = pa.schema([field for field in schema if field.name not in ("indication", "prior_report")])
+    write_version(store, "shards", [{name: rows[0].get(name) for name in older.names}], older, fingerprint="without")
+    found = [columns_read(store, TableRef(name="shards", version=version)) for version in (0, 1)]
+    assert found == [[*generate.COLUMNS, "indication", "prior_report"], generate.COLUMNS]
