@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipelines.jobs.reslice import SliceJobResult, commit_slice, label_counts, read_slice
+from pipelines.jobs.reslice import SliceJobResult, commit_slice, count_labels, read_slice
 from pipelines.records.code_version import code_version
 from pipelines.records.commit import TableWork, find_existing
 from pipelines.records.fingerprint import input_content
@@ -56,15 +56,8 @@ def combine(
         raise DataError("empty_slice", f"no study is left of {plan.notes[0]}")
     result = existing or commit_slice(work, plan, spec, notes={"operation": [operation]})
     labels = load_label_table(store, base, find_observations(store, base, label_set))
-    before, after = label_counts(labels, plan)
-    return SliceJobResult(
-        base=base,
-        spec=spec,
-        plan=plan,
-        result=replace(result, seconds=time.monotonic() - start),
-        before=before,
-        after=after,
-    )
+    counted = count_labels(labels, base=base, spec=spec, plan=plan, result=result)
+    return replace(counted, result=replace(result, seconds=time.monotonic() - start))
 
 
 def compare(store: Store, refs: Sequence[TableRef], *, label_set: str = "") -> tuple[SliceColumn, ...]:

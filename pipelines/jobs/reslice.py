@@ -74,20 +74,16 @@ def make_slice(
         raise DataError("empty_slice", f"{spec.name}: no study can be taken: {why}")
     is_kept = not dry_run and not (strict and plan.infeasible)
     result = existing or (commit_slice(work, plan, fixed) if is_kept else _unwritten(plan))
-    before, after = label_counts(labels, plan)
-    return SliceJobResult(
-        base=base,
-        spec=fixed,
-        plan=plan,
-        result=replace(result, seconds=time.monotonic() - start),
-        before=before,
-        after=after,
-    )
+    counted = count_labels(labels, base=base, spec=fixed, plan=plan, result=result)
+    return replace(counted, result=replace(result, seconds=time.monotonic() - start))
 
 
-def label_counts(labels: LabelTable, plan: Slice) -> tuple[tuple[LabelCount, ...], tuple[LabelCount, ...]]:
-    """The label counts of the base, and those of the slice."""
-    return label_distribution(labels), label_distribution(labels, SliceReader(plan.rows))
+def count_labels(
+    labels: LabelTable, *, base: TableRef, spec: SliceSpec, plan: Slice, result: JobResult
+) -> SliceJobResult:
+    """The slice `plan` with the label counts of its base, which `labels` holds, and its own."""
+    before, after = label_distribution(labels), label_distribution(labels, SliceReader(plan.rows))
+    return SliceJobResult(base=base, spec=spec, plan=plan, result=result, before=before, after=after)
 
 
 def read_slice(store: Store, ref: TableRef) -> tuple[Slice, SliceSpec]:
@@ -109,9 +105,9 @@ def load_sliced(store: Store, ref: TableRef, *, label_set: str = "") -> SliceJob
     """A committed slice with its label counts; nothing is written."""
     base = base_of(store, ref)
     plan, spec = read_slice(store, ref)
-    before, after = label_counts(read_label_table(store, base, find_observations(store, base, label_set)), plan)
+    labels = read_label_table(store, base, find_observations(store, base, label_set))
     result = JobResult.of_commit("reslice", find_commit(store, ref), reused=True)
-    return SliceJobResult(base=base, spec=spec, plan=plan, result=result, before=before, after=after)
+    return count_labels(labels, base=base, spec=spec, plan=plan, result=result)
 
 
 def _base_of(store: Store, spec: SliceSpec) -> TableRef:
