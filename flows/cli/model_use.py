@@ -264,8 +264,6 @@ def serve(
     POST /v1/reports takes the films of one study and answers as `trrg generate --json` prints; /docs describes it.
     If the environment variable TRRG_SERVE_TOKEN is set, requests need it as a bearer token.
     """
-    import hashlib
-
     from pipelines.serving.limits import MIB, ServingLimits
     from pipelines.serving.run_server import ServerSettings, check_address
     from trrg_core.config.load import load_config
@@ -273,13 +271,14 @@ def serve(
     from trrg_core.storage.store import open_store
 
     require_package("uvicorn", "trrg serve")
-    token = os.environ.get("TRRG_SERVE_TOKEN", "")
+    from pipelines.serving.http_answers import configured_token
+
     limits = ServingLimits(
         max_pending=max_pending,
         max_body_bytes=max_megabytes * MIB,
         max_film_bytes=max_megabytes * MIB,
         report_timeout_s=timeout,
-        token_sha256=hashlib.sha256(token.encode()).hexdigest() if token else "",
+        token_sha256=configured_token(),
     )
     server = ServerSettings(host=host, port=port, num_replicas=replicas, batch_size=batch, poll_s=poll)
     check_address(server, limits)

@@ -1,6 +1,5 @@
 """The command that serves the report parser over HTTP."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -27,8 +26,6 @@ def serve_parser(
 
     If the environment variable TRRG_SERVE_TOKEN is set, requests need it as a bearer token. No report text is logged.
     """
-    import hashlib
-
     from pipelines.serving.limits import MIB, ServingLimits
     from pipelines.serving.run_server import ServerSettings, check_address
     from trrg_core.extras import require_package
@@ -36,17 +33,18 @@ def serve_parser(
     require_package("uvicorn", "trrg serve-parser")
     import uvicorn
 
+    from pipelines.serving.http_answers import configured_token
     from pipelines.serving.parser_app import build_parser_app
     from trrg_core.report.parser import ReportParser
 
-    token = os.environ.get("TRRG_SERVE_TOKEN", "")
     limits = ServingLimits(
         max_body_bytes=max_megabytes * MIB,
         max_pending=max_pending,
-        token_sha256=hashlib.sha256(token.encode()).hexdigest() if token else "",
+        token_sha256=configured_token(),
     )
     check_address(ServerSettings(host=host, port=port), limits)
     parser_app = build_parser_app(ReportParser(), limits, hosts=(host, *(name or ())))
     address = f"http://{host}:{port}"
-    typer.echo(f"serving at {address} {'with' if token else 'without'} a token; see {address}/docs; stop with Ctrl-C")
+    token = "with a token" if limits.token_sha256 else "without a token"
+    typer.echo(f"serving at {address} {token}; see {address}/docs; stop with Ctrl-C")
     uvicorn.run(parser_app, host=host, port=port, log_level="warning", access_log=False, server_header=False)

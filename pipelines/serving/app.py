@@ -4,8 +4,6 @@ It knows neither Ray nor a model: a `ReportService` writes the reports.
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 import time
@@ -13,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from pipelines.serving.api_error import ApiError
 from pipelines.serving.api_schema import FORM_OF_FILMS, ErrorBody, StudyReport
 from pipelines.serving.body import read_body
+from pipelines.serving.http_answers import ERROR_CODE, HEADERS, answer_error, answer_errors, check_token
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.metrics import ServingMetrics
 from pipelines.serving.model_choice import ModelStatus
@@ -35,7 +33,6 @@ REPORTS = "/v1/reports"
 STATUS_AGE_S = 5.0
 _TITLE = "TRRG"
 _ABOUT = "Reports for chest radiographs by a trained model. Research software, not for clinical use."
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": meaning}
     for status, meaning in {
@@ -79,13 +76,6 @@ class _Server:
         self.service, self.limits, self.metrics = service, limits, ServingMetrics()
         self._status: tuple[float, ModelStatus] | None = None
 
-    def check_token(self, request: Request) -> None:
-        expected = self.limits.token_sha256
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = hashlib.sha256(token.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
-        if expected and not hmac.compare_digest(given, expected):
-            raise ApiError(401, "unauthorised", "give the token of the server as `Authorization: Bearer TOKEN`")
-
     def refusal(self, request: Request) -> ApiError | None:
         """The answer to a request that a page of another site made; with a token none is needed, no page knows it."""
         if self.limits.token_sha256:
@@ -106,7 +96,7 @@ class _Server:
 
     async def answer(self, request: Request) -> Response:
         """The report of the study in `request`."""
-        self.check_token(request)
+        check_token(request, self.limits.token_sha256)
         if self.metrics.num_pending >= self.limits.max_pending:
             raise ApiError(503, "overloaded", f"{self.limits.max_pending} requests are pending: try again later")
         self.metrics.num_pending += 1
@@ -143,17 +133,18 @@ def build_app(service: ReportService, limits: ServingLimits) -> FastAPI:
     app = FastAPI(title=_TITLE, description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     _add_answers(app, server)
     _add_pages(app, server)
-    _add_errors(app)
+    answer_errors(app)
+    _add_failure(app)
 
     @app.middleware("http")
     async def _count(request: Request, call_next: Any) -> Response:
         refusal = server.refusal(request)
-        response: Response = await call_next(request) if refusal is None else _answer_error(refusal)
+        response: Response = await call_next(request) if refusal is None else answer_error(refusal)
         # paths that are no routes are counted together: their number is not limited
         route = request.scope.get("route")
         path = getattr(route, "path", "other")
-        server.metrics.count(path, response.status_code, response.headers.get("x-error-code", ""))
-        response.headers.update(_HEADERS)
+        server.metrics.count(path, response.status_code, response.headers.get(ERROR_CODE, ""))
+        response.headers.update(HEADERS)
         return response
 
     return app
@@ -186,7 +177,7 @@ def _add_answers(app: FastAPI, server: _Server) -> None:
     @app.get("/metrics", summary="Counts and times for Prometheus", responses=_busy(), response_model=None)
     async def _metrics(request: Request) -> Response:
         """Prometheus' text format."""
-        server.check_token(request)
+        check_token(request, server.limits.token_sha256)
         status = await server.status()
         return PlainTextResponse(server.metrics.render(status.name), media_type="text/plain; version=0.0.4")
 
@@ -206,33 +197,13 @@ def _add_pages(app: FastAPI, server: _Server) -> None:
         return HTMLResponse(render_api_page(app.openapi()))
 
 
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def _refuse(_request: Request, error: ApiError) -> Response:
-        return _answer_error(error)
-
-    @app.exception_handler(404)
-    @app.exception_handler(405)
-    async def _no_route(_request: Request, error: HTTPException) -> Response:
-        code = "not_found" if error.status_code == 404 else "method_not_allowed"
-        failure = ApiError(error.status_code, code, "see /docs for what there is")
-        return JSONResponse(failure.body, status_code=failure.status, headers={"x-error-code": code})
-
+def _add_failure(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _fail(_request: Request, error: Exception) -> Response:
         # the kind only: a message may quote what was read or written
         logger.error("a report was not written: %s", type(error).__name__)
         failure = ApiError(500, "internal_error", "the report could not be written")
         return Response(json.dumps(failure.body), status_code=500, media_type="application/json")
-
-
-def _answer_error(error: ApiError) -> Response:
-    headers = {"x-error-code": error.code}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 503:
-        headers["Retry-After"] = "2"
-    return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 
 def _prefers_page(request: Request) -> bool:

@@ -4,8 +4,6 @@ It needs neither Ray nor a model. No report text is logged or stands in an error
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 from collections.abc import Callable, Collection
@@ -13,11 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipelines.serving.api_error import ApiError
 from pipelines.serving.body import read_body
+from pipelines.serving.http_answers import HEADERS, answer_error, answer_errors, check_token
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.parser_requests import MAX_REPORTS, TextsRequest, read_texts_request
 from trrg_core.pages.serving_pages import render_api_page
@@ -28,7 +26,6 @@ from trrg_core.report.parser import ReportParser
 logger = logging.getLogger(__name__)
 
 _ABOUT = "Sections, facts and labels of chest radiograph reports, by rules. Research software, not for clinical use."
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REPORT = {
     "type": "object",
@@ -73,15 +70,15 @@ def build_parser_app(parser: ReportParser, limits: ServingLimits, *, hosts: Coll
     allowed = {*_LOOPBACK, *(name.lower() for name in hosts)}
     app = FastAPI(title="TRRG parser", description=_ABOUT, version="1", docs_url=None, redoc_url=None)
     _add_answers(app, server)
-    _add_errors(app)
+    answer_errors(app)
 
     @app.middleware("http")
     async def _check_host(request: Request, call_next: Any) -> Response:
         if _host_of(request) in allowed:
             response: Response = await call_next(request)
         else:
-            response = _answer_of(ApiError(421, "wrong_host", "the request names a host that this server is not"))
-        response.headers.update(_HEADERS)
+            response = answer_error(ApiError(421, "wrong_host", "the request names a host that this server is not"))
+        response.headers.update(HEADERS)
         return response
 
     return app
@@ -95,7 +92,7 @@ class _ParserServer:
 
     async def answer(self, request: Request, read: Callable[[TextsRequest], str], *, with_convention: bool) -> Response:
         """What `read` gives for the reports in `request`, as JSON."""
-        self._check_token(request)
+        check_token(request, self.limits.token_sha256)
         if self.num_pending >= self.limits.max_pending:
             raise ApiError(503, "overloaded", f"{self.limits.max_pending} requests are pending: try again later")
         self.num_pending += 1
@@ -126,12 +123,6 @@ class _ParserServer:
             values = {name: None if value is None else int(value) for name, value in labels.items()}
             rows.append({"id": report_id, "labels": values, "unread": report.unread or not report.sections})
         return json.dumps({"parser_id": self.parser.parser_id, "reports": rows})
-
-    def _check_token(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = hashlib.sha256(token.strip().encode()).hexdigest() if scheme.lower() == "bearer" else ""
-        if self.limits.token_sha256 and not hmac.compare_digest(given, self.limits.token_sha256):
-            raise ApiError(401, "unauthorised", "give the token of the server as `Authorization: Bearer TOKEN`")
 
 
 def _read(read: Callable[[TextsRequest], str], given: TextsRequest) -> str:
@@ -171,23 +162,6 @@ def _body(more: dict[str, Any]) -> dict[str, Any]:
 
 def _answers() -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "One object for each report, in order."}, **_ERRORS}
-
-
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def _refuse(_request: Request, error: ApiError) -> Response:
-        return _answer_of(error)
-
-    @app.exception_handler(404)
-    @app.exception_handler(405)
-    async def _no_route(_request: Request, error: HTTPException) -> Response:
-        code = "not_found" if error.status_code == 404 else "method_not_allowed"
-        return _answer_of(ApiError(error.status_code, code, "see /docs for what there is"))
-
-
-def _answer_of(error: ApiError) -> Response:
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(error.status, {})
-    return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 
 def _host_of(request: Request) -> str:
