@@ -17,9 +17,22 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+# what `trrg run` sets for the processes that it starts
+_OF_A_RUN = (
+    "TRRG_LEASH",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS",
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED",
+)
+
+
 @pytest.fixture(autouse=True)
-def no_leash() -> Iterator[None]:
-    """No leash of one test (`flows.leash`, set by `trrg run`) is inherited by the commands that another one starts."""
+def no_inherited_run() -> Iterator[None]:
+    """No leash and no password of a run in one test reaches the commands that another one starts."""
     os.environ.pop("TRRG_LEASH", None)
+    before = {name: os.environ[name] for name in _OF_A_RUN if name in os.environ}
     yield
-    os.environ.pop("TRRG_LEASH", None)
+    for name in _OF_A_RUN:
+        os.environ.pop(name, None)
+    os.environ.update(before)
