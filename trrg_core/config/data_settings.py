@@ -13,7 +13,9 @@ class PlainConfig(ConfigSection):
     """A hospital's own export: one table, one row per radiograph. An empty name: no such column."""
 
     table: str = Field(
-        "", description="Table file, CSV, TSV or Parquet; CSV and TSV may be gzipped. Relative to `source.root`."
+        "",
+        description="Table file, CSV, TSV or Parquet; CSV and TSV may be gzipped. Relative to `source.root`. With a "
+        "`*` several of the same columns, e.g. */metadata.parquet.",
     )
     image_path: str = Field(
         "{image}", description="Path of the image of a row; {name} stands for the value of column `name`."

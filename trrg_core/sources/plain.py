@@ -1,4 +1,4 @@
-"""A hospital's own export: one CSV, TSV or Parquet table, one row per radiograph, columns named in the settings."""
+"""A hospital's own export: CSV, TSV or Parquet tables, one row per radiograph, columns named in the settings."""
 
 import io
 import re
@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from trrg_core.config.settings import PlainConfig, SourceConfig
@@ -34,16 +35,21 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
     if not plain.table:
         raise ConfigError("source.plain.table is empty: name the table, relative to source.root")
     root = find_image_root(store, config)
-    table = _read_table(store, plain)
-    rejects = list(table.rejects)
+    rejects: list[Reject] = []
+    unknown: dict[str, tuple[str, ...]] = {}
     by_study: dict[str, list[StudyDraft]] = defaultdict(list)
-    for number, row in enumerate(table.rows, start=1):
-        try:
-            draft = _draft(row, plain, root)
-        except DataError as error:
-            rejects.append(_reject(row, number, error, plain))
-            continue
-        by_study[draft.study_id].append(draft)
+    for name in _find_tables(store, plain.table):
+        one = plain.model_copy(update={"table": name})
+        table = _read_table(store, one)
+        rejects += table.rejects
+        unknown[name] = table.unknown_columns
+        for number, row in enumerate(table.rows, start=1):
+            try:
+                draft = _draft(row, one, root)
+            except DataError as error:
+                rejects.append(_reject(row, number, error, one))
+                continue
+            by_study[draft.study_id].append(draft)
     drafts, num_identical = [], 0
     for parts in by_study.values():
         joined = _join(parts)
@@ -52,10 +58,27 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
         else:
             drafts.append(joined)
             num_identical += len(parts) - max(1, len(joined.images))
-    unknown = {plain.table: table.unknown_columns}
     return build_listing(
         drafts, config, rejects=rejects, counts={"duplicate_rows": num_identical}, unknown_columns=unknown
     )
+
+
+def _find_tables(store: Store, table: str) -> tuple[str, ...]:
+    """The tables that `source.plain.table` names, sorted; a `*` stands for any part of one name in a path."""
+    if "*" not in table:
+        return (table,)
+    try:
+        wanted = relative_path(table).split("/")
+    except DataError as error:
+        raise ConfigError(f"source.plain.table: {error}") from error
+    found = tuple(
+        path
+        for path in store.list()
+        if len(parts := path.split("/")) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    )
+    if not found:
+        raise ConfigError(f"source.plain.table {table!r}: no file below {store.uri} has such a path")
+    return found
 
 
 def _columns(plain: PlainConfig) -> tuple[str, ...]:
@@ -161,7 +184,11 @@ def _digits(row: Row, column: str, width: int) -> str:
 
 def _join(parts: Sequence[StudyDraft]) -> StudyDraft | None:
     """One draft with all images of `parts`; None if they differ in anything but images and split."""
-    distinct = {replace(part, images=(), splits=()) for part in parts}
+    # a text of its own is from the table, and the rows of a study may be in several tables
+    distinct = {
+        replace(part, images=(), splits=(), report_path="" if part.report is not None else part.report_path)
+        for part in parts
+    }
     images = {image.path: image for part in parts for image in part.images}
     if len(distinct) > 1 or any(images[image.path] != image for part in parts for image in part.images):
         return None

@@ -73,6 +73,27 @@ def test_every_form_of_the_table_is_the_same(tmp_path: Path, name: str) -> None:
     ]
 
 
+def test_several_tables_are_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS)
+    expected = opened(tmp_path).list_studies().studies
+    for name, rows in (("2020", ROWS.splitlines()[:1]), ("2021", [*ROWS.splitlines()[1:], "P9,E9,e"])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    (tmp_path / "2021" / "deep").mkdir()
+    (tmp_path / "2021" / "deep" / "part.csv").write_text("not of the same columns\n")
+    listing = opened(tmp_path, PLAIN.model_copy(update={"table": "*/part.csv"})).list_studies()
+    assert [(s.study_id, s.report, s.images, s.split, s.prior_study_id) for s in listing.studies] == [
+        (s.study_id, s.report, s.images, s.split, s.prior_study_id) for s in expected
+    ]
+    assert [(reject.reason, reject.path) for reject in listing.rejects] == [("malformed_row", "2021/part.csv")]
+
+
+@pytest.mark.parametrize(("table", "found"), [("*/none.csv", "no file below"), ("../*.csv", "not relative")])
+def test_a_pattern_without_a_table_stops(tmp_path: Path, table: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        opened(tmp_path, PLAIN.model_copy(update={"table": table})).list_studies()
+
+
 def test_a_flipped_byte_in_parquet_stops(tmp_path: Path) -> None:
     cells = {name: [f"{name}{row}" for row in range(300)] for name in HEADER.strip().split(",")}
     path = tmp_path / "export.parquet"
