@@ -17,6 +17,7 @@ import typer
 
 from flows.cli import (
     chain,
+    export_verb,
     label_verbs,
     lineage_verb,
     machine,
@@ -66,6 +67,7 @@ for _verbs in (
     registry_verbs,
     versions,
     lineage_verb,
+    export_verb,
     withdrawal_verb,
     label_verbs,
     slicing,
