@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
-from pipelines.registry.alias_moves import BY_GATE, Move, record_move
+from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, record_move
 from pipelines.registry.bill_of_materials import write_bill
 from pipelines.registry.find_model import FoundModel
 from pipelines.registry.lock import registry_lock
@@ -241,8 +241,8 @@ def _set_aliases(store: Store, models: ModelVersions, version: str, decision: De
         models.set_alias(BEST_CHAMPION, best.version)
     before = models.at(CHAMPION)
     if before is None or before.version != version:
-        reason = decision.override or decision.ruling
-        record_move(store, Move(before=before.version if before else "", after=version, kind=BY_GATE, reason=reason))
+        reason, kind = decision.override or decision.ruling, BY_GATE if decision.passes else BY_PERSON
+        record_move(store, Move(before=before.version if before else "", after=version, kind=kind, reason=reason))
     why = f"{decision.ruling}: {decision.override}" if decision.override else f"{decision.ruling} by the gate"
     models.tag(version, {WHY_TAG: why})
     models.set_alias(CHAMPION, version)

@@ -44,6 +44,11 @@ class Decision:
         return Ruling.REFUSED if Verdict.FAIL in verdicts else Ruling.INSUFFICIENT
 
     @property
+    def passes(self) -> bool:
+        """Whether no check stands against the model."""
+        return self.ruling is Ruling.PROMOTED
+
+    @property
     def promote(self) -> bool:
         """Whether the model becomes champion."""
         return self.ruling in (Ruling.PROMOTED, Ruling.OVERRIDDEN)

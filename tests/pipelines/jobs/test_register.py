@@ -10,6 +10,7 @@ import pytest
 from infra.bench.gate_nights import RATES, Model, TestSet, shift_for
 from pipelines.jobs import register
 from pipelines.registry import planned_changes
+from pipelines.registry.alias_moves import BY_PERSON, list_moves
 from pipelines.registry.registry_client import BEST_CHAMPION, CHALLENGER, CHAMPION, open_registry
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
@@ -218,6 +219,7 @@ def test_a_person_can_promote_and_the_reason_is_in_the_record_the_tags_and_the_c
     # the same weights and decoding are one version, judged anew
     assert (known.version, known.tags["gate.override"]) == ("1", reason)
     assert known.tags["why"] == f"promoted by a person: {reason}"
+    assert [(move.after, move.kind, move.reason) for move in list_moves(store)] == [("1", BY_PERSON, reason)]
     # what a person let through is no mark for others
     assert BEST_CHAMPION not in aliases(store, config)
 
