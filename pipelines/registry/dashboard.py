@@ -104,13 +104,14 @@ def _what(record: FlowRecord) -> tuple[str, ...]:
         )
     elif record.outcome is Outcome.UNFINISHED:
         lines.append(f"it still runs, or was killed, in {record.stage or 'its first step'}")
+    lines += _drift_words(record)
     registered = record.find_stage("register")
     if registered and record.outcome is not Outcome.NOTHING_NEW:
         reasons = [line for line in registered.notes.get("reasons", "").splitlines() if line]
-        lines += reasons or [
-            f"{registered.notes.get('model', 'the model')} {registered.notes.get('ruling', '')}".strip()
-        ]
-    lines += _drift_words(record)
+        ruling = f"{registered.notes.get('model', 'the model')} {registered.notes.get('ruling', '')}".strip()
+        if reasons and record.outcome is Outcome.PROMOTED:
+            ruling += f" against {len(reasons)} check{'' if len(reasons) == 1 else 's'} of the gate"
+        lines += [*([] if reasons and record.outcome is Outcome.REFUSED else [ruling]), *reasons]
     rejects = _rejects(record.stages)
     if rejects:
         lines.append("set aside: " + ", ".join(f"{name} {count:,}" for name, count in rejects))

@@ -83,9 +83,7 @@ def draw_scores(models: Sequence["ModelRow"], reigns: Sequence["Reign"], name: s
         f"{mark.x:.1f},{mark.y:.1f}" for mark, (model, _) in zip(marks, scored, strict=True) if model.model in champions
     )
     labels = [model.version for model, _ in scored]
-    return Chart(
-        name=name, marks=tuple(marks), line=line, x_ticks=_x_ticks(places, labels), y_ticks=scale.ticks("{:.2f}")
-    )
+    return Chart(name=name, marks=tuple(marks), line=line, x_ticks=_x_ticks(places, labels), y_ticks=scale.ticks(2))
 
 
 def draw_data(nights: Sequence["Night"]) -> Chart | None:
@@ -115,9 +113,7 @@ def draw_data(nights: Sequence["Night"]) -> Chart | None:
         )
         marks.append(mark)
     labels = [str(night.number) for night in shown]
-    return Chart(
-        name="studies", marks=tuple(marks), line="", x_ticks=_x_ticks(places, labels), y_ticks=scale.ticks("{:,.0f}")
-    )
+    return Chart(name="studies", marks=tuple(marks), line="", x_ticks=_x_ticks(places, labels), y_ticks=scale.ticks(0))
 
 
 class _Scale:
@@ -130,10 +126,12 @@ class _Scale:
         share = (value - self.lowest) / (self.highest - self.lowest)
         return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
 
-    def ticks(self, shape: str) -> tuple[Tick, ...]:
-        """Three labels, from the lowest to the highest value."""
+    def ticks(self, digits: int) -> tuple[Tick, ...]:
+        """Three labels, from the lowest to the highest value, with more digits where two would read the same."""
         values = (self.lowest, (self.lowest + self.highest) / 2, self.highest)
-        return tuple(Tick(at=self(value), text=shape.format(value)) for value in values)
+        texts = [[f"{value:,.{more}f}" for value in values] for more in range(digits, digits + 4)]
+        shown = next((text for text in texts if len(set(text)) == len(text)), texts[0])
+        return tuple(Tick(at=self(value), text=text) for value, text in zip(values, shown, strict=True))
 
 
 def _rounded_ends(low: float, high: float) -> tuple[float, float]:

@@ -100,6 +100,11 @@ class ModelRow:
         return show_time(self.registered_ms)
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """How it became champion, if it did, and what stood against it."""
+        return (*([self.why] if self.why else []), *self.against)
+
+    @property
     def kind(self) -> str:
         """The decision as a class of the style sheet."""
         if self.ruling.startswith("promoted"):

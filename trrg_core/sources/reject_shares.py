@@ -38,5 +38,6 @@ def _study_key(reject: Reject) -> tuple[str, str]:
 
 
 def _too_many(finding: str, limit: str, rejects: Sequence[Reject]) -> DataError:
-    reasons = dict(Counter(reject.reason for reject in rejects).most_common(5))
+    counts = Counter(reject.reason for reject in rejects).most_common(5)
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts)
     return DataError("too_many_rejects", f"{finding}, the limit is {limit}: {reasons}; `trrg show rejects` lists them")

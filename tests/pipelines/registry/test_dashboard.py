@@ -9,7 +9,8 @@ from pipelines.registry.alias_moves import BY_GATE, Move, promote, record_move
 from pipelines.registry.dashboard import build_dashboard
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.pages.dashboard_page import DashboardPage, render_dashboard, sum_up_nights
+from trrg_core.pages.dashboard_charts import draw_scores
+from trrg_core.pages.dashboard_page import DashboardPage, ModelRow, Score, render_dashboard, sum_up_nights
 from trrg_core.runs.flow_record import DriftRecord, FlowRecord, Outcome, StageRecord, write_flow_record
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store
@@ -94,9 +95,9 @@ def test_each_night_says_what_happened(page: DashboardPage) -> None:
         "/runs/register-1/report.html",
     )
     assert drifted.what == (
+        "drift from shards@1, the data of the champion: 2 alarms, the largest Edema PRESENT (x), view mix (y)",
         "fail: worse",
         "fail: shorter",
-        "drift from shards@1, the data of the champion: 2 alarms, the largest Edema PRESENT (x), view mix (y)",
         "set aside: ingest no_image 3, ingest no_report 1",
     )
     assert (drifted.studies, drifted.more, drifted.num_rejects, drifted.alarms) == (130, 30, 4, 2)
@@ -108,6 +109,27 @@ def test_each_night_says_what_happened(page: DashboardPage) -> None:
     assert idle.what == ("the source, the settings and the code are those of an earlier run: all results were reused",)
     assert killed.what == ("it still runs, or was killed, in finetune",)
     assert page.unreadable == ("flows/000000000000000-x.json",)
+
+
+def test_a_night_that_a_person_decided_says_against_how_much(store: Store) -> None:
+    stage = registered(1, "champion", "fail: worse\nfail: shorter")
+    stage = replace(stage, notes={**stage.notes, "ruling": "promoted by a person"})
+    night = FlowRecord(run="f", started_ms=6 * DAY, outcome=Outcome.PROMOTED, stages=(ingest(130), stage))
+    write_flow_record(store, replace(night, first="ingest", last="register"))
+    assert build_dashboard(store, CONFIG).nights[0].what == (
+        "models:/trrg/1 promoted by a person against 2 checks of the gate",
+        "fail: worse",
+        "fail: shorter",
+    )
+
+
+def test_the_axis_of_equal_scores_has_three_different_labels() -> None:
+    models = [
+        ModelRow(version=str(number), model=f"m/{number}", scores=((SCORE, Score(value=0.0)),)) for number in (1, 2)
+    ]
+    chart = draw_scores(models, [], SCORE)
+    assert chart is not None
+    assert [tick.text for tick in chart.y_ticks] == ["0.000", "0.005", "0.010"]
 
 
 def test_the_worst_nights_come_first(page: DashboardPage) -> None:
