@@ -1,8 +1,9 @@
 """The command line `trrg`. Each command reads its options, calls one function, and prints the result.
 
 `chain` runs jobs, `model_use` uses a trained model, `registry_verbs` moves and verifies registered ones, `slicing`
-compiles slices, `versions` and `label_verbs` show tables, `texts` reads report text, `scoring` scores files of it, and
-`machine` has the configuration, the checks and the service of runs.
+compiles slices, `versions` and `label_verbs` show tables, `query_verbs` and `export_verb` hand them to SQL and to other
+tools, `texts` reads report text, `scoring` scores files of it, and `machine` has the configuration, the checks and the
+service of runs.
 """
 
 import errno
@@ -23,6 +24,7 @@ from flows.cli import (
     machine,
     model_use,
     parser_server,
+    query_verbs,
     registry_verbs,
     scoring,
     slicing,
@@ -68,6 +70,7 @@ for _verbs in (
     versions,
     lineage_verb,
     export_verb,
+    query_verbs,
     withdrawal_verb,
     label_verbs,
     slicing,

@@ -6,10 +6,8 @@ and no others, so that the same spec on the same base always selects the same ro
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
+from trrg_core.sql.locked_duckdb import LOCKED, deadline, first_line, tree_nodes
 from trrg_core.tables.arrow_numpy import to_arrow, to_numpy
 
 if TYPE_CHECKING:
-    import duckdb  # imported late at run time: once loaded, it prints an error when a long process ends
+    import duckdb
 
 TABLE = "labels"
 ROW = "__row"
@@ -36,14 +35,10 @@ avg bool_and bool_or count count_star max min sum
 """
 _TYPE_NAMES = "BOOLEAN BOOL TINYINT SMALLINT INTEGER INT BIGINT HUGEINT FLOAT REAL DOUBLE DECIMAL VARCHAR TEXT STRING"
 _KINDS, _FUNCTIONS, _TYPES = (frozenset(names.split()) for names in (_KIND_NAMES, _FUNCTION_NAMES, _TYPE_NAMES))
-_LOCKED: Mapping[str, str | int] = {
+_CONFIG: Mapping[str, str | int] = {
+    **LOCKED,
     "threads": 1,  # keeps the order of the rows
     "enable_external_access": "false",
-    "python_enable_replacements": "false",
-    "autoload_known_extensions": "false",
-    "autoinstall_known_extensions": "false",
-    "memory_limit": "4GB",
-    "max_temp_directory_size": "0KB",
 }
 
 
@@ -51,7 +46,7 @@ def open_labels(rows: pa.Table) -> "duckdb.DuckDBPyConnection":
     """A locked database whose only table is `labels`, with these rows."""
     import duckdb
 
-    connection = duckdb.connect(":memory:", config=dict(_LOCKED))
+    connection = duckdb.connect(":memory:", config=dict(_CONFIG))
     connection.register(TABLE, rows)
     connection.execute("SET lock_configuration = true")
     return connection
@@ -70,11 +65,11 @@ def query_labels(rows: pa.Table, sql: str) -> pa.Table:
             statements = connection.extract_statements(sql)
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise ConfigError("expected one SELECT over the table `labels`")
-            with _deadline(connection):
+            with deadline(connection, DEADLINE_S):
                 result: pa.Table = connection.sql(sql).to_arrow_table()
             return result
         except duckdb.Error as error:
-            raise ConfigError(f"the query was refused: {_first_line(error)}") from error
+            raise ConfigError(f"the query was refused: {first_line(error)}") from error
 
 
 def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
@@ -94,26 +89,15 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
             expression = duckdb.SQLExpression(where)
             _check_closed(connection, where)
             relation = connection.table(TABLE).filter(expression)
-            with _deadline(connection):
+            with deadline(connection, DEADLINE_S):
                 kept = to_numpy(relation.project(ROW).to_arrow_table()[ROW])
         except duckdb.InterruptException as error:
             raise ConfigError(f"`where` was stopped: it took longer than {DEADLINE_S:g} s") from error
         except duckdb.Error as error:
-            raise ConfigError(f"`where` was refused: {_first_line(error)}") from error
+            raise ConfigError(f"`where` was refused: {first_line(error)}") from error
     chosen = np.zeros(rows.num_rows, dtype=bool)
     chosen[kept] = True
     return chosen
-
-
-@contextmanager
-def _deadline(connection: "duckdb.DuckDBPyConnection") -> Iterator[None]:
-    """Interrupt the queries of the block after `DEADLINE_S`."""
-    timer = Timer(DEADLINE_S, connection.interrupt)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
@@ -124,7 +108,7 @@ def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
     if tree.get("error"):
         raise ConfigError(f"`where` was refused: {tree.get('error_message', 'it is not a predicate')}")
     names = _volatile_functions()
-    for node in _nodes(tree):
+    for node in tree_nodes(tree):
         if node.get("cte_map", {}).get("map"):
             raise ConfigError("`where` was refused: WITH is not allowed, because a recursive one may never end")
         # `current_date` and similar functions are parsed as columns
@@ -135,7 +119,7 @@ def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
             raise ConfigError("`where` was refused: a sample gives another answer every time")
         if node.get("type") == "TABLE_FUNCTION" or node.get("table_name", TABLE) not in (TABLE, ""):
             raise ConfigError(f"`where` was refused: it may read the table `{TABLE}` and nothing else")
-    for node in _nodes(tree):
+    for node in tree_nodes(tree):
         _check_allowed(node)
 
 
@@ -162,21 +146,8 @@ def _volatile_functions() -> frozenset[str]:
     """
     import duckdb
 
-    with duckdb.connect(":memory:", config=dict(_LOCKED)) as connection:
+    with duckdb.connect(":memory:", config=dict(_CONFIG)) as connection:
         rows = connection.execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
         ).fetchall()
     return frozenset(name for (name,) in rows)
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for item in tree:
-            yield from _nodes(item)
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split("\n\nLINE")[0].split())

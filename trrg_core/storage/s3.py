@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
 
 _T = TypeVar("_T")
+_LIBRARY_ATTEMPTS = 8
 _Fault = Literal["missing", "refused", "exists", "empty_range", "temporary", "permanent"]
 
 _REFUSED_CODES = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "301"}
@@ -142,6 +143,13 @@ def _file_system(retry_policy: RetryPolicy) -> Any:
         use_listings_cache=False,
     )
     fs.retries = 1  # only `_with_retries` retries
+    return fs
+
+
+def repeating_file_system(retry_policy: RetryPolicy) -> Any:
+    """A file system that repeats requests by itself, for libraries that read through it."""
+    fs = _file_system(retry_policy)
+    fs.retries = _LIBRARY_ATTEMPTS
     return fs
 
 

@@ -173,6 +173,16 @@ class Store:
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=8),
         )
 
+    def fsspec_filesystem(self) -> Any:
+        """The fsspec file system of an S3 store, for libraries that read through one; requests are repeated.
+
+        Raises:
+            ValueError: for a local store, which needs none.
+        """
+        if not self.is_s3:
+            raise ValueError(f"{self.uri} is no S3 prefix")
+        return s3.repeating_file_system(self.retry_policy)
+
     def pyarrow_path(self, path: str = "") -> str:
         """A path of the store as `pyarrow_filesystem` expects it: an absolute path or `bucket/key`."""
         return self.join(path).removeprefix("s3://")
