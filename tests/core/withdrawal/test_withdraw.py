@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from tests.core.faulty_s3 import faulty_s3, make_bucket
 from tests.core.toy_versions import LABEL_SET, NO, YES, report_row, shard_row, study_row, write_version
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.label_stats.label_table_cache import load_label_table
@@ -330,3 +331,27 @@ def test_a_decimal_that_has_the_digits_is_no_mention(store: Store) -> None:
     withdraw(store)
     assert store.read_bytes("runs/evaluate-1/losses.json") == f"[0.{GONE}, 0.{GONE}77]".encode()
     assert erase.find_mentions(store, plan_withdrawal(store, [], training_jobs=JOBS, models={}).traces.names, []) == []
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_store_in_s3_ends_as_a_local_one_also_through_faults(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_s3() as service:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "invented")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "invented")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", service.endpoint)
+        make_bucket(service, "bucket")
+        remote = open_store("s3://bucket/store")
+        remote.upload_dir(Path(store.uri), "")
+        service.faults += ["503", "reset"]
+        withdraw(remote)
+        assert service.faults == []
+        remote.download_dir("", tmp_path / "fetched")
+    withdraw(store)
+    fetched = open_store(str(tmp_path / "fetched"))
+    assert [(path, one) for path, text in texts(fetched) for one in (GONE, *GONE_STUDIES) if one in text] == []
+    assert rows_of_all(fetched) == rows_of_all(store)
+    assert fetched.list() == store.list()
+    assert read_withdrawals(fetched) == read_withdrawals(store)
