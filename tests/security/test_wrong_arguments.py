@@ -90,6 +90,16 @@ WRONG = [
     (["sample", "/proc/corpus"], 2),
     (["score", "F/deep.json", "F/deep.json"], 2),
     (["weights", "\u00b2"], 2),
+    (["export", "studies@\u00b2", "F/out"], 2),
+    (["export", "studies", "F/out", "--split", "\x1b[31m", "--store", "F/none"], 2),
+    (["sql", "SELECT " + "(" * 5000 + "1" + ")" * 5000], 2),
+    (["sql", "SELECT " + "[" * 400 + "]" * 400], 2),
+    (["sql", "SELECT '\udcff'"], 2),
+    (["sql", "SELECT \x1b[31m"], 2),
+    (["sql", "FROM '/etc/passwd'"], 2),
+    (["sql", "SELECT ref FROM versions", "--store", "F/torn"], 75),
+    (["catalog", "F/none/trrg.duckdb"], 2),
+    (["catalog", "F/deep.yaml", "--replace", "--store", "F/torn"], 75),
 ]
 
 

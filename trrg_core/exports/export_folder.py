@@ -3,6 +3,7 @@
 A killed export leaves `NAME.partial`, which has no manifest; the next export to the same name replaces it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import Store
 
 MANIFEST = "manifest.json"
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
 _FILE_LIST = ".files.jsonl"  # until the manifest is written; a line per file, so that they are not held in memory
 
 
@@ -75,6 +77,9 @@ def new_folder(target: Path, store: Store) -> Iterator[ExportFolder]:
             be created.
         StorageError: if the disk is full or fails.
     """
+    if str(target).startswith("s3:/"):
+        raise ConfigError(f"{target}: an export is written to a local folder; copy the finished folder from there")
+    target = Path(os.path.abspath(target))
     _check_target(target, store)
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -90,10 +95,10 @@ def new_folder(target: Path, store: Store) -> Iterator[ExportFolder]:
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-    except PermissionError as error:
-        raise ConfigError(f"{target}: {error.strerror}") from error
     except OSError as error:
-        raise StorageError(f"{target}: {error.strerror}; nothing of the export is left") from error
+        if error.errno in _DISK_ERRORS:
+            raise StorageError(f"{target}: {error.strerror}; nothing of the export is left") from error
+        raise ConfigError(f"{os.fsdecode(error.filename or target)}: {error.strerror or error}") from error
 
 
 def verify_folder(folder: Path) -> list[str]:
@@ -122,8 +127,6 @@ def verify_folder(folder: Path) -> list[str]:
 
 
 def _check_target(target: Path, store: Store) -> None:
-    if "://" in str(target) or str(target).startswith("s3:/"):
-        raise ConfigError(f"{target}: an export is written to a local folder; copy the finished folder from there")
     if target.is_dir() and not any(target.iterdir()):
         return _check_outside(target, store)
     if target.exists() or target.is_symlink():

@@ -5,7 +5,6 @@ deadline. A predicate is also parsed and checked before it runs: it may use the 
 and no others, so that the same spec on the same base always selects the same rows.
 """
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from trrg_core.errors import ConfigError
-from trrg_core.sql.locked_duckdb import LOCKED, deadline, first_line, tree_nodes
+from trrg_core.sql.locked_duckdb import LOCKED, check_text, deadline, first_line, syntax_tree, tree_nodes
 from trrg_core.tables.arrow_numpy import to_arrow, to_numpy
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     """
     if not where.strip():
         return np.ones(rows.num_rows, dtype=bool)
+    check_text(where)
     import duckdb
 
     numbered = rows.append_column(ROW, to_arrow(np.arange(rows.num_rows)))
@@ -103,8 +103,7 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
 def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
     """Raise ConfigError if a predicate could select other rows the next time, or reads anything but the labels."""
     text = f"SELECT 1 FROM {TABLE} WHERE (\n{where}\n)"
-    parsed = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
-    tree = json.loads(parsed[0][0])
+    tree = syntax_tree(connection, text)
     if tree.get("error"):
         raise ConfigError(f"`where` was refused: {tree.get('error_message', 'it is not a predicate')}")
     names = _volatile_functions()

@@ -10,6 +10,7 @@ from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 from trrg_core.errors import ConfigError
+from trrg_core.storage.store import is_utf8
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,28 +51,54 @@ def parse_select(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str,
     """
     import duckdb
 
+    check_text(sql)
     try:
         kinds = [statement.type for statement in connection.extract_statements(sql)]
         if kinds != [duckdb.StatementType.SELECT]:
-            found = ", ".join(str(kind).rpartition(".")[2] for kind in kinds) or "nothing"
+            found = ", ".join(str(kind).rpartition(".")[2] for kind in kinds[:5]) or "nothing"
             raise ConfigError(f"{_ONE_SELECT}; found {found}")
-        parsed = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+        tree = syntax_tree(connection, sql)
     except duckdb.Error as error:
         raise ConfigError(f"{_ONE_SELECT}: {first_line(error)}") from error
-    tree: dict[str, Any] = json.loads(parsed[0][0])
     if tree.get("error"):
         raise ConfigError(f"{_ONE_SELECT}: {tree.get('error_message', '')}")
     return tree
 
 
+def check_text(sql: str) -> None:
+    """Check that DuckDB can take a text at all.
+
+    Raises:
+        ConfigError: if it is not UTF-8.
+    """
+    if not is_utf8(sql):
+        raise ConfigError("the SQL is not UTF-8: it holds half of a surrogate pair")
+
+
+def syntax_tree(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str, Any]:
+    """The syntax tree of a SELECT, or DuckDB's error as its field `error`.
+
+    Raises:
+        ConfigError: if it is nested too deeply to be looked at.
+    """
+    parsed = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+    try:
+        tree: dict[str, Any] = json.loads(parsed[0][0])
+    except RecursionError as error:
+        raise ConfigError("the SQL is nested too deeply: write it with fewer levels") from error
+    return tree
+
+
 def tree_nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """All objects of a syntax tree, outer ones first."""
-    if isinstance(tree, dict):
-        yield tree
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for item in tree:
-            yield from tree_nodes(item)
+    """All objects of a syntax tree, outer ones first, in the order of the text."""
+    waiting = [tree]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            yield item
+            waiting += reversed(item.values())
+        elif isinstance(item, list):
+            waiting += reversed(item)
 
 
 def first_line(error: Exception) -> str:

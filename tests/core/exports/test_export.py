@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -376,6 +377,19 @@ def test_a_file_that_cannot_be_read_leaves_no_folder(own: Store, tmp_path: Path)
     assert [one.name for one in tmp_path.iterdir()] == ["store"]
 
 
+@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, StorageError), (errno.EACCES, ConfigError)])
+def test_a_disk_that_is_full_or_refuses_leaves_no_folder(
+    own: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]
+) -> None:
+    def fail(self: Any, name: str, data: bytes) -> None:
+        raise OSError(code, os.strerror(code), name)
+
+    monkeypatch.setattr(export.ExportFolder, "write_file", fail)
+    with pytest.raises(kind, match=os.strerror(code)):
+        exported(own, tmp_path / "out", Layout.HUGGING_FACE)
+    assert [one.name for one in tmp_path.iterdir()] == ["store"]
+
+
 def test_folders_that_cannot_be_used_are_refused(own: Store, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").write_text("kept")
@@ -383,6 +397,8 @@ def test_folders_that_cannot_be_used_are_refused(own: Store, tmp_path: Path) -> 
     refused = {
         "full": "not empty",
         "file": "not empty",
+        "file/out": "file",
+        "x" * 250: "too long",
         "store/out": "inside the store",
         "s3://bucket/out": "local folder",
     }

@@ -140,6 +140,9 @@ def test_what_a_query_makes_itself_can_be_read(store: Store) -> None:
         ('SELECT * FROM "labels@7"', "no version reports@7"),
         ('SELECT * FROM "labels:rare"', "no version of reports is named 'rare'"),
         ("SELECT nothing FROM labels", "nothing"),
+        ("SELECT " + "[" * 400 + "]" * 400, "nested too deeply"),
+        ("SELECT " + "+".join(["1"] * 5000), "depth"),
+        ("SELECT '\udcff'", "not UTF-8"),
     ],
 )
 def test_what_is_no_query_of_the_views_is_refused(store: Store, sql: str, reason: str) -> None:
