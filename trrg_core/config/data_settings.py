@@ -29,7 +29,9 @@ class PlainConfig(ConfigSection):
     split_column: str = Field("", description="Column with the split: train, validate or test.")
     view_column: str = Field("", description="Column with the view position.")
     date_column: str = Field("", description="Column with the date of the study, YYYYMMDD or YYYY-MM-DD.")
-    time_column: str = Field("", description="Column with the time of the study, HHMMSS or HH:MM:SS.")
+    time_column: str = Field(
+        "", description="Column with the time of the study, HHMMSS or HH:MM:SS; seconds may have a fraction."
+    )
     sex_column: str = Field("", description="Column with the sex of the patient: F or M, female or male.")
     age_column: str = Field("", description="Column with the age of the patient at the study, years.")
 

@@ -21,6 +21,7 @@ from trrg_core.study import Image, Listing, Reject
 # a Parquet table that is larger than this is a bomb: texts and ids are compressed 2 to 20 times
 _MAX_EXPANSION, _ALWAYS_ALLOWED_BYTES = 100, 64 * 2**20
 _BATCH_ROWS, _BYTES_PER_ROW = 1024, 64
+_FRACTION = re.compile(r"([0-9]{2}):?([0-9]{2}):?([0-9]{2})(\.[0-9]{1,9})")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -162,7 +163,7 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
         images=(Image(dicom_id=path, path=root.path(path), view_position=view),),
         splits=(split,) if split else (),
         study_date=date,
-        study_time=_digits(row, plain.time_column, 6) if date else "",
+        study_time=_time(row, plain.time_column) if date else "",
         sex=read_sex(row[plain.sex_column]) if plain.sex_column else "",
         age_years=read_age(row[plain.age_column]) if plain.age_column else None,
     )
@@ -180,6 +181,14 @@ def _digits(row: Row, column: str, width: int) -> str:
     # a date in another notation stays unknown: a wrong guess would change the order of the studies
     digits = re.sub(r"[-:/. T]", "", row[column]) if column else ""
     return digits if digits.isdecimal() and digits.isascii() and len(digits) == width else ""
+
+
+def _time(row: Row, column: str) -> str:
+    # seconds with a fraction, as in DICOM and MIMIC-CXR
+    match = _FRACTION.fullmatch(row[column].strip()) if column else None
+    if match is None:
+        return _digits(row, column, 6)
+    return "".join(match.groups())
 
 
 def _join(parts: Sequence[StudyDraft]) -> StudyDraft | None:

@@ -43,7 +43,11 @@ def _film(number: int, side: int = 24) -> bytes:
 
 def _row(number: int, split: str) -> dict[str, Any]:
     row = study_row(f"S{number}:a/b.c", {"Edema": YES if number % 2 else NO}, split)
-    row |= {"subject_id": f"P-{split}-{number // 2}", "study_date": f"2020010{1 + number % 2}", "study_time": "101500"}
+    row |= {
+        "subject_id": f"P-{split}-{number // 2}",
+        "study_date": f"2020010{1 + number % 2}",
+        "study_time": f"1015{number % 60:02d}.250",
+    }
     row |= {"sex": "F" if number % 3 else "", "age_years": None if number % 5 == 0 else 40 + number % 30}
     row["report"] = f'FINDINGS: {row["report"]}\nSeen by "nobody", \u00e9t\u00e9 {number}.'
     row["prior_study_id"] = f"S{number - 1}:a/b.c" if number % 2 else ""

@@ -55,6 +55,24 @@ def test_rows_of_one_study_are_its_radiographs(tmp_path: Path) -> None:
     assert listing.rejects == ()
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("101523", "101523"),
+        ("10:15:23", "101523"),
+        ("101523.125", "101523.125"),
+        ("10:15:23.5", "101523.5"),
+        ("10.15.23", "101523"),
+        ("10:15", ""),
+        ("1015.5", ""),
+        ("noon", ""),
+    ],
+)
+def test_a_time_keeps_its_fraction(tmp_path: Path, written: str, read: str) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS.splitlines()[2].replace("09:00:00", written) + "\n")
+    assert opened(tmp_path).list_studies().studies[0].study_time == read
+
+
 @pytest.mark.parametrize("name", ["export.csv.gz", "export.tsv", "export.parquet"])
 def test_every_form_of_the_table_is_the_same(tmp_path: Path, name: str) -> None:
     (tmp_path / "export.csv").write_text(HEADER + ROWS)
