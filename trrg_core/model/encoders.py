@@ -14,6 +14,7 @@ from torch.nn import functional
 from trrg_core.errors import ConfigError
 from trrg_core.imaging.transforms import augment
 from trrg_core.model.backbone_layout import image_layout, max_text_tokens, unused_text_parameters
+from trrg_core.model.batch_norms import take_mixed_formats
 from trrg_core.training.batch import Batch
 from trrg_core.training.views import LATERAL_IDS, VIEW_POSITIONS
 
@@ -56,6 +57,7 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.frozen = backbone, frozen
+        take_mixed_formats(backbone)
         self.layout = image_layout(backbone, size_px=size_px)
         self.width = self.layout.width
         _set_trainable(backbone, frozen=frozen, unused=self.layout.unused)
