@@ -34,6 +34,7 @@ from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.load import load_config
+from trrg_core.generation import image_conditions
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT, load_label_set
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.runs.stored_model import fetched_model
@@ -73,10 +74,10 @@ _EVERY_CLUE = ("on", "off", "shuffled", "oracle")
 _TURNS = ("up", "down", "side")
 _FEW = 500  # studies for other images, and for turning the probability alone
 _IMAGES = {
-    "blank": conditions.blank,
-    "noise": conditions.noise,
+    "blank": image_conditions.blank,
+    "noise": image_conditions.noise,
     "image of another study": conditions.other_study,
-    "lower half masked": conditions.half_masked,
+    "lower half masked": image_conditions.half_masked,
 }
 TEXT_SCORES = (
     "micro F1",
