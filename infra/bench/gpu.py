@@ -7,7 +7,8 @@
 other rank. It needs this checkout, torch, transformers, pydantic, Pillow and pyahocorasick. `--tiny` takes the sizes
 of `tiny`, to check the script on a CPU.
 
-`python -m infra.bench.gpu finetune` is in `infra.bench.gpu_finetune`.
+`python -m infra.bench.gpu finetune` is in `infra.bench.gpu_finetune`, `python -m infra.bench.gpu engine` in
+`infra.bench.gpu_engine`.
 
 A pair is one radiograph and one sentence. The second row is a step as `base` trains it: two views and six sentences
 per study, a flip of each sentence, the prompts of all findings.
@@ -26,33 +27,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from infra.bench import gpu_generate
 from infra.bench.device import device_name, peak_flops, synchronize
+from infra.bench.gpu_batches import InventedVocabulary, Load, invent_batch
 from infra.bench.gpu_finetune import add_finetune_options, bench_finetune
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
-from trrg_core.training.batch import Batch, Sentences
-from trrg_core.training.fact_tensors import Facts
+from trrg_core.training.batch import Batch
 
 GOAL_PAIRS_PER_S = 2800  # on one H100
 WARM_UP = 5
-VOCABULARY = 30_522  # of PubMedBERT
-
-
-@dataclass(frozen=True, kw_only=True)
-class Load:
-    """What a step trains on, per study, and how the loss is made of it."""
-
-    name: str
-    num_studies: int
-    num_views: int
-    num_sentences: int
-    has_negatives: bool
-
-    @property
-    def settings(self) -> list[str]:
-        """The settings that differ from those of the preset."""
-        return [] if self.has_negatives else ["pretrain.prompt_supervision=false", "pretrain.hard_negatives=[]"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +47,6 @@ class Measured:
     flops: float
     peak_bytes: int
     attention: str
-
-
-class InventedVocabulary:
-    """As much of a tokenizer as building the model needs."""
-
-    pad_token_id = 0
-
-    def __len__(self) -> int:
-        return VOCABULARY
 
 
 def main() -> int:
@@ -85,13 +60,25 @@ def main() -> int:
     contrastive.add_argument(
         "--weights", choices=("bf16", "fp32"), default="bf16", help="fp32: computed in bf16 by autocast"
     )
-    contrastive.add_argument("--tiny", action="store_true", help="the sizes of the preset tiny")
-    contrastive.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for_all(contrastive)
     gpu_generate.add_options(benches.add_parser("generate", help="stage 2: tokens per second of drafts and reports"))
     add_finetune_options(benches.add_parser("finetune", help="stage 2: tokens per second of the LLM"))
+    engine = benches.add_parser("engine", help="both stages under DeepSpeed: memory, and exact resume")
+    engine.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this text")
+    for_all(engine)
     options = parser.parse_args()
+    if options.bench == "engine":
+        from infra.bench.gpu_engine import bench_engine  # imports DeepSpeed, which the others do not need
+
+        return bench_engine(options)
     run = {"generate": gpu_generate.bench_generate, "finetune": bench_finetune}.get(options.bench, bench_contrastive)
     return run(options)
+
+
+def for_all(parser: argparse.ArgumentParser) -> None:
+    """The options of the benches of whole models."""
+    parser.add_argument("--tiny", action="store_true", help="the sizes of the preset tiny")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bench_contrastive(options: argparse.Namespace) -> int:
@@ -165,55 +152,6 @@ def measure(load: Load, options: argparse.Namespace) -> Measured:
         flops=float(counter.get_total_flops()),
         peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
         attention=str(model.text.backbone.config._attn_implementation),
-    )
-
-
-def invent_batch(load: Load, config: TrrgConfig, num_observations: int, seed: int) -> Batch:
-    """A batch of random pixels, tokens and facts; every text has as many tokens as a sentence may have."""
-    stage = config.pretrain
-    draw = torch.Generator().manual_seed(seed)
-
-    def integers(high: int, *shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
-        return torch.randint(0, high, shape, generator=draw, dtype=dtype)
-
-    def facts(num: int) -> Facts:
-        shape = (num, num_observations)
-        return Facts(*(integers(high, *shape, dtype=torch.int8) for high in (4, 4, 4)))
-
-    views = (load.num_studies, load.num_views)
-    num_slots = load.num_studies * load.num_sentences
-    num_negatives = num_slots if load.has_negatives else 0
-    num_sided = num_observations // 2
-    num_prompts = 2 * num_observations + 2 * num_sided
-    texts = {
-        name: (integers(VOCABULARY, num, stage.max_sentence_tokens), torch.ones(num, stage.max_sentence_tokens) > 0)
-        for name, num in (("sentence", num_slots), ("negative", max(1, num_negatives)), ("prompt", num_prompts))
-    }
-    # without negatives one stands in, which no loss counts: a text encoder takes no empty batch
-    slots = torch.arange(max(1, num_negatives))
-    return Batch(
-        study_ids=tuple(str(index) for index in range(load.num_studies)),
-        has_prior=(None,) * load.num_studies,
-        seed=seed,
-        pixels_BVHW=integers(256, *views, stage.image_size_px, stage.image_size_px, dtype=torch.uint8),
-        view_ids_BV=integers(4, *views),
-        view_mask_BV=torch.ones(views, dtype=torch.bool),
-        facts=facts(load.num_studies),
-        sentences=Sentences(
-            ids_ST=texts["sentence"][0],
-            mask_ST=texts["sentence"][1],
-            study_S=torch.arange(num_slots) // load.num_sentences,
-            facts=facts(num_slots),
-            valid_S=torch.ones(num_slots, dtype=torch.bool),
-            negative_ids_FT=texts["negative"][0],
-            negative_mask_FT=texts["negative"][1],
-            negative_slot_F=slots,
-            negative_kind_F=torch.zeros(len(slots), dtype=torch.int64),
-            prompt_ids_PT=texts["prompt"][0],
-            prompt_mask_PT=texts["prompt"][1],
-            sided_E=torch.arange(num_sided),
-            graded_J=torch.arange(0),
-        ),
     )
 
 

@@ -12,6 +12,7 @@ from infra.bench import generate, scale
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
 from infra.bench.gpu import bench_contrastive
+from infra.bench.gpu_engine import bench_engine
 from infra.bench.gpu_finetune import bench_finetune
 from infra.bench.gpu_generate import bench_generate
 from infra.bench.label_corpus import invent_labels
@@ -125,6 +126,13 @@ def test_the_gpu_bench_generates_on_a_cpu(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().out.splitlines()[2:]
     assert [line[40:47].strip() for line in lines] == ["4", "4", "2", "2"]
     assert [line.partition(":")[0] for line in lines] == ["reports", "reports", "2 drafts", "2 drafts"]
+
+
+def test_the_bench_of_the_engine_resumes_what_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_engine(Namespace(only="stage 2, zero_stage=2", tiny=True, device="cpu")) == 0
+    _, _, case, verdict = capsys.readouterr().out.splitlines()
+    assert case.split()[-1] == "0e+00"
+    assert verdict.startswith("PASS")
 
 
 def test_each_step_of_the_bench_of_scale_finds_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
