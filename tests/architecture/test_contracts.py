@@ -29,6 +29,8 @@ TEXT_SIDE = (
     "trrg_core.slicing.plan",
     "trrg_core.label_stats.label_table_cache",
     "trrg_core.label_stats.drift",
+    "trrg_core.sql.query",
+    "trrg_core.exports.export",
     "pipelines.jobs.reslice",
 )
 HEAVY = ("torch", "spacy", "scispacy", "transformers", "ray", "prefect", "deepspeed", "mlflow")

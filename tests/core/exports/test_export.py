@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -18,10 +19,11 @@ import yaml
 from tests.core.toy_versions import LABEL_SET, NO, YES, report_text, shard_row, study_row, write_version
 from trrg_core.config.settings import IngestConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError, StorageError
-from trrg_core.exports import export, exported_study
+from trrg_core.exports import export, exported_study, parquet_files
 from trrg_core.exports.export import ExportReport, ExportRequest, Layout, export_version
-from trrg_core.exports.export_folder import verify_folder
+from trrg_core.exports.export_folder import new_folder, verify_folder
 from trrg_core.exports.hashed_ids import IdHasher, read_export_key
+from trrg_core.exports.parquet_files import ParquetFiles
 from trrg_core.imaging.decode import decode_image, encode_jpeg
 from trrg_core.sources import open_source
 from trrg_core.sources.read_study import read_study
@@ -204,6 +206,26 @@ def test_a_full_tar_is_closed_before_it_exceeds_its_size(own: Store, tmp_path: P
     tars = list(_tars(tmp_path / "out", "train"))
     assert [sum(name.endswith(".json") for name, _ in members) for _, members in tars] == [3, 3, 2]
     assert all((tmp_path / "out" / name).stat().st_size <= 2**20 for name, _ in tars)
+
+
+def test_a_parquet_file_is_closed_at_its_size(own: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "_ROWS_PER_GROUP", 2)
+    schema = pa.schema([("number", pa.int64()), ("text", pa.string())])
+    rows = [{"number": number, "text": hashlib.sha256(str(number).encode()).hexdigest() * 9} for number in range(7)]
+    with new_folder(tmp_path / "out", own) as folder:
+        files = ParquetFiles(folder, schema, max_bytes=600)
+        for row in rows:
+            files.add("train", [row])
+            files.add("test", [row])
+        files.close()
+        folder.write_manifest({})
+    for split in ("train", "test"):
+        paths = sorted((tmp_path / "out").glob(f"{split}-*.parquet"))
+        pieces = [pq.read_table(path).to_pylist() for path in paths]
+        assert [len(piece) for piece in pieces] == [2, 2, 2, 1]
+        assert all(path.stat().st_size >= 600 for path in paths[:-1])
+        assert [row for piece in pieces for row in piece] == rows
+    assert verify_folder(tmp_path / "out") == []
 
 
 def _tars(folder: Path, split: str) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
