@@ -10,17 +10,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
-from ray.job_submission import JobSubmissionClient
+from ray.job_submission import JobStatus, JobSubmissionClient
 
+from flows.cancelling import stop_cluster_jobs
 from pipelines.records.job_result import JobResult
+from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.sources.sample.layout import write_sample
+from trrg_core.storage.store import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -98,3 +102,36 @@ def test_the_error_of_a_ray_job_is_raised_as_the_same_kind(jobs_address: str, tm
     empty.mkdir()
     with pytest.raises(ConfigError, match="cxr-study-list"):
         run_job("ingest", config_for(empty, jobs_address), str(tmp_path / "store"), {})
+
+
+@pytest.mark.long
+def test_the_job_of_a_cancelled_run_stops_within_half_a_minute_and_leaves_nothing(
+    jobs_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sample(tmp_path / "corpus", num_studies=400, seed=9)
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "cancelled-run")
+    config, failures = config_for(tmp_path / "corpus", jobs_address), list[TrrgError]()
+
+    def ingest() -> None:
+        try:
+            run_job("ingest", config, str(tmp_path / "store"), {})
+        except TrrgError as error:
+            failures.append(error)
+
+    waiting = threading.Thread(target=ingest)
+    waiting.start()
+    client = JobSubmissionClient(jobs_address)
+    own: list[str] = []
+    while not own and waiting.is_alive():
+        time.sleep(0.2)
+        jobs = [job for job in client.list_jobs() if (job.metadata or {}).get("started_by") == "cancelled-run"]
+        own = [str(job.submission_id) for job in jobs if job.status == JobStatus.RUNNING]
+    flow_run = SimpleNamespace(
+        id="cancelled-run", name="a run", parameters={"settings": [f"ray.jobs_address={jobs_address}"]}
+    )
+    stop_cluster_jobs(None, flow_run, None)
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert client.get_job_status(own[0]) == JobStatus.STOPPED
+    assert ["was stopped on the cluster" in str(error) for error in failures] == [True]
+    assert not newest_outputs(open_store(str(tmp_path / "store")), ["studies"])
