@@ -17,8 +17,9 @@ from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import Commit, commits_of, name_of, removed_versions, resolve_ref
 from trrg_core.tables.delta import list_parts, read_schema
+from trrg_core.tables.parquet import Part
 from trrg_core.tables.schema import TEXT
-from trrg_core.tables.table_log import files_by_version, read_log
+from trrg_core.tables.table_log import files_by_version, read_log, starts_at_zero
 from trrg_core.tables.table_ref import TABLES, TableRef
 
 if TYPE_CHECKING:
@@ -105,16 +106,19 @@ def _versions_of(store: Store, table: str) -> list[TableRef]:
 def _version_rows(store: Store, table: str) -> list[dict[str, Any]]:
     entries = read_log(store, table)
     removed = removed_versions(store, table)
-    sizes = {
-        version: (
-            sum(part.num_rows for part in files.values()),
-            len(files),
-            sum(part.size for part in files.values()),
-        )
-        for version, files in files_by_version(entries)
-    }
-    commits = reversed(commits_of(table, entries))
-    return [_version_row(one, None if one.ref.version in removed else sizes[one.ref.version]) for one in commits]
+    commits = list(reversed(commits_of(table, entries)))
+    kept = [commit.ref for commit in commits if commit.ref.version not in removed]
+    if starts_at_zero(entries):
+        sizes = {version: _size(files.values()) for version, files in files_by_version(entries)}
+    else:  # the log was cut: only opening a version tells its files
+        sizes = {ref.version: _size(list_parts(store, ref)) for ref in kept}
+    return [_version_row(one, sizes[one.ref.version] if one.ref in kept else None) for one in commits]
+
+
+def _size(parts: Iterable[Part]) -> tuple[int, int, int]:
+    """Rows, files and bytes."""
+    listed = list(parts)
+    return sum(part.num_rows for part in listed), len(listed), sum(part.size for part in listed)
 
 
 def _version_row(commit: Commit, size: tuple[int, int, int] | None) -> dict[str, Any]:

@@ -73,9 +73,13 @@ def _named_views(tree: dict[str, Any]) -> tuple[str, ...]:
     """The names of tables in a query that it does not define itself.
 
     Raises:
-        ConfigError: for a table function that could read something else, or a name with a schema.
+        ConfigError: for a table function that could read something else, a name with a schema, or one of its own that
+            is not made of letters, digits and underscores.
     """
     own = {entry["key"].lower() for node in tree_nodes(tree) for entry in (node.get("cte_map") or {}).get("map", ())}
+    odd = sorted(name for name in own if not name.isidentifier())
+    if odd:  # a file could be read under the same name where the query does not define it
+        raise ConfigError(f"the query calls a WITH table {odd[0][:100]!r}: use letters, digits and underscores")
     names: dict[str, None] = {}
     for node in tree_nodes(tree):
         kind = node.get("type")

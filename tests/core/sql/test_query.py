@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from tests.core.faulty_s3 import faulty_s3, make_bucket
 from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, write_chain, write_version
@@ -82,6 +83,16 @@ def test_versions_are_all_versions(store: Store) -> None:
     assert {row["ref"]: row["name"] for row in found if row["name"]} == {"slices@0": "rare"}
 
 
+def test_versions_of_a_log_that_was_cut_have_their_sizes(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    fill(store)
+    DeltaTable(store.join("tables", "reports")).create_checkpoint()
+    whole = answer(store, "SELECT num_rows, num_files, num_bytes FROM versions WHERE ref = 'reports@1'")
+    store.delete("tables/reports/_delta_log/00000000000000000000.json")
+    assert answer(store, "SELECT num_rows, num_files, num_bytes FROM versions WHERE ref = 'reports@1'") == whole
+    assert whole[0]["num_rows"] == 3
+
+
 def test_a_slice_is_named(store: Store) -> None:
     assert answer(store, 'SELECT sum(repeat) AS rows FROM "slices:rare" JOIN studies USING (study_id)') == [{"rows": 3}]
 
@@ -139,6 +150,7 @@ def test_what_a_query_makes_itself_can_be_read(store: Store) -> None:
         ("SELECT (SELECT max(study_id) FROM information_schema.tables)", "in a schema"),
         ('SELECT * FROM "labels@7"', "no version reports@7"),
         ('SELECT * FROM "labels:rare"', "no version of reports is named 'rare'"),
+        ("SELECT * FROM (WITH \"/a.parquet\" AS (SELECT 1) SELECT 1), '/a.parquet'", "letters, digits"),
         ("SELECT nothing FROM labels", "nothing"),
         ("SELECT " + "[" * 400 + "]" * 400, "nested too deeply"),
         ("SELECT " + "+".join(["1"] * 5000), "depth"),
