@@ -18,6 +18,15 @@ from torch import nn
 from pipelines.training.engine import Engine
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 
+# The imports take longer than the training: they are done once, and the ranks are forked. The first optimizer of a
+# process imports Dynamo; DeepSpeed's check of it under ZeRO imports Muon, which imports Inductor.
+PRELOADED = [
+    "deepspeed",
+    "torch._dynamo",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "tests.pipelines.training.elastic_runs",
+]
+
 Scenario = Callable[[Path], dict[str, Any]]
 
 
@@ -36,8 +45,7 @@ def run_ranks(
     """
     folder.mkdir(parents=True, exist_ok=True)
     context = get_context("forkserver")
-    # the imports take longer than the training: they are done once, and the ranks are forked
-    context.set_forkserver_preload(["deepspeed", "tests.pipelines.training.engine_ranks"])
+    context.set_forkserver_preload(PRELOADED)
     arguments = [(scenario, folder, rank, world_size, timeout_s) for rank in range(world_size)]
     ranks = [context.Process(target=_run_rank, args=own) for own in arguments]
     for process in ranks:
