@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipelines.running.catalog import JOBS
+from tests.flows.command_line import QUIET, trrg_here
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.config.values import PRESETS
@@ -44,16 +45,11 @@ def _away_from_the_tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     os.chdir(before)
 
 
-def _trrg(*words: str | Path, stdin: str | bytes = b"") -> subprocess.CompletedProcess[str]:
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(
-        [TRRG, *words],
-        input=data,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+def _process(*words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """The installed command, in a process of its own."""
+    return subprocess.run(
+        [TRRG, *words], input=stdin, capture_output=True, encoding="utf-8", timeout=120, env={**os.environ, **QUIET}
     )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def _refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
@@ -67,7 +63,7 @@ def _refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
 
 
 def test_the_help_of_the_app_names_every_verb_and_where_to_start() -> None:
-    done = _trrg("--help")
+    done = _process("--help")
     assert done.returncode == 0
     assert not [verb for verb in VERBS if f" {verb} " not in done.stdout]
     assert "Start with: trrg sample" in done.stdout
@@ -75,12 +71,12 @@ def test_the_help_of_the_app_names_every_verb_and_where_to_start() -> None:
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:
-    assert _trrg("--version").stdout == f"trrg {version('trrg')}\n"
+    assert _process("--version").stdout == f"trrg {version('trrg')}\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_each_verb_shows_an_example(verb: str) -> None:
-    done = _trrg(verb, "--help")
+    done = trrg_here(verb, "--help")
     assert done.returncode == 0
     assert f": trrg {verb}" in done.stdout
 
@@ -89,7 +85,7 @@ def test_help_costs_less_than_a_second_of_cpu() -> None:
     seconds = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        assert _trrg("--help").returncode == 0
+        assert _process("--help").returncode == 0
         seconds.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
     assert 0 < min(seconds) < MOST_HELP_SECONDS
 
@@ -106,7 +102,7 @@ def test_the_command_line_imports_nothing_heavy_before_a_command_needs_it() -> N
 @pytest.mark.parametrize("verb", ["run", "finetune"])
 def test_a_wrong_setting_stops_before_anything_starts(verb: str, tmp_path: Path) -> None:
     where = ("--store", tmp_path / "store", "--source-root", tmp_path)
-    line = _refused(_trrg(verb, *where, "--set", "finetune.cluse=off"))
+    line = _refused(_process(verb, *where, "--set", "finetune.cluse=off"))
     assert "unknown key 'finetune.cluse'; did you mean 'finetune.clues'?" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -134,12 +130,12 @@ def test_a_wrong_setting_stops_before_anything_starts(verb: str, tmp_path: Path)
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_fix(words: tuple[str, ...], reason: str) -> None:
-    assert reason in _refused(_trrg(*words))
+    assert reason in _refused(trrg_here(*words))
 
 
 @pytest.mark.parametrize("enter_at", ["finetune", "register"])
 def test_entering_late_on_an_empty_store_says_where_to_enter(tmp_path: Path, enter_at: str) -> None:
-    line = _refused(_trrg("run", "--from", enter_at, "--store", tmp_path / "store"))
+    line = _refused(trrg_here("run", "--from", enter_at, "--store", tmp_path / "store"))
     assert "has no result of ingest: enter at ingest or earlier" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -147,7 +143,7 @@ def test_entering_late_on_an_empty_store_says_where_to_enter(tmp_path: Path, ent
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_printed_configuration_reads_back_as_the_same(tmp_path: Path, preset: str) -> None:
     settings = ["finetune.optimizer.learning_rate=1e-5", "source.root='20: #24'", "finetune.clues=off"]
-    done = _trrg("config", "--preset", preset, *(word for setting in settings for word in ("--set", setting)))
+    done = trrg_here("config", "--preset", preset, *(word for setting in settings for word in ("--set", setting)))
     assert done.returncode == 0
     (tmp_path / "printed.yaml").write_text(done.stdout)
     assert load_config(str(tmp_path / "printed.yaml")) == load_config(preset, settings)
@@ -155,13 +151,13 @@ def test_the_printed_configuration_reads_back_as_the_same(tmp_path: Path, preset
 
 
 def test_the_free_values_of_a_backbone_read_back_too(tmp_path: Path) -> None:
-    done = _trrg("config", "--set", "finetune.llm.config.rms_norm_eps=0.000001")
+    done = trrg_here("config", "--set", "finetune.llm.config.rms_norm_eps=0.000001")
     (tmp_path / "printed.yaml").write_text(done.stdout)
     assert load_config(str(tmp_path / "printed.yaml")).finetune.llm.config["rms_norm_eps"] == 1e-6
 
 
 def test_plain_yaml_reads_the_printed_configuration() -> None:
-    assert TrrgConfig.model_validate(yaml.safe_load(_trrg("config").stdout)) == load_config("tiny")
+    assert TrrgConfig.model_validate(yaml.safe_load(trrg_here("config").stdout)) == load_config("tiny")
 
 
 def test_the_source_of_a_file_is_kept_unless_an_option_gives_another(tmp_path: Path) -> None:
@@ -178,7 +174,7 @@ def test_the_source_of_a_file_is_kept_unless_an_option_gives_another(tmp_path: P
 def test_parse_text_reads_lines_from_standard_input() -> None:
     reports = [{"id": "a", "text": "No pneumothorax."}, {"id": 2, "text": "Odd\u2028line. There is edema."}]
     lines = "\n\n".join(json.dumps(report, ensure_ascii=False) for report in reports)
-    done = _trrg("parse-text", stdin=lines)
+    done = _process("parse-text", stdin=lines)
     assert done.returncode == 0, done.stderr
     first, second = (json.loads(line) for line in done.stdout.split("\n") if line)
     assert (first["id"], second["id"]) == ("a", 2)
@@ -187,7 +183,7 @@ def test_parse_text_reads_lines_from_standard_input() -> None:
 
 
 def test_a_line_that_is_no_report_is_named_by_its_number_and_not_quoted() -> None:
-    done = _trrg("parse-text", stdin='{"id": 1, "text": "No edema."}\nsecretive words\n')
+    done = trrg_here("parse-text", stdin='{"id": 1, "text": "No edema."}\nsecretive words\n')
     assert done.returncode == 1
     assert "error: line 2 is not JSON" in done.stderr
     assert "secretive" not in done.stderr
@@ -197,19 +193,19 @@ def test_a_line_that_is_no_report_is_named_by_its_number_and_not_quoted() -> Non
 def test_bytes_that_are_no_text_are_refused_and_not_quoted(tmp_path: Path) -> None:
     file = tmp_path / "report.txt"
     file.write_bytes(b"secretive \xff\xfe")
-    assert "is not UTF-8" in _refused(_trrg("explain", file))
-    assert "is not UTF-8" in _refused(_trrg("parse-text", "--input", file))
-    assert "is not UTF-8" in _refused(_trrg("parse-text", stdin=b'{"text": "\xff"}'))
+    assert "is not UTF-8" in _refused(trrg_here("explain", file))
+    assert "is not UTF-8" in _refused(trrg_here("parse-text", "--input", file))
+    assert "is not UTF-8" in _refused(trrg_here("parse-text", stdin=b'{"text": "\xff"}'))
 
 
 def test_explain_shows_the_finding_and_what_is_said_of_it() -> None:
-    done = _trrg("explain", "No pleural effusion. Possible pneumonia.")
+    done = trrg_here("explain", "No pleural effusion. Possible pneumonia.")
     assert done.returncode == 0, done.stderr
     assert [word for word in ("pleural_effusion", "ABSENT", "pneumonia", "UNCERTAIN") if word not in done.stdout] == []
 
 
 def test_explain_takes_a_text_longer_than_any_file_name() -> None:
-    done = _trrg("explain", "No pleural effusion is seen. " * 40)
+    done = trrg_here("explain", "No pleural effusion is seen. " * 40)
     assert done.returncode == 0, done.stderr
     assert "pleural_effusion" in done.stdout
 
@@ -217,7 +213,7 @@ def test_explain_takes_a_text_longer_than_any_file_name() -> None:
 def test_the_page_of_explain_escapes_markup(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     report = "<script>alert(1)</script> No <b>pleural effusion</b> & <img src=x onerror=alert(2)>."
-    done = _trrg("explain", "--html", page, report)
+    done = trrg_here("explain", "--html", page, report)
     assert done.returncode == 0, done.stderr
     text = page.read_text("utf-8")
     assert not [tag for tag in ("<script", "<b>", "<img") if tag in text]
@@ -227,25 +223,25 @@ def test_the_page_of_explain_escapes_markup(tmp_path: Path) -> None:
 
 def test_show_of_an_empty_store_prints_no_tables_and_creates_nothing(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    done = _trrg("show", "--store", store)
+    done = trrg_here("show", "--store", store)
     assert (done.returncode, yaml.safe_load(done.stdout)) == (0, {"tables": {}, "runs": {}})
-    assert json.loads(_trrg("show", "--store", store, "--json").stdout) == {"tables": {}, "runs": {}}
-    assert json.loads(_trrg("show", "rejects", "--store", store, "--json").stdout) == {"rejects": "none"}
+    assert json.loads(trrg_here("show", "--store", store, "--json").stdout) == {"tables": {}, "runs": {}}
+    assert json.loads(trrg_here("show", "rejects", "--store", store, "--json").stdout) == {"rejects": "none"}
     assert not store.exists()
 
 
 def test_a_sample_is_drawn_once_and_again_after_it_was_removed(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     words = ("sample", "--studies", "3", "--seed", "5", folder)
-    assert "3 studies of " in _trrg(*words).stdout
+    assert "3 studies of " in trrg_here(*words).stdout
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert _trrg(*words).stdout == f"{folder}: already holds 3 studies of seed 5\n"
+    assert trrg_here(*words).stdout == f"{folder}: already holds 3 studies of seed 5\n"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
-    assert "is not empty" in _refused(_trrg("sample", "--studies", "4", folder))
+    assert "is not empty" in _refused(trrg_here("sample", "--studies", "4", folder))
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
-    assert "already holds" not in _trrg(*words).stdout
+    assert "already holds" not in trrg_here(*words).stdout
     assert set(folder.rglob("*")) == set(files)
 
 
@@ -259,7 +255,7 @@ def test_an_interrupted_sample_leaves_no_tree_and_is_drawn_again(tmp_path: Path)
         os.killpg(drawing.pid, signal.SIGKILL)
     assert partial.is_dir()
     assert not folder.exists()
-    done = _trrg("sample", "--studies", "2", folder)
+    done = trrg_here("sample", "--studies", "2", folder)
     assert done.returncode == 0, done.stderr
     assert len(list(folder.rglob("s*.txt"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -273,14 +269,14 @@ def test_a_sample_does_not_remove_a_folder_that_is_not_its_own(tmp_path: Path) -
     mine = tmp_path / "corpus.partial" / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
-    assert "is in the way" in _refused(_trrg("sample", "--studies", "2", tmp_path / "corpus"))
+    assert "is in the way" in _refused(trrg_here("sample", "--studies", "2", tmp_path / "corpus"))
     assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize("verb", ["run", "ingest"])
 def test_without_a_source_nothing_starts(verb: str, tmp_path: Path) -> None:
-    assert "give --source-root FOLDER" in _refused(_trrg(verb, "--store", tmp_path / "store"))
-    line = _refused(_trrg(verb, "--store", tmp_path / "store", "--source-root", tmp_path / "none"))
+    assert "give --source-root FOLDER" in _refused(trrg_here(verb, "--store", tmp_path / "store"))
+    line = _refused(trrg_here(verb, "--store", tmp_path / "store", "--source-root", tmp_path / "none"))
     assert "there is no such folder" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -297,9 +293,9 @@ def test_a_missing_source_is_reported_before_anything_heavy_is_imported() -> Non
 
 
 def test_parse_text_prints_a_table_of_labels() -> None:
-    done = _trrg("parse-text", "--table", stdin='{"id": "a7", "text": "No pneumothorax. There is edema."}')
+    done = trrg_here("parse-text", "--table", stdin='{"id": "a7", "text": "No pneumothorax. There is edema."}')
     assert done.returncode == 0, done.stderr
     (row,) = (line for line in done.stdout.splitlines() if "a7" in line)
     assert row.index("Edema") < row.index("Pneumothorax")
-    with_flag = _trrg("parse-text", "--json", stdin='{"id": "a7", "text": "No pneumothorax."}')
+    with_flag = trrg_here("parse-text", "--json", stdin='{"id": "a7", "text": "No pneumothorax."}')
     assert json.loads(with_flag.stdout)["labels"]["Pneumothorax"] == 0

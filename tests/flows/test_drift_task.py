@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.drift import watch_drift
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
@@ -36,14 +35,14 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.mark.flow
+@pytest.mark.usefixtures("prefect_server")
 def test_drift_is_counted_and_stops_the_flow_only_when_asked(store: Store):
-    with prefect_test_harness():
-        same = watch_drift("shards@0", store.uri, CONFIG, "stop")
-        assert same == {"baseline": "shards@0", "shards": "shards@0", "alarms": 0, "largest": []}
-        assert watch_drift("shards@1", store.uri, CONFIG, "stop")["alarms"] == 0
-        drifted = watch_drift("shards@2", store.uri, CONFIG, "warn")
-        assert (drifted["baseline"], drifted["alarms"] >= 1) == ("shards@0", True)
-        assert any("Edema" in alarm for alarm in drifted["largest"])
-        with pytest.raises(DataError, match=r"drifted from shards@0.*Edema") as caught:
-            watch_drift("shards@2", store.uri, CONFIG, "stop")
+    same = watch_drift("shards@0", store.uri, CONFIG, "stop")
+    assert same == {"baseline": "shards@0", "shards": "shards@0", "alarms": 0, "largest": []}
+    assert watch_drift("shards@1", store.uri, CONFIG, "stop")["alarms"] == 0
+    drifted = watch_drift("shards@2", store.uri, CONFIG, "warn")
+    assert (drifted["baseline"], drifted["alarms"] >= 1) == ("shards@0", True)
+    assert any("Edema" in alarm for alarm in drifted["largest"])
+    with pytest.raises(DataError, match=r"drifted from shards@0.*Edema") as caught:
+        watch_drift("shards@2", store.uri, CONFIG, "stop")
     assert caught.value.reason == "drift"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.core.toy_corpus import OBSERVATIONS, draw
 from tests.core.toy_model import write_toy_model
+from tests.flows.command_line import QUIET, trrg_here
 
-RUN = "import sys; from flows.cli import main; main()"
 # typer ends the process, so what was imported is listed on the way out
 RUN_AND_LIST = (
     "import atexit, sys; heavy = ('ray', 'prefect', 'mlflow', 'deepspeed'); "
@@ -34,24 +34,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def generate(place: Path, *words: str, code: str = RUN) -> subprocess.CompletedProcess[str]:
-    return trrg(place, "generate", *words, code=code)
+@pytest.fixture(autouse=True)
+def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
 
 
-def trrg(place: Path, *words: str, code: str = RUN) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=place,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+def generate(*words: str) -> subprocess.CompletedProcess[str]:
+    return trrg_here("generate", *words)
 
 
-def test_each_study_is_one_line_of_json_and_a_bad_image_sets_the_exit_code(place: Path) -> None:
+def test_each_study_is_one_line_of_json_and_a_bad_image_sets_the_exit_code() -> None:
     words = ("--model", "model", "--json", "--view", "PA", "a.jpg", "cut.jpg", "studies", "text.jpg")
-    done = generate(place, *words)
+    done = generate(*words)
     assert done.returncode == 1, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["id"] for record in records] == ["a", "cut", "s1", "text"]
@@ -65,8 +59,11 @@ def test_each_study_is_one_line_of_json_and_a_bad_image_sets_the_exit_code(place
     ]
 
 
-def test_neither_ray_nor_prefect_nor_mlflow_is_imported(place: Path) -> None:
-    done = generate(place, "--model", "model", "--study", "7", "a.jpg", "b.jpg", code=RUN_AND_LIST)
+def test_neither_ray_nor_prefect_nor_mlflow_is_imported() -> None:
+    words = ["generate", "--model", "model", "--study", "7", "a.jpg", "b.jpg"]
+    environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", RUN_AND_LIST, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "[]\n"
     assert "Study 7 (view unknown, view unknown)" in done.stdout
@@ -76,18 +73,18 @@ def test_neither_ray_nor_prefect_nor_mlflow_is_imported(place: Path) -> None:
 
 def test_given_clues_are_marked_where_they_stand(place: Path) -> None:
     words = ["--clue", "Pneumothorax=right", "--clue", "cardiomegaly=absent"]
-    record = json.loads(generate(place, "--model", "model", "--json", "a.jpg", *words).stdout)
+    record = json.loads(generate("--model", "model", "--json", "a.jpg", *words).stdout)
     clues = {clue["finding"]: clue for clue in record["clues"]}
     assert clues["Pneumothorax"]["given"] and clues["Pneumothorax"]["probability"] > 0.99  # noqa: PT018
     assert clues["Pneumothorax"]["right"] > 0.99 > 0.01 > clues["Pneumothorax"]["left"]
     assert clues["Cardiomegaly"]["probability"] < 0.01
     assert "given" not in clues["Pleural Effusion"]
-    done = generate(place, "--model", "model", "--html", "given.html", "a.jpg", *words)
+    done = generate("--model", "model", "--html", "given.html", "a.jpg", *words)
     assert (place / "given.html").read_text("utf-8").count("<em>given</em>") == 2, done.stderr
 
 
 def test_a_page_holds_films_heat_maps_and_what_was_set_aside(place: Path) -> None:
-    done = generate(place, "--model", "model", "--html", "page.html", "studies", "cut.jpg")
+    done = generate("--model", "model", "--html", "page.html", "studies", "cut.jpg")
     assert done.returncode == 1
     assert done.stdout == ""
     assert "wrote page.html: 1 studies" in done.stderr
@@ -116,17 +113,17 @@ def test_a_page_holds_films_heat_maps_and_what_was_set_aside(place: Path) -> Non
         (["a.jpg", "--model", "model", "--set", "generate.beams=2"], "unknown key 'generate.beams'"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(place: Path, words: list[str], reason: str) -> None:
-    done = generate(place, *words)
+def test_what_does_not_go_together_is_one_line(words: list[str], reason: str) -> None:
+    done = generate(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_setting_of_decoding_changes_the_report(place: Path) -> None:
+def test_a_setting_of_decoding_changes_the_report() -> None:
     lengths = [
-        len(json.loads(generate(place, "--model", "model", "--json", "a.jpg", "--set", setting).stdout)["report"])
+        len(json.loads(generate("--model", "model", "--json", "a.jpg", "--set", setting).stdout)["report"])
         for setting in ("generate.max_new_tokens=8", "generate.max_new_tokens=40")
     ]
     assert lengths[0] < lengths[1]
@@ -141,8 +138,8 @@ def test_a_setting_of_decoding_changes_the_report(place: Path) -> None:
         (["--port", "8903"], "has no registered model"),
     ],
 )
-def test_a_server_that_cannot_start_says_so_before_ray_is_started(place: Path, words: list[str], reason: str) -> None:
-    done = trrg(place, "serve", *words)
+def test_a_server_that_cannot_start_says_so_before_ray_is_started(words: list[str], reason: str) -> None:
+    done = trrg_here("serve", *words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert reason in done.stderr

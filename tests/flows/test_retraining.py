@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 import flows.cli
 from flows import outcome, retraining, tasks
@@ -100,10 +99,10 @@ def test_entering_later_takes_earlier_results_and_the_slice_with_its_base(
 
 
 @pytest.mark.flow
+@pytest.mark.usefixtures("prefect_server")
 def test_prefect_hands_the_configuration_on_as_it_is(calls: Calls, validations: list[Any], tmp_path: Path) -> None:
     config = load_config("tiny", ["seed=3"])
-    with prefect_test_harness(server_startup_timeout=120):
-        retraining.retrain_with(config, str(tmp_path / "store"), "ingest", "", "warn")
+    retraining.retrain_with(config, str(tmp_path / "store"), "ingest", "", "warn")
     assert [given == config for _, given, _ in calls] == [True] * len(JOBS)
     assert len(validations) == 1
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import prefect
 import pytest
 from prefect import get_client
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.filters import LogFilter
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from flows import artifacts, outcome, retraining, tasks
 from flows.outcome import wait_for_server
@@ -39,18 +39,18 @@ def run_job(name: str, config: Any, store: str, inputs: Mapping[str, str]) -> Jo
 
 
 @pytest.mark.flow
+@pytest.mark.usefixtures("prefect_server")
 def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tasks, "run_job", run_job)
     monkeypatch.setattr(retraining, "watch_drift", lambda *arguments: {"alarms": 0, "largest": []})
     # a process of `serve` starts without a level
     for name in ("pipelines", "flows"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
-    with prefect_test_harness(server_startup_timeout=150):
-        arguments = (str(tmp_path), "ingest", "", "ignore")
-        refused = retraining.retrain_with(load_config("tiny", ["seed=2"]), *arguments, return_state=True)
-        failed = retraining.retrain_with(load_config("tiny", ["seed=1"]), *arguments, return_state=True)
-        messages, stored = asyncio.run(read_back())
-        assert wait_for_server(1.0)
+    arguments = (str(tmp_path), "ingest", "", "ignore")
+    refused = retraining.retrain_with(load_config("tiny", ["seed=2"]), *arguments, return_state=True)
+    failed = retraining.retrain_with(load_config("tiny", ["seed=1"]), *arguments, return_state=True)
+    messages, stored = asyncio.run(read_back(refused.state_details.flow_run_id, failed.state_details.flow_run_id))
+    assert wait_for_server(1.0)
     assert (refused.type.value, refused.name) == ("COMPLETED", outcome.REFUSED)
     assert refused.message == "models:/trrg/2: refused. fail: too short"
     assert list(refused.result()) == list(JOBS)
@@ -65,13 +65,15 @@ def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytes
     assert stored["finetune-progress"] == 50.0
 
 
-async def read_back() -> tuple[list[str], dict[str, Any]]:
+async def read_back(*flow_runs: UUID) -> tuple[list[str], dict[str, Any]]:
+    """The lines of some flow runs, and their artifacts by key."""
     from prefect.logging.handlers import APILogHandler
 
     await APILogHandler.aflush()
     async with get_client() as client:
-        logs = await client.read_logs(LogFilter(), limit=200)
-        found = await client.read_artifacts()
+        logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=list(flow_runs))), limit=200)
+        runs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=list(flow_runs)))
+        found = await client.read_artifacts(artifact_filter=runs)
     return [log.message for log in logs], {artifact.key: artifact.data for artifact in found}
 
 
