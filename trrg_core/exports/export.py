@@ -1,6 +1,5 @@
 """A version in, a finished folder out, with a manifest and a data card; the studies are streamed."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -113,7 +112,7 @@ def export_version(store: Store, ref: TableRef, folder: Path, request: ExportReq
         StorageError: if a file of the version cannot be read, or the disk is full or fails.
     """
     if request.split not in ("", *SPLITS):
-        raise ConfigError(f"--split {request.split!r}: expected one of {', '.join(SPLITS)}")
+        raise ConfigError(f"split {request.split!r}: expected one of {', '.join(SPLITS)}")
     refusal, recorded = read_refusal(store), read_withdrawals(store)
     selection = replace(select_studies(store, ref), split=request.split, hasher=request.hasher)
     if refusal:
@@ -250,19 +249,6 @@ def _facts(values: Mapping[str, Any], commit: Commit, selection: StudySelection)
         missed=commit.counts.get("missed", 0),
         is_slice=selection.base is not None,
     )
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished export.
-
-    Raises:
-        ConfigError: if the folder has none.
-    """
-    try:
-        values: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-    except FileNotFoundError as error:
-        raise ConfigError(f"{folder} has no {MANIFEST}: it is not a finished export") from error
-    return values
 
 
 def describe_splits(splits: Mapping[str, SplitCount]) -> Iterable[dict[str, Any]]:
