@@ -8,6 +8,7 @@ import pytest
 
 from tests.core.registry.invented_models import Evaluated, InventedTestSet
 from trrg_core.config.gate_settings import GateConfig
+from trrg_core.config.load import load_config
 from trrg_core.metrics.systems import CHANGED_IMAGES
 from trrg_core.registry.check import Verdict
 from trrg_core.registry.decision import Decision, Ruling
@@ -97,6 +98,15 @@ def test_a_fake_is_refused_on_every_seed(name: str, seeds: range) -> None:
         failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
         assert decision.ruling is Ruling.REFUSED, (name, seed)
         assert expected <= failed, (name, seed, expected - failed)
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_the_looser_bounds_of_the_demonstration_refuse_the_same_fakes(name: str) -> None:
+    bounds = load_config("tiny").register_.model_copy(update={"bootstrap_samples": 200})
+    decision = gate(test_set(0).evaluate(FAKES[name][0](test_set(0))), bounds)
+    failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
+    # a fake does not look at the image either: it is refused without that check, too
+    assert {check for check in failed if not check.startswith("image.")}
 
 
 @pytest.mark.parametrize("seeds", [QUICK, EVERY])

@@ -75,4 +75,5 @@ def test_a_model_after_one_step_is_refused_on_every_seed(seeds: range) -> None:
         decision = gate(studies.evaluate(written))
         failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
         assert decision.ruling is Ruling.REFUSED, seed
-        assert {"floor.nearest_neighbour", "floor.clue_labels", "text.parsed_share"} <= failed, (seed, failed)
+        # some of these models state findings, the same ones for everyone: only comparisons refuse every seed
+        assert {"floor.nearest_neighbour", "floor.clue_labels", "language.clue_template"} <= failed, (seed, failed)
