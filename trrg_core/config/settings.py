@@ -140,6 +140,13 @@ class EvaluateConfig(ConfigSection):
         description="Number of bootstrap resamples, clustered by patient, for confidence intervals; 0 for none.",
     )
     report_studies: int = Field(60, ge=1, description="Number of studies shown in the HTML report.")
+    report_heat_maps: int = Field(
+        4,
+        ge=0,
+        le=14,
+        description="Maximum number of heat maps per study of the HTML report: of the findings that the clues show, "
+        "of the likeliest one if they show none; 0 for none.",
+    )
     slices: tuple[str, ...] = Field(
         (),
         description="Further slices of the test studies to score, each an SQL predicate: `view_position = 'AP' AND "

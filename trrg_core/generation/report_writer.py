@@ -1,19 +1,12 @@
 """A trained model in use: the films of studies -> report, clues, the evidence for each sentence, and heat maps.
 
-No store, no cluster and no reference report. B studies, V views, N patches, O observations, H W rows and columns of a
-view's patches.
+No store, no cluster and no reference report.
 """
-
-# ruff: noqa: N815 -- names carry their axes
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from trrg_core.clue import Clue
 from trrg_core.config.settings import TrrgConfig
@@ -21,9 +14,10 @@ from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.generation.decoding import GeneratedReport, encode_studies, write_reports
 from trrg_core.generation.film_reading import ReadFilm
 from trrg_core.generation.given_clues import GivenClue
+from trrg_core.generation.heat_map import HeatMap, located_findings
+from trrg_core.generation.heat_reading import cut_to_views, read_heat_maps
 from trrg_core.generation.study_context import NO_CONTEXT, StudyContext, check_context
 from trrg_core.labels import load_label_set
-from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.operating_points import with_clue_shift
 from trrg_core.report.parsed import ParsedReport
@@ -31,8 +25,6 @@ from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
 from trrg_core.training.views import choose_views, is_frontal
-
-_MOST_HEAT_MAPS = 4  # of one study; a reader compares no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +35,6 @@ class StudyRequest:
     films: tuple[ReadFilm, ...]
     given: tuple[GivenClue, ...] = ()
     context: StudyContext = NO_CONTEXT
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeatMap:
-    """Where the patches of each film agree with a finding rather than with its denial: `[V,H,W]`, cosine differences.
-
-    Each view is the square into which its film was letterboxed. `value_max` is the strongest patch of the study.
-    """
-
-    finding: str
-    values_VHW: NDArray[np.float32] = field(repr=False)
-
-    @property
-    def value_max(self) -> float:
-        """The agreement of the strongest patch; at most 0 where no patch agrees."""
-        return float(self.values_VHW.max())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +114,9 @@ class ReportWriter:
         given = [study.given for study in studies]
         features = encode_studies(self._loaded.generator, batch)
         reports = write_reports(self._loaded, batch, self.config.generate, given=given, features=features)
-        heat = self._heat_maps(features, reports) if with_heat_maps else [()] * len(studies)
+        no_finding = self._parser.label_set.no_finding
+        located = [located_findings(report.clues, no_finding=no_finding) for report in reports]
+        heat = read_heat_maps(self._loaded, features, located) if with_heat_maps else [()] * len(studies)
         for study, report, heat_maps in zip(studies, reports, heat, strict=True):
             yield self._describe(study, report, heat_maps)
 
@@ -173,27 +151,8 @@ class ReportWriter:
             unread=tuple(film.name for film in study.films if not any(film is other for other in read)),
             given=tuple(clue.observation for clue in study.given),
             abstained=report.abstained,
-            heat_maps=tuple(HeatMap(finding=one.finding, values_VHW=one.values_VHW[: len(read)]) for one in heat_maps),
+            heat_maps=cut_to_views(heat_maps, len(read)),
         )
-
-    @torch.no_grad()
-    def _heat_maps(self, features: ImageFeatures, reports: Sequence[GeneratedReport]) -> list[tuple[HeatMap, ...]]:
-        heat_BON = self._loaded.generator.perception.heat_map(features).float().cpu().numpy()
-        order = {name: index for index, name in enumerate(self._loaded.observations)}
-        return [
-            tuple(
-                HeatMap(finding=name, values_VHW=heat_ON[order[name]].reshape(-1, *features.grid_hw))
-                for name in self._located(report.clues)
-            )
-            for heat_ON, report in zip(heat_BON, reports, strict=True)
-        ]
-
-    def _located(self, clues: Sequence[Clue]) -> list[str]:
-        """The findings whose place is of interest: those that are shown, else the likeliest one."""
-        placed = [clue for clue in clues if clue.observation != self._parser.label_set.no_finding]
-        shown = sorted((clue for clue in placed if clue.is_shown), key=lambda clue: clue.threshold - clue.probability)
-        chosen = shown or sorted(placed, key=lambda clue: -clue.probability)[:1]
-        return [clue.observation for clue in chosen[:_MOST_HEAT_MAPS]]
 
 
 def digest_of(films: Sequence[ReadFilm]) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from trrg_core.labels import Label, Labels, column_name
+from trrg_core.pages.film_view import FilmsView, view_films
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
-from trrg_core.pages.shown_film import Film, data_uri
+from trrg_core.pages.shown_film import Film
 from trrg_core.pages.template import hash_source, read_part, template_environment
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.study import SPLITS
@@ -49,10 +50,10 @@ class BrowserPage:
 
 @dataclass(frozen=True, kw_only=True)
 class CardView:
-    """A card as the template prints it: films as (position, data URI), labels as (observation, word)."""
+    """A card as the template prints it: labels as (observation, word)."""
 
     card: StudyCard
-    films: tuple[tuple[str, str], ...]
+    films: FilmsView
     pieces: tuple[Piece, ...]
     labels: tuple[tuple[str, str], ...]
 
@@ -91,7 +92,7 @@ def view_card(card: StudyCard) -> CardView:
     )
     return CardView(
         card=card,
-        films=tuple((film.view_position, data_uri(film)) for film in card.films),
+        films=view_films(card.films),
         pieces=cut_at_mentions(card.report, mentions, _note),
         labels=tuple(stated),
     )

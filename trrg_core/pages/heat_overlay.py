@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_SIDE_PX = 160  # of the longer side of the film: grids have a few dozen rows at most
+# of the longer side of the film: grids have a few dozen rows at most, and browsers smooth what they enlarge
+_SIDE_PX = 56
+_LEVELS = 24  # colours of a palette: no step is seen, and a page can hold a thousand maps
 _LOW_RGB, _HIGH_RGB = np.array([255, 214, 10]), np.array([214, 20, 40])
 _MAX_ALPHA = 215  # the film must stay visible
 
@@ -23,8 +25,12 @@ def draw_heat(heat_HW: NDArray[np.float32], *, value_max: float, film_size: tupl
     square = Image.fromarray(share).resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR)
     width, height = (max(1, round(_SIDE_PX * length / max(film_size))) for length in film_size)
     left, top = (_SIDE_PX - width) // 2, (_SIDE_PX - height) // 2
-    cut = np.asarray(square.crop((left, top, left + width, top + height)))[..., None]
-    pixels = np.concatenate((_LOW_RGB + cut * (_HIGH_RGB - _LOW_RGB), _MAX_ALPHA * cut), axis=-1)
+    cut = np.asarray(square.crop((left, top, left + width, top + height)))
+    levels = (cut * (_LEVELS - 1)).round().astype(np.uint8)
+    picture = Image.fromarray(levels, "P")
+    ramp = np.linspace(0.0, 1.0, _LEVELS)
+    picture.putpalette((_LOW_RGB + ramp[:, None] * (_HIGH_RGB - _LOW_RGB)).round().astype(np.uint8).tobytes())
     buffer = io.BytesIO()
-    Image.fromarray(pixels.round().astype(np.uint8)).save(buffer, format="PNG", optimize=True)
+    opacity = (_MAX_ALPHA * ramp).round().astype(np.uint8).tobytes()
+    picture.save(buffer, format="PNG", optimize=True, transparency=opacity)
     return buffer.getvalue()

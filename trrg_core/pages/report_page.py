@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from trrg_core.evidence import ReportEvidence
+from trrg_core.generation.heat_map import HeatMap
 from trrg_core.labels import Label, Labels, LabelSet
 from trrg_core.metrics.fact_errors import Disagreement
 from trrg_core.metrics.score import Prediction, Scores
@@ -25,7 +26,7 @@ class StudyPage:
     `hypothesis` is the sentences of `hypothesis_text`, with offsets into it; `evidence` is in the same order.
     `missed` are observations that only the reference affirms, `invented` those that only the hypothesis affirms;
     `disagreements` name the sentences that differ from the reference. `is_sampled`: the study was drawn at random, not
-    chosen for its issues.
+    chosen for its issues. `films` are first those that the model reads, in its order; `heat_maps` are of these.
     """
 
     study_id: str
@@ -38,6 +39,7 @@ class StudyPage:
     invented: tuple[str, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
     is_sampled: bool = False
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

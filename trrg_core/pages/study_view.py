@@ -7,9 +7,9 @@ from trrg_core.clue import Clue
 from trrg_core.evidence import SentenceEvidence, Support
 from trrg_core.labels import DEGREE_OF_SEVERITY, column_name
 from trrg_core.metrics.fact_errors import FactError
+from trrg_core.pages.film_view import FilmsView, view_films
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.pages.report_page import StudyPage
-from trrg_core.pages.shown_film import data_uri
 from trrg_core.report.contradictions import ContradictionKind
 from trrg_core.report.parsed import Mention, Sentence
 
@@ -70,7 +70,7 @@ class StudyView:
     """Content of one study's card. `issues` maps a key of `ISSUES` to its number of occurrences."""
 
     study: StudyPage
-    films: tuple[tuple[str, str], ...]
+    films: FilmsView
     reference: tuple[Line, ...]
     hypothesis: tuple[Line, ...]
     clues: tuple[ClueBar, ...]
@@ -87,7 +87,7 @@ def view_study(study: StudyPage) -> StudyView:
     """`study` in the form that its card prints."""
     return StudyView(
         study=study,
-        films=tuple((film.view_position, data_uri(film)) for film in study.films),
+        films=view_films(study.films, study.heat_maps, shown=_shown(study)),
         reference=tuple(Line(pieces=_pieces(sentence)) for sentence in study.reference),
         hypothesis=_hypothesis_lines(study),
         clues=_bars(study),
@@ -187,14 +187,18 @@ def count_issues(study: StudyPage) -> dict[str, int]:
 
 
 def _findings(study: StudyPage) -> tuple[str, ...]:
-    shown = [clue.observation for clue in study.evidence.clues if clue.is_shown]
     mentioned = [
         item.clue.observation
         for sentence in study.evidence.sentences
         for item in sentence.mentions
         if item.clue is not None
     ]
-    return _distinct(column_name(name) for name in (*shown, *mentioned, *study.missed, *study.invented))
+    return _distinct(column_name(name) for name in (*_shown(study), *mentioned, *study.missed, *study.invented))
+
+
+def _shown(study: StudyPage) -> tuple[str, ...]:
+    """The findings that the clues show."""
+    return tuple(clue.observation for clue in study.evidence.clues if clue.is_shown)
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

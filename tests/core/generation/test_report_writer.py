@@ -127,13 +127,6 @@ def test_heat_maps_are_of_the_shown_findings_and_where_the_finding_is(writer) ->
     assert writer.write([request("a", film(1, "e"))])[0].heat_maps == ()
 
 
-def test_no_shown_finding_gives_the_heat_map_of_the_likeliest(writer) -> None:
-    low = [Clue(observation=name, probability=p, threshold=0.9) for name, p in zip("abc", (0.1, 0.5, 0.2), strict=True)]
-    assert writer._located(low) == ["b"]
-    assert writer._located([Clue(observation="No Finding", probability=0.95, threshold=0.2), *low]) == ["b"]
-    assert writer._located([]) == []
-
-
 def written_study(report: str, clues: tuple[Clue, ...]) -> WrittenStudy:
     label_set = load_label_set("chexpert14")
     parsed = ReportParser(label_set).parse(report)

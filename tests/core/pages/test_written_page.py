@@ -12,7 +12,8 @@ from tests.core.toy_corpus import draw
 from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
 from trrg_core.generation.film_reading import ReadFilm, RejectedFilm
-from trrg_core.generation.report_writer import HeatMap, WrittenStudy
+from trrg_core.generation.heat_map import HeatMap
+from trrg_core.generation.report_writer import WrittenStudy
 from trrg_core.labels import load_label_set
 from trrg_core.pages.written_page import WrittenPage, render_written
 from trrg_core.report.parser import ReportParser
