@@ -4,6 +4,7 @@ The decision is written into the run folder before the registry changes, so that
 with it.
 """
 
+import json
 import logging
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, record_move
 from pipelines.registry.bill_of_materials import write_bill
+from pipelines.registry.champion_page import champion_beside
 from pipelines.registry.find_model import FoundModel
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
@@ -41,17 +43,21 @@ from pipelines.registry.verify_model import weights_digest
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import ConfigError, StorageError
+from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE
 from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.score_file import SCORES_FILE, SystemScores, scores_from_bytes
+from trrg_core.metrics.study_slices import SLICES_FILE
 from trrg_core.metrics.systems import System, clinical_score, findings_family, scores_by_system
+from trrg_core.pages.champion_section import ChampionBeside, insert_champion, studies_in
 from trrg_core.pages.gate_section import insert_decision
+from trrg_core.registry.champion_checks import CHAMPION as CHAMPION_ROLE
 from trrg_core.registry.champion_checks import Rival
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes, decision_to_bytes, tags_of
 from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import ModelCard, render_card
+from trrg_core.registry.side_by_side import BESIDE
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
 from trrg_core.storage.store import Store
 
@@ -105,7 +111,7 @@ def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_i
             "decision": store.join(run_path(run_id), DECISION_FILE),
             "ruling": decision.ruling,
             "reasons": "\n".join(decision.against),
-            **_write_report(store, inputs["scores"], run_id, decision),
+            **_write_report(config, store, inputs["scores"], run_id, decision),
         },
         finished_ms=int(time.time() * 1000),
     )
@@ -286,14 +292,34 @@ def _write_card(store: Store, run_id: str, card: str) -> None:
         store.upload_dir(Path(local), run_path(run_id))
 
 
-def _write_report(store: Store, scores: str, run_id: str, decision: Decision) -> dict[str, str]:
-    """The report of the evaluation with the decision in it, as a note; none where there is no report."""
-    source = f"{run_path(scores)}/{REPORT}"
+def _write_report(config: TrrgConfig, store: Store, scores: str, run_id: str, decision: Decision) -> dict[str, str]:
+    """The report of the evaluation with decision and champion in it, as a note; none where there is no report."""
+    source, folder = f"{run_path(scores)}/{REPORT}", run_path(run_id)
     if not store.exists(source):
         return {}
     page = insert_decision(store.read_bytes(source).decode(), decision)
-    store.write_bytes(f"{run_path(run_id)}/{REPORT}", page.encode())
-    return {"report": store.join(run_path(run_id), REPORT)}
+    beside = _champion_beside(config, store, scores, decision, studies_in(page))
+    if beside is not None:
+        page = insert_champion(page, beside)
+        store.write_bytes(f"{folder}/{SLICES_FILE}", json.dumps([one.to_json() for one in beside.slices]).encode())
+    store.write_bytes(f"{folder}/{REPORT}", page.encode())
+    return {"report": store.join(folder, REPORT)}
+
+
+def _champion_beside(
+    config: TrrgConfig, store: Store, scores: str, decision: Decision, shown: Sequence[str]
+) -> ChampionBeside | None:
+    """What the page shows of the champion; None where none was compared, or where its reports are gone."""
+    found = [rival for rival in decision.facts["compared_with"] if rival["role"] == CHAMPION_ROLE]
+    if not found or BESIDE not in decision.facts:
+        return None
+    champion, model = found[0]["scores"], found[0]["model"]
+    try:
+        return champion_beside(config, store, scores=scores, champion=champion, model=model, shown=shown)
+    except TrrgError as error:
+        # the decision stands without it
+        logger.warning("register: the champion %s is not shown beside the model: %s", model, error)
+        return None
 
 
 def _show(value: float | None) -> str:

@@ -29,13 +29,25 @@ _AGE_BOUNDS = (0, 40, 65, 200)
 _MOST_VALUES = 8
 # of the references: an observation that fewer of them affirm is rare
 _RARE_SHARE = 0.02
+_TRUTH = share_of(Column.TRUTH_AGREED, Column.TRUTH_STATED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceGain:
+    """The champion's micro-F1 and truth score of a slice, and how much more the model has, on the same studies."""
+
+    micro_f1: float
+    micro_f1_gain: Estimate
+    truth_score: float
+    truth_score_gain: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceScores:
     """A slice: its studies, patients and positive references, and the model's scores beside the nearest neighbour's.
 
-    An interval that cannot be computed has NaN at its ends; a score of nothing is NaN.
+    An interval that cannot be computed has NaN at its ends; a score of nothing is NaN. `champion` is None where no
+    champion was compared.
     """
 
     name: str
@@ -45,6 +57,7 @@ class SliceScores:
     micro_f1: Estimate
     truth_score: Estimate
     floor_f1: float
+    champion: SliceGain | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The slice as plain values; what is not a number is None."""
@@ -103,7 +116,12 @@ def built_in_slices(rows: pa.Table, affirmed_NO: Chosen | None) -> dict[str, Cho
 
 
 def score_slices(
-    table: OutcomeTable, slices: Mapping[str, Chosen], *, num_samples: int, seed: int
+    table: OutcomeTable,
+    slices: Mapping[str, Chosen],
+    *,
+    num_samples: int,
+    seed: int,
+    champion: Counts | None = None,
 ) -> tuple[SliceScores, ...]:
     """The scores of each slice, with intervals of 95 % by resampling patients.
 
@@ -112,6 +130,7 @@ def score_slices(
         slices: which studies belong to each, `[N]` in the order of the table.
         num_samples: number of resamples; 0 gives no intervals.
         seed: of the resamples.
+        champion: the champion's counts of the same studies, in the order of the table; None compares with none.
     """
     resampler = Resampler(table.subject_ids, num_samples=num_samples, seed=seed, confidence=0.95)
     subjects = np.asarray(table.subject_ids)
@@ -121,6 +140,7 @@ def score_slices(
             resampler.pool(table.counts[system] * chosen[:, None], table.findings)
             for system in (System.MODEL, System.NEAREST_NEIGHBOUR)
         )
+        other = None if champion is None else resampler.pool(champion * chosen[:, None], table.findings)
         found.append(
             SliceScores(
                 name=name,
@@ -128,8 +148,9 @@ def score_slices(
                 num_patients=len(set(subjects[chosen])),
                 num_positive=count_expected(model),
                 micro_f1=_estimate(resampler, model, f1_or_nothing),
-                truth_score=_estimate(resampler, model, share_of(Column.TRUTH_AGREED, Column.TRUTH_STATED)),
+                truth_score=_estimate(resampler, model, _TRUTH),
                 floor_f1=float(f1_or_nothing(floor)[0]),
+                champion=_gain(resampler, model, other) if other else None,
             )
         )
     return tuple(found)
@@ -140,8 +161,18 @@ def count_expected(pooled: Pooled) -> int:
     return int(sum(pooled.outcomes(outcome)[0].sum() for outcome in (Outcome.TRUE_POSITIVE, Outcome.FALSE_NEGATIVE)))
 
 
-def _estimate(resampler: Resampler, pooled: Pooled, score: Score) -> Estimate:
-    values: Counts = score(pooled)
+def _gain(resampler: Resampler, model: Pooled, champion: Pooled) -> SliceGain:
+    f1, truth = (_estimate(resampler, model, score, minus=champion) for score in (f1_or_nothing, _TRUTH))
+    return SliceGain(
+        micro_f1=float(f1_or_nothing(champion)[0]),
+        micro_f1_gain=f1,
+        truth_score=float(_TRUTH(champion)[0]),
+        truth_score_gain=truth,
+    )
+
+
+def _estimate(resampler: Resampler, pooled: Pooled, score: Score, *, minus: Pooled | None = None) -> Estimate:
+    values: Counts = score(pooled) if minus is None else score(pooled) - score(minus)
     if len(values) == 1:
         return Estimate(value=float(values[0]), low=float("nan"), high=float("nan"))
     return resampler.interval(values)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from trrg_core.metrics.outcomes import Basis, Column, OutcomeTable, count_columns, outcome_column
+from trrg_core.metrics.slice_members import members_from_bytes, members_to_bytes
 from trrg_core.metrics.study_slices import affirmed_by_references, built_in_slices, score_slices, study_columns
 from trrg_core.metrics.systems import System
 from trrg_core.slicing.predicate import matching_rows
@@ -101,3 +102,35 @@ def test_too_few_draws_of_a_slice_leave_no_interval():
     assert math.isnan(alone.micro_f1.low)
     (without,) = score_slices(TABLE, {"all": np.ones(4, dtype=bool)}, num_samples=0, seed=1)
     assert math.isnan(without.micro_f1.low)
+
+
+def test_a_champion_is_compared_on_the_studies_of_the_slice():
+    slices = {
+        "AP": np.array([False, True, True, False]),
+        "none": np.zeros(4, dtype=bool),
+        "all": np.ones(4, dtype=bool),
+    }
+    # the champion misses the finding of the second study, and has that of the third
+    champion = outcomes("+-", "-x", "++", "..").counts[System.MODEL]
+    two, none, whole = score_slices(TABLE, slices, num_samples=200, seed=1, champion=champion)
+    assert two.champion is not None
+    assert whole.champion is not None
+    assert (two.champion.micro_f1, two.champion.micro_f1_gain.value) == pytest.approx((2 / 3, 0))
+    assert (whole.champion.micro_f1, whole.champion.truth_score) == pytest.approx((4 / 5, 4 / 5))
+    # one patient is drawn by itself often enough that either system may lead
+    assert whole.champion.micro_f1_gain.low < 0 < whole.champion.micro_f1_gain.high
+    assert none.champion is not None
+    assert math.isnan(none.champion.micro_f1_gain.value)
+    same = score_slices(TABLE, slices, num_samples=200, seed=1, champion=TABLE.counts[System.MODEL])[2].champion
+    assert same is not None
+    # paired draws: a system does not differ from itself in any of them
+    assert (same.truth_score_gain.low, same.truth_score_gain.high) == (0, 0)
+    assert score_slices(TABLE, slices, num_samples=0, seed=1)[0].champion is None
+
+
+def test_members_of_slices_are_read_back_as_they_were_written():
+    slices = {"study_id": np.array([True, False]), "sex = 'F' AND \"age\" > 6": np.array([False, False])}
+    ids, found = members_from_bytes(members_to_bytes(["s2", "s1"], slices))
+    assert ids == ("s2", "s1")
+    assert {name: of.tolist() for name, of in found.items()} == {name: of.tolist() for name, of in slices.items()}
+    assert members_from_bytes(members_to_bytes([], {})) == ((), {})

@@ -4,17 +4,21 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from tests.core.toy_corpus import draw
 from trrg_core.clue import Clue
 from trrg_core.evidence import gather_evidence
+from trrg_core.generation.heat_map import HeatMap
 from trrg_core.labels import Assertion, LabelSet, load_label_set
 from trrg_core.metrics.fact_errors import Disagreement, FactError, compare_facts
 from trrg_core.metrics.paired import Estimate
 from trrg_core.metrics.score import Prediction, Scores, ScoringOptions, score_predictions
-from trrg_core.metrics.study_slices import SliceScores
+from trrg_core.metrics.study_slices import SliceGain, SliceScores
 from trrg_core.metrics.systems import System
 from trrg_core.metrics.truth import Rate
+from trrg_core.pages.champion_section import ChampionBeside, insert_champion, studies_in
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.pages.image_section import ImageRow, ImageSection
 from trrg_core.pages.render import render_report
@@ -224,6 +228,83 @@ def test_clues_are_drawn_with_probability_and_threshold_and_omitted_ones_are_mar
     assert 'aria-label="probability 0.80, shown from 0.50"' in html
     assert html.count("<em>omitted</em>") == 1
     assert html.index("probability 0.80") < html.index("probability 0.25")
+
+
+def test_heat_maps_lie_over_the_films_that_the_model_read_and_can_be_chosen():
+    heat = np.linspace(-0.2, 0.3, 16, dtype=np.float32).reshape(1, 4, 4)
+    films = tuple(Film(jpeg=draw(number, "e"), view_position=view) for number, view in enumerate(("PA", "LATERAL")))
+    study = replace(
+        shown(WRONG, films=films),
+        heat_maps=(HeatMap(finding="Edema", values_VHW=heat), HeatMap(finding="Fracture", values_VHW=heat - 1)),
+    )
+    html = render_report(ReportPage(title="t", systems=(score([WRONG]),), studies=(study, shown(FINE))))
+    seen = Page(html)
+    layers = seen.all("img", "heat")
+    # the lateral film was not read: it has none
+    assert [(layer["data-heat"], "hidden" in layer) for layer in layers] == [("0", False), ("1", True)]
+    choices = [(choice["name"], choice["value"], "checked" in choice) for choice in seen.all("input")]
+    assert choices == [("heat-0", "", False), ("heat-0", "0", True), ("heat-0", "1", False)]
+    text = " ".join(" ".join(seen.texts).split())
+    assert "none Edema Fracture below its threshold, no patch agrees" in text
+    assert "it shows where the model looked" in text
+
+
+def gain(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high)
+
+
+def test_a_champion_takes_its_place_below_each_report_and_in_the_slices():
+    nothing = gain(float("nan"), float("nan"), float("nan"))
+    alone = SliceScores(
+        name="AP",
+        num_studies=31,
+        num_patients=20,
+        num_positive=12,
+        micro_f1=gain(0.5, 0.4, 0.6),
+        truth_score=nothing,
+        floor_f1=0.25,
+    )
+    page = render(WRONG, FINE, slices=(alone,))
+    assert studies_in(page) == ["wrong", "fine"]
+    other = predict("wrong", sentence(HOSTILE, 0), sentence("No edema.", 200, "edema", Assertion.ABSENT))
+    beside = ChampionBeside(
+        model="models:/trrg/3",
+        reports={"wrong": shown(other), "fine": shown(FINE), "unknown": shown(FINE)},
+        hypotheses={"wrong": WRONG.hypothesis, "fine": FINE.hypothesis},
+        slices=(
+            replace(
+                alone,
+                champion=SliceGain(
+                    micro_f1=0.4,
+                    micro_f1_gain=gain(0.1, 0.02, 0.2),
+                    truth_score=float("nan"),
+                    truth_score_gain=nothing,
+                ),
+            ),
+            replace(alone, name="nobody", num_studies=0),
+        ),
+    )
+    html = insert_champion(page, beside)
+    seen = Page(html)
+    text = " ".join(" ".join(seen.texts).split())
+    assert text.count("Champion models:/trrg/3") == 2
+    assert text.count("the same text") == 1
+    assert HOSTILE in "".join(seen.texts)
+    assert len(seen.all("script")) == 1
+    assert "AP 0.500 [0.400, 0.600] 0.400 +0.100 [+0.020, +0.200] nothing to count" in text
+    assert len(seen.all("td", "number better")) == 1
+    assert len(seen.all("section", "card")) == len(Page(page).all("section", "card"))
+    # rules that allow one style and one script still hold: nothing but content was added
+    assert html.count("<style>") == page.count("<style>") == 1
+
+
+def test_a_page_keeps_what_no_champion_is_known_of():
+    page = render(WRONG)
+    assert insert_champion(page, ChampionBeside(model="m")) == page
+    assert insert_champion("<p>of an older version</p>", ChampionBeside(model="m")) == "<p>of an older version</p>"
+    # what a report says is not taken for a place
+    forged = predict("1", sentence("<!-- champion of 31 --> <!-- slices --> <!-- end of slices -->", 0))
+    assert studies_in(render(forged)) == ["1"]
 
 
 def test_bytes_that_are_no_jpeg_are_not_embedded():

@@ -47,7 +47,7 @@ def write_model(store: Store, name: str, table: OutcomeTable, *, finished_ms: in
     values = {System.MODEL: {score: 0.4, **RATES}, System.MODAL_REPORT: {score: 0.3}}
     metrics = {metric_key(system, key): value for system, of in values.items() for key, value in of.items()}
     write_result(store, RunResult(run_id=inputs["generator"], job="finetune", inputs={"shards": "shards@0"}))
-    made_of = {"shards": "shards@0", "generator": inputs["generator"]}
+    made_of = {"shards": "shards@0", "generator": inputs["generator"], "predictions": "predictions@0"}
     write_result(
         store,
         RunResult(run_id=inputs["scores"], job="evaluate", inputs=made_of, metrics=metrics, finished_ms=finished_ms),
@@ -280,6 +280,25 @@ def test_outcomes_on_file_are_those_that_were_written(store_with_registry: Store
     inputs = write_model(store_with_registry, "a", STUDIES.table(BASE))
     data = store_with_registry.read_bytes(f"{run_path(inputs['scores'])}/{OUTCOMES_FILE}")
     assert outcomes_from_bytes(data).basis == STUDIES.table(BASE).basis
+
+
+def test_a_champion_whose_reports_are_gone_does_not_stop_the_decision(
+    store_with_registry: Store, config: TrrgConfig, caplog: pytest.LogCaptureFixture
+):
+    store = store_with_registry
+    first, second = (
+        write_model(store, name, STUDIES.table(better(0.15 * place, place + 2))) for place, name in enumerate("ab")
+    )
+    for inputs in (first, second):
+        store.write_bytes(f"{run_path(inputs['scores'])}/report.html", b"<!-- gate --><!-- champion of 31 -->")
+    register.run(config, store, first)
+    caplog.clear()
+    result = register.run(config, store, second)
+    assert result.counts["promoted"] == 1.0
+    page = Path(result.notes["report"]).read_text("utf-8")
+    assert "Gate: promoted" in page
+    assert "<!-- champion of 31 -->" in page
+    assert "the champion models:/trrg/1 is not shown beside the model" in caplog.text
 
 
 def test_a_page_without_a_place_for_the_gate_stays_as_it_is(store_with_registry: Store, config: TrrgConfig):
