@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -50,6 +51,85 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_chain(store, STUDIES, run="a")
     write_chain(store, {**STUDIES, "2": ("train", {"Edema": YES})}, run="b")
     return store.uri
+
+
+LINE = json.dumps({"id": "1", "text": "No pleural effusion. Possible pneumonia."})
+READING = {
+    "show": ["show"],
+    "history": ["history", "reports"],
+    "rejects": ["rejects"],
+    "diff": ["diff", "reports@0", "reports@1"],
+    "drift": ["drift", "shards@0", "shards@1"],
+    "gc": ["gc"],
+    "view": ["view", "shards@1"],
+    "sql": ["sql", "SELECT observation, label FROM labels"],
+    "export": ["export", "studies@1", "exported", "--format", "webdataset"],
+    "check": ["check"],
+}
+LACKING = {
+    "finetune": (["finetune", "--input", "shards=shards@1", "--input", "contrastive=pretrain-0"], "train"),
+    "up": (["up"], "flows"),
+}
+CALLS = """
+import contextlib, io, json, sys
+import flows.cli
+
+for words, stdin in json.load(sys.stdin):
+    sys.argv, sys.stdin = ["trrg", *words], io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8")
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            flows.cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands run: a specification of a slice, and two files of reports."""
+    folder = tmp_path_factory.mktemp("cwd")
+    (folder / "spec.yaml").write_text("name: bare\nmax_repeats: 2\n")
+    for name, text in (("predictions", "no edema ."), ("references", "edema .")):
+        (folder / f"{name}.json").write_text(json.dumps({"1": [text], "2": ["no effusion ."]}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes(bare: Path, store: str, folder: Path) -> dict[str, Outcome]:
+    """How each command ended, all in one process: each by itself would import Arrow and DuckDB anew."""
+    of_store = ["--store", store]
+    commands = {
+        "parse-text": ["parse-text"],
+        "explain": ["explain", LINE],
+        "labels": ["labels", "shards@1", *of_store, "--png", "labels.png"],
+        "reslice": ["reslice", "spec.yaml", *of_store, "--json"],
+        "labels of the slice": ["labels", "slices@0", *of_store],
+        "check of no store": ["check", "--store", "no-store"],
+        "config": ["config"],
+        "score": ["score", "predictions.json", "references.json", "--json"],
+        "s3": ["show", "--store", "s3://bucket/store"],
+        **{name: [*words, *of_store] for name, words in READING.items()},
+        **{name: [*words, *of_store] for name, (words, _) in LACKING.items()},
+    }
+    given = [(words, LINE if name == "parse-text" else "") for name, words in commands.items()]
+    printed = _passed(bare / "python", "-c", CALLS, cwd=folder, stdin=json.dumps(given))
+    ended = [Outcome(*json.loads(line)) for line in printed.splitlines()]
+    return dict(zip(commands, ended, strict=True))
+
+
+def _ended_well(outcome: Outcome) -> str:
+    assert outcome.code == 0, outcome.stderr
+    return outcome.stdout
 
 
 def _run(*words: str | Path, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -98,57 +178,39 @@ def test_every_module_imports_or_names_a_package_of_an_extra(bare: Path, tmp_pat
     assert heavy <= {"trrg_core.tables.rows.shard_row"} | {f"trrg_core.pages.{name}" for name in of_models}
 
 
-def test_reports_are_parsed_and_explained(bare: Path, tmp_path: Path) -> None:
-    line = json.dumps({"id": "1", "text": "No pleural effusion. Possible pneumonia."})
-    parsed = json.loads(_passed(bare / "trrg", "parse-text", cwd=tmp_path, stdin=line))
+def test_reports_are_parsed_and_explained(outcomes: dict[str, Outcome]) -> None:
+    parsed = json.loads(_ended_well(outcomes["parse-text"]))
     assert parsed["labels"]["Pleural Effusion"] == 0
     assert parsed["labels"]["Pneumonia"] == -1
-    assert "pneumonia" in _passed(bare / "trrg", "explain", line, cwd=tmp_path)
+    assert "pneumonia" in _ended_well(outcomes["explain"])
 
 
-def test_labels_are_counted_and_drawn(bare: Path, store: str, tmp_path: Path) -> None:
-    words = ("labels", "shards@1", "--store", store)
-    assert "Edema" in _passed(bare / "trrg", *words, "--png", tmp_path / "labels.png", cwd=tmp_path)
-    assert (tmp_path / "labels.png").stat().st_size > 1000
+def test_labels_are_counted_and_drawn(outcomes: dict[str, Outcome], folder: Path) -> None:
+    assert "Edema" in _ended_well(outcomes["labels"])
+    assert (folder / "labels.png").stat().st_size > 1000
 
 
-def test_a_slice_is_compiled_and_its_labels_are_counted(bare: Path, store: str, tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text("name: bare\nmax_repeats: 2\n")
-    result = json.loads(
-        _passed(bare / "trrg", "reslice", "spec.yaml", "--store", store, "--json", cwd=tmp_path).splitlines()[-1]
-    )
-    assert result["ref"].startswith("slices@")
-    assert "Edema" in _passed(bare / "trrg", "labels", result["ref"], "--store", store, cwd=tmp_path)
+def test_a_slice_is_compiled_and_its_labels_are_counted(outcomes: dict[str, Outcome]) -> None:
+    result = json.loads(_ended_well(outcomes["reslice"]).splitlines()[-1])
+    assert result["ref"] == "slices@0"
+    assert "Edema" in _ended_well(outcomes["labels of the slice"])
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("show",),
-        ("history", "reports"),
-        ("rejects",),
-        ("diff", "reports@0", "reports@1"),
-        ("drift", "shards@0", "shards@1"),
-        ("gc",),
-        ("view", "shards@1"),
-        ("sql", "SELECT observation, label FROM labels"),
-        ("export", "studies@1", "exported", "--format", "webdataset"),
-        ("check",),
-    ],
-    ids=lambda words: words[0],
-)
-def test_the_verbs_that_read_a_store_work(bare: Path, store: str, tmp_path: Path, words: tuple[str, ...]) -> None:
-    assert _passed(bare / "trrg", *words, "--store", store, cwd=tmp_path)
+@pytest.mark.parametrize("verb", READING)
+def test_the_verbs_that_read_a_store_work(outcomes: dict[str, Outcome], verb: str) -> None:
+    assert _ended_well(outcomes[verb])
 
 
-def test_the_check_names_the_extras_that_are_not_installed(bare: Path, tmp_path: Path) -> None:
-    lines = _passed(bare / "trrg", "check", "--store", str(tmp_path / "store"), cwd=tmp_path).splitlines()
+def test_the_check_names_the_extras_that_are_not_installed(outcomes: dict[str, Outcome]) -> None:
+    lines = _ended_well(outcomes["check of no store"]).splitlines()
     for extra in PACKAGES_OF_EXTRA:
         assert f"ok   extra {extra}: not installed; to add it: pip install 'trrg[{extra}]'" in lines
 
 
-def test_the_configuration_and_the_version_are_printed(bare: Path, tmp_path: Path) -> None:
-    assert "finetune" in _passed(bare / "trrg", "config", cwd=tmp_path)
+def test_the_configuration_and_the_version_are_printed(
+    outcomes: dict[str, Outcome], bare: Path, tmp_path: Path
+) -> None:
+    assert "finetune" in _ended_well(outcomes["config"])
     assert re.fullmatch(r"trrg \d+\.\d+\.\d+\n", _passed(bare / "trrg", "--version", cwd=tmp_path))
 
 
@@ -169,32 +231,24 @@ def test_reports_are_scored(bare: Path, tmp_path: Path) -> None:
     _passed(bare / "python", "-c", code, cwd=tmp_path)
 
 
-def test_files_of_reports_are_scored(bare: Path, tmp_path: Path) -> None:
-    for name, text in (("predictions", "no edema ."), ("references", "edema .")):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"1": [text], "2": ["no effusion ."]}))
-    printed = json.loads(_passed(bare / "trrg", "score", "predictions.json", "references.json", "--json", cwd=tmp_path))
+def test_files_of_reports_are_scored(outcomes: dict[str, Outcome]) -> None:
+    printed = json.loads(_ended_well(outcomes["score"]))
     assert printed["metrics"]["bleu1.raw"]["value"] == pytest.approx(5 / 6)
     assert {"meteor.full", "rougeL.raw", "trrg13.micro.f1.u0"} <= set(printed["metrics"])
 
 
-@pytest.mark.parametrize(
-    ("words", "extra"),
-    [
-        (("run", "--source-root", "."), "flows"),
-        (("finetune", "--input", "shards=shards@1", "--input", "contrastive=pretrain-0"), "train"),
-        (("up",), "flows"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else value,
-)
-def test_a_verb_without_its_extra_ends_with_one_line(
-    bare: Path, store: str, tmp_path: Path, words: tuple[str, ...], extra: str
-) -> None:
-    result = _run(bare / "trrg", *words, "--store", store, cwd=tmp_path)
+def test_a_run_without_its_extra_ends_with_one_line(bare: Path, store: str, tmp_path: Path) -> None:
+    result = _run(bare / "trrg", "run", "--source-root", ".", "--store", store, cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr == f"error: trrg {words[0]} needs the extra '{extra}': pip install 'trrg[{extra}]'\n"
+    assert result.stderr == "error: trrg run needs the extra 'flows': pip install 'trrg[flows]'\n"
 
 
-def test_an_s3_store_without_its_extra_ends_with_one_line(bare: Path, tmp_path: Path) -> None:
-    result = _run(bare / "trrg", "show", "--store", "s3://bucket/store", cwd=tmp_path)
-    assert result.returncode == 2
-    assert result.stderr == "error: an s3:// store needs the extra 's3': pip install 'trrg[s3]'\n"
+@pytest.mark.parametrize(("verb", "extra"), [(verb, extra) for verb, (_, extra) in LACKING.items()])
+def test_a_verb_without_its_extra_ends_with_one_line(outcomes: dict[str, Outcome], verb: str, extra: str) -> None:
+    assert outcomes[verb].code == 2
+    assert outcomes[verb].stderr == f"error: trrg {verb} needs the extra '{extra}': pip install 'trrg[{extra}]'\n"
+
+
+def test_an_s3_store_without_its_extra_ends_with_one_line(outcomes: dict[str, Outcome]) -> None:
+    assert outcomes["s3"].code == 2
+    assert outcomes["s3"].stderr == "error: an s3:// store needs the extra 's3': pip install 'trrg[s3]'\n"
