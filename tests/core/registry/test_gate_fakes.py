@@ -15,7 +15,7 @@ from trrg_core.registry.decision import Decision, Ruling
 from trrg_core.registry.gate import decide
 
 QUICK = pytest.param(range(2), id="2 seeds")
-EVERY = pytest.param(range(20), id="20 seeds", marks=pytest.mark.slow)
+EVERY = pytest.param(range(20), id="20 seeds", marks=[pytest.mark.slow, pytest.mark.long])
 CONFIG = GateConfig(min_positives=5, bootstrap_samples=200)
 TWELVE = 12
 EVERYTHING = "There is a pleural effusion, pneumonia, pneumothorax, atelectasis and edema. The heart is enlarged."
