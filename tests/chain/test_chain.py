@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.flow, pytest.mark.timeout(900)]
 
 TRRG = Path(sys.executable).parent / "trrg"
 QUICK = (
+    "ray.local_cpus=2",  # each CPU is one more process that imports torch
     "pretrain.epochs=1",
     "finetune.epochs=1",
     "generate.max_new_tokens=24",
@@ -212,7 +213,8 @@ def _make_bucket(environment: dict[str, str]) -> None:
 @pytest.mark.real_data
 def test_real_reports_and_radiographs_go_through(real_data: Path, tmp_path: Path, prefect_home: str) -> None:
     store = str(tmp_path / "store")
-    done = run_chain(real_data / "mimic_like", store, PREFECT_HOME=prefect_home)
+    # in one process: the chain of the fixture trains on workers
+    done = run_chain(real_data / "mimic_like", store, "--set", "engine.local=true", PREFECT_HOME=prefect_home)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     reports = read_table(open_store(store), TableRef.parse("reports@0"), columns=["study_id", "sections"])
     assert reports.num_rows == 150

@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.flow, pytest.mark.slow, pytest.mark.t
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 QUICK = (
+    "engine.local=true",  # training on workers is what tests/chain runs
+    "ray.local_cpus=2",
     "pretrain.epochs=1",
     "finetune.epochs=1",
     "generate.max_new_tokens=24",
