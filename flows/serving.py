@@ -4,6 +4,7 @@ What was started is written to a file of the user, so that another shell can sto
 this process is killed.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -27,6 +29,9 @@ from trrg_core.errors import ConfigError
 from trrg_core.extras import require_package
 from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store, open_store
+
+if TYPE_CHECKING:
+    from prefect.runner import Runner
 
 START_TIMEOUT_S = 300  # on a machine that has other work; half a minute otherwise
 STOP_TIMEOUT_S = 120.0
@@ -73,16 +78,24 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
     check_schedule(cron, timezone)
     for name, port in asdict(ports).items():
         check_port(name, port)
+    from prefect.exceptions import TerminationSignal
+
     mark = leash.hold()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until Prefect's own handler, which ends in the same way
     try:
-        with _started(_commands(opened, ports), addresses), _recorded(ports, opened, addresses):
-            for name, address in addresses.items():
-                typer.echo(f"{name:<12} {address}")
-            if not os.environ.get(SERVER_AUTH):
-                typer.echo(f"{'':<12} every user of this machine reaches them: {SERVER_AUTH}=USER:PASSWORD asks for it")
-            typer.echo(f"stop with Ctrl-C, or `trrg down --port {ports.prefect}`")
-            _serve(opened.uri, cron, timezone, is_active=is_active)
+        with _started(_commands(opened, ports), addresses):
+            # first: who sees the addresses finds all deployments
+            runner = _register(opened.uri, cron, timezone, is_active=is_active)
+            with _recorded(ports, opened, addresses):
+                for name, address in addresses.items():
+                    typer.echo(f"{name:<12} {address}")
+                if not os.environ.get(SERVER_AUTH):
+                    typer.echo(
+                        f"{'':<12} every user of this machine reaches them: {SERVER_AUTH}=USER:PASSWORD asks for it"
+                    )
+                typer.echo(f"stop with Ctrl-C, or `trrg down --port {ports.prefect}`")
+                with suppress(KeyboardInterrupt, TerminationSignal):
+                    asyncio.run(runner.start())
     finally:
         if mark:
             leash.end_marked(mark)
@@ -258,12 +271,16 @@ def _recorded(ports: Ports, store: Store, addresses: Mapping[str, str]) -> Itera
         path.unlink(missing_ok=True)
 
 
-def _serve(store: str, cron: str, timezone: str, *, is_active: bool) -> None:
-    from prefect import serve
+def _register(store: str, cron: str, timezone: str, *, is_active: bool) -> "Runner":
+    """What runs the deployments, one run at a time, when it is started; the server knows all of them now."""
+    from prefect.runner import Runner
 
     from flows.deployments import served
 
-    serve(*served(store, cron=cron, timezone=timezone, is_active=is_active), limit=1, print_starting_message=False)
+    runner = Runner(limit=1)
+    for deployment in served(store, cron=cron, timezone=timezone, is_active=is_active):
+        runner.add_deployment(deployment)
+    return runner
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], address: str) -> None:
