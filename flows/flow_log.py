@@ -55,8 +55,10 @@ class FlowLog:
             return
         cause = " ".join(str(error).split())[:MAX_CAUSE] if isinstance(error, TrrgError) else ""
         reason = str(getattr(error, "reason", "")) if isinstance(error, TrrgError) else ""
+        # a person who cancels it, Ctrl-C, or a machine that shuts down
+        outcome = Outcome.FAILED if isinstance(error, Exception) else Outcome.STOPPED
         self._keep(
-            replace(ended, outcome=Outcome.FAILED, error=type(error).__name__, reason=reason, cause=cause),
+            replace(ended, outcome=outcome, error=type(error).__name__, reason=reason, cause=cause),
         )
 
     def _keep(self, record: FlowRecord) -> None:

@@ -102,6 +102,8 @@ def _what(record: FlowRecord) -> tuple[str, ...]:
         lines.append(
             f"{record.stage or 'the run'} failed with {record.error}{code}{': ' if record.cause else ''}{record.cause}"
         )
+    elif record.outcome is Outcome.STOPPED:
+        lines.append(f"it was cancelled, or asked to end, in {record.stage or 'its first step'}")
     elif record.outcome is Outcome.UNFINISHED:
         lines.append(f"it still runs, or was killed, in {record.stage or 'its first step'}")
     lines += _drift_words(record)

@@ -56,6 +56,18 @@ def test_the_message_of_any_other_error_is_not_kept(store: Store) -> None:
     assert (only(store).error, only(store).cause) == ("KeyError", "")
 
 
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_a_run_that_is_cancelled_was_stopped_and_has_not_failed(store: Store, end: type[BaseException]) -> None:
+    def run() -> None:
+        with flow_log(store, first="ingest", last="shard") as log:
+            log.start_stage("parse")
+            raise end
+
+    with pytest.raises(end):
+        run()
+    assert (only(store).outcome, only(store).stage) == (Outcome.STOPPED, "parse")
+
+
 def test_a_store_that_takes_no_record_fails_no_run(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

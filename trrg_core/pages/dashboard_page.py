@@ -14,7 +14,7 @@ from trrg_core.runs.flow_record import Outcome
 
 MAX_ATTENTION = 10
 # the worst first: nothing came of the first ones
-_SEVERITY = (Outcome.FAILED, Outcome.UNFINISHED)
+_SEVERITY = (Outcome.FAILED, Outcome.UNFINISHED, Outcome.STOPPED)
 
 
 @dataclass(frozen=True, kw_only=True)

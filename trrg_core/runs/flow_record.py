@@ -18,13 +18,14 @@ MAX_CAUSE = 600  # characters kept of the message of an error
 
 
 class Outcome(StrEnum):
-    """How a run ended; UNFINISHED while it runs, and for ever after it was killed."""
+    """How a run ended; UNFINISHED while it runs, and for ever after it was killed; STOPPED when it was asked to end."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
     NOTHING_NEW = "nothing new"
     FINISHED = "finished"
     FAILED = "failed"
+    STOPPED = "stopped"
     UNFINISHED = "unfinished"
 
 

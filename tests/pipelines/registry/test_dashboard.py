@@ -121,6 +121,9 @@ def test_a_night_that_a_person_decided_says_against_how_much(store: Store) -> No
         "fail: worse",
         "fail: shorter",
     )
+    cancelled = FlowRecord(run="g", started_ms=7 * DAY, outcome=Outcome.STOPPED, stage="pretrain", error="SystemExit")
+    write_flow_record(store, replace(cancelled, first="ingest", last="register"))
+    assert build_dashboard(store, CONFIG).nights[0].what == ("it was cancelled, or asked to end, in pretrain",)
 
 
 def test_the_axis_of_equal_scores_has_three_different_labels() -> None:
