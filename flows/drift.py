@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SHOWN = 3  # alarms in a message
 
 
-@task(persist_result=False)
+@task(task_run_name="drift", persist_result=False)
 def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDrift) -> dict[str, Any]:
     """Compare the train studies of the champion with those of `shards`; without a champion there is no alarm.
 

@@ -41,7 +41,8 @@ def describe(result: JobResult) -> str:
     shown = list(result.counts.items())[:COUNTS_SHOWN]
     more = len(result.counts) - len(shown)
     counts = ", ".join(f"{name} {value:g}" for name, value in shown) + (f" and {more} more" if more else "")
-    aside = f", set aside {sum(result.rejects.values())} {dict(result.rejects)}" if result.rejects else ""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in result.rejects.items())
+    aside = f", set aside {sum(result.rejects.values())} ({reasons})" if result.rejects else ""
     reused = " (reused)" if result.reused else ""
     return f"{result.job}: {result.ref}{reused}; {counts}{aside}; {result.seconds:.1f} s"
 

@@ -5,7 +5,7 @@ from pipelines.records.job_result import JobResult, describe, from_json, to_json
 
 def test_the_last_line_of_a_job_names_counts_rejects_and_reuse() -> None:
     result = JobResult(job="parse", ref="reports@1", counts={"rows": 3}, rejects={"empty": 2}, reused=True, seconds=4)
-    assert describe(result) == "parse: reports@1 (reused); rows 3, set aside 2 {'empty': 2}; 4.0 s"
+    assert describe(result) == "parse: reports@1 (reused); rows 3, set aside 2 (empty 2); 4.0 s"
 
 
 def test_many_counts_are_cut_to_the_first_ones() -> None:
