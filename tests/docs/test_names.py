@@ -16,8 +16,10 @@ from trrg_core.config.settings import TrrgConfig
 
 PATH = re.compile(r"`((?:trrg_core|pipelines|flows|infra|tests|docs|examples)/[\w./-]*)`")
 MODULE = re.compile(r"(?<![\w/.])((?:trrg_core|pipelines|flows|infra)(?:\.\w+)+)")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 COMMAND = re.compile(r"`trrg ([a-z][a-z-]+)")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+FAULTS = (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("## Forty faults")[2]
 SECTIONS = {field.alias or name for name, field in TrrgConfig.model_fields.items()}
 SETTING = re.compile(rf"`((?:{'|'.join(sorted(SECTIONS))})(?:\.[a-z_0-9]+)+)")
 
@@ -35,6 +37,18 @@ def _named(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "path"), _named(PATH))
 def test_a_named_path_exists(page: str, path: str):
     assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "::" in page.read_text("utf-8")])
+def test_a_named_test_exists(page: Path):
+    for path, name in TEST.findall(page.read_text("utf-8")):
+        assert re.search(rf"^def {name}\(", (ROOT / path).read_text("utf-8"), re.M), f"{path}::{name}"
+
+
+def test_each_of_the_forty_faults_has_a_test():
+    rows = re.findall(r"^\| (\d+) \|.*$", FAULTS, re.M)
+    assert rows == [str(number) for number in range(1, 41)]
+    assert all(TEST.search(line) for line in FAULTS.splitlines() if re.match(r"\| \d+ \|", line))
 
 
 @pytest.mark.parametrize(("page", "name"), _named(MODULE))
