@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.settings import RayConfig
-from trrg_core.errors import TrainingError
+from trrg_core.errors import ConfigError, TrainingError
 from trrg_core.runs.checkpoints import list_checkpoints
 from trrg_core.storage.store import Store, open_store
 
@@ -28,13 +27,10 @@ pytestmark = pytest.mark.ray
 DRIVER = """
 import sys, ray
 sys.path.insert(0, sys.argv[1])
-from pipelines.ray_data.cluster import connect
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
-from trrg_core.config.settings import RayConfig
 from trrg_core.storage.store import open_store
 ray.cloudpickle.register_pickle_by_value(toy)
-connect(RayConfig())
 train(toy.toy_stage(), toy.toy_task(open_store(sys.argv[2]), sys.argv[3], "killed-driver", 2))
 """
 
@@ -50,18 +46,11 @@ def shards(store: Store) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    connect(RayConfig())
-    ray.cloudpickle.register_pickle_by_value(toy)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(store: Store, shards: str, cluster: None) -> list[dict[str, float]]:
+def undisturbed(store: Store, shards: str, shared_ray: None) -> list[dict[str, float]]:
     """The losses of a run with ZeRO-2 that nothing happened to."""
     result = train(toy.toy_stage(), toy.toy_task(store, shards, "undisturbed", 2))
     assert result.metrics["steps"] == 36
+    assert result.metrics["scored_by"] == os.getpid(), "scored by a worker, whose collective operations wait"
     return _losses(store, "undisturbed")
 
 
@@ -93,8 +82,18 @@ def test_training_lowers_the_loss(undisturbed: list[dict[str, float]]) -> None:
     assert sum(one["loss"] for one in last) < sum(one["loss"] for one in first)
 
 
-def test_a_driver_killed_before_scoring_only_scores_when_run_again(store: Store, shards: str, cluster: None) -> None:
-    task, stop = toy.toy_task(store, shards, "unscored", 0), Path(store.uri) / "fail-scoring"
+def test_two_workers_train_on_two_cpus_and_three_are_refused(
+    store: Store, shards: str, undisturbed: list[dict[str, float]]
+) -> None:
+    connect(RayConfig(local_cpus=2))
+    assert ray.cluster_resources()["CPU"] == 2
+    assert not store.exists("runs/undisturbed/ranks"), "the statuses of the ranks are left in the run"
+    with pytest.raises(ConfigError, match=r"3 CPUs are needed .* and there are 2: give --set ray.local_cpus=3"):
+        train(toy.toy_stage(), toy.toy_task(store, shards, "three", 0, "engine.num_workers=3"))
+
+
+def test_a_driver_killed_before_scoring_only_scores_when_run_again(store: Store, shards: str) -> None:
+    task, stop = toy.toy_task(store, shards, "unscored", 0, "engine.local=true"), Path(store.uri) / "fail-scoring"
     stop.touch()
     with pytest.raises(RuntimeError, match="scoring was stopped"):
         train(toy.toy_stage(epochs=1), task)
@@ -107,7 +106,9 @@ def test_a_driver_killed_before_scoring_only_scores_when_run_again(store: Store,
 
 
 @pytest.mark.slow
-def test_a_run_whose_workers_fail_again_and_again_ends_with_the_cause(store: Store, shards: str, cluster: None) -> None:
+def test_a_run_whose_workers_fail_again_and_again_ends_with_the_cause(
+    store: Store, shards: str, shared_ray: None
+) -> None:
     order = Path(store.uri) / "fail-always"
     order.touch()
     task = toy.toy_task(store, shards, "failing", 0)
@@ -125,8 +126,10 @@ def _must_not_build(task: TrainingTask) -> nn.Module:
     raise AssertionError("trained again")
 
 
+# what `undisturbed` asserts, that no worker scores, by the clock
 @pytest.mark.slow
-def test_scoring_may_last_longer_than_a_collective_operation(store: Store, shards: str, cluster: None) -> None:
+@pytest.mark.long
+def test_scoring_may_last_longer_than_a_collective_operation(store: Store, shards: str, shared_ray: None) -> None:
     seconds = Path(store.uri) / "scoring-s"
     seconds.write_text("32")
     task = toy.toy_task(store, shards, "slow-scoring", 0)
@@ -140,7 +143,6 @@ def test_scoring_may_last_longer_than_a_collective_operation(store: Store, shard
 def test_a_killed_driver_run_again_ends_with_the_same_losses(
     store: Store, shards: str, undisturbed: list[dict[str, float]]
 ) -> None:
-    ray.shutdown()
     command = [sys.executable, "-c", DRIVER, str(Path(__file__).parents[3]), store.uri, shards]
     folder = "runs/killed-driver/checkpoints"
     with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as driver:
@@ -151,6 +153,6 @@ def test_a_killed_driver_run_again_ends_with_the_same_losses(
         os.killpg(driver.pid, signal.SIGKILL)
     assert not store.exists("runs/killed-driver/result.json")
     steps_before = list_checkpoints(store, folder)[0].step
-    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    train(toy.toy_stage(), toy.toy_task(store, shards, "killed-driver", 2))
     assert 0 < steps_before < 36
     assert _losses(store, "killed-driver") == undisturbed

@@ -7,12 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import ray
 
-from pipelines.ray_data.cluster import connect
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
-from trrg_core.config.settings import RayConfig
 from trrg_core.storage.store import Store, open_store
 
 
@@ -43,13 +40,10 @@ def _losses(store: Store, run_id: str) -> list[dict[str, float]]:
 
 
 @pytest.mark.ray
-def test_the_losses_are_those_of_one_ray_worker(store: Store, shards: str, in_process: list[dict[str, float]]) -> None:
-    connect(RayConfig())
-    ray.cloudpickle.register_pickle_by_value(toy)
-    try:
-        train(toy.toy_stage(epochs=1), toy.toy_task(store, shards, "one-worker", 2, "engine.num_workers=1"))
-    finally:
-        ray.shutdown()
+def test_the_losses_are_those_of_one_ray_worker(
+    store: Store, shards: str, in_process: list[dict[str, float]], shared_ray: None
+) -> None:
+    train(toy.toy_stage(epochs=1), toy.toy_task(store, shards, "one-worker", 2, "engine.num_workers=1"))
     assert _losses(store, "one-worker") == in_process
 
 

@@ -1,7 +1,7 @@
-"""Real Ray Train workers that find few CPUs, or whose loader stops: the run works, or ends with the cause."""
+"""A local Ray that only its user reaches, and Ray Train workers whose loader stops: the run ends with the cause."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,35 +17,16 @@ from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.settings import RayConfig
-from trrg_core.errors import ConfigError, TrainingError
-from trrg_core.storage.store import Store, open_store
+from trrg_core.errors import TrainingError
+from trrg_core.storage.store import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    connect(RayConfig(local_cpus=2))
-    ray.cloudpickle.register_pickle_by_value(toy)
-    yield open_store(str(tmp_path_factory.mktemp("store")))
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def shards(store: Store) -> str:
-    return toy.write_toy_shards(store)
-
-
-def test_two_workers_train_on_two_cpus_and_three_are_refused(store: Store, shards: str) -> None:
-    assert train(toy.toy_stage(epochs=1), toy.toy_task(store, shards, "two", 0, "ray.local_cpus=2")).metrics["steps"]
-    assert not store.exists("runs/two/ranks"), "the statuses of the ranks are left in the run"
-    with pytest.raises(ConfigError, match=r"3 CPUs are needed .* and there are 2: give --set ray.local_cpus=3"):
-        train(toy.toy_stage(), toy.toy_task(store, shards, "three", 0, "engine.num_workers=3"))
-
-
-def test_a_local_ray_is_reached_by_its_user_only(store: Store) -> None:
+def test_a_local_ray_is_reached_by_its_user_only(shared_ray: None) -> None:
     import psutil
 
+    connect(RayConfig(local_cpus=2))
     own = psutil.Process()
     listening = set()
     for process in (own, *own.children(recursive=True)):
@@ -61,7 +42,10 @@ def test_a_local_ray_is_reached_by_its_user_only(store: Store) -> None:
     assert not token.exists() or token.stat().st_mode & 0o077 == 0
 
 
-def test_a_loader_that_stops_ends_the_run_and_is_named(store: Store, shards: str) -> None:
+def test_a_loader_that_stops_ends_the_run_and_is_named(tmp_path: Path, shared_ray: None) -> None:
+    store = open_store(str(tmp_path))
+    shards = toy.write_toy_shards(store)
+
     def collate(task: TrainingTask) -> Callable[..., Any]:
         import torch.distributed as dist
 

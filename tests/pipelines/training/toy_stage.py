@@ -113,7 +113,8 @@ def score(task: TrainingTask) -> Mapping[str, float]:
         raise RuntimeError("scoring was stopped")
     seconds = folder / "scoring-s"
     time.sleep(float(seconds.read_text()) if seconds.exists() else 0)
-    return {"score": float(len(task.store.read_bytes(f"{task.path}/{UNSCORED}/model")))}
+    num_bytes = len(task.store.read_bytes(f"{task.path}/{UNSCORED}/model"))
+    return {"score": float(num_bytes), "scored_by": float(os.getpid())}
 
 
 def _die_once(task: TrainingTask) -> None:
@@ -168,6 +169,7 @@ def toy_stage(epochs: float = 3, num_micro_batches: int = 2, learning_rate: floa
 
 def toy_task(store: Store, shards: str, run_id: str, zero_stage: int, *settings: str) -> TrainingTask:
     overrides = [
+        "ray.local_cpus=2",  # as many as the workers need
         f"engine.zero_stage={zero_stage}",
         "engine.checkpoint_every_steps=8",
         "engine.log_every_steps=100",
