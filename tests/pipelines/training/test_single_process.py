@@ -50,7 +50,8 @@ def test_the_losses_are_those_of_one_ray_worker(
 def test_a_run_that_stopped_resumes_with_the_same_losses(
     store: Store, shards: str, in_process: list[dict[str, float]]
 ) -> None:
-    task = toy.toy_task(store, shards, "stopped", 2, "engine.local=true")
+    # of 12 steps: a checkpoint is complete in the background, before the last batch is made on a busy machine too
+    task = toy.toy_task(store, shards, "stopped", 2, "engine.local=true", "engine.checkpoint_every_steps=2")
     order = Path(store.uri) / "stop-once"
     order.write_text("once a checkpoint is there")
     with pytest.raises(KeyboardInterrupt):
