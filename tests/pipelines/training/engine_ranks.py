@@ -25,6 +25,7 @@ PRELOADED = [
     "torch._dynamo",
     "deepspeed.runtime.zero.muon.muon_optimizer",
     "tests.pipelines.training.elastic_runs",
+    "tests.pipelines.training.test_engine",
 ]
 
 Scenario = Callable[[Path], dict[str, Any]]

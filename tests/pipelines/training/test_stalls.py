@@ -23,17 +23,25 @@ from trrg_core.storage.store import open_store
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_a_local_ray_is_reached_by_its_user_only(shared_ray: None) -> None:
+@pytest.fixture(scope="module")
+def own_ray(shared_ray: None) -> None:
+    """A Ray on which no run has failed: workers that ended badly may still listen."""
+    ray.shutdown()
+    connect(RayConfig(local_cpus=2))
+
+
+def test_a_local_ray_is_reached_by_its_user_only(own_ray: None) -> None:
     import psutil
 
-    connect(RayConfig(local_cpus=2))
     own = psutil.Process()
-    listening = set()
+    listening: dict[str, list[str]] = {}
     for process in (own, *own.children(recursive=True)):
         with suppress(psutil.Error):
-            listening |= {one.laddr.ip for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN}
+            for one in process.net_connections("inet"):
+                if one.status == psutil.CONN_LISTEN:
+                    listening.setdefault(one.laddr.ip, []).append(" ".join(process.cmdline())[:200])
     assert listening, "the raylet and the workers listen"
-    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert not {ip: by for ip, by in listening.items() if ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
     around = Path(session_folder())
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     assert session.parent == around
@@ -42,7 +50,7 @@ def test_a_local_ray_is_reached_by_its_user_only(shared_ray: None) -> None:
     assert not token.exists() or token.stat().st_mode & 0o077 == 0
 
 
-def test_a_loader_that_stops_ends_the_run_and_is_named(tmp_path: Path, shared_ray: None) -> None:
+def test_a_loader_that_stops_ends_the_run_and_is_named(tmp_path: Path, own_ray: None) -> None:
     store = open_store(str(tmp_path))
     shards = toy.write_toy_shards(store)
 

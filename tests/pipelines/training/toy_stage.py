@@ -21,6 +21,8 @@ from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.delta import commit_parts
 from trrg_core.tables.parquet import write_part
 
+# for workers: under ZeRO DeepSpeed imports Muon, which no run uses, and that Inductor to compile it, for five seconds
+NO_COMPILER = ("TORCHDYNAMO_DISABLE", "1")
 SCHEMA = pa.schema(
     [("study_id", pa.string()), ("split", pa.string()), ("x", pa.list_(pa.float32())), ("y", pa.float32())]
 )
