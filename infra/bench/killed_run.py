@@ -20,8 +20,13 @@ LIMIT_S = 900.0  # of one attempt
 OUTLIVE_S = 30.0
 MAX_ATTEMPTS = 4  # after the last kill
 # processes of Ray that belong to no stage
-RAY_SERVICES = ("ray::IDLE", "ray::_StatsActor", "ray::_AutoscalingCoordinatorActor", "ray::DashboardAgent")
-RAY_SERVICES += ("ray::RuntimeEnvAgent",)
+RAY_SERVICES = (
+    "ray::IDLE",
+    "ray::_StatsActor",
+    "ray::_AutoscalingCoordinatorActor",
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+)
 OTHER_WORKERS = ("decoder_process", "java", "multiprocessing")
 
 

@@ -19,8 +19,17 @@ from trrg_core.tables.delta import read_table
 
 TABLES = ("studies", "reports", "shards", "predictions", "rejects")
 # files of a run that hold no time, place or signature
-COMPARED = ("losses.json", "scores.json", "slices.json", "outcomes.parquet", "image_outcomes.parquet")
-COMPARED += ("perception_scores.json", "decision.json", "golden.json", "golden.png")
+COMPARED = (
+    "losses.json",
+    "scores.json",
+    "slices.json",
+    "outcomes.parquet",
+    "image_outcomes.parquet",
+    "perception_scores.json",
+    "decision.json",
+    "golden.json",
+    "golden.png",
+)
 # metrics that tell how fast it went, or on which memory
 MEASURED = ("memory_gib", "stall_percent", "step_s", "studies_per_s", "tokens_per_s", "seconds")
 
