@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,8 @@ def cpu_s(work: Callable[[bytes], None], films: list[bytes]) -> float:
 def _cpu_of_tree() -> float:
     process = psutil.Process()
     times = [child.cpu_times() for child in process.children()]
-    return time.process_time() + sum(used.user + used.system for used in times)
+    of_children: float = sum(used.user + used.system for used in times)
+    return time.process_time() + of_children
 
 
 def bench_images() -> bool:
@@ -156,9 +157,7 @@ def bench_reslice(labels: LabelTable) -> bool:
     """Planning of a slice from a label table in memory, against groupby and sample in pandas."""
     specs: dict[str, SliceSpec] = {name: validate_slice_spec(values) for name, values in SPECS.items()}
     frame = labels.rows.drop_columns(["denials", "in_report"]).to_pandas()
-    works: dict[str, Callable[[], object]] = {
-        name: lambda spec=spec: plan_slice(labels, spec) for name, spec in specs.items()
-    }
+    works: dict[str, Callable[[], object]] = {name: partial(plan_slice, labels, spec) for name, spec in specs.items()}
     works["pandas groupby-sample"] = lambda: sample_with_pandas(frame)
     seconds = time_rounds(works)
     peer = seconds["pandas groupby-sample"][0]

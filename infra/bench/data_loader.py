@@ -91,7 +91,7 @@ def bench_loader(rounds: int) -> bool:
         store = open_store(folder)
         shards = write_invented_shards(store, config)
         connect(config.ray)
-        reserved = ReservedCpu.remote()
+        reserved = ReservedCpu.remote()  # type: ignore[attr-defined]  # Ray's decorator adds it
         ray.get(reserved.is_reserved.remote())
         collate = partial(collate_images, observations=_observations(config), config=config.pretrain)
         groups = list_row_groups(store, shards, "train")

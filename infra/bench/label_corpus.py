@@ -1,10 +1,13 @@
 """Invented labels of the size of MIMIC-CXR for benchmarks: ids, labels and sentence counts, without text or images."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from trrg_core.label_stats.label_table import IN_REPORT, LabelTable, ordered
 from trrg_core.labels import column_name
+from trrg_core.tables.arrow_numpy import to_arrow
 
 STUDIES, PATIENTS = 227_835, 65_379
 # share of positive, negative, uncertain: rounded from those published for MIMIC-CXR-JPG (arXiv 1901.07042)
@@ -33,7 +36,7 @@ def invent_labels(studies: int = STUDIES, patients: int = PATIENTS, seed: int = 
     popularity = rng.gamma(0.7, size=patients)
     patient = np.sort(rng.choice(patients, size=studies, p=popularity / popularity.sum()))
     split = rng.choice(["train", "validate", "test"], size=patients, p=[0.975, 0.01, 0.015])[patient]
-    columns: dict[str, pa.Array] = {
+    columns: dict[str, pa.Array[Any]] = {
         "subject_id": pa.array(np.char.add("p1", np.char.zfill(patient.astype(str), 7))),
         "study_id": pa.array(np.char.add("s5", np.char.zfill(rng.permutation(studies).astype(str), 7))),
         "split": pa.array(split),
@@ -58,8 +61,8 @@ def invent_labels(studies: int = STUDIES, patients: int = PATIENTS, seed: int = 
         denying = np.flatnonzero(stated == 1)
         # negations often share a sentence: "no effusion or pneumothorax"
         denials[denying, rng.integers(0, 2, len(denying))] |= 1 << index
-    offsets = pa.array(np.arange(0, 6 * studies + 1, 6, dtype=np.int32))
-    columns["denials"] = pa.ListArray.from_arrays(offsets, pa.array(denials.reshape(-1)))
-    in_report = pa.array(np.ones(6 * studies, dtype=np.uint8))
+    offsets = to_arrow(np.arange(0, 6 * studies + 1, 6, dtype=np.int32))
+    columns["denials"] = pa.ListArray.from_arrays(offsets, to_arrow(denials.reshape(-1)))
+    in_report = to_arrow(np.ones(6 * studies, dtype=np.uint8))
     columns["in_report"] = pa.ListArray.from_arrays(offsets, in_report)
     return ordered(LabelTable(rows=pa.table(columns), observations=OBSERVATIONS))

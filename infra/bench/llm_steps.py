@@ -109,7 +109,7 @@ def measure(llm: Any, batches: Sequence[Sequences], *, packing: bool, rounds: in
     def train(batch: Sequences) -> tuple[float, float]:
         loss, padding = read_loss(llm, batch, packing=packing)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         nn.utils.clip_grad_norm_(trained, CLIP_NORM)
         optimizer.step()
         return float(loss.detach()), padding

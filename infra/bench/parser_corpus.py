@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from pipelines.jobs import parse
@@ -61,9 +62,13 @@ def parse_corpus(num_reports: int = STUDIES, pool: int = POOL) -> CorpusRun:
         finally:
             ray.shutdown()
         rows = read_table(store, TableRef.parse(result.ref), columns=["sentences"])["sentences"]
-        mentions = sum(len(pa.ListArray.flatten(chunk.flatten().field("mentions"))) for chunk in rows.chunks)
+        num_mentions = len(pc.list_flatten(pc.struct_field(pc.list_flatten(rows), "mentions")))
     return CorpusRun(
-        num_reports=len(rows), num_mentions=mentions, num_distinct=len(set(texts)), wall_s=wall_s, peak_bytes=max(peak)
+        num_reports=len(rows),
+        num_mentions=num_mentions,
+        num_distinct=len(set(texts)),
+        wall_s=wall_s,
+        peak_bytes=max(peak),
     )
 
 

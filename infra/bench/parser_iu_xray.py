@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 
 from infra.bench.parser_row import DATA, Row, run_peer
+from trrg_core.errors import DataError
 from trrg_core.labels import Label
 from trrg_core.report.lexicon import load_lexicon
 from trrg_core.report.parser import ReportParser
@@ -79,15 +80,22 @@ def is_dev(key: str) -> bool:
 
 
 def read_iu_xray() -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """Reference rows and report texts (findings and impression) by uid."""
-    with (DATA / "iu_xray" / "openi_gold14.csv").open(encoding="utf-8", newline="") as file:
-        gold = {row["filename"].removeprefix("CXR"): row for row in csv.DictReader(file)}
-    texts = {}
+    """Reference rows and report texts (findings and impression) by uid.
+
+    Raises:
+        DataError: if a report has no uid.
+    """
+    with (DATA / "iu_xray" / "openi_gold14.csv").open(encoding="utf-8", newline="") as table:
+        gold = {row["filename"].removeprefix("CXR"): row for row in csv.DictReader(table)}
+    texts: dict[str, str] = {}
     with tarfile.open(DATA / "iu_xray" / "ecgen-radiology.tgz") as archive:
         for member in archive:
-            if member.name.endswith(".xml"):
-                root = ET.parse(archive.extractfile(member)).getroot()
-                parts = {part.get("Label"): part.text or "" for part in root.findall(".//AbstractText")}
-                uid = root.find(".//IUXRId").get("id")
-                texts[uid] = f"FINDINGS: {parts.get('FINDINGS', '')}\n\nIMPRESSION: {parts.get('IMPRESSION', '')}"
+            if not member.name.endswith(".xml") or (file := archive.extractfile(member)) is None:
+                continue
+            root = ET.parse(file).getroot()
+            parts = {part.get("Label"): part.text or "" for part in root.findall(".//AbstractText")}
+            uid = next((one.get("id") for one in root.iter("IUXRId")), None)
+            if uid is None:
+                raise DataError("bad_id", f"{member.name} of ecgen-radiology.tgz: found no IUXRId with an id")
+            texts[uid] = f"FINDINGS: {parts.get('FINDINGS', '')}\n\nIMPRESSION: {parts.get('IMPRESSION', '')}"
     return gold, texts

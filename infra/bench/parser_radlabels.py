@@ -24,7 +24,9 @@ _SEPARATOR = re.compile(r"[,;:.]|\b(?:and|or|with|but|versus|than|likely|which|a
 def read_aliases(path: Path) -> dict[str, list[str]]:
     """The phrases of each finding of radlabels, parsed from its source code without running it."""
     for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "ALIASES":
+        if not isinstance(node, ast.AnnAssign) or node.value is None:
+            continue
+        if isinstance(node.target, ast.Name) and node.target.id == "ALIASES":
             return {name: body["aliases"] for name, body in ast.literal_eval(node.value).items()}
     raise ValueError(f"{path} has no table ALIASES")
 

@@ -238,7 +238,7 @@ def recall_hits(scores_NN: Scores, rows: Sequence[ShardRow]) -> Scores:
     """
     texts = [row["report"] for row in rows]
     same_NN = np.array([[one == other for other in texts] for one in texts])
-    hits = []
+    hits: list[npt.NDArray[np.bool_]] = []
     for scores in (scores_NN.T, scores_NN):
         best = np.argsort(-scores, axis=1)[:, :TOP]
         hits.append(np.take_along_axis(same_NN, best, axis=1).any(1))

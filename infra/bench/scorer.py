@@ -105,17 +105,17 @@ def measure_bootstrap(num_studies: int) -> float:
     """Seconds of the intervals of every clinical score of invented labels: draws, scores and percentiles."""
     label_set = load_label_set("chexpert14")
     generator = np.random.default_rng(0)
-    tables = [
+    references, hypotheses = (
         [
             dict(zip(label_set.observations, map(int, row), strict=True))
             for row in generator.choice([0, 1, -1], p=[0.8, 0.15, 0.05], size=(num_studies, 14))
         ]
         for _ in range(2)
-    ]
+    )
     started = time.perf_counter()
     weights = draw_weights([f"p{number // 2}" for number in range(num_studies)], num_samples=NUM_RESAMPLES, seed=1)
-    samples = resample(label_statistics(*tables, label_set).scores, weights)
-    resample_observation_f1(*tables, observations=label_set.observations, weights=weights)
+    samples = resample(label_statistics(references, hypotheses, label_set).scores, weights)
+    resample_observation_f1(references, hypotheses, observations=label_set.observations, weights=weights)
     for values in samples.values():
         np.percentile(values, [2.5, 97.5])
     return time.perf_counter() - started

@@ -299,9 +299,8 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
 def _print_differences(name: str, by_seed: Sequence[Mapping[str, Floats]]) -> None:
     for score in by_seed[0]:
         of_seeds = [one[score] for one in by_seed]
-        cells = [
-            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval(one)) for one in (sum(of_seeds) / len(of_seeds), *of_seeds)
-        ]
+        average: Floats = np.mean(of_seeds, axis=0)
+        cells = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval(one)) for one in (average, *of_seeds)]
         print(f"- {name}, {score}: {'; '.join(cells)}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.bench.stage2_conditions import StudyFacts, Turn
+from infra.bench.stage2_conditions import Codes, StudyFacts, Turn
 from trrg_core.labels import STATED_PRESENT
 from trrg_core.metrics.bootstrap import draw_weights
 
@@ -43,7 +43,7 @@ def count_graded(found: StudyFacts, wanted: StudyFacts) -> Counts:
     return _count_attribute(found, wanted, found.degree_NO, wanted.degree_NO)
 
 
-def _count_attribute(found: StudyFacts, wanted: StudyFacts, of_found: NDArray, of_wanted: NDArray) -> Counts:
+def _count_attribute(found: StudyFacts, wanted: StudyFacts, of_found: Codes, of_wanted: Codes) -> Counts:
     is_found = (found.assertion_NO == STATED_PRESENT) & (of_found > 0)
     is_wanted = (wanted.assertion_NO == STATED_PRESENT) & (of_wanted > 0)
     return Counts(hits=is_found & is_wanted & (of_found == of_wanted), found=is_found, wanted=is_wanted)
@@ -62,7 +62,7 @@ def macro_f1(counts: Counts, weight_RN: Floats) -> Floats:
     return np.asarray((f1 * (wanted > 0)).sum(1) / np.maximum((wanted > 0).sum(1), 1))
 
 
-def share(part: NDArray, whole: NDArray) -> float:
+def share(part: Bools, whole: Bools) -> float:
     """`part` of `whole`, NaN of nothing."""
     return float(part.sum() / whole.sum()) if whole.sum() else float("nan")
 
@@ -77,7 +77,7 @@ def degree_agreement(found: StudyFacts, wanted: StudyFacts) -> tuple[float, int]
     return _agreement(found, wanted, found.degree_NO, wanted.degree_NO)
 
 
-def _agreement(found: StudyFacts, wanted: StudyFacts, of_found: NDArray, of_wanted: NDArray) -> tuple[float, int]:
+def _agreement(found: StudyFacts, wanted: StudyFacts, of_found: Codes, of_wanted: Codes) -> tuple[float, int]:
     both = (found.assertion_NO == STATED_PRESENT) & (wanted.assertion_NO == STATED_PRESENT)
     both &= (of_found > 0) & (of_wanted > 0)
     return share(both & (of_found == of_wanted), both), int(both.sum())

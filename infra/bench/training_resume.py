@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import multiprocessing, nn
+from torch import nn
 
-from infra.bench.training_task import again, bench_task, pretrain_stage
+from infra.bench.training_task import again, bench_task, pretrain_stage, run_processes
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups
 from pipelines.training.checkpoint_writer import CheckpointWriter
@@ -57,7 +57,7 @@ def _in_child(function: Callable[[Any], float], argument: Any) -> float:
     """What `function` returns in a new process, in which nothing is loaded yet."""
     with TemporaryDirectory() as folder:
         answer = Path(folder) / "seconds"
-        multiprocessing.spawn(_answer, args=(function, argument, answer), nprocs=1)
+        run_processes(_answer, function, argument, answer)
         return float(answer.read_text())
 
 

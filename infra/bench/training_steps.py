@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from infra.bench.training_task import (
     again,
@@ -23,14 +23,14 @@ from infra.bench.training_task import (
     largest_difference,
     one_thread,
     pretrain_stage,
+    run_processes,
 )
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups, read_chunk
 from pipelines.training.deepspeed_setup import build_optimizer
 from pipelines.training.loop import LOSSES
 from pipelines.training.micro_batches import step_seed
-from pipelines.training.stage import TrainingTask
-from trrg_core.training.batch import Batch
+from pipelines.training.stage import DeviceBatch, TrainingTask
 from trrg_core.training.parameter_groups import RATE
 from trrg_core.training.sampling_plan import Plan
 from trrg_core.training.schedule import learning_rate_scale
@@ -90,9 +90,7 @@ def _print_verdict(runs: dict[tuple[str, int], list[Measured]]) -> bool:
 
 def _run_bare(task: TrainingTask, world: int) -> Measured:
     with TemporaryDirectory() as folder:
-        context = multiprocessing.spawn(bare_loop, args=(world, task, Path(folder)), nprocs=world, join=False)
-        while not context.join():
-            pass
+        run_processes(bare_loop, world, task, Path(folder), number=world)
         losses = json.loads((Path(folder) / LOSSES).read_text())
         (Path(folder) / LOSSES).unlink()
         (Path(folder) / "rendezvous").unlink(missing_ok=True)
@@ -101,9 +99,7 @@ def _run_bare(task: TrainingTask, world: int) -> Measured:
 
 def _run_pipeline(task: TrainingTask, world: int) -> Measured:
     with TemporaryDirectory() as folder:
-        context = multiprocessing.spawn(pipeline_run, args=(task, Path(folder)), nprocs=1, join=False)
-        while not context.join():
-            pass
+        run_processes(pipeline_run, task, Path(folder))
         losses = [part["loss"] for part in json.loads(task.store.read_bytes(f"{task.path}/{LOSSES}"))]
         return Measured(cpu_s=statistics.mean(cpu_s_per_step(Path(folder), warm_up=WARM_UP)), losses=losses)
 
@@ -143,7 +139,7 @@ def bare_loop(rank: int, world: int, task: TrainingTask, marks: Path) -> None:
         (marks / LOSSES).write_text(json.dumps(losses))
 
 
-def _batches(task: TrainingTask, rank: int, world: int) -> Iterator[Batch]:
+def _batches(task: TrainingTask, rank: int, world: int) -> Iterator[DeviceBatch]:
     """The batches of this rank, read and collated when they are asked for."""
     size, seed = task.config.pretrain.micro_batch_size, task.config.seed
     groups = list_row_groups(task.store, task.shards, "train")

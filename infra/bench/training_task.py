@@ -1,7 +1,7 @@
 """What the training benches train: stage 1 on invented shards, and a record of when each step began."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from infra.bench.data_loader import write_invented_shards
 from pipelines.jobs import pretrain
@@ -71,6 +72,15 @@ def cpu_s_per_step(marks: Path, *, warm_up: int) -> list[float]:
         means.append((cpu[-1] - cpu[0]) / (len(cpu) - 1))
         file.unlink()
     return means
+
+
+def run_processes(function: Callable[..., None], *args: Any, number: int = 1) -> None:
+    """Run `function(rank, *args)` in each of `number` new processes, in which nothing is loaded yet, and wait.
+
+    Raises:
+        torch.multiprocessing.ProcessRaisedException: with the error of the first process that fails.
+    """
+    spawn(function, args=args, nprocs=number)  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 def _save_nothing(task: TrainingTask, state: Any) -> dict[str, float]:

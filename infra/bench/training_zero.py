@@ -11,16 +11,15 @@ from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
-from infra.bench.training_task import bench_task, largest_difference, one_thread
+from infra.bench.training_task import bench_task, largest_difference, one_thread, run_processes
 from pipelines.jobs import pretrain
 from pipelines.ray_data.training_rows import list_row_groups, read_steps
 from pipelines.training.deepspeed_setup import build_optimizer
 from pipelines.training.engine import Engine
 from pipelines.training.micro_batches import step_seed
-from pipelines.training.stage import TrainingTask
-from trrg_core.training.batch import Batch
+from pipelines.training.stage import DeviceBatch, TrainingTask
 from trrg_core.training.sampling_plan import Plan
 
 STEPS, WARM_UP = 20, 4
@@ -29,7 +28,7 @@ STAGES = (0, 1, 2)
 LEARNING_RATE = 1e-4
 FLOOR_LOSS = 1e-4
 
-Step = Callable[[Batch, int], float]
+Step = Callable[[DeviceBatch, int], float]
 
 
 def bench_zero(rounds: int) -> bool:
@@ -44,9 +43,7 @@ def bench_zero(rounds: int) -> bool:
         seconds: dict[str, list[float]] = {}
         losses: dict[str, list[float]] = {}
         for _ in range(rounds):
-            context = multiprocessing.spawn(train_in_turn, args=(task, Path(folder)), nprocs=2, join=False)
-            while not context.join():
-                pass
+            run_processes(train_in_turn, task, Path(folder), number=2)
             found = json.loads((Path(folder) / "steps.json").read_text())
             (Path(folder) / "rendezvous").unlink(missing_ok=True)
             for name, own in found["cpu_s"].items():
@@ -108,7 +105,7 @@ def _ddp_step(task: TrainingTask, model: nn.Module) -> Step:
     optimizer = build_optimizer(model, task.config.pretrain.optimizer)
     joined = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
 
-    def train_step(batch: Batch, step: int) -> float:
+    def train_step(batch: DeviceBatch, step: int) -> float:
         loss = joined(batch).loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

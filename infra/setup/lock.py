@@ -45,8 +45,8 @@ def resolve(known: list[str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         kept, resolved = Path(folder) / "known.txt", Path(folder) / "lock.txt"
         kept.write_text("\n".join(known))
-        command = [Path(sys.executable).parent / "uv", "pip", "compile", "pyproject.toml", "--quiet", "--all-extras"]
-        command += ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes"]
+        command: list[str | Path] = [Path(sys.executable).parent / "uv", "pip", "compile", "pyproject.toml", "--quiet"]
+        command += ["--all-extras", "--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes"]
         command += ["--no-header", "--no-annotate", "--constraint", TORCH, "--constraint", kept]
         subprocess.run([*command, "--output-file", resolved], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         return resolved.read_text()
