@@ -4,23 +4,24 @@
 [[start, end], ...]], ...], "concepts": [[sentence, concept], ...], "rounds": n}`. Imports nothing of this project.
 """
 
+import argparse
 import json
 import logging
 import sys
 import time
 import warnings
+from typing import Any
 
 import spacy
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
-warnings.filterwarnings("ignore")
-logging.disable(logging.WARNING)
-Doc.set_extension("given", default=(), force=True)
+TOOLS = ("spacy-tokenizer", "negspacy", "medspacy", "medspacy-default")
+Answer = tuple[str, str, bool, bool]  # finding, PRESENT | ABSENT | UNCERTAIN, historical, of somebody else
 
 
-@Language.component("given_sentences")
-def given_sentences(doc):
+@Language.component("given_sentences")  # type: ignore[untyped-decorator]  # untyped in spaCy
+def given_sentences(doc: Doc) -> Doc:
     """Sets the sentence boundaries given by the caller, so that all tools use the same."""
     starts = {start for start, _ in doc._.given}
     for token in doc:
@@ -28,7 +29,7 @@ def given_sentences(doc):
     return doc
 
 
-def build(tool, phrases):
+def build(tool: str, phrases: dict[str, str]) -> Language:
     """A blank pipeline with the default negation rules of the tool and `phrases` as targets."""
     if tool == "medspacy-default":
         import medspacy
@@ -57,15 +58,15 @@ def build(tool, phrases):
     return nlp
 
 
-def read_entity(tool, entity):
-    """(finding, PRESENT | ABSENT | UNCERTAIN, historical, of somebody else) of one entity."""
+def read_entity(tool: str, entity: Span) -> Answer:
+    """What `tool` states of one entity."""
     if tool == "negspacy":
         return entity.ent_id_, "ABSENT" if entity._.negex else "PRESENT", False, False
     assertion = "ABSENT" if entity._.is_negated else "UNCERTAIN" if entity._.is_uncertain else "PRESENT"
     return entity.label_, assertion, bool(entity._.is_historical), bool(entity._.is_family)
 
 
-def run_reports(tool, nlp, reports):
+def run_reports(tool: str, nlp: Language, reports: list[Any]) -> list[list[Answer]]:
     """Entities per report."""
     results = []
     for text, spans in reports:
@@ -77,9 +78,9 @@ def run_reports(tool, nlp, reports):
     return results
 
 
-def run_concepts(tool, concepts):
+def run_concepts(tool: str, concepts: list[list[str]]) -> list[tuple[str, bool, bool]]:
     """One answer per row: each sentence is processed with its own concept as the only target."""
-    answers = []
+    answers: list[tuple[str, bool, bool]] = []
     nlp = build(tool, {})
     for sentence, concept in concepts:
         doc = nlp.make_doc(sentence)
@@ -102,11 +103,16 @@ def run_concepts(tool, concepts):
     return answers
 
 
-def main():
+def main() -> None:
     """Reads the input, runs the tool, prints the entities and the CPU seconds of the fastest round."""
-    tool = sys.argv[1]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tool", choices=TOOLS)
+    tool = parser.parse_args().tool
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    Doc.set_extension("given", default=(), force=True)
     work = json.load(sys.stdin)
-    result = {}
+    result: dict[str, Any] = {}
     if work.get("concepts"):
         result["concepts"] = run_concepts(tool, work["concepts"])
     if work.get("reports"):
@@ -121,4 +127,5 @@ def main():
     json.dump(result, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
