@@ -1,0 +1,1 @@
+"""What stands around the packages: benches, set-up scripts, and files for Prefect, Ray, DeepSpeed and monitoring."""
