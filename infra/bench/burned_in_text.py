@@ -5,6 +5,7 @@ near a border, in letters of 1 to 3 % of the film and of several contrasts; the 
 markers, wires, clips, edges of collimation. Exits 1 if precision or recall falls below its floor.
 """
 
+import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -93,6 +94,7 @@ def measure(count: int = NUM_FILMS) -> tuple[float, float, dict[float, tuple[int
 
 def main() -> int:
     """Print a table and a verdict."""
+    argparse.ArgumentParser(prog="python -m infra.bench.burned_in_text", description=__doc__).parse_args()
     precision, recall, counts = measure()
     for size, (flagged, drawn) in counts.items():
         print(f"{f'letters of {size:.1%}' if size else 'no text':20} {flagged:4} of {drawn:4} flagged")
