@@ -1,8 +1,8 @@
 """Settings of the data stages: source, ingest, parse, shard."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trrg_core.config.section import ConfigSection, check_no_credentials
 
@@ -21,6 +21,10 @@ class PlainConfig(ConfigSection):
         "{image}", description="Path of the image of a row; {name} stands for the value of column `name`."
     )
     report_column: str = Field("report", description="Column with the text of the report.")
+    report_section: Literal["", "findings", "impression"] = Field(
+        "",
+        description="The section that all of `report_column` is, for texts without headings; empty for texts with them.",
+    )
     report_path_column: str = Field(
         "", description="Column with the path of a report file; used instead of `report_column`."
     )
@@ -34,6 +38,12 @@ class PlainConfig(ConfigSection):
     )
     sex_column: str = Field("", description="Column with the sex of the patient: F or M, female or male.")
     age_column: str = Field("", description="Column with the age of the patient at the study, years.")
+
+    @model_validator(mode="after")
+    def _has_a_column_for_the_section(self) -> Self:
+        if self.report_section and self.report_path_column:
+            raise ValueError("report_section is of report_column: reports in files need headings")
+        return self
 
 
 class SourceConfig(ConfigSection):

@@ -15,6 +15,7 @@ from trrg_core.sources.image_root import ImageRoot, find_image_root
 from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
+from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
 
@@ -159,7 +160,7 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
         subject_id=subject_id,
         study_id=study_id,
         report_path=report_path or (plain.table if has_text else ""),
-        report=row[plain.report_column] if has_text else None,
+        report=_report(row[plain.report_column], plain.report_section) if has_text else None,
         images=(Image(dicom_id=path, path=root.path(path), view_position=view),),
         splits=(split,) if split else (),
         study_date=date,
@@ -167,6 +168,10 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
         sex=read_sex(row[plain.sex_column]) if plain.sex_column else "",
         age_years=read_age(row[plain.age_column]) if plain.age_column else None,
     )
+
+
+def _report(text: str, section: str) -> str:
+    return format_report({section.upper(): text}) if section else text
 
 
 def _id(row: Row, column: str) -> str:

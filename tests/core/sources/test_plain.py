@@ -7,11 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from tests.real_data import REAL_DATA
 from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.imaging.decode import encode_jpeg
+from trrg_core.report.parser import ReportParser
+from trrg_core.report.sections import report_section
 from trrg_core.sources import Source, open_source
 
 HEADER = "who,exam,file,text,part,side,day,hour,gender,years\n"
@@ -254,3 +257,17 @@ def test_real_tables_are_read_whole(
         except DataError as error:
             reasons[error.reason] += 1
     assert reasons == ({"missing_report": num_studies - num_reports} if num_reports < num_studies else {})
+
+
+def test_texts_without_headings_are_the_section_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS.splitlines()[2].replace("Stable.", '"Clear\n lungs."') + "\n")
+    study = opened(tmp_path, PLAIN.model_copy(update={"report_section": "impression"})).list_studies().studies[0]
+    assert study.report is not None
+    parsed = ReportParser("chexpert14").parse(study.report)
+    assert report_section(parsed, study.report, "impression") == "Clear lungs."
+    assert report_section(parsed, study.report, "findings") == ""
+
+
+def test_reports_in_files_are_of_no_named_section() -> None:
+    with pytest.raises(ValidationError, match="need headings"):
+        PlainConfig(table="t.csv", report_path_column="file", report_section="findings")
