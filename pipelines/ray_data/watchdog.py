@@ -73,7 +73,9 @@ def run_watched(
                     f"{name}: no progress for {limit_s / 60:.3g} minutes (ray.stall_minutes): {cause}. Run the command "
                     "again: finished steps and batches are kept"
                 )
-    except BaseException:
+    except BaseException as error:
+        # said now: Ray can end the process when it is left while the thread still waits in it
+        logger.error("%s", error)
         disconnect()
         raise
     return outcome.value()
