@@ -23,7 +23,7 @@ class PlainConfig(ConfigSection):
     report_column: str = Field("report", description="Column with the text of the report.")
     report_section: Literal["", "findings", "impression"] = Field(
         "",
-        description="The section that all of `report_column` is, for texts without headings; empty for texts with them.",
+        description="Section that the texts of `report_column` are, where they have no headings; empty where they do.",
     )
     report_path_column: str = Field(
         "", description="Column with the path of a report file; used instead of `report_column`."
