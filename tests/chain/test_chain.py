@@ -21,6 +21,9 @@ from trrg_core.tables.table_ref import TableRef
 pytestmark = [pytest.mark.ray, pytest.mark.flow, pytest.mark.timeout(900)]
 
 TRRG = Path(sys.executable).parent / "trrg"
+# words of reports that may stand in tables and pages of reports alone
+CANARIES = ("Zyxwolf", "Qarthene", "7364519")
+SENTENCE = " Told to Zyxwolf by Dr. Qarthene, MRN 7364519.\n"
 QUICK = (
     "ray.local_cpus=2",  # each CPU is one more process that imports torch
     "pretrain.epochs=1",
@@ -60,6 +63,8 @@ def broken_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trees") / "corpus"
     write_sample(root, num_studies=90, seed=5)
     reports = sorted(root.glob("files/*/*/s*.txt"))
+    for report in reports[2:]:
+        report.write_text(report.read_text() + SENTENCE)
     with_two = [report for report in reports if len(_images(report)) > 1]
     reports[0].write_text("")
     reports[1].write_bytes(b" FINAL REPORT\n FINDINGS:\n No caf\xe9 effusion.\n")
@@ -93,7 +98,20 @@ def chain(broken_tree: Path, tmp_path_factory: pytest.TempPathFactory, prefect_h
     done = run_chain(broken_tree, store, PREFECT_HOME=prefect_home)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     assert "models:/trrg/1" in done.stdout
+    Path(store).with_name("output").write_text(done.stdout + done.stderr)
     return store
+
+
+def test_no_report_text_leaves_the_tables_and_the_pages_of_reports(chain: str, prefect_home: str) -> None:
+    reports = read_table(open_store(chain), TableRef.parse("studies@0"), columns=["report"])["report"].to_pylist()
+    assert sum("Zyxwolf" in report for report in reports) > 80
+    files = [file for folder in (chain, prefect_home) for file in Path(folder).rglob("*") if file.is_file()]
+    searched = [file for file in files if not file.is_relative_to(Path(chain) / "tables") and file.suffix != ".html"]
+    (database,) = [file for file in searched if file.name == "prefect.db"]
+    assert b"decision" in b"".join(file.read_bytes() for file in database.parent.glob("prefect.db*"))
+    for file in (*searched, Path(chain).with_name("output")):
+        data = file.read_bytes().lower()
+        assert [word for word in CANARIES if word.lower().encode() in data] == [], file
 
 
 def test_each_broken_study_is_rejected_with_its_reason(chain: str) -> None:
