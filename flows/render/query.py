@@ -11,7 +11,7 @@ from typing import Any
 from flows.render.terminal import Column, build_table, print_line, print_table
 from trrg_core.sql.catalogue import StoreView
 from trrg_core.sql.query import QueryResult
-from trrg_core.sql.views import VERSION_COLUMNS, VERSIONS, VERSIONS_CONTENT, VIEWS
+from trrg_core.sql.table_views import VERSION_COLUMNS, VERSIONS, VERSIONS_CONTENT, VIEWS
 
 NULL = "NULL"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from trrg_core.errors import ConfigError
-from trrg_core.sql.views import VERSION_COLUMNS, VERSIONS, VIEWS, quote_name, view_sql
+from trrg_core.sql.table_views import VERSION_COLUMNS, VERSIONS, VIEWS, quote_name, view_sql
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import Commit, commits_of, name_of, removed_versions, resolve_ref

@@ -17,7 +17,7 @@ import pyarrow as pa
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.sql.catalogue import create_versions, create_views, find_view
 from trrg_core.sql.locked_duckdb import LOCKED, deadline, first_line, parse_select, tree_nodes
-from trrg_core.sql.views import VERSIONS, quote_text
+from trrg_core.sql.table_views import VERSIONS, quote_text
 from trrg_core.storage.store import Store
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_query(store: Store, sql: str, *, deadline_s: float = DEADLINE_S, memory:
 
     Args:
         store: the store.
-        sql: reads the views of `trrg_core.sql.views` and `versions`.
+        sql: reads the views of `trrg_core.sql.table_views` and `versions`.
         deadline_s: from the start until the last row, seconds.
         memory: limit, as "2GB"; 4 GB by default.
 

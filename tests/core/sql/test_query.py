@@ -11,7 +11,7 @@ from trrg_core.errors import ConfigError, StorageError
 from trrg_core.labels import column_name
 from trrg_core.sql.catalogue import newest_views
 from trrg_core.sql.query import run_query
-from trrg_core.sql.views import VERSION_COLUMNS, VIEWS
+from trrg_core.sql.table_views import VERSION_COLUMNS, VIEWS
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata, mark_removed
 from trrg_core.tables.delta import commit_parts, file_paths, read_table
