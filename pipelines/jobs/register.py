@@ -34,6 +34,7 @@ from pipelines.registry.registry_client import (
     SCORE_TAG,
     WEIGHTS_TAG,
     WHY_TAG,
+    KnownVersion,
     ModelVersions,
     NewVersion,
     open_registry,
@@ -240,7 +241,7 @@ def _set_aliases(store: Store, models: ModelVersions, version: str, decision: De
     models.set_alias(CHALLENGER, version)
     if not decision.promote:
         return
-    best = models.at(BEST_CHAMPION) or models.at(CHAMPION)
+    best = models.at(BEST_CHAMPION) or _unless_overridden(models.at(CHAMPION))
     if is_best(decision):
         models.set_alias(BEST_CHAMPION, version)
     elif best:
@@ -252,6 +253,11 @@ def _set_aliases(store: Store, models: ModelVersions, version: str, decision: De
     why = f"{decision.ruling}: {decision.override}" if decision.override else f"{decision.ruling} by the gate"
     models.tag(version, {WHY_TAG: why})
     models.set_alias(CHAMPION, version)
+
+
+def _unless_overridden(known: KnownVersion | None) -> KnownVersion | None:
+    """A version that the gate let through; None for one that a person did, which is no mark for others."""
+    return None if known is None or known.tags.get(f"{GATE_TAG}override") else known
 
 
 def _tags(decision: Decision, scores: Mapping[str, float]) -> dict[str, str]:

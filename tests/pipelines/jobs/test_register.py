@@ -220,8 +220,10 @@ def test_a_person_can_promote_and_the_reason_is_in_the_record_the_tags_and_the_c
     assert (known.version, known.tags["gate.override"]) == ("1", reason)
     assert known.tags["why"] == f"promoted by a person: {reason}"
     assert [(move.after, move.kind, move.reason) for move in list_moves(store)] == [("1", BY_PERSON, reason)]
-    # what a person let through is no mark for others
+    # what a person let through is no mark for others, nor is it when the next one is let through, too
     assert BEST_CHAMPION not in aliases(store, config)
+    register.run(given, store, write_model(store, "b", bad))
+    assert (aliases(store, config)[CHAMPION], BEST_CHAMPION in aliases(store, config)) == ("2", False)
 
 
 def test_scores_without_outcomes_must_be_made_again(store_with_registry: Store, config: TrrgConfig):
