@@ -12,9 +12,11 @@ import torch
 from pipelines.records.progress import ProgressRecord, write_progress
 from pipelines.training.stage import TrainingTask
 
+_LONGEST_SILENCE_S = 20.0  # with slow steps
+
 
 class StepLog:
-    """Measures the steps of one attempt, and writes every few steps how far it is.
+    """Measures the steps of one attempt, and writes after the first, every few steps and every 20 s how far it is.
 
     The clock starts with the first batch: until then processes start.
 
@@ -30,6 +32,7 @@ class StepLog:
         self.stalled_s = 0.0
         self._has_begun = False
         self.began = time.monotonic()
+        self._written = -math.inf
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -55,8 +58,11 @@ class StepLog:
 
     def write(self, step: int, losses: Mapping[str, float], *, is_last: bool) -> None:
         """Write the progress file, if it is due after `step`."""
-        if step % self.task.config.engine.log_every_steps and not is_last:
+        now = time.monotonic()
+        is_due = is_last or step % self.task.config.engine.log_every_steps == 0
+        if not is_due and now - self._written < _LONGEST_SILENCE_S:
             return
+        self._written = now
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         speed = self.measure(step)
         text = (

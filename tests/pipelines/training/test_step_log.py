@@ -25,10 +25,23 @@ def test_the_stall_is_the_share_of_time_spent_waiting_after_the_first_batch(
         now += 1
     measured = log.measure(12)
     assert (measured["step_s"], measured["studies_per_s"], measured["stall_percent"]) == (2, 4, 25)
-    log.write(11, {"loss": 0.5}, is_last=False)
-    assert not task.store.exists(task.progress)
     log.write(12, {"loss": 0.5}, is_last=False)
     progress = json.loads(task.store.read_bytes(task.progress))
     assert (progress["done"], progress["total"]) == (12, 20)
     assert progress["text"].startswith("loss 0.500, 2.00 s/step, 4.0 studies/s, input stall 25 %, ")
     assert progress["text"].endswith(" GiB, 16 s left")
+
+
+def test_progress_is_written_after_the_first_step_and_at_least_every_twenty_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(step_log.time, "monotonic", lambda: now)
+    task = toy.toy_task(open_store(str(tmp_path)), "shards@0", "slow", 0, "engine.log_every_steps=10")
+    log = StepLog(task, start=0, total=20, studies_per_step=8)
+    written = []
+    for step in range(1, 8):
+        now += 9  # seconds a step takes
+        log.write(step, {"loss": 0.5}, is_last=False)
+        written.append(json.loads(task.store.read_bytes(task.progress))["done"])
+    assert written == [1, 1, 1, 4, 4, 4, 7]
