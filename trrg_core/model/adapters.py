@@ -1,5 +1,6 @@
 """Low-rank adapters (LoRA, by peft) of the LLM of stage 2. Importing this module imports peft, which takes seconds."""
 
+import warnings
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
@@ -44,7 +45,10 @@ def add_adapters(llm: Any, settings: LoraSettings, *, folds: bool = False) -> An
     )
     if folds and not settings.dropout and _saves_time(llm, settings.rank):
         adapters._register_custom_module({nn.Linear: FoldedLinear})
-    wrapped = get_peft_model(llm, adapters, autocast_adapter_dtype=False)
+    with warnings.catch_warnings():
+        # peft asks for it by its old name
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        wrapped = get_peft_model(llm, adapters, autocast_adapter_dtype=False)
     if settings.train_embeddings:
         for module in wrapped.modules():
             if isinstance(module, nn.Embedding) or type(module).__name__.endswith("Norm"):

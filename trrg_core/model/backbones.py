@@ -1,6 +1,8 @@
 """Backbones: Hugging Face models by name (safetensors only) or built, untrained, from architecture values."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -9,6 +11,7 @@ import torch
 import transformers
 import yaml
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers.utils import logging as transformers_log
 
 from trrg_core.config.settings import EncoderConfig
 from trrg_core.config.weights_cache import resolve_pretrained
@@ -84,18 +87,19 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype, options: dict[
     try:
         config = _tower(_read_config(encoder), role)
         model_class = _model_class(config, role)
-        model, report = model_class.from_pretrained(
-            name,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-            **options,
-            **_attention(encoder),
-            **_revision(encoder),
-            **without_pooler(model_class),
-        )
+        with _without_messages():
+            model, report = model_class.from_pretrained(
+                name,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=False,
+                **options,
+                **_attention(encoder),
+                **_revision(encoder),
+                **without_pooler(model_class),
+            )
     except OSError as error:
         at = f" at revision {encoder.revision!r}" if encoder.revision else ""
         raise ConfigError(f"cannot load {name!r}{at} as safetensors: expected a cached model or a folder") from error
@@ -106,6 +110,20 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype, options: dict[
     if missing:  # they would be random
         raise ConfigError(f"{name!r} lacks {len(missing)} weights of {type(model).__name__}, e.g. {missing[0]}")
     return model
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Within the block transformers neither draws bars nor lists weights: what matters of them is checked after it."""
+    level, has_bars = transformers_log.get_verbosity(), transformers_log.is_progress_bar_enabled()
+    transformers_log.set_verbosity_error()
+    transformers_log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_log.set_verbosity(level)
+        if has_bars:
+            transformers_log.enable_progress_bar()
 
 
 def _read_config(encoder: EncoderConfig) -> Any:
