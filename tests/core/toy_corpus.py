@@ -32,7 +32,7 @@ _LABEL = {"PRESENT": 1, "ABSENT": 0, "UNCERTAIN": -1}
 
 
 def toy_config(*overrides: str) -> TrrgConfig:
-    """The tiny preset, smaller still."""
+    """The tiny preset, smaller still, with all parts of the model."""
     small = (
         "pretrain.image_encoder.config={model_type: resnet, num_channels: 1, embedding_size: 8, "
         "hidden_sizes: [8, 16, 32], depths: [1, 1, 1], layer_type: basic}",
@@ -46,6 +46,8 @@ def toy_config(*overrides: str) -> TrrgConfig:
         "finetune.augment=false",
         "finetune.sentence_order=written",
         "finetune.interaction=true",
+        "finetune.consistency=true",
+        "finetune.consistency_weight=1.5",
         "finetune.interaction_size=48",
         "finetune.interaction_heads=4",
         "finetune.grid_size=2",

@@ -91,7 +91,8 @@ def test_only_studies_with_given_clues_are_written_again(revise, written, stage2
             yield [Draft(text="No effusion.", log_probability=0.0)]
 
     monkeypatch.setattr(decoding, "write_drafts", write)
-    config = toy_config(f"generate.revise={revise}", "generate.guidance=0.5").generate
+    settings = (f"generate.revise={revise}", "generate.guidance=0.5", "generate.denied_guidance=1")
+    config = toy_config(*settings).generate
     reports = write_reports(loaded, batch, config, given=[[present], [], [absent]])
     assert [report.study_id for report in reports] == list(batch.study_ids)
     assert len(prompted) == written
@@ -103,9 +104,10 @@ def test_only_studies_with_given_clues_are_written_again(revise, written, stage2
     ("settings", "guidance"),
     [
         (["generate.guidance=0.5"], 1.0),
-        (["generate.guidance=2"], 2.0),
+        (["generate.guidance=1.5"], 1.5),
         (["generate.guidance=0", "generate.num_beams=2"], 0.0),
     ],
 )
 def test_denied_findings_are_decoded_under_stronger_guidance_unless_beams_exclude_it(settings, guidance):
-    assert toy_config(*settings).generate.for_denied_findings().guidance == guidance
+    config = toy_config("generate.denied_guidance=1", *settings).generate
+    assert config.for_denied_findings().guidance == guidance
