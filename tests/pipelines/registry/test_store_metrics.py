@@ -67,6 +67,7 @@ def test_a_scrape_says_how_the_nights_ended_and_what_runs(store: Store) -> None:
         "nothing new": 0,
         "finished": 0,
         "failed": 1,
+        "stopped": 0,
     }
     assert found["trrg_flow_last_end_timestamp_seconds", ()] == 4.5
     assert found["trrg_flow_last_outcome", ("unfinished",)] == 1
