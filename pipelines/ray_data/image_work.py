@@ -12,10 +12,11 @@ import ray
 
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.loaded_model import ModelSource, load_model
+from pipelines.records.progress import track
 from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.generation.heat_map import HeatMap
 from trrg_core.generation.heat_reading import map_studies
-from trrg_core.generation.image_conditions import write_with_changed_images
+from trrg_core.generation.image_conditions import count_drafts, write_with_changed_images
 from trrg_core.metrics.systems import System
 from trrg_core.storage.store import Store
 
@@ -65,7 +66,8 @@ def do_image_work(config: TrrgConfig, store: Store, run_id: str, work: ImageWork
 
 def _work(source: ModelSource, work: ImageWork, config: GenerateConfig) -> ImageResults:
     loaded = load_model(source)
-    return ImageResults(
-        drafts=write_with_changed_images(loaded, work.changed, config) if work.changed else {},
-        heat_maps=map_studies(loaded, work.mapped, work.findings),
-    )
+    drafts: dict[System, list[str]] = {}
+    if work.changed:
+        with track("reports with changed images", count_drafts(work.changed)) as written_one:
+            drafts = write_with_changed_images(loaded, work.changed, config, written_one)
+    return ImageResults(drafts=drafts, heat_maps=map_studies(loaded, work.mapped, work.findings))

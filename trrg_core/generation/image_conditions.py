@@ -6,6 +6,7 @@ Batches or rows of studies in, the same with other pixels out. B studies, V view
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,7 +51,10 @@ def exchange_views(rows: Sequence[Row]) -> list[dict[str, Any]] | None:
 
 
 def write_with_changed_images(
-    loaded: LoadedGenerator, rows: Sequence[Row], config: GenerateConfig
+    loaded: LoadedGenerator,
+    rows: Sequence[Row],
+    config: GenerateConfig,
+    written_one: Callable[[int], None] = lambda count: None,
 ) -> dict[System, list[str]]:
     """One greedy draft of each study from its own image, and from each changed one: texts in the order of the rows.
 
@@ -58,6 +62,7 @@ def write_with_changed_images(
         loaded: the generator.
         rows: studies with `study_id`, `subject_id`, `has_prior` and `views`.
         config: decoding; beams, candidates and abstention are left out.
+        written_one: called with 1 after each draft, of which there are `count_drafts(rows)`.
     """
     single = config.model_copy(update={"num_beams": 1, "candidates": 1, "abstain_below": 0.0})
     changes: dict[System, Callable[[Batch], Batch]] = {
@@ -66,15 +71,26 @@ def write_with_changed_images(
         System.NOISE_IMAGE: noise,
         System.HALF_IMAGE: half_masked,
     }
-    written = {system: _write(loaded, rows, change, single) for system, change in changes.items()}
+    write = partial(_write, loaded, config=single, written_one=written_one)
+    written = {system: write(rows, change) for system, change in changes.items()}
     exchanged = exchange_views(rows)
     if exchanged is not None:
-        written[System.OTHER_IMAGE] = _write(loaded, exchanged, changes[System.OWN_IMAGE], single)
+        written[System.OTHER_IMAGE] = write(exchanged, changes[System.OWN_IMAGE])
     return written
 
 
+def count_drafts(rows: Sequence[Row]) -> int:
+    """The number of drafts that `write_with_changed_images` writes."""
+    return len(rows) * (4 if exchange_views(rows) is None else 5)
+
+
 def _write(
-    loaded: LoadedGenerator, rows: Sequence[Row], change: Callable[[Batch], Batch], config: GenerateConfig
+    loaded: LoadedGenerator,
+    rows: Sequence[Row],
+    change: Callable[[Batch], Batch],
+    *,
+    config: GenerateConfig,
+    written_one: Callable[[int], None],
 ) -> list[str]:
     device = next(loaded.generator.parameters()).device
 
@@ -85,7 +101,11 @@ def _write(
             batch = change(own).to(device)
             yield EncodedStudies(batch=batch, features=encode_studies(loaded.generator, batch))
 
-    return [report.text for report in stream_reports(loaded, encoded(), config)]
+    texts = []
+    for report in stream_reports(loaded, encoded(), config):
+        texts.append(report.text)
+        written_one(1)
+    return texts
 
 
 def _next_of_another(rows: Sequence[Row], at: int) -> Row:

@@ -7,6 +7,7 @@ from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.image_conditions import (
     blank,
+    count_drafts,
     exchange_views,
     half_masked,
     noise,
@@ -51,10 +52,15 @@ def test_a_model_that_looks_at_the_image_follows_the_exchanged_one(stage2, rows)
     loaded = LoadedGenerator(config=stage2.config, generator=stage2.model, text_tokenizer=None)
     studies = [{**row, "subject_id": row["study_id"]} for row in rows[:4]]
     # beams and candidates are left out: one greedy draft
-    written = write_with_changed_images(loaded, studies, GenerateConfig(candidates=3, max_new_tokens=40))
+    ticks: list[int] = []
+    config = GenerateConfig(candidates=3, max_new_tokens=40)
+    written = write_with_changed_images(loaded, studies, config, ticks.append)
+    assert sum(ticks) == count_drafts(studies) == sum(map(len, written.values()))
     assert set(written) == {System.OWN_IMAGE, *CHANGED_IMAGES}
     own, other = written[System.OWN_IMAGE], written[System.OTHER_IMAGE]
     assert own == [row["report"] for row in studies]
     assert other == [*own[1:], own[0]]
     alone = [{**row, "subject_id": "one"} for row in studies[:2]]
-    assert System.OTHER_IMAGE not in write_with_changed_images(loaded, alone, GenerateConfig(max_new_tokens=2))
+    written = write_with_changed_images(loaded, alone, GenerateConfig(max_new_tokens=2))
+    assert System.OTHER_IMAGE not in written
+    assert count_drafts(alone) == sum(map(len, written.values()))
