@@ -27,12 +27,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from infra.bench import gpu_generate
 from infra.bench.device import device_name, peak_flops, synchronize
-from infra.bench.gpu_batches import InventedVocabulary, Load, invent_batch
+from infra.bench.gpu_batches import VOCABULARY, Load, invent_batch
 from infra.bench.gpu_finetune import add_finetune_options, bench_finetune
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
+from trrg_core.model.model_size import InventedVocabulary
 from trrg_core.training.batch import Batch
 
 GOAL_PAIRS_PER_S = 2800  # on one H100
@@ -125,7 +126,7 @@ def measure(load: Load, options: argparse.Namespace) -> Measured:
     device = torch.device(options.device)
     torch.manual_seed(config.seed)
     observations = load_label_set(config.parse.label_set).observations
-    model = build_contrastive(config, InventedVocabulary(), observations, weights="random").to(device).train()
+    model = build_contrastive(config, InventedVocabulary(VOCABULARY), observations, weights="random").to(device).train()
     if options.weights == "bf16":
         model.to(torch.bfloat16)
     if options.compile:

@@ -1,17 +1,16 @@
-"""Batches of invented pixels, tokens and facts, and a vocabulary without words, for benches of whole models."""
+"""Batches of invented pixels, tokens and facts, for benches of whole models."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
+from infra.bench.gpu_finetune import CORPUS
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.training.batch import Batch, ClueEdits, Reports, Sentences
 from trrg_core.training.fact_tensors import Facts
 
 VOCABULARY = 30_522  # of PubMedBERT
-_MEDIAN_REPORT, _SPREAD = 90, 0.8  # tokens of a report, log-normal: the spread of IU X-ray's impressions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +27,6 @@ class Load:
     def settings(self) -> list[str]:
         """The settings that differ from those of the preset."""
         return [] if self.has_negatives else ["pretrain.prompt_supervision=false", "pretrain.hard_negatives=[]"]
-
-
-class InventedVocabulary:
-    """As much of a tokenizer as building a model needs."""
-
-    pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
-
-    def __init__(self, size: int = VOCABULARY) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[3] * len(text.split()) for text in texts]}
 
 
 def invent_batch(load: Load, config: TrrgConfig, num_observations: int, seed: int) -> Batch:
@@ -98,8 +82,7 @@ def with_reports(batch: Batch, config: TrrgConfig, seed: int) -> Batch:
     """`batch` with reports of random tokens, and with some clues given and some hidden."""
     stage = config.finetune
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    drawn = rng.lognormal(np.log(_MEDIAN_REPORT), _SPREAD, size=len(batch)).clip(4, stage.max_report_tokens)
-    lengths = torch.from_numpy(drawn.astype(np.int64))
+    lengths = torch.tensor(replace(CORPUS, longest=stage.max_report_tokens).draw(len(batch), rng))
     mask_BT = torch.arange(int(lengths.max())) < lengths[:, None]
     ids_BT = torch.randint(3, stage.vocabulary_size, tuple(mask_BT.shape), generator=draw)
     shape = tuple(batch.facts.assertion_NO.shape)

@@ -12,6 +12,7 @@ import gc
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 from infra.bench.device import device_name, synchronize
-from infra.bench.gpu_batches import InventedVocabulary, Load, invent_batch, with_reports
+from infra.bench.gpu_batches import VOCABULARY, Load, invent_batch, with_reports
 from pipelines.training.engine import Engine
 from pipelines.training.single_process import single_rank
 from trrg_core.config.load import load_config
@@ -29,7 +30,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.generator import build_generator
-from trrg_core.model.model_size import finetune_size, pretrain_size
+from trrg_core.model.model_size import InventedVocabulary, finetune_size, pretrain_size
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.training.batch import Batch
 from trrg_core.training.memory_estimate import GIB, estimate_memory
@@ -90,8 +91,6 @@ def bench_engine(options: argparse.Namespace) -> int:
             try:
                 result = measure(case, options)
             except Exception as error:  # the cases after it are measured all the same
-                import traceback
-
                 traceback.print_exc()
                 print(f"{case.name:58} {type(error).__name__}: {str(error).splitlines()[0][:200]}", flush=True)
                 faults.append(f"{case.name} failed")
@@ -174,7 +173,7 @@ def _engine(config: TrrgConfig, device: str, *, is_first: bool) -> Engine:
 
 def _build(config: TrrgConfig, *, is_first: bool) -> nn.Module:
     observations = load_label_set(config.parse.label_set).observations
-    contrastive = build_contrastive(config, InventedVocabulary(), observations, weights="random")
+    contrastive = build_contrastive(config, InventedVocabulary(VOCABULARY), observations, weights="random")
     if is_first:
         return contrastive
     perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size)

@@ -17,8 +17,8 @@ _PROMPT_TOKENS = 64
 _NF4_BITS = 4.127  # per weight, with the quantised scales (Dettmers et al. 2023, section 3)
 
 
-class _Vocabulary:
-    """Stands in for a tokenizer that is not there yet: it has a size and special tokens."""
+class InventedVocabulary:
+    """Stands in for a tokenizer that is not there: it has a size and special tokens, and one token for every word."""
 
     pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
 
@@ -66,7 +66,7 @@ def finetune_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     stage, observations = config.finetune, _observations(config)
     with torch.device("meta"):
         perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size)
-        vocabulary: Any = _Vocabulary(stage.vocabulary_size)
+        vocabulary: Any = InventedVocabulary(stage.vocabulary_size)
         model: ReportGenerator = build_generator(
             config, contrastive, perception, vocabulary, observations, weights="random"
         )
@@ -93,7 +93,7 @@ def _as_stored(size: ModelSize, llm: Any, config: TrrgConfig) -> ModelSize:
 
 def _contrastive(config: TrrgConfig) -> ContrastiveModel:
     with torch.device("meta"):
-        vocabulary = _Vocabulary(config.pretrain.vocabulary_size)
+        vocabulary = InventedVocabulary(config.pretrain.vocabulary_size)
         return build_contrastive(config, vocabulary, _observations(config), weights="random")
 
 
