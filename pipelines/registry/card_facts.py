@@ -8,8 +8,10 @@ from typing import Any
 from pipelines.registry.model_list import ListedModel
 from pipelines.registry.registry_client import WEIGHTS_TAG
 from trrg_core.metrics.score_file import SCORES_FILE
+from trrg_core.metrics.study_slices import SLICES_FILE
 from trrg_core.registry.chai_card import CardFacts
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes
+from trrg_core.registry.group_scores import Group, groups_from_json
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
@@ -32,6 +34,7 @@ def card_facts(store: Store, model: ListedModel) -> CardFacts:
         scores={name: (score.value, score.low, score.high) for name, score in model.scores.items()},
         basis=_basis(store, model.scores_run),
         decision=_decision(store, model.registration),
+        groups=_groups(store, model.scores_run),
         weights_sha256=model.tags.get(WEIGHTS_TAG, ""),
     )
 
@@ -76,6 +79,11 @@ def _basis(store: Store, scores: str) -> str:
         return ""
     patients, section = first.get("num_patients", "?"), first.get("section", "?")
     return f"{first['num_studies']} studies of {patients} patients, section {section}"
+
+
+def _groups(store: Store, scores: str) -> tuple[Group, ...]:
+    path = f"{run_path(scores)}/{SLICES_FILE}" if scores else ""
+    return groups_from_json(json.loads(store.read_bytes(path))) if path and store.exists(path) else ()
 
 
 def _decision(store: Store, registration: str) -> Decision | None:

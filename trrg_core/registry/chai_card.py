@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trrg_core.registry.decision import Decision
+from trrg_core.registry.group_scores import Group, compare_groups
 from trrg_core.registry.model_card import LIMITS, NOT_FOR_USE
 
 SCHEMA = "https://mc.chai.org/v0.2/schema.xsd"
@@ -33,7 +34,7 @@ class CardFacts:
         scores: value and, where they were computed, both ends of the interval, by name.
         basis: what the scores were computed on.
         decision: of the gate.
-        slices: scores of parts of the test studies, by part and name.
+        groups: scores of the groups of the test studies by sex, age and view.
         weights_sha256: of the manifest of its files.
     """
 
@@ -47,7 +48,7 @@ class CardFacts:
     scores: Mapping[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
     basis: str = ""
     decision: Decision | None = None
-    slices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
     weights_sha256: str = ""
 
 
@@ -138,9 +139,9 @@ def _metrics(facts: CardFacts) -> dict[str, Any]:
         ),
         "FairnessEquity": _metric(
             facts,
-            "the same scores in each part of the test studies",
-            {name: dict(values) for name, values in facts.slices.items()},
-            "compare the parts with their sizes" if facts.slices else "not measured",
+            "the same scores in each group of the test studies by sex, age and view",
+            {group.name: group.to_json() for group in facts.groups},
+            compare_groups(facts.groups),
         ),
         "SafetyReliability": _metric(
             facts, "no statement without support; no critical finding left out", safety, f"{ruling}{against}"

@@ -7,9 +7,12 @@ import pytest
 
 from pipelines.registry.card_facts import card_facts
 from pipelines.registry.model_list import ListedModel, ScoreValue
+from trrg_core.metrics.paired import Estimate
+from trrg_core.metrics.study_slices import SLICES_FILE, SliceScores
 from trrg_core.registry.chai_card import CardFacts, chai_card
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision, decision_to_bytes
+from trrg_core.registry.group_scores import compare_groups, groups_from_json
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
 
@@ -125,4 +128,53 @@ def test_the_facts_are_those_of_the_store(store: Store) -> None:
     assert safety["gate text.modal_share"]["verdict"] == "fail"
     assert "one report is too frequent" in metrics["SafetyReliability"]["Interpretation"]
     assert metrics["SafetyReliability"]["TestingDataDescription"] == "9 studies of 8 patients, section findings"
-    assert metrics["FairnessEquity"]["Interpretation"] == "not measured"
+    assert metrics["FairnessEquity"]["Interpretation"].startswith("not assessed: the evaluation has no scores by slice")
+    assert metrics["FairnessEquity"]["Results"]["MetricResult"] == [{"Label": "not measured", "ValueJson": "null"}]
+
+
+def slice_scores(name: str, value: float, low: float, high: float) -> SliceScores:
+    f1 = Estimate(value=value, low=low, high=high)
+    truth = Estimate(value=0.8, low=0.7, high=0.9)
+    return SliceScores(
+        name=name, num_studies=40, num_patients=30, num_positive=25, micro_f1=f1, truth_score=truth, floor_f1=0.2
+    )
+
+
+def test_fairness_is_the_scores_by_sex_age_and_view_and_says_what_was_not_compared(store: Store) -> None:
+    slices = [
+        slice_scores("view PA", 0.61, 0.55, 0.7),
+        slice_scores("view AP", 0.31, 0.25, 0.4),
+        slice_scores("view LL", float("nan"), float("nan"), float("nan")),  # no finding in it
+        slice_scores("sex F", 0.5, 0.4, 0.6),
+        slice_scores("sex M", 0.55, 0.45, 0.65),
+        slice_scores("prior True", 0.1, 0.0, 0.2),
+        slice_scores("age_years >= 80", 0.1, 0.0, 0.2),  # of `evaluate.slices`
+    ]
+    data = json.dumps([one.to_json() for one in slices]).encode()
+    store.write_bytes(f"runs/evaluate-1/{SLICES_FILE}", data)
+    fairness = chai_card(card_facts(store, MODEL))["AppliedModelCard"]["KeyMetrics"]["FairnessEquity"]
+    values = {one["Label"]: json.loads(one["ValueJson"]) for one in fairness["Results"]["MetricResult"]}
+    assert list(values) == ["view PA", "view AP", "view LL", "sex F", "sex M"]
+    assert values["sex F"] == {
+        "studies": 40,
+        "patients": 30,
+        "positive findings": 25,
+        "micro-F1": {"value": 0.5, "low": 0.4, "high": 0.6},
+        "truth score": {"value": 0.8, "low": 0.7, "high": 0.9},
+    }
+    assert fairness["Interpretation"].splitlines() == [
+        "- sex: micro-F1 from 0.500 (sex F, 40 studies) to 0.550 (sex M, 40 studies); their intervals of 95 % overlap, "
+        "which does not show that they are equal",
+        "- age: not assessed, no test study states it",
+        "- view: micro-F1 from 0.310 (view AP, 40 studies) to 0.610 (view PA, 40 studies); their intervals of 95 % do "
+        "not overlap; without a score: view LL",
+        "- race, ethnicity, language and insurance: not assessed, no table of the store keeps them",
+    ]
+
+
+def test_an_attribute_with_one_group_or_without_scores_is_not_assessed() -> None:
+    one = slice_scores("view PA", 0.6, 0.5, 0.7).to_json()
+    empty = [slice_scores(f"sex {sex}", float("nan"), 0, 0).to_json() for sex in "FM"]
+    lines = compare_groups(groups_from_json([one, *empty])).splitlines()
+    assert lines[0] == "- sex: not assessed, fewer than two of its 2 groups have a score"
+    assert lines[2] == "- view: not assessed, all test studies that state it are in view PA, 40 studies"
