@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.artifacts import send_event, store_artifact
 from flows.cancelling import stop_cluster_jobs
-from flows.choices import OnDrift
+from flows.choices import OF_PRESET, OnDrift, Settings, SourceChoice, chosen_source
 from flows.entry import find_earlier_results, read_config
 from flows.grid import combinations, score_rows
 from flows.outcome import ended
@@ -17,7 +17,6 @@ from flows.retraining import run_chain
 from flows.run_log import show_own_lines
 from pipelines.registry.alias_moves import promote as move_champion
 from pipelines.registry.find_model import find_model
-from trrg_core.config.data_settings import SourceKind
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import open_store
 
@@ -26,9 +25,9 @@ from trrg_core.storage.store import open_store
 def refresh_data(
     source_root: str = "",
     store: str = "./trrg-store",
-    source: SourceKind | None = None,
+    source: SourceChoice = OF_PRESET,
     preset: str = "tiny",
-    settings: list[str] | None = None,
+    settings: Settings = (),
     on_drift: OnDrift = "warn",
 ) -> dict[str, Any]:
     """Read what is new in the source, parse it and write shards; nothing is trained.
@@ -36,13 +35,13 @@ def refresh_data(
     Args:
         source_root: folder or s3:// prefix of the studies; only read.
         store: folder or s3:// prefix where everything is kept.
-        source: reader of the source tree; the preset's by default.
+        source: format of the source tree; `preset` takes that of the preset.
         preset: `tiny`, `small`, `base`, or the path of a YAML file.
         settings: single values, e.g. `ingest.max_side_px=512`.
         on_drift: what to do when the shards have drifted from those that the champion was trained on.
     """
     show_own_lines()
-    config = read_config(preset, source or "", source_root, settings or ())
+    config = read_config(preset, chosen_source(source), source_root, settings)
     return ended(lambda: run_chain(config, store, "ingest", "", on_drift, last="shard"))
 
 
@@ -51,7 +50,7 @@ def evaluate_model(
     store: str = "./trrg-store",
     model: str = "models:/trrg@champion",
     preset: str = "tiny",
-    settings: list[str] | None = None,
+    settings: Settings = (),
 ) -> dict[str, Any]:
     """Write and score the reports of a model on the test split of the newest shards.
 
@@ -64,7 +63,7 @@ def evaluate_model(
     show_own_lines()
 
     def run() -> dict[str, Any]:
-        config = read_config(preset, "", "", settings or ())
+        config = read_config(preset, "", "", settings)
         found = find_model(open_store(store), config.register_, model)
         if not found.run_id:
             raise ConfigError(f"{found.name} has no training run in {store}: evaluate a model of this store")
@@ -80,7 +79,7 @@ def promote_model(
     reason: Annotated[str, Field(min_length=3)],
     store: str = "./trrg-store",
     preset: str = "tiny",
-    settings: list[str] | None = None,
+    settings: Settings = (),
 ) -> dict[str, Any]:
     """Make a registered version the champion, whatever the gate said.
 
@@ -94,7 +93,7 @@ def promote_model(
     show_own_lines()
 
     def run() -> dict[str, Any]:
-        config = read_config(preset, "", "", settings or ()).register_
+        config = read_config(preset, "", "", settings).register_
         move = move_champion(open_store(store), config, version, reason)
         name = config.model_name
         before = f"models:/{name}/{move.before}" if move.before else "none"
@@ -110,10 +109,10 @@ def promote_model(
 @flow(name="sweep", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])
 def sweep(
     grid: dict[str, list[Any]],
-    seeds: Annotated[list[int], Field(min_length=1, max_length=10)] | None = None,
+    seeds: Annotated[tuple[int, ...], Field(min_length=1, max_length=10)] = (7,),
     store: str = "./trrg-store",
     preset: str = "tiny",
-    settings: list[str] | None = None,
+    settings: Settings = (),
 ) -> dict[str, Any]:
     """Train and score every combination of settings with every seed, one after the other, and compare them.
 
@@ -121,7 +120,7 @@ def sweep(
 
     Args:
         grid: values by setting, e.g. `{"finetune.clues": ["on", "off"]}`; at most 32 runs in all.
-        seeds: seeds of each combination, at most 10; 7 by default.
+        seeds: seeds of each combination, at most 10.
         store: folder or s3:// prefix where everything is kept.
         preset: `tiny`, `small`, `base`, or the path of a YAML file.
         settings: single values for all runs.
@@ -130,8 +129,8 @@ def sweep(
 
     def run() -> dict[str, Any]:
         results: dict[str, Any] = {}
-        for name, words in combinations(grid, seeds or (7,)):
-            config = read_config(preset, "", "", [*(settings or ()), *words])
+        for name, words in combinations(grid, seeds):
+            config = read_config(preset, "", "", [*settings, *words])
             results[name] = run_chain(config, store, "pretrain", "", "ignore", last="evaluate")["evaluate"]
             rows = score_rows(results)
             store_artifact(create_table_artifact, rows, key="sweep", description=f"{len(results)} runs so far")

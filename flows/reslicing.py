@@ -1,12 +1,13 @@
 """The flow `reslice`: compile a spec into a slice, show its tables and chart as artifacts, and optionally retrain."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import image_url, store_artifact
 from flows.cancelling import stop_cluster_jobs
+from flows.choices import FormOrder, Settings
 from flows.outcome import ended
 from flows.render.slices import label_rows, slice_chart_png, spec_text, summarise_slice, target_rows
 from flows.retraining import retrain
@@ -35,12 +36,12 @@ def compile_slice(spec: SliceSpec, store: str, dry_run: bool) -> str:
 
 @flow(name="reslice", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])
 def reslice(
-    spec: SliceSpec,
+    spec: Annotated[SliceSpec, FormOrder()],
     store: str = "./trrg-store",
     dry_run: bool = False,
     then_retrain: bool = False,
     preset: str = "tiny",
-    settings: list[str] | None = None,
+    settings: Settings = (),
 ) -> dict[str, Any]:
     """Compile another sample of the train studies; `validate` and `test` are never changed.
 

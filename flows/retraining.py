@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.cancelling import stop_cluster_jobs
-from flows.choices import OnDrift
+from flows.choices import OF_PRESET, OnDrift, Settings, SourceChoice, chosen_source
 from flows.drift import watch_drift
 from flows.entry import JobName, find_earlier_results, read_config
 from flows.first_screen import show_champion
@@ -15,7 +15,6 @@ from flows.outcome import ended
 from flows.run_log import show_own_lines
 from flows.tasks import run_stage
 from pipelines.running.catalog import FIRST_JOB, jobs_from
-from trrg_core.config.data_settings import SourceKind
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.storage.store import open_store
 from trrg_core.tables.commit_history import find_commit, resolve_input
@@ -26,9 +25,9 @@ from trrg_core.tables.table_ref import TableRef
 def retrain(
     source_root: str = "",
     store: str = "./trrg-store",
-    source: SourceKind | None = None,
+    source: SourceChoice = OF_PRESET,
     preset: str = "tiny",
-    settings: list[str] | None = None,
+    settings: Settings = (),
     enter_at: JobName = FIRST_JOB,
     slice_ref: str = "",
     on_drift: OnDrift = "warn",
@@ -38,7 +37,7 @@ def retrain(
     Args:
         source_root: folder or s3:// prefix of the studies; only read. Not needed when entering later than ingest.
         store: folder or s3:// prefix where everything is kept.
-        source: reader of the source tree; the preset's by default.
+        source: format of the source tree; `preset` takes that of the preset.
         preset: `tiny` (CPU, minutes), `small` (CPU, real weights), `base` (GPU cluster), or the path of a YAML file.
         settings: single values, e.g. `finetune.clues=off`.
         enter_at: first job to run; earlier results are taken from the store as they are.
@@ -46,7 +45,7 @@ def retrain(
         on_drift: what to do when the shards have drifted from those that the champion was trained on.
     """
     show_own_lines()
-    config = read_config(preset, source or "", source_root, settings or ())
+    config = read_config(preset, chosen_source(source), source_root, settings)
     return ended(lambda: run_chain(config, store, enter_at, slice_ref, on_drift))
 
 

@@ -8,13 +8,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
+from prefect.exceptions import ParameterTypeError
 from prefect.server.schemas.schedules import CronSchedule
 
+from flows.choices import chosen_source
 from flows.deployments import DEPLOYMENTS, served
 from flows.grid import combinations, score_rows
+from flows.retraining import retrain
 from infra.prefect.deployments import PLACE, to_yaml
 from trrg_core.errors import ConfigError
 from trrg_core.metrics.systems import System, clinical_score, metric_key
+from trrg_core.slicing.spec import Balance, Cap, Quota, SliceSpec
 
 NAMES = ["retrain", "refresh-data", "reslice", "evaluate", "promote", "sweep"]
 
@@ -59,6 +63,28 @@ def test_every_form_explains_its_fields_and_bounds() -> None:
     promote = next(one.flow for one in DEPLOYMENTS if one.name == "promote").parameters
     assert promote.properties["reason"]["minLength"] == 3
     assert set(promote.required) == {"version", "reason"}
+
+
+def test_no_field_of_a_form_asks_for_a_type_first() -> None:
+    for one in DEPLOYMENTS:
+        choices = {name for name, field in one.flow.parameters.properties.items() if "anyOf" in field}
+        assert not choices, one.name
+
+
+def test_the_fields_of_a_slice_are_shown_in_the_order_of_the_spec() -> None:
+    schema = next(one.flow for one in DEPLOYMENTS if one.name == "reslice").parameters
+    for model in (SliceSpec, Quota, Cap, Balance):
+        fields = schema.definitions[model.__name__]["properties"]
+        order = sorted(fields, key=lambda name, of=fields: of[name]["position"])
+        assert order == list(model.model_fields), model.__name__
+
+
+def test_a_source_may_be_left_to_the_preset() -> None:
+    parameters = retrain.validate_parameters({"source": None, "settings": None})
+    assert (parameters["source"], parameters["settings"]) == ("preset", ())
+    assert (chosen_source("preset"), chosen_source("iu-xray")) == ("", "iu-xray")
+    with pytest.raises(ParameterTypeError, match="expected one of preset, mimic-cxr"):
+        retrain.validate_parameters({"source": "mimic"})
 
 
 def test_a_sweep_is_every_combination_with_every_seed() -> None:
