@@ -12,6 +12,7 @@ from trrg_core.labels import Assertion
 from trrg_core.report.asides import find_asides
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
+from trrg_core.report.joint_attributes import denies_change
 from trrg_core.report.lexicon import Term, load_lexicon
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
 from trrg_core.report.sentences import find_sentences
@@ -57,6 +58,9 @@ def assert_candidates(
     )
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
+    if denies_change(plain.text):
+        for reaching in forward.values():
+            reaching.pop("ABSENT", None)
     for index, candidate in enumerate(candidates):
         if candidate.first and hits[candidate.first - 1].entry.role == "part":
             backward.pop(index, None)  # the cue is about the tip, not the line
@@ -85,7 +89,7 @@ def _reaching_cues(
     entered, left = set(asides), set(asides.values())
     if not is_forward:
         entered, left = left, entered
-    follows = False
+    follows = is_answered = False
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
         role = hits[index].entry.role
@@ -95,11 +99,14 @@ def _reaching_cues(
             _shorten(active, role)
         elif role == "verb":
             _drop(active, "adjacent")
+        elif role == "colon" and is_answered:
+            _drop(active, "answer")  # "effusion: right small, left none"
         if index in entered:
             outside, active = active, {}
         elif index in left:
             active = outside
         if index in waiting and active:
+            is_answered = True
             for number in waiting[index]:
                 reached[number] = dict(active)
             _drop(active, "adjacent")
@@ -169,12 +176,13 @@ def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reac
     for index, hit in enumerate(hits):
         term = hit.entry.terms[0]
         if index in starts:
-            if pending is not None and left >= 0:
-                for number in (left, starts[index][0]):
-                    reached.setdefault(number, {}).setdefault("UNCERTAIN", pending)
+            if pending is not None:
+                reached.setdefault(starts[index][0], {}).setdefault("UNCERTAIN", pending)
             left, pending = starts[index][-1], None
         elif term.direction == "both":
             pending = (index, term)
+            if left >= 0:  # also where the other side names no finding: "nodule versus vessel"
+                reached.setdefault(left, {}).setdefault("UNCERTAIN", pending)
         elif term.role in ("verb", "stop", "cue") or (term.role == "comma" and not _leads_to_either(hits, index)):
             left, pending = -1, None
 

@@ -13,11 +13,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from trrg_core.report.candidates import Candidate
+from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.scan import Hit, Plain
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
 _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
+_SIDE_WORDS = ("left", "right", "l", "r")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
 _LISTING = ("comma", "and", "new_item")
 # "edema, which is worse"
@@ -63,13 +65,14 @@ def describe(
     Kinds without a word are left out.
     """
     marks = _find_marks(attributes, plain.text)
-    if not marks:
+    if not marks and not denies_change(plain.text):
         return [[{}] for _ in candidates]
     sentence = _Sentence(candidates, hits, boundaries, marks, plain.text)
     described = [sentence.describe(number) for number in range(len(candidates))]
     if any("change" in one for parts in described for one in parts):
         _share_change(described, sentence)
     _share_place(described, sentence)
+    share_clauses(described, candidates, plain.text)
     return described
 
 
@@ -190,6 +193,8 @@ class _Sentence:
         """ "Moderate left and small right effusions": the parts of two sides that are listed before a candidate."""
         candidate = self.candidates[number]
         cut = bisect_left(self._cuts, candidate.start) - 1
+        if self.text[candidate.start : candidate.end] in _SIDE_WORDS:
+            return []  # a side that stands for the finding before it
         if chosen.get("laterality") not in ("left", "right") or cut < 0:
             return []
         start, end, entry = self._separators[cut]
@@ -200,14 +205,14 @@ class _Sentence:
         if entry.role not in _LISTING or start <= floor or not self._says_only_marks(end, candidate.start):
             return []
         between = self.hits[bisect_left(self._hit_starts, floor) : bisect_left(self._hit_starts, start)]
-        if any(hit.entry.is_target and not hit.entry.attributes for hit in between):
+        if any((hit.entry.is_target and not hit.entry.attributes) or hit.entry.role == "verb" for hit in between):
             return []
         first = _choose(None, self.between(floor, start))
         if first.get("laterality") in ("", None, "bilateral", chosen["laterality"]) or not self._ends_with_side(
             floor, start
         ):
             return []
-        return _of_two_sides(first, chosen, shared=chosen)
+        return of_two_sides(first, chosen, shared=chosen)
 
     def _ends_with_side(self, low: int, end: int) -> bool:
         """Whether nothing but a place stands between the last side in [low, end) and `end`."""
@@ -238,7 +243,7 @@ class _Sentence:
         if len({part["laterality"] for part in sided}) == 2:
             if "laterality" in chosen and parts[0].get("laterality") != chosen["laterality"]:
                 chosen = {kind: value for kind, value in chosen.items() if kind != "laterality"}
-            return _of_two_sides(sided[0], sided[-1], shared=chosen)
+            return of_two_sides(sided[0], sided[-1], shared=chosen)
         more = {kind: value for part in reversed(parts) for kind, value in part.items()}
         improved = more | chosen
         if chosen.get("change") == _WEAK_CHANGE and more.get("change"):
@@ -265,15 +270,6 @@ def _clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
             states = hit.entry.has_verb and hit.entry.role != "stop"
         states = states or hit.entry.is_target or (hit.entry.role == "verb" and index not in boundaries)
     return starts
-
-
-def _of_two_sides(first: _Described, second: _Described, *, shared: _Described) -> list[_Described]:
-    """One bilateral part, or where each side has a degree (or only the second) one part for each."""
-    if "severity" in second and first.get("severity") != second["severity"]:
-        rest = {kind: value for kind, value in shared.items() if kind not in ("laterality", "severity", "anatomy")}
-        return [rest | first, rest | second]
-    severity = {"severity": first["severity"]} if "severity" in first else {}
-    return [shared | severity | {"laterality": "bilateral"}]
 
 
 def _choose(candidate: Candidate | None, window: Sequence[_Mark]) -> _Described:
@@ -321,7 +317,7 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
                 part["change"] = later
 
 
-_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|/) ?$")
+_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|from|/) ?$")
 _APART = re.compile(r", (?:not|rather than|instead of)(?: an?| the)? $")
 
 

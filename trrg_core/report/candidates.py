@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from trrg_core.report.lexicon import Lexicon
+from trrg_core.report.lexicon import Lexicon, Term
 from trrg_core.report.scan import Hit
 
 # most characters between a state and its place: "blunting of the left costophrenic angle"
@@ -33,7 +33,7 @@ class Candidate(NamedTuple):
 def find_candidates(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> list[Candidate]:
     """Candidates of a sentence in text order."""
     candidates = [
-        Candidate(term.name, hit.start, hit.end, index, index)
+        _named(term, hit, index)
         for index, hit in enumerate(hits)
         if hit.entry.is_finding
         for term in hit.entry.terms
@@ -58,6 +58,12 @@ class _Pending:
     def reset(self) -> None:
         self.places, self.has_state = [], False
         self.state, self.is_placed, self.is_titled = -1, False, False
+
+
+def _named(term: Term, hit: Hit, index: int) -> Candidate:
+    if term.value:  # "extubated" tells that a tube is gone
+        return Candidate(term.name, hit.start, hit.end, index, index, term.value, "implied", (hit.start, hit.end))
+    return Candidate(term.name, hit.start, hit.end, index, index)
 
 
 def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Iterator[Candidate]:

@@ -243,6 +243,7 @@ def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:
         term = Term(role="finding", name=name)
         listed = [*body["phrases"], *body.get("misspelt", ()), *body.get("plurals", ())]
         yield from ((phrase, term) for phrase in _with_plurals(listed))
+        yield from _implied(name, body)
     patterns = rules["patterns.yaml"]
     for name, phrases in patterns["places"].items():
         yield from ((phrase, Term(role="place", name=name)) for phrase in _with_plurals(phrases))
@@ -251,6 +252,13 @@ def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:
     for body in rules["cues.yaml"]:
         cue = _cue(body)
         yield from ((phrase, cue) for listed in body["phrases"] for phrase in _as_dictated(listed) if phrase)
+
+
+def _implied(name: str, body: dict[str, Any]) -> Iterator[tuple[str, Term]]:
+    """What tells a finding without naming it: "intubated" that a tube is there, "extubated" that it is gone."""
+    for key, value in (("implied", ""), ("implied_absent", "ABSENT")):
+        term = Term(role="finding", name=name, value=value)
+        yield from ((phrase, term) for listed in body.get(key, ()) for phrase in expand(listed))
 
 
 def _with_plurals(phrases: Iterable[str]) -> Iterator[str]:

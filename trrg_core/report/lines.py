@@ -23,6 +23,12 @@ _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
 # a stop is judged by itself, and what follows a colon belongs to it
 _JUDGED_BY_ITSELF = ".!?:"
 _INLINE = re.compile(r"(?<=\s)\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z])")
+# a capital that only the first word of a statement has; "Small Left Effusion" has them in every word
+_CAPITAL = re.compile(
+    r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?) (?=(?:No|There|The|Heart|Lungs|Left|Right|Bilateral|Small|Mild|Moderate|Large"
+    r"|Trace|Minimal|Stable|Unchanged|Normal|New|Cardiac|Pleural|Bibasilar) [a-z]{2,}\b(?! [A-Z]))"
+)
+_BULLET = re.compile(r"(?<=[\w.)]) +(?=[*\u2022] ?[A-Za-z])")
 _SENTENCE_STOP = re.compile(r"[A-Za-z)]\.(?:\s|$)")
 _FIRST = re.compile(r"\S+")
 
@@ -58,6 +64,9 @@ def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     breaks = _line_breaks(text, start, end) if text.find("\n", start, end) >= 0 else []
     if text.find(")", start, end) >= 0 or text.find("2.", start, end) >= 0:
         breaks = sorted({*breaks, *_inline_marks(text, start, end)})
+    unstopped = _unstopped(text, start, end)
+    if unstopped:
+        breaks = sorted({*breaks, *unstopped})
     low = start
     for high in breaks:
         if high > low:
@@ -84,6 +93,17 @@ def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
         if value not in ("a", "1"):
             yield mark.start()
         expected[kind] = chr(ord(value) + 1) if kind == "letter" else str(int(value) + 1)
+
+
+def _unstopped(text: str, start: int, end: int) -> list[int]:
+    """Where a statement begins with no stop before it: "Heart normal No effusion", "* No effusion * Small nodule"."""
+    found = [mark.end() for mark in _BULLET.finditer(text, start, end)] if "*" in text or "\u2022" in text else []
+    words = _words()
+    for mark in _CAPITAL.finditer(text, start, end):
+        before = mark[1]
+        if before not in words.ends_open and before not in words.modifiers:
+            found.append(mark.end())
+    return found
 
 
 def skip_space(text: str, start: int, end: int) -> int:

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from trrg_core.labels import Assertion
 from trrg_core.report.parsed import Mention, build_value
 
-_ONE = re.compile(r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b", re.I)
+_ONE = re.compile(
+    r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b"
+    r"|(that|those) (?:on|in|at) the (?:left|right)\b",
+    re.I,
+)
 _NONE = re.compile(
     r"(?:there (?:is|are|was|were) )?(none)\b"
     r"(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b)",
@@ -28,7 +32,7 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     if len(sentence) > _LONGEST:
         return None
     words = sentence.lower()
-    if "one" not in words and not words.startswith(_PRONOUNS):
+    if "one" not in words and not words.startswith((*_PRONOUNS, "that", "those")):
         return None
     match = _NONE.match(sentence) or _ONE.match(sentence)
     if match is None:
@@ -36,7 +40,7 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
         # "it" is one thing that is there
         if match and (len({one.finding for one in before}) != 1 or before[-1].assertion is Assertion.ABSENT):
             return None
-    return (*match.span(1), before[-1].finding) if match else None
+    return (*match.span(match.lastindex or 1), before[-1].finding) if match else None
 
 
 def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
@@ -48,7 +52,7 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
     word = sentence[mention.start : mention.end].lower()
     if word == "none":
         return (_with(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
-    if word in ("one", "ones"):
+    if word in ("one", "ones", "that", "those"):
         return (mention,)
     if mention.assertion is Assertion.ABSENT:
         if not _GONE.search(mention.cue):  # "this is not seen on the lateral view"

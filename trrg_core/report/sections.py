@@ -145,9 +145,10 @@ def _name_heading(heading: str) -> tuple[str, str]:
 def _is_content(heading: str) -> bool:
     """Whether an unknown heading states something itself: it names a finding, a side, or a place other than a lung."""
     scan = scan_sentence(heading, load_lexicon(), everything=True)
-    roles = {term.role: term.name for hit in scan.hits for term in hit.entry.terms}
+    places = {term.name for hit in scan.hits for term in hit.entry.terms if term.role == "place"}
     sided = any(kind == "laterality" for hit in scan.attributes for kind, _ in hit.entry.attributes)
-    return sided or "finding" in roles or roles.get("place", "lung") not in ("lung", "pleura", "bone")
+    names_finding = any(hit.entry.is_finding for hit in scan.hits)
+    return sided or names_finding or places == {"pleura"} or bool(places - {"lung", "pleura", "bone"})
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,8 @@ from trrg_core.report.lines import skip_mark, stretches
 _STOP = re.compile(r"[.!?]+")
 # the answer to a question is read with it: "Pneumothorax? No."
 _ANSWER = re.compile(
-    r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal)\b",
+    r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
+    r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",
     re.IGNORECASE,
 )
 _LONGEST_QUESTION = 60

@@ -21,6 +21,11 @@ _OTHER = re.compile(
     r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?the (left|right) (?:one |side )?"
     r"(?=(?:is|was|has|appears|remains) ([a-z]+))"
 )
+# "effusions: right moderate, left none", "effusion: r small, l none"
+_SIDE_ITEM = re.compile(
+    r"[,;:] (?:and )?(?:on )?(?:the )?(left|right|l|r)(?: side(?:d)?)?(?: ?[:=])? "
+    rf"(?=(?:none|nil|no|absent|negative|clear|not seen|{_DEGREE})\b(?! [a-z]))"
+)
 _SIDE = re.compile(r"\b(left|right)\b(?: (?:sided|upper|lower|middle|basilar|apical|pleural))*")
 _OF_FINDING = re.compile(
     rf"{_DEGREE}|unchanged|stable|larger|smaller|worse|better|new|improv|increas|decreas|resolv|gone"
@@ -40,6 +45,8 @@ def add_stand_ins(scan: Scan) -> Scan:
     hits = {hit.start: hit for hit in _of_findings(scan)}
     if " no" in text:
         hits |= {hit.start: hit for hit in _before_denial(scan)}
+    if ":" in text:
+        hits |= {hit.start: hit for hit in _of_list(scan)}
     if " the left " in text or " the right " in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
@@ -55,6 +62,21 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
     for start, end in matches[:_MOST_STAND_INS]:
         named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= start]
         if named:
+            yield Hit(start, end, named[-1].entry)
+
+
+def _of_list(scan: Scan) -> Iterator[Hit]:
+    """The sides that are listed behind a finding and a colon: "effusions: right moderate, left none"."""
+    text = scan.plain.text
+    colon = text.find(":")
+    named = [hit for hit in scan.hits if hit.end <= colon]
+    if not named or not named[-1].entry.is_finding:
+        return
+    matches = [match.span(1) for match in _SIDE_ITEM.finditer(text, colon)][:_MOST_STAND_INS]
+    following = next((hit.start for hit in scan.hits if hit.start > colon and hit.entry.is_finding), len(text))
+    for number, (start, end) in enumerate(matches):
+        # the first item right behind the colon is what the finding itself has
+        if (number or start > colon + 2) and start < following:
             yield Hit(start, end, named[-1].entry)
 
 

@@ -11,7 +11,7 @@ from trrg_core.report.assertion import Asserted
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.scan import Scan
 
-_YES = re.compile(r"(?:yes|present|positive|noted|seen|identified|again)\b")
+_YES = re.compile(r"(?:yes|present|positive|noted|seen|identified|again|l|r)\b")
 # names of a group of devices, which a list of them follows
 _GROUPS = ("other_device",)
 

@@ -86,7 +86,7 @@ def texts_read(text: str) -> list[str]:
     [
         ("FINDINGS:\nPNEUMOTHORAX: Large right.", ["PNEUMOTHORAX: Large right."]),
         ("LUNGS: Clear.\nHEART: Enlarged.", ["Clear.", "HEART: Enlarged."]),
-        ("LEFT LUNG: Clear.\nPLEURA: Thick.", ["LEFT LUNG: Clear.", "Thick."]),
+        ("LEFT LUNG: Clear.\nPLEURA: Thick.", ["LEFT LUNG: Clear.", "PLEURA: Thick."]),
         ("Indication: cough. Findings: Small effusion.", ["Small effusion."]),
         ("Findings\nClear.\n\nImpression\nNormal.", ["Clear.", "Normal."]),
         ("**Findings:** Clear. **Impression:** Normal.", ["** Clear. **", "** Normal."]),
