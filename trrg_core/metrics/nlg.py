@@ -7,8 +7,9 @@ They differ by several points on the same reports, so every score name contains 
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -88,12 +89,20 @@ def measure_language(systems: Sequence[tuple[Texts, Texts]], options: LanguageOp
             except JavaError as error:
                 no_meteor = str(error)
         tokens, reasons = _tokenise_all(systems, options)
-        meteor, no_meteor = _align(tokens, tables) if tables else ({}, no_meteor)
+        aligner = stack.enter_context(ThreadPoolExecutor(1))
+        aligning = aligner.submit(_align, tokens, tables) if tables else None
+        # while Java aligns
+        statistics = {
+            (protocol, number): pair_statistics(*pair)
+            for protocol, of_protocol in tokens.items()
+            for number, pair in enumerate(of_protocol)
+        }
+        meteor, no_meteor = aligning.result() if aligning else ({}, no_meteor)
     return [
         LanguageStatistics(
             statistics={
-                protocol: pair_statistics(*of_protocol[number], meteor=meteor.get((protocol, number)))
-                for protocol, of_protocol in tokens.items()
+                protocol: replace(statistics[protocol, number], meteor=meteor.get((protocol, number)))
+                for protocol in tokens
             },
             absent=_absent(reasons, tokens, no_meteor, num_pairs=len(systems[number][0])),
         )

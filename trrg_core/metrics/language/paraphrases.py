@@ -19,6 +19,11 @@ _BLOCK = 1 << 20  # bytes, of the compressed file
 # METEOR's normaliser splits at what is no letter or digit, and never inside such a run
 _PIECE = re.compile(r"[^\W_]+")
 _ASCII_PIECE = re.compile(rb"[0-9A-Za-z]+")
+# what the PTB tokenizer makes of words that it cuts ("cannot", "isn't", "gonna") and of brackets
+_TOKENIZER_PIECES = frozenset(
+    b"ai are ca can could d did do does gim gon got had has have is lcb lem ll lrb lsb m me might must n na need not "
+    b"rcb re rrb rsb s sha should t ta ve wan was were wo would".split()
+)
 
 
 def word_pieces(texts: Iterable[str]) -> set[bytes]:
@@ -52,7 +57,7 @@ class ParaphraseTables:
 
     def __init__(self, folder: Path, texts: Iterable[str]) -> None:
         self._folder = folder
-        self._pieces = word_pieces(texts)
+        self._pieces = word_pieces(texts) | _TOKENIZER_PIECES
         self._pool = ThreadPoolExecutor(1)
         self._first = self._pool.submit(write_paraphrases, self._pieces, folder / "first.gz")
 
@@ -66,7 +71,7 @@ class ParaphraseTables:
         self._first.result()
         if pieces <= self._pieces:
             return self._folder / "first.gz"
-        # a tokenizer may write words that the texts have not: "&amp;", other spellings
+        # a tokenizer may write other words that the texts have not: "&amp;", other spellings
         write_paraphrases(pieces, self._folder / "second.gz")
         return self._folder / "second.gz"
 
@@ -102,10 +107,25 @@ def _pieces_are_known(word: bytes, pieces: set[bytes]) -> bool:
 
 def _read_blocks(path: Path) -> Iterator[list[bytes]]:
     """The lines of whole entries, a block at a time; the table has 270 MB."""
-    stream, rest = zlib.decompressobj(wbits=31), b""
+    rest = b""
+    for text in _one_ahead(_decompress(path)):
+        lines = (rest + text).split(b"\n")
+        whole = (len(lines) - 1) // _LINES_PER_ENTRY * _LINES_PER_ENTRY
+        rest = b"\n".join(lines[whole:])
+        yield lines[:whole]
+
+
+def _decompress(path: Path) -> Iterator[bytes]:
+    stream = zlib.decompressobj(wbits=31)
     with path.open("rb") as source:
         while block := source.read(_BLOCK):
-            lines = (rest + stream.decompress(block)).split(b"\n")
-            whole = (len(lines) - 1) // _LINES_PER_ENTRY * _LINES_PER_ENTRY
-            rest = b"\n".join(lines[whole:])
-            yield lines[:whole]
+            yield stream.decompress(block)
+
+
+def _one_ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks, of which a thread makes the next one meanwhile: decompression does not hold the interpreter."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, blocks, None)
+        while (block := following.result()) is not None:
+            following = pool.submit(next, blocks, None)
+            yield block
