@@ -45,7 +45,7 @@ def half_masked(batch: Batch) -> Batch:
 
 def exchange_views(rows: Sequence[Row]) -> list[dict[str, Any]] | None:
     """Each row with the views of the next one of another patient, in a circle; None if all are of one patient."""
-    if len({row["subject_id"] for row in rows}) < 2:
+    if not _has_two_patients(rows):
         return None
     return [{**row, "views": _next_of_another(rows, at)["views"]} for at, row in enumerate(rows)]
 
@@ -81,7 +81,7 @@ def write_with_changed_images(
 
 def count_drafts(rows: Sequence[Row]) -> int:
     """The number of drafts that `write_with_changed_images` writes."""
-    return len(rows) * (4 if exchange_views(rows) is None else 5)
+    return len(rows) * (5 if _has_two_patients(rows) else 4)
 
 
 def _write(
@@ -106,6 +106,10 @@ def _write(
         texts.append(report.text)
         written_one(1)
     return texts
+
+
+def _has_two_patients(rows: Sequence[Row]) -> bool:
+    return len({row["subject_id"] for row in rows}) > 1
 
 
 def _next_of_another(rows: Sequence[Row], at: int) -> Row:
