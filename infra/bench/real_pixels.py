@@ -364,7 +364,8 @@ def _shard_rows(
         pixels = decode_image(path.read_bytes())
         size = {"rows": pixels.shape[0], "columns": pixels.shape[1]}
         image = {"view_position": view if view in ("PA", "AP") else "", "jpeg": encode_jpeg(pixels, 95), **size}
-        study = {**report, "prior_study_id": "", "sex": "", "age_years": None, "images": [image]}
+        unknown = {"study_date": "", "prior_study_id": "", "sex": "", "age_years": None}
+        study = {**report, **unknown, "images": [image]}
         try:
             yield shard_row(
                 study, parsed.get(report["study_id"]), config.shard, flipper=flipper, label_set=parser.label_set
