@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trrg_core.pages.template import template_environment
-from trrg_core.registry.check import CHECK_COLUMNS, check_cells
+from trrg_core.registry.check import CHECK_COLUMNS, Verdict, check_cells
 from trrg_core.registry.decision import Decision
 from trrg_core.registry.side_by_side import BESIDE
 
@@ -17,15 +17,20 @@ _PLACE = "<!-- gate -->"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRow:
-    """The cells of one check, and its reason in words."""
+    """The cells of one check, its reason in words, and whether it stands against a promotion."""
 
     cells: tuple[str, ...]
     reason: str
+    is_against: bool
 
 
 def gate_values(decision: Decision) -> dict[str, Any]:
     """What the template of the section reads."""
-    rows = [CheckRow(cells=check_cells(check), reason=check.reason) for check in decision.checks]
+    against = (Verdict.FAIL, Verdict.INSUFFICIENT)
+    rows = [
+        CheckRow(cells=check_cells(check), reason=check.reason, is_against=check.verdict in against)
+        for check in decision.checks
+    ]
     return {"decision": decision, "columns": CHECK_COLUMNS, "rows": rows, "beside": decision.facts.get(BESIDE)}
 
 

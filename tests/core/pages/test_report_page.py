@@ -157,6 +157,7 @@ def test_a_decision_that_is_made_later_takes_its_place_in_the_page():
     assert "fail: not better" in text
     assert "few are equal" not in text
     assert "floor.modal_report 0.01 -0.020 to +0.040 - fail" in text
+    assert later.count('class="against"') == 1
     assert 'class="card gate' not in render(WRONG)
     # what a report says is not taken for the place
     hostile = predict("1", sentence("<!-- gate -->", 0))
