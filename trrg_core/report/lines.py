@@ -22,7 +22,8 @@ _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
 # a stop is judged by itself, and what follows a colon belongs to it
 _JUDGED_BY_ITSELF = ".!?:"
-_INLINE = re.compile(r"(?<=\s)\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z])")
+_INLINE_MARK = r"(\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z]))"
+_FIRST_INLINE, _INLINE = re.compile(_INLINE_MARK), re.compile(rf"\s{_INLINE_MARK}")
 # a capital that only the first word of a statement has; "Small Left Effusion" has them in every word
 _CAPITAL = re.compile(
     r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?) (?=(?:No|There|The|Heart|Lungs|Left|Right|Bilateral|Small|Mild|Moderate|Large"
@@ -60,7 +61,8 @@ class _Shape(NamedTuple):
 
 def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The parts of [start, end) that no statement crosses, in order."""
-    start, end = skip_space(text, start, end), start + len(text[start:end].rstrip())
+    whole = text[start:end]
+    start, end = end - len(whole.lstrip()), start + len(whole.rstrip())
     breaks = _line_breaks(text, start, end) if text.find("\n", start, end) >= 0 else []
     if text.find(")", start, end) >= 0 or text.find("2.", start, end) >= 0:
         breaks = sorted({*breaks, *_inline_marks(text, start, end)})
@@ -78,6 +80,9 @@ def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def skip_mark(text: str, start: int, end: int) -> int:
     """Where the statement at `start` begins, behind white space and a list mark; a check box is part of it."""
+    first = start + 1 if text.startswith(" ", start, end) else start
+    if first + 1 < end and text[first : first + 2].isalpha() and text[first] not in "iv":
+        return first  # no list mark begins with two letters but "ii." and the like
     mark = _MARKED.match(text, start, end)
     return mark.end() if mark else start
 
@@ -87,11 +92,11 @@ def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
     expected = {"letter": "a", "number": "1"}
     begin = skip_space(text, start, end)
     for mark in _marks_from(text, begin, end):
-        kind, value = ("letter", mark[1].lower()) if mark[1] else ("number", mark[2])
+        kind, value = ("letter", mark[2].lower()) if mark[2] else ("number", mark[3])
         if value != expected[kind]:
             continue
         if value not in ("a", "1"):
-            yield mark.start()
+            yield mark.start(1)
         expected[kind] = chr(ord(value) + 1) if kind == "letter" else str(int(value) + 1)
 
 
@@ -113,7 +118,7 @@ def skip_space(text: str, start: int, end: int) -> int:
 
 
 def _marks_from(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
-    first = re.compile(_INLINE.pattern.removeprefix(r"(?<=\s)")).match(text, begin, end)
+    first = _FIRST_INLINE.match(text, begin, end)
     if first:
         yield first
     yield from _INLINE.finditer(text, first.end() if first else begin, end)
@@ -121,24 +126,22 @@ def _marks_from(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
 
 def _line_breaks(text: str, start: int, end: int) -> list[int]:
     """Offsets of the line ends that end a statement."""
-    lines = [line.rstrip() for line in text[start:end].split("\n")]
+    written = text[start:end].split("\n")
+    lines = [line.rstrip() for line in written]
     # a heading before the first line of wrapped prose takes its part of the width
     indent = start - text.rfind("\n", 0, start) - 1 if _SENTENCE_STOP.search(text, start, end) else 0
     shape: _Shape | None = None
     breaks = []
     at = start
-    for line, following in pairwise(lines):
-        at = text.index("\n", at) + 1
+    for whole, (line, following) in zip(written, pairwise(lines), strict=False):
+        at += len(whole) + 1
         margin, indent = " " * indent, 0
-        if line and line[-1] in _JUDGED_BY_ITSELF and following and not _opens_item(following):
-            continue
-        if (
-            not line
-            or not following
-            or _opens_item(following)
-            or (_ends_statement(margin + line, following.lstrip(), shape := shape or _shape(lines)))
-        ):
+        if not line or not following or _opens_item(following):
             breaks.append(at)
+        elif line[-1] not in _JUDGED_BY_ITSELF:
+            shape = shape or _shape(lines)
+            if _ends_statement(margin + line, following.lstrip(), shape):
+                breaks.append(at)
     return breaks
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 
 from trrg_core.report.lexicon import load_lexicon, load_rules
-from trrg_core.report.parsed import ParsedReport, Section
+from trrg_core.report.parsed import ParsedReport, Section, build_value
 from trrg_core.report.scan import scan_sentence
 
 _MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
@@ -33,9 +33,7 @@ def find_sections(text: str) -> tuple[Section, ...]:
         # "INDICATION: cough. Findings: clear." in MIMIC's layout: nothing would be read
         loose = _loose_sections(text)
         sections = loose if _states_findings(loose) or not sections else sections
-    if not sections:
-        return _with_last_paragraph(text, [Section(name="full report", start=0, end=len(text), rule="no heading")])
-    return tuple(sections)
+    return sections or _with_last_paragraph(text, [_build_section("full report", 0, len(text), "no heading")])
 
 
 def report_section(report: ParsedReport | Sequence[Section], text: str, name: str) -> str:
@@ -58,16 +56,24 @@ def label_section(sections: Sequence[Section]) -> Section | None:
 
 def sections_read(sections: Sequence[Section]) -> tuple[Section, ...]:
     """The sections that describe the current images: only they yield mentions and labels."""
-    rules = load_rules()["sections.yaml"]
-    never, fallback = set(rules["never"]), set(rules["fallback"])
-    plain = tuple(section for section in sections if section.name not in never and section.name not in fallback)
-    return plain or tuple(section for section in sections if section.name in fallback)
+    plain = tuple([section for section in sections if section.name not in _not_plain()])
+    return plain or tuple([section for section in sections if section.name in _fallback()])
 
 
 def _states_findings(sections: Sequence[Section]) -> bool:
     """Whether one of `sections` is read, and not only for want of a better one."""
-    fallback = load_rules()["sections.yaml"]["fallback"]
-    return any(section.name not in fallback for section in sections_read(sections))
+    return any(section.name not in _not_plain() for section in sections)
+
+
+@cache
+def _fallback() -> frozenset[str]:
+    return frozenset(load_rules()["sections.yaml"]["fallback"])
+
+
+@cache
+def _not_plain() -> frozenset[str]:
+    """The sections that are never read, or only for want of others."""
+    return _fallback().union(load_rules()["sections.yaml"]["never"])
 
 
 @cache
@@ -83,23 +89,27 @@ def _view_heading() -> re.Pattern[str]:
 
 @cache
 def _line_heading() -> re.Pattern[str]:
-    """A heading at the start of a line: with a colon, or with nothing else in its line."""
+    """A heading behind a line end: with a colon, or with nothing else in its line."""
     rules = load_rules()["sections.yaml"]
     names, usual = _any_of({*rules["loose"], *_other_names()}), _any_of(rules["loose"])
     named = rf"((?i:{names})(?:(?:/| and )(?i:{names}))?|[A-Z][A-Z (),/-]{{2,60}})[ \t*_]*:"
     # wrapped prose may end in such a word, so it begins with a capital: "Findings", "CONCLUSION - ..."
     bare = rf"((?=[A-Z])(?i:{usual}))[ \t*_]*(?:(?=\r?\n|$)|-(?= ))"
-    return re.compile(rf"(?:^|\n)[ \t#*_>]*(?:{named}|{bare})")
+    return re.compile(rf"\n[ \t#*_>]*(?:{named}|{bare})")
 
 
 @cache
 def _heading_before_colon(is_cased: bool) -> re.Pattern[str]:
     """A heading that ends where the searched stretch does: behind a stop, or in capitals where those stand out."""
-    listed = {*load_rules()["sections.yaml"]["loose"], *_other_names()}
-    names = _any_of(listed)
+    names = _any_of(_listed_names())
     after_stop = rf"[.;!?*_][ \t*_]*((?i:{names})(?:(?:/| and )(?i:{names}))?)"
     in_capitals = rf"\b({names.upper()})|" if is_cased else ""
     return re.compile(rf"(?:{in_capitals}{after_stop})[ \t*_]*$")
+
+
+@cache
+def _listed_names() -> tuple[str, ...]:
+    return (*load_rules()["sections.yaml"]["loose"], *_other_names())
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -108,19 +118,29 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _loose_headings(text: str) -> list[tuple[int, int, int]]:
     """(start, end, end with the colon) of each heading in order."""
-    found = [(*match.span(match.lastindex or 0), match.end()) for match in _line_heading().finditer(text)]
+    # a line end before the text as before any other line: the search then skips from one line end to the next
+    matches = _line_heading().finditer(f"\n{text}")
+    found = [
+        (match.start(match.lastindex or 0) - 1, match.end(match.lastindex or 0) - 1, match.end() - 1)
+        for match in matches
+    ]
     reached = {end for _, _, end in found}
     is_cased = text != text.upper()
     colon = text.find(":")
     while colon >= 0:
         if colon + 1 not in reached:
             low = max(0, colon - _LONGEST_HEADING)
-            match = _heading_before_colon(is_cased).search(text[low:colon])
+            before = text[low:colon]
+            match = _heading_before_colon(is_cased).search(before) if _may_end_in_heading(before) else None
             if match:
                 start, end = match.span(match.lastindex or 0)
                 found.append((low + start, low + end, colon + 1))
         colon = text.find(":", colon + 1)
     return sorted(found)
+
+
+def _may_end_in_heading(before: str) -> bool:
+    return not before.isascii() or before.rstrip(" \t*_\n").lower().endswith(_listed_names())
 
 
 @cache
@@ -157,20 +177,24 @@ def _names_finding(heading: str) -> bool:
     return any(hit.entry.is_finding for hit in scan_sentence(heading, load_lexicon()).hits)
 
 
+def _build_section(name: str, start: int, end: int, rule: str) -> Section:
+    return build_value(Section, {"name": name, "start": start, "end": end, "rule": rule})
+
+
 def _section(name: str, rule: str, heading: tuple[int, int], body: tuple[int, int], text: str) -> Section:
     """The section of a heading and the text after it."""
     words = text[heading[0] : heading[1]].lower()
     keeps_heading = (
         _names_finding(words) if "view heading" in rule else rule.endswith(_AS_WRITTEN) and _is_content(words)
     )
-    return Section(name=name, start=heading[0] if keeps_heading else body[0], end=body[1], rule=rule)
+    return _build_section(name, heading[0] if keeps_heading else body[0], body[1], rule)
 
 
 def _mimic_sections(text: str) -> tuple[Section, ...]:
     heading = _MIMIC_HEADING.search(text)
     if heading is None:
         return ()
-    sections = [Section(name="preamble", start=0, end=heading.start(1), rule="before the first heading")]
+    sections = [_build_section("preamble", 0, heading.start(1), "before the first heading")]
     while heading is not None:
         name, rule = _name_heading(heading[1].lower().strip())
         # a heading that follows on the very next line is skipped, as in MIT-LCP's parser ("avoid some bad parses")
@@ -193,8 +217,8 @@ def _with_last_paragraph(text: str, sections: list[Section]) -> tuple[Section, .
     blank = _BLANK_LINE.search(text, last.start, last.end)
     if blank is None or any(section.name in ("impression", "findings") for section in sections):
         return tuple(sections)
-    head = Section(name=last.name, start=last.start, end=blank.start(), rule=last.rule)
-    tail = Section(name="last_paragraph", start=blank.end(), end=last.end, rule=_ADDED_PARAGRAPH)
+    head = _build_section(last.name, last.start, blank.start(), last.rule)
+    tail = _build_section("last_paragraph", blank.end(), last.end, _ADDED_PARAGRAPH)
     return (*sections[:-1], head, tail)
 
 
@@ -203,7 +227,7 @@ def _loose_sections(text: str) -> tuple[Section, ...]:
     if not headings:
         return ()
     ends = [*(start for start, _, _ in headings[1:]), len(text)]
-    sections = [Section(name="preamble", start=0, end=headings[0][0], rule="before the first heading")]
+    sections = [_build_section("preamble", 0, headings[0][0], "before the first heading")]
     for (start, stop, body), end in zip(headings, ends, strict=True):
         words = text[start:stop].lower().strip()
         name, rule = _name_heading(words)

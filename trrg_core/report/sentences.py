@@ -18,6 +18,7 @@ _LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])
 _ABBREVIATIONS |= {"pt", "pts", "no", "e.g", "i.e"}
+_ABBREVIATION_ENDS = frozenset(word[-2:] for word in _ABBREVIATIONS)
 
 
 def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
@@ -27,11 +28,13 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
     for low, high in stretches(text, start, end):
         begin = skip_mark(text, low, high)
         for stop in _STOP.finditer(text, low, high):
-            if stop.start() < begin or not _ends_sentence(text, stop, begin, high):
+            at, behind = stop.span()
+            if at < begin or not _ends_sentence(text, at, behind, begin, high):
                 continue
-            _add(spans, text, begin, stop.end())
-            begin = skip_mark(text, stop.end(), high)
-        _add(spans, text, begin, high)
+            _add(spans, text, begin, behind)
+            begin = skip_mark(text, behind, high)
+        if begin < high:
+            _add(spans, text, begin, high)
     return spans
 
 
@@ -41,28 +44,29 @@ def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
         spans.append((begin, begin + len(piece)))
 
 
-def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool:
-    if text[stop.start()] in "!?" and stop.start() == begin:
+def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> bool:
+    """Whether the stops at [at, behind) end the sentence that begins at `begin`."""
+    if text[at] in "!?" and at == begin:
         return False  # "? pneumonia" is one question
-    if stop.end() >= end:
+    if behind >= end:
         return True
-    if text[stop.start()] in "!?":
-        is_short = stop.start() - begin <= _LONGEST_QUESTION
-        return not (
-            is_short and text[stop.end() - 1] == "?" and _ANSWER.match(text, stop.end(), min(end, stop.end() + 16))
-        )
-    if stop.end() - stop.start() > 3 and text[stop.end()] == " ":
+    if text[at] in "!?":
+        is_short = at - begin <= _LONGEST_QUESTION
+        return not (is_short and text[behind - 1] == "?" and _ANSWER.match(text, behind, min(end, behind + 16)))
+    after = text[behind]
+    if behind - at > 3 and after == " ":
         return False  # dots that lead to an answer: "Pneumothorax ..... none"
-    after = text[stop.end()]
-    words = text[max(begin, stop.start() - _LONGEST_WORD) : stop.start()].split()
+    if after.isspace() and not text[at - 1].isspace() and text[at - 2 : at].lower() not in _ABBREVIATION_ENDS:
+        return True  # as nearly always
+    words = text[max(begin, at - _LONGEST_WORD) : at].split()
     before = words[-1].lower().lstrip("([\"'") if words else ""
     if after.isspace():
-        return before not in _ABBREVIATIONS or _starts_new(text, stop.end(), end, before)
+        return before not in _ABBREVIATIONS or _starts_new(text, behind, end, before)
     if not after.isalpha() or not before or before[-1].isdigit():
         # "1.5", "p.m.,", "T12.)"; "clear.___" does end a sentence
         return after == "_" and before.isalpha()
     # a missing space: "clear.No" splits, "e.g." and "No.effusion" do not
-    return len(before) > 2 and (after.isupper() or text[stop.end() : stop.end() + 3].isalpha())
+    return len(before) > 2 and (after.isupper() or text[behind : behind + 3].isalpha())
 
 
 def _starts_new(text: str, start: int, end: int, before: str) -> bool:
