@@ -67,7 +67,11 @@ _CODE_OF_LABEL = {LABEL_OF_ASSERTION[assertion]: code for assertion, code in COD
 _NULL_IS_DENIAL = "No Finding"
 
 # positive > uncertain > negative: one clear sentence outweighs any number of weaker ones (CheXpert, section 3)
-_STRENGTH = (Label.POSITIVE, Label.UNCERTAIN, Label.NEGATIVE)
+_BY_STRENGTH = tuple(
+    (assertion, LABEL_OF_ASSERTION[assertion])
+    for assertion in (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
+)
+_ABNORMAL = (Label.POSITIVE, Label.UNCERTAIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +118,11 @@ def _stated_code(labels: Mapping[str, int | None], observation: str) -> int:
 
 def aggregate(assertions: Iterable[Assertion]) -> Label | None:
     """The strongest label among `assertions`; None when there are none. Order does not matter."""
-    labels = {LABEL_OF_ASSERTION[assertion] for assertion in assertions}
-    return next((label for label in _STRENGTH if label in labels), None)
+    stated = set(assertions)
+    for assertion, label in _BY_STRENGTH:
+        if assertion in stated:
+            return label
+    return None
 
 
 def label_report(
@@ -127,12 +134,13 @@ def label_report(
     `others` are the assertions of the set's `abnormal` findings.
     """
     labels: Labels = dict.fromkeys(label_set.observations)
-    labels.update({name: aggregate(of_name) for name, of_name in assertions.items() if name in labels})
+    abnormal = aggregate(others) in _ABNORMAL
+    for name, of_name in assertions.items():
+        if name in labels:
+            label = labels[name] = aggregate(of_name)
+            if label in _ABNORMAL and name != label_set.no_finding and name not in label_set.not_abnormal:
+                abnormal = True
     if label_set.no_finding is not None:
-        ignored = {label_set.no_finding, *label_set.not_abnormal}
-        abnormal = any(
-            label in (Label.POSITIVE, Label.UNCERTAIN) for name, label in labels.items() if name not in ignored
-        ) or aggregate(others) in (Label.POSITIVE, Label.UNCERTAIN)
         labels[label_set.no_finding] = None if abnormal else Label.POSITIVE
     return labels
 

@@ -4,16 +4,17 @@ Every later step that uses text reads it through this parser. It works by rules 
 traced to the cue that decided it, and the same text always gets the same labels under one `parser_id`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_label_set
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
+from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
 from trrg_core.report.neighbours import complete, find_stand_in
 from trrg_core.report.parallel import parse_in_processes
-from trrg_core.report.parsed import Mention, ParsedReport, Section, Sentence, build_value
+from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
 
@@ -40,6 +41,7 @@ class ReportParser:
         self.label_set = load_label_set(label_set) if isinstance(label_set, str) else label_set
         self._lexicon = load_lexicon()
         self._observations = {name: self.label_set.observations_of(name) for name in self._lexicon.kinds}
+        self._abnormal = frozenset(self.label_set.abnormal)
         self.parser_id = f"trrg-rules-{RULES_VERSION}-{rules_fingerprint()}-{self.label_set.name}"
         self._entities = None
         if spacy_model:
@@ -64,15 +66,19 @@ class ReportParser:
         named = name_definitions(find_definitions(text), self._lexicon) if "(" in text else {}
         sentences: list[Sentence] = []
         for section in sections:
-            sentences.extend(self._sentences(text, section, section.start in read, named))
-        labels = self._labels(sentences) if read else dict.fromkeys(self.label_set.observations)
-        return ParsedReport(
-            sections=sections,
-            sentences=tuple(sentences),
-            labels=labels,
-            parser_id=self.parser_id,
-            unread=bool(sections) and not read,
-        )
+            spans = find_sentences(text, section.start, section.end)
+            if section.start in read:
+                sentences.extend(self._read(text, spans, section.name, named))
+            else:
+                sentences.extend([_sentence(text[start:end], start, end, section.name, ()) for start, end in spans])
+        values = {
+            "sections": sections,
+            "sentences": tuple(sentences),
+            "labels": self._labels(sentences) if read else dict.fromkeys(self.label_set.observations),
+            "parser_id": self.parser_id,
+            "unread": bool(sections) and not read,
+        }
+        return build_value(ParsedReport, values)
 
     def parse_many(self, texts: Iterable[str], *, workers: int = 1) -> Iterator[ParsedReport]:
         """`parse` of each text, lazily and in order.
@@ -93,18 +99,18 @@ class ReportParser:
         """The mentions of one sentence by itself, with offsets into it; not kept in the cache of common sentences."""
         return self._find_mentions(sentence, ())
 
-    def _sentences(self, text: str, section: Section, is_read: bool, named: Mapping[str, str]) -> Iterator[Sentence]:
+    def _read(
+        self, text: str, spans: Sequence[tuple[int, int]], section: str, named: Mapping[str, str]
+    ) -> Iterator[Sentence]:
+        """The sentences of a section that is read, with their mentions."""
         before: tuple[Mention, ...] = ()
-        for start, end in find_sentences(text, section.start, section.end):
+        for start, end in spans:
             sentence = text[start:end]
-            defined = find_defined(sentence, named) if named else ()
-            mentions = self._mentions(sentence, defined) if is_read else ()
+            mentions = self._mentions(sentence, find_defined(sentence, named) if named else ())
             if before and not mentions:
                 mentions = self._of_stand_in(sentence, before)
-            moved = tuple([_shifted(mention, start) for mention in mentions]) if mentions else ()
             before = mentions
-            values = {"text": sentence, "start": start, "end": end, "section": section.name, "mentions": moved}
-            yield build_value(Sentence, values)
+            yield _sentence(sentence, start, end, section, tuple([_shifted(one, start) for one in mentions]))
 
     def _of_stand_in(self, sentence: str, before: tuple[Mention, ...]) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""
@@ -121,12 +127,17 @@ class ReportParser:
         others: list[Assertion] = []
         for sentence in sentences:
             for mention in sentence.mentions:
-                if mention.is_current:
+                if is_current_fact(vars(mention)):
                     for name in self._observations.get(mention.finding, ()):
                         assertions.setdefault(name, []).append(mention.assertion)
-                    if mention.finding in self.label_set.abnormal:
+                    if mention.finding in self._abnormal:
                         others.append(mention.assertion)
         return label_report(assertions, self.label_set, others)
+
+
+def _sentence(text: str, start: int, end: int, section: str, mentions: tuple[Mention, ...]) -> Sentence:
+    values = {"text": text, "start": start, "end": end, "section": section, "mentions": mentions}
+    return build_value(Sentence, values)
 
 
 def _shifted(mention: Mention, offset: int) -> Mention:
