@@ -6,7 +6,7 @@ ends. Two passes over the hits, one per direction, so the work is linear in the 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 from trrg_core.labels import Assertion
 from trrg_core.report.asides import find_asides
@@ -29,11 +29,14 @@ _APART = ".apart"
 _BEFORE_ANSWER = ("colon", "open", "close")
 # "Effusion: none", "Effusion (left): none"
 _GAP = re.compile(r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*")
+_ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
+_NOTHING: _Reaching = {}
 
 
-class Asserted(NamedTuple):
+@dataclass(slots=True)
+class Asserted:
     """What is asserted of one candidate, and the rule and cue (as written) that decided."""
 
     assertion: Assertion
@@ -49,12 +52,15 @@ def assert_candidates(
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
     asides = find_asides(hits, plain.text) if "(" in plain.text else {}
-    directions = frozenset().union(*(hit.entry.directions for hit in hits))
-    forward = (
-        _reaching_cues(candidates, hits, boundaries, "forward", plain.text, asides) if "forward" in directions else {}
-    )
-    backward = (
-        _reaching_cues(candidates, hits, boundaries, "backward", plain.text, asides) if "backward" in directions else {}
+    directions: set[str] = set()
+    for hit in hits:
+        if hit.entry.directions:
+            directions |= hit.entry.directions
+    if not directions:
+        return [_decide(candidate, _NOTHING, _NOTHING, hits, plain) for candidate in candidates]
+    forward, backward = (
+        _reaching_cues(candidates, hits, boundaries, direction, plain.text, asides) if direction in directions else {}
+        for direction in ("forward", "backward")
     )
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
@@ -65,7 +71,7 @@ def assert_candidates(
         if candidate.first and hits[candidate.first - 1].entry.role == "part":
             backward.pop(index, None)  # the cue is about the tip, not the line
     return [
-        _decide(candidate, forward.get(index, {}), backward.get(index, {}), hits, plain)
+        _decide(candidate, forward.get(index, _NOTHING), backward.get(index, _NOTHING), hits, plain)
         for index, candidate in enumerate(candidates)
     ]
 
@@ -92,15 +98,17 @@ def _reaching_cues(
     follows = is_answered = False
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
-        role = hits[index].entry.role
-        if index in boundaries:
-            active.clear()
-        elif role in ("comma", "and", "new_item", "with"):
-            _shorten(active, role)
-        elif role == "verb":
-            _drop(active, "adjacent")
-        elif role == "colon" and is_answered:
-            _drop(active, "answer")  # "effusion: right small, left none"
+        entry = hits[index].entry
+        role = entry.role
+        if active:
+            if index in boundaries:
+                active.clear()
+            elif role in ("comma", "and", "new_item", "with"):
+                _shorten(active, role)
+            elif role == "verb":
+                _drop(active, "adjacent")
+            elif role == "colon" and is_answered:
+                _drop(active, "answer")  # "effusion: right small, left none"
         if index in entered:
             outside, active = active, {}
         elif index in left:
@@ -110,11 +118,12 @@ def _reaching_cues(
             for number in waiting[index]:
                 reached[number] = dict(active)
             _drop(active, "adjacent")
-        for term in hits[index].entry.terms:
-            if term.direction == direction and _applies(term, hits, index, text, follows):
-                active[_slot(term)] = (index, term)
+        if direction in entry.directions:
+            for term in entry.terms:
+                if term.direction == direction and _applies(term, hits, index, text, follows):
+                    active[_slot(term)] = (index, term)
         # in the backward pass: whether a finding was passed since the last comma, stop or similar
-        follows = hits[index].entry.is_target or (follows and role not in _ENDS_PHRASE)
+        follows = entry.is_target or (follows and role not in _ENDS_PHRASE)
     return reached
 
 
@@ -204,26 +213,20 @@ def _decide(
         context.pop("historical", None)
     if "ABSENT" in backward and backward["ABSENT"][1].reach == "answer":
         context.pop("hypothetical", None)  # "r/o pneumonia: no"
-    times: dict[str, Any] = {
-        "historical": "historical" in context,
-        "hypothetical": "hypothetical" in context,
-        "experiencer": "other" if "family" in context else "patient",
-    }
+    hypothetical = "hypothetical" in context
+    times = ("historical" in context, hypothetical, "other" if "family" in context else "patient")
     if candidate.base != "PRESENT":
         start, end = candidate.state
-        assertion = Assertion(candidate.base)
-        return Asserted(assertion=assertion, rule=candidate.pair, cue=plain.text[start:end], **times)
+        return Asserted(_ASSERTIONS[candidate.base], candidate.pair, plain.text[start:end], *times)
     for slot in _DECIDING:
         if slot in context:
             index, term = context[slot]
-            cue = plain.text[hits[index].start : hits[index].end]
-            return Asserted(assertion=Assertion(term.value), rule=term.name, cue=cue, **times)
+            return Asserted(_ASSERTIONS[term.value], term.name, plain.text[hits[index].start : hits[index].end], *times)
     aside = next((context[slot] for slot in _SLOT_OF_ROLE if slot in context), None)
     cue = plain.text[hits[aside[0]].start : hits[aside[0]].end] if aside else ""
     rule = aside[1].name if aside else (candidate.pair or "named")
     # "rule out pneumonia" is a question
-    assertion = Assertion.UNCERTAIN if times["hypothetical"] else Assertion.PRESENT
-    return Asserted(assertion=assertion, rule=rule, cue=cue, **times)
+    return Asserted(Assertion.UNCERTAIN if hypothetical else Assertion.PRESENT, rule, cue, *times)
 
 
 def assert_concept(sentence: str, concept: str) -> Assertion:

@@ -8,9 +8,9 @@ left and small right effusions").
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
@@ -38,15 +38,19 @@ _FILLERS = frozenset(
 )
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
 _WEAK_CHANGE = "stable"
-_ELSEWHERE = ["elsewhere"]
+_ELSEWHERE = "elsewhere"
+# words of these kinds hide the attributes inside them
+_COVERING = ("change", _ELSEWHERE)
 # a comparison of the sides: "larger than the left"
 _COMPARED = "compared"
+_start = attrgetter("start")
 _Values = tuple[tuple[str, str], ...]
 _Described = dict[str, str]
 _SIDES: Mapping[str, _Values] = {"l": (("laterality", "left"),), "r": (("laterality", "right"),)}
 
 
-class _Mark(NamedTuple):
+@dataclass(slots=True)
+class _Mark:
     """A word of attributes at [start, end)."""
 
     start: int
@@ -77,37 +81,40 @@ def describe(
 
 
 def _find_marks(attributes: Sequence[Hit], text: str) -> list[_Mark]:
-    marks = [
-        _Mark(hit.start, hit.end, hit.entry.attributes)
-        for hit in attributes
+    marks: list[_Mark] = []
+    for hit in attributes:
+        values = hit.entry.attributes
         # "the effusion is not large" gives no degree
-        if hit.entry.attributes
-        and (hit.entry.attributes[0][0] != "severity" or text[max(0, hit.start - 4) : hit.start] != "not ")
-    ]
+        if values and (values[0][0] != "severity" or text[max(0, hit.start - 4) : hit.start] != "not "):
+            marks.append(_Mark(hit.start, hit.end, values))
     if "mm" in text or "cm" in text:
-        marks.extend(_Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text))
-    marks.extend(_Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text))
+        marks.extend([_Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
+    if _SIDE_LETTER.search(text):
+        marks.extend([_Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
     if len(marks) > 1:
         marks.sort(key=lambda mark: (mark.start, -mark.end))
-    return list(_outermost(marks))
+    return _outermost(marks)
 
 
-def _outermost(marks: Iterable[_Mark]) -> Iterator[_Mark]:
+def _outermost(marks: Iterable[_Mark]) -> list[_Mark]:
     """Marks in order, without those inside words of change or of another place, and without the latter.
 
     "Slightly smaller" is a degree of change, no severity; the "right atrium" is not a side.
     """
+    kept: list[_Mark] = []
     reached = compared = 0
     for mark in marks:
-        if mark.end <= reached or (mark.end <= compared and mark.values[0][0] == "change"):
+        kind = mark.values[0][0]
+        if mark.end <= reached or (mark.end <= compared and kind == "change"):
             continue  # "right worse than left" compares the sides
-        if mark.values[0][0] == "laterality":
+        if kind == "laterality":
             compared = max(compared, mark.end)
-        kinds = [kind for kind, _ in mark.values]
-        if "change" in kinds or "elsewhere" in kinds:
-            reached = mark.end
-        if kinds != _ELSEWHERE:
-            yield mark
+        for kind, _ in mark.values:
+            if kind in _COVERING:
+                reached = mark.end
+        if mark.values[0][0] != _ELSEWHERE or len(mark.values) > 1:
+            kept.append(mark)
+    return kept
 
 
 class _Sentence:
@@ -126,23 +133,14 @@ class _Sentence:
         self._separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
         self._cuts = [hit.start for hit in self._separators]
         self.boundaries = boundaries
-
-    @cached_property
-    def _clauses(self) -> list[int]:
-        """Where clauses begin that follow a whole statement."""
-        return _clause_starts(self.hits, self.boundaries)
-
-    @cached_property
-    def _hit_starts(self) -> list[int]:
-        return [hit.start for hit in self.hits]
+        self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 
     def describe(self, number: int) -> list[_Described]:
         """The attributes of candidate `number`, once for each side that has its own degree."""
         candidate = self.candidates[number]
         low, high = self._window(number)
-        before = self.between(low, candidate.end)
-        chosen = _choose(candidate, [*before, *self.between(candidate.end, high)])
-        if "change" not in chosen and (relative := _WHICH.match(self.text, high)):
+        chosen = _choose(candidate, self.between(low, high))
+        if "change" not in chosen and high < len(self.text) and (relative := _WHICH.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
@@ -159,19 +157,22 @@ class _Sentence:
     def _window(self, number: int) -> tuple[int, int]:
         """The stretch of text whose words can belong to a candidate."""
         candidate = self.candidates[number]
-        earlier = self.candidates[max(0, number - 3) : number]
-        later = self.candidates[number + 1 : number + 4]
-        low = max((other.end for other in earlier if other.end <= candidate.start), default=0)
+        low, high = 0, len(self.text)
+        for other in self.candidates[max(0, number - 3) : number]:
+            if low < other.end <= candidate.start:
+                low = other.end
         if low:
             cut = bisect_left(self._cuts, candidate.start)
             low = max(low, self._cuts[cut - 1]) if cut else low
-        else:
+        elif self._clauses:
             at = bisect_left(self._clauses, candidate.start + 1)
             low = self._clauses[at - 1] if at else 0
-        following = min((other.start for other in later if other.start >= candidate.end), default=-1)
-        high = self._before_modifiers(following, candidate.end) if following >= 0 else len(self.text)
+        for other in self.candidates[number + 1 : number + 4]:
+            if other.start >= candidate.end:
+                high = self._before_modifiers(other.start, candidate.end)
+                break
         cut = bisect_left(self._cuts, candidate.end)
-        return low, min([high, *self._cuts[cut : cut + 1]])
+        return low, min(high, self._cuts[cut]) if cut < len(self._cuts) else high
 
     def _before_modifiers(self, start: int, floor: int) -> int:
         """Where the attributes right before `start` begin: "shifted to the left by a | right effusion"."""
@@ -197,14 +198,15 @@ class _Sentence:
             return []  # a side that stands for the finding before it
         if chosen.get("laterality") not in ("left", "right") or cut < 0:
             return []
-        start, end, entry = self._separators[cut]
+        separator = self._separators[cut]
+        start, end, entry = separator.start, separator.end, separator.entry
         floor = max((other.end for other in self.candidates[max(0, number - 3) : number]), default=0)
         floor = max(floor, self._cuts[cut - 1] if cut else 0)
         if not any(mark.value("laterality") for mark in self.between(end, candidate.end)):
             return []  # "no effusion on the right, moderate effusion on the left"
         if entry.role not in _LISTING or start <= floor or not self._says_only_marks(end, candidate.start):
             return []
-        between = self.hits[bisect_left(self._hit_starts, floor) : bisect_left(self._hit_starts, start)]
+        between = self.hits[bisect_left(self.hits, floor, key=_start) : bisect_left(self.hits, start, key=_start)]
         if any((hit.entry.is_target and not hit.entry.attributes) or hit.entry.role == "verb" for hit in between):
             return []
         first = _choose(None, self.between(floor, start))
@@ -228,7 +230,8 @@ class _Sentence:
         limit = self.candidates[number + 1].start if number + 1 < len(self.candidates) else len(self.text)
         groups = [self.between(candidate.end, high)]
         for at in range(cut, min(cut + 4, len(self._separators))):
-            start, end, entry = self._separators[at]
+            separator = self._separators[at]
+            start, end, entry = separator.start, separator.end, separator.entry
             following = self._cuts[at + 1] if at + 1 < len(self._cuts) else len(self.text)
             is_joint = entry.role in _LISTING or self.text[start:end] == "which"
             if not is_joint or start >= limit or following > limit or not self._says_only_marks(end, following):
@@ -302,13 +305,12 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
     """
     for number in range(1, len(described)):
         one, two = described[number - 1], described[number]
-        if not _is_listed(sentence, number):
-            continue
         change, later = one[0].get("change"), two[0].get("change")
-        joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
-        if change and not later and (_is_said_of_list(sentence, number - 1) or joint == " and "):
-            for part in two:
-                part["change"] = change
+        if change and not later and _is_listed(sentence, number):
+            joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
+            if joint == " and " or _is_said_of_list(sentence, number - 1):
+                for part in two:
+                    part["change"] = change
     for number in range(len(described) - 1, 0, -1):
         one, two = described[number - 1], described[number]
         change, later = one[0].get("change"), two[0].get("change")
@@ -328,13 +330,15 @@ def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None
     """
     for number in range(len(described) - 1, 0, -1):
         one, two = described[number - 1], described[number]
+        if "laterality" not in two[0]:
+            continue
         joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
-        if "laterality" not in one[0] and "laterality" in two[0] and _ALTERNATIVE.fullmatch(joint):
+        if "laterality" not in one[0] and _ALTERNATIVE.fullmatch(joint):
             end = sentence.candidates[number].end
             behind = sentence.between(end, end + _NEAR)
             if any(mark.value("laterality") == two[0]["laterality"] for mark in behind):
                 described[number - 1] = [part | {"laterality": two[0]["laterality"]} for part in one]
-        elif "laterality" in two[0] and _APART.fullmatch(joint) and _is_behind_comma(sentence, number):
+        elif _APART.fullmatch(joint) and _is_behind_comma(sentence, number):
             side = two[0].pop("laterality")
             if "laterality" not in one[0]:
                 described[number - 1] = [part | {"laterality": side} for part in one]

@@ -5,7 +5,6 @@ A finding that is named directly is a candidate by itself; a place and a state o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from trrg_core.report.lexicon import Lexicon, Term
 from trrg_core.report.scan import Hit
@@ -14,7 +13,8 @@ from trrg_core.report.scan import Hit
 _ATTRIBUTIVE_GAP = 36
 
 
-class Candidate(NamedTuple):
+@dataclass(slots=True)
+class Candidate:
     """A named finding at [start, end). Cues before hit `first` and after hit `last` can apply to it.
 
     `base` is the assertion of the words themselves: "heart size is normal" is ABSENT without a negation.
@@ -32,14 +32,15 @@ class Candidate(NamedTuple):
 
 def find_candidates(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> list[Candidate]:
     """Candidates of a sentence in text order."""
-    candidates = [
-        _named(term, hit, index)
-        for index, hit in enumerate(hits)
-        if hit.entry.is_finding
-        for term in hit.entry.terms
-        if term.role == "finding"
-    ]
-    if any(hit.entry.is_state for hit in hits):
+    candidates: list[Candidate] = []
+    has_state = False
+    for index, hit in enumerate(hits):
+        if hit.entry.is_finding:
+            for term in hit.entry.terms:
+                if term.role == "finding":
+                    candidates.append(_named(term, hit, index))
+        has_state = has_state or hit.entry.is_state
+    if has_state:
         candidates.extend(_pair_up(hits, boundaries, lexicon))
         candidates.sort(key=lambda candidate: (candidate.start, candidate.end))
     return candidates
@@ -69,21 +70,22 @@ def _named(term: Term, hit: Hit, index: int) -> Candidate:
 def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Iterator[Candidate]:
     pending = _Pending()
     for index, hit in enumerate(hits):
-        roles = [term.role for term in hit.entry.terms]
-        if index in boundaries or roles[0] == "with":
+        entry = hit.entry
+        role = entry.role
+        if index in boundaries or role == "with":
             pending.reset()
-        elif "finding" in roles:
-            _pass_finding(pending, roles)
+        elif entry.is_finding:
+            _pass_finding(pending, entry.is_state)
             continue
-        elif roles[0] == "verb" or hit.entry.has_verb:
+        elif role == "verb" or entry.has_verb:
             pending.state = -1
-        elif roles[0] in ("comma", "and", "new_item"):
-            _pass_separator(pending, roles[0])
-        elif roles[0] == "colon":
+        elif role in ("comma", "and", "new_item"):
+            _pass_separator(pending, role)
+        elif role == "colon":
             pending.is_titled = True
-        if "place" in roles:
+        if entry.is_place:
             yield from _pass_place(pending, hits, index, lexicon)
-        elif "state" in roles and not (pending.places and _describes_finding(hits, index)):
+        elif entry.is_state and not (pending.places and _describes_finding(hits, index)):
             yield from _pass_state(pending, hits, index, lexicon)
 
 
@@ -94,9 +96,9 @@ def _pass_separator(pending: _Pending, role: str) -> None:
         pending.state = -1
 
 
-def _pass_finding(pending: _Pending, roles: Sequence[str]) -> None:
+def _pass_finding(pending: _Pending, is_state: bool) -> None:
     """A finding ends what is pending, unless it is itself a state: "the aorta is tortuous and calcified"."""
-    if "state" in roles and pending.places:
+    if is_state and pending.places:
         pending.has_state = True
     else:
         pending.reset()
@@ -114,9 +116,7 @@ def _pass_place(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lex
 
 def _pass_state(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lexicon) -> Iterator[Candidate]:
     before_place = (
-        index + 1 < len(hits)
-        and hits[index + 1].start <= hits[index].end + 1
-        and hits[index + 1].term("place") is not None
+        index + 1 < len(hits) and hits[index + 1].start <= hits[index].end + 1 and hits[index + 1].entry.is_place
     )
     if not pending.places or (pending.has_state and before_place):
         pending.reset()

@@ -7,29 +7,36 @@ from collections.abc import Callable, Sequence
 
 from trrg_core.report.scan import Hit
 
+_SEPARATORS = frozenset(["comma", "and", "new_item", "stop"])
 _NEW_CLAUSE = ("break", "stop", "place")
 _PREPOSITION = "absent.without"
 
 
 def find_boundaries(hits: Sequence[Hit]) -> set[int]:
     """Indices of the hits (stops, commas, "and") that end a clause."""
+    boundaries: set[int] = set()
+    if _SEPARATORS.isdisjoint([hit.entry.role for hit in hits]):
+        return boundaries
     verb_ahead = _ahead(hits, _is_verb, ("comma", "stop"))
     stated_ahead: list[bool] = []
-    boundaries: set[int] = set()
     has_verb = has_target = has_preposition = False
     for index, hit in enumerate(hits):
-        role = hit.entry.role
-        is_separator = role in ("comma", "and", "new_item")
-        opens = (has_verb and verb_ahead[index]) or (has_preposition and stated_ahead[index])
-        opens = opens or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
-        if role == "stop" or (is_separator and opens):
+        entry = hit.entry
+        role = entry.role
+        if role == "stop" or (
+            role in _SEPARATORS
+            and (
+                (has_verb and verb_ahead[index])
+                or (has_preposition and stated_ahead[index])
+                or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
+            )
+        ):
             boundaries.add(index)
-        if index in boundaries:
-            has_verb, has_target, has_preposition = hit.entry.has_verb, False, False
+            has_verb, has_target, has_preposition = entry.has_verb, False, False
         else:
-            has_verb = has_verb or hit.entry.has_verb or role == "participle"
+            has_verb = has_verb or entry.has_verb or role == "participle"
             has_target = has_target or role in ("finding", "state")
-            if not has_preposition and hit.entry.terms[0].name == _PREPOSITION:
+            if not has_preposition and entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
                 stated_ahead = stated_ahead or _ahead(hits, _is_statement, ("comma", "new_item", "stop"))
     return boundaries

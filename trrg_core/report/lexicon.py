@@ -74,6 +74,7 @@ class Entry:
     is_target: bool
     is_finding: bool
     is_state: bool
+    is_place: bool
     directions: frozenset[str]
     turns: bool
     terms: tuple[Term, ...]
@@ -229,6 +230,7 @@ def _entry(
         is_target=any(term.role in ("finding", "state") for term in terms),
         is_finding=any(term.role == "finding" for term in terms),
         is_state=any(term.role == "state" for term in terms),
+        is_place=any(term.role == "place" for term in terms),
         directions=directions,
         turns="forward" in directions and any(term.gives_way for term in terms),
         terms=tuple(terms),

@@ -1,6 +1,7 @@
 """Mentions of one sentence: text in, findings with assertion, cue, rule and attributes out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from trrg_core.labels import Assertion
 from trrg_core.report.assertion import Asserted, assert_candidates
@@ -61,22 +62,21 @@ def find_mentions(
 def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:
     """An operation of the past, or a device after "status post", is what the images show now."""
     lasts = kind == "history" or (kind == "device" and asserted.cue in ("status post", "s/p"))
-    return asserted._replace(historical=False) if lasts and asserted.historical else asserted
+    return replace(asserted, historical=False) if lasts and asserted.historical else asserted
 
 
 def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:
     start, end = plain.original(candidate.start, candidate.end)
-    assertion, rule, cue, historical, hypothetical, experiencer = asserted
     values = {
         "finding": candidate.finding,
         "start": start,
         "end": end,
-        "assertion": assertion,
-        "rule": rule,
-        "cue": cue,
-        "historical": historical,
-        "hypothetical": hypothetical,
-        "experiencer": experiencer,
+        "assertion": asserted.assertion,
+        "rule": asserted.rule,
+        "cue": asserted.cue,
+        "historical": asserted.historical,
+        "hypothetical": asserted.hypothetical,
+        "experiencer": asserted.experiencer,
         **_NO_ATTRIBUTES,
         **attributes,
     }

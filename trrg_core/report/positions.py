@@ -16,11 +16,11 @@ _DENIED = re.compile(r"(?:\bnot|\bno|n't|\bwithout|\bw/o) (?:\w+ )?$")
 def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[str, str]) -> list[str]:
     """The position of each candidate of a sentence; a device is spoken of until the next device is named."""
     positions = [""] * len(candidates)
-    if not any(kinds.get(candidate.finding) == "device" for candidate in candidates):
-        return positions
     devices = [number for number, candidate in enumerate(candidates) if kinds.get(candidate.finding) == "device"]
+    if not devices:
+        return positions
     text = scan.plain.text
-    wrong = [(hit.start, hit.entry.positions) for hit in scan.attributes if hit.entry.positions and devices]
+    wrong = [(hit.start, hit.entry.positions) for hit in scan.attributes if hit.entry.positions]
     wrong = sorted((start, names) for start, names in wrong if not _DENIED.search(text, max(0, start - 16), start))
     starts = [start for start, _ in wrong]
     for at, number in enumerate(devices):

@@ -42,12 +42,15 @@ _MOST_STAND_INS = 8
 def add_stand_ins(scan: Scan) -> Scan:
     """`scan` with the words that stand for the finding or place before them named as that."""
     text = scan.plain.text
-    hits = {hit.start: hit for hit in _of_findings(scan)}
-    if " no" in text:
+    names_side = "left" in text or "right" in text
+    hits: dict[int, Hit] = {}
+    if " one" in text or " it " in text or (names_side and (" not " in text or " none " in text)):
+        hits |= {hit.start: hit for hit in _of_findings(scan)}
+    if names_side and " no" in text:
         hits |= {hit.start: hit for hit in _before_denial(scan)}
     if ":" in text:
         hits |= {hit.start: hit for hit in _of_list(scan)}
-    if " the left " in text or " the right " in text:
+    if names_side and (" the left " in text or " the right " in text):
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
 
