@@ -145,8 +145,10 @@ class _Sentence:
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
                 chosen["change"] = behind[0].value("change")
-        parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or [chosen]
-        if len(parts) == 1 and "laterality" not in parts[0]:
+        parts = [chosen]
+        if self._cuts:
+            parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or parts
+        if high < len(self.text) and len(parts) == 1 and "laterality" not in parts[0]:
             far = _choose(None, self._far_behind(number))
             return [far | parts[0]] if "laterality" in far else parts
         return parts
