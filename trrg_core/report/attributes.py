@@ -137,6 +137,8 @@ class _Sentence:
 
     def describe(self, number: int) -> list[_Described]:
         """The attributes of candidate `number`, once for each side that has its own degree."""
+        if not self.marks:
+            return [{}]
         candidate = self.candidates[number]
         low, high = self._window(number)
         chosen = _choose(candidate, self.between(low, high))

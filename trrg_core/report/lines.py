@@ -26,9 +26,10 @@ _INLINE_MARK = r"(\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z]))"
 _FIRST_INLINE, _INLINE = re.compile(_INLINE_MARK), re.compile(rf"\s{_INLINE_MARK}")
 # a capital that only the first word of a statement has; "Small Left Effusion" has them in every word
 _CAPITAL = re.compile(
-    r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?) (?=(?:No|There|The|Heart|Lungs|Left|Right|Bilateral|Small|Mild|Moderate|Large"
-    r"|Trace|Minimal|Stable|Unchanged|Normal|New|Cardiac|Pleural|Bibasilar) [a-z]{2,}\b(?! [A-Z]))"
+    r" (?=[A-Z])(?:No|There|The|Heart|Lungs|Left|Right|Bilateral|Small|Mild|Moderate|Large"
+    r"|Trace|Minimal|Stable|Unchanged|Normal|New|Cardiac|Pleural|Bibasilar) (?=[a-z]{2,}\b(?! [A-Z]))"
 )
+_WORD_BEFORE = re.compile(r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?)\Z")
 _BULLET = re.compile(r"(?<=[\w.)]) +(?=[*\u2022] ?[A-Za-z])")
 _SENTENCE_STOP = re.compile(r"[A-Za-z)]\.(?:\s|$)")
 _FIRST = re.compile(r"\S+")
@@ -105,9 +106,11 @@ def _unstopped(text: str, start: int, end: int) -> list[int]:
     found = [mark.end() for mark in _BULLET.finditer(text, start, end)] if "*" in text or "\u2022" in text else []
     words = _words()
     for mark in _CAPITAL.finditer(text, start, end):
-        before = mark[1]
-        if before not in words.ends_open and before not in words.modifiers:
-            found.append(mark.end())
+        at = mark.start()
+        last = max(start, text.rfind(" ", start, at))
+        before = _WORD_BEFORE.search(text, max(start, text.rfind(" ", start, last)), at)
+        if before and before[1] not in words.ends_open and before[1] not in words.modifiers:
+            found.append(at + 1)
     return found
 
 
