@@ -92,9 +92,8 @@ def _reaching_cues(
     reached: dict[int, _Reaching] = {}
     active: _Reaching = {}
     outside: _Reaching = {}
-    entered, left = set(asides), set(asides.values())
-    if not is_forward:
-        entered, left = left, entered
+    closing = asides.values()
+    entered, left = (asides.keys(), closing) if is_forward else (closing, asides.keys())
     follows = is_answered = False
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:

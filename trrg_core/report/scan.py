@@ -82,10 +82,10 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     spans: list[tuple[int, int, Entry]] = []
     attributes: list[Hit] = []
     has_target = False
-    for last, entry in lexicon.automaton.iter(plain.text):
-        if entry.closes_word and padded[last + 2].isalnum():
+    # a match in the padded text ends where it ends in the plain one, less one for the space and plus one for the end
+    for end, entry in lexicon.automaton.iter(padded):
+        if entry.closes_word and padded[end + 1].isalnum():
             continue
-        end = last + 1
         start = end - entry.length
         if entry.opens_word and padded[start].isalnum():
             continue

@@ -91,19 +91,19 @@ def _view_heading() -> re.Pattern[str]:
 def _line_heading() -> re.Pattern[str]:
     """A heading behind a line end: with a colon, or with nothing else in its line."""
     rules = load_rules()["sections.yaml"]
-    names, usual = _any_of({*rules["loose"], *_other_names()}), _any_of(rules["loose"])
-    named = rf"((?i:{names})(?:(?:/| and )(?i:{names}))?|[A-Z][A-Z (),/-]{{2,60}})[ \t*_]*:"
+    names, usual = _in_any_case(_listed_names()), _in_any_case(rules["loose"])
+    named = rf"({names}(?:(?:/| and ){names})?|[A-Z][A-Z (),/-]{{2,60}})[ \t*_]*:"
     # wrapped prose may end in such a word, so it begins with a capital: "Findings", "CONCLUSION - ..."
-    bare = rf"((?=[A-Z])(?i:{usual}))[ \t*_]*(?:(?=\r?\n|$)|-(?= ))"
+    bare = rf"((?=[A-Z]){usual})[ \t*_]*(?:(?=\r?\n|$)|-(?= ))"
     return re.compile(rf"\n[ \t#*_>]*(?:{named}|{bare})")
 
 
 @cache
 def _heading_before_colon(is_cased: bool) -> re.Pattern[str]:
     """A heading that ends where the searched stretch does: behind a stop, or in capitals where those stand out."""
-    names = _any_of(_listed_names())
-    after_stop = rf"[.;!?*_][ \t*_]*((?i:{names})(?:(?:/| and )(?i:{names}))?)"
-    in_capitals = rf"\b({names.upper()})|" if is_cased else ""
+    names = _in_any_case(_listed_names())
+    after_stop = rf"[.;!?*_][ \t*_]*({names}(?:(?:/| and ){names})?)"
+    in_capitals = rf"\b({_any_of(_listed_names()).upper()})|" if is_cased else ""
     return re.compile(rf"(?:{in_capitals}{after_stop})[ \t*_]*$")
 
 
@@ -114,6 +114,14 @@ def _listed_names() -> tuple[str, ...]:
 
 def _any_of(names: Iterable[str]) -> str:
     return "|".join(re.escape(name).replace("\\ ", " ") for name in sorted(names, key=len, reverse=True))
+
+
+def _in_any_case(names: Iterable[str]) -> str:
+    """A pattern of `names` in any case, by first letter: a search passes over those of other letters at once."""
+    by_letter: dict[str, list[str]] = {}
+    for name in names:
+        by_letter.setdefault(name[0], []).append(name[1:])
+    return "(?:" + "|".join(f"[{one}{one.upper()}](?i:{_any_of(rest)})" for one, rest in by_letter.items()) + ")"
 
 
 def _loose_headings(text: str) -> list[tuple[int, int, int]]:

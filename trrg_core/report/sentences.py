@@ -31,7 +31,10 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
             at, behind = stop.span()
             if at < begin or not _ends_sentence(text, at, behind, begin, high):
                 continue
-            _add(spans, text, begin, behind)
+            if text[begin].isalnum():
+                spans.append((begin, behind))
+            else:
+                _add(spans, text, begin, behind)
             begin = skip_mark(text, behind, high)
         if begin < high:
             _add(spans, text, begin, high)
@@ -46,13 +49,10 @@ def _add(spans: list[tuple[int, int]], text: str, begin: int, end: int) -> None:
 
 def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> bool:
     """Whether the stops at [at, behind) end the sentence that begins at `begin`."""
-    if text[at] in "!?" and at == begin:
-        return False  # "? pneumonia" is one question
+    if text[at] != ".":
+        return _ends_question(text, at, behind, begin, end)
     if behind >= end:
         return True
-    if text[at] in "!?":
-        is_short = at - begin <= _LONGEST_QUESTION
-        return not (is_short and text[behind - 1] == "?" and _ANSWER.match(text, behind, min(end, behind + 16)))
     after = text[behind]
     if behind - at > 3 and after == " ":
         return False  # dots that lead to an answer: "Pneumothorax ..... none"
@@ -67,6 +67,13 @@ def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> boo
         return after == "_" and before.isalpha()
     # a missing space: "clear.No" splits, "e.g." and "No.effusion" do not
     return len(before) > 2 and (after.isupper() or text[behind : behind + 3].isalpha())
+
+
+def _ends_question(text: str, at: int, behind: int, begin: int, end: int) -> bool:
+    if at == begin:
+        return False  # "? pneumonia" is one question
+    is_short = at - begin <= _LONGEST_QUESTION and text[behind - 1] == "?"
+    return behind >= end or not (is_short and _ANSWER.match(text, behind, min(end, behind + 16)))
 
 
 def _starts_new(text: str, start: int, end: int, before: str) -> bool:
