@@ -108,9 +108,9 @@ def _reaching_cues(
                 _drop(active, "adjacent")
             elif role == "colon" and is_answered:
                 _drop(active, "answer")  # "effusion: right small, left none"
-        if index in entered:
+        if asides and index in entered:
             outside, active = active, {}
-        elif index in left:
+        elif asides and index in left:
             active = outside
         if index in waiting and active:
             is_answered = True

@@ -44,14 +44,14 @@ def find_mentions(
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
     described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
-    positions = find_positions(candidates, scan, lexicon.kinds)
+    kinds = [lexicon.kinds.get(candidate.finding) for candidate in candidates]
+    positions = find_positions(candidates, scan, lexicon.kinds) if "device" in kinds else [""] * len(candidates)
     titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text else ()
     mentions: list[Mention] = []
     for number, candidate in enumerate(candidates):
-        kind = lexicon.kinds.get(candidate.finding)
-        if kind == "decoy" or number in titles:
+        if kinds[number] == "decoy" or number in titles:
             continue
-        assertion = _in_its_kind(asserted[number], kind)
+        assertion = _in_its_kind(asserted[number], kinds[number])
         for attributes in described[number]:
             if positions[number] and assertion.assertion is not Assertion.ABSENT:
                 attributes["position"] = positions[number]
@@ -61,8 +61,10 @@ def find_mentions(
 
 def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:
     """An operation of the past, or a device after "status post", is what the images show now."""
+    if not asserted.historical:
+        return asserted
     lasts = kind == "history" or (kind == "device" and asserted.cue in ("status post", "s/p"))
-    return replace(asserted, historical=False) if lasts and asserted.historical else asserted
+    return replace(asserted, historical=False) if lasts else asserted
 
 
 def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str], plain: Plain) -> Mention:
