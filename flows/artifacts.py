@@ -60,6 +60,14 @@ def page_link(place: str) -> str:
     return place if "://" in place else f"file://{place}"
 
 
-def image_url(data: bytes, kind: str) -> str:
-    """An image as a data URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def picture_text(data: bytes, kind: str, *, title: str, link: str = "") -> str:
+    """A picture as Markdown with its data in it, which Prefect shows without the long address of an image artifact.
+
+    Args:
+        data: the file.
+        kind: of the file, e.g. `png` or `svg+xml`.
+        title: for those who do not see it.
+        link: address of the same picture elsewhere, for its own window.
+    """
+    picture = f"![{title}](data:image/{kind};base64,{base64.b64encode(data).decode()})"
+    return f"{picture}\n\n[{title}]({link})" if link else picture

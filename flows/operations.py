@@ -41,8 +41,12 @@ def refresh_data(
         on_drift: what to do when the shards have drifted from those that the champion was trained on.
     """
     show_own_lines()
-    config = read_config(preset, chosen_source(source), source_root, settings)
-    return ended(lambda: run_chain(config, store, "ingest", "", on_drift, last="shard"))
+
+    def run() -> dict[str, Any]:
+        config = read_config(preset, chosen_source(source), source_root, settings)
+        return run_chain(config, store, "ingest", "", on_drift, last="shard")
+
+    return ended(run)
 
 
 @flow(name="evaluate", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import send_event, store_artifact
@@ -21,9 +22,10 @@ SERVER_AWAY_S = 180.0
 
 
 class _Newest:
-    """The results of the newest run of this process that came to its end."""
+    """The results of the newest run of this process that came to its end, and the newest failure that was shown."""
 
     results: dict[str, Any] | None = None
+    shown: str = ""
 
 
 _newest = _Newest()
@@ -36,10 +38,13 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
 
     Waits for a server that is away, so that finished work is not reported as crashed.
     """
+    _newest.shown = ""
     try:
         results = run()
     except TrrgError as error:
         wait_for_server()
+        if str(error) != _newest.shown:  # of no stage, such as a wrong setting
+            report_failure(flow_run.flow_name or "run", error)
         return cast("dict[str, Any]", failed_state(error))
     _newest.results = dict(results)
     wait_for_server()
@@ -65,9 +70,10 @@ def failed_state(error: TrrgError) -> State[Any]:
 
 
 def report_failure(job: str, error: TrrgError) -> None:
-    """Show the cause of a failed stage, and send an event."""
+    """Show the cause of a failed stage, or of a run before its first stage, and send an event."""
     from prefect.artifacts import create_markdown_artifact
 
+    _newest.shown = str(error)
     kind = type(error).__name__
     text = failure_text(job, kind, str(error))
     store_artifact(create_markdown_artifact, text, key="failure", description=f"{job} failed")

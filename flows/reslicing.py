@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 from prefect import flow, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.artifacts import image_url, store_artifact
+from flows.artifacts import picture_text, store_artifact
 from flows.cancelling import stop_cluster_jobs
 from flows.choices import FormOrder, Settings
 from flows.outcome import ended
@@ -29,8 +29,8 @@ def compile_slice(spec: SliceSpec, store: str, dry_run: bool) -> str:
         store_artifact(create_table_artifact, rows, key="slice-asked-achieved", description="Asked and achieved")
     rows = label_rows(sliced)
     store_artifact(create_table_artifact, rows, key="slice-before-after", description="Train studies, before and after")
-    chart = image_url(slice_chart_png(sliced), "png")
-    store_artifact(create_image_artifact, chart, key="slice-chart", description="Before and after")
+    chart = picture_text(slice_chart_png(sliced), "png", title="Labels of the train studies, before and after")
+    store_artifact(create_markdown_artifact, chart, key="slice-chart", description="Before and after")
     return sliced.result.ref
 
 

@@ -45,8 +45,12 @@ def retrain(
         on_drift: what to do when the shards have drifted from those that the champion was trained on.
     """
     show_own_lines()
-    config = read_config(preset, chosen_source(source), source_root, settings)
-    return ended(lambda: run_chain(config, store, enter_at, slice_ref, on_drift))
+
+    def run() -> dict[str, Any]:
+        config = read_config(preset, chosen_source(source), source_root, settings)
+        return run_chain(config, store, enter_at, slice_ref, on_drift)
+
+    return ended(run)
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=False)

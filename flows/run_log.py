@@ -10,8 +10,11 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging.handlers import APILogHandler
 
 from flows.artifacts import store_artifact
+from trrg_core.errors import TrrgError
 
 LOGGERS = ("pipelines", "trrg_core", "flows")
+# of Prefect: each logs the traceback of an error whose one line the state of the run has
+ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.engine")
 UPDATE_EVERY_S = 10.0
 
 
@@ -23,6 +26,15 @@ def show_own_lines() -> None:
             own.setLevel(logging.INFO)
         if not any(isinstance(handler, APILogHandler) for handler in own.handlers):
             own.addHandler(APILogHandler())
+    for name in ENGINE_LOGGERS:
+        engine = logging.getLogger(name)
+        if is_unexpected not in engine.filters:
+            engine.addFilter(is_unexpected)
+
+
+def is_unexpected(record: logging.LogRecord) -> bool:
+    """False for a line with the traceback of an expected error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], TrrgError))
 
 
 @contextmanager
@@ -31,12 +43,14 @@ def progress_artifacts(job: str) -> Iterator[None]:
     handler = _ProgressHandler(job)
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
+    is_done = False
     try:
         yield
+        is_done = True
     finally:
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(handler)
-        handler.finish()
+        handler.finish(is_done=is_done)
 
 
 class _ProgressHandler(logging.Handler):
@@ -46,6 +60,7 @@ class _ProgressHandler(logging.Handler):
         super().__init__(logging.INFO)
         self._job = job
         self._artifacts: dict[str, Any] = {}
+        self._percents: dict[str, float] = {}
         self._sent = 0.0
         self._pending: tuple[str, float, str] | None = None
 
@@ -58,16 +73,21 @@ class _ProgressHandler(logging.Handler):
         if time.monotonic() - self._sent >= UPDATE_EVERY_S:
             self._send()
 
-    def finish(self) -> None:
-        """Show the last line too."""
+    def finish(self, *, is_done: bool) -> None:
+        """Show the last line too; and all of the work as done if it is, as lines come every few seconds only."""
         if self._pending:
             self._send()
+        for label, percent in self._percents.items():
+            if is_done and percent < 100:
+                text = f"{label}: done"
+                store_artifact(_update, self._artifacts[label], 100.0, text, key=f"{self._job}-progress")
 
     def _send(self) -> None:
         if self._pending is None:
             return
         label, percent, text = self._pending
         self._pending, self._sent = None, time.monotonic()
+        self._percents[label] = percent
         if (artifact := self._artifacts.get(label)) is None:
             key = f"{self._job}-progress"
             self._artifacts[label] = store_artifact(create_progress_artifact, percent, key=key, description=text)

@@ -5,14 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.artifacts import image_url, page_link, send_event, store_artifact
+from flows.artifacts import page_link, picture_text, send_event, store_artifact
 from flows.outcome import report_failure
 from flows.render.decision_text import decision_text, reject_text
 from flows.run_log import progress_artifacts
@@ -20,13 +15,19 @@ from pipelines.records.job_result import JobResult, to_json
 from pipelines.running.run_job import run_job
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import StorageError, TrrgError
-from trrg_core.metrics.systems import scores_by_system
+from trrg_core.labels import LabelSet, load_label_set
+from trrg_core.metrics.systems import headline, scores_by_system
 from trrg_core.registry.check import CHECK_COLUMNS, check_cells
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes
 from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store, open_store
 
 CURVES = "losses.svg"
+# text of the link by the note that has the place
+LINKS = {
+    "report": "Reports beside the references, with scores and evidence",
+    "page": "What it perceives, finding by finding",
+}
 
 
 def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
@@ -56,12 +57,12 @@ def run_stage(job: str, config: TrrgConfig, store: str, inputs: dict[str, str]) 
     except TrrgError as error:
         report_failure(job, error)
         raise
-    _create_artifacts(result, open_store(store))
+    _create_artifacts(result, open_store(store), load_label_set(config.parse.label_set))
     values: dict[str, Any] = json.loads(to_json(result))
     return values
 
 
-def _create_artifacts(result: JobResult, store: Store) -> None:
+def _create_artifacts(result: JobResult, store: Store, label_set: LabelSet) -> None:
     rows = [{"what": "result", "value": result.ref}, *_rows(result.counts), *_rows(result.rejects, "set aside: ")]
     _table(rows, key=f"{result.job}-counts", description=f"{result.job}: {result.ref}")
     if result.rejects:
@@ -69,14 +70,11 @@ def _create_artifacts(result: JobResult, store: Store) -> None:
         text = reject_text(result.rejects, read)
         store_artifact(create_markdown_artifact, text, key=f"{result.job}-rejects", description="Set aside, by reason")
     if result.job == "evaluate":
-        _table(_score_table(result.counts), key="scores", description="The model beside the floors")
-    for note, key, text in (
-        ("report", "html-report", "HTML report"),
-        ("page", f"{result.job}-page", "Scores and studies"),
-        ("losses", f"{result.job}-losses", "Loss curves"),
-    ):
+        _table(_score_table(result.counts, label_set), key="scores", description="The model beside the floors")
+    for note, text in LINKS.items():
         if place := result.notes.get(note):
-            store_artifact(create_link_artifact, page_link(place), link_text=text, key=key, description=place)
+            link, key = page_link(place), f"{result.job}-{note}"
+            store_artifact(create_link_artifact, link, link_text=text, key=key, description=f"{text}: {place}")
     if result.notes.get("losses"):
         _create_curves(result, store)
     if "decision" in result.notes:
@@ -86,8 +84,9 @@ def _create_artifacts(result: JobResult, store: Store) -> None:
 def _create_curves(result: JobResult, store: Store) -> None:
     path = f"{run_path(result.ref)}/{CURVES}"
     if store.exists(path):
-        picture = image_url(store.read_bytes(path), "svg+xml")
-        store_artifact(create_image_artifact, picture, key=f"{result.job}-curves", description="Losses by step")
+        link = page_link(store.join(path))
+        text = picture_text(store.read_bytes(path), "svg+xml", title="Losses by step", link=link)
+        store_artifact(create_markdown_artifact, text, key=f"{result.job}-curves", description="Losses by step")
 
 
 def _create_gate_artifacts(result: JobResult, store: Store) -> None:
@@ -116,10 +115,11 @@ def _rows(values: Mapping[str, float], prefix: str = "") -> list[dict[str, str]]
     return [{"what": f"{prefix}{name}", "value": f"{value:g}"} for name, value in values.items()]
 
 
-def _score_table(metrics: Mapping[str, float]) -> list[dict[str, str]]:
-    """One row per score, one column per system."""
+def _score_table(metrics: Mapping[str, float], label_set: LabelSet) -> list[dict[str, str]]:
+    """One row per score, one column per system; those of a first look come first."""
     systems = scores_by_system(metrics)
-    names = dict.fromkeys(name for scores in systems.values() for name in scores)
+    known = dict.fromkeys(name for scores in systems.values() for name in scores)
+    names = dict.fromkeys((*(name for name in headline(label_set) if name in known), *known))
     return [
         {"score": name} | {system.value: f"{scores[name]:.3f}" for system, scores in systems.items() if name in scores}
         for name in names

@@ -49,7 +49,9 @@ def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytes
     arguments = (str(tmp_path), "ingest", "", "ignore")
     refused = retraining.retrain_with(load_config("tiny", ["seed=2"]), *arguments, return_state=True)
     failed = retraining.retrain_with(load_config("tiny", ["seed=1"]), *arguments, return_state=True)
+    wrong = retraining.retrain(store=str(tmp_path), settings=["finetune.epoch=2"], return_state=True)
     messages, stored = asyncio.run(read_back(refused.state_details.flow_run_id, failed.state_details.flow_run_id))
+    said, shown = asyncio.run(read_back(wrong.state_details.flow_run_id))
     assert wait_for_server(1.0)
     assert (refused.type.value, refused.name) == ("COMPLETED", outcome.REFUSED)
     assert refused.message == "models:/trrg/2: refused. fail: too short"
@@ -60,9 +62,13 @@ def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytes
         failed.result()
     assert "finetune steps: 5 of 10, loss 1.000, 9 s left" in messages
     assert any(message.startswith("No model is champion") for message in messages)
+    cause = "ConfigError: unknown key 'finetune.epoch'; did you mean 'finetune.epochs'?"
+    assert (wrong.type.value, wrong.message) == ("FAILED", cause)
+    assert shown["failure"].startswith("**retrain** failed with ConfigError: unknown key 'finetune.epoch'")
+    assert not [line for line in (*said, *messages) if "Traceback" in line], "the cause is one line"
     assert {"champion-before", "pretrain-progress", "pretrain-counts", "failure"} <= stored.keys()
     assert stored["failure"].startswith("**ingest** failed with DataError: 40% of the studies")
-    assert stored["finetune-progress"] == 50.0
+    assert stored["finetune-progress"] == 100.0, "the stage is done, though its last line came at the half"
 
 
 async def read_back(*flow_runs: UUID) -> tuple[list[str], dict[str, Any]]:

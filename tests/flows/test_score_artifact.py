@@ -8,10 +8,13 @@ from flows import artifacts, tasks
 from flows.artifacts import page_link
 from flows.tasks import _score_table
 from pipelines.records.job_result import JobResult
+from trrg_core.labels import load_label_set
 from trrg_core.metrics.systems import FLOORS, System, metric_key
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision, decision_to_bytes
 from trrg_core.storage.store import open_store
+
+LABELS = load_label_set("chexpert14")
 
 
 def test_systems_are_columns_in_one_order_however_the_metrics_are_sorted() -> None:
@@ -19,14 +22,33 @@ def test_systems_are_columns_in_one_order_however_the_metrics_are_sorted() -> No
     metrics |= {"modal_report/truth.distinct_share": 0.5}
     # a run that is read back has its metrics in alphabetical order
     for ordered in (metrics, dict(sorted(metrics.items()))):
-        first, second = _score_table(ordered)
+        first, second = _score_table(ordered, LABELS)
         assert list(first) == ["score", "model", "modal report", "nearest neighbour"]
         assert first["model"] == "0.250"
         assert second == {"score": "truth.distinct_share", "modal report": "0.500"}
 
 
+def test_the_scores_of_a_first_look_come_first() -> None:
+    names = ["bleu4.full", "trrg14.example.f1.u0", "trrg13.micro.f1.u0", "truth.omitted"]
+    rows = _score_table({metric_key(System.MODEL, name): 0.5 for name in names}, LABELS)
+    assert [row["score"] for row in rows] == ["trrg13.micro.f1.u0", "bleu4.full", *names[1::2]]
+
+
+def test_curves_are_shown_with_a_link_to_the_served_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stored: dict[str, object] = {}
+    monkeypatch.setattr(tasks, "store_artifact", lambda _, content, key, description: stored.update({key: content}))
+    monkeypatch.setenv("TRRG_PAGES_URL", "http://127.0.0.1:9")
+    store = open_store(str(tmp_path))
+    store.write_bytes("runs/pretrain-1/losses.svg", b"<svg/>")
+    tasks._create_artifacts(JobResult(job="pretrain", ref="pretrain-1", notes={"losses": "x"}), store, LABELS)
+    assert stored["pretrain-curves"] == (
+        "![Losses by step](data:image/svg+xml;base64,PHN2Zy8+)\n\n"
+        "[Losses by step](http://127.0.0.1:9/runs/pretrain-1/losses.svg)"
+    )
+
+
 @pytest.mark.parametrize(
-    ("job", "note", "key"), [("pretrain", "page", "pretrain-page"), ("evaluate", "report", "html-report")]
+    ("job", "note", "key"), [("pretrain", "page", "pretrain-page"), ("evaluate", "report", "evaluate-report")]
 )
 def test_the_page_of_a_run_is_linked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: str, note: str, key: str
@@ -35,8 +57,8 @@ def test_the_page_of_a_run_is_linked(
     monkeypatch.setattr(tasks, "create_table_artifact", lambda *_, **__: None)
     monkeypatch.setattr(tasks, "create_link_artifact", lambda link, **words: links.append((link, words["key"])))
     store = open_store(str(tmp_path))
-    tasks._create_artifacts(JobResult(job=job, ref="run-1", notes={note: "/a/page.html"}), store)
-    tasks._create_artifacts(JobResult(job=job, ref="run-2"), store)
+    tasks._create_artifacts(JobResult(job=job, ref="run-1", notes={note: "/a/page.html"}), store, LABELS)
+    tasks._create_artifacts(JobResult(job=job, ref="run-2"), store, LABELS)
     assert links == [("file:///a/page.html", key)]
 
 
@@ -53,7 +75,7 @@ def test_the_decision_is_a_table_a_text_and_an_event(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tasks, "store_artifact", lambda _, content, key, description: stored.update({key: content}))
     monkeypatch.setattr(tasks, "send_event", lambda *event: events.append(event))
     result = JobResult(job="register", ref="register-1", notes={"decision": "x", "model": "models:/trrg/2"})
-    tasks._create_artifacts(result, store)
+    tasks._create_artifacts(result, store, LABELS)
     row = {"check": "text.modal_share", "number": "0.9", "interval": "-", "needed": "-", "verdict": "fail"}
     against = {"check": "champion.micro_f1", "number": "0.02", "interval": "-0.010 to +0.050", "needed": "-"}
     assert stored["gate"] == [row, against | {"verdict": "pass"}]
@@ -75,7 +97,9 @@ def test_what_was_set_aside_is_a_table_by_reason(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tasks, "store_artifact", lambda _, content, key, description: stored.update({key: content}))
     rejects = {"empty_file": 1, "jpeg_truncated": 3}
     tasks._create_artifacts(
-        JobResult(job="ingest", ref="studies@0", counts={"studies_in": 80}, rejects=rejects), open_store(str(tmp_path))
+        JobResult(job="ingest", ref="studies@0", counts={"studies_in": 80}, rejects=rejects),
+        open_store(str(tmp_path)),
+        LABELS,
     )
     text = str(stored["ingest-rejects"])
     assert text.startswith("4 set aside, 5.0% of 80")

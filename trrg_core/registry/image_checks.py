@@ -38,8 +38,8 @@ def check_images(
             reason = f"{system}: no study could be shown it; needed {bound}"
             yield Check(name=f"image.{system.key}", verdict=Verdict.INSUFFICIENT, reason=reason, bound=bound)
             continue
-        article = "an" if system[0] in "aeiou" else "a"
-        words = f"the loss of {score_name} with {article} {system} in place of the own one"
+        shown = f"an{system}" if system.startswith("other") else f"a {system}"  # another image
+        words = f"the loss of {score_name} with {shown} in place of the own one"
         yield check_estimate(f"image.{system.key}", losses[system].loss, bound, words)
     yield check_number(
         IMAGE_REMOVED_SHARE,
