@@ -1,5 +1,6 @@
 """The flows beside retraining: refresh the data, evaluate a model, promote one, and a sweep over settings and seeds."""
 
+import logging
 from typing import Annotated, Any
 
 from prefect import flow
@@ -19,6 +20,8 @@ from pipelines.registry.alias_moves import promote as move_champion
 from pipelines.registry.find_model import find_model
 from trrg_core.errors import ConfigError
 from trrg_core.storage.store import open_store
+
+logger = logging.getLogger(__name__)
 
 
 @flow(name="refresh-data", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])
@@ -103,6 +106,7 @@ def promote_model(
         before = f"models:/{name}/{move.before}" if move.before else "none"
         text = f"Champion: **models:/{name}/{move.after}** (before: {before}), because: {escape(move.reason)}"
         store_artifact(create_markdown_artifact, text, key="decision", description="Promoted by a person")
+        logger.info("models:/%s/%s is champion (before: %s), because: %s", name, move.after, before, move.reason)
         payload = {"before": move.before, "after": move.after, "reason": move.reason}
         send_event("gate.promoted", f"model.models:/{name}/{move.after}", payload)
         return {"promote": {"ref": f"models:/{name}/{move.after}"}}

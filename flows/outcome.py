@@ -75,6 +75,7 @@ def report_failure(job: str, error: TrrgError) -> None:
 
     _newest.shown = str(error)
     kind = type(error).__name__
+    logger.error("%s failed with %s: %s", job, kind, " ".join(str(error).split()))
     text = failure_text(job, kind, str(error))
     store_artifact(create_markdown_artifact, text, key="failure", description=f"{job} failed")
     reason = getattr(error, "reason", "")
