@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Literal
 
-import yaml
+from pydantic import Field, ValidationError
 
+from trrg_core.config.section import ConfigSection
+from trrg_core.config.values import explain_errors, load_yaml
 from trrg_core.errors import ConfigError
+from trrg_core.storage.given_file import read_given_file
 
 
 class Assertion(StrEnum):
@@ -158,26 +160,34 @@ def load_label_set(name: str) -> LabelSet:
     Shipped are `chexpert14`, `nih14`, `cxr-lt`, `padchest` and `vindr`.
 
     Raises:
-        ConfigError: if there is no such set.
+        ConfigError: if there is no such set, or the file holds none.
     """
     shipped = resources.files("trrg_core.report.rules.label_sets")
-    file = shipped.joinpath(f"{name}.yaml")
+    known = sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
+    if name in known:
+        return _parse_label_set(shipped.joinpath(f"{name}.yaml").read_bytes(), name)
     try:
-        text = file.read_text("utf-8") if file.is_file() else Path(name).read_text("utf-8")
-    except OSError as error:
-        known = sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir())
-        raise ConfigError(f"no label set {name!r}: expected one of {known} or the path of a YAML file") from error
-    return _parse_label_set(text)
+        text = read_given_file(name)
+    except ConfigError as error:
+        message = f"no label set {name[:100]!r}: expected one of {known} or the path of a YAML file; {error}"
+        raise ConfigError(message) from error
+    return _parse_label_set(text, name)
+
+
+class _LabelSetFile(ConfigSection):
+    """The form of the YAML file of a label set."""
+
+    name: str
+    observations: tuple[str, ...] = Field(min_length=1)
+    findings: dict[str, tuple[str, ...]]
+    no_finding: str | None = None
+    not_abnormal: tuple[str, ...] = ()
+    abnormal: tuple[str, ...] = ()
 
 
 @cache
-def _parse_label_set(text: str) -> LabelSet:
-    data = yaml.safe_load(text)
-    return LabelSet(
-        name=data["name"],
-        observations=tuple(data["observations"]),
-        findings={key: tuple(value) for key, value in data["findings"].items()},
-        no_finding=data.get("no_finding"),
-        not_abnormal=tuple(data.get("not_abnormal", ())),
-        abnormal=tuple(data.get("abnormal", ())),
-    )
+def _parse_label_set(text: bytes, where: str) -> LabelSet:
+    try:
+        return LabelSet(**dict(_LabelSetFile.model_validate(load_yaml(text, where))))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {explain_errors(error, _LabelSetFile)}") from error

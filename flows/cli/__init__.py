@@ -114,9 +114,11 @@ def main() -> None:
         _print_error(str(error))
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno is None:
             _end_unexpected(error)
-        _print_error(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        # without a name it is a stream, such as the standard output on a full disk
+        name = "a stream" if error.filename is None else os.fsdecode(error.filename)
+        _print_error(f"{name}: {error.strerror}")
         sys.exit(EXIT_CODES[ConfigError if error.errno in _WRONG_PATH else StorageError])
     except Exception as error:
         _end_unexpected(error)

@@ -41,7 +41,7 @@ def sample(
             help="New folder for the tree, first written as FOLDER.partial; the ground truth is written beside it."
         ),
     ],
-    studies: Annotated[int, typer.Option(min=1, help="Number of studies.")] = 200,
+    studies: Annotated[int, typer.Option(min=1, max=10_000_000, help="Number of studies.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same bytes.")] = 7,
     styles: Annotated[
         Literal["plain", "mixed"],

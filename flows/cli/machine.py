@@ -11,7 +11,7 @@ from flows.cli.options import DEFAULT_STORE, PresetOption, SetOption, StoreOptio
 app = typer.Typer()
 PANEL = "Machine"
 
-PortOption = Annotated[int, typer.Option(help="Port of the Prefect UI on the loopback interface.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI on the loopback interface.")]
 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg config --preset base --set engine.zero_stage=3")
@@ -140,8 +140,10 @@ def weights(
 def up(
     store: StoreOption = DEFAULT_STORE,
     port: PortOption = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI; 0 leaves it out.")] = 5000,
-    pages_port: Annotated[int, typer.Option(help="Port of the pages of the runs; 0 leaves them out.")] = 4280,
+    mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the MLflow UI; 0 leaves it out.")] = 5000,
+    pages_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the pages of the runs; 0 leaves them out.")
+    ] = 4280,
     database: Annotated[
         str,
         typer.Option(

@@ -21,6 +21,7 @@ from flows.cli.options import (
 from flows.render.plain_text import printable
 from pipelines.running.catalog import find_job
 from trrg_core.errors import ConfigError
+from trrg_core.storage.given_file import write_given_file
 
 if TYPE_CHECKING:
     from pipelines.serving.limits import ServingLimits
@@ -212,8 +213,6 @@ def _print_study(result: "WrittenFiles", model: str, *, as_json: bool) -> None:
 
 
 def _write_page(results: "Sequence[WrittenFiles]", model: str, html: str) -> None:
-    from pathlib import Path
-
     from trrg_core.pages.written_page import WrittenPage, render_written
 
     page = WrittenPage(
@@ -222,10 +221,7 @@ def _write_page(results: "Sequence[WrittenFiles]", model: str, html: str) -> Non
         studies=tuple(result.written for result in results if result.written is not None),
         rejected=tuple(film for result in results for film in result.rejected),
     )
-    try:
-        Path(html).write_text(render_written(page), "utf-8")
-    except OSError as error:
-        raise ConfigError(f"--html {html}: {error.strerror}") from error
+    write_given_file(html, render_written(page), "--html")
     typer.echo(
         f"wrote {html}: {len(page.studies)} studies; it holds report text and films, keep it with the data", err=True
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trrg_core.errors import ConfigError
+from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_text, write_given_file
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder or s3:// prefix where everything is kept.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="tiny, small, base, or the path of a YAML file.")]
@@ -45,7 +46,8 @@ RefArgument = Annotated[
     ),
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", min=0, help="Largest number of rows, or of ids of each kind, to show.")
+    int,
+    typer.Option("--limit", min=0, max=1_000_000_000, help="Largest number of rows, or of ids of each kind, to show."),
 ]
 MinAgeOption = Annotated[
     float, typer.Option("--min-age", min=0, help="Refuse if anything was written within this number of hours.")
@@ -75,13 +77,18 @@ def read_text(path: str, option: str) -> str:
     Raises:
         ConfigError: if it cannot be read or is not UTF-8; the message does not quote its content.
     """
+    if path != "-":
+        return read_given_text(path, option, max_bytes=MAX_TEXTS_BYTES)
+    if sys.stdin is None:
+        raise ConfigError(f"{option} -: standard input is closed")
+    data = sys.stdin.buffer.read(MAX_TEXTS_BYTES + 1)
+    if len(data) > MAX_TEXTS_BYTES:
+        raise ConfigError(f"{option} -: more than {MAX_TEXTS_BYTES} bytes; give them in several runs")
     try:
-        return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{option} {path}: {error.strerror}") from error
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         # not chained: its message may quote the report
-        raise ConfigError(f"{option} {path} is not UTF-8") from None
+        raise ConfigError(f"{option} - is not UTF-8") from None
 
 
 def check_folder_of(path: str, option: str) -> None:
@@ -101,9 +108,5 @@ def write_page(folder: Path, text: str) -> Path:
         ConfigError: if it cannot be written.
     """
     place = folder / "index.html"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, "utf-8")
-    except OSError as error:
-        raise ConfigError(f"{place}: {error.strerror}") from error
+    write_given_file(place, text)
     return place

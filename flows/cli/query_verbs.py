@@ -26,7 +26,9 @@ def sql(
     timeout_s: Annotated[
         float, typer.Option("--timeout", min=0.1, max=3600, help="The query is stopped after this time, seconds.")
     ] = 60.0,
-    memory_gib: Annotated[float, typer.Option("--memory", min=0.1, help="Greatest memory of the query, GiB.")] = 4.0,
+    memory_gib: Annotated[
+        float, typer.Option("--memory", min=0.1, max=100_000, help="Greatest memory of the query, GiB.")
+    ] = 4.0,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,14 +36,18 @@ def sql(
 
     --limit holds for the table; --csv and --json print all rows. One version is written "labels@2", the newest labels.
     """
+    from flows.cli.bounded_process import bounded_process
     from flows.render.query import print_csv, print_json, print_rows
     from trrg_core.sql.query import run_query
     from trrg_core.storage.store import open_store
 
     if as_csv and as_json:
         raise ConfigError("give --csv or --json, not both")
-    memory = f"{memory_gib:g}GiB"
-    with run_query(open_store(store), query, deadline_s=timeout_s, memory=memory) as result:
+    memory = f"{int(memory_gib * 1024)}MiB"
+    with (
+        bounded_process(memory_gib, timeout_s),
+        run_query(open_store(store), query, deadline_s=timeout_s, memory=memory) as result,
+    ):
         if as_csv:
             print_csv(result)
         elif as_json:

@@ -10,12 +10,24 @@ from pipelines.records.progress import track
 from trrg_core.errors import ConfigError
 from trrg_core.sources.sample.layout import SampleSummary, write_sample
 from trrg_core.sources.sample.styles import Styles
+from trrg_core.storage.given_file import read_given_file
 
 
 def is_drawn(folder: Path, studies: int, seed: int, styles: Styles = "plain") -> bool:
-    """Whether `folder` holds the corpus of this size, seed and styles."""
+    """Whether `folder` holds the corpus of this size, seed and styles.
+
+    Raises:
+        ConfigError: if the folder has no name of its own, or the note beside it is damaged.
+    """
+    if not folder.name:
+        raise ConfigError(f"{str(folder)!r}: give the name of a new folder")
     note = _note(folder)  # may be left over from a tree that was removed
-    return folder.is_dir() and note.is_file() and json.loads(note.read_text()) == _drawn(studies, seed, styles)
+    if not (folder.is_dir() and note.is_file()):
+        return False
+    try:
+        return bool(json.loads(read_given_file(note)) == _drawn(studies, seed, styles))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{note} is damaged: remove it and {folder}, or give another folder") from error
 
 
 def _drawn(studies: int, seed: int, styles: Styles) -> dict[str, int | str]:
@@ -60,11 +72,15 @@ def _clear(partial: Path) -> None:
     """Remove what an interrupted run left behind.
 
     Raises:
-        ConfigError: if the folder holds anything that `write_sample` does not write.
+        ConfigError: if it is a link or a file, or the folder holds anything that `write_sample` does not write.
     """
-    if not partial.exists():
+    if not partial.exists() and not partial.is_symlink():
         return
-    if not all(entry.name == "files" or entry.name.endswith(".csv.gz") for entry in partial.iterdir()):
+    if (
+        partial.is_symlink()
+        or not partial.is_dir()
+        or not all(entry.name == "files" or entry.name.endswith(".csv.gz") for entry in partial.iterdir())
+    ):
         raise ConfigError(f"{partial} is in the way: the sample is first written there; move it")
     shutil.rmtree(partial)
 

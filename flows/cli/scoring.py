@@ -4,13 +4,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.options import JsonOption, check_folder_of
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.storage.given_file import write_given_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ ReferenceColumnOption = Annotated[str, typer.Option("--reference-column", help="
 CorpusOption = Annotated[str, typer.Option(help="Whose cleaner and length protocol r2gen has: mimic-cxr or iu-xray.")]
 MeteorOption = Annotated[bool, typer.Option("--meteor/--no-meteor", help="METEOR 1.5; it starts Java.")]
 ResamplesOption = Annotated[
-    int, typer.Option(min=0, help="Bootstrap resamples of patients, or of studies; 0: no intervals.")
+    int, typer.Option(min=0, max=100_000, help="Bootstrap resamples of patients, or of studies; 0: no intervals.")
 ]
 ColumnsOption = Annotated[
     str,
@@ -62,7 +62,7 @@ SlicesOption = Annotated[
     bool,
     typer.Option("--slices", help="Also by view, sex, age, prior, length of the reference, and rare findings."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of the resamples.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the resamples.")]
 
 
 @app.command(
@@ -296,10 +296,7 @@ def write_rexrank(path: str, predictions: "ReportFile", references: "ReportFile"
     """
     from trrg_core.metrics.report_files.rexrank import rexrank_to_bytes
 
-    try:
-        Path(path).write_bytes(rexrank_to_bytes(predictions, references, section=section))
-    except OSError as error:
-        raise ConfigError(f"--rexrank {path}: {error.strerror}") from error
+    write_given_file(path, rexrank_to_bytes(predictions, references, section=section), "--rexrank")
 
 
 @contextmanager

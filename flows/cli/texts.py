@@ -4,12 +4,12 @@ import csv
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from flows.cli.options import check_folder_of, read_text
+from trrg_core.storage.given_file import write_given_file
 
 app = typer.Typer()
 PANEL = "Report text"
@@ -104,7 +104,7 @@ def explain(
     text = read_text(report, "REPORT") if os.path.isfile(report) else report
     if html:
         check_folder_of(html, "--html")
-        Path(html).write_text(explain_html(text), "utf-8")
+        write_given_file(html, explain_html(text), "--html")
         typer.echo(f"wrote {html}")
     else:
         from flows.render.terminal import open_console

@@ -47,8 +47,9 @@ def check_address(settings: ServerSettings, limits: ServingLimits) -> None:
     try:
         with socket.create_server((settings.host, settings.port)):
             pass
-    except OSError as error:
-        raise ConfigError(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from error
+    except (OSError, ValueError, TypeError) as error:  # the last two for a name that no host can have
+        reason = getattr(error, "strerror", "") or "not a name of a host"
+        raise ConfigError(f"{settings.host!r}:{settings.port} cannot be listened on: {reason}") from error
 
 
 @contextmanager

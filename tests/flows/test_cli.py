@@ -122,7 +122,7 @@ def test_a_wrong_setting_stops_before_anything_starts(verb: str, tmp_path: Path)
         (("show", "pretrain-none"), "run 'pretrain-none' of"),
         (("show", "--store", "ftp://x"), "expected a local path or s3://bucket/prefix"),
         (("finetune", "--input", "shards"), "expected NAME=REF"),
-        (("parse-text", "--input", "no-such-file"), "--input no-such-file: No such file or directory"),
+        (("parse-text", "--input", "no-such-file"), "--input: no file no-such-file"),
         (
             ("explain", "--html", "no/such/page.html", "No edema."),
             "--html no/such/page.html: there is no folder no/such",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trrg_core.errors import ConfigError, StorageError
-from trrg_core.storage.store import Store
+from trrg_core.storage.store import Store, is_utf8
 
 MANIFEST = "manifest.json"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
@@ -79,10 +79,13 @@ def new_folder(target: Path, store: Store) -> Iterator[ExportFolder]:
     """
     if str(target).startswith("s3:/"):
         raise ConfigError(f"{target}: an export is written to a local folder; copy the finished folder from there")
+    if not is_utf8(str(target)):
+        raise ConfigError(f"{str(target)!r}: the name of the folder is not UTF-8")
     target = Path(os.path.abspath(target))
     _check_target(target, store)
     partial = target.with_name(f"{target.name}.partial")
     try:
+        _check_partial(partial)
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial, target):
             try:
@@ -134,6 +137,14 @@ def _check_target(target: Path, store: Store) -> None:
     return _check_outside(target, store)
 
 
+def _check_partial(partial: Path) -> None:
+    """Refuse what an export has not left: it is about to be emptied."""
+    if partial.is_symlink() or (partial.exists() and not partial.is_dir()):
+        raise ConfigError(f"{partial} is in the way: the export is first written there; move it")
+    if partial.is_dir() and any(partial.iterdir()) and not (partial / _FILE_LIST).is_file():
+        raise ConfigError(f"{partial} is not of an export: the export is first written there; move it")
+
+
 def _check_outside(target: Path, store: Store) -> None:
     if not store.is_s3 and target.resolve().is_relative_to(Path(store.uri).resolve()):
         raise ConfigError(f"{target} is inside the store {store.uri}, where it would be taken for a part of it")
@@ -142,7 +153,7 @@ def _check_outside(target: Path, store: Store) -> None:
 @contextmanager
 def _locked(partial: Path, target: Path) -> Iterator[None]:
     """Hold `partial` alone; the lock ends with the process, so that what a killed one left can be replaced."""
-    handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
+    handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

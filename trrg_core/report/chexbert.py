@@ -29,6 +29,7 @@ _CHILDREN: Mapping[str, tuple[str, ...]] = {
     "Enlarged Cardiomediastinum": ("Cardiomegaly",),
 }
 _LIKELY = re.compile(r"\b(?<!less )(?:likely|probabl[ey]|presumabl[ey]|presumed)\b")
+_MAX_CELL = 10_000_000  # characters
 _TEXT_COLUMNS = (TEXT_COLUMN, "Reports", "report", "text")
 
 
@@ -78,12 +79,21 @@ def read_texts(content: str) -> Iterator[str]:
     """The report texts of a CSV file with a header, or of JSON lines of `{"id", "text"}`, in order.
 
     Raises:
-        DataError: `no_report_column` or `not_a_report_line`, with the columns or the line found.
+        DataError: `no_report_column`, `not_a_report_line` or `not_csv`, with the columns or the line found.
     """
     if content.lstrip()[:1] == "{":
         yield from _json_texts(content.split("\n"))
         return
-    reader = csv.DictReader(io.StringIO(content, newline=""))
+    csv.field_size_limit(_MAX_CELL)
+    # strict: a quote that is never closed would swallow all rows after it
+    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+    try:
+        yield from _column_of(reader)
+    except csv.Error as error:
+        raise DataError("not_csv", f"the file is not valid CSV at line {reader.line_num}: {error}") from None
+
+
+def _column_of(reader: "csv.DictReader[str]") -> Iterator[str]:
     found = [name for name in reader.fieldnames or () if name]
     column = next((name for name in _TEXT_COLUMNS if name in found), None)
     if column is None:

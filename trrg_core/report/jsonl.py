@@ -64,6 +64,9 @@ def read_line(line: str, number: int) -> tuple[str | int, str]:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError("not_a_report_line", f"line {number} is not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or deep lists
+        message = f"line {number} holds a number that is too long, or is nested too deeply"
+        raise DataError("not_a_report_line", message) from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise DataError("not_a_report_line", f'line {number}: expected an object with "id" and a string "text"')
     report_id = record.get("id", number)

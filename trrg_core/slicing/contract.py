@@ -21,6 +21,7 @@ from trrg_core.errors import ConfigError
 from trrg_core.label_stats.label_table import LabelTable, states
 from trrg_core.labels import Assertion
 from trrg_core.slicing.constraints import find_observation
+from trrg_core.storage.given_file import read_given_file
 from trrg_core.study import SPLITS
 from trrg_core.tables.arrow_numpy import text_scalar, to_arrow, to_numpy
 from trrg_core.tables.slice_reader import SliceReader
@@ -109,10 +110,7 @@ def load_contract(path: str | Path) -> ContractSpec:
     Raises:
         ConfigError: if there is no such file or it is not a contract; names the nearest right key.
     """
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"no contract {str(path)!r}: {error.strerror}") from error
+    text = read_given_file(path, "contract")
     try:
         return ContractSpec.model_validate(load_yaml(text, str(path)))
     except ValidationError as error:

@@ -16,6 +16,7 @@ from trrg_core.config.settings import ConfigSection
 from trrg_core.config.values import explain_errors, load_yaml, nearest
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion
+from trrg_core.storage.given_file import read_given_file
 from trrg_core.tables.table_ref import TableRef
 
 WhereUnit = Literal["patients", "studies"]
@@ -142,10 +143,7 @@ def load_slice_spec(path: str | Path, overrides: Mapping[str, Any] | None = None
     Raises:
         ConfigError: if there is no such file or it is not a spec; names the nearest right key.
     """
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"no slice spec {str(path)!r}: {error.strerror}") from error
+    text = read_given_file(path, "slice spec")
     return validate_slice_spec({**load_yaml(text, str(path)), **(overrides or {})})
 
 

@@ -123,7 +123,11 @@ def _rows(reader: pa.RecordBatchReader, expired: Event, deadline_s: float) -> It
 
 
 def _values(column: Any) -> list[Any]:
-    return [_python_value(value) for value in column.to_pylist(maps_as_pydicts="lossy")]
+    try:
+        values = column.to_pylist(maps_as_pydicts="lossy")
+    except (ValueError, OverflowError, KeyError):  # a date after 9999 or an infinite one, an unknown time zone
+        raise ConfigError("a value has no form in Python, e.g. a date after 9999: CAST it to VARCHAR") from None
+    return [_python_value(value) for value in values]
 
 
 def _python_value(value: Any) -> Any:

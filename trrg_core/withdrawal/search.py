@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
 from trrg_core.storage.folders import RUN_FOLDER, TABLE_FOLDER
-from trrg_core.storage.store import Store
+from trrg_core.storage.store import Store, is_utf8
 from trrg_core.tables.parquet import open_file
 from trrg_core.tables.table_ref import TABLES
 
@@ -26,10 +26,14 @@ _IDS = ("subject_id", "study_id", "dicom_id", "path", "split")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A patient, and the studies that leave; none for all of the patient's."""
+    """A patient, and the studies that leave; none for all of the patient's. An id that no table can hold is refused."""
 
     subject_id: str
     study_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(one.strip() and is_utf8(one) for one in (self.subject_id, *self.study_ids)):
+            raise ConfigError("an id of a patient or study is empty or not UTF-8: no table has such a row")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.runs.results import RESULT
 from trrg_core.storage.folders import RUN_FOLDER
+from trrg_core.storage.given_file import read_given_text
 from trrg_core.storage.store import Store
 from trrg_core.tables.log_retention import tables_with_cut_log
 from trrg_core.tables.stored_files import check_is_quiet, list_stored_files, newest_write_s
@@ -65,10 +66,7 @@ def read_requests(path: Path) -> list[Request]:
     Raises:
         ConfigError: if there is no such file, it names nobody, or a line has more than two fields.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"--file {path}: {error.strerror}") from error
+    lines = read_given_text(path, "--file").splitlines()
     studies: dict[str, list[str]] = {}
     whole: set[str] = set()
     for number, line in enumerate(lines, 1):

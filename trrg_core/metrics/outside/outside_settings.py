@@ -10,7 +10,6 @@ A metric that the file does not name is not computed.
 """
 
 import ipaddress
-from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from trrg_core.config.section import ConfigSection, check_no_credentials
 from trrg_core.config.values import explain_errors, load_yaml
 from trrg_core.errors import ConfigError
 from trrg_core.metrics.outside.known_metrics import KNOWN
+from trrg_core.storage.given_file import read_given_file
 
 
 class OutsideMetric(ConfigSection):
@@ -69,10 +69,7 @@ def read_outside_settings(path: str) -> OutsideSettings:
     Raises:
         ConfigError: if it cannot be read, has an unknown key, or sends texts where they may not go.
     """
-    try:
-        values = load_yaml(Path(path).read_text("utf-8"), path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+    values = load_yaml(read_given_file(path), path)
     try:
         settings = OutsideSettings.model_validate(values)
     except ValidationError as error:
@@ -99,10 +96,8 @@ def check_endpoint(name: str, metric: OutsideMetric, settings: OutsideSettings) 
 
 def is_local(endpoint: str) -> bool:
     """Whether an address is of this machine; a name that would have to be looked up is not."""
-    host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

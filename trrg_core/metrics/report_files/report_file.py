@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from trrg_core.errors import ConfigError
+from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_text
+from trrg_core.storage.store import is_utf8
 
 Role = Literal["predictions", "references"]
 Section = Literal["findings", "impression", "findings+impression", "report"]
@@ -125,12 +126,12 @@ def _collect(path: str, rows: list[_Row], id_column: str, columns: tuple[str, ..
     for row in rows:
         key = _text_of(row.values.get(id_column))
         text, reason = _join([row.values.get(name) for name in columns])
-        reason = row.reason or ("" if key else "no_id") or reason
+        reason = row.reason or ("" if key else "no_id") or ("" if is_utf8(key) else "id_not_utf8") or reason
         if reason:
             set_aside.append((key or row.place, reason))
         elif key not in texts:
             texts[key], kept[key] = text, row.values
-            if patient := _text_of(row.values.get(subject)):
+            if (patient := _text_of(row.values.get(subject))) and is_utf8(patient):
                 subjects[key] = patient
         elif texts[key] == text:
             set_aside.append((key, "repeated_row"))
@@ -177,6 +178,8 @@ def _join(values: list[Any]) -> tuple[str | None, str]:
             continue
         if not isinstance(value, str):
             return None, "not_a_text"
+        if not is_utf8(value):
+            return None, "text_not_utf8"
         parts.append(value)
     text = " ".join(parts)
     return (text if text.strip() else None), ""
@@ -204,17 +207,14 @@ def _rows(path: str) -> Iterator[_Row]:
             # not chained: the error holds the whole text
             raise ConfigError(f"{path} is not valid JSON: line {error.lineno} column {error.colno}") from None
         yield from _line_rows(lines)
+    except ValueError:
+        raise ConfigError(f"{path}: the JSON holds a number that is too long") from None
     else:
         yield from _json_rows(data, path)
 
 
 def _read(path: str) -> str:
-    try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8") from None
+    return read_given_text(path, max_bytes=MAX_TEXTS_BYTES)
 
 
 def _table_rows(content: str, path: str) -> Iterator[_Row]:
@@ -272,6 +272,6 @@ def _object(path: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_json(line: str) -> bool:
     try:
         json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True

@@ -1,5 +1,6 @@
 """Columns that slices of scored studies are chosen by: those of a file, and what the texts themselves say."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from trrg_core.labels import Label, LabelSet
 from trrg_core.metrics.report_files.report_file import ID_COLUMNS
 from trrg_core.metrics.report_files.report_pairs import ReportPairs
 from trrg_core.report.parser import ReportParser
+from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_file
 
 Chosen = npt.NDArray[np.bool_]
 
@@ -36,6 +38,8 @@ def read_columns(path: str, pairs: ReportPairs, *, id_column: str = "") -> pa.Ta
     if not path:
         return own
     table = _read(path)
+    if len(set(table.column_names)) < table.num_columns:
+        raise ConfigError(f"{path}: two columns have the same name")
     candidates = (id_column,) if id_column else ID_COLUMNS
     column = next((name for name in candidates if name in table.column_names), None)
     if column is None:
@@ -67,18 +71,18 @@ def affirmed_findings(references: Sequence[str], label_set: LabelSet) -> Chosen:
 def _read(path: str) -> pa.Table:
     as_text = dict.fromkeys(ID_COLUMNS, pa.string())
     lower = path.lower()
+    source = io.BytesIO(read_given_file(path, "--columns", max_bytes=MAX_TEXTS_BYTES))
     try:
         if lower.endswith((".parquet", ".pq")):
-            return pyarrow.parquet.read_table(path)
+            return pyarrow.parquet.read_table(source)
         if lower.endswith((".jsonl", ".json", ".ndjson")):
-            return pyarrow.json.read_json(path)
+            return pyarrow.json.read_json(source)
         return pyarrow.csv.read_csv(
-            path,
+            source,
             parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if lower.endswith(".tsv") else ","),
             convert_options=pyarrow.csv.ConvertOptions(column_types=as_text, strings_can_be_null=True),
         )
-    except (OSError, pa.ArrowInvalid) as error:
-        what = (
-            error.strerror if isinstance(error, OSError) and error.strerror else "not a CSV, JSON lines or Parquet file"
-        )
-        raise ConfigError(f"{path}: {what} ({Path(path).suffix or 'no suffix'})") from None
+    except (OSError, pa.ArrowException):
+        # not chained: the message may quote a cell
+        kind = Path(path).suffix or "no suffix"
+        raise ConfigError(f"{path}: not a CSV, JSON lines or Parquet file ({kind})") from None
