@@ -154,6 +154,17 @@ def jpeg_of_fill_bytes(size: int = 30_000_000) -> bytes:
     return b"\xff\xd8" + b"\xff" * size
 
 
+def png_with_a_second_header(rows: int = 3000, columns: int = 3000) -> bytes:
+    """The first header states 64 x 64 pixels; decoders take the last one."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    headers = [chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)) for size in ((64, 64), (columns, rows))]
+    pixels = chunk(b"IDAT", zlib.compress(bytes(columns + 1) * rows, 9))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(headers) + pixels + chunk(b"IEND", b"")
+
+
 def jpeg_2000_dicom() -> bytes:
     return dicom(frame=jpeg_2000(), syntax=JPEG2000Lossless)
 

@@ -187,6 +187,38 @@ def test_a_long_pax_header_is_not_read(tmp_path: Path) -> None:
         iu_xray(tmp_path)
 
 
+def test_a_gzip_file_of_many_members_or_an_endless_name_is_refused() -> None:
+    for hostile in (gzip.compress(b"") * 110_000, b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 5_000_000):
+        with pytest.raises(ConfigError, match=r"a\.csv\.gz: its gzip stream is truncated or corrupt"):
+            decompress(hostile, "a.csv.gz")
+    two = gzip.compress(b"a,b\n") + gzip.compress(b"1,2\n") + bytes(5_000_000)
+    assert decompress(two, "a.csv.gz") == b"a,b\n1,2\n", "members and zeros may follow"
+    with pytest.raises(ConfigError, match="truncated or corrupt"):
+        decompress(gzip.compress(b"a") + b"garbage", "a.csv.gz")
+
+
+def test_a_table_of_malformed_rows_alone_stops_with_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"a\.csv: more than 100000 malformed rows"):
+        read_rows(b"a,b\n" + b"x\n" * 100_002, "a.csv", required=["a"])
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_chain_of_headers_is_refused(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 11
+    (tmp_path / "ecgen-radiology.tgz").write_bytes((header.tobuf() + b"11 a=bcdef\n".ljust(512, b"\0")) * 3000)
+    with pytest.raises(ConfigError, match="too many headers of long names in a row"):
+        iu_xray(tmp_path)
+
+
+def test_a_member_of_a_negative_size_is_refused(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.xml")
+    member.pax_headers = {"size": "-512"}
+    pack(tmp_path / "ecgen-radiology.tgz", [(member, xml(1).encode()), (tarfile.TarInfo("b.xml"), xml(2).encode())])
+    with pytest.raises(ConfigError, match="a member of -512 bytes"):
+        iu_xray(tmp_path)
+
+
 def test_an_archive_that_expands_too_much_is_not_unpacked(tmp_path: Path) -> None:
     pack(tmp_path / "ecgen-radiology.tgz", [(tarfile.TarInfo("a.bin"), bytes(60_000_000))])
     assert peak_of(refused(lambda: iu_xray(tmp_path), "decompress to more than")) < 40_000_000
@@ -308,6 +340,32 @@ def test_parquet_text_that_is_not_utf_8_stops_with_its_name(tmp_path: Path) -> N
     pq.write_table(pa.table({"image": fine, "patient": broken, "report": fine}), tmp_path / "t.parquet")
     with pytest.raises(ConfigError, match=r"t\.parquet: not a valid Parquet file"):
         plain(tmp_path, "t.parquet")
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([10**13], pa.timestamp("s")), pa.array([1], pa.timestamp("us", "No/Zone"))]
+)
+def test_a_parquet_value_that_python_has_no_form_for_stops_with_its_name(tmp_path: Path, values: pa.Array) -> None:
+    pq.write_table(pa.table({"image": ["a"], "patient": values, "report": ["a"]}), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match=r"t\.parquet: not a valid Parquet file"):
+        plain(tmp_path, "t.parquet")
+
+
+def test_a_parquet_table_of_many_columns_is_not_listed_whole(tmp_path: Path) -> None:
+    pq.write_table(pa.table({f"c{number}": [1] for number in range(1000)}), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match=r"missing columns .* of 1000") as caught:
+        plain(tmp_path, "t.parquet")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_study_of_a_thousand_images_is_set_aside(tmp_path: Path) -> None:
+    many = {"id": "CXR1_a", "report": "Clear.", "image_path": [f"{number}.png" for number in range(1001)]}
+    few = {"id": "CXR2_a", "report": "Clear.", "image_path": ["a.png"]}
+    (tmp_path / "annotation.json").write_text(json.dumps({"train": [many, few]}))
+    source = SourceConfig(kind="iu-xray", root=str(tmp_path), image_folder="images")
+    listing = open_source(source).list_studies()
+    assert [study.study_id for study in listing.studies] == ["CXR2"]
+    assert [reject.reason for reject in listing.rejects] == ["too_many_images"]
 
 
 def test_a_column_whose_name_is_not_utf_8_is_named_escaped(tmp_path: Path) -> None:

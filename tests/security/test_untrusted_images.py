@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 from tests.security import hostile_images as hostile
 from trrg_core.errors import DataError
 from trrg_core.imaging.decode import decode, decode_image
+from trrg_core.imaging.intensity import stretch
 
 ATTACKS: list[tuple[Callable[[], bytes], str]] = [
     (hostile.dicom_with_unknown_vr, "undecodable_image"),
@@ -48,6 +49,42 @@ def test_the_message_of_a_failed_decoder_quotes_nothing_of_the_file() -> None:
     assert "DOEJANE" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_the_last_header_of_a_png_counts() -> None:
+    with pytest.raises(DataError) as caught:
+        decode_image(hostile.png_with_a_second_header(), max_pixels=4_000_000)
+    assert caught.value.reason == "too_many_pixels"
+    assert decode_image(hostile.png_with_a_second_header(80, 90)).shape == (80, 90)
+
+
+def test_sixteen_bits_are_stretched_in_little_memory() -> None:
+    deep = np.add.outer(np.arange(1500), np.arange(2000)).astype(np.uint16)
+    data = hostile.saved(Pillow.fromarray(deep), "PNG")
+    tracemalloc.start()
+    try:
+        pixels = decode_image(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(pixels, stretch(deep.astype(np.float32)))
+    assert peak < 8 * deep.size
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        ("BodyPartExamined", "wrong_body_part"),
+        ("Modality", "wrong_modality"),
+        ("PhotometricInterpretation", "dicom_not_grey"),
+    ],
+)
+def test_free_text_of_the_header_is_not_repeated_in_a_message(tag: str, reason: str) -> None:
+    with pytest.raises(DataError) as caught:
+        decode_image(hostile.dicom(**{tag: "DOE JANE"}))
+    assert (caught.value.reason, "DOE" in str(caught.value)) == (reason, False)
+    with pytest.raises(DataError, match="'KNEE'"):
+        decode_image(hostile.dicom(BodyPartExamined="KNEE"))
 
 
 @pytest.mark.parametrize("sound", [hostile.jpeg_2000_dicom, hostile.jp2_dicom, hostile.dicom])

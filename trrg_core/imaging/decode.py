@@ -5,11 +5,14 @@ Decoding is strict: a file with any defect is rejected, and its size is checked 
 
 import io
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
 
@@ -17,6 +20,7 @@ from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_orientation
 
+_BLOCK_ROWS = 256
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TURNED = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -181,16 +185,29 @@ def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
     columns, rows = struct.unpack(">II", data[16:24])
     check_size(rows, columns, max_pixels)
     try:
-        with Pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with warnings.catch_warnings(), Pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            check_size(image.height, image.width, max_pixels)  # a second header may state another size
             image.load()
-            pixels = _grey(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = _grey(image)
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise DataError("png_corrupt", f"PNG of {rows} x {columns}: {error}") from error
     return DecodedImage(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1])
 
 
+def _stretch_in_blocks(values: NDArray[Any]) -> Grey:
+    """As `stretch`, with the floats of few rows at a time."""
+    low, high = float(values.min()), float(values.max())
+    pixels: Grey = np.empty(values.shape, np.uint8)
+    for top in range(0, values.shape[0], _BLOCK_ROWS):
+        block = slice(top, top + _BLOCK_ROWS)
+        pixels[block] = stretch(values[block].astype(np.float32), low, high)
+    return pixels
+
+
 def _grey(image: Pillow.Image) -> Grey:
     if image.mode.startswith("I"):
         # 16-bit exports of 10 to 14-bit detectors use different bits, so the range of the actual values is stretched
-        return stretch(np.asarray(image).astype(np.float32))
+        return _stretch_in_blocks(np.asarray(image))
     return np.asarray(image.convert("L"))

@@ -28,6 +28,12 @@ from trrg_core.study import view_code
 _CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG")
 # CR, DX: radiographs; DR, RG: retired codes for them; OT, SC: exports without the original modality
 _MODALITIES = ("", "CR", "DX", "DR", "RG", "OT", "SC")
+_CODE_NAMES = """
+BI CR CT DR DX ES IO MG MR NM OT PT PX RF RG SC SR US XA
+ABDOMEN ANKLE ARM BREAST CLAVICLE CSPINE ELBOW FEMUR FINGER FOOT HAND HEAD HIP JAW KNEE LEG LSPINE NECK PELVIS SHOULDER
+SKULL SPINE THIGH TSPINE WRIST MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_ICT YBR_RCT
+"""
+_SHOWN_CODES = frozenset(_CODE_NAMES.split()) | {"PALETTE COLOR", ""}
 _JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 # all that is read from the data set: whatever else it holds, such as sequences within sequences, is skipped
@@ -95,9 +101,9 @@ def _check_header(header: Any, max_pixels: int) -> None:
     modality = _text(header, "Modality")
     part = _text(header, "BodyPartExamined")
     if modality not in _MODALITIES:
-        raise DataError("wrong_modality", f"modality {modality[:16]!r} is not a radiograph")
+        raise DataError("wrong_modality", f"modality {_code(modality)} is not a radiograph")
     if part and ("SPINE" in part or not any(word in part for word in _CHEST_WORDS)):
-        raise DataError("wrong_body_part", f"body part {part[:32]!r} is not the chest")
+        raise DataError("wrong_body_part", f"body part {_code(part)} is not the chest")
     if _text(header, "BurnedInAnnotation") == "YES":
         raise DataError("burned_in_annotation", "the header marks burned-in annotation")
     if "PixelData" not in header or not header.PixelData:
@@ -106,8 +112,13 @@ def _check_header(header: Any, max_pixels: int) -> None:
         raise DataError("dicom_multiframe", f"{_number(header, 'NumberOfFrames', 1)} frames, expected one")
     colour = _text(header, "PhotometricInterpretation")
     if _number(header, "SamplesPerPixel", 1) != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
-        raise DataError("dicom_not_grey", f"photometric interpretation {colour[:16]!r}")
+        raise DataError("dicom_not_grey", f"photometric interpretation {_code(colour)}")
     check_size(_number(header, "Rows", 0), _number(header, "Columns", 0), max_pixels)
+
+
+def _code(text: str) -> str:
+    """A code of the header, for a message; the field may hold free text, a name among it, which is not repeated."""
+    return repr(text) if text in _SHOWN_CODES else f"{len(text)} characters that are no listed code"
 
 
 def _text(header: Any, tag: str) -> str:

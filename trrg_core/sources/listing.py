@@ -11,6 +11,7 @@ from trrg_core.errors import ConfigError
 from trrg_core.storage.store import is_utf8
 from trrg_core.study import SPLITS, Image, Listing, Reject, Sex, Split, Study, view_code
 
+_MAX_IMAGES = 1000
 _SALT = "trrg-split-1"
 _SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "validation": "validate", "dev": "validate"}
 
@@ -131,9 +132,14 @@ def _with_view_codes(studies: Sequence[Study]) -> tuple[list[Study], int]:
 
 
 def _unstorable(draft: StudyDraft) -> tuple[str, str] | None:
-    """Text of JSON may hold lone surrogates, and names of files any bytes; no table can hold either."""
+    """Text of JSON may hold lone surrogates, and names of files any bytes; no table can hold either.
+
+    The images of a study are read together: of a thousand, one row would take gigabytes.
+    """
     if not is_utf8(draft.report or ""):
         return "report_not_utf8", "the report holds half of a surrogate pair"
+    if len(draft.images) > _MAX_IMAGES:
+        return "too_many_images", f"{len(draft.images)} images of one study, at most {_MAX_IMAGES} are read"
     paths = [draft.report_path, *(text for image in draft.images for text in (image.path, image.dicom_id))]
     if not all(map(is_utf8, paths)):
         return "path_not_utf8", "a path is not UTF-8; rename the file"

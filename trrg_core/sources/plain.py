@@ -21,6 +21,7 @@ from trrg_core.study import Image, Listing, Reject
 
 # a Parquet table that is larger than this is a bomb: texts and ids are compressed 2 to 20 times
 _MAX_EXPANSION, _ALWAYS_ALLOWED_BYTES = 100, 64 * 2**20
+_SHOWN_COLUMNS = 50
 _BATCH_ROWS, _BYTES_PER_ROW = 1024, 64
 _FRACTION = re.compile(r"([0-9]{2}):?([0-9]{2}):?([0-9]{2})(\.[0-9]{1,9})")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
@@ -118,11 +119,13 @@ def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         missing = [column for column in required if column not in file.schema_arrow.names]
         if missing:
-            raise ConfigError(f"{name}: missing columns {missing}; found {file.schema_arrow.names}")
+            found = [column[:80] for column in file.schema_arrow.names[:_SHOWN_COLUMNS]]
+            raise ConfigError(f"{name}: missing columns {missing}; found {found} of {len(file.schema_arrow.names)}")
         rows = _parquet_rows(file, required, max_bytes=_ALWAYS_ALLOWED_BYTES + _MAX_EXPANSION * len(data))
     except _TooLargeError as error:
         raise ConfigError(f"{name}: {len(data)} bytes that expand to more than {error} bytes") from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError, ArithmeticError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, ArithmeticError) as error:
+        # also values that Python has no form for: a date after 9999, an unknown time zone
         raise ConfigError(f"{name}: not a valid Parquet file; download or export it again") from error
     texts = tuple({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
     unknown = tuple(column for column in file.schema_arrow.names if column not in required)

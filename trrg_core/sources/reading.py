@@ -5,9 +5,9 @@ Bytes -> `Rows`, with the lines that could not be read, or `ReportText`.
 
 import csv
 import difflib
-import gzip
 import hashlib
 import io
+import re
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +29,10 @@ _SHOWN_COLUMNS = 50
 _MAX_DECOMPRESSED_BYTES = 2 * 2**30
 # index files are compressed 3 to 20 times, a bomb 1,000 times
 _MAX_COMPRESSION, _ALWAYS_ALLOWED_BYTES = 100, 4 * 2**20
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES, _GZIP_PIECE_BYTES = 2**20, 2**14
+_MAX_GZIP_MEMBERS = 100_000
+_MAX_MALFORMED_ROWS = 100_000
+_NOT_ZERO = re.compile(b"[^\0]")
 _MAX_INDEX_BYTES = 2 * 2**30
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -95,7 +98,8 @@ def read_rows(
 
     Raises:
         ConfigError: if a required column is missing, the header is unreadable or has over 2,000 columns, the gzip
-            stream is corrupt or decompresses to too much, or too many quotes are unclosed.
+            stream is corrupt or decompresses to too much, too many quotes are unclosed, or more than 100,000 rows are
+            malformed.
     """
     stream = io.BytesIO(decompress(data, name))
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -114,6 +118,11 @@ def read_rows(
         problem = record.problem or _problem(record.fields, columns)
         if problem:
             rejects.append(Reject(reason="malformed_row", path=name, detail=f"line {record.line}: {problem}"))
+            if len(rejects) > _MAX_MALFORMED_ROWS:
+                raise ConfigError(
+                    f"{name}: more than {_MAX_MALFORMED_ROWS} malformed rows up to line {record.line}, the last with "
+                    f"{problem}; is the delimiter {delimiter!r}?"
+                )
         else:
             pairs = zip(columns, record.fields, strict=True)
             rows.append({name: value for name, value in pairs if not known_only or name in known})
@@ -133,17 +142,41 @@ def decompress(data: bytes, name: str) -> bytes:
     limit = min(_MAX_DECOMPRESSED_BYTES, max(_ALWAYS_ALLOWED_BYTES, _MAX_COMPRESSION * len(data)))
     decompressed = bytearray()
     try:
-        with gzip.open(io.BytesIO(data)) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                decompressed += chunk
-                if len(decompressed) > limit:
-                    raise ConfigError(
-                        f"{name}: {len(data)} bytes that decompress to more than {limit}; if this is right, give the "
-                        "file decompressed"
-                    )
-    except (OSError, EOFError, zlib.error) as error:
+        for piece in _unpack(data):
+            decompressed += piece
+            if len(decompressed) > limit:
+                raise ConfigError(
+                    f"{name}: {len(data)} bytes that decompress to more than {limit}; if this is right, give the "
+                    "file decompressed"
+                )
+    except (EOFError, zlib.error) as error:
         raise ConfigError(f"{name}: its gzip stream is truncated or corrupt; download the file again") from error
     return bytes(decompressed)
+
+
+def _unpack(data: bytes) -> Iterator[bytes]:
+    """The content of the members of a gzip file, in pieces; zeros may follow a member.
+
+    Not by the module gzip, which reads the name in a header byte by byte.
+    """
+    at = 0
+    for _ in range(_MAX_GZIP_MEMBERS):
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        while not member.eof:
+            piece = member.unconsumed_tail
+            if not piece:
+                piece = data[at : at + _GZIP_PIECE_BYTES]
+                at += len(piece)
+            content = member.decompress(piece, _CHUNK_BYTES)
+            if not (piece or content or member.eof):
+                raise EOFError
+            yield content
+        at -= len(member.unused_data)
+        following = _NOT_ZERO.search(data, at)
+        if following is None:
+            return
+        at = following.start()
+    raise EOFError
 
 
 def resolve_duplicates(rows: Sequence[Row], *, key: str, describe: Callable[[Row], Reject]) -> UniqueRows:

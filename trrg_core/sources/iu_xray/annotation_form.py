@@ -13,6 +13,7 @@ from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
 
+_MAX_MALFORMED_ENTRIES = 100_000
 ANNOTATIONS = ("annotation.json", "r2gen_style_annotation.json")
 
 
@@ -36,6 +37,8 @@ def read_annotation(store: Store) -> Collected:
             draft = _parse_entry(name, split, entry)
         except DataError as error:
             collected.rejects.append(Reject(reason=error.reason, path=name, detail=f"entry {number}: {error}"))
+            if len(collected.rejects) > _MAX_MALFORMED_ENTRIES:
+                raise ConfigError(f"{name}: more than {_MAX_MALFORMED_ENTRIES} malformed entries") from error
             continue
         by_id[draft.study_id].append(draft)
     for study_id, drafts in by_id.items():

@@ -82,6 +82,8 @@ def _archive_members(archive: str, data: bytes, collected: Collected) -> Iterato
             for number, member in enumerate(tar):
                 if number >= _MAX_MEMBERS:
                     raise ConfigError(f"{archive}: more than {_MAX_MEMBERS} members")
+                if member.size < 0:  # by an attribute, which is read after the header was checked
+                    raise _RefusedMemberError(f"a member of {member.size} bytes")
                 if member.isdir():
                     continue
                 problem = _member_problem(member)
@@ -92,9 +94,11 @@ def _archive_members(archive: str, data: bytes, collected: Collected) -> Iterato
                     stream = tar.extractfile(member)
                     if stream is not None:
                         yield relative_path(member.name), stream.read(_MAX_XML_BYTES)
+    except RecursionError as error:  # each of these headers is read within the one before it
+        raise ConfigError(f"{archive}: too many headers of long names in a row") from error
     except _RefusedMemberError as error:
         raise ConfigError(f"{archive}: {error}") from error
-    except (tarfile.TarError, EOFError, OSError, ValueError, IndexError, OverflowError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, ArithmeticError, LookupError, ValueError, zlib.error) as error:
         raise ConfigError(f"{archive}: the archive is truncated or corrupt; download the file again") from error
 
 
