@@ -12,7 +12,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from flows.live_pages import live_page
 from flows.prefect_server import HOST, SERVER_AUTH
@@ -35,6 +35,7 @@ class _Pages(SimpleHTTPRequestHandler):
     """GET and HEAD of pages; links out of the folder and everything else are not found."""
 
     password = ""
+    timeout = 30  # seconds that a client may take to send the next piece of its request
 
     def send_head(self):  # type: ignore[no-untyped-def]  # the type of the base class is not public
         refusal = refuse(self.headers.get_all("Host", []), self.headers.get_all("Origin", []))
@@ -44,16 +45,14 @@ class _Pages(SimpleHTTPRequestHandler):
         if not is_signed_in(self.headers.get("Authorization", ""), self.password):
             self.send_error(HTTPStatus.UNAUTHORIZED)
             return None
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(self.path.partition("?")[0].partition("#")[0])
         if live := live_page(self.directory, path):
             self.send_response(live.status)
             self.send_header("Content-Type", live.kind)
             self.send_header("Content-Length", str(len(live.data)))
             self.end_headers()
             return BytesIO(live.data)
-        place = Path(self.directory, *[part for part in path.split("/") if part]).resolve()
-        runs = Path(self.directory, "runs").resolve()
-        if place.suffix not in SUFFIXES or not place.is_relative_to(runs) or not place.is_file():
+        if not _is_page(self.directory, path):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         return super().send_head()
@@ -67,6 +66,18 @@ class _Pages(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         return
+
+
+def _is_page(store: str, path: str) -> bool:
+    """Whether `path` is a page below the runs of a store, also with its links followed."""
+    parts = [part for part in path.split("/") if part]
+    try:
+        if ".." in parts:
+            return False
+        place = Path(store, *parts).resolve()
+        return place.suffix in SUFFIXES and place.is_relative_to(Path(store, "runs").resolve()) and place.is_file()
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have, or a link to itself
+        return False
 
 
 def serve_pages(store: str, port: int, *, password: str = "") -> ThreadingHTTPServer:

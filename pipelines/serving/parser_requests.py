@@ -9,6 +9,7 @@ from trrg_core.labels import Policy
 from trrg_core.report.chexbert import Convention
 
 MAX_REPORTS = 1_000
+MAX_CHARACTERS = 100_000  # of one report
 _MOST_ID_CHARACTERS = 200
 _POLICIES = ("keep", "u-zeros", "u-ones", "u-ignore")
 
@@ -31,7 +32,7 @@ def read_texts_request(body: bytes, *, with_convention: bool) -> TextsRequest:
     """
     try:
         given = json.loads(body)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # the first also for a number of thousands of digits
         at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise ApiError(400, "not_json", f"the body is not JSON{at}") from error
     if not isinstance(given, dict):
@@ -54,6 +55,8 @@ def _read_report(report: Any, number: int) -> tuple[str | int, str]:
     report_id, text = report.get("id", number), report.get("text")
     if not isinstance(text, str):
         raise _wrong(f"reports[{number}].text", "a string", text)
+    if len(text) > MAX_CHARACTERS:
+        raise ApiError(413, "report_too_long", f"reports[{number}].text: at most {MAX_CHARACTERS} characters")
     if isinstance(report_id, bool) or not isinstance(report_id, str | int):
         raise _wrong(f"reports[{number}].id", "a string or a whole number", report_id)
     if isinstance(report_id, str) and len(report_id) > _MOST_ID_CHARACTERS:

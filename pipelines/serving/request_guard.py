@@ -7,7 +7,7 @@ with every WebSocket, and it names the page's own site. A client that is no brow
 
 import base64
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -18,14 +18,18 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
-def refuse(hosts: Iterable[str], origins: Iterable[str]) -> tuple[HTTPStatus, str] | None:
+def refuse(
+    hosts: Iterable[str], origins: Iterable[str], *, names: Collection[str] = LOOPBACK_NAMES
+) -> tuple[HTTPStatus, str] | None:
     """The status and the reason to refuse a request with these `Host` and `Origin` headers; None for a good one.
+
+    `names` are those of this server, in lower case.
 
     Any port is accepted, since a tunnel to this machine has another one; the origin must have the port of the host.
     """
     given = [host.strip().lower() for host in hosts]
-    if len(given) != 1 or _name(given[0]) not in LOOPBACK_NAMES:
-        return HTTPStatus.MISDIRECTED_REQUEST, f"Host: expected one of {', '.join(LOOPBACK_NAMES)}"
+    if len(given) != 1 or _name(given[0]) not in names:
+        return HTTPStatus.MISDIRECTED_REQUEST, f"Host: expected one of {', '.join(sorted(names))}"
     own = {f"http://{given[0]}", f"https://{given[0]}"}
     if any(origin.strip().lower() not in own for origin in origins):
         return HTTPStatus.FORBIDDEN, "Origin: the request comes from a page of another site"

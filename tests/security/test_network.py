@@ -18,8 +18,10 @@ import pytest
 from flows import page_server, prefect_server, serving
 from pipelines.serving.app import REPORTS, build_app
 from pipelines.serving.limits import ServingLimits
+from pipelines.serving.parser_app import build_parser_app
 from pipelines.serving.request_guard import RequestGuard, is_signed_in, refuse
 from tests.pipelines.serving.fake_service import FakeService
+from trrg_core.report.parser import ReportParser
 from trrg_core.storage.store import open_store
 
 OWN = "127.0.0.1:4200"
@@ -113,7 +115,7 @@ def prefect_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RequestGua
         yield prefect_server.build_server()
 
 
-def ask(app: Any, method: str, path: str, headers: dict[str, str], **given: Any) -> httpx.Response:
+def ask(app: Any, method: str, path: str, headers: Any, **given: Any) -> httpx.Response:
     async def within() -> httpx.Response:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -245,6 +247,43 @@ def test_mlflow_takes_no_order_of_a_page(tmp_path: Path) -> None:
     assert answers[-1].split()[2] == "DENY"
 
 
+@pytest.fixture(scope="module")
+def parser() -> ReportParser:
+    return ReportParser()
+
+
+@forged
+def test_the_parser_takes_no_order_of_a_page(parser: ReportParser, host: str, origin: str | None, status: int) -> None:
+    app = build_parser_app(parser, ServingLimits())
+    answer = ask(app, "POST", "/parse", headers_of(host, origin), json={"reports": [{"text": "Clear."}]})
+    assert answer.status_code == status
+
+
+DIGITS = b"9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"reports": ' + DIGITS + b"}", 400),
+        (b'{"reports": [{"id": ' + DIGITS + b', "text": "x"}]}', 400),
+        (b'{"reports": [{"text": "' + b"no " * 40_000 + b'"}]}', 413),
+        (b'{"reports": [{"id": "\\ud800", "text": "half \\ud83d"}]}', 200),
+    ],
+)
+def test_an_odd_body_for_the_parser_has_its_status(parser: ReportParser, body: bytes, status: int) -> None:
+    answer = ask(build_parser_app(parser, ServingLimits()), "POST", "/parse", headers_of(OWN, None), content=body)
+    assert (answer.status_code, answer.json() is None) == (status, False)
+
+
+@pytest.mark.parametrize(("announced", "status"), [("9" * 5000, 413), ("\u00b2", 200), ("-5", 200)])
+def test_an_odd_content_length_has_its_status(parser: ReportParser, announced: str, status: int) -> None:
+    body = b'{"reports": [{"text": "Clear."}]}'
+    headers = [(b"Host", OWN.encode()), (b"Content-Length", announced.encode("latin-1"))]
+    answer = ask(build_parser_app(parser, ServingLimits()), "POST", "/parse", headers, content=body)
+    assert answer.status_code == status
+
+
 FILM = [("film", ("a.jpg", b"\xff\xd8"))]
 
 
@@ -295,6 +334,37 @@ def test_pages_are_not_read_by_a_page_of_another_site(tmp_path: Path) -> None:
         assert (answer.status, answer.body) == (200, b"<p>page</p>")
         assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+ODD_PATHS = (
+    "/runs/%00.html",
+    "/runs/" + "a" * 5000 + ".html",
+    "/runs/" + "a/" * 2000 + "x.html",
+    "http://[/runs/evaluate-1/report.html",
+    "http://evil.example/runs/evaluate-1/report.html",
+    "/runs/evaluate-1/loop.html",
+    "/runs/evaluate-1/out.html",
+    "/runs/evaluate-1/../evaluate-1/report.html",
+    "/runs/%ed%a0%80.html",
+    "*",
+)
+
+
+def test_an_odd_path_is_not_found_and_has_an_answer(tmp_path: Path) -> None:
+    with pages(tmp_path) as connection:
+        run = tmp_path / "store" / "runs" / "evaluate-1"
+        (run / "loop.html").symlink_to("loop.html")
+        (run / "out.html").symlink_to("/etc/passwd")
+        for path in ODD_PATHS:
+            connection.putrequest("GET", path, skip_host=True)
+            connection.putheader("Host", OWN)
+            connection.endheaders()
+            assert connection.getresponse().status == 404, path
+            connection.close()
+
+
+def test_a_client_that_sends_nothing_is_let_go() -> None:
+    assert page_server._Pages.timeout is not None
 
 
 def test_pages_ask_for_the_password_of_the_prefect_server(tmp_path: Path) -> None:
