@@ -127,8 +127,8 @@ def commit_slice(
     """Commit a slice with its recipe; `notes` are kept beside its name."""
     part = write_part(work.store, work.table, f"parts/{work.fingerprint}/slice.parquet", plan.rows, split="train")
     work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
-    ids = plan.rows.select(["subject_id", "study_id", "split"]).to_pylist()
-    output = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(tuple(row.values()) for row in ids))
+    ids = zip(*(plan.rows[name].to_pylist() for name in ("subject_id", "study_id", "split")), strict=True)
+    output = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(ids))
     named = {NAME_NOTE: [spec.name], **(notes or {})}
     return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan), notes=named)
 

@@ -58,9 +58,25 @@ def label_table(shards: pa.Table, observations: Sequence[str]) -> LabelTable:
 
 
 def join_label_tables(pieces: Iterable[pa.Table], observations: Sequence[str]) -> LabelTable:
-    """The label table of at least one piece of `label_rows`. The texts of a piece can be freed before the next one."""
-    rows = pa.concat_tables(list(pieces)).combine_chunks()
-    return ordered(LabelTable(rows=rows, observations=tuple(observations)))
+    """The label table of at least one piece of `label_rows`. The texts of a piece can be freed before the next one.
+
+    A column is joined and sorted, and its parts freed, before the next one: an iterator of pieces that nothing else
+    holds needs the memory of the table once, not two or three times.
+    """
+    parts: dict[str, list[Any]] = {}
+    for piece in pieces:
+        for name in piece.column_names:
+            parts.setdefault(name, []).extend(piece[name].chunks or [pa.array([], piece.schema.field(name).type)])
+    names = list(parts)
+    keys = {name: pa.concat_arrays(parts.pop(name)) for name in _ORDER}
+    order = _order_of(pa.table(keys))
+    others = {name: _in_order(pa.concat_arrays(parts.pop(name)), order) for name in list(parts)}
+    columns = {name: _in_order(column, order) for name, column in keys.items()} | others
+    return LabelTable(rows=pa.table({name: columns[name] for name in names}), observations=tuple(observations))
+
+
+def _in_order(column: Any, order: Any) -> Any:
+    return column if order is None else column.take(order)
 
 
 def label_rows(shards: pa.Table, observations: Sequence[str]) -> pa.Table:
@@ -87,10 +103,17 @@ def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np
 
 def ordered(labels: LabelTable) -> LabelTable:
     """`labels` sorted by split, patient and study, so that the order of the files does not matter."""
-    if _is_ordered(labels.rows):
+    order = _order_of(labels.rows)
+    if order is None:
         return labels
-    order = pc.sort_indices(labels.rows, sort_keys=[(key, "ascending") for key in _ORDER])
     return LabelTable(rows=labels.rows.take(order).combine_chunks(), observations=labels.observations)
+
+
+def _order_of(rows: pa.Table) -> Any:
+    """The indices that sort `rows`; None where they are sorted."""
+    if _is_ordered(rows):
+        return None
+    return pc.sort_indices(rows, sort_keys=[(key, "ascending") for key in _ORDER])
 
 
 def _is_ordered(rows: pa.Table) -> bool:

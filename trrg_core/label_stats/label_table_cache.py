@@ -16,6 +16,7 @@ from trrg_core.errors import DataError
 from trrg_core.label_stats.label_table import LabelTable, join_label_tables, label_rows
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.delta import file_paths, read_table
 from trrg_core.tables.parquet import open_file
@@ -67,9 +68,9 @@ def read_label_table(store: Store, shards: TableRef, observations: Sequence[str]
 
     One file is read after the other, so that the report texts of one file, at most, are in memory.
     """
-    files = (_read_columns(store, path) for path in file_paths(store, shards))
-    pieces = [label_rows(rows, observations) for rows in files]
-    return join_label_tables(pieces or [label_rows(read_table(store, shards), observations)], observations)
+    paths = file_paths(store, shards)
+    files = (_read_columns(store, path) for path in paths) if paths else iter([read_table(store, shards)])
+    return join_label_tables((label_rows(rows, observations) for rows in files), observations)
 
 
 def _read_columns(store: Store, path: str) -> pa.Table:
@@ -89,6 +90,9 @@ def _to_bytes(labels: LabelTable) -> bytes:
 
 def _from_bytes(data: bytes) -> LabelTable:
     # `pq.read_table` would import the dataset reader, which takes longer than the reading
-    rows = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read().combine_chunks()
+    rows = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
     observations = json.loads((rows.schema.metadata or {})[_OBSERVATIONS])
-    return LabelTable(rows=rows.replace_schema_metadata(None), observations=tuple(observations))
+    columns = {name: rows[name] for name in rows.column_names}
+    del rows  # so that the chunks of a column are freed once it is whole: the table is in memory once, not twice
+    whole_columns = {name: whole(columns.pop(name)) for name in list(columns)}
+    return LabelTable(rows=pa.table(whole_columns), observations=tuple(observations))

@@ -4,7 +4,7 @@ Texts are read one file at a time and never held together. The studies of a slic
 reader gives the number of repeats of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,21 +75,26 @@ def read_labelled_version(store: Store, ref: TableRef, *, label_set: str = "") -
     return version
 
 
-def read_labelled_versions(
-    store: Store, refs: Sequence[TableRef], *, label_set: str = ""
-) -> tuple[LabelledVersion, ...]:
-    """The labels of several versions; a base that they share is read once. Raises as for one."""
+def read_labelled_versions(store: Store, refs: Sequence[TableRef], *, label_set: str = "") -> Iterator[LabelledVersion]:
+    """The labels of several versions, each read when it is asked for; a base that they share is read once.
+
+    A caller that keeps no version while it asks for the next one needs memory for one. Raises as for one.
+    """
+    bases = [base_of(store, ref) if ref.name == "slices" else ref for ref in refs]
     tables: dict[TableRef, LabelTable] = {}
-    versions = []
-    for ref in refs:
-        base = base_of(store, ref) if ref.name == "slices" else ref
+    for number, (ref, base) in enumerate(zip(refs, bases, strict=True)):
         slice_reader = SliceReader(read_table(store, ref)) if ref.name == "slices" else None
         if base.name not in ("reports", "shards"):
             raise ConfigError(f"{ref} has no labels: give a version of reports, shards or slices")
         if base not in tables:
             tables[base] = _read_table(store, base, label_set)
-        versions.append(LabelledVersion(store=store, ref=ref, base=base, table=tables[base], slice_reader=slice_reader))
-    return tuple(versions)
+        yield LabelledVersion(
+            store=store,
+            ref=ref,
+            base=base,
+            table=tables[base] if base in bases[number + 1 :] else tables.pop(base),
+            slice_reader=slice_reader,
+        )
 
 
 def find_observations(store: Store, ref: TableRef, label_set: str = "") -> tuple[str, ...]:
@@ -125,10 +130,10 @@ def _read_table(store: Store, base: TableRef, label_set: str) -> LabelTable:
     if base.name == "shards":
         # not the copy of the label table in the store: verbs that only show data write nothing
         return read_label_table(store, base, observations)
-    files = (read_file(store, path, _REPORT_COLUMNS) for path in file_paths(store, base))
-    pieces = [label_rows(_as_shards(rows), observations) for rows in files]
-    empty = read_schema(store, base).empty_table()
-    return join_label_tables(pieces or [label_rows(_as_shards(empty), observations)], observations)
+    paths = file_paths(store, base)
+    empty = iter([read_schema(store, base).empty_table()])
+    files = (read_file(store, path, _REPORT_COLUMNS) for path in paths) if paths else empty
+    return join_label_tables((label_rows(_as_shards(rows), observations) for rows in files), observations)
 
 
 def _shard_texts(store: Store, path: str) -> pa.Table:

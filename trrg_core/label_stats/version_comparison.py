@@ -3,13 +3,16 @@
 Rows are compared by hashes of their columns. For labels, texts and drift, each version is read once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from trrg_core.errors import ConfigError
-from trrg_core.label_stats.distribution import label_distribution
+from trrg_core.label_stats.distribution import LabelCount, label_distribution
 from trrg_core.label_stats.drift import Drift, DriftThresholds, compare_profiles
 from trrg_core.label_stats.labelled_version import LabelledVersion, read_labelled_versions
-from trrg_core.label_stats.profile import build_profile
+from trrg_core.label_stats.profile import Profile, build_profile
 from trrg_core.labels import Assertion
 from trrg_core.report.changes import Changes
 from trrg_core.storage.store import Store
@@ -65,9 +68,10 @@ def compare_versions(store: Store, before: TableRef, after: TableRef, *, label_s
     parses = compare_reports(store, before, after, rows.changed) if before.name == "reports" else None
     labels = None
     if before.name in LABELLED_TABLES:
-        old, new = read_labelled_versions(store, (before, after), label_set=label_set)
-        drift = _drift_between(old, new, split="train", thresholds=DriftThresholds())
-        labels = LabelComparison(counts=_compare_counts(old, new), drift=drift)
+        versions = read_labelled_versions(store, (before, after), label_set=label_set)
+        old, new = map(_summarize, versions)  # it keeps no version while the next one is read
+        drift = compare_profiles(old.profile, new.profile, DriftThresholds())
+        labels = LabelComparison(counts=_compare_counts(old.counts, new.counts), drift=drift)
     return VersionComparison(rows=rows, parses=parses, labels=labels)
 
 
@@ -91,25 +95,31 @@ def measure_drift(
         raise ConfigError(f"no split {split!r}: expected one of {', '.join(SPLITS)}")
     if split != "train" and "slices" in (before.name, after.name):
         raise ConfigError("a slice has train rows only: compare the versions of shards for other splits")
-    old, new = read_labelled_versions(store, (before, after), label_set=label_set)
-    return _drift_between(old, new, split=split, thresholds=thresholds or DriftThresholds())
+    versions = read_labelled_versions(store, (before, after), label_set=label_set)
+    old, new = map(partial(_profile, split=split), versions)
+    return compare_profiles(old, new, thresholds or DriftThresholds())
 
 
-def _drift_between(
-    before: LabelledVersion, after: LabelledVersion, *, split: str, thresholds: DriftThresholds
-) -> Drift:
-    old, new = (
-        build_profile(version.table, version.count_words(split), split=split, slice_reader=version.slice_reader)
-        for version in (before, after)
-    )
-    return compare_profiles(old, new, thresholds)
+class _Summary(NamedTuple):
+    """What is kept of a version while the other one is read."""
+
+    counts: Sequence[LabelCount]
+    profile: Profile
 
 
-def _compare_counts(before: LabelledVersion, after: LabelledVersion) -> tuple[LabelChange, ...]:
+def _summarize(version: LabelledVersion) -> _Summary:
+    return _Summary(label_distribution(version.table, version.slice_reader), _profile(version, split="train"))
+
+
+def _profile(version: LabelledVersion, *, split: str) -> Profile:
+    return build_profile(version.table, version.count_words(split), split=split, slice_reader=version.slice_reader)
+
+
+def _compare_counts(before: Sequence[LabelCount], after: Sequence[LabelCount]) -> tuple[LabelChange, ...]:
     """Studies of all splits by observation and assertion; of a slice, its train rows as often as they are repeated."""
     studies: dict[tuple[str, Assertion], list[int]] = {}
-    for side, version in enumerate((before, after)):
-        for count in label_distribution(version.table, version.slice_reader):
+    for side, counts in enumerate((before, after)):
+        for count in counts:
             if count.assertion is not None:
                 studies.setdefault((count.observation, count.assertion), [0, 0])[side] += count.studies
     return tuple(

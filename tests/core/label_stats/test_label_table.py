@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from tests.core.invented_shards import OBSERVATIONS, SCHEMA, study, table_of
-from trrg_core.label_stats.label_table import label_table
+from trrg_core.label_stats.label_table import join_label_tables, label_rows, label_table
 
 ROWS = [
     study("s3", "Edema+ Pneumothorax-", patient="p2", views=("PA", "LATERAL", "PA")),
@@ -73,6 +73,15 @@ def test_an_empty_table_and_sliced_chunks_are_read() -> None:
     pieces = pa.concat_tables([rows.slice(0, 1), rows.slice(1, 2), rows.slice(3, 1)])
     assert label_table(pieces, OBSERVATIONS).rows.equals(table_of(ROWS).rows)
     assert label_table(rows.slice(2), OBSERVATIONS).rows.equals(table_of(ROWS[2:]).rows)
+
+
+def test_pieces_in_any_order_join_to_the_same_table() -> None:
+    rows = pa.Table.from_pylist(ROWS, schema=SCHEMA)
+    for starts in ((2, 0, 1, 3), (1, 3, 2, 0)):
+        pieces = (label_rows(rows.slice(start, 1), OBSERVATIONS) for start in starts)
+        joined = join_label_tables(pieces, OBSERVATIONS).rows
+        assert joined.equals(table_of(ROWS).rows)
+        assert {column.num_chunks for column in joined.columns} == {1}
 
 
 def test_a_split_is_a_run_of_rows() -> None:

@@ -1,5 +1,6 @@
 """Two versions compared: rows, parses, label counts and drift, on stores written by hand."""
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_slices_are_counted_as_often_as_they_repeat_a_study(store: Store) -> Non
     assert comparison.labels is not None
     changed = [change for change in comparison.labels.counts if change.before != change.after]
     assert changed == [LabelChange(observation="Edema", assertion=NO, before=1, after=3)]
+
+
+def test_a_version_that_the_caller_dropped_is_not_kept(store: Store) -> None:
+    versions = read_labelled_versions(store, (_ref("shards@0"), _ref("shards@1")))
+    first = weakref.ref(next(versions).table)
+    assert first() is None
+    assert next(versions).table.rows.num_rows == 3
 
 
 def test_a_base_that_two_slices_share_is_read_once(store: Store) -> None:
