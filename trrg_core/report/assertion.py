@@ -104,6 +104,8 @@ def _reaching_cues(
                 active.clear()
             elif role in ("comma", "and", "new_item", "with"):
                 _shorten(active, role)
+                if role == "with" and is_forward and hits[index - 1].entry.role == "comma":
+                    active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
             elif role == "verb":
                 _drop(active, "adjacent")
             elif role == "colon" and is_answered:
@@ -284,5 +286,5 @@ def _assess_span(text: str, start: int, end: int) -> Asserted:
     candidate = Candidate("concept", first, last, index, index)
     others = [other for other in find_candidates(hits, set(), lexicon) if other.finding != "concept" and not other.pair]
     candidates = sorted([candidate, *others], key=lambda item: item.start)
-    asserted = assert_candidates(candidates, hits, find_boundaries(hits), scan.plain)
+    asserted = assert_candidates(candidates, hits, find_boundaries(hits, scan.plain.text), scan.plain)
     return asserted[candidates.index(candidate)]

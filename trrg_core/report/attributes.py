@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from trrg_core.report.attribute_words import FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.scan import Hit, Plain
@@ -19,23 +20,9 @@ from trrg_core.report.scan import Hit, Plain
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
 _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
-_SIDE_WORDS = ("left", "right", "l", "r")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
 _LISTING = ("comma", "and", "new_item")
-# "edema, which is worse"
-_WHICH = re.compile(r",? which (?:is|are|was|were|has|have)(?: been)? ")
 _WORD = re.compile(r"[^\s,;:().]+")
-# beside attributes, the words of a stretch that says nothing but where and how much
-_FILLERS = frozenset(
-    (
-        *("a", "an", "the", "of", "in", "on", "at", "is", "are", "one", "ones", "now", "also", "and", "both", "to"),
-        *("upper", "lower", "middle", "mid", "lobe", "lobes", "lung", "lungs", "zone", "zones", "sided", "side"),
-        *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
-        *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
-        *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
-        *("yesterday",),
-    )
-)
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
 _WEAK_CHANGE = "stable"
 _ELSEWHERE = "elsewhere"
@@ -132,6 +119,7 @@ class _Sentence:
         self._starts = [mark.start for mark in marks]
         self._separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
         self._cuts = [hit.start for hit in self._separators]
+        self._has_with = any(hit.entry.role == "with" for hit in self._separators)
         self.boundaries = boundaries
         self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 
@@ -141,8 +129,9 @@ class _Sentence:
             return [{}]
         candidate = self.candidates[number]
         low, high = self._window(number)
-        chosen = _choose(candidate, self.between(low, high))
-        if "change" not in chosen and high < len(self.text) and (relative := _WHICH.match(self.text, high)):
+        window = self.between(low, high)
+        chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
+        if "change" not in chosen and high < len(self.text) and (relative := RELATIVE.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
@@ -167,7 +156,7 @@ class _Sentence:
                 low = other.end
         if low:
             cut = bisect_left(self._cuts, candidate.start)
-            low = max(low, self._cuts[cut - 1]) if cut else low
+            low = self._fronted(max(low, self._cuts[cut - 1]), max(low, self._cuts[cut - 2])) if cut else low
         elif self._clauses:
             at = bisect_left(self._clauses, candidate.start + 1)
             low = self._clauses[at - 1] if at else 0
@@ -178,11 +167,22 @@ class _Sentence:
         cut = bisect_left(self._cuts, candidate.end)
         return low, min(high, self._cuts[cut]) if cut < len(self._cuts) else high
 
+    def _fronted(self, low: int, earlier: int) -> int:
+        """`low`, or before it the start of a place that stands alone there: "; on the left, | a small one"."""
+        return earlier if FRONTED.fullmatch(self.text, earlier, low) else low
+
+    def _without_change_of_others(self, marks: Sequence[_Mark], candidate: Candidate) -> Sequence[_Mark]:
+        """`marks` without the changes of what stands before a "with": "chronic changes with scarring"."""
+        cut = bisect_left(self._cuts, candidate.start)
+        cuts = self._separators[max(0, cut - 3) : cut]
+        joint = next((hit.start for hit in reversed(cuts) if hit.entry.role == "with"), 0)
+        return [mark for mark in marks if mark.start >= joint or not mark.value("change")]
+
     def _before_modifiers(self, start: int, floor: int) -> int:
         """Where the attributes right before `start` begin: "shifted to the left by a | right effusion"."""
         while True:
             at = bisect_left(self._starts, start) - 1
-            if at < 0 or self.marks[at].start < floor or self.text[self.marks[at].end : start].strip():
+            if at < 0 or self.marks[at].start < floor or self.text[self.marks[at].end : start].strip() not in PARTS:
                 return start
             start = self.marks[at].start
 
@@ -198,7 +198,7 @@ class _Sentence:
         """ "Moderate left and small right effusions": the parts of two sides that are listed before a candidate."""
         candidate = self.candidates[number]
         cut = bisect_left(self._cuts, candidate.start) - 1
-        if self.text[candidate.start : candidate.end] in _SIDE_WORDS:
+        if self.text[candidate.start : candidate.end] in SIDE_WORDS:
             return []  # a side that stands for the finding before it
         if chosen.get("laterality") not in ("left", "right") or cut < 0:
             return []
@@ -261,7 +261,7 @@ class _Sentence:
         """Whether [low, high) holds nothing but attributes and words such as "on the"."""
         spans = [(mark.start, mark.end) for mark in self.between(low, high)]
         return all(
-            word[0] in _FILLERS or any(start <= word.start() < end for start, end in spans)
+            word[0] in FILLERS or any(start <= word.start() < end for start, end in spans)
             for word in _WORD.finditer(self.text, low, high)
         )
 
@@ -323,7 +323,7 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
                 part["change"] = later
 
 
-_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|from|/) ?$")
+_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|from|over|/) ?$")
 _APART = re.compile(r", (?:not|rather than|instead of)(?: an?| the)? $")
 
 

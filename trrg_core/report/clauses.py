@@ -3,20 +3,24 @@
 "No effusion is seen, and the heart is enlarged" has two clauses; "no effusion, edema, and pneumothorax" has one.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 from trrg_core.report.scan import Hit
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "stop"])
 _NEW_CLAUSE = ("break", "stop", "place")
+# a list that goes on to its "or": "no pneumothorax, | small effusion, or consolidation"
+_LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,4}or ")
 _PREPOSITION = "absent.without"
 
 
-def find_boundaries(hits: Sequence[Hit]) -> set[int]:
-    """Indices of the hits (stops, commas, "and") that end a clause."""
+def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
+    """Indices of the hits (stops, commas, "and") that end a clause; `text` is that of the hits."""
     boundaries: set[int] = set()
     if _SEPARATORS.isdisjoint([hit.entry.role for hit in hits]):
         return boundaries
+    leads_to_or = ", or " in text
     verb_ahead = _ahead(hits, _is_verb, ("comma", "stop"))
     stated_ahead: list[bool] = []
     has_verb = has_target = has_preposition = False
@@ -30,6 +34,7 @@ def find_boundaries(hits: Sequence[Hit]) -> set[int]:
                 or (has_preposition and stated_ahead[index])
                 or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
             )
+            and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
         ):
             boundaries.add(index)
             has_verb, has_target, has_preposition = entry.has_verb, False, False
@@ -71,7 +76,18 @@ def _opens_clause(hits: Sequence[Hit], index: int, role: str) -> bool:
         return False
     for term in hits[index + 1].entry.terms:
         if term.role == "place":
-            return role == "comma"
+            # "normal heart, lungs are clear", not "normal heart, mediastinum, and hila"
+            return role == "comma" and _is_described(hits, index + 1)
         if term.role in _NEW_CLAUSE or (term.role != "finding" and term.direction == "forward"):
+            return True
+    return False
+
+
+def _is_described(hits: Sequence[Hit], index: int) -> bool:
+    """Whether a verb, a state or a finding follows the place at `index` before the next comma or stop."""
+    for hit in hits[index + 1 :]:
+        if hit.entry.role in ("comma", "and", "new_item", "stop"):
+            return False
+        if hit.entry.has_verb or hit.entry.is_target:
             return True
     return False

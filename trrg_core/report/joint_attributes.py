@@ -15,6 +15,19 @@ _NEITHER_CHANGED = re.compile(
 _WHERE = re.compile(r",? where (?:there (?:is|are|was|were) )?(?:[a-z]+ ){0,3}$")
 
 
+# "ETT and right PICC, all unchanged"
+_CHANGE_OF_ALL = {
+    **dict.fromkeys(("unchanged", "stable"), "stable"),
+    **dict.fromkeys(("improved", "smaller", "decreased"), "improved"),
+    **dict.fromkeys(("worse", "larger", "increased"), "worse"),
+    "new": "new",
+}
+_ALL = re.compile(
+    rf"[,;] (?:all|both|each)(?: of which)?(?: are| remain)? (?:[a-z]+ly )?({'|'.join(_CHANGE_OF_ALL)})\b"
+)
+_LESS = re.compile(r"decreas|diminish|reduc|small")
+
+
 def denies_change(text: str) -> bool:
     """Whether a sentence in lower case denies that its findings have changed, and so states them."""
     return ("neither" in text or "none of the" in text) and _NEITHER_CHANGED.search(text) is not None
@@ -26,6 +39,19 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
         for parts in described:
             for part in parts:
                 part.setdefault("change", "stable")
+    if (" all " in text or " both " in text or " each " in text) and (all_of := _ALL.search(text)):
+        for candidate, parts in zip(candidates, described, strict=True):
+            for part in parts:
+                if candidate.end <= all_of.start():
+                    part.setdefault("change", _CHANGE_OF_ALL[all_of[1]])
+    if "/" in text:
+        _share_over_slash(described, candidates, text)
+    if "volume" in text and _LESS.search(text):
+        _keep_lesser_volumes(described, candidates)
+    if " or " in text and _DOUBT.search(text):
+        _share_with_alternative(described, candidates, text)
+    if " with " in text:
+        _share_with_adjacent(described, candidates, text)
     if " where " in text:
         for number in range(1, len(candidates)):
             side = described[number - 1][-1].get("laterality")
@@ -45,3 +71,50 @@ def of_two_sides(first: Described, second: Described, *, shared: Described) -> l
         return [rest | first, rest | second]
     severity = {"severity": first["severity"]} if "severity" in first else {}
     return [shared | severity | {"laterality": "bilateral"}]
+
+
+def _share_over_slash(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+    """ "Stable left base atelectasis/consolidation" says the side and the change of both."""
+    for number in range(1, len(candidates)):
+        one, two = described[number - 1][-1], described[number]
+        if text[candidates[number - 1].end : candidates[number].start].strip() == "/":
+            for kind in ("laterality", "change", "anatomy"):
+                for part in two:
+                    if kind in one:
+                        part.setdefault(kind, one[kind])
+
+
+_ADJACENT = re.compile(
+    r" with (?:[a-z]+ ){0,3}(?:adjacent|associated|overlying|underlying|compressive|subjacent|accompanying)\b"
+)
+
+
+def _share_with_adjacent(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+    """ "Effusion with compressive atelectasis on the right" says the side of both."""
+    for number in range(1, len(candidates)):
+        one, two = described[number - 1], described[number][0]
+        end = candidates[number - 1].end
+        if "laterality" in two and "laterality" not in one[0] and _ADJACENT.match(text, end, candidates[number].end):
+            for part in one:
+                part["laterality"] = two["laterality"]
+
+
+def _keep_lesser_volumes(described: Sequence[list[Described]], candidates: Sequence[Candidate]) -> None:
+    """Less volume is no improvement of low volumes."""
+    for candidate, parts in zip(candidates, described, strict=True):
+        for part in parts:
+            if candidate.finding == "low_lung_volumes" and part.get("change") == "improved":
+                del part["change"]
+
+
+_DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
+
+
+def _share_with_alternative(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+    """ "Left base: query collapse or consolidation" says the side of both."""
+    for number in range(1, len(candidates)):
+        one, two = described[number - 1][-1], described[number]
+        is_joint = text[candidates[number - 1].end : candidates[number].start] == " or "
+        if is_joint and "laterality" in one and "laterality" not in two[0]:
+            for part in two:
+                part["laterality"] = one["laterality"]

@@ -198,7 +198,9 @@ def plurals(phrase: str) -> Iterator[str]:
         yield phrase + "es"
     elif phrase.endswith("um"):
         yield phrase[:-2] + "a"
-    elif phrase[-1:].isalpha() and not phrase.endswith(("s", "ic", "ed", "ing", "al", "ive", "ous")):
+    elif phrase.endswith(" marking") or (
+        phrase[-1:].isalpha() and not phrase.endswith(("s", "ic", "ed", "ing", "al", "ive", "ous"))
+    ):
         yield phrase + "s"
 
 

@@ -17,7 +17,10 @@ from trrg_core.report.lexicon import load_rules
 _NARROWEST_WRAP = 40
 _MARK = r"(?:\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.|(?:i{1,3}|iv|vi{0,3})\.|[-*\u2022>+#]|=>|\[ ?[xX]?\])(?=\s|[A-Za-z])"
 # "Pleural effusion: none", "Heart - normal", "Pneumothorax ..... none"
-_LABEL = r"[A-Z][A-Za-z]*(?:[ /&]+[A-Za-z]+){0,4} ?(?::| [-\u2013] |\?|\.{3})|\[ ?[xX]?\]"
+_LABEL = (
+    r"(?:size|shift|side|location|position|tip|change|degree):"
+    r"|[A-Z][A-Za-z]*(?:[ /&]+[A-Za-z]+){0,4} ?(?::| [-\u2013] |\?|\.{3})|\[ ?[xX]?\]"
+)
 _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
 # a stop is judged by itself, and what follows a colon belongs to it
@@ -136,8 +139,12 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
     shape: _Shape | None = None
     breaks = []
     at = start
+    last = ""
     for whole, (line, following) in zip(written, pairwise(lines), strict=False):
         at += len(whole) + 1
+        last = line or last
+        if not (line and following) and is_open(last):
+            continue  # double spaced: "The lungs are\n\nclear."
         margin, indent = " " * indent, 0
         if not line or not following or _opens_item(following):
             breaks.append(at)
@@ -146,6 +153,12 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
             if _ends_statement(margin + line, following.lstrip(), shape):
                 breaks.append(at)
     return breaks
+
+
+def is_open(line: str) -> bool:
+    """Whether no statement ends with `line`: its last word is "are", "the", "no"."""
+    last, words = line[line.rfind(" ") + 1 :], _words()
+    return last.islower() and last in words.ends_open and last not in words.may_end and last.isalpha()
 
 
 def _opens_item(line: str) -> bool:

@@ -38,7 +38,7 @@ def find_mentions(
     if not scan.has_target:
         return ()
     scan = add_stand_ins(scan)
-    boundaries = find_boundaries(scan.hits)
+    boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)
     if not candidates:
         return ()

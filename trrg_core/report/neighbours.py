@@ -23,6 +23,18 @@ _PRONOUNS = ("it", "this", "these", "they", "both")
 _PRONOUN = re.compile(
     rf"({'|'.join(_PRONOUNS)})\b(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))", re.I
 )
+# a sentence that only says how what was named before has changed: "Unchanged.", "Slightly larger than before."
+_CHANGES = (
+    *("unchanged", "stable", "larger", "smaller", "improved", "worse", "worsened", "increased", "decreased", "new"),
+    *("resolved", "slightly", "mildly", "minimally", "markedly", "significantly", "somewhat", "not significantly"),
+)
+_BARE = re.compile(
+    r"((?:slightly |mildly |minimally |markedly |significantly |somewhat |not (?:significantly |much )?)?"
+    r"(?:unchanged|stable|larger|smaller|improved|worse|worsened|increased|decreased|new|resolved|changed))"
+    r"(?: (?:in (?:size|appearance|extent|the interval)|overall|now|today))?"
+    r"(?: (?:from|since|compared|when compared|as compared|relative to|than|on today)\b[^,;]*)?[.!]?$",
+    re.I,
+)
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
 
@@ -32,11 +44,11 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     if len(sentence) > _LONGEST:
         return None
     words = sentence.lower()
-    if "one" not in words and not words.startswith((*_PRONOUNS, "that", "those")):
+    if "one" not in words and not words.startswith((*_PRONOUNS, *_CHANGES, "that", "those")):
         return None
     match = _NONE.match(sentence) or _ONE.match(sentence)
     if match is None:
-        match = _PRONOUN.match(sentence)
+        match = _PRONOUN.match(sentence) or _BARE.match(sentence)
         # "it" is one thing that is there
         if match and (len({one.finding for one in before}) != 1 or before[-1].assertion is Assertion.ABSENT):
             return None

@@ -5,16 +5,19 @@ MIMIC-CXR's layout is read by the same rules as MIT-LCP's section parser
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 
 from trrg_core.report.lexicon import load_lexicon, load_rules
+from trrg_core.report.lines import is_open
 from trrg_core.report.parsed import ParsedReport, Section, build_value
 from trrg_core.report.scan import scan_sentence
 
 _MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 # "\n \n" in MIMIC's files, which MIT-LCP's parser looks for; other files have no space there
 _BLANK_LINE = re.compile(r"\n[ \t\r]?\n")
+_FIRST_WORD = re.compile(r"\S")
 _LONGEST_HEADING = 48
 _AS_WRITTEN = "heading as written"
 _ADDED_PARAGRAPH = "mimic:last paragraph"
@@ -223,7 +226,11 @@ def _with_last_paragraph(text: str, sections: list[Section]) -> tuple[Section, .
     """`sections`, the last one cut at its first blank line when nothing is named findings or impression."""
     last = sections[-1]
     blank = _BLANK_LINE.search(text, last.start, last.end)
-    if blank is None or any(section.name in ("impression", "findings") for section in sections):
+    if (
+        blank is None
+        or is_open(text[last.start : blank.start()].rstrip())
+        or any(section.name in ("impression", "findings") for section in sections)
+    ):
         return tuple(sections)
     head = _build_section(last.name, last.start, blank.start(), last.rule)
     tail = _build_section("last_paragraph", blank.end(), last.end, _ADDED_PARAGRAPH)
@@ -242,5 +249,24 @@ def _loose_sections(text: str) -> tuple[Section, ...]:
         if words in _other_names():
             name, rule = _other_names()[words], f"heading:{words}"
         sections.append(_section(name, f"loose {rule}", (start, stop), (body, end), text))
+    if not any(section.name == "findings" for section in sections):
+        # "Dear colleague, the lungs are clear. Conclusion: normal." has no heading over what was found
+        sections[0] = replace(sections[0], name="paragraph")
     kept = [section for section in sections if text[section.start : section.end].strip()]
-    return _with_last_paragraph(text, kept) if kept else ()
+    whole = _with_last_paragraph(text, kept) if kept else ()
+    return tuple(part for section in whole for part in _parted(section, text))
+
+
+def _parted(section: Section, text: str) -> Iterator[Section]:
+    """`section`, and apart from it what stands behind a blank line where it is none that is read.
+
+    "Clinical: cough.\n\nThe heart is enlarged.\n\nImpression: ..." has no heading over what was found.
+    """
+    first = _FIRST_WORD.search(text, section.start, section.end)
+    is_read = section.name not in load_rules()["sections.yaml"]["never"]
+    blank = None if is_read or first is None else _BLANK_LINE.search(text, first.start(), section.end)
+    if blank is None or not text[blank.end() : section.end].strip():
+        yield section
+        return
+    yield Section(name=section.name, start=section.start, end=blank.start(), rule=section.rule)
+    yield Section(name="paragraph", start=blank.end(), end=section.end, rule="loose paragraph")

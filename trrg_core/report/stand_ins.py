@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from trrg_core.report.scan import Hit, Scan, add_hits
 
 _ONE = re.compile(r"\b(?:a|an|another) (?:[a-z]+ )?(one)\b")
+# "the effusion on the left has cleared; that on the right is new"
+_THAT = re.compile(r"[,;] (?:and |but |while |whereas )?(that|those) (?:on|in|at) the (?:left|right)\b")
 # the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
 _NOT_THERE = re.compile(
     r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:not|none)"
@@ -58,6 +60,8 @@ def add_stand_ins(scan: Scan) -> Scan:
 def _of_findings(scan: Scan) -> Iterator[Hit]:
     text = scan.plain.text
     matches = [match.span(1) for match in _ONE.finditer(text)] if " one" in text else []
+    if " that " in text or " those " in text:
+        matches += [match.span(1) for match in _THAT.finditer(text)]
     matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
     if " not " in text or " none " in text:
         denied = [match.span(1) for match in _NOT_THERE.finditer(text)]

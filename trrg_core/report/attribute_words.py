@@ -1,0 +1,23 @@
+"""Words around a mention that are no attributes themselves, and the shapes of a place in front of a clause."""
+
+import re
+
+# beside attributes, the words of a stretch that says nothing but where and how much
+FILLERS = frozenset(
+    (
+        *("a", "an", "the", "of", "in", "on", "at", "is", "are", "one", "ones", "now", "also", "and", "both", "to"),
+        *("upper", "lower", "middle", "mid", "lobe", "lobes", "lung", "lungs", "zone", "zones", "sided", "side"),
+        *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
+        *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
+        *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
+        *("yesterday",),
+    )
+)
+# a place in front of a clause
+FRONTED = re.compile(r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: side| lung| base| apex)?")
+# words between a side and what it belongs to
+PARTS = ("", "upper", "lower", "middle", "mid")
+# a finding of its own where it stands for one
+SIDE_WORDS = ("left", "right", "l", "r")
+# "edema, which is worse", "a nodule, first seen in 2015, has not grown"
+RELATIVE = re.compile(r"(?:,? which|,[^,;]{3,60},) (?=(?:is|are|was|were|has|have|appears?|remains?)\b)")
