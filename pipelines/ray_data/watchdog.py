@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import ray
 from ray.data import DataContext
 
-from trrg_core.errors import TrainingError
+from trrg_core.errors import TrainingError, TrrgError
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def run_watched(
                 )
     except BaseException as error:
         # said now: Ray can end the process when it is left while the thread still waits in it
-        logger.error("%s", error)
+        logger.error("%s", error if isinstance(error, TrrgError) else f"{name} is stopped ({type(error).__name__})")
         disconnect()
         raise
     return outcome.value()

@@ -68,3 +68,20 @@ def test_a_cluster_without_a_head_does_not_hide_the_cause(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(watchdog.ray, "cluster_resources", gone)
     assert watchdog.describe_cluster() == "the cluster does not answer (ConnectionError)"
+
+
+def test_a_signal_that_stops_the_work_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    looks = iter([0])
+
+    def progress() -> int:
+        try:
+            return next(looks)
+        except StopIteration:
+            raise KeyboardInterrupt(15) from None
+
+    held = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        run_watched(
+            held.wait, name="pretrain", progress=progress, limit_s=60, disconnect=lambda: held.set(), poll_s=0.01
+        )
+    assert caplog.messages == ["pretrain is stopped (KeyboardInterrupt)"]
