@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from infra.bench.gate_nights import RATES, Model, TestSet, shift_for
 from pipelines.jobs import register
+from pipelines.records.job_result import JobResult
 from pipelines.registry import planned_changes
 from pipelines.registry.alias_moves import BY_PERSON, list_moves
 from pipelines.registry.registry_client import BEST_CHAMPION, CHALLENGER, CHAMPION, open_registry
@@ -125,6 +128,34 @@ def test_a_champion_with_outcomes_of_the_same_studies_is_not_scored_again(
         {"role": "champion", "model": "models:/trrg/1", "scores": "evaluate-a", "rescored": False}
     ]
     assert aliases(store, config) == {CHALLENGER: "2", CHAMPION: "2", BEST_CHAMPION: "2"}
+
+
+def test_of_two_registrations_at_once_the_second_is_compared_with_the_first(
+    store_with_registry: Store, config: TrrgConfig
+):
+    store = store_with_registry
+    register.run(config, store, write_model(store, "a", STUDIES.table(BASE)))
+    good, best = (
+        write_model(store, name, STUDIES.table(better(gain, seed)))
+        for name, gain, seed in (("b", 0.15, 2), ("c", 0.3, 3))
+    )
+    together = Barrier(4)
+
+    def run(inputs: dict[str, str]) -> JobResult:
+        together.wait()
+        return register.run(config, store, inputs)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(run, (good, best, good, best)))
+    assert sorted(result.reused for result in results) == [False, False, True, True], "each is decided once"
+    with open_registry(store, config.register_) as models:
+        champion = models.at(CHAMPION)
+    assert champion is not None
+    assert champion.generator == best["generator"], "whichever came first"
+    moves = list_moves(store)
+    assert [move.before for move in moves] == ["", *(move.after for move in moves[:-1])]
+    compared = {record(store, result.ref)["compared_with"][0]["model"] for result in results}
+    assert compared == {"models:/trrg/1", "models:/trrg/2"}, "both were compared with the champion of before"
 
 
 def test_a_champion_of_other_studies_is_scored_again_on_those_of_the_challenger(
