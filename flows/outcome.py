@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 REFUSED = "Refused by gate"
 FAILURES = {"drift": "Drift alarm", "too_many_rejects": "Too many rejects"}
 SERVER_AWAY_S = 180.0
+MAX_SHOWN = 200  # characters of a cause on the card of its artifact
 
 
 class _Newest:
@@ -75,9 +76,10 @@ def report_failure(job: str, error: TrrgError) -> None:
 
     _newest.shown = str(error)
     kind = type(error).__name__
-    logger.error("%s failed with %s: %s", job, kind, " ".join(str(error).split()))
-    text = failure_text(job, kind, str(error))
-    store_artifact(create_markdown_artifact, text, key="failure", description=f"{job} failed")
+    cause = " ".join(str(error).split())
+    logger.error("%s failed with %s: %s", job, kind, cause)
+    text, short = failure_text(job, kind, cause), f"{job} failed: {cause[:MAX_SHOWN]}"
+    store_artifact(create_markdown_artifact, text, key="failure", description=short)
     reason = getattr(error, "reason", "")
     event = {"drift": "drift", "too_many_rejects": "rejects"}.get(reason, "stage.failed")
     send_event(event, f"stage.{job}", {"kind": kind, "reason": reason, "cause": str(error)})
