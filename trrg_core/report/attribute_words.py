@@ -10,9 +10,11 @@ FILLERS = frozenset(
         *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
         *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
         *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
-        *("yesterday",),
+        *("yesterday", "then", "before", "earlier", "ago", "atrium", "ventricle"),
     )
 )
+# "larger than in March", "unchanged for 3 weeks"
+DATE = re.compile(r"\d|(?:jan|febr)uary|march|april|june|july|august|[a-z]+(?:to|em)ber$|(?:day|week|month|year)s?$")
 # a place in front of a clause
 FRONTED = re.compile(r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: side| lung| base| apex)?")
 # words between a side and what it belongs to

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from trrg_core.report.attribute_words import FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
+from trrg_core.report.attribute_words import DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.scan import Hit, Plain
@@ -261,7 +261,7 @@ class _Sentence:
         """Whether [low, high) holds nothing but attributes and words such as "on the"."""
         spans = [(mark.start, mark.end) for mark in self.between(low, high)]
         return all(
-            word[0] in FILLERS or any(start <= word.start() < end for start, end in spans)
+            word[0] in FILLERS or DATE.match(word[0]) or any(start <= word.start() < end for start, end in spans)
             for word in _WORD.finditer(self.text, low, high)
         )
 

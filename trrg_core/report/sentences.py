@@ -14,6 +14,8 @@ _ANSWER = re.compile(
     r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",
     re.IGNORECASE,
 )
+_BEFORE_A_QUERY = (" ", "(", ",", ";", "/")
+_QUERIED = re.compile(r" ?(?:[a-z]|[A-Z]{2})")
 _LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])
@@ -72,6 +74,8 @@ def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> boo
 def _ends_question(text: str, at: int, behind: int, begin: int, end: int) -> bool:
     if at == begin:
         return False  # "? pneumonia" is one question
+    if text[at - 1] in _BEFORE_A_QUERY and _QUERIED.match(text, behind, end):
+        return False  # "opacity ? pneumonia" asks about the second
     is_short = at - begin <= _LONGEST_QUESTION and text[behind - 1] == "?"
     return behind >= end or not (is_short and _ANSWER.match(text, behind, min(end, behind + 16)))
 

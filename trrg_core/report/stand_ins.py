@@ -30,7 +30,7 @@ _SIDE_ITEM = re.compile(
 )
 _SIDE = re.compile(r"\b(left|right)\b(?: (?:sided|upper|lower|middle|basilar|apical|pleural))*")
 _OF_FINDING = re.compile(
-    rf"{_DEGREE}|unchanged|stable|larger|smaller|worse|better|new|improv|increas|decreas|resolv|gone"
+    rf"{_DEGREE}|unchanged|stable|larger|smaller|worse|better|new|improv|increas|decreas|resolv|gone|cleared"
 )
 # "at the left base it is unchanged"
 _IT = re.compile(
@@ -103,6 +103,9 @@ def _of_other_side(scan: Scan) -> Iterator[Hit]:
     if match is None or first is None or first[1] == match[1]:
         return
     named = next((hit for hit in scan.hits if hit.end > first.end() and hit.start <= first.end() + 1), None)
+    if named is None or not (named.entry.is_finding or named.term("place")):
+        # "the effusion on the right persists, that on the left has cleared"
+        named = next((hit for hit in reversed(scan.hits) if hit.entry.is_finding and hit.end < first.start()), None)
     if named is None or named.end > match.start():
         return
     is_place = named.term("place") is not None and not named.entry.is_finding
