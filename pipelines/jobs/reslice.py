@@ -7,6 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipelines.records.code_version import code_version
 from pipelines.records.commit import JobOutput, TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import input_content
@@ -125,12 +128,25 @@ def commit_slice(
     work: TableWork, plan: Slice, spec: SliceSpec, *, notes: Mapping[str, Sequence[str]] | None = None
 ) -> JobResult:
     """Commit a slice with its recipe; `notes` are kept beside its name."""
+    _check_studies(plan.rows)
     part = write_part(work.store, work.table, f"parts/{work.fingerprint}/slice.parquet", plan.rows, split="train")
     work.store.write_bytes(_recipe_path(work.fingerprint), recipe_bytes(plan, spec))
-    ids = zip(*(plan.rows[name].to_pylist() for name in ("subject_id", "study_id", "split")), strict=True)
-    output = JobOutput(parts=(part,), num_in=plan.base_studies, ids=tuple(ids))
+    output = JobOutput(parts=(part,), num_in=plan.base_studies)
     named = {NAME_NOTE: [spec.name], **(notes or {})}
     return commit_output(work, output, counts=_counts(plan), content=slice_digest(plan), notes=named)
+
+
+def _check_studies(rows: pa.Table) -> None:
+    """Check that each study has one row; in Arrow, since millions of ids as Python objects take gigabytes.
+
+    All rows are of one split, so that no patient can be in two.
+
+    Raises:
+        DataError: `duplicate_study`.
+    """
+    num_studies = pc.count_distinct(rows["study_id"]).as_py()
+    if num_studies != rows.num_rows:
+        raise DataError("duplicate_study", f"{rows.num_rows} rows of {num_studies} studies: each may have one row")
 
 
 def _counts(plan: Slice) -> Mapping[str, int]:
