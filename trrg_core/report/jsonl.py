@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from trrg_core.errors import DataError
+from trrg_core.report.codes import load_codes
 from trrg_core.report.parsed import Mention, ParsedReport
 from trrg_core.report.parser import ReportParser
+from trrg_core.report.relations import Relation, relations_of
 
 # the fields of a mention, in this order
 _MENTION_KEYS = ("finding", "start", "end", "assertion", "cue", "rule", "laterality", "severity", "anatomy")
@@ -40,6 +42,7 @@ def as_record(report: ParsedReport) -> dict[str, Any]:
                 "end": sentence.end,
                 "section": sentence.section,
                 "mentions": [_mention(mention) for mention in sentence.mentions],
+                "relations": [_relation(relation) for relation in relations_of(sentence)],
             }
             for sentence in report.sentences
         ],
@@ -51,7 +54,15 @@ def as_record(report: ParsedReport) -> dict[str, Any]:
 
 def _mention(mention: Mention) -> dict[str, Any]:
     values = vars(mention)
-    return {key: values[key] for key in (*_MENTION_KEYS, *_MORE_KEYS)} | {"assertion": str(mention.assertion)}
+    kept = {key: values[key] for key in (*_MENTION_KEYS, *_MORE_KEYS)}
+    return kept | {"assertion": str(mention.assertion), "codes": dict(load_codes().get(mention.finding, {}))}
+
+
+def _relation(relation: Relation) -> dict[str, Any]:
+    kept: dict[str, Any] = {"relation": relation.kind, "from": relation.source}
+    if relation.target is not None:
+        return kept | {"to": relation.target}
+    return kept | {"anatomy": relation.anatomy, "laterality": relation.laterality}
 
 
 def read_line(line: str, number: int) -> tuple[str | int, str]:
