@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGExtended12Bit, JPEGLSLossless, RLELossless
 
 SIDE = 64
 
@@ -148,6 +148,18 @@ def jpeg_of_many_scans(count: int = 1500) -> bytes:
     data = jpeg(progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + data[-2:]
+
+
+def dicom_of_a_cut_film(rows: int = 4000) -> bytes:
+    """A JPEG-LS stream that ends at once: decoders fill in 16 megapixels."""
+    start = b"\xff\xd8\xff\xf7\x00\x0b\x08" + struct.pack(">HH", rows, rows) + b"\x01\x01\x11\x00"
+    frame = start + b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" + bytes(100) + b"\xff\xd9"
+    return dicom(frame=frame, syntax=JPEGLSLossless, Rows=rows, Columns=rows)
+
+
+def dicom_of_many_scans() -> bytes:
+    """In the syntax of extended JPEG, which another decoder reads."""
+    return dicom(frame=jpeg_of_many_scans(), syntax=JPEGExtended12Bit)
 
 
 def jpeg_of_fill_bytes(size: int = 30_000_000) -> bytes:

@@ -25,6 +25,8 @@ ATTACKS: list[tuple[Callable[[], bytes], str]] = [
     (hostile.dicom_of_many_components, "dicom_corrupt"),
     (hostile.dicom_run_length_bomb, "dicom_corrupt"),
     (hostile.jpeg_of_many_scans, "jpeg_unsupported"),
+    (hostile.dicom_of_a_cut_film, "dicom_corrupt"),
+    (hostile.dicom_of_many_scans, "dicom_unsupported"),
     (hostile.jpeg_of_fill_bytes, "jpeg_truncated"),
 ]
 

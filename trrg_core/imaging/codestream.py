@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from trrg_core.errors import DataError
-from trrg_core.imaging.jpeg import jpeg_frame
+from trrg_core.imaging.jpeg import MAX_SCANS, START_OF_SCAN, jpeg_frame
 
 _JPEG_START, _J2K_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _JP2_START = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
@@ -17,6 +17,8 @@ _RLE = "1.2.840.10008.1.2.5"
 # OpenJPEG holds some kilobytes for each tile; a film in tiles of 128 x 128 has about 500
 _MAX_TILES = 4096
 _MAX_BOXES = 100
+# films are compressed 2 to 50 times; decoders fill in what a cut stream lacks
+_MAX_EXPANSION = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,19 @@ def check_codestream(frame: bytes, syntax: str, size: FrameSize) -> None:
     """Compare what the codestream of transfer syntax `syntax` will decompress to with the header of its data set.
 
     Raises:
-        DataError: `dicom_corrupt`, if they differ or no codestream is found; `dicom_unsupported` for too many tiles.
+        DataError: `dicom_corrupt`, if they differ, no codestream is found or it is far too short; `dicom_unsupported`
+            for too many tiles or scans.
     """
+    num_bytes = size.rows * size.columns * size.bytes_per_pixel
+    if num_bytes > _MAX_EXPANSION * len(frame):
+        raise DataError("dicom_corrupt", f"{len(frame)} compressed bytes are too few for {size.rows} x {size.columns}")
     number = syntax.rpartition(".")[2]
     if syntax == _RLE:
         _check_run_lengths(frame, size)
     elif number in _JPEG_SYNTAXES:
+        num_scans = frame.count(START_OF_SCAN)
+        if num_scans > MAX_SCANS:
+            raise DataError("dicom_unsupported", f"a JPEG frame of {num_scans} scans, the limit is {MAX_SCANS}")
         found = jpeg_frame(frame) if frame[:2] == _JPEG_START else None
         _compare(found, size)
     elif number in _J2K_SYNTAXES:

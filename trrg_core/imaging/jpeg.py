@@ -16,9 +16,9 @@ from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import Grey, check_size
 
 # a grey picture has at most some 20 scans; each costs a pass over all its pixels
-_MAX_SCANS = 100
+MAX_SCANS = 100
 _MAX_HEADER_MARKERS = 10_000
-_START_OF_SCAN = b"\xff\xda"
+START_OF_SCAN = b"\xff\xda"
 _EXIF = b"Exif\0\0"
 
 
@@ -76,9 +76,9 @@ def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) 
         raise DataError("jpeg_truncated", "the file ends before its frame header")
     check_size(*size, max_pixels)
     # entropy-coded bytes cannot contain the marker, so that every scan is counted
-    num_scans = data.count(_START_OF_SCAN)
-    if num_scans > _MAX_SCANS:
-        raise DataError("jpeg_unsupported", f"JPEG of {num_scans} scans, at most {_MAX_SCANS} are decoded")
+    num_scans = data.count(START_OF_SCAN)
+    if num_scans > MAX_SCANS:
+        raise DataError("jpeg_unsupported", f"JPEG of {num_scans} scans, at most {MAX_SCANS} are decoded")
     rows, columns = size
     shrink = min(1.0, min_side_px / max(rows, columns)) if min_side_px else 1.0
     min_size = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}
