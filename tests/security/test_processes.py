@@ -30,6 +30,19 @@ ADDRESSES = (
     f"postgresql://db.example/mlflow?user=ann&password={SECRET}",
     f"https://ann:{SECRET}@mlflow.example",
     f"see https://mlflow.example/?token={SECRET} for it",
+    *[f"https://x.example/?{name}={SECRET}" for name in ("pass", "pw", "code", "sas", "jwt", "hmac", "token[]")],
+    f"https://x.example/?%2574oken={SECRET}",
+    f"https://ann%3A{SECRET}%40x.example",
+    f"https://ann:{SECRET}\uff20x.example",
+    f"//ann:{SECRET}@localhost",
+    f"ann:{SECRET}@db.example",
+    f"https:\\\\ann:{SECRET}@x.example",
+    f"redis://:{SECRET}@x.example",
+    f"host=db user=ann password={SECRET}",
+    f"AWS_SECRET_ACCESS_KEY={SECRET}",
+    f"AccountName=a;AccountKey={SECRET}",
+    f"Authorization: Bearer {SECRET}",
+    f"-----BEGIN PRIVATE KEY-----{SECRET}",
 )
 
 
@@ -57,6 +70,14 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(key: str, address: str) -> 
 def test_an_address_with_other_parameters_is_taken(address: str) -> None:
     assert load_config("tiny", [f"register.tracking_uri='{address}'"]).register_.tracking_uri == address
     assert redact(address) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["models:/trrg@champion", "slices:rare@2", "pad_token=1", "user@db.example", "a:b", "view = 'AP'", "12:30", "100%"],
+)
+def test_other_text_is_not_taken_for_a_secret(text: str) -> None:
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize(

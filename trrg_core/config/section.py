@@ -1,6 +1,7 @@
 """The base of every section of the configuration, and the check of every address in it."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -10,9 +11,18 @@ from pydantic_core import PydanticCustomError
 
 _AUTHORITY = re.compile(r"(?:https?|s3)://[^/?#\s]*@|[\w+.-]+://[^/?#@\s]*:[^/?#\s]*@", re.IGNORECASE)
 # a parameter that carries a secret, e.g. `?token=`, `&X-Amz-Signature=`, `;api_key=`, `?sig=` of a signed address
-_SECRET = r"token|key|secret|passw|pwd|\bsig|signature|credential|auth|session"
-_PARAMETER = re.compile(rf"(?P<name>[?&;#][\w.%-]*?(?:{_SECRET})[\w.%-]*=)[^&;#\s'\"]+", re.IGNORECASE)
-_ENCODED_LETTER = re.compile("%[46][0-9a-f]|%[57][0-9a]", re.IGNORECASE)
+_SECRET = r"token|key|secret|pass|pwd|\bpw\b|\bsig|signature|credential|auth|session|bearer|hmac|jwt|\bsas\b|\bcode\b"
+_PARAMETER = re.compile(rf"(?P<name>[?&;#][\w.%\[\]-]*?(?:{_SECRET})[\w.%\[\]-]*=)[^&;#\s'\"]+", re.IGNORECASE)
+# outside of an address: `ann:secret@db.example`, `password=secret`, `AWS_SECRET_ACCESS_KEY=secret`, a header, a key
+_BARE_AUTHORITY = re.compile(r"(?:(?<=//)|(?<![^\s\\]))[^\s/\\:@]+:[^\s/\\@]+@(?=[\w-]+(?:\.[\w-]+)+)")
+_LOCAL_AUTHORITY = re.compile(r"(?<=//)[^\s/\\:@]*:[^\s/\\@]+@")
+_ASSIGNED = re.compile(
+    r"(?P<name>\b\w*(?:passw(?:or)?d|secret|api_?key|access_?key|account_?key|(?:auth|access|refresh|api)_?token)\w*\s*=\s*"
+    r"|\bauthorization\s*[:=]\s*(?:bearer\s+|basic\s+)?|-----BEGIN [A-Z ]*PRIVATE KEY-----)\S+",
+    re.IGNORECASE,
+)
+_ENCODED_LETTER = re.compile("%[46][0-9a-f]|%[57][0-9a]|%25|%3a|%40", re.IGNORECASE)
+_MOST_ENCODINGS = 3
 
 
 class ConfigSection(BaseModel):
@@ -42,12 +52,21 @@ def check_no_credentials(uri: str) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` with the credentials of the addresses in it replaced by `***`."""
-    if "://" not in text:
+    """`text` with the credentials in it replaced by `***`: of addresses, and of settings such as `password=`.
+
+    A secret that nothing names, as in a path, is not told from other text.
+    """
+    if not any(mark in text for mark in ("=", "@", "%", "\uff20", "PRIVATE KEY", ":")):
         return text
-    plain = _ENCODED_LETTER.sub(lambda found: unquote(found[0]), text)  # `%74oken` is `token`
+    plain = unicodedata.normalize("NFKC", text)  # another @ is taken for one by some clients
+    plain = re.sub("[\t\r\n]", "", plain)  # readers of addresses leave them out
+    for _ in range(_MOST_ENCODINGS):
+        plain = _ENCODED_LETTER.sub(lambda found: unquote(found[0]), plain)  # `%74oken` is `token`
     hidden = _AUTHORITY.sub(lambda found: f"{found[0].partition('://')[0]}://***@", plain)
+    for pattern in (_LOCAL_AUTHORITY, _BARE_AUTHORITY):
+        hidden = pattern.sub("***@", hidden)
     hidden = _PARAMETER.sub(r"\g<name>***", hidden)
+    hidden = _ASSIGNED.sub(r"\g<name>***", hidden)
     return text if hidden == plain else hidden
 
 
