@@ -25,7 +25,7 @@ from flows.cli.options import (
     parse_input,
 )
 from pipelines.running.catalog import FIRST_JOB, JOBS, Job, find_job
-from trrg_core.errors import TrrgError
+from trrg_core.errors import StorageError, TrrgError
 
 if TYPE_CHECKING:
     from trrg_core.config.settings import TrrgConfig
@@ -184,6 +184,9 @@ def run(
     except Exception as error:
         finished = finished_results()
         if finished is None:
+            if isinstance(error, RuntimeError) and "Prefect API server" in str(error):
+                message = "the Prefect server of the run did not start in time; run again, or start one with `trrg up`"
+                raise StorageError(message) from error
             raise
         print_run(finished, label_set)
         typer.secho(

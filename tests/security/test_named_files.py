@@ -108,7 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_bytes(data)
     os.mkfifo(root / "pipe")
     (root / "linked.partial").symlink_to(root / "x.partial")
-    rows = [study_row("1", {"Edema": YES})]
+    rows = [study_row(name, {"Edema": YES}) for name in ("1", "DOE-12345")]
     write_version(open_store(str(root / "store")), "studies", rows, STUDIES, fingerprint="f")
     return root
 
@@ -173,6 +173,25 @@ def test_a_constant_that_needs_gigabytes_to_plan_is_refused(
     code, text = run(words, monkeypatch)
     assert (code, "it needs more memory than is allowed" in text) == (2, True), text
     assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "error(study_id)",
+        "CAST(study_id AS DATE)",
+        "CAST(study_id AS UUID)",
+        "CAST(right(study_id, 5) AS TINYINT)",
+        "CAST(CAST(right(study_id, 5) AS BIGINT) AS TINYINT)",
+        "9223372036854775807 * CAST(right(study_id, 5) AS BIGINT)",
+        "chr(99999999 + CAST(right(study_id, 5) AS INTEGER))",
+    ],
+)
+def test_no_message_of_a_query_quotes_a_value(expression: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = f"SELECT {expression} FROM studies WHERE study_id LIKE 'DOE%'"
+    code, text = run(["sql", query, "--csv", "--store", str(folder / "store")], monkeypatch)
+    assert code == 2
+    assert not re.search("DOE-12345|12345", text), text
 
 
 def test_a_query_that_does_not_listen_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,10 @@ def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
             raise ConfigError(f"`where` was refused: it may read the table `{TABLE}` and nothing else")
     for node in tree_nodes(tree):
         _check_allowed(node)
+        if sum(str(inner.get("function_name", "")).lower() == "replace" for inner in tree_nodes(node)) > 1 and (
+            str(node.get("function_name", "")).lower() == "replace"
+        ):  # a few of them make gigabytes of a letter, before any limit is looked at
+            raise ConfigError("`where` was refused: replace within replace is not allowed")
 
 
 def _check_allowed(node: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ DuckDB is imported late at run time: once loaded, it prints an error when a long
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Timer
@@ -22,6 +23,7 @@ LOCKED: Mapping[str, str | int] = {
     "memory_limit": "4GB",
     "max_temp_directory_size": "0KB",
 }
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|[0-9]{3,}""")
 _ONE_SELECT = "expected one SELECT and nothing else"
 
 
@@ -102,5 +104,16 @@ def tree_nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def first_line(error: Exception) -> str:
-    """DuckDB's message without the copy of the query below it."""
+    """DuckDB's message without the copy of the query below it, and without values that it may quote."""
+    import duckdb
+
+    message = whole_line(error)
+    may_quote = isinstance(
+        error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException
+    )
+    return _VALUE.sub("'...'", message) if may_quote else message
+
+
+def whole_line(error: Exception) -> str:
+    """The same with its values, for an error that is about a file."""
     return " ".join(str(error).split("\n\nLINE")[0].split())

@@ -4,7 +4,6 @@ The query is parsed first: it may read the views that it names, and what it make
 created in a database in memory whose configuration is locked. There is a deadline, and a limit of memory.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.sql.catalogue import create_versions, create_views, find_view
-from trrg_core.sql.locked_duckdb import LOCKED, deadline, first_line, parse_select, tree_nodes
+from trrg_core.sql.locked_duckdb import LOCKED, deadline, first_line, parse_select, tree_nodes, whole_line
 from trrg_core.sql.table_views import VERSIONS, quote_text
 from trrg_core.storage.store import Store
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 DEADLINE_S = 60.0
 _BATCH_ROWS = 1024
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
-_QUOTED = re.compile("'[^']*'")
 _FILE = ".parquet'"  # no name of a view, so that the message is about a file
 
 
@@ -83,6 +81,8 @@ def _named_views(tree: dict[str, Any]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for node in tree_nodes(tree):
         kind = node.get("type")
+        if str(node.get("function_name", "")).lower() == "error":
+            raise ConfigError("the query may not call error(): its message would be a value")
         if kind == "TABLE_FUNCTION":
             function = str(node.get("function", {}).get("function_name", "")).lower()
             if function not in _TABLE_FUNCTIONS:
@@ -161,8 +161,6 @@ def _explain(error: Exception, expired: Event, deadline_s: float) -> TrrgError:
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in message:
         needed = message.partition(" Possible solutions")[0]  # which name settings that are locked
         return ConfigError(f"the query was stopped: it needs more memory than is allowed: {needed}")
-    if isinstance(error, duckdb.IOException) or not isinstance(error, duckdb.Error) or _FILE in message:
-        return StorageError(f"the query could not read the store: {message}")
-    if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
-        message = _QUOTED.sub("'...'", message)  # it may quote values
+    if isinstance(error, duckdb.IOException) or not isinstance(error, duckdb.Error) or _FILE in whole_line(error):
+        return StorageError(f"the query could not read the store: {whole_line(error)}")
     return ConfigError(f"the query was refused: {message}")
