@@ -22,6 +22,7 @@ from rich.progress import (
 from pipelines.records.background import in_background
 from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +99,8 @@ def _say(label: str, done: int, total: int, text: str) -> None:
 def read_progress(store: Store, path: str) -> ProgressRecord | None:
     """The progress in the file `path`; None if there is none, or another version wrote it."""
     try:
-        return ProgressRecord(**json.loads(store.read_bytes(path)))
-    except (DataError, StorageError, ValueError, TypeError):
+        return ProgressRecord(**read_record(store, path, ProgressRecord))
+    except (DataError, StorageError, TypeError):
         return None
 
 

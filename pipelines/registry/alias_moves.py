@@ -6,7 +6,7 @@ The alias alone says which version is the champion; the moves say how it came th
 import getpass
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from pipelines.registry.find_model import find_model
 from pipelines.registry.lock import registry_lock
@@ -16,6 +16,7 @@ from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
 from trrg_core.storage.folders import REGISTRY_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 
 MOVES = f"{REGISTRY_FOLDER}/moves"
 BY_GATE, BY_PERSON, BACK = "gate", "person", "rollback"
@@ -40,9 +41,15 @@ def record_move(store: Store, move: Move) -> None:
 
 
 def list_moves(store: Store) -> list[Move]:
-    """All moves, the oldest first."""
+    """All moves, the oldest first.
+
+    Raises:
+        DataError: `damaged_record`, naming the file: without a move no rollback knows where it leads.
+    """
     names = store.list(MOVES) if store.exists(MOVES) else ()
-    return [Move(**json.loads(store.read_bytes(name))) for name in names]
+    known = [field.name for field in fields(Move)]
+    moves = (read_record(store, name, Move) for name in names)
+    return [Move(**{name: move[name] for name in known if name in move}) for move in moves]
 
 
 def promote(store: Store, config: RegisterConfig, version: str, reason: str) -> Move:

@@ -1,6 +1,5 @@
 """A registered version -> the facts that its card states, read from the runs and tables that made it."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from trrg_core.registry.group_scores import Group, groups_from_json
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 from trrg_core.tables.commit_history import history
 
 _DESCRIPTION = "config.json"  # of a model folder
@@ -55,7 +55,7 @@ def _foundation(store: Store, generator: str) -> tuple[str, ...]:
     path = f"{model_path(generator)}/{_DESCRIPTION}" if generator else ""
     if not path or not store.exists(path):
         return ()
-    return tuple(sorted(set(_pretrained(json.loads(store.read_bytes(path))))))
+    return tuple(sorted(set(_pretrained(read_record(store, path, dict[str, Any])))))
 
 
 def _pretrained(value: Any) -> list[str]:
@@ -73,7 +73,7 @@ def _basis(store: Store, scores: str) -> str:
     path = f"{run_path(scores)}/{SCORES_FILE}" if scores else ""
     if not path or not store.exists(path):
         return ""
-    systems = json.loads(store.read_bytes(path))
+    systems = read_record(store, path, list[dict[str, Any]])
     first = systems[0] if systems else {}
     if "num_studies" not in first:
         return ""
@@ -83,7 +83,7 @@ def _basis(store: Store, scores: str) -> str:
 
 def _groups(store: Store, scores: str) -> tuple[Group, ...]:
     path = f"{run_path(scores)}/{SLICES_FILE}" if scores else ""
-    return groups_from_json(json.loads(store.read_bytes(path))) if path and store.exists(path) else ()
+    return groups_from_json(read_record(store, path, list[Any] | dict[str, Any])) if path and store.exists(path) else ()
 
 
 def _decision(store: Store, registration: str) -> Decision | None:

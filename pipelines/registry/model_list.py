@@ -1,21 +1,24 @@
 """The registered versions as a person compares them: alias, data, scores with intervals, decision."""
 
-import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.registry.references import read_only_client
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import ConfigError, StorageError
+from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.metrics.systems import headline
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,19 @@ class ListedModel:
     scores: Mapping[str, ScoreValue] = field(default_factory=dict)
     card: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ends:
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """What is read of a system in a file of scores."""
+
+    intervals: dict[str, _Ends] = field(default_factory=dict)
 
 
 def list_models(store: Store, config: RegisterConfig) -> list[ListedModel]:
@@ -126,6 +142,10 @@ def _intervals(store: Store, run_id: str) -> dict[str, dict[str, Any]]:
     path = f"{run_path(run_id)}/{SCORES_FILE}"
     if not run_id or not store.exists(path):
         return {}
-    systems = json.loads(store.read_bytes(path))
+    try:
+        systems = read_record(store, path, list[_Scored])
+    except DataError as error:
+        logger.warning("warning: %s; its intervals are not shown", error)
+        return {}
     found: dict[str, dict[str, Any]] = systems[0].get("intervals", {}) if systems else {}
     return {name: {"low": ends["low"], "high": ends["high"]} for name, ends in found.items()}

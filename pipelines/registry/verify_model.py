@@ -1,22 +1,23 @@
 """Whether a registered model is still what was registered: its files, its evaluation, its decision."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.registry.bill_of_materials import check_bill
 from pipelines.registry.find_model import FoundModel
 from pipelines.registry.model_list import ListedModel
 from pipelines.registry.model_signature import check_stored, signature_path
 from pipelines.registry.registry_client import BILL_TAG, WEIGHTS_TAG
-from trrg_core.errors import TrrgError
+from trrg_core.errors import DataError, TrrgError
 from trrg_core.model.manifest import MANIFEST, check_folder
 from trrg_core.registry.decision import DECISION_FILE
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import fetched_model, model_path
 from trrg_core.signing.key_pair import VERIFYING_VARIABLE, read_verifying_key
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,10 @@ def _decision(store: Store, model: ListedModel) -> Finding:
     path = f"{run_path(model.registration)}/{DECISION_FILE}"
     if not model.registration or not store.exists(path):
         return Finding(name="decision", passed=False, detail=f"no decision of {model.model}: `trrg register` makes one")
-    ruling = json.loads(store.read_bytes(path)).get("ruling", "")
+    try:
+        ruling = read_record(store, path, dict[str, Any]).get("ruling", "")
+    except DataError as error:
+        return Finding(name="decision", passed=False, detail=str(error))
     same = ruling == model.ruling
     detail = ruling if same else f"the record says {ruling!r}, the registry {model.ruling!r}"
     return Finding(name="decision", passed=same, detail=detail)
@@ -107,6 +111,6 @@ def _bill(store: Store, model: ListedModel) -> Finding:
     try:
         digest = model.tags.get(BILL_TAG, "")
         detail = check_bill(store, model.registration, generator=model.generator, digest=digest)
-    except (TrrgError, OSError, ValueError, KeyError, TypeError) as error:
+    except (TrrgError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return Finding(name="bill of materials", passed=False, detail=str(error) or type(error).__name__)
     return Finding(name="bill of materials", passed=True, detail=detail)

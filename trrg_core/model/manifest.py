@@ -41,6 +41,8 @@ def check_folder(folder: Path) -> None:
             f"{folder}: manifest format {manifest.get('format')!r}, expected {FORMAT_VERSION}; train it again"
         )
     present = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
+    if not isinstance(manifest.get("files"), dict):
+        raise ConfigError(f"{folder / MANIFEST} names no files: it is damaged")
     differing = sorted(present ^ set(manifest["files"]))
     if differing:
         name = differing[0]
@@ -55,16 +57,19 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in `path`.
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`.
 
     Raises:
         ConfigError: if it holds none.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: the file is damaged, or of another kind") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} is not a JSON object: the file is damaged, or of another kind")
+    return value
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from trrg_core.errors import DataError
 from trrg_core.registry.check import Bound, Check, Verdict, check_cells
 
 DECISION_FILE = "decision.json"
@@ -80,15 +81,22 @@ def decision_to_bytes(decision: Decision) -> bytes:
 
 
 def decision_from_bytes(data: bytes) -> Decision:
-    """The decision that `decision_to_bytes` wrote."""
-    record = json.loads(data)
+    """The decision that `decision_to_bytes` wrote.
+
+    Raises:
+        DataError: `damaged_record`, if it holds none.
+    """
     known = ("ruling", "promote", "override", "score", "checks")
-    return Decision(
-        checks=tuple(_check_from_json(row) for row in record["checks"]),
-        score=record["score"],
-        override=record["override"],
-        facts={name: value for name, value in record.items() if name not in known},
-    )
+    try:
+        record = json.loads(data)
+        return Decision(
+            checks=tuple(_check_from_json(row) for row in record["checks"]),
+            score=record["score"],
+            override=record["override"],
+            facts={name: value for name, value in record.items() if name not in known},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError("damaged_record", "a decision is damaged: restore it from a backup") from error
 
 
 def _check_to_json(check: Check) -> dict[str, Any]:

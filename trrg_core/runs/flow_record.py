@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
+from trrg_core.errors import DataError
 from trrg_core.storage.folders import FLOW_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999
 MAX_CAUSE = 600  # characters kept of the message of an error
 
 
@@ -133,11 +136,11 @@ def read_flow_history(store: Store, limit: int = 0) -> FlowHistory:
 def _read(store: Store, path: str) -> FlowRecord | None:
     """The record in a file; None if the file holds none."""
     try:
-        values = json.loads(store.read_bytes(path))
+        values = read_record(store, path, FlowRecord)
         known = {one.name for one in fields(FlowRecord)}
         kept = {name: value for name, value in values.items() if name in known}
         drift = kept.pop("drift", None)
-        return FlowRecord(
+        record = FlowRecord(
             **{
                 **kept,
                 "outcome": Outcome(kept["outcome"]),
@@ -145,5 +148,6 @@ def _read(store: Store, path: str) -> FlowRecord | None:
                 "drift": DriftRecord(**{**drift, "largest": tuple(drift["largest"])}) if drift else None,
             }
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (DataError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return record if all(0 <= time <= _LAST_MS for time in (record.started_ms, record.finished_ms)) else None

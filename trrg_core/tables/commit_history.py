@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 from trrg_core.tables.table_log import LogEntry, read_log
 from trrg_core.tables.table_ref import TABLES, TableRef
 
@@ -145,7 +146,7 @@ def with_fingerprint(commits: Sequence[Commit], fingerprint: str) -> Commit | No
 def removed_versions(store: Store, name: str) -> frozenset[int]:
     """Versions of a table whose files `retention` removed; their commits stay in the log."""
     path = removed_path(name)
-    return frozenset(json.loads(store.read_bytes(path))) if store.exists(path) else frozenset()
+    return frozenset(read_record(store, path, list[int])) if store.exists(path) else frozenset()
 
 
 def mark_removed(store: Store, refs: Sequence[TableRef]) -> None:
@@ -161,17 +162,21 @@ def removed_path(name: str) -> str:
 
 
 def _commit_of(name: str, entry: LogEntry) -> Commit:
-    metadata = json.loads(entry.metadata)
-    return Commit(
-        ref=TableRef(name=name, version=entry.version),
-        fingerprint=metadata["fingerprint"],
-        content=metadata["content"],
-        parents=tuple(metadata["parents"]),
-        code_version=metadata["code_version"],
-        counts=metadata["counts"],
-        rejects=metadata["rejects"],
-        settings=metadata.get("settings", ""),
-        notes=metadata.get("notes", {}),
-        created_ms=entry.timestamp_ms,
-        rows_per_group=metadata.get("rows_per_group", 0),
-    )
+    ref = TableRef(name=name, version=entry.version)
+    try:
+        metadata = json.loads(entry.metadata)
+        return Commit(
+            ref=ref,
+            fingerprint=metadata["fingerprint"],
+            content=metadata["content"],
+            parents=tuple(metadata["parents"]),
+            code_version=metadata["code_version"],
+            counts=metadata["counts"],
+            rejects=metadata["rejects"],
+            settings=metadata.get("settings", ""),
+            notes=metadata.get("notes", {}),
+            created_ms=entry.timestamp_ms,
+            rows_per_group=metadata.get("rows_per_group", 0),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StorageError(f"the log entry of {ref} is damaged; restore it from a backup") from error

@@ -110,6 +110,8 @@ def _parse(version: int, path: str, data: bytes) -> LogEntry:
     try:
         for line in data.splitlines():
             action = json.loads(line) if line.strip() else {}
+            if not isinstance(action, dict):
+                raise TypeError("a line that is no object")
             if "add" in action:
                 part = _part(action["add"])
                 added[part.path] = part
@@ -117,15 +119,15 @@ def _parse(version: int, path: str, data: bytes) -> LogEntry:
                 removed.add(action["remove"]["path"])
             elif "commitInfo" in action:
                 info = action["commitInfo"]
-    except (ValueError, KeyError, TypeError) as error:
+        return LogEntry(
+            version=version,
+            timestamp_ms=int(info.get("timestamp", 0)),
+            metadata=info.get(METADATA_KEY, ""),
+            added=added,
+            removed=frozenset(removed - added.keys()),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(f"{path} is not an entry of a Delta log; restore it from a backup") from error
-    return LogEntry(
-        version=version,
-        timestamp_ms=int(info.get("timestamp", 0)),
-        metadata=info.get(METADATA_KEY, ""),
-        added=added,
-        removed=frozenset(removed - added.keys()),
-    )
 
 
 def _part(add: Mapping[str, Any]) -> Part:

@@ -16,6 +16,7 @@ from typing import Any
 from trrg_core.errors import ConfigError
 from trrg_core.storage.folders import WITHDRAWAL_RECORD
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 from trrg_core.study import Listing, Reject, Study
 
 KEY_VARIABLE = "TRRG_WITHDRAWAL_KEY"
@@ -50,6 +51,14 @@ class Withdrawal:
     def identity(self) -> tuple[str, tuple[str, ...]]:
         """What two records of the same withdrawal share."""
         return self.patient, self.studies
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RecordFile:
+    """The form of the record's file."""
+
+    key_check: str
+    entries: list[Withdrawal]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +179,7 @@ def without_withdrawn(listing: Listing, refusal: Refusal) -> Listing:
 def _read(store: Store) -> dict[str, Any]:
     if not store.exists(WITHDRAWAL_RECORD):
         return {}
-    values: dict[str, Any] = json.loads(store.read_bytes(WITHDRAWAL_RECORD))
+    values: dict[str, Any] = read_record(store, WITHDRAWAL_RECORD, _RecordFile)
     return values
 
 
