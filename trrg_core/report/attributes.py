@@ -8,44 +8,24 @@ left and small right effusions").
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from operator import attrgetter
 
+from trrg_core.report.attribute_marks import Mark, find_marks, said_of_state
 from trrg_core.report.attribute_words import DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.scan import Hit, Plain
 
-_SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
-# "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
-_SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
 _SEPARATORS = ("comma", "and", "new_item", "with", "stop")
 _LISTING = ("comma", "and", "new_item")
 _WORD = re.compile(r"[^\s,;:().]+")
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
 _WEAK_CHANGE = "stable"
-_ELSEWHERE = "elsewhere"
-# words of these kinds hide the attributes inside them
-_COVERING = ("change", _ELSEWHERE)
 # a comparison of the sides: "larger than the left"
 _COMPARED = "compared"
 _start = attrgetter("start")
-_Values = tuple[tuple[str, str], ...]
 _Described = dict[str, str]
-_SIDES: Mapping[str, _Values] = {"l": (("laterality", "left"),), "r": (("laterality", "right"),)}
-
-
-@dataclass(slots=True)
-class _Mark:
-    """A word of attributes at [start, end)."""
-
-    start: int
-    end: int
-    values: _Values
-
-    def value(self, kind: str) -> str:
-        return next((value for name, value in self.values if name == kind), "")
 
 
 def describe(
@@ -55,7 +35,7 @@ def describe(
 
     Kinds without a word are left out.
     """
-    marks = _find_marks(attributes, plain.text)
+    marks = find_marks(attributes, plain.text)
     if not marks and not denies_change(plain.text):
         return [[{}] for _ in candidates]
     sentence = _Sentence(candidates, hits, boundaries, marks, plain.text)
@@ -67,43 +47,6 @@ def describe(
     return described
 
 
-def _find_marks(attributes: Sequence[Hit], text: str) -> list[_Mark]:
-    marks: list[_Mark] = []
-    for hit in attributes:
-        values = hit.entry.attributes
-        # "the effusion is not large" gives no degree
-        if values and (values[0][0] != "severity" or text[max(0, hit.start - 4) : hit.start] != "not "):
-            marks.append(_Mark(hit.start, hit.end, values))
-    if "mm" in text or "cm" in text:
-        marks.extend([_Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
-    if _SIDE_LETTER.search(text):
-        marks.extend([_Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
-    if len(marks) > 1:
-        marks.sort(key=lambda mark: (mark.start, -mark.end))
-    return _outermost(marks)
-
-
-def _outermost(marks: Iterable[_Mark]) -> list[_Mark]:
-    """Marks in order, without those inside words of change or of another place, and without the latter.
-
-    "Slightly smaller" is a degree of change, no severity; the "right atrium" is not a side.
-    """
-    kept: list[_Mark] = []
-    reached = compared = 0
-    for mark in marks:
-        kind = mark.values[0][0]
-        if mark.end <= reached or (mark.end <= compared and kind == "change"):
-            continue  # "right worse than left" compares the sides
-        if kind == "laterality":
-            compared = max(compared, mark.end)
-        for kind, _ in mark.values:
-            if kind in _COVERING:
-                reached = mark.end
-        if mark.values[0][0] != _ELSEWHERE or len(mark.values) > 1:
-            kept.append(mark)
-    return kept
-
-
 class _Sentence:
     """The marks of a sentence and the stretches of text in which they belong to a candidate."""
 
@@ -112,7 +55,7 @@ class _Sentence:
         candidates: Sequence[Candidate],
         hits: Sequence[Hit],
         boundaries: set[int],
-        marks: list[_Mark],
+        marks: list[Mark],
         text: str,
     ) -> None:
         self.candidates, self.hits, self.marks, self.text = candidates, hits, marks, text
@@ -130,6 +73,8 @@ class _Sentence:
         candidate = self.candidates[number]
         low, high = self._window(number)
         window = self.between(low, high)
+        if candidate.state[1] or self.text.startswith("increased", candidate.start):
+            window = [kept for mark in window for kept in said_of_state(mark, candidate, self.text)]
         chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
         if "change" not in chosen and high < len(self.text) and (relative := RELATIVE.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
@@ -144,7 +89,7 @@ class _Sentence:
             return [far | parts[0]] if "laterality" in far else parts
         return parts
 
-    def between(self, low: int, high: int) -> list[_Mark]:
+    def between(self, low: int, high: int) -> list[Mark]:
         return self.marks[bisect_left(self._starts, low) : bisect_left(self._starts, high)]
 
     def _window(self, number: int) -> tuple[int, int]:
@@ -171,7 +116,7 @@ class _Sentence:
         """`low`, or before it the start of a place that stands alone there: "; on the left, | a small one"."""
         return earlier if FRONTED.fullmatch(self.text, earlier, low) else low
 
-    def _without_change_of_others(self, marks: Sequence[_Mark], candidate: Candidate) -> Sequence[_Mark]:
+    def _without_change_of_others(self, marks: Sequence[Mark], candidate: Candidate) -> Sequence[Mark]:
         """`marks` without the changes of what stands before a "with": "chronic changes with scarring"."""
         cut = bisect_left(self._cuts, candidate.start)
         cuts = self._separators[max(0, cut - 3) : cut]
@@ -186,7 +131,7 @@ class _Sentence:
                 return start
             start = self.marks[at].start
 
-    def _far_behind(self, number: int) -> list[_Mark]:
+    def _far_behind(self, number: int) -> list[Mark]:
         """The marks behind the only finding of a sentence, up to a state or another clause."""
         candidate = self.candidates[number]
         if len(self.candidates) > 1 or self._starts[-1] < candidate.end:
@@ -279,7 +224,7 @@ def _clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
     return starts
 
 
-def _choose(candidate: Candidate | None, window: Sequence[_Mark]) -> _Described:
+def _choose(candidate: Candidate | None, window: Sequence[Mark]) -> _Described:
     """The value of each kind: the last one before the end of the candidate, else the first one behind it."""
     chosen: _Described = {}
     ends: dict[str, int] = {}

@@ -1,0 +1,88 @@
+"""Marks: the words of attributes in a sentence, before it is decided which finding they belong to."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from trrg_core.report.candidates import Candidate
+from trrg_core.report.scan import Hit
+
+_SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
+# "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
+_SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
+_ELSEWHERE = "elsewhere"
+# words of these kinds hide the attributes inside them
+_COVERING = ("change", _ELSEWHERE)
+Values = tuple[tuple[str, str], ...]
+_SIDES: Mapping[str, Values] = {"l": (("laterality", "left"),), "r": (("laterality", "right"),)}
+
+# of a state that changes, in front of it or within
+_OF_CHANGE = frozenset(("interval", "has", "have", "had", "having"))
+# "the heart size is mildly increased" tells a degree, no change
+_DEGREES_OF_STATES = {
+    **dict.fromkeys(("slightly", "minimally"), "minimal"),
+    **dict.fromkeys(("markedly", "significantly", "substantially"), "severe"),
+    "mildly": "mild",
+}
+
+
+@dataclass(slots=True)
+class Mark:
+    """A word of attributes at [start, end)."""
+
+    start: int
+    end: int
+    values: Values
+
+    def value(self, kind: str) -> str:
+        """The value of a kind; "" where the word has none."""
+        return next((value for name, value in self.values if name == kind), "")
+
+
+def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
+    """The marks of a sentence in lower case, in order."""
+    marks: list[Mark] = []
+    for hit in attributes:
+        values = hit.entry.attributes
+        # "the effusion is not large" gives no degree
+        if values and (values[0][0] != "severity" or text[max(0, hit.start - 4) : hit.start] != "not "):
+            marks.append(Mark(hit.start, hit.end, values))
+    if "mm" in text or "cm" in text:
+        marks.extend([Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
+    if _SIDE_LETTER.search(text):
+        marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
+    if len(marks) > 1:
+        marks.sort(key=lambda mark: (mark.start, -mark.end))
+    return _outermost(marks)
+
+
+def _outermost(marks: Iterable[Mark]) -> list[Mark]:
+    """Marks in order, without those inside words of change or of another place, and without the latter.
+
+    "Slightly smaller" is a degree of change, no severity; the "right atrium" is not a side.
+    """
+    kept: list[Mark] = []
+    reached = compared = 0
+    for mark in marks:
+        kind = mark.values[0][0]
+        if mark.end <= reached or (mark.end <= compared and kind == "change"):
+            continue  # "right worse than left" compares the sides
+        if kind == "laterality":
+            compared = max(compared, mark.end)
+        for kind, _ in mark.values:
+            if kind in _COVERING:
+                reached = mark.end
+        if mark.values[0][0] != _ELSEWHERE or len(mark.values) > 1:
+            kept.append(mark)
+    return kept
+
+
+def said_of_state(mark: Mark, candidate: Candidate, text: str) -> Iterator[Mark]:
+    """`mark`, or the degree in it where a state looks like a change: the heart size is "mildly increased"."""
+    start, end = candidate.state if candidate.state[1] else (candidate.start, candidate.end)
+    words = text[max(0, mark.start - 9) : mark.end].split()
+    if mark.value("change") and mark.start <= start < mark.end <= end and not _OF_CHANGE.intersection(words):
+        if degree := _DEGREES_OF_STATES.get(text[mark.start : start].strip()):
+            yield Mark(mark.start, mark.end, (("severity", degree),))
+    else:
+        yield mark
