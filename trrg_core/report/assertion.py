@@ -173,7 +173,7 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
         before -= 1
     gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
     follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
-    return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";")
+    return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";", ")")
 
 
 def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reached: dict[int, _Reaching]) -> None:

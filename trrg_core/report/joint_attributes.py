@@ -46,7 +46,7 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
                     part.setdefault("change", _CHANGE_OF_ALL[all_of[1]])
     if "/" in text:
         _share_over_slash(described, candidates, text)
-    if "volume" in text and _LESS.search(text):
+    if "lung" in text and _LESS.search(text):
         _keep_lesser_volumes(described, candidates)
     if " or " in text and _DOUBT.search(text):
         _share_with_alternative(described, candidates, text)
