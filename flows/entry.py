@@ -4,6 +4,9 @@ No Prefect here, so that the command line can report a mistake before it starts 
 """
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +17,10 @@ from pipelines.running.catalog import JOBS, find_job, jobs_before
 from pipelines.running.newest_outputs import newest_outputs
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import open_store
+
+_MIN_TEMPORARY_BYTES = 64 * 2**20
 
 # a name in the catalog; the schema makes it a choice in Prefect's form
 JobName = Annotated[
@@ -52,6 +57,25 @@ def check_source(config: TrrgConfig) -> None:
         is_missing = True
     if is_missing:
         raise ConfigError(f"source root {root[:200]!r}: there is no such folder")
+
+
+def check_temporary_folder() -> None:
+    """Check that there is room for temporary files, which the databases of a run take from TMPDIR by themselves.
+
+    Raises:
+        ConfigError: if there is no such folder.
+        StorageError: if it has less than 64 MiB.
+    """
+    folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise ConfigError(f"TMPDIR {folder}: {error.strerror}") from error
+    if free < _MIN_TEMPORARY_BYTES:
+        raise StorageError(
+            f"{folder} has {free / 2**20:.0f} MiB for temporary files, a run needs {_MIN_TEMPORARY_BYTES // 2**20}: "
+            "free some, or let TMPDIR name another folder"
+        )
 
 
 def find_earlier_results(store: str, enter_at: str) -> dict[str, str]:

@@ -159,7 +159,7 @@ def run(
     ] = "warn",
 ) -> None:
     """Run the retraining flow, from ingest to register; the earlier result of a stage is reused."""
-    from flows.entry import check_source, find_earlier_results, read_config
+    from flows.entry import check_source, check_temporary_folder, find_earlier_results, read_config
     from flows.render.run_summary import print_run
     from trrg_core.labels import load_label_set
 
@@ -169,6 +169,7 @@ def run(
     if first.reads_source:
         check_source(config)
     find_earlier_results(store, enter_at)
+    check_temporary_folder()
     leash.hold()  # a server or a cluster that this run starts must not outlive it
     from flows.prefect_server import protect_temporary_server
 

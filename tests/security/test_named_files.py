@@ -159,6 +159,16 @@ def test_a_stream_on_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     assert "a stream: No space left on device" in text
 
 
+@pytest.mark.parametrize(("place", "code"), [("/proc", 75), ("/nowhere/at/all", 2)])
+def test_a_run_without_room_for_temporary_files_does_not_start(
+    place: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", place)
+    words = ["run", "--source-root", str(tmp_path), "--store", str(tmp_path / "store")]
+    ended, text = run(words, monkeypatch)
+    assert (ended, place in text) == (code, True), text
+
+
 def test_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     assert run(["parse-text"], monkeypatch)[0] == 2
