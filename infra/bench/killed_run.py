@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -39,14 +40,41 @@ class Victim(StrEnum):
     SERVER = "the Prefect server"
 
 
-class KilledRun:
-    """One run over a corpus with its own store and Prefect database, in `folder`."""
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a run finds around it: words before its command, variables, and a store elsewhere than in its folder."""
 
-    def __init__(self, corpus: Path, folder: Path, settings: Sequence[str]) -> None:
+    wrapper: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    store: str = ""
+    poll_s: float = POLL_S
+
+
+class KilledRun:
+    """One run over a corpus with its own Prefect database, in `folder`, and by default its own store there."""
+
+    def __init__(self, corpus: Path, folder: Path, settings: Sequence[str], around: Surroundings | None = None) -> None:
         self._corpus, self._folder, self._settings = corpus, folder, settings
+        self.around = around or Surroundings()
         self._mark, self._started_ms = uuid.uuid4().hex, 0
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def store(self) -> str:
+        """The store of the run."""
+        return self.around.store or str(self._folder / "store")
+
+    def start(self) -> None:
+        """Start an attempt."""
+        self._start()
+
+    def end_of_attempt(self) -> tuple[int, str]:
+        """Wait until the present attempt ends; its exit code, and the last line that it printed."""
+        assert self._process is not None
+        code = self._process.wait(LIMIT_S)
+        lines = (self._folder / f"{self._started_ms}.log").read_text("utf-8", "replace").strip().splitlines()
+        return code, lines[-1] if lines else ""
 
     @property
     def has_finished(self) -> bool:
@@ -110,16 +138,17 @@ class KilledRun:
             if time.monotonic() > end:
                 leash.end_marked(self._mark, grace_s=0)
                 raise RuntimeError(f"the run hangs in {self.stage or 'its start'}: see the logs in {self._folder}")
-            time.sleep(POLL_S)
+            time.sleep(self.around.poll_s)
 
     def _start(self) -> None:
-        words = ["run", "--source-root", str(self._corpus), "--store", str(self._folder / "store")]
+        words = ["run", "--source-root", str(self._corpus), "--store", self.store]
         words += [word for setting in self._settings for word in ("--set", setting)]
         environment = {**os.environ, leash.MARK: self._mark, "PREFECT_HOME": str(self._folder / "prefect")}
+        environment |= self.around.environment
         self._started_ms = time.time_ns() // 1_000_000
         with (self._folder / f"{self._started_ms}.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *words],
+                [*self.around.wrapper, sys.executable, "-m", "flows.cli", *words],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -131,10 +160,10 @@ class KilledRun:
         return self._process is not None and self._process.poll() is None
 
     def _records(self) -> tuple[FlowRecord, ...]:
-        return read_flow_history(open_store(str(self._folder / "store"))).records
+        return read_flow_history(open_store(self.store)).records
 
     def _present(self) -> FlowRecord | None:
-        newest = read_flow_history(open_store(str(self._folder / "store")), 1).records
+        newest = read_flow_history(open_store(self.store), 1).records
         return newest[0] if newest and newest[0].started_ms >= self._started_ms else None
 
     def _marked(self) -> list[int]:

@@ -36,9 +36,9 @@ MEASURED = ("memory_gib", "stall_percent", "step_s", "studies_per_s", "tokens_pe
 Outcome = dict[str, str]
 
 
-def read_outcome(store: Store) -> Outcome:
-    """The digest of each part of a store by its name."""
-    return {**_tables(store), **_runs(store), **_registry(store)}
+def read_outcome(store: Store, written_as: str = "") -> Outcome:
+    """The digest of each part of a store by its name; `written_as` is the address of a store that this is a copy of."""
+    return {**_tables(store), **_runs(store, written_as or store.uri), **_registry(store)}
 
 
 def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> tuple[str, ...]:
@@ -55,13 +55,13 @@ def _tables(store: Store) -> Outcome:
     return found
 
 
-def _runs(store: Store) -> Outcome:
+def _runs(store: Store, address: str) -> Outcome:
     results = list_results(store)
     finished = {result.run_id for result in results}
     started = {path.split("/")[1] for path in store.list(RUN_FOLDER)} if store.exists(RUN_FOLDER) else set()
     found = {f"{run} is not finished": "" for run in started - finished}
     for result in results:
-        found[result.run_id] = _digest(_plain(store, result))
+        found[result.run_id] = _digest(_plain(address, result))
         for path in store.list(result.path):
             name = path.removeprefix(f"{result.path}/")
             if name in COMPARED or (name.startswith("model/") and not name.endswith("manifest.json")):
@@ -69,10 +69,10 @@ def _runs(store: Store) -> Outcome:
     return found
 
 
-def _plain(store: Store, result: RunResult) -> bytes:
+def _plain(address: str, result: RunResult) -> bytes:
     metrics = {name: value for name, value in result.metrics.items() if not name.endswith(MEASURED)}
     values: dict[str, Any] = {"inputs": dict(result.inputs), "metrics": metrics, "notes": dict(result.notes)}
-    return json.dumps(values, sort_keys=True).replace(store.uri, "STORE").encode()
+    return json.dumps(values, sort_keys=True).replace(address, "STORE").encode()
 
 
 def _registry(store: Store) -> Outcome:

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,13 @@ from urllib.parse import urlsplit
 class FaultyS3:
     """`faults` are served one per request, oldest first, then the service answers; `requests` counts all.
 
-    `share` of the requests beyond those fail by chance: refused with 503, reset, or late.
+    `share` of the requests beyond those fail by chance: refused with 500 or 503, reset, or late; `failed` counts these.
     """
 
     endpoint: str = ""
     faults: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
     share: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(7))
 
@@ -30,7 +32,9 @@ class FaultyS3:
         """What befalls the next request; empty for nothing."""
         if self.faults:
             return self.faults.pop(0)
-        return self.chance.choice(("503", "reset", "late")) if self.chance.random() < self.share else ""
+        fault = self.chance.choice(("500", "503", "reset", "late")) if self.chance.random() < self.share else ""
+        self.failed.update([fault] if fault else [])
+        return fault
 
 
 @contextmanager
