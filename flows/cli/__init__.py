@@ -175,6 +175,7 @@ def _set_up() -> None:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "pipelines,trrg_core,flows",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a quarter of a minute; MLflow's own 7 are four
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }.items():

@@ -101,7 +101,7 @@ def view(
     ] = "",
     split: Annotated[str, typer.Option(help="Only train, validate or test.")] = "",
     limit: Annotated[
-        int, typer.Option(min=1, help="Greatest number of studies; the page contains their images.")
+        int, typer.Option(min=1, max=1_000_000, help="Greatest number of studies; the page contains their images.")
     ] = 200,
     label_set: LabelSetOption = "",
     store: StoreOption = DEFAULT_STORE,

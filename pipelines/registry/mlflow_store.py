@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from pipelines.registry.references import open_client
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE, REGISTRY_FOLDER
@@ -29,7 +30,7 @@ def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table that it creates
     if config.tracking_uri:
-        yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
+        yield open_client(config.tracking_uri, config.tracking_uri)
     elif store.is_s3:
         with _downloaded(store) as path:
             yield _local_client(path)
@@ -41,8 +42,7 @@ def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
 
 
 def _local_client(path: Path) -> MlflowClient:
-    uri = f"sqlite:///{path}"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return open_client(f"sqlite:///{path}", str(path))
 
 
 @contextmanager

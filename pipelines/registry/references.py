@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import StorageError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store
 
@@ -24,7 +24,7 @@ def registered_names(store: Store, config: RegisterConfig) -> dict[str, str]:
     """Each run or table version that a registered model version refers to, with that model version in words.
 
     Raises:
-        StorageError: if the registry cannot be read.
+        ConfigError, StorageError: if the registry cannot be read.
     """
     models = registered_models(store, config)
     return {name: f"named by {model}" for model, names in models.items() for name in names}
@@ -53,15 +53,30 @@ def read_only_client(store: Store, config: RegisterConfig) -> Iterator["MlflowCl
     if not config.tracking_uri and not store.exists(REGISTRY_DATABASE):
         yield None
         return
-    from mlflow import MlflowClient
-
     if config.tracking_uri:
-        yield MlflowClient(tracking_uri=config.tracking_uri, registry_uri=config.tracking_uri)
+        yield open_client(config.tracking_uri, config.tracking_uri)
     else:
         with tempfile.TemporaryDirectory() as local:
             copy = Path(local) / "mlflow.db"
             copy.write_bytes(store.read_bytes(REGISTRY_DATABASE))
-            yield MlflowClient(tracking_uri=f"sqlite:///{copy}", registry_uri=f"sqlite:///{copy}")
+            yield open_client(f"sqlite:///{copy}", store.join(REGISTRY_DATABASE))
+
+
+def open_client(uri: str, shown: str) -> "MlflowClient":
+    """A client of the registry at `uri`, which messages call `shown`.
+
+    Raises:
+        ConfigError: if there can be no registry there, or its file is damaged.
+    """
+    from mlflow import MlflowClient
+
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except Exception as error:  # MLflow passes on those of SQLAlchemy and of drivers
+        raise ConfigError(
+            f"no model registry can be opened at {shown} ({type(error).__name__}): expected http(s)://HOST, "
+            "postgresql://HOST/NAME, or a database of this store, which is restored from a backup"
+        ) from error
 
 
 def _versions(client: "MlflowClient") -> Iterator["ModelVersion"]:

@@ -8,15 +8,16 @@ import pytest
 
 from pipelines.records.progress import read_progress
 from pipelines.registry.alias_moves import MOVES, list_moves
-from pipelines.registry.model_list import _intervals
+from pipelines.registry.model_list import _intervals, list_models
 from tests.core.toy_versions import YES, study_row, write_version
+from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.model.manifest import MANIFEST, check_folder
 from trrg_core.registry.decision import decision_from_bytes
 from trrg_core.runs.flow_record import read_flow_history
 from trrg_core.runs.results import run_path
-from trrg_core.storage.folders import WITHDRAWAL_RECORD
+from trrg_core.storage.folders import REGISTRY_DATABASE, WITHDRAWAL_RECORD
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import history, removed_path
 from trrg_core.tables.schema import STUDIES
@@ -96,6 +97,12 @@ def test_scores_and_progress_that_are_damaged_are_not_shown(
     assert _intervals(store, "evaluate-1") == {}
     assert f"{path} is damaged" in caplog.text
     assert read_progress(store, path) is None
+
+
+def test_a_damaged_registry_is_named(store: Store) -> None:
+    store.write_bytes(REGISTRY_DATABASE, b"no database at all" * 100)
+    with pytest.raises(ConfigError, match=f"no model registry can be opened at {store.join(REGISTRY_DATABASE)}"):
+        list_models(store, RegisterConfig())
 
 
 @damaged

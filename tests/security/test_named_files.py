@@ -79,6 +79,11 @@ WRONG = [
     *[(["score", "F/pairs.json", "F/pairs.json", "--outside", name], 2) for name in (P, Z, "F/latin.yaml")],
     *[(["sample", name], 2) for name in (".", "/", "", "F/half", "F/deepest", "F/x", "F/linked")],
     *[(["export", "studies", name, "--store", "S"], 2) for name in ("F/x", "F/linked", "F/\udcff")],
+    (["catalog", "F/\udcff.duckdb", "--store", "S"], 2),
+    *[
+        (["models", "--store", "S", "--set", f"register.tracking_uri={uri}"], 2)
+        for uri in ("ftp://x.example", "file:///etc", "'a b'")
+    ],
     *[(["serve-parser", "--host", name], 2) for name in ("a\0b", "\udcff")],
     (["sql", "SELECT 'infinity'::timestamp", "--json", "--store", "S"], 2),
     (["sql", "SELECT date '290000-01-01'", "--csv", "--store", "S"], 2),
@@ -95,6 +100,7 @@ ODD_NUMBERS = [
     ["score", "a", "b", "--seed", "-1"],
     ["score", "a", "b", "--resamples", "9" * 12],
     ["sql", "SELECT 1", "--memory", "inf"],
+    ["view", "studies", "--limit", "9" * 30],
     ["sql", "SELECT 1", "--memory", "1e300"],
     ["sql", "SELECT 1", "--limit", "9" * 30],
 ]

@@ -1,11 +1,13 @@
 """The label counts of a version as a picture: one bar per finding, stacked by assertion, one panel per split."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.labels import Assertion
+from trrg_core.storage.given_file import write_given_file
 
 # colour-blind safe (Okabe and Ito, 2008), the colours of `trrg explain`
 _COLOURS = {Assertion.PRESENT: "#d55e00", Assertion.UNCERTAIN: "#f0e442", Assertion.ABSENT: "#009e73"}
@@ -26,7 +28,9 @@ def draw_counts(counts: Sequence[LabelCount], path: str | Path, *, title: str) -
     figure.suptitle(f"Labels of {title}", fontsize=12, x=0.01, ha="left")
     handles, words = axes[0].get_legend_handles_labels()
     figure.legend(handles, words, loc="outside lower right", ncols=3, frameon=False, fontsize=9)
-    FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": "TRRG"})
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": "TRRG"})
+    write_given_file(path, stream.getvalue())
 
 
 def _draw_split(axis: Any, counts: Sequence[LabelCount], names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.sql.catalogue import StoreView, create_versions, create_views, newest_views, versioned_views
 from trrg_core.sql.locked_duckdb import LOCKED, first_line
-from trrg_core.storage.store import Store
+from trrg_core.storage.store import Store, is_utf8
 
 
 def write_catalogue(store: Store, path: Path, *, newest: int = 10, replace: bool = False) -> list[StoreView]:
@@ -28,6 +28,8 @@ def write_catalogue(store: Store, path: Path, *, newest: int = 10, replace: bool
     """
     import duckdb
 
+    if not is_utf8(str(path)):
+        raise ConfigError(f"{str(path)!r}: the name of the file is not UTF-8")
     if path.exists() and not replace:
         raise ConfigError(f"{path} exists: give --replace to write it anew, or another name")
     if not path.parent.is_dir():
