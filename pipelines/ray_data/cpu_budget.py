@@ -48,9 +48,10 @@ class Budget:
         return missing
 
 
-def training_budget(engine: EngineConfig) -> Budget:
-    """The budget of a training run."""
-    return Budget(workers=engine.num_workers, gpus=engine.num_workers if engine.use_gpu else 0)
+def training_budget(engine: EngineConfig, *, num_workers: int = 0) -> Budget:
+    """The budget of a training run with `num_workers`, by default all of `engine.num_workers`."""
+    workers = num_workers or engine.num_workers
+    return Budget(workers=workers, gpus=workers if engine.use_gpu else 0)
 
 
 def check_budget(

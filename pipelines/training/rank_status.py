@@ -21,12 +21,16 @@ WRITE_EVERY_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What a rank does: `number` counts the phases since its start, `step` the finished steps; `beat` the writings."""
+    """What a rank does: `number` counts the phases since its start, `step` the finished steps; `beat` the writings.
+
+    `world` is the number of ranks of its group, which may be smaller than configured; 0 where it is not known.
+    """
 
     name: str = STARTING
     step: int = 0
     number: int = 0
     beat: int = 0
+    world: int = 0
 
 
 class RankStatus:
@@ -41,12 +45,12 @@ class RankStatus:
 
 
 @contextmanager
-def written_status(status: RankStatus, store: Store, folder: str, rank: int) -> Iterator[None]:
-    """Write the status of a rank every few seconds while the block lasts."""
+def written_status(status: RankStatus, store: Store, folder: str, rank: int, world: int) -> Iterator[None]:
+    """Write the status of a rank, of a group of `world`, every few seconds while the block lasts."""
 
     def write(stop: Event) -> None:
         for beat in count(1):
-            values = {**asdict(status.phase), "beat": beat}
+            values = {**asdict(status.phase), "beat": beat, "world": world}
             with suppress(StorageError):  # the next one may succeed; a rank counts as silent only after minutes
                 store.write_bytes(f"{folder}/{rank}.json", json.dumps(values).encode())
             if stop.wait(WRITE_EVERY_S):
@@ -67,6 +71,12 @@ def read_phases(store: Store, folder: str, num_ranks: int) -> dict[int, Phase]:
     return phases
 
 
+def forget_ranks(store: Store, folder: str, ranks: Sequence[int]) -> None:
+    """Remove the statuses of ranks that a smaller group does not have."""
+    for rank in ranks:
+        store.delete(f"{folder}/{rank}.json")
+
+
 def steps_of(phases: Mapping[int, Phase]) -> tuple[tuple[int, int, int], ...]:
     """What changes when a rank gets on: (rank, steps, phases); the beat of its status is left out."""
     return tuple((rank, phase.step, phase.number) for rank, phase in sorted(phases.items()))
@@ -78,8 +88,9 @@ def name_cause(before: Mapping[int, Phase], now: Mapping[int, Phase], num_ranks:
     Args:
         before: the phases some time ago, longer than the interval at which ranks write.
         now: the present phases.
-        num_ranks: number of ranks of the run.
+        num_ranks: number of ranks of the run, unless the ranks say that their group is smaller.
     """
+    num_ranks = min((phase.world for phase in now.values() if phase.world), default=num_ranks)
     missing = [rank for rank in range(num_ranks) if rank not in now]
     if missing:
         return f"stuck start: {_ranks(missing)} of {num_ranks} never began; their process found no room or no model"

@@ -1,7 +1,9 @@
 """The training loop on Ray Train workers: one rank per worker, restarted together after a failure."""
 
+import logging
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import ray.train
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -11,10 +13,21 @@ from pipelines.ray_data.cluster import connect, quieten
 from pipelines.ray_data.cpu_budget import check_budget, training_budget
 from pipelines.ray_data.watchdog import run_watched
 from pipelines.records.progress import follow_progress
+from pipelines.training.elastic_group import SizedPolicy, group_sizes
 from pipelines.training.loop import train_rank
-from pipelines.training.rank_status import Phase, RankStatus, name_cause, read_phases, steps_of, written_status
+from pipelines.training.rank_status import (
+    Phase,
+    RankStatus,
+    forget_ranks,
+    name_cause,
+    read_phases,
+    steps_of,
+    written_status,
+)
 from pipelines.training.stage import Stage, TrainingTask
 from trrg_core.errors import TrainingError
+
+logger = logging.getLogger(__name__)
 
 # starts an actor that serves datasets to the workers: a run reads its rows itself
 _UNUSED = ("DatasetsCallback",)
@@ -27,9 +40,23 @@ POLL_S = 5.0  # one small file per rank
 
 
 class Trainer(TorchTrainer):
-    """Ray Train without the callbacks that a run does not need."""
+    """Ray Train without the callbacks that a run does not need, and with the sizes of the group that a stage can have.
+
+    Args:
+        sizes: numbers of workers, ascending.
+        words: those of `TorchTrainer`.
+    """
 
     unused: tuple[str, ...] = _UNUSED
+
+    def __init__(self, *arguments: Any, sizes: Sequence[int], **words: Any) -> None:
+        super().__init__(*arguments, **words)
+        self._sizes = tuple(sizes)
+
+    def _initialize_and_run_controller(self, **words: Any) -> Any:
+        if len(self._sizes) > 1:
+            words["scaling_policy"] = SizedPolicy(cast(Any, self.scaling_config), self._sizes)
+        return super()._initialize_and_run_controller(**words)  # type: ignore[misc]
 
     def _create_default_callbacks(self) -> list[Any]:
         # Ray's types describe its older trainer, which is not the one that runs
@@ -53,11 +80,12 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
     """
     connect(task.config.ray)
     engine = task.config.engine
-    check_budget(training_budget(engine), task.config.ray)
+    sizes = group_sizes(stage, engine)
+    check_budget(training_budget(engine, num_workers=sizes[0]), task.config.ray)
     trainer = (Trainer if task.config.ray.address else LocalTrainer)(
         partial(train_worker, stage, task),
         torch_config=TorchConfig(backend="nccl" if engine.use_gpu else "gloo", timeout_s=engine.collective_timeout_s),
-        scaling_config=ScalingConfig(num_workers=engine.num_workers, use_gpu=engine.use_gpu),
+        scaling_config=ScalingConfig(num_workers=_bounds(sizes), use_gpu=engine.use_gpu),
         run_config=RunConfig(
             name="ray",
             storage_path=task.store.pyarrow_path(task.path),
@@ -65,6 +93,7 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
             failure_config=FailureConfig(max_failures=engine.max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]  # of the older trainer too
         ),
+        sizes=sizes,
     )
     task.store.delete(task.rank_statuses)
     watch = _Watch(task)
@@ -81,6 +110,10 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
     task.store.delete(task.rank_statuses)
+
+
+def _bounds(sizes: Sequence[int]) -> Any:  # Ray's types describe its older trainer, which has no range
+    return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[-1])
 
 
 class _Watch:
@@ -106,8 +139,12 @@ class _Watch:
 def train_worker(stage: Stage, task: TrainingTask) -> None:
     """Run one rank in a Ray Train worker."""
     quieten()
-    status, rank = RankStatus(), ray.train.get_context().get_world_rank()
-    with written_status(status, task.store, task.rank_statuses, rank):
+    context = ray.train.get_context()
+    status, rank, world = RankStatus(), context.get_world_rank(), context.get_world_size()
+    if rank == 0 and world != task.config.engine.num_workers:
+        forget_ranks(task.store, task.rank_statuses, range(world, task.config.engine.num_workers))
+        logger.info("%s goes on with %d of %d workers", stage.name, world, task.config.engine.num_workers)
+    with written_status(status, task.store, task.rank_statuses, rank, world):
         train_rank(stage, task, ray.train.report, status)
 
 

@@ -79,6 +79,12 @@ class EngineConfig(ConfigSection):
     """The training engine of both stages: Ray Train workers, DeepSpeed ZeRO, checkpoints."""
 
     num_workers: int = Field(2, ge=1, description="Number of Ray Train workers, one process each.")
+    min_workers: int = Field(
+        0,
+        ge=0,
+        description="Number of workers with which training starts or goes on when the cluster has no room for "
+        "`num_workers`, e.g. after the loss of a node; it grows again once there is room. 0 waits for all of them.",
+    )
     local: bool = Field(
         False, description="Train and score in the process of the job, as one worker, without starting Ray."
     )
@@ -153,6 +159,12 @@ class EngineConfig(ConfigSection):
     def _read_switch(cls, value: object) -> object:
         """Configurations of earlier versions have true or false here."""
         return {True: "cpu", False: "none"}[value] if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _can_shrink(self) -> Self:
+        if self.min_workers > self.num_workers:
+            raise ValueError(f"min_workers={self.min_workers} is more than num_workers={self.num_workers}")
+        return self
 
     @model_validator(mode="after")
     def _can_stop_early(self) -> Self:

@@ -10,6 +10,7 @@ from pipelines.training.rank_status import (
     WAITING,
     Phase,
     RankStatus,
+    forget_ranks,
     name_cause,
     read_phases,
     steps_of,
@@ -42,12 +43,23 @@ def test_the_cause_of_a_stop(now: dict[int, Phase], cause: str) -> None:
 def test_a_status_is_written_while_the_block_lasts(tmp_path: Path) -> None:
     store, status = open_store(str(tmp_path)), RankStatus()
     status.enter(WAITING, 7)
-    with written_status(status, store, "runs/a/ranks", 1):
+    with written_status(status, store, "runs/a/ranks", 1, 2):
         pass
     phases = read_phases(store, "runs/a/ranks", 3)
-    assert phases == {1: Phase(name=WAITING, step=7, number=1, beat=1)}
+    assert phases == {1: Phase(name=WAITING, step=7, number=1, beat=1, world=2)}
     store.write_bytes("runs/a/ranks/0.json", b"{half")
     assert read_phases(store, "runs/a/ranks", 3) == phases
+
+
+def test_ranks_that_a_smaller_group_lacks_are_not_missed(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for rank in (0, 1):
+        with written_status(RankStatus(), store, "runs/a/ranks", rank, 2 - rank):
+            pass
+    forget_ranks(store, "runs/a/ranks", range(1, 4))
+    assert list(read_phases(store, "runs/a/ranks", 4)) == [0]
+    alone = {0: replace(STEP_5, world=1)}
+    assert name_cause({0: replace(STEP_5, beat=8)}, alone, 4).startswith("stuck ranks: all are in training step")
 
 
 def test_a_beat_alone_is_no_progress() -> None:

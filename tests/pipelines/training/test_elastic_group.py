@@ -1,0 +1,40 @@
+"""The sizes that a group of workers may shrink to, and what Ray's policy makes of the room in a cluster."""
+
+from dataclasses import replace
+
+import pytest
+from ray.train import ScalingConfig
+
+from pipelines.training.elastic_group import SizedPolicy, group_sizes
+from tests.pipelines.training.toy_stage import toy_stage
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import EngineConfig
+from trrg_core.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("engine", "joins", "sizes"),
+    [
+        (EngineConfig(num_workers=6), False, (6,)),
+        (EngineConfig(num_workers=6, min_workers=4), False, (4, 5, 6)),
+        (EngineConfig(num_workers=6, min_workers=1), True, (1, 2, 3, 6)),
+        (EngineConfig(num_workers=6, min_workers=4), True, (6,)),
+    ],
+)
+def test_a_stage_that_joins_its_micro_batches_takes_only_numbers_that_divide_them(
+    engine: EngineConfig, joins: bool, sizes: tuple[int, ...]
+) -> None:
+    stage = replace(toy_stage(num_micro_batches=6), joins_micro_batches=joins)
+    assert group_sizes(stage, engine) == sizes
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [((2, 2, 2), 6), ((2, 2), 3), ((2,), 2), ((), 0)])
+def test_a_smaller_cluster_takes_the_largest_group_that_fits(cpus: tuple[int, ...], workers: int) -> None:
+    policy = SizedPolicy(ScalingConfig(num_workers=(1, 6)), (1, 2, 3, 6))
+    room = {f"node-{at}": {"CPU": float(count)} for at, count in enumerate(cpus)}
+    assert policy._count_possible_workers(room) == workers
+
+
+def test_more_workers_at_least_than_at_most_are_refused() -> None:
+    with pytest.raises(ConfigError, match="min_workers=3 is more than num_workers=2"):
+        load_config("tiny", ["engine.num_workers=2", "engine.min_workers=3"])
