@@ -21,7 +21,11 @@ NETWORK, PORT = "10.77.0", 6379
 START_S, ATTEMPTS = 300.0, 4
 INSIDE = "TRRG_NODES_NETWORK"  # set once this process is in the namespace of the bridge
 # no other user reaches the namespaces
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "GLOO_SOCKET_IFNAME": "eth0",  # otherwise the address of the host name, which is the loopback interface here
+}
 
 
 def enter_network() -> None:
