@@ -149,6 +149,8 @@ def test_a_page_takes_the_place_of_a_file_or_a_link_and_of_nothing_else(tmp_path
     with pytest.raises(ConfigError, match="is no regular file"):
         write_given_file("/dev/null", "x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(ConfigError, match="kept is not a folder"):
+        write_given_file(kept / "page" / "index.html", "x")
 
 
 class FullStream(io.StringIO):

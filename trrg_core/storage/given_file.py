@@ -59,6 +59,9 @@ def write_given_file(path: str | Path, data: bytes | str, option: str = "") -> N
     place = Path(path)
     content = data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace")
     try:
+        for folder in place.parents:
+            if folder.exists() and not folder.is_dir():
+                raise ConfigError(_named(option, f"{place}: {folder} is not a folder"))
         if place.exists() and not stat.S_ISREG(os.stat(place).st_mode):
             kind = "a folder" if place.is_dir() else "no regular file"
             raise ConfigError(_named(option, f"{place} is {kind}: give the name of a file"))
