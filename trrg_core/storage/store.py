@@ -92,7 +92,7 @@ class Store:
     def exists(self, path: str = "") -> bool:
         """Whether there is a file or folder `path`."""
         location = self.join(path)
-        return s3.exists(location, self.retry_policy) if self.is_s3 else Path(location).exists()
+        return s3.exists(location, self.retry_policy) if self.is_s3 else os.path.exists(location)
 
     def check_access(self, path: str) -> None:
         """Raise the ConfigError of a refused access to `path`; otherwise do nothing.
