@@ -84,14 +84,17 @@ def test_rows_are_made_of_films_with_labels_and_of_films_with_notes(tmp_path) ->
     assert [len(noted["sentences"]), len(silent["sentences"])] == [1, 0]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="missed when last measured: NIH macro AUROC of one seed, covid recall@5 .082 at chance .087",
-)
+_MISSED = pytest.mark.xfail(raises=AssertionError, reason="missed when last measured: recall@5 .082 at chance .087")
+
+
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("study", "run", "folder"), [("nih", run_nih, "nih_64px"), ("covid", run_covid, "covid_cxr")])
+@pytest.mark.parametrize(
+    ("study", "run", "folder"),
+    [("nih", run_nih, "nih_64px"), pytest.param("covid", run_covid, "covid_cxr", marks=_MISSED)],
+)
 def test_stage_one_learns_from_real_radiographs(study, run, folder) -> None:
     if not (REAL_DATA / folder).is_dir():
         pytest.skip(f"no {folder} in {REAL_DATA}")
