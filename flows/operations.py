@@ -9,8 +9,9 @@ from pydantic import Field
 
 from flows.artifacts import send_event, store_artifact
 from flows.cancelling import stop_cluster_jobs
-from flows.choices import OF_PRESET, OnDrift, Settings, SourceChoice, chosen_source
+from flows.choices import OnDrift
 from flows.entry import find_earlier_results, read_config
+from flows.form_fields import OF_PRESET, Settings, SourceChoice, chosen_source
 from flows.grid import combinations, score_rows
 from flows.outcome import ended
 from flows.render.decision_text import escape

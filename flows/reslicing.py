@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.artifacts import picture_text, store_artifact
 from flows.cancelling import stop_cluster_jobs
-from flows.choices import FormOrder, Settings
+from flows.form_fields import FormOrder, Settings
 from flows.outcome import ended
 from flows.render.slices import label_rows, slice_chart_png, spec_text, summarise_slice, target_rows
 from flows.retraining import retrain

@@ -6,11 +6,12 @@ from typing import Any
 from prefect import flow
 
 from flows.cancelling import stop_cluster_jobs
-from flows.choices import OF_PRESET, OnDrift, Settings, SourceChoice, chosen_source
+from flows.choices import OnDrift
 from flows.drift import watch_drift
 from flows.entry import JobName, find_earlier_results, read_config
 from flows.first_screen import show_champion
 from flows.flow_log import flow_log, observed_flow
+from flows.form_fields import OF_PRESET, Settings, SourceChoice, chosen_source
 from flows.outcome import ended
 from flows.run_log import show_own_lines
 from flows.tasks import run_stage

@@ -11,8 +11,8 @@ import yaml
 from prefect.exceptions import ParameterTypeError
 from prefect.server.schemas.schedules import CronSchedule
 
-from flows.choices import chosen_source
 from flows.deployments import DEPLOYMENTS, served
+from flows.form_fields import chosen_source
 from flows.grid import combinations, score_rows
 from flows.retraining import retrain
 from infra.prefect.deployments import PLACE, to_yaml

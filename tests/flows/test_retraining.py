@@ -33,7 +33,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         )
 
     monkeypatch.setattr(tasks, "run_job", run_job)
-    monkeypatch.setattr(tasks, "_create_artifacts", lambda result, store: None)
+    monkeypatch.setattr(tasks, "_create_artifacts", lambda *arguments: None)
     monkeypatch.setattr(retraining, "watch_drift", lambda *arguments: {"alarms": 0, "largest": []})
     monkeypatch.setattr(retraining, "show_champion", lambda *arguments: None)
     return calls
