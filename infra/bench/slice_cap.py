@@ -27,7 +27,7 @@ import torch
 from infra.bench.stage2 import test_rows
 from infra.bench.stage2_conditions import Writer
 from infra.bench.stage2_scores import Floats, interval, score_text
-from infra.bench.variants import run_variants, variant_config
+from infra.bench.variants import add_run_options, add_stage1_option, run_variants, stage1_run, variant_config
 from pipelines.jobs.reslice import make_slice
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
@@ -110,8 +110,7 @@ def train(options: argparse.Namespace, name: str, seed: int) -> str:
     """The finished run of stage 2 of a variant and seed; stage 1 is that of the seed without a cap."""
     store, config = open_store(options.store), variant_config(seed, options.set, ())
     shards = newest_outputs(store, ("shards",))["shards"]
-    given = dict(pair.split("=") for pair in options.stage1)
-    contrastive = given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref
+    contrastive = stage1_run(options, config, shards, seed)
     inputs = {"shards": shards, "contrastive": contrastive}
     if name != NO_CAP:
         spec = SliceSpec(name=name.replace(" ", "-"), base=shards, max_negated_share=float(name.split()[-1]))
@@ -183,15 +182,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--store", required=True, help="store with shards to train on")
     parser.add_argument("--test-store", required=True, help="store with shards of other patients, of any split")
     parser.add_argument("--caps", nargs="+", type=float, default=[0.6], metavar="SHARE", help="caps to compare")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
     parser.add_argument("--studies", type=int, default=1500, help="number of test studies")
-    parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
-    parser.add_argument(
-        "--stage1", nargs="+", default=[], metavar="SEED=RUN", help="runs of stage 1 that exist already"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
-    )
+    add_run_options(parser)
+    add_stage1_option(parser)
     return parser.parse_args()
 
 

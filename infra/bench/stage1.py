@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from infra.bench.variants import run_variants, variant_config
+from infra.bench.variants import add_run_options, run_variants, variant_config
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.storage.store import open_store
@@ -125,11 +125,7 @@ def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", default="demo/store", help="store with shards")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
-    parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
-    )
+    add_run_options(parser)
     return parser.parse_args()
 
 

@@ -29,7 +29,7 @@ import torch
 from infra.bench import stage2_conditions as conditions
 from infra.bench.stage2_conditions import StudyFacts, Writer
 from infra.bench.stage2_scores import Floats, interval, paired_differences, score_text, score_turn
-from infra.bench.variants import run_variants, variant_config
+from infra.bench.variants import add_run_options, add_stage1_option, run_variants, stage1_run, variant_config
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.fingerprint import fingerprint
@@ -165,8 +165,7 @@ def train(options: argparse.Namespace, name: str, seed: int) -> str:
     store = open_store(options.store)
     config = variant_config(seed, options.set, VARIANTS[name])
     shards = newest_outputs(store, ("shards",))["shards"]
-    given = dict(pair.split("=") for pair in options.stage1)
-    contrastive = given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref
+    contrastive = stage1_run(options, config, shards, seed)
     return run_job("finetune", config, options.store, {"shards": shards, "contrastive": contrastive}).ref
 
 
@@ -326,19 +325,13 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--test-store", required=True, help="store with shards of other patients, of any split")
     parser.add_argument("--truth", required=True, help="drawn truth of the corpus of the test store, .truth.jsonl.gz")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
     parser.add_argument(
         "--base", nargs="+", default=[FULL], metavar="NAME", help="variants that the others are compared with"
     )
     parser.add_argument("--studies", type=int, default=1500, help="number of test studies")
-    parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
     parser.add_argument("--cache", default="stage2-drafts", help="folder for drafts")
-    parser.add_argument(
-        "--stage1", nargs="+", default=[], metavar="SEED=RUN", help="runs of stage 1 that exist already"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
-    )
+    add_run_options(parser)
+    add_stage1_option(parser)
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
+from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 
@@ -21,6 +22,28 @@ def variant_config(seed: int, settings: Sequence[str], variant: Sequence[str]) -
     """The preset `tiny` with these settings, trained in this process; its stage 1 is never stopped by its gate."""
     local = (f"seed={seed}", "engine.local=true", "perception_gate.min_studies=1000000")
     return load_config("tiny", overrides=[*local, *settings, *variant])
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every series: seeds, processes and settings."""
+    parser.add_argument("--seeds", nargs="+", type=int, default=[7, 8, 9], help="training seeds")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes, one core each")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting for all variants; repeatable"
+    )
+
+
+def add_stage1_option(parser: argparse.ArgumentParser) -> None:
+    """The option that `stage1_run` reads."""
+    parser.add_argument(
+        "--stage1", nargs="+", default=[], metavar="SEED=RUN", help="runs of stage 1 that exist already"
+    )
+
+
+def stage1_run(options: argparse.Namespace, config: TrrgConfig, shards: str, seed: int) -> str:
+    """The run of stage 1 of a seed: the one that is given, else the finished one of `config`."""
+    given = dict(pair.split("=") for pair in options.stage1)
+    return given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref
 
 
 def run_variants(
