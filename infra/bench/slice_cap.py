@@ -27,7 +27,14 @@ import torch
 from infra.bench.stage2 import test_rows
 from infra.bench.stage2_conditions import Writer
 from infra.bench.stage2_scores import Floats, interval, score_text
-from infra.bench.variants import add_run_options, add_stage1_option, run_variants, stage1_run, variant_config
+from infra.bench.variants import (
+    add_run_options,
+    add_stage1_option,
+    mean_and_deviation,
+    run_variants,
+    stage1_run,
+    variant_config,
+)
 from pipelines.jobs.reslice import make_slice
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
@@ -155,7 +162,10 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
     print("| --- |" + " ---: |" * (len(SCORES) + 1))
     for name, found in results.items():
         shares = [float(one.written.negated_share(everyone)[0]) for one in found]
-        cells = [_cell(shares), *(_cell([one.scores[score] for one in found]) for score in SCORES)]
+        cells = [
+            mean_and_deviation(shares),
+            *(mean_and_deviation([one.scores[score] for one in found]) for score in SCORES),
+        ]
         print(f"| {name} | {' | '.join(cells)} |")
     for name, gaps in _gaps(results).items():
         of_all = np.mean(gaps, axis=0)
@@ -163,18 +173,13 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
         print(f"\n{name} minus no cap, mean of the seeds, then each: {'; '.join(cells)}")
     print("\n| finding | references | " + " | ".join(results) + " |\n| --- | ---: |" + " ---: |" * len(results))
     for at, observation in enumerate(first.observations):
-        cells = [_cell([one.written.share_of(at) for one in found]) for found in results.values()]
+        cells = [mean_and_deviation([one.written.share_of(at) for one in found]) for found in results.values()]
         print(f"| {observation} | {first.references.share_of(at):.3f} | {' | '.join(cells)} |")
 
 
 def _line(one: Measured) -> str:
     share = float(one.written.negated_share(np.ones((1, len(one.subject_ids))))[0])
     return f"negated share {share:.3f}, " + ", ".join(f"{name} {one.scores[name]:.3f}" for name in SCORES)
-
-
-def _cell(values: Sequence[float]) -> str:
-    deviation = f" \u00b1 {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{deviation}"
 
 
 def _parse_options() -> argparse.Namespace:

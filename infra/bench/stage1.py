@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from infra.bench.variants import add_run_options, run_variants, variant_config
+from infra.bench.variants import add_run_options, mean_and_deviation, run_variants, variant_config
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.storage.store import open_store
@@ -88,16 +88,9 @@ def _table(scores: Mapping[str, Sequence[Scores]], seeds: Sequence[int]) -> str:
     lines = [f"| variant, seeds {', '.join(map(str, seeds))} | " + " | ".join(SCORES.values()) + " |"]
     lines.append("| --- |" + " ---: |" * len(SCORES))
     for name, found in scores.items():
-        cells = [_mean_and_deviation([one[key] for one in found if key in one]) for key in SCORES]
+        cells = [mean_and_deviation([one[key] for one in found if key in one]) for key in SCORES]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    deviation = f" \u00b1 {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{deviation}"
 
 
 def _differences(scores: Mapping[str, Sequence[Scores]]) -> str:

@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
+import numpy as np
+
 from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
@@ -44,6 +46,14 @@ def stage1_run(options: argparse.Namespace, config: TrrgConfig, shards: str, see
     """The run of stage 1 of a seed: the one that is given, else the finished one of `config`."""
     given = dict(pair.split("=") for pair in options.stage1)
     return given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """The cell of a table: the mean over the seeds, and the standard deviation of several."""
+    if not values:
+        return "-"
+    deviation = f" \u00b1 {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"
 
 
 def run_variants(
