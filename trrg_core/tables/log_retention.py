@@ -4,7 +4,7 @@ Delta's default deletes entries older than 30 days whenever a checkpoint is writ
 ours may disappear that way: `retention` deletes data files on request, and never an entry of the log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -42,15 +42,17 @@ def keep_log(store: Store, name: str, table: DeltaTable) -> DeltaTable:
 
 
 def tables_with_cut_log(paths: Iterable[str]) -> list[str]:
-    """Tables whose log lacks its first entry.
+    """Tables whose log lacks its first entry, or one in between.
 
     Args:
         paths: all files of a store, relative to it.
     """
     existing = frozenset(paths)
-    logs = {name: f"{TABLE_FOLDER}/{name}/_delta_log/" for name in TABLES}
-    return [
-        name
-        for name, log in logs.items()
-        if f"{log}{0:020d}.json" not in existing and any(path.startswith(log) for path in existing)
-    ]
+    return [name for name in TABLES if _is_cut(name, existing)]
+
+
+def _is_cut(name: str, paths: Collection[str]) -> bool:
+    folder = f"{TABLE_FOLDER}/{name}/_delta_log/"
+    entries = [path for path in paths if path.startswith(folder) and path.endswith(".json")]
+    is_there = bool(entries) or any(path.startswith(folder) for path in paths)
+    return is_there and not all(f"{folder}{at:020d}.json" in paths for at in range(max(1, len(entries))))

@@ -57,8 +57,8 @@ def plan_garbage_collection(
         registered: runs and versions that the model registry names, with the reason of each.
 
     Raises:
-        ConfigError: if the log of a table was cut, or lacks a version that a run names, so that the files of some
-            versions are unknown.
+        ConfigError: if the log of a table was cut, or lacks a version that a run or another version names, so that the
+            files of some versions are unknown.
         ValueError: if fewer than one version or run is to be kept.
     """
     if keep < 1 or (keep_runs is not None and keep_runs < 1):
@@ -67,8 +67,9 @@ def plan_garbage_collection(
     cut = tables_with_cut_log(file.path for file in files)
     if cut:
         raise ConfigError(
-            f"the log of {', '.join(cut)} in {store.uri} lacks its first entry: another tool, or TRRG before 0.2, "
-            "deleted old entries, and the files of those versions look like leftovers; nothing can be deleted safely"
+            f"the log of {', '.join(cut)} in {store.uri} lacks its first entry or one in between: another tool, or "
+            "TRRG before 0.2, deleted entries, and the files of those versions look like leftovers; nothing can be "
+            "deleted safely"
         )
     logs = {name: read_log(store, name) for name in TABLES}
     all_commits = {name: commits_of(name, log) for name, log in logs.items()}
@@ -80,7 +81,7 @@ def plan_garbage_collection(
         if commit.ref.version not in gone[name]
     }
     runs = {result.run_id: result for result in list_results(store)}
-    _check_references(store, runs, {commit.ref for made in all_commits.values() for commit in made})
+    _check_references(store, runs, [commit for made in all_commits.values() for commit in made])
     roots = {**_roots(commits, runs, keep, keep_runs), **(registered or {})}
     kept = _reach(roots, commits, runs)
     versions = tuple(commit.ref for ref, commit in commits.items() if ref not in kept)
@@ -125,15 +126,17 @@ def collect_garbage(store: Store, plan: GarbagePlan, *, min_age_hours: float, no
         store.delete(folder)
 
 
-def _check_references(store: Store, runs: Mapping[str, RunResult], known: Collection[TableRef]) -> None:
-    """Raise ConfigError if a run names a version that no log has: its log is gone, and its files would go too."""
-    for run_id, result in runs.items():
-        for ref in result.inputs.values():
-            if ref.rpartition("@")[0] in TABLES and TableRef.parse(ref) not in known:
-                raise ConfigError(
-                    f"run {run_id} of {store.uri} names {ref}, which no log has: the log of the table was deleted or "
-                    "replaced, and its files look like leftovers; restore the log from a backup, or remove the run"
-                )
+def _check_references(store: Store, runs: Mapping[str, RunResult], commits: Collection[Commit]) -> None:
+    """Raise ConfigError if a run or a version names one that no log has: its log is gone, its files would go too."""
+    known = {str(commit.ref) for commit in commits}
+    named = {ref: f"run {run_id}" for run_id, result in runs.items() for ref in result.inputs.values()}
+    named |= {ref: str(commit.ref) for commit in commits for ref in commit.parents}
+    for ref, by in named.items():
+        if ref.rpartition("@")[0] in TABLES and ref not in known:
+            raise ConfigError(
+                f"{by} of {store.uri} names {ref}, which no log has: the log of the table was deleted or replaced, and "
+                "its files look like leftovers; restore the log from a backup, or remove what names it"
+            )
 
 
 def _roots(

@@ -103,7 +103,7 @@ def plan_withdrawal(
     files = list_stored_files(store)
     cut = tables_with_cut_log(file.path for file in files)
     if cut:
-        raise ConfigError(f"the log of {', '.join(cut)} in {store.uri} lacks its first entry: it cannot be mended")
+        raise ConfigError(f"the log of {', '.join(cut)} in {store.uri} lacks entries: it cannot be mended")
     traces = find_traces(store, requests, [file.path for file in files])
     learned = find_learned(store, traces, training_jobs)
     return WithdrawalPlan(

@@ -68,6 +68,16 @@ def test_the_newest_versions_stay_and_the_rest_goes(store: Store) -> None:
     assert not Path(store.join("tables/reports/parts/r0")).exists()
 
 
+@pytest.mark.parametrize("lost", ["tables/shards/_delta_log", f"tables/reports/_delta_log/{0:020d}.json"])
+def test_a_version_that_is_named_but_in_no_log_stops(store: Store, lost: str) -> None:
+    refs = write_chain(store, {"1": ("train", {"Edema": YES})})
+    write_version(store, "slices", [], SLICES, fingerprint="a slice", parents=[str(refs["shards"])])
+    plan_garbage_collection(store, keep=1)
+    store.delete(lost)  # a folder, or the only entry in it
+    with pytest.raises(ConfigError, match=r"names (shards|reports)@0, which no log has"):
+        plan_garbage_collection(store, keep=1)
+
+
 def test_planning_changes_nothing(store: Store) -> None:
     _reports(store, 3)
     before = store.stamps()
