@@ -168,13 +168,38 @@ def jpeg_of_fill_bytes(size: int = 30_000_000) -> bytes:
 
 def png_with_a_second_header(rows: int = 3000, columns: int = 3000) -> bytes:
     """The first header states 64 x 64 pixels; decoders take the last one."""
+    headers = [_chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)) for size in ((64, 64), (columns, rows))]
+    pixels = _chunk(b"IDAT", zlib.compress(bytes(columns + 1) * rows, 9))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(headers) + pixels + _chunk(b"IEND", b"")
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    headers = [chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)) for size in ((64, 64), (columns, rows))]
-    pixels = chunk(b"IDAT", zlib.compress(bytes(columns + 1) * rows, 9))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(headers) + pixels + chunk(b"IEND", b"")
+def large_png(rows: int, columns: int, *, bits: int = 16, colour: int = 0, turned: bool = False) -> bytes:
+    """A black PNG of some kilobytes. `colour` is the type of PNG: 0 grey, 2 RGB, 4 grey and alpha, 6 RGB and alpha."""
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    packer = zlib.compressobj(6)
+    row = bytes(1 + columns * bits // 8 * {0: 1, 2: 3, 4: 2, 6: 4}[colour])
+    pixels = b"".join(packer.compress(row) for _ in range(rows)) + packer.flush()
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, bits, colour, 0, 0, 0))
+    header += _chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) if turned else b""
+    return b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def large_jpeg_ls(rows: int, columns: int) -> bytes:
+    """A DICOM of 16 bits whose JPEG-LS stream is one run of black."""
+    start = b"\xff\xd8\xff\xf7\x00\x0b\x10" + struct.pack(">HH", rows, columns) + b"\x01\x01\x11\x00"
+    runs = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" + b"\xff\x7f" * (rows * columns // 1600) + b"\xff\xd9"
+    return dicom(frame=start + runs, syntax=JPEGLSLossless, Rows=rows, Columns=columns, BitsAllocated=16, BitsStored=16)
+
+
+def large_dicom_of_32_bits(rows: int, columns: int) -> bytes:
+    """With padding, and bits that are not used: each of them costs a decoder a copy."""
+    return dicom(np.ones((rows, columns), np.uint32), PixelPaddingValue=0, BitsStored=16, HighBit=15)
+
+
+def large_jpeg(rows: int, columns: int) -> bytes:
+    """Progressive, with four full components: the coefficients of all are kept until the last scan."""
+    return saved(Pillow.new("CMYK", (columns, rows)), "JPEG", progressive=True, subsampling=0)
 
 
 def jpeg_2000_dicom() -> bytes:
@@ -190,6 +215,10 @@ def _jp2_header(rows: int) -> bytes:
     colour = struct.pack(">BBBI", 1, 0, 0, 17)
     signature = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
     return signature + _box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + _box(b"jp2h", _box(b"ihdr", image) + _box(b"colr", colour))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _box(kind: bytes, data: bytes) -> bytes:

@@ -100,6 +100,30 @@ def test_an_ingest_with_a_crash_and_a_hang_has_one_reject_for_each(faulty: None,
     assert result.counts["studies"] == 7, "a study keeps its sound images"
 
 
+LARGE = {
+    "png of 16 bits": lambda side: hostile_images.large_png(side, side, turned=True),
+    "png of 4 x 16 bits": lambda side: hostile_images.large_png(side, side, colour=6, turned=True),
+    "png of 3 x 8 bits": lambda side: hostile_images.large_png(side, side, bits=8, colour=2, turned=True),
+    "jpeg": lambda side: hostile_images.large_jpeg(side, side),
+    "dicom of 32 bits": lambda side: hostile_images.large_dicom_of_32_bits(side, side),
+    "dicom, jpeg-ls": lambda side: hostile_images.large_jpeg_ls(side, side),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LARGE)
+def test_the_largest_image_of_each_kind_is_decoded_in_400_mb_beside_its_file(kind: str) -> None:
+    form = ImageForm()
+    side = int(form.max_pixels**0.5)
+    data = LARGE[kind](side)
+    limits = DecoderLimits(memory_mb=400 + len(data) // 2**20)
+    image = prepare_isolated(data, form, limits)
+    assert (image.original_rows, image.original_columns) == (side, side)
+    with pytest.raises(DataError) as caught:
+        prepare_isolated(data, ImageForm(max_pixels=side**2 - 1), limits)
+    assert caught.value.reason == "too_many_pixels"
+
+
 PARENT = """
 import sys
 from trrg_core.imaging import decoder_pool

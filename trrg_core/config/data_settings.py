@@ -80,7 +80,7 @@ class IngestConfig(ConfigSection):
     max_side_px: int = Field(512, ge=32, le=4096, description="Maximum long side of a stored image, pixels.")
     jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality of a stored image, 50 to 100.")
     max_pixels: int = Field(
-        100_000_000, ge=1, description="Maximum size of an image by its header, pixels; larger images are not decoded."
+        40_000_000, ge=1, description="Maximum size of an image by its header, pixels; larger images are not decoded."
     )
     max_reject_share: float = Field(
         0.2, ge=0, le=1, description="The run stops when a larger share of studies is set aside, 0 to 1."
@@ -101,7 +101,10 @@ class IngestConfig(ConfigSection):
         description="CPU time to decode one image file, seconds, by the clock four times that; else set aside.",
     )
     decoder_memory_mb: int = Field(
-        2048, ge=256, description="Memory of the process that decodes image files, MB above what it starts with."
+        768,
+        ge=256,
+        description="Memory of the process that decodes image files, MB above what it starts with; more is needed "
+        "where `max_pixels` is larger.",
     )
     max_report_bytes: int = Field(
         65_536, ge=1, description="Maximum size of a report, bytes; longer reports are set aside."

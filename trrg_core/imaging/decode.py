@@ -103,6 +103,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -
         # decoders fail in more ways than they document, on damaged files as on hostile ones. `from None`: the message
         # of the cause may quote the file
         failure = type(error).__name__
+        if isinstance(error, MemoryError):
+            failure += " (ingest.decoder_memory_mb)"
         raise DataError("undecodable_image", f"the decoder failed on {len(data)} bytes: {failure}") from None
 
 

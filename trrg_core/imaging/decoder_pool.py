@@ -39,7 +39,7 @@ class DecoderLimits:
     """CPU seconds for one file (by the clock four times that), and MB of address space above those at the start."""
 
     timeout_s: float = 30.0
-    memory_mb: int = 2048
+    memory_mb: int = 768
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.pixels.processing import apply_windowing
 
 from trrg_core.errors import DataError
@@ -76,6 +76,7 @@ def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the warnings of pydicom quote values of the header
         raw = _raw_pixels(header, max_pixels)
+        del header.PixelData  # as large as the file
         pixels = _displayed(raw, header)
     tags = {tag: str(header.get(tag, "")).strip() for tag in ALLOWED_TAGS}
     # the tag may hold free text, a name among it
@@ -141,7 +142,10 @@ def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
             check_codestream(frame, syntax, _frame_size(header))
             if syntax == _JPEG_BASELINE:
                 return decode_jpeg_strictly(frame, max_pixels=max_pixels)[0]
-        pixels: NDArray[Any] = header.pixel_array
+        # a view on the file is no second copy of it; where bits are unused, they are cleared in a copy: old exports
+        # store an overlay there
+        has_unused_bits = _number(header, "BitsStored", 0) != _number(header, "BitsAllocated", 16)
+        pixels: NDArray[Any] = pixel_array(header, view_only=not has_unused_bits)
     except DataError:
         raise
     except (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError, TypeError, OSError) as error:
@@ -150,9 +154,7 @@ def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
         raise DataError("dicom_corrupt", f"pixels cannot be decoded: {type(error).__name__}") from error
     if pixels.ndim != 2:
         raise DataError("dicom_multiframe", f"pixels of {pixels.ndim} dimensions, expected 2")
-    bits = _number(header, "BitsStored", pixels.dtype.itemsize * 8)
-    # old exports store an overlay in the bits above BitsStored
-    return pixels & ((1 << bits) - 1) if pixels.dtype.kind == "u" and bits < pixels.dtype.itemsize * 8 else pixels
+    return pixels
 
 
 def _frame_size(header: Any) -> FrameSize:
@@ -162,9 +164,8 @@ def _frame_size(header: Any) -> FrameSize:
 
 def _displayed(raw: NDArray[Any], header: Any) -> Grey:
     padding = _padding(raw, header)
-    inside = raw[~padding] if padding is not None and not padding.all() else raw
     # a lookup table with one entry per raw value is faster than float arithmetic per pixel
-    first, last = int(inside.min()), int(inside.max())
+    first, last = _range(raw, padding)
     if last - first >= _MAX_LEVELS:
         raise DataError("dicom_unsupported", f"grey levels from {first} to {last}, at most {_MAX_LEVELS} are displayed")
     table = _table(np.arange(first, last + 1).astype(raw.dtype), header)
@@ -177,6 +178,20 @@ def _displayed(raw: NDArray[Any], header: Any) -> Grey:
     if padding is not None:
         pixels[padding] = 0
     return pixels
+
+
+def _range(raw: NDArray[Any], padding: NDArray[np.bool_] | None) -> tuple[int, int]:
+    """The lowest and the highest value outside of `padding`; of all values where there is nothing else."""
+    if padding is None or padding.all():
+        return int(raw.min()), int(raw.max())
+    first, last = [], []
+    for top in range(0, raw.shape[0], _BLOCK_ROWS):
+        block = slice(top, top + _BLOCK_ROWS)
+        inside = raw[block][~padding[block]]
+        if inside.size:
+            first.append(int(inside.min()))
+            last.append(int(inside.max()))
+    return min(first), max(last)
 
 
 def _padding(raw: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:

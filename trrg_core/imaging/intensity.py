@@ -7,7 +7,8 @@ from trrg_core.errors import DataError
 
 Grey = NDArray[np.uint8]
 
-MAX_PIXELS = 100_000_000
+# twice the pixels of the largest detectors for the chest; no decoder takes more than 400 MB for them
+MAX_PIXELS = 40_000_000
 _MIN_SIDE_PX = 8
 
 
