@@ -42,11 +42,18 @@ _CONFIG: Mapping[str, str | int] = {
 
 
 def open_labels(rows: pa.Table) -> "duckdb.DuckDBPyConnection":
-    """A locked database whose only table is `labels`, with these rows."""
+    """A connection to a locked database whose only table is `labels`, with these rows; no other connection sees it."""
+    connection = _database().cursor()
+    connection.register(TABLE, rows)
+    return connection
+
+
+@cache
+def _database() -> "duckdb.DuckDBPyConnection":
+    """The empty database of the process: making one costs as much CPU time as a query over a label table."""
     import duckdb
 
     connection = duckdb.connect(":memory:", config=dict(_CONFIG))
-    connection.register(TABLE, rows)
     connection.execute("SET lock_configuration = true")
     return connection
 
@@ -147,10 +154,10 @@ def _volatile_functions() -> frozenset[str]:
 
     They depend on the installed DuckDB alone, so that one query per process is enough.
     """
-    import duckdb
-
-    with duckdb.connect(":memory:", config=dict(_CONFIG)) as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
-        ).fetchall()
+    rows = (
+        _database()
+        .cursor()
+        .execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
+        .fetchall()
+    )
     return frozenset(name for (name,) in rows)

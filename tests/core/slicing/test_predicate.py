@@ -1,6 +1,8 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -109,6 +111,20 @@ def test_rows_keep_their_order_whatever_their_number() -> None:
 def test_one_select_is_answered() -> None:
     answer = query_labels(ROWS, "SELECT count(*) AS n, avg(num_words) AS words FROM labels WHERE edema IS NOT NULL")
     assert answer.to_pylist() == [{"n": 3, "words": pytest.approx(13 / 3)}]
+
+
+def test_queries_at_once_share_a_database_and_see_their_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    query_labels(ROWS, "SELECT 1")
+    monkeypatch.setattr(duckdb, "connect", None)  # a second database is not made
+    sizes = (1, 2, 3, 4) * 5
+
+    def count(size: int) -> int:
+        found: int = query_labels(ROWS.slice(0, size), "SELECT count(*) AS n FROM labels")["n"][0].as_py()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert tuple(pool.map(count, sizes)) == sizes
+    assert matching_rows(ROWS.slice(1), "num_words > 5").tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
