@@ -44,6 +44,44 @@ ADDRESSES = (
     f"Authorization: Bearer {SECRET}",
     f"-----BEGIN PRIVATE KEY-----{SECRET}",
 )
+# secrets that stand for themselves: in the path of an address, or in the form of a known key
+DRAWN = (
+    ("https://hooks.example/services/T024BE7LD/B0AB1CD2E/", "a7Kq2Zx9LmW4tR8vYb3Nc6Pd", ""),
+    ("https://chat.example/api/webhooks/1234567890/", "hT3kQ9wZ7xLr2NvBm5Jc8YpD", "-Fs6Ga1"),
+    ("https://bots.example/bot123456789:AA", "Hq7Zt2Lw9Kx4Rv8Nb3Yc6Pm", "/send"),
+    ("https://mlflow.example/", "3f2a9c8d7e6f5041b2c3d4e5f6071829", "/api"),
+    ("s3://bucket/", "ghp_a7Kq2Zx9LmW4tR8vYb3Nc6PdQ1", ""),
+    ("see ", "xoxb-123456789012-a7Kq2Zx9LmW4", " for it"),
+    ("", "hf_aKqZxLmWtRvYbNcPdHtQwZxLrN", ""),
+    ("", "AKIAQ7ZT2LW9KX4RV8NB", ""),
+    ("token of ", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", ""),
+)
+
+
+@pytest.mark.parametrize(("before", "secret", "after"), DRAWN)
+@pytest.mark.parametrize("key", ["source.root", "register.override"])
+def test_a_secret_that_nothing_names_is_refused_where_it_reads_as_one(
+    key: str, before: str, secret: str, after: str
+) -> None:
+    assert secret not in redact(f"{before}{secret}{after}")
+    with pytest.raises(ConfigError, match=rf"{key}: must not contain credentials") as caught:
+        load_config("tiny", [f"{key}='{before}{secret}{after}'"])
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://github.example/a/b/commit/3f2a9c8d7e6f5041b2c3d4e5f6071829aabbccdd",
+        "https://x.example/subscriptions/3f2a9c8d-7e6f-5041-b2c3-d4e5f6071829/resourceGroups/myGroupForRadiologyReports",
+        "https://x.example/radiology-reports-2024-11-26/NIHChestXray14",
+        "s3://bucket/shards/3f2a9c8d7e6f5041b2c3d4e5f6071829",
+        "/data/3f2a9c8d7e6f5041b2c3d4e5f6071829/files",
+        "finetune-36964bf38bc7169d",
+    ],
+)
+def test_names_and_digests_in_an_address_are_no_secret(text: str) -> None:
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -68,7 +106,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(key: str, address: str) -> 
     ["postgresql://db.example/mlflow?sslmode=require", "https://mlflow.example/?page=2&design=x", "s3://bucket/a?b=c"],
 )
 def test_an_address_with_other_parameters_is_taken(address: str) -> None:
-    assert load_config("tiny", [f"register.tracking_uri='{address}'"]).register_.tracking_uri == address
+    assert load_config("tiny", [f"source.root='{address}'"]).source.root == address
     assert redact(address) == address
 
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,6 +26,19 @@ _ASSIGNED = re.compile(
     r"|\bauthorization\s*[:=]\s*(?:bearer\s+|basic\s+)?|-----BEGIN [A-Z ]*PRIVATE KEY-----)\S+",
     re.IGNORECASE,
 )
+# keys that their form gives away: of GitHub, GitLab, Slack, Hugging Face, AWS, Google, Databricks, and JSON web tokens
+_KNOWN_KEY = re.compile(
+    r"\b(?:gh[opsur]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|glpat-[\w-]{20,255}|xox[abeprs]-[\w-]{10,255}"
+    r"|hf_[A-Za-z0-9]{20,255}|A[KS]IA[0-9A-Z]{16}\b|AIza[\w-]{35}|ya29\.[\w-]{20,500}|dapi[0-9a-f]{32}"
+    r"|eyJ[\w-]{10,1000}\.[\w-]{10,2000}(?:\.[\w-]{0,1000})?)"
+)
+# the path of an address of the web may itself be the secret, as those of webhooks are
+_WEB_PATH = re.compile(r"(?P<host>\b(?:https?|wss?)://[^/?#\s]{1,500})(?P<path>/[^?#\s'\"]{1,2000})", re.IGNORECASE)
+_PIECE = re.compile(r"[A-Za-z0-9]{20,500}")
+_NAMED_HASHES = ("commit", "commits", "blob", "tree", "raw", "resolve", "compare")
+# of neighbours that change between digits, small and capital letters, but for the first letter of a word: about 0.45 in
+# a drawn text, 0.15 in words written together
+_RANDOM_SHARE = 0.25
 _ENCODED_LETTER = re.compile("%[46][0-9a-f]|%[57][0-9a]|%25|%3a|%40", re.IGNORECASE)
 _MOST_ENCODINGS = 3
 # every repetition is bounded: a text of 40 kB took 13 s otherwise
@@ -59,10 +73,11 @@ def check_no_credentials(uri: str) -> str:
 def redact(text: str) -> str:
     """`text` with the credentials in it replaced by `***`: of addresses, and of settings such as `password=`.
 
-    A secret that nothing names, as in a path, is not told from other text.
+    So are keys of a known form, and what reads as drawn at random in the path of an address of the web. A secret of
+    words, or one that nothing names in another text, is not told from it.
     """
     if not any(mark in text for mark in ("=", "@", "%", "\uff20", "PRIVATE KEY", ":")):
-        return text
+        return _KNOWN_KEY.sub("***", text)
     plain = unicodedata.normalize("NFKC", text)  # another @ is taken for one by some clients
     plain = re.sub("[\t\r\n]", "", plain)  # readers of addresses leave them out
     for _ in range(_MOST_ENCODINGS):
@@ -72,7 +87,23 @@ def redact(text: str) -> str:
         hidden = pattern.sub("***@", hidden)
     hidden = _PARAMETER.sub(r"\g<name>***", hidden)
     hidden = _ASSIGNED.sub(r"\g<name>***", hidden)
+    hidden = _KNOWN_KEY.sub("***", hidden)
+    hidden = _WEB_PATH.sub(lambda found: found["host"] + _without_random(found["path"]), hidden)
     return text if hidden == plain else hidden
+
+
+def _without_random(path: str) -> str:
+    parts = path.split("/")
+    return "/".join(
+        part if before in _NAMED_HASHES else _PIECE.sub(lambda found: "***" if _is_random(found[0]) else found[0], part)
+        for before, part in zip(("", *parts), parts, strict=False)
+    )
+
+
+def _is_random(piece: str) -> bool:
+    kinds = ["digit" if letter.isdigit() else "capital" if letter.isupper() else "small" for letter in piece]
+    changes = sum(one != other and (one, other) != ("capital", "small") for one, other in pairwise(kinds))
+    return changes >= _RANDOM_SHARE * (len(piece) - 1)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """The configuration: one frozen tree of small pydantic sections; each field has a description, a unit and bounds."""
 
+import re
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from trrg_core.config.data_settings import IngestConfig, ParseConfig, PlainConfig, ShardConfig, SourceConfig
 from trrg_core.config.finetune_settings import FinetuneConfig, LoraSettings
@@ -37,6 +39,9 @@ __all__ = [
     "SourceConfig",
     "TrrgConfig",
 ]
+
+
+_ON_A_SERVER = re.compile(r"(?:https?|(?:postgresql|mysql|mssql)(?:\+\w{1,30})?)://[^/?#\s]", re.IGNORECASE)
 
 
 class GenerateConfig(ConfigSection):
@@ -169,7 +174,9 @@ class RegisterConfig(GateConfig):
 
     model_name: str = Field("trrg", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the registered model.")
     tracking_uri: str = Field(
-        "", description="URI of the MLflow server; if empty, a SQLite registry in the store is used."
+        "",
+        description="URI of the MLflow server (http, https) or of its database (postgresql, mysql, mssql); if empty, a "
+        "SQLite registry in the store is used.",
     )
     golden_output: bool = Field(
         True,
@@ -183,6 +190,18 @@ class RegisterConfig(GateConfig):
     )
 
     _uri_is_public = field_validator("tracking_uri")(check_no_credentials)
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _is_on_a_server(cls, uri: str) -> str:
+        # a run may be started by a form: it makes or opens no other file of its user as a registry
+        if uri and not _ON_A_SERVER.match(uri):
+            raise PydanticCustomError(
+                "registry_address",
+                "expected http(s)://HOST or postgresql://HOST/NAME (mysql, mssql); if empty, the registry is a file of "
+                "the store",
+            )
+        return uri
 
 
 class RayConfig(ConfigSection):

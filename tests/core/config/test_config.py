@@ -279,4 +279,30 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(key: str, uri: s
     "uri", ["https://mlflow.example.org/a@b", "postgresql://ann@db/mlflow", "sqlite:////tmp/a:b@c.db", "models@home"]
 )
 def test_an_address_without_credentials_is_taken(uri: str) -> None:
+    assert load_config("tiny", [f"register.override={uri}"]).register_.override == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://mlflow:5000", "https://mlflow.example.org/a", "postgresql+psycopg2://db/mlflow", "mysql://db/mlflow"],
+)
+def test_a_registry_is_on_a_server(uri: str) -> None:
     assert load_config("tiny", [f"register.tracking_uri={uri}"]).register_.tracking_uri == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:////tmp/other.db",
+        "sqlite:///a.db",
+        "file:///tmp/mlruns",
+        "mlruns",
+        "/etc",
+        "http://",
+        "uc:x",
+        "plugin://x",
+    ],
+)
+def test_a_registry_in_another_file_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"register\.tracking_uri: expected http\(s\)://HOST or postgresql"):
+        load_config("tiny", [f"register.tracking_uri={uri}"])
