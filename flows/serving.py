@@ -27,7 +27,6 @@ from flows.prefect_server import HOST, SERVER_AUTH, protection
 from pipelines.serving.request_guard import LOOPBACK_NAMES
 from trrg_core.errors import ConfigError
 from trrg_core.extras import require_package
-from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -69,9 +68,11 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
         is_active: whether the schedule starts runs at once.
 
     Raises:
-        ConfigError: if the extra `flows` is not installed, a port is taken, or a part does not start.
+        ConfigError: if the extra `flows` is not installed, a port is taken, Prefect has no folder, or a part does not
+            start.
     """
     require_package("prefect", "trrg up")
+    check_home()
     opened = open_store(store)
     addresses = _addresses(opened, ports)
     _set_environment(ports, addresses, database)  # first: Prefect reads it once, when it is imported
@@ -202,6 +203,25 @@ def check_schedule(cron: str, timezone: str) -> None:
         ) from error
 
 
+def check_home() -> None:
+    """Make Prefect's folder, which it does not do in a home that does not exist yet.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(home, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        reason = str(error.strerror).lower()
+    if reason:
+        raise ConfigError(
+            f"Prefect keeps its settings and database in {home}, which cannot be used ({reason}): "
+            "set PREFECT_HOME to a folder that can be written"
+        )
+
+
 def _addresses(store: Store, ports: Ports) -> dict[str, str]:
     addresses = {"Prefect": f"http://{HOST}:{ports.prefect}"}
     if not store.is_s3 and ports.mlflow:
@@ -226,8 +246,9 @@ def _commands(store: Store, ports: Ports) -> dict[str, list[str]]:
     python = [sys.executable, "-m"]
     commands = {"Prefect": [*python, "flows.prefect_server", str(ports.prefect)]}
     if not store.is_s3 and ports.mlflow:
-        database = Path(store.join(REGISTRY_DATABASE))
-        database.parent.mkdir(parents=True, exist_ok=True)
+        from pipelines.registry.mlflow_store import make_database  # MLflow takes seconds to import
+
+        database = make_database(store)
         where = ["--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", store.join("registry")]
         listen = ["--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
         names = [*LOOPBACK_NAMES, *(f"{name.replace('[', '[[]', 1)}:*" for name in LOOPBACK_NAMES)]  # patterns

@@ -2,12 +2,17 @@
 
 SQLite does not work on S3. There the file is downloaded, changed and uploaded under a lock: of two writers one
 succeeds and the other gets a `StorageError`.
+
+A new file is made elsewhere and moved in whole: MLflow makes its tables by dozens of migrations, and cannot open a
+database again in which one of them was interrupted.
 """
 
 import logging
+import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -17,6 +22,8 @@ from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE, REGISTRY_FOLDER
 from trrg_core.storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 LOCK = f"{REGISTRY_FOLDER}/lock"
 
@@ -36,9 +43,42 @@ def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
             yield _local_client(path)
             store.write_bytes(REGISTRY_DATABASE, path.read_bytes())
     else:
-        path = Path(store.join(REGISTRY_DATABASE))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield _local_client(path)
+        yield _local_client(make_database(store))
+
+
+def make_database(store: Store) -> Path:
+    """The SQLite file of a store in a folder, with MLflow's tables; made if there is none.
+
+    A file whose migration was interrupted, as an earlier version could leave one, is put aside if it holds no model.
+    """
+    path = Path(store.join(REGISTRY_DATABASE))
+    if path.exists() and _is_half_made(path):
+        aside = path.with_name(f"{path.name}.half-made-{time.time_ns()}")
+        path.rename(aside)
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        logger.warning("%s was left half made and holds no model: it was renamed to %s", path, aside.name)
+    if not path.exists():
+        with tempfile.TemporaryDirectory() as elsewhere:
+            new = Path(elsewhere) / path.name
+            _local_client(new).search_experiments(max_results=1)  # the tables are made when they are first asked
+            store.write_new(REGISTRY_DATABASE, new.read_bytes())
+    return path
+
+
+def _is_half_made(path: Path) -> bool:
+    """Whether a migration of the tables was interrupted before the first model was registered."""
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not any(name.startswith("_alembic_tmp_") for name in tables):
+                return False
+            return "registered_models" not in tables or not _count(database, "registered_models")
+    except sqlite3.DatabaseError:
+        return False  # damaged otherwise: opening it says so
+
+
+def _count(database: sqlite3.Connection, table: str) -> int:
+    return int(database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608  # a name of this module
 
 
 def _local_client(path: Path) -> MlflowClient:

@@ -42,6 +42,16 @@ def test_a_taken_port_is_named_with_the_option_for_another(name: str, option: st
         serving.check_port(name, port)
 
 
+def test_a_home_of_prefect_is_made_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "new" / "home"))
+    serving.check_home()
+    assert (tmp_path / "new" / "home").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(ConfigError, match=r"file/home, which cannot be used \(not a directory\): set PREFECT_HOME"):
+        serving.check_home()
+
+
 @pytest.mark.parametrize(("cron", "timezone"), [("every night", "Etc/UTC"), ("0 2 * * *", "Europe/Nowhere")])
 def test_a_wrong_schedule_is_refused_before_anything_starts(
     cron: str, timezone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -79,6 +89,8 @@ def test_a_file_of_a_process_that_is_gone_means_nothing_is_up(state: Path) -> No
 def test_parts_without_a_folder_or_a_port_are_left_out(tmp_path: Path) -> None:
     local, bucket = open_store(str(tmp_path)), open_store("s3://bucket/trrg")
     assert list(serving._commands(local, serving.Ports())) == ["Prefect", "MLflow", "pages"]
+    # before MLflow starts: it makes its tables in place, and a kill then would leave a file that nothing can open
+    assert (tmp_path / "registry" / "mlflow.db").is_file()
     assert list(serving._commands(local, serving.Ports(mlflow=0, pages=0))) == ["Prefect"]
     assert list(serving._commands(bucket, serving.Ports())) == ["Prefect"]
 

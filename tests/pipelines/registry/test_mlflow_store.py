@@ -1,0 +1,62 @@
+"""The SQLite file of the registry: it is there with all its tables, or not at all."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines.registry import mlflow_store
+from pipelines.registry.mlflow_store import make_database
+from pipelines.registry.registry_client import NewVersion, open_registry
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.storage.folders import REGISTRY_DATABASE
+from trrg_core.storage.store import Store, open_store
+
+CONFIG = RegisterConfig(model_name="m")
+VERSION = NewVersion(run_id="register-1", source="/s/model", generator="finetune-1", scores="evaluate-1")
+
+
+def interrupt_a_migration(path: Path) -> None:
+    """What a kill in the middle of MLflow's migrations leaves: the copy of a table that one of them rebuilds."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE IF EXISTS jobs")
+        database.execute("CREATE TABLE _alembic_tmp_jobs (id VARCHAR(36))")
+        database.execute("UPDATE alembic_version SET version_num = '71994744cf8e'")
+        database.commit()
+
+
+def test_a_new_file_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path))
+
+    class Killed(BaseException):
+        pass
+
+    def stop(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow_store, "_local_client", stop)
+        with pytest.raises(Killed):
+            make_database(store)
+    assert store.list() == ()
+
+
+def test_a_file_that_a_kill_left_half_made_is_put_aside(store_with_registry: Store) -> None:
+    path = Path(store_with_registry.join(REGISTRY_DATABASE))
+    interrupt_a_migration(path)
+    with open_registry(store_with_registry, CONFIG) as models:
+        assert models.create(VERSION) == "1"
+    names = sorted(name.partition("half-made-")[0] for name in store_with_registry.list("registry"))
+    assert names == ["registry/mlflow.db", "registry/mlflow.db."]
+
+
+def test_a_file_with_a_model_is_never_put_aside(store_with_registry: Store) -> None:
+    with open_registry(store_with_registry, CONFIG) as models:
+        models.create(VERSION)
+    path = Path(store_with_registry.join(REGISTRY_DATABASE))
+    interrupt_a_migration(path)
+    before = path.read_bytes()
+    assert make_database(store_with_registry) == path
+    assert path.read_bytes() == before
