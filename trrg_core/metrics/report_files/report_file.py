@@ -41,6 +41,7 @@ _TEXT_COLUMNS: Mapping[Role, tuple[str, ...]] = {
     ),
     "references": ("reference", "ground_truth", "target"),
 }
+_TEXT_OPTION: Mapping[Role, str] = {"predictions": "--prediction-column", "references": "--reference-column"}
 _SECTION_COLUMNS: Mapping[Section, tuple[tuple[str, ...], ...]] = {
     "findings": (("section_findings", "findings"),),
     "impression": (("section_impression", "impression"),),
@@ -145,7 +146,7 @@ def _collect(path: str, rows: list[_Row], id_column: str, columns: tuple[str, ..
 
 def _text_columns(names: Mapping[str, None], role: Role, chosen: ColumnChoice, path: str) -> tuple[str, ...]:
     if chosen.text_column:
-        return (_column(names, (chosen.text_column,), path, "texts", "--text-column"),)
+        return (_column(names, (chosen.text_column,), path, "texts", _TEXT_OPTION[role]),)
     named = next((name for name in _TEXT_COLUMNS[role] if name in names), None)
     if named:
         return (named,)
@@ -153,7 +154,7 @@ def _text_columns(names: Mapping[str, None], role: Role, chosen: ColumnChoice, p
         parts = [next((name for name in part if name in names), "") for part in _SECTION_COLUMNS[chosen.section]]
         if all(parts):
             return tuple(parts)
-    return (_column(names, _WHOLE_COLUMNS, path, "texts", "--text-column"),)
+    return (_column(names, _WHOLE_COLUMNS, path, "texts", _TEXT_OPTION[role]),)
 
 
 def _column(names: Mapping[str, None], candidates: tuple[str, ...], path: str, what: str, option: str) -> str:

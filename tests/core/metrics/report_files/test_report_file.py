@@ -130,3 +130,13 @@ def test_a_file_that_is_no_known_form_is_refused_without_its_text(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no file .*nowhere\.csv"):
         read_report_file(str(tmp_path / "nowhere.csv"), role="predictions")
+
+
+@pytest.mark.parametrize(
+    ("role", "option"), [("predictions", "--prediction-column"), ("references", "--reference-column")]
+)
+def test_a_file_without_texts_names_the_option_of_its_role(role: Role, option: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,words\n1,2\n")
+    with pytest.raises(ConfigError, match=f"name it with {option}$"):
+        read_report_file(str(path), role=role)
