@@ -1,7 +1,8 @@
 """METEOR 1.5 (Denkowski and Lavie, 2014) through the jar that pycocoevalcap ships: pairs in, their statistics out.
 
 All pairs of all systems and protocols are given at once. Equal pairs are aligned once, by as many processes as there
-are cores, each with the part of the paraphrase table that the pairs can use.
+are cores, each with the paraphrases and synonyms that the pairs can use. Most texts are normalised here, because
+METEOR's own normaliser takes longer than the rest of the alignment.
 """
 
 import os
@@ -11,7 +12,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import repeat
+from dataclasses import dataclass
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import IO, cast
 
@@ -19,14 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from trrg_core.metrics.java import JavaError, java_command, package_file
+from trrg_core.metrics.language.meteor_files import MeteorDictionaries, MeteorFiles
 from trrg_core.metrics.language.meteor_formula import NUM_STATISTICS, without_whole_chunks
-from trrg_core.metrics.language.paraphrases import ParaphraseTables
+from trrg_core.metrics.language.meteor_text import normalise_plain
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 
 # the options of pycocoevalcap: English, punctuation normalised
-_OPTIONS = ("-", "-", "-stdio", "-l", "en", "-norm")
+_OPTIONS = ("-", "-", "-stdio", "-l", "en")
+_NORMALISE = "-norm"
 # the optimising compiler takes longer than it saves in some thousand pairs, and so do threads that collect garbage
 _MACHINE = ("-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # a process takes a second to start, the time of some hundred pairs
@@ -34,30 +38,38 @@ _MIN_PAIRS_PER_PROCESS = 200
 _MAX_PROCESSES = 8
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Pairs for one process, and whether it must normalise them."""
+
+    pairs: Sequence[Pair]
+    normalise: bool
+
+
 @contextmanager
-def paraphrase_tables(texts: Iterable[str]) -> Iterator[ParaphraseTables]:
-    """Tables in a temporary folder, begun for the words of `texts` while the block does something else.
+def meteor_dictionaries(texts: Iterable[str]) -> Iterator[MeteorDictionaries]:
+    """Files in a temporary folder, begun for the words of `texts` while the block does something else.
 
     Raises:
-        JavaError: if Java is missing, so that no table is needed.
+        JavaError: if Java is missing, so that no file is needed.
     """
     java_command()
     with tempfile.TemporaryDirectory() as folder:
-        tables = ParaphraseTables(Path(folder), texts)
+        dictionaries = MeteorDictionaries(Path(folder), texts)
         try:
-            yield tables
+            yield dictionaries
         finally:
-            tables.close()
+            dictionaries.close()
 
 
 def meteor_statistics(
-    pairs: Sequence[Pair], tables: ParaphraseTables | None = None, *, timeout_s: float = 600.0
+    pairs: Sequence[Pair], dictionaries: MeteorDictionaries | None = None, *, timeout_s: float = 600.0
 ) -> Floats:
     """The statistics of (reference, hypothesis) pairs, `[N,23]`; `corpus_meteor` scores sums of them.
 
     Args:
         pairs: tokenised texts.
-        tables: paraphrases for their words; None cuts them now.
+        dictionaries: paraphrases and synonyms for their words; None cuts them now.
         timeout_s: seconds after which the alignment is stopped.
 
     Raises:
@@ -67,42 +79,61 @@ def meteor_statistics(
     distinct = list(dict.fromkeys(lines))
     if not distinct:
         return np.zeros((0, NUM_STATISTICS))
-    if tables is None:
-        with paraphrase_tables(text for pair in distinct for text in pair) as own:
+    if dictionaries is None:
+        with meteor_dictionaries(text for pair in distinct for text in pair) as own:
             return meteor_statistics(pairs, own, timeout_s=timeout_s)
     try:
-        table = tables.table_for(text for pair in distinct for text in pair)
+        files = dictionaries.files_for(text for pair in distinct for text in pair)
     except OSError as error:
-        raise JavaError(f"the paraphrase table of METEOR could not be cut: {error.strerror}") from error
-    parts = _split(distinct)
+        raise JavaError(f"the dictionaries of METEOR could not be cut: {error.strerror}") from error
+    order, parts = _split(distinct)
     with ThreadPoolExecutor(len(parts)) as pool:
-        aligned = list(pool.map(_align, parts, repeat(table), repeat(timeout_s)))
-    place = {pair: number for number, pair in enumerate(pair for part in parts for pair in part)}
+        aligned = list(pool.map(_align, parts, repeat(files), repeat(timeout_s)))
+    place = {distinct[number]: row for row, number in enumerate(order)}
     return without_whole_chunks(np.concatenate(aligned))[[place[pair] for pair in lines]]
 
 
-def _split(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
+def _split(pairs: Sequence[Pair]) -> tuple[list[int], list[_Part]]:
+    """The pairs in parts of equal size, those that METEOR must normalise in as few as possible; and their new order."""
+    plain = [_normalised(pair) for pair in pairs]
     cores = len(os.sched_getaffinity(0))
     num_parts = max(1, min(cores, _MAX_PROCESSES, len(pairs) // _MIN_PAIRS_PER_PROCESS))
-    return [pairs[part::num_parts] for part in range(num_parts)]
+    # with a stride, so that the texts of each protocol and system go to all processes
+    strided = [number for part in range(num_parts) for number in range(part, len(pairs), num_parts)]
+    order = sorted(strided, key=lambda number: plain[number] is not None)
+    bounds = pairwise(len(pairs) * part // num_parts for part in range(num_parts + 1))
+    return order, [_part(pairs, plain, order[start:end]) for start, end in bounds]
 
 
-def _align(pairs: Sequence[Pair], table: Path, timeout_s: float) -> Floats:
+def _part(pairs: Sequence[Pair], plain: Sequence[Pair | None], numbers: Sequence[int]) -> _Part:
+    normalised = [pair for number in numbers if (pair := plain[number])]
+    if len(normalised) == len(numbers):
+        return _Part(normalised, normalise=False)
+    return _Part([pairs[number] for number in numbers], normalise=True)
+
+
+def _normalised(pair: Pair) -> Pair | None:
+    reference, hypothesis = map(normalise_plain, pair)
+    return None if reference is None or hypothesis is None else (reference, hypothesis)
+
+
+def _align(part: _Part, files: MeteorFiles, timeout_s: float) -> Floats:
     """The statistics of pairs by one process, which ends with the call."""
+    options = [*_OPTIONS, *([_NORMALISE] if part.normalise else []), "-d", str(files.synonyms)]
     jar = package_file("pycocoevalcap.meteor", "meteor-1.5.jar")
     with subprocess.Popen(
-        java_command(*_MACHINE, "-jar", str(jar), *_OPTIONS, "-a", str(table)),
+        java_command(*_MACHINE, "-jar", str(jar), *options, "-a", str(files.paraphrases)),
         cwd=jar.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # an unread pipe would fill up and block Java
     ) as process:
         timer = threading.Timer(timeout_s, process.kill)
-        writer = threading.Thread(target=_write, args=(process.stdin, pairs))
+        writer = threading.Thread(target=_write, args=(process.stdin, part.pairs))
         timer.start()
         writer.start()
         try:
-            return np.array([_statistics(line) for line in _read_lines(process.stdout, len(pairs))])
+            return np.array([_statistics(line) for line in _read_lines(process.stdout, len(part.pairs))])
         except ValueError:
             # not chained: it may quote an answer
             raise JavaError(f"METEOR stopped, or ran longer than {timeout_s:g} s") from None

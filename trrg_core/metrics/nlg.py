@@ -18,8 +18,8 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS
 
 from trrg_core.metrics.java import JavaError, package_file, run_java
 from trrg_core.metrics.language.corpus_scores import PairStatistics, corpus_scores, pair_statistics
-from trrg_core.metrics.language.paraphrases import ParaphraseTables
-from trrg_core.metrics.meteor import meteor_statistics, paraphrase_tables
+from trrg_core.metrics.language.meteor_files import MeteorDictionaries
+from trrg_core.metrics.meteor import meteor_dictionaries, meteor_statistics
 from trrg_core.metrics.r2gen_text import MAX_TOKENS, Corpus, encode_r2gen
 from trrg_core.metrics.systems import LANGUAGE_MEASURES, Protocol, language_score
 
@@ -80,17 +80,26 @@ def measure_language(systems: Sequence[tuple[Texts, Texts]], options: LanguageOp
     for references, hypotheses in systems:
         if not references or len(references) != len(hypotheses):
             raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
+    tokens: dict[Protocol, list[tuple[Texts, Texts]]] = {
+        name: _tokenise(systems, name, options) for name in options.protocols if name != "full"
+    }
+    reasons: dict[Protocol, str] = {}
     with ExitStack() as stack:
-        texts = (text for system in systems for of_system in system for text in of_system)
-        tables, no_meteor = None, NO_METEOR
+        dictionaries, no_meteor = None, NO_METEOR
         if options.meteor:
+            # the words of all tokens but the PTB tokenizer's, which are to be expected
+            texts = [text for group in (systems, *tokens.values()) for pair in group for part in pair for text in part]
             try:
-                tables = stack.enter_context(paraphrase_tables(texts))
+                dictionaries = stack.enter_context(meteor_dictionaries(texts))
             except JavaError as error:
                 no_meteor = str(error)
-        tokens, reasons = _tokenise_all(systems, options)
+        if "full" in options.protocols:
+            try:
+                tokens["full"] = _tokenise_once(systems)
+            except JavaError as error:
+                reasons["full"] = f"the PTB tokenizer could not run: {error}"
         aligner = stack.enter_context(ThreadPoolExecutor(1))
-        aligning = aligner.submit(_align, tokens, tables) if tables else None
+        aligning = aligner.submit(_align, tokens, dictionaries) if dictionaries else None
         # while Java aligns
         statistics = {
             (protocol, number): pair_statistics(*pair)
@@ -145,27 +154,11 @@ def tokenise_ptb(texts: Sequence[str], *, timeout_s: float = 600.0) -> list[str]
     return [" ".join(token for token in line.split() if token not in PUNCTUATIONS) for line in lines]
 
 
-def _tokenise_all(
-    systems: Sequence[tuple[Texts, Texts]], options: LanguageOptions
-) -> tuple[dict[Protocol, list[tuple[Texts, Texts]]], dict[Protocol, str]]:
-    """The tokens of each protocol, and the reason for each that has none."""
-    tokens: dict[Protocol, list[tuple[Texts, Texts]]] = {}
-    reasons: dict[Protocol, str] = {}
-    for protocol in options.protocols:
-        try:
-            tokens[protocol] = _tokenise(systems, protocol, options)
-        except JavaError as error:
-            reasons[protocol] = f"the PTB tokenizer could not run: {error}"
-    return tokens, reasons
-
-
 def _tokenise(
     systems: Sequence[tuple[Texts, Texts]], protocol: Protocol, options: LanguageOptions
 ) -> list[tuple[Texts, Texts]]:
     if protocol == "raw":
         return list(systems)
-    if protocol == "full":
-        return _tokenise_once(systems)
     limit, settings = MAX_TOKENS[options.corpus], {"vocabulary": options.vocabulary}
     return [
         (
@@ -187,13 +180,13 @@ def _tokenise_once(systems: Sequence[tuple[Texts, Texts]]) -> list[tuple[Texts, 
 
 
 def _align(
-    tokens: Mapping[Protocol, Sequence[tuple[Texts, Texts]]], tables: ParaphraseTables
+    tokens: Mapping[Protocol, Sequence[tuple[Texts, Texts]]], dictionaries: MeteorDictionaries
 ) -> tuple[dict[tuple[Protocol, int], Floats], str]:
     """METEOR's statistics by protocol and number of the system, and the reason if there are none."""
     keys = [(protocol, number) for protocol, systems in tokens.items() for number in range(len(systems))]
     pairs = [list(zip(*tokens[protocol][number], strict=True)) for protocol, number in keys]
     try:
-        rows = meteor_statistics([pair for of_key in pairs for pair in of_key], tables)
+        rows = meteor_statistics([pair for of_key in pairs for pair in of_key], dictionaries)
     except JavaError as error:
         return {}, str(error)
     bounds = pairwise(accumulate(map(len, pairs), initial=0))

@@ -7,7 +7,7 @@ import pytest
 
 from trrg_core.metrics import meteor
 from trrg_core.metrics.java import JavaError, find_java, java_command, package_file
-from trrg_core.metrics.language import paraphrases
+from trrg_core.metrics.language import meteor_files
 from trrg_core.metrics.language.meteor_formula import corpus_meteor
 from trrg_core.metrics.meteor import meteor_statistics
 
@@ -23,6 +23,10 @@ PAIRS = [
     ("bones are intact", ""),
     ("", ""),
     ("increased opacities", "opacity has increased"),
+    ("a large pneumothorax on the x-ray", "big pneumothorax on the left-sided radiograph . moved"),
+    ("a-b-c of 1.5-cm , unchanged", "a b-c of 1.5 cm unaltered"),
+    ("5\u00b5m of the heart 's size", "five or 5 m of the bosom"),
+    ("hopeful men's feet", "a man hoped the foot is full of hope"),
 ]
 
 
@@ -48,11 +52,26 @@ def ask_the_program(pairs: list[tuple[str, str]]) -> tuple[list[float], float]:
 @pytest.mark.slow
 def test_pairs_and_corpus_have_the_scores_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meteor, "_MIN_PAIRS_PER_PROCESS", 3)  # so that several processes share the pairs
+    monkeypatch.setattr(meteor.os, "sched_getaffinity", lambda pid: range(3))
     ours = meteor_statistics([*PAIRS, PAIRS[0]])
     of_pairs, of_corpus = ask_the_program([*PAIRS, PAIRS[0]])
     assert corpus_meteor(ours) == pytest.approx(of_pairs, abs=1e-12)
     assert corpus_meteor(ours.sum(axis=0)[None])[0] == pytest.approx(of_corpus, abs=1e-12)
     assert (ours[0] == ours[-1]).all()
+
+
+def test_pairs_that_meteor_must_normalise_go_to_as_few_processes_as_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meteor, "_MIN_PAIRS_PER_PROCESS", 2)
+    monkeypatch.setattr(meteor.os, "sched_getaffinity", lambda pid: range(3))
+    pairs = [("x-ray", "a"), ("b", "Heart."), ("c", "c"), ("d", ""), ("e", "e"), ("f", "f")]
+    order, parts = meteor._split(pairs)
+    assert [pairs[number] for number in order[:1]] == [("b", "Heart.")]
+    assert sorted(order) == list(range(6))
+    assert [part.normalise for part in parts] == [True, False, False]
+    assert [len(part.pairs) for part in parts] == [2, 2, 2]
+    # a process that normalises gets the texts as they are
+    assert all(pair in pairs for pair in parts[0].pairs)
+    assert {("x ray", "a")} <= {pair for part in parts for pair in part.pairs} or ("x-ray", "a") in parts[0].pairs
 
 
 def test_a_formula_by_hand() -> None:
@@ -72,7 +91,7 @@ def test_no_pairs_need_no_java(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_java
 def test_a_program_that_answers_nonsense_is_an_error_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paraphrases, "_usable", lambda pieces: iter(()))
+    monkeypatch.setattr(meteor_files, "write_paraphrases", lambda pieces, path: 0)
     monkeypatch.setattr(meteor, "java_command", lambda *words: ["cat"])
     with pytest.raises(JavaError, match=r"^METEOR stopped, or ran longer than 600 s$") as caught:
         meteor_statistics([("secret", "words")])

@@ -19,18 +19,15 @@ _BLOCK = 1 << 18  # bytes, of the compressed file
 # METEOR's normaliser splits at what is no letter or digit, and never inside such a run
 _PIECE = re.compile(r"[^\W_]+")
 _ASCII_PIECE = re.compile(rb"[0-9A-Za-z]+")
-# what the PTB tokenizer makes of words that it cuts ("cannot", "isn't", "gonna") and of brackets
-_TOKENIZER_PIECES = frozenset(
-    b"ai are ca can could d did do does gim gon got had has have is lcb lem ll lrb lsb m me might must n na need not "
-    b"rcb re rrb rsb s sha should t ta ve wan was were wo would".split()
-)
 
 
 def word_pieces(texts: Iterable[str]) -> set[bytes]:
     """The runs of letters and digits of texts, in lower case: what the words of any tokenisation consist of."""
     # one word at a time, because most words of a corpus repeat
     words = {word for text in texts for word in text.lower().split()}
-    return {piece.encode() for word in words for piece in _PIECE.findall(word)}
+    pieces = {piece.encode() for word in words for piece in _PIECE.findall(word)}
+    # METEOR knows few letters beside ASCII's, and cuts at others: "5\u00b5m" has the word "5"
+    return pieces | {part for piece in pieces if not piece.isascii() for part in _ASCII_PIECE.findall(piece)}
 
 
 def write_paraphrases(pieces: set[bytes], path: Path) -> int:
@@ -45,39 +42,6 @@ def write_paraphrases(pieces: set[bytes], path: Path) -> int:
             target.write(b"".join(line + b"\n" for line in entries))
             num_entries += len(entries) // _LINES_PER_ENTRY
     return num_entries
-
-
-class ParaphraseTables:
-    """Tables for METEOR in a folder. Cutting begins at once, in a thread, for the words of `texts`.
-
-    Args:
-        folder: where the tables are written.
-        texts: reports as they are, before any tokenisation.
-    """
-
-    def __init__(self, folder: Path, texts: Iterable[str]) -> None:
-        self._folder = folder
-        self._pieces = word_pieces(texts) | _TOKENIZER_PIECES
-        self._pool = ThreadPoolExecutor(1)
-        self._first = self._pool.submit(write_paraphrases, self._pieces, folder / "first.gz")
-
-    def table_for(self, texts: Iterable[str]) -> Path:
-        """The path of a table that has every entry of `texts`.
-
-        Raises:
-            OSError: if a table cannot be read or written.
-        """
-        pieces = word_pieces(texts)
-        self._first.result()
-        if pieces <= self._pieces:
-            return self._folder / "first.gz"
-        # a tokenizer may write other words that the texts have not: "&amp;", other spellings
-        write_paraphrases(pieces, self._folder / "second.gz")
-        return self._folder / "second.gz"
-
-    def close(self) -> None:
-        """Wait for the thread."""
-        self._pool.shutdown()
 
 
 def _usable(pieces: set[bytes]) -> Iterator[list[bytes]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from trrg_core.metrics.language import paraphrases
-from trrg_core.metrics.language.paraphrases import ParaphraseTables, word_pieces, write_paraphrases
+from trrg_core.metrics.language.paraphrases import word_pieces, write_paraphrases
 
 ENTRIES = [
     ("0.9", "big heart", "large heart"),
@@ -48,13 +48,5 @@ def test_words_are_cut_where_a_normaliser_may_cut_them() -> None:
     assert word_pieces(["Heart's 1.5-cm", "heart"]) == {b"heart", b"s", b"1", b"5", b"cm"}
 
 
-@pytest.mark.usefixtures("table")
-def test_a_table_that_was_begun_early_is_used_if_it_has_all_words(tmp_path: Path) -> None:
-    tables = ParaphraseTables(tmp_path, ["big, large heart", "house"])
-    first = tables.table_for(["large heart"])
-    assert gzip.decompress(first.read_bytes()).count(b"\n") == 3 * 4  # a superset does no harm
-    assert tables.table_for(["heart ca n't can not -lrb-"]) == first  # as a tokenizer cuts it
-    second = tables.table_for(["doctor 's of heart"])
-    tables.close()
-    assert second != first
-    assert b"of doctor" in gzip.decompress(second.read_bytes())
+def test_a_word_of_other_letters_gives_the_ascii_words_that_meteor_may_cut_off_it() -> None:
+    assert word_pieces(["5\u00b5m"]) == {"5\u00b5m".encode(), b"5", b"m"}
