@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from flows.render.terminal import Column, build_table, print_line, print_table
 from trrg_core.labels import LabelSet
 from trrg_core.metrics.fact_agreement import ATTRIBUTES, fact_score
+from trrg_core.metrics.fact_errors import ERROR_RATES
 from trrg_core.metrics.report_files.comparison import Difference
 from trrg_core.metrics.report_files.file_scores import FLOOR, FileComparison, FileScores
 from trrg_core.metrics.report_files.measured_reports import ASSERTING, MeasuredScore
@@ -39,6 +40,7 @@ def first_scores(label_set: LabelSet | None, protocols: Sequence[Protocol]) -> t
         fact_score("affirmed", "precision"),
         fact_score("affirmed", "recall"),
         *(fact_score(kind, "f1") for kind in ATTRIBUTES),
+        *ERROR_RATES,
         *language,
         *shares,
         ASSERTING,

@@ -5,7 +5,7 @@ observation: its assertion, sides, degree and change. Uncertain statements are n
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -102,39 +102,42 @@ def compare_facts(reference: ParsedReport, hypothesis: ParsedReport, label_set: 
     )
 
 
+# what each rate counts, and in words
+_MEANINGS: Mapping[TruthRate, str] = {
+    TruthRate.HALLUCINATED: "affirmed findings that the reference does not mention",
+    TruthRate.OMITTED: "findings of the reference left out",
+    TruthRate.NEGATION_FLIP: "affirmed or denied findings of which the reference states the opposite",
+    TruthRate.SIDE_ERROR: "sides that are not those of the reference",
+    TruthRate.DEGREE_ERROR: "degrees that are not those of the reference",
+    TruthRate.FALSE_CHANGE: "stated changes that the reference does not state",
+}
+ERROR_RATES = tuple(_MEANINGS)
+
+
+def count_errors(comparison: FactComparison) -> tuple[tuple[int, int], ...]:
+    """For each of `ERROR_RATES`, the errors of a report and what could have been wrong."""
+    errors = Counter(item.error for item in comparison.errors)
+    return (
+        (errors[FactError.HALLUCINATED], comparison.affirmed),
+        (errors[FactError.OMITTED], comparison.expected),
+        (errors[FactError.AFFIRMED] + errors[FactError.DENIED], comparison.affirmed + comparison.denied),
+        (errors[FactError.SIDE], comparison.sides),
+        (errors[FactError.DEGREE], comparison.degrees),
+        (errors[FactError.CHANGE], comparison.changes),
+    )
+
+
 def fact_rates(comparisons: Sequence[FactComparison]) -> dict[TruthRate, Rate]:
     """The rates of each kind of error over all reports, lower is better; a rate of nothing has no value."""
-    errors = Counter(item.error for comparison in comparisons for item in comparison.errors)
-
-    def total(field: str) -> int:
-        return sum(int(getattr(comparison, field)) for comparison in comparisons)
-
-    flips = errors[FactError.AFFIRMED] + errors[FactError.DENIED]
-    counted = {
-        TruthRate.HALLUCINATED: (
-            errors[FactError.HALLUCINATED],
-            total("affirmed"),
-            "affirmed findings that the reference does not mention",
-        ),
-        TruthRate.OMITTED: (errors[FactError.OMITTED], total("expected"), "findings of the reference left out"),
-        TruthRate.NEGATION_FLIP: (
-            flips,
-            total("affirmed") + total("denied"),
-            "affirmed or denied findings of which the reference states the opposite",
-        ),
-        TruthRate.SIDE_ERROR: (errors[FactError.SIDE], total("sides"), "sides that are not those of the reference"),
-        TruthRate.DEGREE_ERROR: (
-            errors[FactError.DEGREE],
-            total("degrees"),
-            "degrees that are not those of the reference",
-        ),
-        TruthRate.FALSE_CHANGE: (
-            errors[FactError.CHANGE],
-            total("changes"),
-            "stated changes that the reference does not state",
-        ),
+    counts = [count_errors(comparison) for comparison in comparisons]
+    return {
+        rate: Rate(
+            hits=sum(of_report[place][0] for of_report in counts),
+            of=sum(of_report[place][1] for of_report in counts),
+            meaning=meaning,
+        )
+        for place, (rate, meaning) in enumerate(_MEANINGS.items())
     }
-    return {rate: Rate(hits=hits, of=of, meaning=meaning) for rate, (hits, of, meaning) in counted.items()}
 
 
 def _errors(

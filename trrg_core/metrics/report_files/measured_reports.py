@@ -14,6 +14,7 @@ import numpy.typing as npt
 from trrg_core.labels import LabelSet
 from trrg_core.metrics.bootstrap import resample
 from trrg_core.metrics.fact_agreement import FactStatistics, fact_statistics
+from trrg_core.metrics.fact_error_statistics import FactErrorStatistics, fact_error_statistics
 from trrg_core.metrics.floors import same_report_key
 from trrg_core.metrics.label_statistics import LabelStatistics, label_statistics
 from trrg_core.metrics.nlg import LanguageOptions, LanguageStatistics, measure_language
@@ -45,12 +46,13 @@ class MeasuredScore:
 class MeasuredReports:
     """One system: its statistics, and the number of each distinct report, `[N]`.
 
-    `labels` and `facts` are None if the reports were not parsed.
+    `labels`, `facts`, `errors` and `is_asserting` are None if the reports were not parsed.
     """
 
     language: LanguageStatistics
     labels: LabelStatistics | None
     facts: FactStatistics | None
+    errors: FactErrorStatistics | None
     report_of: npt.NDArray[np.int64]
     is_asserting: npt.NDArray[np.bool_] | None
 
@@ -58,8 +60,8 @@ class MeasuredReports:
         """Scores by name, once per row of weights of pairs `[B,N]` -> `[B]`; NaN where there is nothing to count."""
         total = weights.sum(axis=1)
         scores = self.language.scores(weights)
-        if self.labels and self.facts and self.is_asserting is not None:
-            scores |= self.labels.scores(weights) | self.facts.scores(weights)
+        if self.labels and self.facts and self.errors and self.is_asserting is not None:
+            scores |= self.labels.scores(weights) | self.facts.scores(weights) | self.errors.scores(weights)
             scores[ASSERTING] = weights @ self.is_asserting / total
         modal = self.report_of == np.bincount(self.report_of).argmax()
         scores[TruthRate.MODAL_SHARE] = weights @ modal / total
@@ -72,7 +74,8 @@ class MeasuredReports:
     @property
     def numbers(self) -> dict[str, int]:
         """What the scores are of, where that is not the number of pairs."""
-        return (self.labels.numbers if self.labels else {}) | (self.facts.numbers if self.facts else {})
+        counted = (self.labels, self.facts, self.errors)
+        return {name: number for one in counted if one for name, number in one.numbers.items()}
 
 
 def measure_reports(
@@ -100,7 +103,12 @@ def measure_reports(
     if label_set is None:
         return [
             MeasuredReports(
-                language=words, labels=None, facts=None, report_of=_number_reports(texts), is_asserting=None
+                language=words,
+                labels=None,
+                facts=None,
+                errors=None,
+                report_of=_number_reports(texts),
+                is_asserting=None,
             )
             for words, texts in zip(measured, hypotheses, strict=True)
         ]
@@ -163,6 +171,7 @@ def _measure_parsed(
         language=language,
         labels=label_statistics([item.labels for item in references], [item.labels for item in hypotheses], label_set),
         facts=fact_statistics(references, hypotheses),
+        errors=fact_error_statistics(references, hypotheses, label_set),
         report_of=report_of,
         is_asserting=np.array([any(sentence.mentions for sentence in item.sentences) for item in hypotheses]),
     )

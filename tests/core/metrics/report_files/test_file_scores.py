@@ -37,6 +37,42 @@ def test_identical_texts_have_the_best_scores() -> None:
     assert scores["truth.distinct_share"].value == 1
 
 
+def test_errors_against_the_reference_are_rates_of_what_could_be_wrong() -> None:
+    references = {
+        "1": "Small left pleural effusion. No pneumothorax.",
+        "2": "The heart is enlarged.",
+        "3": "No pneumothorax.",
+        "4": "Mild pulmonary edema.",
+    }
+    predictions = {
+        "1": "Small right pleural effusion. No pneumothorax.",
+        "2": "Pneumonia.",
+        "3": "There is a pneumothorax.",
+        "4": "Severe pulmonary edema, unchanged.",
+    }
+    scores = score(predictions, references).scores
+    # affirmed: effusion, pneumonia, pneumothorax, edema; denied: a pneumothorax
+    expected = {
+        "truth.hallucinated_rate": (1 / 4, 4),
+        "truth.omitted_rate": (1 / 3, 3),
+        "truth.negation_flip_rate": (1 / 5, 5),
+        "truth.side_error_rate": (1, 1),
+        "truth.degree_error_rate": (1 / 2, 2),
+        "truth.false_change_rate": (1, 1),
+    }
+    for name, (value, number) in expected.items():
+        assert (scores[name].value, scores[name].n) == (pytest.approx(value), number), name
+    identical = score(references, references)
+    assert identical.scores["truth.hallucinated_rate"].value == 0
+    assert identical.absent["truth.false_change_rate"] == "nothing to count"
+
+
+def test_a_single_patient_gives_no_interval() -> None:
+    scored = score({"1": "edema"}, {"1": "no edema"})
+    assert scored.scores["bleu1.raw"].low is None
+    assert scored.scores["truth.negation_flip_rate"].high is None
+
+
 def test_disjoint_texts_have_the_worst() -> None:
     scores = score(dict.fromkeys(REFERENCES, "xyz")).scores
     for name in ("bleu1.raw", "rouge_l.raw", "cider.raw", "trrg13.micro.f1.u0", "trrg.facts.recall"):
