@@ -12,6 +12,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from flows.live_pages import live_page
@@ -68,6 +69,14 @@ class _Pages(SimpleHTTPRequestHandler):
         return
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a browser that does not wait for its page, which is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _is_page(store: str, path: str) -> bool:
     """Whether `path` is a page below the runs of a store, also with its links followed."""
     parts = [part for part in path.split("/") if part]
@@ -83,7 +92,7 @@ def _is_page(store: str, path: str) -> bool:
 def serve_pages(store: str, port: int, *, password: str = "") -> ThreadingHTTPServer:
     """A server of the pages of a store in a folder, not yet running; `password` is `user:password`, empty for none."""
     handler = type("_Pages", (_Pages,), {"password": password})
-    return ThreadingHTTPServer((HOST, port), partial(handler, directory=store))
+    return _Server((HOST, port), partial(handler, directory=store))
 
 
 if __name__ == "__main__":

@@ -95,6 +95,19 @@ def test_parts_without_a_folder_or_a_port_are_left_out(tmp_path: Path) -> None:
     assert list(serving._commands(bucket, serving.Ports())) == ["Prefect"]
 
 
+def test_a_client_that_goes_away_leaves_no_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs" / "evaluate-1").mkdir(parents=True)
+    (tmp_path / "runs" / "evaluate-1" / "report.html").write_bytes(b"x" * 50_000_000)  # more than a socket takes
+    with serve_pages(str(tmp_path), 0) as server:
+        server.daemon_threads = False  # then the end of the block waits for the request
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with socket.create_connection(server.server_address[:2]) as client:
+            client.sendall(b"GET /runs/evaluate-1/report.html HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+            assert b"200" in client.recv(100)
+        server.shutdown()
+    assert capfd.readouterr().err == ""
+
+
 def test_only_pages_of_runs_are_served(tmp_path: Path) -> None:
     runs = tmp_path / "store" / "runs" / "evaluate-1"
     runs.mkdir(parents=True)
