@@ -1,5 +1,6 @@
 """Models that are none: each is refused on every seed, and a writer that is nearly always right is not."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from random import Random
@@ -18,6 +19,16 @@ QUICK = pytest.param(range(2), id="2 seeds")
 EVERY = pytest.param(range(20), id="20 seeds", marks=[pytest.mark.slow, pytest.mark.long])
 CONFIG = GateConfig(min_positives=5, bootstrap_samples=200)
 TWELVE = 12
+NORMAL = (
+    "The lungs are clear.",
+    "Heart size is within normal limits.",
+    "No focal consolidation.",
+    "No pleural effusion or pneumothorax.",
+    "No acute osseous abnormality.",
+    "Pulmonary vasculature is unremarkable.",
+    "Visualized bones are intact.",
+)
+DENIALS = ("No pleural effusion.", "No pneumothorax.", "No pneumonia.", "No edema.", "No cardiomegaly.", "No fracture.")
 EVERYTHING = "There is a pleural effusion, pneumonia, pneumothorax, atelectasis and edema. The heart is enlarged."
 
 Fake = Callable[[InventedTestSet], list[str]]
@@ -53,6 +64,19 @@ def babble(studies: InventedTestSet, seed: int = 3) -> list[str]:
     return [" ".join(rng.choices(words, k=len(text.split()))) for text in studies.references]
 
 
+def mixed(sentences: tuple[str, ...], studies: InventedTestSet, *, times: int) -> list[str]:
+    """For each study the sentences in another order, `times` over: fluent, distinct, and the same for everyone."""
+    rng = Random(5)
+    return [
+        " ".join(text for _ in range(times) for text in rng.sample(sentences, len(sentences)))
+        for _ in studies.references
+    ]
+
+
+def swap_sides(text: str) -> str:
+    return re.sub(r"(?i)\b(left|right)\b", lambda side: "left" if side[0].lower() == "right" else "right", text)
+
+
 FAKES: dict[str, tuple[Fake, set[str]]] = {
     # each with checks that must be among those that refuse it
     "No. No.": (
@@ -84,6 +108,26 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
     "cut after twelve words": (
         lambda studies: [" ".join(text.split()[:TWELVE]) for text in studies.good],
         {"floor.clue_labels"},
+    ),
+    "fluent normal reports, no two alike": (
+        lambda studies: mixed(NORMAL, studies, times=1),
+        {"floor.empty_report", "floor.nearest_neighbour", "floor.clue_labels"},
+    ),
+    "every finding denied twice": (
+        lambda studies: mixed(DENIALS, studies, times=2),
+        {"floor.empty_report", "floor.nearest_neighbour", "floor.clue_labels"},
+    ),
+    "true reports of other patients": (
+        lambda studies: shuffled(studies.references),
+        {"floor.nearest_neighbour", "floor.clue_labels", "truth.unsupported_positive_rate"},
+    ),
+    "right but for left and right": (
+        lambda studies: [swap_sides(text) for text in studies.good],
+        {"truth.side_agreement"},
+    ),
+    "right, then all denied": (
+        lambda studies: [f"{text} {' '.join(DENIALS)}" for text in studies.good],
+        {"truth.internal_contradiction_rate"},
     ),
     "the clue template itself": (lambda studies: studies.template, {"language.clue_template"}),
 }
