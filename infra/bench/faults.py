@@ -9,13 +9,13 @@ ends with 1 if a run ended otherwise.
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.bench.failing_s3 import failing_store
 from infra.bench.killed_run import KilledRun, Surroundings
 from infra.bench.kills import SETTINGS, STUDIES, redone_jobs
 from infra.bench.store_outcome import Outcome, differences, read_outcome
@@ -46,7 +46,6 @@ time.time, time.time_ns = other_time, other_time_ns
 """
 # a mount that only this command and what it starts can see
 _PRIVATE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
-S3_SHARE = 0.03  # of the requests
 JUMP_AT = "pretrain"
 
 
@@ -62,22 +61,11 @@ class FaultResult:
 
 def run_s3(corpus: Path, folder: Path, wanted: Outcome) -> FaultResult:
     """The store is in S3, where requests are answered by 503, reset or late at random."""
-    from tests.core.faulty_s3 import faulty_s3, make_bucket  # the service of the tests
-
-    with faulty_s3() as state:
-        make_bucket(state, "faults")
-        variables = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": state.endpoint}
-        os.environ.update(variables)
-        run = KilledRun(corpus, folder, SETTINGS, Surroundings(store="s3://faults/store", poll_s=3))
-        state.share = S3_SHARE
+    with failing_store() as store:
+        run = KilledRun(corpus, folder, SETTINGS, Surroundings(store=store.uri, poll_s=3))
         run.finish()
-        state.share = 0.0
-        copy = folder / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        open_store(run.store).download_dir("", copy)
-        failed = sum(state.failed.values())
-        what = f"S3 failed {failed} of {len(state.requests)} requests: {_counts(state.failed)}"
-    return _compared(what, "went on by itself", open_store(str(copy)), wanted, written_as=run.store)
+        copy = store.copy(folder / "copy")
+    return _compared(store.summary(), "went on by itself", copy, wanted, written_as=run.store)
 
 
 def run_shm_and_clock(corpus: Path, folder: Path, wanted: Outcome) -> FaultResult:
@@ -138,10 +126,6 @@ FAULTS: Mapping[str, Callable[[Path, Path, Outcome], FaultResult]] = {
     "tmpdir": run_tmpdir,
     "two": run_two,
 }
-
-
-def _counts(failed: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(failed.items()))
 
 
 def _compared(what: str, went_on: str, store: Store, wanted: Outcome, *, written_as: str = "") -> FaultResult:

@@ -95,7 +95,7 @@ class KilledRun:
         """Wait `seconds`, or until the run has left its stage; returns the time waited."""
         began, stage = time.monotonic(), self.stage
         while time.monotonic() < began + seconds and self.stage == stage and self._is_running():
-            time.sleep(POLL_S)
+            time.sleep(min(self.around.poll_s, max(0.0, began + seconds - time.monotonic())))
         return time.monotonic() - began
 
     def kill(self, victim: Victim) -> str:
@@ -105,6 +105,8 @@ class KilledRun:
         found = pids[victim]() if victim in pids else []
         for pid in found or [self._process.pid]:
             _kill(pid)
+        if self._process.pid in (found or [self._process.pid]):
+            self._process.wait(OUTLIVE_S)  # the end of a large process takes seconds on a busy machine
         return victim if found else Victim.RUN
 
     def settle(self) -> tuple[str, int]:

@@ -1,22 +1,26 @@
 """Kills at random moments of a whole run, and whether what it ends with equals an undisturbed run.
 
 python -m infra.bench.kills /tmp/kills --kills 30
+python -m infra.bench.kills /tmp/kills --kills 10 --s3
 
 One run is left alone. Every other run is killed up to once in each of its stages, started again after each kill, and
 compared when it has ended: table rows, losses, weights, scores, the decision, versions and aliases of the registry.
 What is killed is drawn: the command, all its processes at once (as a power cut does), a worker of the stage, or the
-Prefect server. The moment is a random share of the time that the stage took in the undisturbed run. Prints a table in
-Markdown; ends with 1 if a run ended otherwise, did finished work again, or left a process behind.
+Prefect server. The moment is a random share of the time that the stage took in the undisturbed run. With --s3 the
+stores of the killed runs are in an S3 whose requests fail at random. Prints a table in Markdown; ends with 1 if a run
+ended otherwise, did finished work again, or left a process behind.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from infra.bench.killed_run import KilledRun, Victim
+from infra.bench.failing_s3 import failing_store
+from infra.bench.killed_run import POLL_S, KilledRun, Surroundings, Victim
 from infra.bench.store_outcome import differences, read_outcome
 from pipelines.running.catalog import JOBS
 from trrg_core.runs.flow_record import read_flow_history
@@ -99,7 +103,7 @@ def plan_kills(count: int, seed: int) -> list[list[Kill]]:
     ]
 
 
-def run_kills(folder: Path, count: int, seed: int, first: int = 1) -> Findings:
+def run_kills(folder: Path, count: int, seed: int, first: int = 1, *, in_s3: bool = False) -> Findings:
     """Run the chain undisturbed, and then with the kills, from run `first` on.
 
     Raises:
@@ -115,12 +119,17 @@ def run_kills(folder: Path, count: int, seed: int, first: int = 1) -> Findings:
     findings = Findings(seconds={stage.job: stage.seconds for stage in record.stages})
     for number, kills in enumerate(plan_kills(count, seed), 1):
         if number >= first:
-            run = KilledRun(corpus, folder / f"killed-{number}", SETTINGS)
-            done = _run_with(run, number, kills, findings.seconds)
-            store = open_store(str(folder / f"killed-{number}" / "store"))
-            different = differences(wanted, read_outcome(store))
+            around = folder / f"killed-{'s3-' if in_s3 else ''}{number}"
+            with failing_store() if in_s3 else nullcontext() as remote:
+                poll_s, address = (0.5, remote.uri) if remote else (POLL_S, "")
+                run = KilledRun(corpus, around, SETTINGS, Surroundings(store=address, poll_s=poll_s))
+                done = _run_with(run, number, kills, findings.seconds)
+                store = remote.copy(around / "copy") if remote else open_store(run.store)
+            different = differences(wanted, read_outcome(store, run.store))
             findings.runs.append(ComparedRun(kills=done, different=different, redone=redone_jobs(store.uri)))
             print("\n".join(_rows(findings.runs[-1])), flush=True)
+            if remote:
+                print(remote.summary(), flush=True)
     return findings
 
 
@@ -162,9 +171,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--first", type=int, default=1, help="number of the first run to do, to go on after a break")
+    parser.add_argument("--s3", action="store_true", help="the killed runs have their stores in a failing S3")
     options = parser.parse_args()
     print("| run | killed in | after | what was killed | and then | end equal |\n| --- | --- | --- | --- | --- | --- |")
-    findings = run_kills(options.folder, options.kills, options.seed, options.first)
+    findings = run_kills(options.folder, options.kills, options.seed, options.first, in_s3=options.s3)
     for line in findings.failed:
         print(line)
     return 1 if findings.failed else 0
