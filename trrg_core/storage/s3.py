@@ -84,7 +84,12 @@ def list_files(uri: str, retry_policy: RetryPolicy) -> list[str]:
 
 
 def stamps(uri: str, retry_policy: RetryPolicy) -> dict[str, str]:
-    """For every object under `uri` its size and ETag, by its relative name."""
+    """For every object under `uri` its size and ETag, by its relative name; marks of folders are none."""
+    return {name: mark for name, mark in _objects(uri, retry_policy).items() if name and not name.endswith("/")}
+
+
+def _objects(uri: str, retry_policy: RetryPolicy) -> dict[str, str]:
+    """As `stamps`, with the empty objects `NAME/` by which pyarrow and consoles mark a folder."""
     fs = _file_system(retry_policy)
     base = uri.removeprefix("s3://").rstrip("/") + "/"
     try:
@@ -101,7 +106,7 @@ def stamps(uri: str, retry_policy: RetryPolicy) -> dict[str, str]:
 def delete(uri: str, retry_policy: RetryPolicy) -> None:
     """Remove an object and all objects under it; nothing happens when there is none."""
     fs = _file_system(retry_policy)
-    for name in [uri, *(f"{uri.rstrip('/')}/{name}" for name in list_files(uri, retry_policy))]:
+    for name in [uri, *(f"{uri.rstrip('/')}/{name}" for name in _objects(uri, retry_policy))]:
         _with_retries(lambda name=name: fs.rm_file(name), name, retry_policy)  # type: ignore[misc]
 
 

@@ -142,6 +142,19 @@ def test_relative_path_gives_the_shortest_form() -> None:
     assert relative_path("") == relative_path(".") == ""
 
 
+def test_the_mark_of_a_folder_is_no_file(bucket: Store, tmp_path: Path) -> None:
+    """Ray, which writes by pyarrow, leaves an empty object `runs/a/` for a folder."""
+    bucket.write_bytes("runs/a/one.bin", b"one")
+    for folder in ("", "runs", "runs/a"):
+        bucket.pyarrow_filesystem().create_dir(bucket.pyarrow_path(folder).rstrip("/"))
+    assert bucket.list() == ("runs/a/one.bin",)
+    assert list(bucket.stamps("runs")) == ["runs/a/one.bin"]
+    assert bucket.download_dir("", tmp_path) == ("runs/a/one.bin",)
+    bucket.delete("runs/a")
+    assert not bucket.exists("runs/a")
+    assert bucket.list() == ()
+
+
 def test_the_store_itself_is_never_deleted(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="whole store"):
         open_store(str(tmp_path)).delete("./")
