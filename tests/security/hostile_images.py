@@ -150,6 +150,34 @@ def jpeg_of_many_scans(count: int = 1500) -> bytes:
     return data[:last] + data[last:-2] * count + data[-2:]
 
 
+def large_jpeg_of_scans(rows: int = 6300, count: int = 20) -> bytes:
+    """Each scan is a pass over all pixels."""
+    data = saved(Pillow.new("L", (rows, rows)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
+
+
+def dicom_of_many_elements(count: int = 300_000) -> bytes:
+    """Empty elements that nobody reads."""
+    data = dicom()
+    start = data.index(b"\x08\x00\x60\x00CS")
+    return data[:start] + b"\x08\x00\x05\x00CS\x00\x00" * count + data[start:]
+
+
+def dicom_of_many_items(count: int = 100_000) -> bytes:
+    """The same within a sequence of no stated length."""
+    data = dicom()
+    start = data.index(b"\x08\x00\x60\x00CS")
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff\x08\x00\x05\x00CS\x00\x00\xfe\xff\x0d\xe0\x00\x00\x00\x00"
+    sequence = b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff" + item * count + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+    return data[:start] + sequence + data[start:]
+
+
+def png_of_many_chunks(count: int = 300_000) -> bytes:
+    data = png()
+    return data[:33] + _chunk(b"tEXt", b"a\x00b") * count + data[33:]
+
+
 def dicom_of_a_cut_film(rows: int = 4000) -> bytes:
     """A JPEG-LS stream that ends at once: decoders fill in 16 megapixels."""
     start = b"\xff\xd8\xff\xf7\x00\x0b\x08" + struct.pack(">HH", rows, rows) + b"\x01\x01\x11\x00"

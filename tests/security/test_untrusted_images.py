@@ -28,6 +28,9 @@ ATTACKS: list[tuple[Callable[[], bytes], str]] = [
     (hostile.dicom_of_a_cut_film, "dicom_corrupt"),
     (hostile.dicom_of_many_scans, "dicom_unsupported"),
     (hostile.jpeg_of_fill_bytes, "jpeg_truncated"),
+    (hostile.large_jpeg_of_scans, "jpeg_unsupported"),
+    (hostile.dicom_of_many_elements, "dicom_unsupported"),
+    (hostile.png_of_many_chunks, "png_corrupt"),
 ]
 
 

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from trrg_core.errors import DataError
-from trrg_core.imaging.jpeg import MAX_SCANS, START_OF_SCAN, jpeg_frame
+from trrg_core.imaging.jpeg import START_OF_SCAN, are_too_many_scans, jpeg_frame
 
 _JPEG_START, _J2K_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _JP2_START = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
@@ -45,8 +45,8 @@ def check_codestream(frame: bytes, syntax: str, size: FrameSize) -> None:
         _check_run_lengths(frame, size)
     elif number in _JPEG_SYNTAXES:
         num_scans = frame.count(START_OF_SCAN)
-        if num_scans > MAX_SCANS:
-            raise DataError("dicom_unsupported", f"a JPEG frame of {num_scans} scans, the limit is {MAX_SCANS}")
+        if are_too_many_scans(num_scans, size.rows, size.columns):
+            raise DataError("dicom_unsupported", f"a JPEG frame of {num_scans} scans of {size.rows} x {size.columns}")
         found = jpeg_frame(frame) if frame[:2] == _JPEG_START else None
         _compare(found, size)
     elif number in _J2K_SYNTAXES:

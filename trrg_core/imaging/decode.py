@@ -21,6 +21,7 @@ from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_orientation
 
 _BLOCK_ROWS = 256
+_MAX_CHUNKS = 100_000  # of a PNG; encoders write 8 kB and more into each
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TURNED = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -186,6 +187,7 @@ def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
         raise DataError("png_corrupt", "the file ends before its header")
     columns, rows = struct.unpack(">II", data[16:24])
     check_size(rows, columns, max_pixels)
+    _check_chunks(data)
     try:
         with warnings.catch_warnings(), Pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
@@ -196,6 +198,15 @@ def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise DataError("png_corrupt", f"PNG of {rows} x {columns}: {error}") from error
     return DecodedImage(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1])
+
+
+def _check_chunks(data: bytes) -> None:
+    at = len(_PNG)
+    for _ in range(_MAX_CHUNKS):
+        if at + 4 > len(data):
+            return
+        at += 12 + int(struct.unpack_from(">I", data, at)[0])
+    raise DataError("png_corrupt", f"a PNG of more than {_MAX_CHUNKS} chunks")
 
 
 def _stretch_in_blocks(values: NDArray[Any]) -> Grey:

@@ -62,6 +62,7 @@ _READ_TAGS = (
 # the table of displayed values has one entry per grey level between the lowest and the highest
 _MAX_LEVELS = 1 << 16
 _BLOCK_ROWS = 256
+_MAX_READS = 200_000  # some 1 s; a radiograph has hundreds of elements
 
 
 def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]:
@@ -84,6 +85,18 @@ def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]
     return pixels, {tag: value for tag, value in tags.items() if value}
 
 
+class _CountedReads(io.BytesIO):
+    """A file in memory of which no more than _MAX_READS pieces are read: each element, also a skipped one, is one."""
+
+    num_reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.num_reads += 1
+        if self.num_reads > _MAX_READS:
+            raise DataError("dicom_unsupported", f"a data set of more than {_MAX_READS} elements")
+        return super().read(size)
+
+
 def _read_header(data: bytes) -> Any:
     # the UID may stand anywhere in the header, and the library inflates the data set before anything can be checked
     if _DEFLATED in data:
@@ -91,7 +104,7 @@ def _read_header(data: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(io.BytesIO(data), specific_tags=list(_READ_TAGS))
+            header = pydicom.dcmread(_CountedReads(data), specific_tags=list(_READ_TAGS))
             header.get("PixelData")
             return header
     except (InvalidDicomError, ValueError, KeyError, EOFError, struct.error, NotImplementedError, OSError) as error:

@@ -16,7 +16,8 @@ from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import Grey, check_size
 
 # a grey picture has at most some 20 scans; each costs a pass over all its pixels
-MAX_SCANS = 100
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 500_000_000  # of all scans: a dozen of the largest film, some 2 s
 _MAX_HEADER_MARKERS = 10_000
 START_OF_SCAN = b"\xff\xda"
 _EXIF = b"Exif\0\0"
@@ -35,6 +36,11 @@ def jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
             rows, columns, components = struct.unpack(">HHB", data[at + 5 : at + 10])
             return rows, columns, components
     return None
+
+
+def are_too_many_scans(num_scans: int, rows: int, columns: int) -> bool:
+    """Whether a JPEG of this size has more scans than are decoded."""
+    return num_scans > _MAX_SCANS or (num_scans > 1 and num_scans * rows * columns > _MAX_SCANNED_PIXELS)
 
 
 def jpeg_orientation(data: bytes) -> int:
@@ -77,9 +83,9 @@ def decode_jpeg_strictly(data: bytes, *, max_pixels: int, min_side_px: int = 0) 
     check_size(*size, max_pixels)
     # entropy-coded bytes cannot contain the marker, so that every scan is counted
     num_scans = data.count(START_OF_SCAN)
-    if num_scans > MAX_SCANS:
-        raise DataError("jpeg_unsupported", f"JPEG of {num_scans} scans, at most {MAX_SCANS} are decoded")
     rows, columns = size
+    if are_too_many_scans(num_scans, rows, columns):
+        raise DataError("jpeg_unsupported", f"JPEG of {num_scans} scans of {rows} x {columns}")
     shrink = min(1.0, min_side_px / max(rows, columns)) if min_side_px else 1.0
     min_size = {"min_height": -int(-rows * shrink // 1), "min_width": -int(-columns * shrink // 1)}
     try:
