@@ -8,6 +8,7 @@ from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, list_moves
 from pipelines.registry.model_list import ListedModel, ScoreValue, list_models, shown_scores
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.pages.dashboard_page import DashboardPage, DataRow, ModelRow, Night, Reign, Score
+from trrg_core.registry.decision import Ruling
 from trrg_core.runs.flow_record import FlowRecord, Outcome, StageRecord, read_flow_history
 from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store
@@ -88,10 +89,20 @@ def _nights(
                 model=model.model if model else "",
                 score=model.find_score(names[0]) if model and names else None,
                 report=_report(store, registered.ref, pages) if registered else "",
+                is_override=_is_override(record),
             )
         )
         studies = studies if read is None else read
     return nights[::-1]
+
+
+def _is_override(record: FlowRecord) -> bool:
+    registered = record.find_stage("register")
+    return (
+        record.outcome is Outcome.PROMOTED
+        and registered is not None
+        and registered.notes.get("ruling") == Ruling.OVERRIDDEN
+    )
 
 
 def _what(record: FlowRecord) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 560, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 26
+# of a label on a narrow screen, where the style sheet writes it in 19 pixels of the drawing
+_LETTER, _GAP = 11, 8
 SHOWN = 60  # of each kind, the newest
 
 
@@ -62,7 +64,9 @@ def draw_scores(models: Sequence["ModelRow"], reigns: Sequence["Reign"], name: s
     lowest, highest = _rounded_ends(min(ends), max(ends))
     champions = {reign.model for reign in reigns} | {model.model for model, _ in scored if "champion" in model.aliases}
     scale = _Scale(lowest, highest)
-    places = _places(len(scored))
+    y_ticks = scale.ticks(2)
+    left = _room_of(y_ticks)
+    places = _places(len(scored), left)
     marks = []
     for x, (model, score) in zip(places, scored, strict=True):
         low = score.value if score.low is None else score.low
@@ -83,7 +87,8 @@ def draw_scores(models: Sequence["ModelRow"], reigns: Sequence["Reign"], name: s
         f"{mark.x:.1f},{mark.y:.1f}" for mark, (model, _) in zip(marks, scored, strict=True) if model.model in champions
     )
     labels = [model.version for model, _ in scored]
-    return Chart(name=name, marks=tuple(marks), line=line, x_ticks=_x_ticks(places, labels), y_ticks=scale.ticks(2))
+    x_ticks = _x_ticks(places, labels)
+    return Chart(name=name, marks=tuple(marks), line=line, x_ticks=x_ticks, y_ticks=y_ticks, left=left)
 
 
 def draw_data(nights: Sequence["Night"]) -> Chart | None:
@@ -93,8 +98,10 @@ def draw_data(nights: Sequence["Night"]) -> Chart | None:
         return None
     highest = max((night.studies or 0) + night.num_rejects for night in shown)
     scale = _Scale(0, _rounded_ends(0, highest)[1])
-    places = _places(len(shown))
-    width = min(26.0, 0.7 * (WIDTH - LEFT - RIGHT) / len(shown))
+    y_ticks = scale.ticks(0)
+    left = _room_of(y_ticks)
+    places = _places(len(shown), left)
+    width = min(26.0, 0.7 * (WIDTH - left - RIGHT) / len(shown))
     marks = []
     for x, night in zip(places, shown, strict=True):
         studies = night.studies or 0
@@ -113,7 +120,8 @@ def draw_data(nights: Sequence["Night"]) -> Chart | None:
         )
         marks.append(mark)
     labels = [str(night.number) for night in shown]
-    return Chart(name="studies", marks=tuple(marks), line="", x_ticks=_x_ticks(places, labels), y_ticks=scale.ticks(0))
+    x_ticks = _x_ticks(places, labels)
+    return Chart(name="studies", marks=tuple(marks), line="", x_ticks=x_ticks, y_ticks=y_ticks, left=left)
 
 
 class _Scale:
@@ -143,9 +151,14 @@ def _rounded_ends(low: float, high: float) -> tuple[float, float]:
     return bottom, top if top > bottom else bottom + step
 
 
-def _places(count: int) -> list[float]:
-    room = WIDTH - LEFT - RIGHT
-    return [LEFT + room * (at + 0.5) / count for at in range(count)]
+def _room_of(ticks: Sequence[Tick]) -> int:
+    """Where the drawing begins, so that the labels of the vertical axis have room on a narrow screen too."""
+    return max(LEFT, _GAP + _LETTER * max(len(tick.text) for tick in ticks))
+
+
+def _places(count: int, left: int) -> list[float]:
+    room = WIDTH - left - RIGHT
+    return [left + room * (at + 0.5) / count for at in range(count)]
 
 
 def _x_ticks(places: Sequence[float], labels: Sequence[str]) -> tuple[Tick, ...]:

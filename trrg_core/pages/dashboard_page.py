@@ -35,6 +35,7 @@ class Night:
 
     `number` counts from 1 for the oldest. `studies` is None where none were read; `more` is their change since the
     night before. `what` says in words what happened, the most important first. `rejects` are rows by job and reason.
+    `is_override` is true where a person promoted the model against the gate.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Night:
     score: Score | None = None
     report: str = ""
     champion: str = ""
+    is_override: bool = False
 
     @property
     def num_rejects(self) -> int:
@@ -64,8 +66,8 @@ class Night:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a person should look at it: it came to no end, or the data has drifted."""
-        return self.outcome in _SEVERITY or self.alarms > 0
+        """Whether a person should look at it: it came to no end, the data has drifted, or the gate was overruled."""
+        return self.outcome in _SEVERITY or self.alarms > 0 or self.is_override
 
     @property
     def cause(self) -> str:

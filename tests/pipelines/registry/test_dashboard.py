@@ -9,8 +9,8 @@ from pipelines.registry.alias_moves import BY_GATE, Move, promote, record_move
 from pipelines.registry.dashboard import build_dashboard
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.pages.dashboard_charts import draw_scores
-from trrg_core.pages.dashboard_page import DashboardPage, ModelRow, Score, render_dashboard, sum_up_nights
+from trrg_core.pages.dashboard_charts import draw_data, draw_scores
+from trrg_core.pages.dashboard_page import DashboardPage, ModelRow, Night, Score, render_dashboard, sum_up_nights
 from trrg_core.runs.flow_record import DriftRecord, FlowRecord, Outcome, StageRecord, write_flow_record
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store
@@ -121,6 +121,8 @@ def test_a_night_that_a_person_decided_says_against_how_much(store: Store) -> No
         "fail: worse",
         "fail: shorter",
     )
+    causes = [night.cause for night in build_dashboard(store, CONFIG).attention]
+    assert "models:/trrg/1 promoted by a person against 2 checks of the gate" in causes
     cancelled = FlowRecord(run="g", started_ms=7 * DAY, outcome=Outcome.STOPPED, stage="pretrain", error="SystemExit")
     write_flow_record(store, replace(cancelled, first="ingest", last="register"))
     assert build_dashboard(store, CONFIG).nights[0].what == ("it was cancelled, or asked to end, in pretrain",)
@@ -133,6 +135,15 @@ def test_the_axis_of_equal_scores_has_three_different_labels() -> None:
     chart = draw_scores(models, [], SCORE)
     assert chart is not None
     assert [tick.text for tick in chart.y_ticks] == ["0.000", "0.005", "0.010"]
+
+
+def test_the_labels_of_the_vertical_axis_have_room_on_a_narrow_screen() -> None:
+    nights = [Night(number=1, started_ms=DAY, seconds=1.0, outcome=Outcome.PROMOTED, studies=377_110)]
+    chart = draw_data(nights)
+    assert chart is not None
+    # 19 pixels in dashboard.css; a digit is .55 of it wide, and the label ends 6 before the drawing
+    assert 6 + 0.55 * 19 * max(len(tick.text) for tick in chart.y_ticks) <= chart.left
+    assert chart.left < chart.marks[0].x < chart.right
 
 
 def test_the_worst_nights_come_first(page: DashboardPage) -> None:
