@@ -153,6 +153,7 @@ def test_a_decision_that_is_made_later_takes_its_place_in_the_page():
     assert later.split() == render(WRONG, decision=DECISION).split()
     text = " ".join(" ".join(Page(later).texts).split())
     assert "Gate: promoted by a person" in text
+    assert 'class="card gate overruled"' in later
     assert "<b>a rehearsal</b>" in text
     assert "fail: not better" in text
     assert "few are equal" not in text
