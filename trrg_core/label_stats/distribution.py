@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trrg_core.label_stats.label_table import LabelTable, states
-from trrg_core.labels import Assertion, column_name
+from trrg_core.label_stats.label_table import NOT_MENTIONED, LabelTable, label_codes
+from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
 from trrg_core.study import SPLITS
 from trrg_core.tables.arrow_numpy import to_numpy, whole
 from trrg_core.tables.slice_reader import SliceReader
@@ -46,13 +46,16 @@ def label_distribution(labels: LabelTable, slice_reader: SliceReader | None = No
     splits = []
     for split in names:
         rows = labels.split_rows(split)
-        repeats = np.ones(rows.num_rows, np.int64) if slice_reader is None else slice_reader.repeats(rows["study_id"])
+        repeats = (
+            np.ones(rows.num_rows) if slice_reader is None else slice_reader.repeats(rows["study_id"]).astype(float)
+        )
         splits.append((split, rows, repeats))
     return tuple(
-        _count(rows, repeats, observation, assertion, split)
+        counts[assertion]
         for observation in labels.observations
+        for by_split in [[_count(rows, repeats, observation, split) for split, rows, repeats in splits]]
         for assertion in (*Assertion, None)
-        for split, rows, repeats in splits
+        for counts in by_split
     )
 
 
@@ -65,18 +68,27 @@ def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:
     return dict(sorted(zip(names, counts.astype(int).tolist(), strict=True)))
 
 
-def _count(rows: pa.Table, repeats: Ints, observation: str, assertion: Assertion | None, split: str) -> LabelCount:
-    sentences = 0
-    if assertion is None:
-        stated = to_numpy(rows[column_name(observation)].is_null())
-    else:
-        stated = states(rows, observation, assertion)
-        sentences = int(to_numpy(rows[f"{column_name(observation)}_{assertion.lower()}"]) @ repeats)
-    return LabelCount(
-        observation=observation,
-        assertion=assertion,
-        split=split,
-        studies=int(repeats[stated].sum()),
-        total=int(repeats.sum()),
-        sentences=sentences,
-    )
+def _count(
+    rows: pa.Table, repeats: NDArray[np.float64], observation: str, split: str
+) -> dict[Assertion | None, LabelCount]:
+    """The counts of all assertions of `observation` in a split; `repeats` are whole, as floats that add fast."""
+    lowest = min(LABEL_OF_ASSERTION.values())
+    codes = label_codes(rows, observation).astype(np.int64) - lowest
+    studies = np.bincount(codes, weights=repeats, minlength=NOT_MENTIONED - lowest + 1)
+    total = int(repeats.sum())
+    counts = {}
+    for assertion in (*Assertion, None):
+        label = NOT_MENTIONED if assertion is None else LABEL_OF_ASSERTION[assertion]
+        sentences = 0
+        if assertion is not None:
+            stated = to_numpy(rows[f"{column_name(observation)}_{assertion.lower()}"])
+            sentences = int(stated.astype(float) @ repeats)
+        counts[assertion] = LabelCount(
+            observation=observation,
+            assertion=assertion,
+            split=split,
+            studies=int(studies[label - lowest]),
+            total=total,
+            sentences=sentences,
+        )
+    return counts

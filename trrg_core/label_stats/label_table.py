@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 _COPIED_COLUMNS = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
 _AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # name -> least age, years
 _ORDER = ("split", "subject_id", "study_id")
-_NOT_MENTIONED = 127  # not the value of any label
+NOT_MENTIONED = 127  # not the value of any label
 IN_REPORT = "_in_report"  # ends the name of a count over the section that stage 2 learns
 MAX_OBSERVATIONS = 62  # the denied observations of a sentence are the bits of an int64
 
@@ -96,9 +96,13 @@ def label_rows(shards: pa.Table, observations: Sequence[str]) -> pa.Table:
 
 def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:
     """Whether the label of `observation` is that of `assertion`, for each study [S]; a null label is no assertion."""
+    return np.asarray(label_codes(rows, observation) == LABEL_OF_ASSERTION[assertion])
+
+
+def label_codes(rows: pa.Table, observation: str) -> NDArray[np.int8]:
+    """The label of `observation` of each study [S], `NOT_MENTIONED` where it is null."""
     column: Any = rows[column_name(observation)]
-    labels = to_numpy(column.fill_null(to_arrow(np.array([_NOT_MENTIONED], dtype=np.int8))[0]))
-    return np.asarray(labels == LABEL_OF_ASSERTION[assertion])
+    return to_numpy(column.fill_null(to_arrow(np.array([NOT_MENTIONED], dtype=np.int8))[0]))
 
 
 def ordered(labels: LabelTable) -> LabelTable:
