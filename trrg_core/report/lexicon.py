@@ -40,7 +40,7 @@ _CONTRACTIONS = (
 _BRITISH = (
     *(("edema", "oedema"), ("hemo", "haemo"), ("hemat", "haemat"), ("tumor", "tumour"), ("esoph", "oesoph")),
     *(("eraliz", "eralis"), ("aliz", "alis"), ("culiz", "culis"), ("favor", "favour"), ("caliber", "calibre")),
-    *(("center", "centre"), ("gray", "grey"), ("fiber", "fibre"), ("ischem", "ischaem")),
+    *(("osteopen", "osteopaen"), ("center", "centre"), ("gray", "grey"), ("fiber", "fibre"), ("ischem", "ischaem")),
 )
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
 
