@@ -26,6 +26,8 @@ _ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
 _AT_START = ".start"
 # of one that applies where no word ends right before it: "? small effusion", not "Effusion? Small."
 _APART = ".apart"
+# how far answers to what was asked about reach: "r/o pneumonia: no", "to exclude pneumonia, although none is seen"
+_ANSWERS = ("answer", "adjacent")
 _BEFORE_ANSWER = ("colon", "open", "close")
 # "Effusion: none", "Effusion (left): none"
 _GAP = re.compile(r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*")
@@ -199,7 +201,11 @@ def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reac
 
 def _leads_to_either(hits: Sequence[Hit], index: int) -> bool:
     following = hits[index + 1] if index + 1 < len(hits) else None
-    return following is not None and following.entry.terms[0].direction == "both"
+    return (
+        following is not None
+        and following.entry.terms[0].direction == "both"
+        and following.start <= hits[index].end + 1  # "a density, overlapping vessels versus nodule" affirms the first
+    )
 
 
 def _decide(
@@ -212,7 +218,7 @@ def _decide(
     is_current = "current" in context or ("ABSENT" in backward and "ABSENT" not in forward)
     if is_current:
         context.pop("historical", None)
-    if "ABSENT" in backward and backward["ABSENT"][1].reach == "answer":
+    if "ABSENT" in backward and backward["ABSENT"][1].reach in _ANSWERS:
         context.pop("hypothetical", None)  # "r/o pneumonia: no"
     hypothetical = "hypothetical" in context
     times = ("historical" in context, hypothetical, "other" if "family" in context else "patient")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.scan import Hit
@@ -10,6 +11,9 @@ from trrg_core.report.scan import Hit
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
 _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
+_RELATIVE_SIDE = re.compile(r"\b(ipsi|contra)lateral\b")
+_OPPOSITE = {"left": "right", "right": "left"}
+_start = attrgetter("start")
 _ELSEWHERE = "elsewhere"
 # words of these kinds hide the attributes inside them
 _COVERING = ("change", _ELSEWHERE)
@@ -53,7 +57,18 @@ def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
         marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
     if len(marks) > 1:
         marks.sort(key=lambda mark: (mark.start, -mark.end))
+    if "ipsilateral" in text or "contralateral" in text:
+        marks = sorted([*marks, *_of_same_side(marks, text)], key=_start)
     return _outermost(marks)
+
+
+def _of_same_side(marks: Sequence[Mark], text: str) -> Iterator[Mark]:
+    """Marks of "ipsilateral" and "contralateral" behind a side: "left effusion with ipsilateral collapse"."""
+    for found in _RELATIVE_SIDE.finditer(text):
+        sides = [mark.value("laterality") for mark in marks if mark.end <= found.start()]
+        side = next((side for side in reversed(sides) if side in _OPPOSITE), "")
+        if side:
+            yield Mark(*found.span(), (("laterality", side if found[1] == "ipsi" else _OPPOSITE[side]),))
 
 
 def _outermost(marks: Iterable[Mark]) -> list[Mark]:

@@ -10,7 +10,7 @@ FILLERS = frozenset(
         *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
         *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
         *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
-        *("yesterday", "then", "before", "earlier", "ago", "atrium", "ventricle", "chest", "wall"),
+        *("yesterday", "then", "before", "earlier", "ago", "atrium", "ventricle"),
     )
 )
 # "larger than in March", "unchanged for 3 weeks"
@@ -23,3 +23,6 @@ PARTS = ("", "upper", "lower", "middle", "mid")
 SIDE_WORDS = ("left", "right", "l", "r")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
 RELATIVE = re.compile(r"(?:,? which|,[^,;]{3,60},) (?=(?:is|are|was|were|has|have|appears?|remains?)\b)")
+# "enlarged but stable", "small but slightly larger since yesterday"
+BUT = re.compile(r",? ?(?:but|yet|though|although) (?:(?:it )?(?:is|are|has|have|appears?|remains?) )?")
+CLAUSE_END = re.compile(r"\.?$|[,;]| (?:since|from|compared|than|in size|in the interval|today)\b")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from trrg_core.report.attribute_marks import Mark, find_marks, said_of_state
-from trrg_core.report.attribute_words import DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
+from trrg_core.report.attribute_words import BUT, CLAUSE_END, DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.scan import Hit, Plain
@@ -81,6 +81,8 @@ class _Sentence:
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
                 chosen["change"] = behind[0].value("change")
+        if "change" not in chosen and (change := self._change_behind_but(high)):
+            chosen["change"] = change
         parts = [chosen]
         if self._cuts:
             parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or parts
@@ -88,6 +90,13 @@ class _Sentence:
             far = _choose(None, self._far_behind(number))
             return [far | parts[0]] if "laterality" in far else parts
         return parts
+
+    def _change_behind_but(self, high: int) -> str:
+        """The change in "the heart is enlarged but stable": it ends the clause; "" where there is none."""
+        match = BUT.match(self.text, high) if high < len(self.text) else None
+        behind = self.between(match.end(), match.end() + 1) if match else []
+        is_last = behind and behind[0].value("change") and CLAUSE_END.match(self.text, behind[0].end)
+        return behind[0].value("change") if is_last else ""
 
     def between(self, low: int, high: int) -> list[Mark]:
         return self.marks[bisect_left(self._starts, low) : bisect_left(self._starts, high)]

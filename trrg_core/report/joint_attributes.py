@@ -49,7 +49,9 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
     if "lung" in text and _LESS.search(text):
         _keep_lesser_volumes(described, candidates)
     if " or " in text and _DOUBT.search(text):
-        _share_with_alternative(described, candidates, text)
+        _share_with_alternative(described, candidates, text, " or ")
+    if "combination of" in text:
+        _share_with_alternative(described, candidates, text, " and ")
     if " with " in text:
         _share_with_adjacent(described, candidates, text)
     if " where " in text:
@@ -110,11 +112,13 @@ def _keep_lesser_volumes(described: Sequence[list[Described]], candidates: Seque
 _DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
 
 
-def _share_with_alternative(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+def _share_with_alternative(
+    described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str, joint: str
+) -> None:
     """ "Left base: query collapse or consolidation" says the side of both."""
     for number in range(1, len(candidates)):
         one, two = described[number - 1][-1], described[number]
-        is_joint = text[candidates[number - 1].end : candidates[number].start] == " or "
+        is_joint = text[candidates[number - 1].end : candidates[number].start] == joint
         if is_joint and "laterality" in one and "laterality" not in two[0]:
             for part in two:
                 part["laterality"] = one["laterality"]

@@ -35,6 +35,17 @@ _BARE = re.compile(
     r"(?: (?:from|since|compared|when compared|as compared|relative to|than|on today)\b[^,;]*)?[.!]?$",
     re.I,
 )
+# a side in a line of its own, over what was found there
+_SIDE_HEADING = re.compile(r"(left|right)(?: lung| side| chest| hemithorax)?[ \t]*:[ \t\r]*\n", re.I)
+# what lies in the middle, or is of both sides
+_MIDLINE = frozenset(
+    (
+        *("cardiomegaly", "enlarged_cardiomediastinum", "mediastinal_shift", "mediastinal_mass", "pneumomediastinum"),
+        *("pericardial_effusion", "aortic_tortuosity", "aortic_calcification", "aortic_aneurysm", "heart_failure"),
+        *("scoliosis", "kyphosis", "pneumoperitoneum", "hernia", "sternal_wires", "fluid_overload", "osteopenia"),
+        *("endotracheal_tube", "tracheostomy", "enteric_tube"),
+    )
+)
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
 
@@ -53,6 +64,19 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
         if match and (len({one.finding for one in before}) != 1 or before[-1].assertion is Assertion.ABSENT):
             return None
     return (*match.span(match.lastindex or 1), before[-1].finding) if match else None
+
+
+def heading_side(sentence: str) -> str:
+    """The side in the heading that `sentence` begins with ("RIGHT:\nModerate effusion"); "" for none."""
+    match = _SIDE_HEADING.match(sentence)
+    return match[1].lower() if match else ""
+
+
+def on_side(mentions: Sequence[Mention], side: str) -> tuple[Mention, ...]:
+    """`mentions` of a sentence below the heading of a side, which is that of each that names no other."""
+    return tuple(
+        one if one.laterality or one.finding in _MIDLINE else _with(one, laterality=side) for one in mentions
+    )
 
 
 def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:

@@ -12,7 +12,7 @@ from trrg_core.report.abbreviations import find_defined, find_definitions, name_
 from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.mentions import find_mentions
-from trrg_core.report.neighbours import complete, find_stand_in
+from trrg_core.report.neighbours import complete, find_stand_in, heading_side, on_side
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
@@ -104,11 +104,16 @@ class ReportParser:
     ) -> Iterator[Sentence]:
         """The sentences of a section that is read, with their mentions."""
         before: tuple[Mention, ...] = ()
+        side = ""
         for start, end in spans:
             sentence = text[start:end]
             mentions = self._mentions(sentence, find_defined(sentence, named) if named else ())
             if before and not mentions:
                 mentions = self._of_stand_in(sentence, before)
+            if ":" in sentence:
+                side = heading_side(sentence)
+            elif side:
+                mentions = on_side(mentions, side)
             before = mentions
             yield _sentence(sentence, start, end, section, tuple([_shifted(one, start) for one in mentions]))
 

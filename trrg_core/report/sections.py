@@ -18,6 +18,15 @@ _MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 # "\n \n" in MIMIC's files, which MIT-LCP's parser looks for; other files have no space there
 _BLANK_LINE = re.compile(r"\n[ \t\r]?\n")
 _FIRST_WORD = re.compile(r"\S")
+# where a statement of what was found begins behind a history without a blank line
+_STATEMENT = re.compile(
+    r"(?:(?<=[.;])[ \t\r]*\n?|\n)[ \t]*"
+    r"(?=(?:The |Both |There (?:is|are) (?:no |a |an )?)?(?:(?i:left |right )(?=[a-z ]+ (?:is|are)\b))?"
+    r"(?i:heart|lungs?|cardi|mediastin|hemithora|hemidiaph|trachea|aorta|pleura|costophrenic|bony thorax|osseous)"
+    r"|There (?:is|are) (?:no |an? )(?!history|concern|question)"
+    r"|No (?:pneumothora|effusion|pleural|focal|acute (?:cardio|infilt|consol|fract)|consolid|infiltrat))"
+)
+_ON_LATER_IMAGES = ("recommendations", "notification")
 _LONGEST_HEADING = 48
 _AS_WRITTEN = "heading as written"
 _ADDED_PARAGRAPH = "mimic:last paragraph"
@@ -254,19 +263,23 @@ def _loose_sections(text: str) -> tuple[Section, ...]:
         sections[0] = replace(sections[0], name="paragraph")
     kept = [section for section in sections if text[section.start : section.end].strip()]
     whole = _with_last_paragraph(text, kept) if kept else ()
-    return tuple(part for section in whole for part in _parted(section, text))
+    has_findings = any(section.name == "findings" for section in whole)
+    return tuple(part for section in whole for part in _parted(section, text, has_findings=has_findings))
 
 
-def _parted(section: Section, text: str) -> Iterator[Section]:
-    """`section`, and apart from it what stands behind a blank line where it is none that is read.
+def _parted(section: Section, text: str, *, has_findings: bool) -> Iterator[Section]:
+    """`section`, and apart from it what was found where it stands behind a blank line or begins as a statement does.
 
-    "Clinical: cough.\n\nThe heart is enlarged.\n\nImpression: ..." has no heading over what was found.
+    "Clinical: cough.\n\nThe heart is enlarged.\n\nImpression: ..." has no heading over what was found, and neither has
+    "Comparison: none. The lungs are clear."
     """
     first = _FIRST_WORD.search(text, section.start, section.end)
     is_read = section.name not in load_rules()["sections.yaml"]["never"]
-    blank = None if is_read or first is None else _BLANK_LINE.search(text, first.start(), section.end)
-    if blank is None or not text[blank.end() : section.end].strip():
+    part = None if is_read or first is None else _BLANK_LINE.search(text, first.start(), section.end)
+    if part is None and not (is_read or first is None or has_findings or section.name in _ON_LATER_IMAGES):
+        part = _STATEMENT.search(text, first.start(), section.end)
+    if part is None or not text[part.end() : section.end].strip():
         yield section
         return
-    yield Section(name=section.name, start=section.start, end=blank.start(), rule=section.rule)
-    yield Section(name="paragraph", start=blank.end(), end=section.end, rule="loose paragraph")
+    yield Section(name=section.name, start=section.start, end=part.start(), rule=section.rule)
+    yield Section(name="paragraph", start=part.end(), end=section.end, rule="loose paragraph")

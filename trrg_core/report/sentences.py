@@ -15,7 +15,7 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 _BEFORE_A_QUERY = (" ", "(", ",", ";", "/")
-_QUERIED = re.compile(r" ?(?:[a-z]|[A-Z]{2})")
+_QUERIED = re.compile(r" ?(?:[a-z]|[A-Z]{2}|(?<=- \? )[A-Z])")
 _LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])

@@ -4,7 +4,7 @@ The word becomes a hit of the same entry; cues and attributes are then read as o
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trrg_core.report.scan import Hit, Scan, add_hits
 
@@ -20,7 +20,7 @@ _DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
 # "the left effusion is small and the right is moderate", "the right lung is clear, the left is collapsed"
 _OTHER = re.compile(
-    r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?the (left|right) (?:one |side )?"
+    r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?(?:the )?(left|right) (?:one |side )?"
     r"(?=(?:is|was|has|appears|remains) ([a-z]+))"
 )
 # "effusions: right moderate, left none", "effusion: r small, l none"
@@ -34,7 +34,14 @@ _OF_FINDING = re.compile(
 )
 # "at the left base it is unchanged"
 _IT = re.compile(
-    r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: [a-z]+)? (it) (?:is|has|was|remains|appears)\b"
+    r"(?:[,;]|\b(?:and|but|while)) (?:(?:and|but|while) )?(?:on|in|at) the (?:left|right)(?: [a-z]+)? (it)"
+    r" (?:is|has|was|remains|appears)\b"
+)
+# "airspace disease persists in the RML but has cleared from the LLL"
+_NO_SUBJECT = re.compile(
+    r"\b(?:and|but|yet|while)(?: it)? (?:has|have) (?:[a-z]+ly |now |since |been )*"
+    r"(?:cleared|resolved|disappeared|gone|improved|worsened|decreased|increased|progressed|unchanged|stable|smaller"
+    r"|larger|worse|better|new) (?:from|in|on|at) (?:the )?(left|right|lll|lul|rll|rml|rul|lingula)\b"
 )
 # "right, but not left, effusion": each side stands for the finding behind the second
 _BUT_NOT = re.compile(r"\b(left|right)(?:,? but|,) (?:not|no) (?:the )?(left|right),? ")
@@ -52,7 +59,9 @@ def add_stand_ins(scan: Scan) -> Scan:
         hits |= {hit.start: hit for hit in _before_denial(scan)}
     if ":" in text:
         hits |= {hit.start: hit for hit in _of_list(scan)}
-    if names_side and (" the left " in text or " the right " in text):
+    if (" has " in text or " have " in text) and (match := _NO_SUBJECT.search(text)):
+        hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(1)])}
+    if names_side and "left" in text and "right" in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
 
@@ -66,6 +75,11 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
     if " not " in text or " none " in text:
         denied = [match.span(1) for match in _NOT_THERE.finditer(text)]
         matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
+    return _stand_for_last(scan, matches)
+
+
+def _stand_for_last(scan: Scan, matches: Sequence[tuple[int, int]]) -> Iterator[Hit]:
+    """A hit at each of `matches` that names the last finding before it."""
     for start, end in matches[:_MOST_STAND_INS]:
         named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= start]
         if named:
