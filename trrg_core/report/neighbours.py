@@ -11,7 +11,8 @@ from trrg_core.report.parsed import Mention, build_value
 
 _ONE = re.compile(
     r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b"
-    r"|(that|those) (?:on|in|at) the (?:left|right)\b",
+    r"|(that|those) (?:on|in|at) the (?:left|right)\b"
+    r"|(the (?:left|right)) (?:is|has|was|remains|appears)\b",
     re.I,
 )
 _NONE = re.compile(
@@ -55,7 +56,7 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     if len(sentence) > _LONGEST:
         return None
     words = sentence.lower()
-    if "one" not in words and not words.startswith((*_PRONOUNS, *_CHANGES, "that", "those")):
+    if "one" not in words and not words.startswith((*_PRONOUNS, *_CHANGES, "that", "those", "the left ", "the right ")):
         return None
     match = _NONE.match(sentence) or _ONE.match(sentence)
     if match is None:
@@ -74,9 +75,7 @@ def heading_side(sentence: str) -> str:
 
 def on_side(mentions: Sequence[Mention], side: str) -> tuple[Mention, ...]:
     """`mentions` of a sentence below the heading of a side, which is that of each that names no other."""
-    return tuple(
-        one if one.laterality or one.finding in _MIDLINE else _with(one, laterality=side) for one in mentions
-    )
+    return tuple(one if one.laterality or one.finding in _MIDLINE else _with(one, laterality=side) for one in mentions)
 
 
 def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
@@ -90,6 +89,9 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
         return (_with(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
     if word in ("one", "ones", "that", "those"):
         return (mention,)
+    if word in ("the left", "the right"):
+        # "the left is clear" may speak of the lung
+        return (mention,) if antecedent.laterality and (mention.change or mention.severity) else ()
     if mention.assertion is Assertion.ABSENT:
         if not _GONE.search(mention.cue):  # "this is not seen on the lateral view"
             return ()
