@@ -1,0 +1,104 @@
+"""The speed of the parser of this checkout as a multiple of that of another version, on the same reports.
+
+`git worktree add /tmp/old COMMIT`, then `python -m infra.bench.parser_versions /tmp/old`. One process per version reads
+the same distinct reports in turns, each round with a parser that remembers nothing; CPU seconds of each process count.
+Reports: the synthetic ones of radlabels where `infra/bench/peers.sh` has fetched them, those of IU-Xray in MIMIC's
+layout where TRRG_REAL_DATA has them, and invented ones.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from infra.bench.parser_iu_xray import read_iu_xray
+from infra.bench.parser_row import DATA, PEERS
+from trrg_core.sources.sample import generate_studies
+
+_NUM_REPORTS = 1_000
+# reads the reports again for each line of its input, and answers with the CPU seconds
+_READER = """
+import gc, json, sys, time
+from trrg_core.report.parser import ReportParser
+texts = json.load(open(sys.argv[1], encoding="utf-8"))
+ReportParser().parse(texts[0])
+for _ in sys.stdin:
+    parser = ReportParser()
+    gc.collect()
+    began = time.process_time()
+    for text in texts:
+        parser.parse(text)
+    print(time.process_time() - began, flush=True)
+"""
+
+
+def main() -> None:
+    """Prints for each set of reports the speeds and their ratio."""
+    arguments = argparse.ArgumentParser(prog="python -m infra.bench.parser_versions", description=__doc__)
+    arguments.add_argument("old", type=Path, help="folder of a checkout of the other version")
+    arguments.add_argument("--rounds", type=int, default=7)
+    options = arguments.parse_args()
+    for name, texts in corpora():
+        ratios, ours, theirs = compare(texts, options.old, options.rounds)
+        print(
+            f"{name}, {len(texts)} distinct reports of {statistics.mean(map(len, texts)):.0f} characters: "
+            f"{len(texts) / statistics.median(ours):,.0f} reports per CPU-second, the other version "
+            f"{len(texts) / statistics.median(theirs):,.0f}; ratio of {options.rounds} rounds: "
+            f"median {statistics.median(ratios):.2f}, least {min(ratios):.2f}, greatest {max(ratios):.2f}",
+            flush=True,
+        )
+
+
+def corpora() -> Iterator[tuple[str, list[str]]]:
+    """The sets of reports that this machine has."""
+    synthetic = sorted((PEERS / "radlabels" / "radlabels" / "samples" / "synthetic_reports").glob("*.txt"))
+    if synthetic:
+        yield "radlabels", [path.read_text("utf-8") for path in synthetic][:_NUM_REPORTS]
+    if (DATA / "iu_xray").is_dir():
+        texts = sorted({_in_mimic_layout(text) for text in read_iu_xray()[1].values()})
+        yield "IU-Xray in MIMIC's layout", texts[:: max(1, len(texts) // _NUM_REPORTS)][:_NUM_REPORTS]
+    invented = dict.fromkeys(study.report.text for study in generate_studies(2 * _NUM_REPORTS, seed=11))
+    yield "invented", list(invented)[:_NUM_REPORTS]
+
+
+def _in_mimic_layout(text: str) -> str:
+    return "\n FINAL REPORT\n " + text.replace("\n\nIMPRESSION", "\n \n IMPRESSION")
+
+
+def compare(texts: list[str], old: Path, num_rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """(ratios of the rounds, CPU seconds of this version, CPU seconds of the old one)."""
+    with TemporaryDirectory(prefix="trrg-bench-") as folder:
+        file = Path(folder) / "reports.json"
+        file.write_text(json.dumps(texts), "utf-8")
+        new_reader, old_reader = (_start(root, file) for root in (Path.cwd(), old))
+        ours, theirs = [], []
+        for _ in range(num_rounds):
+            theirs.append(_round(old_reader))
+            ours.append(_round(new_reader))
+        for reader in (new_reader, old_reader):
+            reader.communicate()
+    return [before / now for before, now in zip(theirs, ours, strict=True)], ours, theirs
+
+
+def _start(root: Path, file: Path) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(root.resolve())}
+    command = [sys.executable, "-c", _READER, str(file)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, cwd=root)
+
+
+def _round(reader: "subprocess.Popen[str]") -> float:
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    reader.stdin.write("\n")
+    reader.stdin.flush()
+    return float(reader.stdout.readline())
+
+
+if __name__ == "__main__":
+    main()
