@@ -226,8 +226,8 @@ def large_dicom_of_32_bits(rows: int, columns: int) -> bytes:
 
 
 def large_jpeg(rows: int, columns: int) -> bytes:
-    """Progressive, with four full components: the coefficients of all are kept until the last scan."""
-    return saved(Pillow.new("CMYK", (columns, rows)), "JPEG", progressive=True, subsampling=0)
+    """Progressive, with three full components: the coefficients of all are kept until the last scan."""
+    return saved(Pillow.new("RGB", (columns, rows)), "JPEG", progressive=True, subsampling=0)
 
 
 def jpeg_2000_dicom() -> bytes:
