@@ -11,7 +11,7 @@ def describe_plan(plan: WithdrawalPlan) -> dict[str, Any]:
     """What a withdrawal erases and what cannot be unlearned."""
     names = plan.traces.names
     return {
-        "patients": len(plan.requests),
+        "patients": len(plan.shares),
         "studies": len(names.study_ids),
         "rows": plan.traces.rows_by_table(),
         "files": len(plan.traces.files),

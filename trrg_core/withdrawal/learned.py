@@ -1,6 +1,6 @@
 """Which runs learned from some patients: what a model has learned cannot be erased, so it is named."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from trrg_core.runs.results import RunResult, list_results
 from trrg_core.storage.folders import TABLE_FOLDER
@@ -11,23 +11,19 @@ from trrg_core.withdrawal.search import Traces
 TRAINED, CALIBRATED = "trained", "calibrated"  # on train rows; on validate rows
 
 
-def find_learned(store: Store, traces: Traces, training_jobs: Collection[str]) -> dict[str, str]:
-    """The finished runs that learned from rows of `traces`, and how: `trained`, or only `calibrated`.
+def find_learned(store: Store, patients: Sequence[Traces], training_jobs: Collection[str]) -> list[dict[str, str]]:
+    """For each of `patients` the finished runs that learned from its rows, and how: `trained`, or only `calibrated`.
 
     Args:
-        store: the store, before anything is erased.
-        traces: what it holds of the patients.
+        store: the store, before anything is erased; its logs and results are read once.
+        patients: what it holds of each patient, or of several together.
         training_jobs: jobs whose runs learn from `shards`, directly or through a run that they name.
     """
-    shards, slices = (_splits_by_version(store, traces, name) for name in ("shards", "slices"))
-    learned: dict[str, str] = {}
     # oldest first: a run may go on from an earlier one
-    for run in sorted(list_results(store), key=lambda run: run.finished_ms):
-        if run.job in training_jobs:
-            how = _how(run, shards, slices, learned)
-            if how:
-                learned[run.run_id] = how
-    return learned
+    runs = [run for run in sorted(list_results(store), key=lambda run: run.finished_ms) if run.job in training_jobs]
+    paths = {path for traces in patients for path in traces.files}
+    versions = {name: _versions(store, name, paths) for name in ("shards", "slices")}
+    return [_learned_from(traces, runs, versions) for traces in patients]
 
 
 def models_of(learned: Collection[str], models: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
@@ -46,15 +42,31 @@ def _how(
     return CALIBRATED if "validate" in splits or earlier else ""
 
 
-def _splits_by_version(store: Store, traces: Traces, name: str) -> dict[str, set[str]]:
-    """The splits in which each version of a table has rows of the patients, by its reference."""
+def _versions(store: Store, name: str, paths: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Those of `paths` that each version of a table has, by its reference."""
     base = f"{TABLE_FOLDER}/{name}/"
-    by_file = {
-        path.removeprefix(base): {split for _, _, split in file.rows}
-        for path, file in traces.files.items()
-        if path.startswith(base)
-    }
     return {
-        f"{name}@{version}": {split for path in files if path in by_file for split in by_file[path]}
+        f"{name}@{version}": tuple(base + path for path in files if base + path in paths)
         for version, files in files_by_version(read_log(store, name))
+    }
+
+
+def _learned_from(
+    traces: Traces, runs: Sequence[RunResult], versions: Mapping[str, Mapping[str, Sequence[str]]]
+) -> dict[str, str]:
+    shards, slices = (_splits_by_version(traces, versions[name]) for name in ("shards", "slices"))
+    learned: dict[str, str] = {}
+    for run in runs:
+        how = _how(run, shards, slices, learned)
+        if how:
+            learned[run.run_id] = how
+    return learned
+
+
+def _splits_by_version(traces: Traces, versions: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """The splits in which each version of a table has rows of the patients, by its reference."""
+    by_file = {path: {split for _, _, split in file.rows} for path, file in traces.files.items()}
+    return {
+        version: {split for path in files if path in by_file for split in by_file[path]}
+        for version, files in versions.items()
     }

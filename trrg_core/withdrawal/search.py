@@ -5,7 +5,7 @@ Of each file only the columns of ids are read, except where a row of a patient i
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -78,6 +78,25 @@ class Traces:
             name = path.split("/")[1] if path.startswith(f"{TABLE_FOLDER}/") else "runs"
             counts[name] = counts.get(name, 0) + len(file.rows)
         return {name: count for name, count in counts.items() if count}
+
+    def of(self, request: Request) -> "Traces":
+        """What is there of one of the patients; a row that names no patient or study counts for each of them."""
+        rows = [row for file in self.files.values() for row in file.rows]
+        owners = {study: subject for subject, study, _ in rows if subject and study}
+        files = {}
+        for path, file in self.files.items():
+            own = tuple(row for row in file.rows if _is_of(row, request, owners))
+            if own:
+                files[path] = replace(file, rows=own)
+        return replace(self, files=files)
+
+
+def _is_of(row: tuple[str, str, str], request: Request, owners: Mapping[str, str]) -> bool:
+    subject, study, _ = row
+    if request.study_ids and study:
+        return study in request.study_ids
+    subject = subject or owners.get(study, "")
+    return not subject or subject == request.subject_id
 
 
 def find_traces(store: Store, requests: Sequence[Request], paths: Iterable[str]) -> Traces:

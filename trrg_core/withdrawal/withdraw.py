@@ -31,11 +31,21 @@ Models = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatientShare:
+    """What a plan holds of one of its patients: rows by table, runs that learned from them, and models of these."""
+
+    request: Request
+    rows: Mapping[str, int]
+    learned: Mapping[str, str]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WithdrawalPlan:
     """What a withdrawal will erase, and what cannot be unlearned.
 
     Attributes:
-        requests: the patients.
+        shares: the patients.
         traces: what the store holds of them.
         learned: finished runs that learned from them, and how.
         models: registered models that such a run made.
@@ -43,7 +53,7 @@ class WithdrawalPlan:
         newest_write_s: of the store.
     """
 
-    requests: tuple[Request, ...]
+    shares: tuple[PatientShare, ...]
     traces: Traces
     learned: Mapping[str, str]
     models: tuple[str, ...]
@@ -105,9 +115,13 @@ def plan_withdrawal(
     if cut:
         raise ConfigError(f"the log of {', '.join(cut)} in {store.uri} lacks entries: it cannot be mended")
     traces = find_traces(store, requests, [file.path for file in files])
-    learned = find_learned(store, traces, training_jobs)
+    own = [traces.of(request) for request in requests]
+    learned, *by_patient = find_learned(store, [traces, *own], training_jobs)
     return WithdrawalPlan(
-        requests=tuple(requests),
+        shares=tuple(
+            PatientShare(request=request, rows=one.rows_by_table(), learned=runs, models=models_of(runs, models))
+            for request, one, runs in zip(requests, own, by_patient, strict=True)
+        ),
         traces=traces,
         learned=learned,
         models=models_of(learned, models),
@@ -141,7 +155,7 @@ def carry_out(
     check_is_quiet(plan.newest_write_s, min_age_hours=min_age_hours)
     names = plan.traces.names
     # first: ingests refuse the patients from now on, and a second attempt still tells who learned from them
-    records = [_record(store, plan, request, key) for request in plan.requests]
+    records = [_record(store, share, key) for share in plan.shares]
     write_withdrawals(store, key, records)
     for run_id in plan.unfinished_runs:
         store.delete(f"{RUN_FOLDER}/{run_id}")
@@ -163,15 +177,16 @@ def carry_out(
     )
 
 
-def _record(store: Store, plan: WithdrawalPlan, request: Request, key: WithdrawalKey) -> Withdrawal:
-    """The record of one request, with what an interrupted attempt has found."""
+def _record(store: Store, share: PatientShare, key: WithdrawalKey) -> Withdrawal:
+    """The record of one patient, with what an interrupted attempt has found."""
+    request = share.request
     new = Withdrawal(
         patient="" if request.study_ids else key.hash_patient(request.subject_id),
         studies=tuple(key.hash_study(study) for study in request.study_ids),
         day=datetime.now(UTC).date().isoformat(),
-        rows=plan.traces.rows_by_table(),
-        learned=dict(plan.learned),
-        models=plan.models,
+        rows=dict(share.rows),
+        learned=dict(share.learned),
+        models=share.models,
     )
     earlier = [one for one in read_withdrawals(store) if one.identity == new.identity]
     if not earlier:

@@ -201,6 +201,18 @@ def test_a_patient_of_test_taught_nobody(store: Store) -> None:
     assert (record.learned, record.models) == ({}, ())
 
 
+def test_each_of_several_patients_has_a_record_of_its_own(store: Store) -> None:
+    withdraw(store, Request(subject_id=GONE), Request(subject_id=TEST[0]), Request(subject_id=VALIDATE[0]))
+    gone, test, validate = read_withdrawals(store)
+    assert gone.learned == {"pretrain-1": "trained", "finetune-1": "trained"}
+    assert gone.models == ("models:/m/1",)
+    assert (test.learned, test.models) == ({}, ())
+    assert set(validate.learned.values()) == {"calibrated"}
+    assert [record.rows["studies"] for record in (gone, test, validate)] == [3, 2, 2]
+    assert test.rows["predictions"] == 1
+    assert "predictions" not in gone.rows
+
+
 def test_a_dry_plan_changes_nothing(store: Store) -> None:
     before = store.stamps()
     plan = plan_withdrawal(store, [Request(subject_id=GONE)], training_jobs=JOBS, models=MODELS)
