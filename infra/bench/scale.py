@@ -29,6 +29,7 @@ from trrg_core.label_stats.labelled_version import read_labelled_version
 from trrg_core.label_stats.version_comparison import compare_versions, measure_drift
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.slicing.spec import validate_slice_spec
+from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata, history, resolve_ref
 from trrg_core.tables.delta import commit_parts, list_parts
@@ -113,6 +114,7 @@ def _labels(store: Store) -> None:
 
 
 def _label_table(store: Store) -> None:
+    store.delete(LABEL_TABLE_FOLDER)  # of an earlier run on a kept store
     load_label_table(store, SHARDS[0], LABEL_SET.observations)
 
 

@@ -58,8 +58,11 @@ def open_version(store: Store, ref: TableRef) -> DeltaTable:
         _check_access(store, ref.name)
         raise StorageError(f"{ref} of {store.uri} did not open: {error}") from error
     except DeltaError as error:
-        _check_access(store, ref.name)
-        raise ConfigError(f"no version {ref} in {store.uri}: {error}") from error
+        newest = open_table(store, ref.name)
+        reason = f"{error}"
+        if newest is not None and newest.version() < ref.version:
+            reason = f"the newest is {ref.name}@{newest.version()}; `trrg history {ref.name}` lists them"
+        raise ConfigError(f"no version {ref} in {store.uri}: {reason}") from error
 
 
 def _check_access(store: Store, name: str) -> None:

@@ -214,7 +214,7 @@ def test_what_is_not_there_is_a_config_error(store: Store) -> None:
     _commit(store, ["s1"], "f1")
     missing = TableRef(name="studies", version=5)
     for call in (read_table, find_commit, count_rows, read_schema):
-        with pytest.raises(ConfigError, match="no version studies@5"):
+        with pytest.raises(ConfigError, match=r"no version studies@5 in .*`trrg history studies` lists them"):
             call(store, missing)
 
 
