@@ -20,6 +20,7 @@ _NEGLIGIBLE = 0.05  # of a constraint's own pull: a weaker one against it is no 
 _CONFLICT_SATURATION = 0.5  # of a limit's penalty, from which on its constraint counts as conflicting
 # exactly at the greatest feasible strength, rounding to whole patients would break the other constraints
 _ROUNDING_MARGIN = 0.99
+_WEAKEST = 0.05  # a strength below is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,13 @@ def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: Sl
     """
     strata = stratify_patients(constraints, patient)
     first = _attempt(constraints, strata, spec.max_repeats)
-    attempt, conflicts = _solve_relaxed(first, constraints, strata, spec.max_repeats)
+    relaxed, conflicts = _relax(first, constraints, strata, spec.max_repeats)
+    attempt = first if relaxed == list(constraints) else _attempt(relaxed, strata, spec.max_repeats)
     repeats = round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
+    # a slice of a few rows may have no whole patients near it: then the last targets give way further
+    while not repeats.any() and (weaker := _weakened(relaxed)) is not None:
+        relaxed, attempt = weaker, _attempt(weaker, strata, spec.max_repeats)
+        repeats = round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
     return Solution(repeats=repeats[patient], conflicts=conflicts, opposing=_opposing(first, constraints))
 
 
@@ -91,15 +97,25 @@ def _opposing(attempt: _Attempt, constraints: Sequence[Constraint]) -> dict[int,
     return opposing
 
 
-def _solve_relaxed(
+def _weakened(constraints: Sequence[Constraint]) -> list[Constraint] | None:
+    """The constraints with the last one that still pulls at half of its strength; None if only caps do."""
+    pulling = [index for index, one in enumerate(constraints) if one.kind != "cap" and one.strength > 0]
+    if not pulling:
+        return None
+    last = constraints[pulling[-1]]
+    half = last.strength / 2
+    return _replaced(constraints, pulling[-1], last.relaxed(half if half > _WEAKEST else 0.0))
+
+
+def _relax(
     first: _Attempt, constraints: Sequence[Constraint], strata: Strata, max_repeats: int
-) -> tuple[_Attempt, dict[int, tuple[int, ...]]]:
-    """The rates with the conflicting constraints relaxed as little as possible, and the conflicts of each of them.
+) -> tuple[list[Constraint], dict[int, tuple[int, ...]]]:
+    """The constraints, those that conflict relaxed as little as possible, and the conflicts of each of them.
 
     `first` is the attempt with all constraints in full.
     """
     if not first.failed:
-        return first, {}
+        return list(constraints), {}
     for conflicting in (first.conflicting, tuple(range(len(constraints)))):
         relaxed = [
             constraint.relaxed(0.0) if index in conflicting else constraint
@@ -129,7 +145,7 @@ def _solve_relaxed(
         others = tuple(other for other in attempt.conflicting if other != index)
         conflicts[index] = others or _blocking(restored, index, strata, max_repeats)
         relaxed = _replaced(relaxed, index, _strongest_feasible(relaxed, index, constraint, strata, max_repeats))
-    return _attempt(relaxed, strata, max_repeats), conflicts
+    return relaxed, conflicts
 
 
 def _blocking(constraints: Sequence[Constraint], index: int, strata: Strata, max_repeats: int) -> tuple[int, ...]:

@@ -183,6 +183,25 @@ def test_a_cap_that_every_patient_passes_leaves_an_empty_slice_and_says_so() -> 
     assert plan.notes == ("the slice is empty: no patient can be taken without passing a cap",)
 
 
+def test_a_quota_that_few_whole_patients_could_near_does_not_empty_the_slice() -> None:
+    random = np.random.default_rng(77)
+    studies: list[dict[str, object]] = []
+    for patient in range(110):
+        sick = random.random() < 0.3
+        for _ in range(random.integers(1, 5)):
+            edema, _, effusion, _, _ = random.random(5)
+            words = "Edema+" if edema < (0.5 if sick else 0.1) else "Edema-" if edema < 0.8 else ""
+            said = "Effusion+" if effusion < (0.6 if sick else 0.08) else "Effusion?" if effusion < 0.66 * sick else ""
+            studies.append(study(f"s{len(studies):03}", f"{words} {said}", patient=f"p{patient:03}"))
+        if len(studies) >= 260:
+            break
+    edema_quota = {"observation": "Edema", "share": 0.62}
+    unsure = {"observation": "Pleural Effusion", "assertion": "UNCERTAIN", "share": 0.53}
+    plan = _plan(table_of(studies), quotas=[edema_quota, unsure], seed=3)
+    assert plan.num_rows
+    assert [outcome.is_met for outcome in plan.outcomes] == [True, False]
+
+
 def test_where_keeps_patients_all_of_whose_studies_pass_unless_told_otherwise() -> None:
     labels = table_of(
         [
