@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.core.toy_versions import LABEL_SET, NO, YES, report_row
+from tests.core.toy_versions import LABEL_SET, NO, YES, report_row, study_row, write_version
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables import compaction
@@ -15,7 +15,7 @@ from trrg_core.tables.delta import commit_parts, list_parts, read_table
 from trrg_core.tables.diff import compare_rows
 from trrg_core.tables.parquet import Part, write_part
 from trrg_core.tables.retention import collect_garbage, plan_garbage_collection
-from trrg_core.tables.schema import reports_schema
+from trrg_core.tables.schema import STUDIES, reports_schema
 from trrg_core.tables.table_ref import TableRef
 
 REPORTS = reports_schema(LABEL_SET)
@@ -25,6 +25,7 @@ REPORTS = reports_schema(LABEL_SET)
 def store(tmp_path: Path) -> Store:
     """A store with 20 small increments of `reports`, in two splits."""
     store = open_store(str(tmp_path / "store"))
+    write_version(store, "studies", [study_row("1", {}, "train")], STUDIES, fingerprint="s0")
     for at in range(20):
         split = "test" if at % 5 == 0 else "train"
         rows = [report_row(str(10 * at + one), {"Edema": YES if one else NO}, split) for one in range(3)]
@@ -102,6 +103,7 @@ def test_garbage_collection_can_free_the_small_files(store: Store) -> None:
     assert [commit.ref for commit in history(store, "reports")] == [after]
     assert read_table(store, after).num_rows == 60
     assert len([path for path in store.list("tables/reports/parts") if path.endswith(".parquet")]) == 2
+    assert plan_garbage_collection(store, keep=1).leftovers == 0
 
 
 def test_a_dry_run_writes_nothing_and_a_slice_is_refused(store: Store) -> None:
