@@ -1,6 +1,7 @@
 """Delta tables as deltalake opens them: its failures become errors that name the table."""
 
 import re
+from contextlib import suppress
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -58,11 +59,17 @@ def open_version(store: Store, ref: TableRef) -> DeltaTable:
         _check_access(store, ref.name)
         raise StorageError(f"{ref} of {store.uri} did not open: {error}") from error
     except DeltaError as error:
+        _check_access(store, ref.name)
+        raise ConfigError(f"no version {ref} in {store.uri}: {_why_missing(store, ref) or error}") from error
+
+
+def _why_missing(store: Store, ref: TableRef) -> str:
+    """That the table ends before `ref`; empty if it does not, or cannot be opened at all."""
+    with suppress(StorageError):
         newest = open_table(store, ref.name)
-        reason = f"{error}"
         if newest is not None and newest.version() < ref.version:
-            reason = f"the newest is {ref.name}@{newest.version()}; `trrg history {ref.name}` lists them"
-        raise ConfigError(f"no version {ref} in {store.uri}: {reason}") from error
+            return f"the newest is {ref.name}@{newest.version()}; `trrg history {ref.name}` lists them"
+    return ""
 
 
 def _check_access(store: Store, name: str) -> None:
