@@ -89,20 +89,12 @@ def _nights(
                 model=model.model if model else "",
                 score=model.find_score(names[0]) if model and names else None,
                 report=_report(store, registered.ref, pages) if registered else "",
-                is_override=_is_override(record),
+                is_override=bool(registered and registered.notes.get("ruling") == Ruling.OVERRIDDEN)
+                and record.outcome is Outcome.PROMOTED,
             )
         )
         studies = studies if read is None else read
     return nights[::-1]
-
-
-def _is_override(record: FlowRecord) -> bool:
-    registered = record.find_stage("register")
-    return (
-        record.outcome is Outcome.PROMOTED
-        and registered is not None
-        and registered.notes.get("ruling") == Ruling.OVERRIDDEN
-    )
 
 
 def _what(record: FlowRecord) -> tuple[str, ...]:

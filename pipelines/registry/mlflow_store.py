@@ -72,13 +72,11 @@ def _is_half_made(path: Path) -> bool:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not any(name.startswith("_alembic_tmp_") for name in tables):
                 return False
-            return "registered_models" not in tables or not _count(database, "registered_models")
+            return (
+                "registered_models" not in tables or not database.execute("SELECT * FROM registered_models").fetchone()
+            )
     except sqlite3.DatabaseError:
         return False  # damaged otherwise: opening it says so
-
-
-def _count(database: sqlite3.Connection, table: str) -> int:
-    return int(database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608  # a name of this module
 
 
 def _local_client(path: Path) -> MlflowClient:

@@ -50,13 +50,11 @@ def label_distribution(labels: LabelTable, slice_reader: SliceReader | None = No
             np.ones(rows.num_rows) if slice_reader is None else slice_reader.repeats(rows["study_id"]).astype(float)
         )
         splits.append((split, rows, repeats))
-    return tuple(
-        counts[assertion]
-        for observation in labels.observations
-        for by_split in [[_count(rows, repeats, observation, split) for split, rows, repeats in splits]]
-        for assertion in (*Assertion, None)
-        for counts in by_split
-    )
+    counts: list[LabelCount] = []
+    for observation in labels.observations:
+        by_split = [_count(rows, repeats, observation, split) for split, rows, repeats in splits]
+        counts += [of_split[assertion] for assertion in (*Assertion, None) for of_split in by_split]
+    return tuple(counts)
 
 
 def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:

@@ -274,10 +274,11 @@ def _parted(section: Section, text: str, *, has_findings: bool) -> Iterator[Sect
     "Comparison: none. The lungs are clear."
     """
     first = _FIRST_WORD.search(text, section.start, section.end)
-    is_read = section.name not in load_rules()["sections.yaml"]["never"]
-    part = None if is_read or first is None else _BLANK_LINE.search(text, first.start(), section.end)
-    if part is None and not (is_read or first is None or has_findings or section.name in _ON_LATER_IMAGES):
-        part = _STATEMENT.search(text, first.start(), section.end)
+    part = None
+    if first is not None and section.name in load_rules()["sections.yaml"]["never"]:
+        part = _BLANK_LINE.search(text, first.start(), section.end)
+        if part is None and not has_findings and section.name not in _ON_LATER_IMAGES:
+            part = _STATEMENT.search(text, first.start(), section.end)
     if part is None or not text[part.end() : section.end].strip():
         yield section
         return

@@ -58,12 +58,12 @@ def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: Sl
     strata = stratify_patients(constraints, patient)
     first = _attempt(constraints, strata, spec.max_repeats)
     relaxed, conflicts = _relax(first, constraints, strata, spec.max_repeats)
-    attempt = first if relaxed == list(constraints) else _attempt(relaxed, strata, spec.max_repeats)
-    repeats = round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
+    attempt = _attempt(relaxed, strata, spec.max_repeats) if conflicts else first
+    repeats = _rounded(attempt, strata, spec)
     # a slice of a few rows may have no whole patients near it: then the last targets give way further
     while not repeats.any() and (weaker := _weakened(relaxed)) is not None:
-        relaxed, attempt = weaker, _attempt(weaker, strata, spec.max_repeats)
-        repeats = round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
+        relaxed = weaker
+        repeats = _rounded(_attempt(relaxed, strata, spec.max_repeats), strata, spec)
     return Solution(repeats=repeats[patient], conflicts=conflicts, opposing=_opposing(first, constraints))
 
 
@@ -79,6 +79,11 @@ def _attempt(constraints: Sequence[Constraint], strata: Strata, max_repeats: int
         conflicting=tuple(sorted(set(conflicting.tolist()))),
         pull=result.pull,
     )
+
+
+def _rounded(attempt: _Attempt, strata: Strata, spec: SliceSpec) -> Ints:
+    """Repeats of each patient."""
+    return round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
 
 
 def _opposing(attempt: _Attempt, constraints: Sequence[Constraint]) -> dict[int, tuple[int, ...]]:

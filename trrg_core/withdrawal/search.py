@@ -79,10 +79,13 @@ class Traces:
             counts[name] = counts.get(name, 0) + len(file.rows)
         return {name: count for name, count in counts.items() if count}
 
-    def of(self, request: Request) -> "Traces":
-        """What is there of one of the patients; a row that names no patient or study counts for each of them."""
+    def by_patient(self, requests: Sequence[Request]) -> list["Traces"]:
+        """What is there of each of the patients; a row that names no patient or study counts for all of them."""
         rows = [row for file in self.files.values() for row in file.rows]
         owners = {study: subject for subject, study, _ in rows if subject and study}
+        return [self._of(request, owners) for request in requests]
+
+    def _of(self, request: Request, owners: Mapping[str, str]) -> "Traces":
         files = {}
         for path, file in self.files.items():
             own = tuple(row for row in file.rows if _is_of(row, request, owners))

@@ -115,7 +115,7 @@ def plan_withdrawal(
     if cut:
         raise ConfigError(f"the log of {', '.join(cut)} in {store.uri} lacks entries: it cannot be mended")
     traces = find_traces(store, requests, [file.path for file in files])
-    own = [traces.of(request) for request in requests]
+    own = traces.by_patient(requests)
     learned, *by_patient = find_learned(store, [traces, *own], training_jobs)
     return WithdrawalPlan(
         shares=tuple(
