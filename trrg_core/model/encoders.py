@@ -132,7 +132,12 @@ class TextEncoder(nn.Module):
         return self
 
     def forward(self, ids_ST: Tensor, mask_ST: Tensor) -> Tensor:
-        """L2-normalised sentence vectors `[S,D]`."""
+        """L2-normalised sentence vectors `[S,D]`; S may be 0."""
+        if not len(ids_ST):
+            # the backbone runs all the same: other ranks may have texts, and wait for the weights of this one
+            blank_ST = ids_ST.new_zeros(1, max(1, ids_ST.shape[1]))
+            nothing: Tensor = self.forward(blank_ST, torch.ones_like(blank_ST, dtype=torch.bool))[:0]
+            return nothing
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.backbone(input_ids=ids_ST, attention_mask=mask_ST.long()).last_hidden_state
         weight = mask_ST[..., None].to(states.dtype)

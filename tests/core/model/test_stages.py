@@ -33,6 +33,26 @@ def test_stage_two_writes_ten_studies_word_for_word(stage2, rows):
     assert [report.text for report in reports] == [row["report"] for row in rows]
 
 
+@pytest.mark.parametrize("form", ["pairs", "choice"])
+@pytest.mark.parametrize("kinds", ["[]", "[report]", "[side]"])
+def test_stage_one_learns_without_hard_negatives(form, kinds, rows, prompts, text_tokenizer):
+    config = toy_config(f"pretrain.hard_negatives={kinds}", f"pretrain.hard_negative_form={form}")
+    batch = collate_pretrain(
+        rows[:4],
+        tokenizer=text_tokenizer,
+        prompts=prompts,
+        observations=OBSERVATIONS,
+        config=config.pretrain,
+        seed=0,
+    )
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS).train()
+    output = model(batch)
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert all(torch.isfinite(one.grad).all() for one in model.parameters() if one.grad is not None)
+    assert model.text(batch.sentences.ids_ST[:0], batch.sentences.mask_ST[:0]).shape == (0, config.pretrain.joint_size)
+
+
 def test_a_sentence_and_its_negation_are_told_apart(stage1, text_tokenizer, rows):
     texts = ["There is a pleural effusion.", "No pleural effusion."]
     ids, mask = pad_ids(encode_texts(text_tokenizer, texts, max_tokens=20), pad_id=text_tokenizer.pad_token_id)
