@@ -24,7 +24,7 @@ from torch import nn
 from infra.bench.device import device_name, synchronize
 from infra.bench.gpu_batches import VOCABULARY, Load, invent_batch, with_reports
 from pipelines.training.engine import Engine
-from pipelines.training.single_process import single_rank
+from pipelines.training.single_rank import single_rank
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set

@@ -15,7 +15,7 @@ from torch import nn
 
 from pipelines.training.checkpoint_writer import CheckpointWriter
 from pipelines.training.engine import Engine
-from pipelines.training.single_process import single_rank
+from pipelines.training.single_rank import single_rank
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.storage.store import open_store
 from trrg_core.training.losses import LossOutput

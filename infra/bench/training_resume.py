@@ -20,7 +20,8 @@ from pipelines.training.checkpoint_writer import CheckpointWriter
 from pipelines.training.engine import Engine
 from pipelines.training.loop import LOSSES
 from pipelines.training.micro_batches import plan_steps
-from pipelines.training.single_process import single_rank, train_in_process
+from pipelines.training.single_process import train_in_process
+from pipelines.training.single_rank import single_rank
 from pipelines.training.stage import TrainingTask
 
 EPOCHS, ROWS = 100, 2048

@@ -1,19 +1,11 @@
 """The training loop in this process alone, without Ray: for one CPU or GPU, and for many small runs side by side."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-
-import torch
-import torch.distributed as dist
 
 from pipelines.records.progress import follow_progress
 from pipelines.training.loop import train_rank
+from pipelines.training.single_rank import single_rank
 from pipelines.training.stage import Stage, TrainingTask
-
-# what a launcher sets for each of its processes; DeepSpeed reads it
-_ENVIRONMENT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
 
 
 def train_in_process(stage: Stage, task: TrainingTask) -> None:
@@ -25,27 +17,3 @@ def train_in_process(stage: Stage, task: TrainingTask) -> None:
         single_rank("nccl" if engine.use_gpu else "gloo", timeout),
     ):
         train_rank(stage, task, report=lambda metrics: None)
-
-
-@contextmanager
-def single_rank(backend: str, timeout: timedelta) -> Iterator[None]:
-    """A process group of this process alone, without a network, and as many threads as a worker has.
-
-    The group outlives the block: DeepSpeed keeps references to the first one it finds.
-    """
-    threads, environment = torch.get_num_threads(), {name: os.environ.get(name) for name in _ENVIRONMENT}
-    # sums in another order would give other digits than a worker's
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    os.environ.update(_ENVIRONMENT)
-    if not dist.is_initialized():
-        store = dist.HashStore()  # type: ignore[attr-defined]  # public, but not in its list of names
-        dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        for name, value in environment.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
