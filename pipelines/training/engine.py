@@ -32,6 +32,7 @@ from pipelines.training.state_files import CopiedState
 from pipelines.training.weight_average import WeightAverage
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
+from trrg_core.model.compiling import compile_layers
 from trrg_core.training.parameter_groups import RATE, pretrained_modules
 from trrg_core.training.schedule import learning_rate_scale
 
@@ -54,7 +55,7 @@ class Engine:
         self.config, self.optimizer, self.total_steps = config, optimizer, total_steps
         self.engine = initialize(model, config, optimizer, batch_size=batch_size)
         if config.compile_backend:
-            self.engine.compile(backend=config.compile_backend)
+            compile_layers(self.engine.module, config.compile_backend)
         self.segments = list_segments(self.engine)
         holders = list({segment.holder: None for segment in self.segments})
         self.average = WeightAverage(holders, optimizer.ema_decay) if optimizer.ema_decay else None

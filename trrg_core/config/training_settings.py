@@ -53,9 +53,10 @@ class EncoderConfig(ConfigSection):
         description="Expected sha256 of the weight files of `pretrained`, by file name; others are refused. If empty, "
         "they are recorded with the trained model only.",
     )
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+    attention: Literal["auto", "eager", "sdpa", "packed", "flash_attention_2"] = Field(
         "auto",
-        description="Implementation of attention; auto takes the fastest one that needs no package.",
+        description="Implementation of attention; auto takes the one of transformers that needs no package; packed, "
+        "for LLMs, computes packed reports by torch's flash attention on a GPU, and all else as sdpa does.",
     )
     freeze: bool = Field(False, description="Do not train the weights of the backbone.")
 
@@ -109,7 +110,8 @@ class EngineConfig(ConfigSection):
         True, description="Refuse to start on a GPU whose memory is less than the estimate for this training."
     )
     compile_backend: str = Field(
-        "", description="Backend of torch.compile, e.g. inductor, for the whole model; empty: not compiled."
+        "",
+        description="Backend of torch.compile, e.g. inductor, for the layers of the transformers; empty: not compiled.",
     )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Number format of the weights.")
     gradient_checkpointing: bool = Field(

@@ -4,6 +4,7 @@ R rows, C columns, M = R * C, H LLM width, Y vocabulary.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from transformers import GenerationConfig
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.backbones import Weights, build_backbone
+from trrg_core.model.packed_attention import PACKED, packed_inputs
 from trrg_core.model.packing import PackedTokens
 from trrg_core.model.quantization import quantization_of
 
@@ -75,7 +77,7 @@ def can_pack(llm: Any) -> bool:
 
 def attention_cost(llm: Any) -> float:
     """The cost of attention per token and column of a row, that of all other layers per token being 1."""
-    if str(llm.config._attn_implementation).startswith("flash"):
+    if str(llm.config._attn_implementation).startswith((PACKED, "flash")):
         return 0.0  # it leaves out pairs of different sequences, which it tells apart in a single row only
     return _ATTENTION_COST / int(llm.config.hidden_size)
 
@@ -83,6 +85,9 @@ def attention_cost(llm: Any) -> float:
 def read_tokens(llm: Any, packed: PackedTokens) -> Reading:
     """The reading of all `M` positions of the rows, one row after the other."""
     inputs = {"inputs_embeds": packed.token_RCH, "position_ids": packed.position_RC, "use_cache": False}
+    if packed.bounds is not None and llm.config._attn_implementation == PACKED:
+        starts = torch.tensor(packed.bounds, dtype=torch.int32, device=packed.token_RCH.device)
+        inputs |= packed_inputs(starts, max(end - start for start, end in pairwise(packed.bounds)))
     if has_plain_head(llm):
         states = llm.get_base_model().base_model(**inputs).last_hidden_state.flatten(0, 1)
         return Reading(states, states, llm.get_output_embeddings())

@@ -72,12 +72,14 @@ class PackedTokens:
     """The tokens of a batch in rows, and where each sequence is in the rows one after the other.
 
     `position_RC` counts from 0 in each sequence, and again in the padding at the end of a row, by which transformers
-    tells sequences apart: none attends to another.
+    tells sequences apart: none attends to another. `bounds` are the first columns of the sequences of a single row, in
+    order, and its end; None of several rows.
     """
 
     token_RCH: Tensor
     position_RC: Tensor
     first_B: Tensor
+    bounds: tuple[int, ...] | None
 
 
 def pack_tokens(token_BLH: Tensor, mask_BL: Tensor, placement: Placement) -> PackedTokens:
@@ -95,6 +97,7 @@ def pack_tokens(token_BLH: Tensor, mask_BL: Tensor, placement: Placement) -> Pac
         token_RCH=tokens.reshape(placement.num_rows, num_columns, -1),
         position_RC=positions.reshape(placement.num_rows, num_columns),
         first_B=first_B,
+        bounds=(*sorted(placement.starts), num_columns) if placement.num_rows == 1 else None,
     )
 
 

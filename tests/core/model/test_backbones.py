@@ -362,7 +362,7 @@ def test_attention_is_one_of_a_list(tmp_path):
         return build_backbone(encoder, role="image").config._attn_implementation
 
     assert (implementation(), implementation(attention="eager")) == ("sdpa", "eager")
-    with pytest.raises(ValueError, match="'auto', 'eager', 'sdpa' or 'flash_attention_2'"):
+    with pytest.raises(ValueError, match="'auto', 'eager', 'sdpa', 'packed' or 'flash_attention_2'"):
         implementation(attention="somebody/kernel")
     with pytest.raises(ValueError, match="attn_implementation is not a value of an architecture"):
         EncoderConfig(config={"model_type": "vit", "attn_implementation": "somebody/kernel"})

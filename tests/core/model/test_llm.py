@@ -7,8 +7,9 @@ from trrg_core.config.settings import EncoderConfig, LoraSettings
 from trrg_core.errors import ConfigError
 from trrg_core.model.adapters import FoldedLinear, add_adapters
 from trrg_core.model.backbones import build_backbone
+from trrg_core.model.compiling import compile_layers
 from trrg_core.model.generator import build_generator
-from trrg_core.model.llm import can_pack, has_plain_head, read_tokens
+from trrg_core.model.llm import attention_cost, can_pack, has_plain_head, read_tokens
 from trrg_core.model.packing import pack_tokens, place_apart, place_together
 from trrg_core.training.collate import collate_finetune
 
@@ -25,10 +26,10 @@ FAMILIES = {
 LENGTHS = (9, 3, 6, 2, 1, 4)
 
 
-def build(model_type: str, *, folds: bool = False, rank: int = 4, **values):
+def build(model_type: str, *, folds: bool = False, rank: int = 4, attention: str = "auto", **values):
     torch.manual_seed(0)
     config = {"model_type": model_type, **FAMILIES.get(model_type, {}), **values}
-    llm = build_backbone(EncoderConfig(config=config), role="causal", vocabulary_size=50)
+    llm = build_backbone(EncoderConfig(config=config, attention=attention), role="causal", vocabulary_size=50)
     wrapped = add_adapters(llm, LoraSettings(rank=rank, alpha=8, dropout=0.0), folds=folds)
     for name, parameter in wrapped.named_parameters():
         if "lora_" in name:  # else the second factor is zero, and the first has no gradient
@@ -50,9 +51,15 @@ def read(llm, tokens, mask, placement):
     return reading.states, reading.head(reading.before_head)
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
-def test_packed_sequences_do_not_see_each_other(model_type):
-    llm = build(model_type).eval()
+PACKED_ATTENTION = ("llama", "qwen2", "granite", "gpt_neox")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "attention"),
+    [*((name, "auto") for name in FAMILIES), *((name, "packed") for name in PACKED_ATTENTION)],
+)
+def test_packed_sequences_do_not_see_each_other(model_type, attention):
+    llm = build(model_type, attention=attention).eval()
     assert can_pack(llm)
     tokens, mask = sequences()
     for placement in (place_together(LENGTHS, attention_cost=0), place_together(LENGTHS, attention_cost=1)):
@@ -63,6 +70,25 @@ def test_packed_sequences_do_not_see_each_other(model_type):
         ]
         torch.testing.assert_close(logits, torch.cat([one.logits[0] for one in alone]))
         torch.testing.assert_close(states, torch.cat([one.hidden_states[-1][0] for one in alone]))
+
+
+def test_packed_attention_refuses_what_it_would_leave_out():
+    llm = build("gemma2", attention="packed")
+    tokens, mask = sequences()
+    with pytest.raises(ConfigError, match=r"windows, capped scores.*set finetune\.llm\.attention=sdpa"):
+        read(llm, tokens, mask, place_together(LENGTHS, attention_cost=0))
+
+
+def test_packed_attention_leaves_no_padding_and_has_the_gradient_of_masked_attention():
+    tokens, mask = sequences()
+    results = []
+    for attention in ("auto", "packed"):
+        llm = build("qwen2", attention=attention).train()
+        assert (attention_cost(llm) == 0) == (attention == "packed")
+        _, logits = read(llm, tokens, mask, place_together(LENGTHS, attention_cost=0))
+        logits.square().mean().backward()
+        results.append((logits, [one.grad for one in llm.parameters() if one.requires_grad]))
+    torch.testing.assert_close(*results)
 
 
 def test_heads_that_change_logits_are_known():
@@ -132,3 +158,21 @@ def test_folded_adapters_compute_what_adapters_compute(train_mode):
 
 def test_adapters_of_a_low_rank_are_not_folded():
     assert not any(isinstance(one, FoldedLinear) for one in build("llama", rank=2, folds=True).modules())
+
+
+def test_compiled_layers_compute_what_layers_compute():
+    tokens, mask = sequences()
+    results = []
+    for compiles in (False, True):
+        llm = build("qwen2").train()
+        if compiles:
+            torch._dynamo.reset()
+            torch._dynamo.utils.counters.clear()
+            assert compile_layers(llm, "aot_eager", has_fixed_sizes=False) == 2
+        _, logits = read(llm, tokens, mask, place_together(LENGTHS, attention_cost=0))
+        logits.square().mean().backward()
+        results.append((logits, [one.grad for one in llm.parameters() if one.requires_grad]))
+    torch.testing.assert_close(*results)
+    counters = torch._dynamo.utils.counters
+    assert counters["frames"]["ok"] == counters["frames"]["total"] > 0
+    assert not counters["graph_break"]

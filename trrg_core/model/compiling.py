@@ -1,0 +1,22 @@
+"""Compiling the layers that a model repeats."""
+
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+def compile_layers(model: nn.Module, backend: str, *, has_fixed_sizes: bool = True) -> int:
+    """Compiles each layer of the transformers in `model` by torch.compile, in place; returns their number.
+
+    The layers of a transformer are alike, so that one compilation serves all; what is around them (clues, losses,
+    tokens of different numbers) is left as it is. A model without such layers is compiled as a whole.
+
+    Args:
+        model: may hold any number of transformers.
+        backend: a name that torch.compile knows, e.g. "inductor".
+        has_fixed_sizes: whether to compile for the sizes of the first step, and for variable ones only when others
+            come; otherwise for variable ones at once.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers or [model]:
+        layer.compile(backend=backend, dynamic=None if has_fixed_sizes else True)
+    return len(layers)
