@@ -101,7 +101,7 @@ def read_loss(llm: Any, batch: Sequences, *, packing: bool) -> tuple[Tensor, flo
 
 
 def measure(llm: Any, batches: Sequence[Sequences], *, packing: bool, rounds: int, rate: float = 1e-4) -> Measured:
-    """Steps of forward, backward, clipping and fused AdamW on `batches`, `rounds` times after one step to warm up."""
+    """Steps of forward, backward, clipping and fused AdamW on `batches`, `rounds` times after some to warm up."""
     device = batches[0].ids_BT.device
     trained = [parameter for parameter in llm.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=rate, fused=True)
@@ -114,10 +114,15 @@ def measure(llm: Any, batches: Sequence[Sequences], *, packing: bool, rounds: in
         optimizer.step()
         return float(loss.detach()), padding
 
-    with FlopCounterMode(display=False) as counter:
+    # nothing is compiled under the counter, and it would stay so
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         train(batches[0])
     flops_per_token = counter.get_total_flops() / batches[0].num_tokens
+    for batch in batches[:2]:  # of two sizes
+        train(batch)
     synchronize(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     # on a CPU other work on the machine does not count
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     began = clock()
