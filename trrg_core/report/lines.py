@@ -28,13 +28,18 @@ _JUDGED_BY_ITSELF = ".!?:"
 _INLINE_MARK = r"(\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z]))"
 _FIRST_INLINE, _INLINE = re.compile(_INLINE_MARK), re.compile(rf"\s{_INLINE_MARK}")
 # a capital that only the first word of a statement has; "Small Left Effusion" has them in every word
-_CAPITAL = re.compile(
-    r" (?=[A-Z])(?:No|There|The|Heart|Lungs|Left|Right|Bilateral|Small|Mild|Moderate|Large"
-    r"|Trace|Minimal|Stable|Unchanged|Normal|New|Cardiac|Pleural|Bibasilar) (?=[a-z]{2,}\b(?! [A-Z]))"
+# looks back at once: most follow a stop
+_CAPITAL = re.compile(r" [A-Z](?<=[a-z)] [A-Z])[a-z]+ (?=[a-z]{2,}\b(?! [A-Z]))")
+_OPENING = frozenset(
+    f" {word} "
+    for word in (
+        *("No", "There", "The", "Heart", "Lungs", "Left", "Right", "Bilateral", "Small", "Mild", "Moderate", "Large"),
+        *("Trace", "Minimal", "Stable", "Unchanged", "Normal", "New", "Cardiac", "Pleural", "Bibasilar"),
+    )
 )
 _WORD_BEFORE = re.compile(r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?)\Z")
 _BULLET = re.compile(r"(?<=[\w.)]) +(?=[*\u2022] ?[A-Za-z])")
-_SENTENCE_STOP = re.compile(r"[A-Za-z)]\.(?:\s|$)")
+_SENTENCE_STOP = re.compile(r"\.(?<=[A-Za-z)]\.)(?:\s|$)")
 _FIRST = re.compile(r"\S+")
 
 
@@ -110,6 +115,8 @@ def _unstopped(text: str, start: int, end: int) -> list[int]:
     words = _words()
     for mark in _CAPITAL.finditer(text, start, end):
         at = mark.start()
+        if mark[0] not in _OPENING:
+            continue
         last = max(start, text.rfind(" ", start, at))
         before = _WORD_BEFORE.search(text, max(start, text.rfind(" ", start, last)), at)
         if before and before[1] not in words.ends_open and before[1] not in words.modifiers:
@@ -135,7 +142,7 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
     written = text[start:end].split("\n")
     lines = [line.rstrip() for line in written]
     # a heading before the first line of wrapped prose takes its part of the width
-    indent = start - text.rfind("\n", 0, start) - 1 if _SENTENCE_STOP.search(text, start, end) else 0
+    indent = start - text.rfind("\n", 0, start) - 1 if _SENTENCE_STOP.search(text, start + 1, end) else 0
     shape: _Shape | None = None
     breaks = []
     at = start

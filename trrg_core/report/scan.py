@@ -11,7 +11,7 @@ from trrg_core.report.lexicon import Entry, Lexicon, Term
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
 _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
-_SPACES = re.compile(" {2,}")
+_SPACES = re.compile("  +")
 
 
 @dataclass(slots=True)

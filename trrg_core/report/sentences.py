@@ -7,7 +7,8 @@ import re
 
 from trrg_core.report.lines import skip_mark, stretches
 
-_STOP = re.compile(r"[.!?]+")
+# "[.!?]+" would be tried at every character: only a pattern that begins with one set of them skips the others
+_STOP = re.compile(r"[.!?][.!?]*")
 # the answer to a question is read with it: "Pneumothorax? No."
 _ANSWER = re.compile(
     r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
