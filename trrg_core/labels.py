@@ -120,7 +120,7 @@ def _stated_code(labels: Mapping[str, int | None], observation: str) -> int:
 
 def aggregate(assertions: Iterable[Assertion]) -> Label | None:
     """The strongest label among `assertions`; None when there are none. Order does not matter."""
-    stated = set(assertions)
+    stated = tuple(assertions)  # an assertion is hashed in Python, and compared in C
     for assertion, label in _BY_STRENGTH:
         if assertion in stated:
             return label

@@ -21,7 +21,11 @@ from trrg_core.report.sentences import find_sentences
 _DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
 _SLOT_OF_ROLE = ("historical", "hypothetical", "family")
 _BY_STRENGTH = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
-_ENDS_PHRASE = ("comma", "and", "new_item", "with", "stop", "verb")
+_ENDS_PHRASE = frozenset(["comma", "and", "new_item", "with", "stop", "verb"])
+# how far the cues reach that "and" ends, and those that any other joint ends
+_PAST_AND = frozenset(["phrase", "adjacent"])
+_PAST_COMMA = frozenset(["phrase", "adjacent", "list"])
+_JOINS = frozenset(["comma", "and", "new_item", "with"])
 # of the name of a rule that applies to the first word of a sentence alone: "Should pneumonia be suspected"
 _AT_START = ".start"
 # of one that applies where no word ends right before it: "? small effusion", not "Effusion? Small."
@@ -104,7 +108,7 @@ def _reaching_cues(
         if active:
             if index in boundaries:
                 active.clear()
-            elif role in ("comma", "and", "new_item", "with"):
+            elif role in _JOINS:
                 _shorten(active, role)
                 if role == "with" and is_forward and hits[index - 1].entry.role == "comma":
                     active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
@@ -136,10 +140,10 @@ def _slot(term: Term) -> str:
 
 def _shorten(active: _Reaching, role: str) -> None:
     """Drop the cues that do not reach past a comma, "and" or "with"."""
-    _drop(active, "phrase")
-    _drop(active, "adjacent")
-    if role != "and":
-        _drop(active, "list")
+    dropped = _PAST_AND if role == "and" else _PAST_COMMA
+    for slot, (_, term) in list(active.items()):
+        if term.reach in dropped:
+            del active[slot]
     if role == "with":
         active.pop("ABSENT", None)
 
@@ -154,22 +158,20 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
 
     "Is likely" makes uncertain what follows it, and what precedes it only where no finding `follows`.
     """
-    if term.gives_way and follows and hits[index].entry.turns:
+    entry, start = hits[index].entry, hits[index].start
+    if term.gives_way and follows and entry.turns:
         return False
-    start = hits[index].start
     if start > 0 and (
         term.name.endswith(_AT_START) or (term.name.endswith(_APART) and text[start - 1 : start].isalnum())
     ):
         return False
-    is_answer = _is_answer(hits, index, text)
+    is_answer = entry.may_answer and _is_answer(hits, index, text)
     if term.reach == "answer":
         return is_answer
     return not (is_answer and term.direction == "forward")
 
 
 def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
-    if not any(term.reach == "answer" for term in hits[index].entry.terms):
-        return False
     before = index - 1
     while before >= 0 and hits[before].entry.role in _BEFORE_ANSWER:
         before -= 1

@@ -17,7 +17,7 @@ from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.scan import Hit, Plain
 
-_SEPARATORS = ("comma", "and", "new_item", "with", "stop")
+_SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
 _LISTING = ("comma", "and", "new_item")
 _WORD = re.compile(r"[^\s,;:().]+")
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
@@ -40,9 +40,10 @@ def describe(
         return [[{}] for _ in candidates]
     sentence = _Sentence(candidates, hits, boundaries, marks, plain.text)
     described = [sentence.describe(number) for number in range(len(candidates))]
-    if any("change" in one for parts in described for one in parts):
-        _share_change(described, sentence)
-    _share_place(described, sentence)
+    if len(candidates) > 1:
+        if any("change" in one for parts in described for one in parts):
+            _share_change(described, sentence)
+        _share_place(described, sentence)
     share_clauses(described, candidates, plain.text)
     return described
 
@@ -72,10 +73,12 @@ class _Sentence:
             return [{}]
         candidate = self.candidates[number]
         low, high = self._window(number)
-        window = self.between(low, high)
+        window: Sequence[Mark] = self.between(low, high)
         if candidate.state[1] or self.text.startswith("increased", candidate.start):
             window = [kept for mark in window for kept in said_of_state(mark, candidate, self.text)]
         chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
+        if self._starts[-1] < candidate.end:  # nothing is said behind it
+            return self._sides_before(number, low, chosen) or [chosen]
         if "change" not in chosen and high < len(self.text) and (relative := RELATIVE.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
@@ -86,7 +89,7 @@ class _Sentence:
         parts = [chosen]
         if self._cuts:
             parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or parts
-        if high < len(self.text) and len(parts) == 1 and "laterality" not in parts[0]:
+        if high < len(self.text) and len(parts) == 1 and "laterality" not in parts[0] and len(self.candidates) == 1:
             far = _choose(None, self._far_behind(number))
             return [far | parts[0]] if "laterality" in far else parts
         return parts
@@ -141,20 +144,18 @@ class _Sentence:
             start = self.marks[at].start
 
     def _far_behind(self, number: int) -> list[Mark]:
-        """The marks behind the only finding of a sentence, up to a state or another clause."""
+        """The marks behind candidate `number`, the only one of the sentence, up to a state or another clause."""
         candidate = self.candidates[number]
-        if len(self.candidates) > 1 or self._starts[-1] < candidate.end:
-            return []
         ends = (hit.start for hit in self.hits[candidate.last + 1 :] if hit.entry.role in ("stop", "state", "with"))
         return self.between(candidate.end, next(ends, len(self.text)))
 
     def _sides_before(self, number: int, low: int, chosen: _Described) -> list[_Described]:
         """ "Moderate left and small right effusions": the parts of two sides that are listed before a candidate."""
+        if chosen.get("laterality") not in ("left", "right") or not self._cuts:
+            return []
         candidate = self.candidates[number]
         cut = bisect_left(self._cuts, candidate.start) - 1
-        if self.text[candidate.start : candidate.end] in SIDE_WORDS:
-            return []  # a side that stands for the finding before it
-        if chosen.get("laterality") not in ("left", "right") or cut < 0:
+        if cut < 0 or self.text[candidate.start : candidate.end] in SIDE_WORDS:  # a side stands for the finding before
             return []
         separator = self._separators[cut]
         start, end, entry = separator.start, separator.end, separator.entry

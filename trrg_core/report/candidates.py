@@ -33,14 +33,16 @@ class Candidate:
 def find_candidates(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> list[Candidate]:
     """Candidates of a sentence in text order."""
     candidates: list[Candidate] = []
-    has_state = False
+    has_state = has_place = False
     for index, hit in enumerate(hits):
-        if hit.entry.is_finding:
-            for term in hit.entry.terms:
+        entry = hit.entry
+        if entry.is_finding:
+            for term in entry.terms:
                 if term.role == "finding":
                     candidates.append(_named(term, hit, index))
-        has_state = has_state or hit.entry.is_state
-    if has_state:
+        has_state = has_state or entry.is_state
+        has_place = has_place or entry.is_place
+    if has_state and has_place:
         candidates.extend(_pair_up(hits, boundaries, lexicon))
         candidates.sort(key=lambda candidate: (candidate.start, candidate.end))
     return candidates

@@ -48,6 +48,8 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
         _share_over_slash(described, candidates, text)
     if "lung" in text and _LESS.search(text):
         _keep_lesser_volumes(described, candidates)
+    if len(candidates) == 1:
+        return
     if " or " in text and _DOUBT.search(text):
         _share_with_alternative(described, candidates, text, " or ")
     if "combination of" in text:

@@ -61,7 +61,7 @@ class Term:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One key of the automaton: its length, whether its ends must be word ends, its terms and attributes, and the
-    devices of which it tells a wrong position; `describes` where it has one of the two.
+    devices of which it tells a wrong position; `describes` where it has one of the two, `may_answer` where a term does.
 
     `role` is that of the first term. `turns`: it makes uncertain what follows it or, if nothing does, what precedes it.
     """
@@ -81,6 +81,7 @@ class Entry:
     attributes: tuple[tuple[str, str], ...]
     positions: tuple[str, ...] = ()
     describes: bool = False
+    may_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ def _entry(
         attributes=tuple(attributes),
         positions=positions,
         describes=bool(attributes or positions),
+        may_answer=any(term.reach == "answer" for term in terms),
     )
 
 

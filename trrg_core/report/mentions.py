@@ -51,7 +51,9 @@ def find_mentions(
     for number, candidate in enumerate(candidates):
         if kinds[number] == "decoy" or number in titles:
             continue
-        assertion = _in_its_kind(asserted[number], kinds[number])
+        assertion = asserted[number]
+        if assertion.historical:
+            assertion = _in_its_kind(assertion, kinds[number])
         for attributes in described[number]:
             if positions[number] and assertion.assertion is not Assertion.ABSENT:
                 attributes["position"] = positions[number]
@@ -60,9 +62,7 @@ def find_mentions(
 
 
 def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:
-    """An operation of the past, or a device after "status post", is what the images show now."""
-    if not asserted.historical:
-        return asserted
+    """An operation of the past, or a device after "status post", is what the images show now: not historical."""
     lasts = kind == "history" or (kind == "device" and asserted.cue in ("status post", "s/p"))
     return replace(asserted, historical=False) if lasts else asserted
 
