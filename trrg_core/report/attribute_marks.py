@@ -40,7 +40,10 @@ class Mark:
 
     def value(self, kind: str) -> str:
         """The value of a kind; "" where the word has none."""
-        return next((value for name, value in self.values if name == kind), "")
+        for name, value in self.values:
+            if name == kind:
+                return value
+        return ""
 
 
 def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:

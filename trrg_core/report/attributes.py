@@ -63,7 +63,7 @@ class _Sentence:
         self._starts = [mark.start for mark in marks]
         self._separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
         self._cuts = [hit.start for hit in self._separators]
-        self._has_with = any(hit.entry.role == "with" for hit in self._separators)
+        self._has_with = "with" in [hit.entry.role for hit in self._separators]
         self.boundaries = boundaries
         self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 

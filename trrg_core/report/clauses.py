@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trrg_core.report.scan import Hit
 
@@ -21,7 +21,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
     if _SEPARATORS.isdisjoint([hit.entry.role for hit in hits]):
         return boundaries
     leads_to_or = ", or " in text
-    verb_ahead = _ahead(hits, _is_verb, ("comma", "stop"))
+    verb_ahead: list[bool] = []
     stated_ahead: list[bool] = []
     has_verb = has_target = has_preposition = False
     for index, hit in enumerate(hits):
@@ -30,7 +30,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
         if role == "stop" or (
             role in _SEPARATORS
             and (
-                (has_verb and verb_ahead[index])
+                (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop")))[index])
                 or (has_preposition and stated_ahead[index])
                 or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
             )
@@ -43,21 +43,21 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
             has_target = has_target or role in ("finding", "state")
             if not has_preposition and entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
-                stated_ahead = stated_ahead or _ahead(hits, _is_statement, ("comma", "new_item", "stop"))
+                stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"))
     return boundaries
 
 
-def _is_verb(hit: Hit) -> bool:
-    return hit.entry.has_verb
+def _verbs(hits: Sequence[Hit]) -> list[bool]:
+    return [hit.entry.has_verb for hit in hits]
 
 
-def _is_statement(hit: Hit) -> bool:
-    """A verb, or a phrase of uncertainty, which contains one: "may reflect"."""
-    return hit.entry.has_verb or any(term.value == "UNCERTAIN" for term in hit.entry.terms)
+def _statements(hits: Sequence[Hit]) -> list[bool]:
+    """Which hits are a verb, or a phrase of uncertainty, which contains one: "may reflect"."""
+    return [hit.entry.has_verb or any(term.value == "UNCERTAIN" for term in hit.entry.terms) for hit in hits]
 
 
-def _ahead(hits: Sequence[Hit], matches: Callable[[Hit], bool], ends: Sequence[str]) -> list[bool]:
-    """For each hit, whether one that `matches` follows before the next hit of a role in `ends`."""
+def _ahead(hits: Sequence[Hit], is_sought: Sequence[bool], ends: Sequence[str]) -> list[bool]:
+    """For each hit, whether one that is sought follows before the next hit of a role in `ends`."""
     ahead = [False] * len(hits)
     seen = False
     for index in range(len(hits) - 1, -1, -1):
@@ -66,7 +66,7 @@ def _ahead(hits: Sequence[Hit], matches: Callable[[Hit], bool], ends: Sequence[s
         if role in ends:
             # ", and the heart is normal": the "and" right behind the comma decides
             seen = False
-        seen = seen or matches(hits[index])
+        seen = seen or is_sought[index]
     return ahead
 
 

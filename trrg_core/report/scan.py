@@ -161,8 +161,8 @@ def _longest(spans: list[tuple[int, int, Entry]]) -> list[Hit]:
     spans.sort()  # no two have the same span, so entries are never compared
     findings: list[Hit] = []
     reached = 0
-    for start, negative_end, entry in spans:
-        if entry.is_finding and start >= reached:
+    for start, negative_end, entry in [span for span in spans if span[2].is_finding]:
+        if start >= reached:
             reached = -negative_end
             findings.append(Hit(start, reached, entry))
     findings.append(_BEYOND)
