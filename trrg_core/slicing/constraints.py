@@ -63,17 +63,24 @@ class Constraint:
         count = float(repeats[self.counted].sum())
         return count / max(1.0, float(repeats.sum())) if self.is_share else count
 
+    def miss(self, achieved: float) -> float:
+        """How far `achieved` is outside the bound and its tolerance; 0 if it keeps it."""
+        difference = achieved - self.target
+        off = {"cap": difference, "quota": -difference}.get(self.kind, abs(difference)) - self.tolerance
+        return off if off > 1e-9 else 0.0
+
     def is_met(self, achieved: float) -> bool:
         """Whether `achieved` keeps the bound, within the tolerance."""
-        difference = achieved - self.target
-        slack = self.tolerance + 1e-9
-        if self.kind == "cap":
-            return difference <= slack
-        return difference >= -slack if self.kind == "quota" else abs(difference) <= slack
+        return self.miss(achieved) == 0
 
     def relaxed(self, strength: float) -> "Constraint":
         """The same constraint with `strength`; a cap is never relaxed."""
         return self if self.kind == "cap" else replace(self, strength=strength)
+
+    def missed_by(self, miss: float) -> "Constraint":
+        """The same constraint, relaxed so far that it may be missed by `miss`."""
+        unit = 1.0 if self.kind == "balance" else self.target
+        return self if miss <= 0 else self.relaxed(max(0.0, 1 - miss / unit) if unit else 0.0)
 
 
 def build_constraints(spec: SliceSpec, rows: pa.Table, observations: Sequence[str]) -> list[Constraint]:

@@ -112,7 +112,8 @@ def _bounds(constraint: Constraint) -> list[_Bound]:
         return [_Bound(target, False, True)]
     if constraint.kind == "rows" and strength == 1:
         return [_Bound(target, True, True)]
-    low, high = target * strength, target if constraint.kind == "rows" else np.inf
+    low = target * strength
+    high = target / strength if constraint.kind == "rows" and strength > 0 else np.inf
     if constraint.kind == "balance":
         slack = constraint.tolerance + 1 - strength
         low, high = target - slack, target + slack

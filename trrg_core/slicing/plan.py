@@ -175,15 +175,15 @@ def _constraint_outcomes(
     for index, (base, constraint) in enumerate(zip(on_train, on_eligible, strict=True)):
         achieved = constraint.achieved(solution.repeats)
         is_met = constraint.is_met(achieved)
-        opposing, conflicts = solution.opposing.get(index, ()), solution.conflicts.get(index, ())
-        others = [other for other in opposing if other in conflicts] or conflicts or opposing
         reason = ""
         if not is_met:
+            shortfall = solution.shortfalls[index]
             reason = explain_constraint(
                 constraint,
                 solution.repeats,
+                shortfall,
                 max_repeats=spec.max_repeats,
-                conflicting=[on_eligible[other].description for other in others],
+                opposing=[on_eligible[other].description for other in shortfall.opposing],
                 largest_patient=largest,
             )
         outcomes.append(

@@ -30,24 +30,17 @@ class RakingResult:
 
     Attributes:
         rate: repeats, [T].
-        saturation: dual value of each limit as a fraction of its penalty, [K] in 0..1; 1 if it cannot be kept.
         violated: limits that `rate` does not keep, [K].
-        pull: what each limit (second axis) does to the sum of another (first axis), [K,K]: its dual value times the
-            change of that sum per unit of it, positive where it raises the sum.
     """
 
     rate: Floats
-    saturation: Floats
     violated: NDArray[np.bool_]
-    pull: Floats
 
 
 def rake(strata: Strata, limits: Limits, max_repeats: int) -> RakingResult:
     """The rates nearest to 1 that keep `limits`, as far as possible."""
     if not len(limits.constraint):
-        none = np.zeros(0)
-        rate = np.ones(len(strata.size))
-        return RakingResult(rate=rate, saturation=none, violated=none.astype(bool), pull=np.zeros((0, 0)))
+        return RakingResult(rate=np.ones(len(strata.size)), violated=np.zeros(0, dtype=bool))
     dual = _Dual(strata, limits, max_repeats)
     values = dual.solve()
     rate = dual.rate(values)
@@ -55,10 +48,7 @@ def rake(strata: Strata, limits: Limits, max_repeats: int) -> RakingResult:
     slack = 1e-4 * max(1.0, float(dual.mass @ rate))
     return RakingResult(
         rate=np.round(rate / _QUANTUM) * _QUANTUM,
-        saturation=np.abs(values) / limits.penalty,
         violated=(sums < limits.low - slack) | (sums > limits.high + slack),
-        # at the base: at `rate` a share that is just kept would seem to pull on nothing
-        pull=(limits.effect.T * (strata.num_patients / strata.size)) @ limits.effect * values,
     )
 
 

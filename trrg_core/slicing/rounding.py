@@ -20,12 +20,9 @@ _HARD_WEIGHT = 1e4  # one cap outweighs all quotas together
 
 
 def round_rates(strata: Strata, limits: Limits, rate: Floats, *, max_repeats: int, seed: int) -> Ints:
-    """Repeats of each patient [N], 0 to `max_repeats`, near `rate` [T], that keep `limits` as nearly as possible."""
-    rng = np.random.default_rng(seed)
-    totals = _systematic_totals(strata, rate, float(rng.random()))
-    if len(limits.constraint):
-        totals = _Repair(strata, limits, max_repeats).run(totals)
-    return _distribute(strata, totals, rng.permutation(len(strata.stratum)))
+    """Repeats of each stratum [T], 0 to `max_repeats` per patient, near `rate` [T], that keep `limits` if they can."""
+    totals = _systematic_totals(strata, rate, float(np.random.default_rng(seed).random()))
+    return _Repair(strata, limits, max_repeats).run(totals) if len(limits.constraint) else totals
 
 
 def _systematic_totals(strata: Strata, rate: Floats, offset: float) -> Ints:
@@ -34,8 +31,11 @@ def _systematic_totals(strata: Strata, rate: Floats, offset: float) -> Ints:
     return np.diff(running, prepend=0.0).astype(np.int64)
 
 
-def _distribute(strata: Strata, totals: Ints, priority: Ints) -> Ints:
-    """The repeats of each stratum, shared evenly by its patients; the remainder goes to the lowest `priority` [N]."""
+def distribute(strata: Strata, totals: Ints, seed: int) -> Ints:
+    """Repeats of each patient [N]: those of its stratum, shared evenly; who has the remainder depends on `seed`."""
+    rng = np.random.default_rng(seed)
+    rng.random()  # the first number is the offset of the rounding
+    priority = rng.permutation(len(strata.stratum))
     order = np.lexsort((priority, strata.stratum))
     starts = np.cumsum(strata.num_patients) - strata.num_patients
     rank = np.arange(len(order)) - np.repeat(starts, strata.num_patients)

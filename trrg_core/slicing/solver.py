@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from trrg_core.slicing.constraints import Constraint
 from trrg_core.slicing.limits import Limits, Strata, build_limits, stratify_patients
 from trrg_core.slicing.raking import rake
-from trrg_core.slicing.rounding import round_rates
+from trrg_core.slicing.rounding import distribute, round_rates
+from trrg_core.slicing.shortfall import Shortfall, find_shortfalls, value_range
 from trrg_core.slicing.spec import SliceSpec
+from trrg_core.slicing.whole_patients import MAX_STRATA, MAX_STUDIES, SearchTooLongError, WholePatients
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _BISECTIONS = 8
-_NEGLIGIBLE = 0.05  # of a constraint's own pull: a weaker one against it is no reason
-_CONFLICT_SATURATION = 0.5  # of a limit's penalty, from which on its constraint counts as conflicting
 # exactly at the greatest feasible strength, rounding to whole patients would break the other constraints
 _ROUNDING_MARGIN = 0.99
 _WEAKEST = 0.05  # a strength below is none
@@ -25,26 +25,19 @@ _WEAKEST = 0.05  # a strength below is none
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Repeats of each study [S].
-
-    `conflicts` maps the index of a relaxed constraint to those it conflicts with, `opposing` the index of every
-    constraint to those that pull the other way (by their dual values in the problem as asked), the strongest first.
-    """
+    """Repeats of each study [S], and why a constraint is missed, by its index."""
 
     repeats: Ints
-    conflicts: Mapping[int, tuple[int, ...]]
-    opposing: Mapping[int, tuple[int, ...]]
+    shortfalls: Mapping[int, Shortfall]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Attempt:
-    """Rates by stratum for some constraints; `conflicting` are the indices of those that exclude each other."""
+    """Rates by stratum for some constraints; `failed` if these exclude each other."""
 
     limits: Limits
     rate: Floats
     failed: bool
-    conflicting: tuple[int, ...]
-    pull: Floats
 
 
 def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: SliceSpec) -> Solution:
@@ -56,50 +49,105 @@ def solve_constraints(constraints: Sequence[Constraint], patient: Ints, spec: Sl
         spec: for `max_repeats` and the seed.
     """
     strata = stratify_patients(constraints, patient)
-    first = _attempt(constraints, strata, spec.max_repeats)
-    relaxed, conflicts = _relax(first, constraints, strata, spec.max_repeats)
-    attempt = _attempt(relaxed, strata, spec.max_repeats) if conflicts else first
-    repeats = _rounded(attempt, strata, spec)
+    totals, shortfalls = _rounded_totals(constraints, strata, spec), dict[int, Shortfall]()
+    if any(_misses(constraints, strata, totals).values()):
+        exact = None
+        if len(strata.size) <= MAX_STRATA and len(patient) <= MAX_STUDIES:
+            exact = _exact_totals(constraints, strata, spec)
+        if exact is None:
+            divided = _DividedPatients(constraints, strata, spec.max_repeats)
+            misses = _misses(constraints, strata, totals)
+            shortfalls = find_shortfalls(constraints, misses, strata, spec.max_repeats, divided)
+        else:
+            totals, shortfalls = exact
+    return Solution(repeats=distribute(strata, totals, spec.seed)[patient], shortfalls=shortfalls)
+
+
+def _rounded_totals(constraints: Sequence[Constraint], strata: Strata, spec: SliceSpec) -> Ints:
+    """Repeats of each stratum [T]: rates by raking, rounded to whole patients."""
+    attempt = _attempt(constraints, strata, spec.max_repeats)
+    if not attempt.failed:
+        relaxed = list(constraints)
+    else:
+        relaxed = _relax(constraints, strata, spec.max_repeats)
+        attempt = _attempt(relaxed, strata, spec.max_repeats)
+    totals = _rounded(attempt, strata, spec)
     # a slice of a few rows may have no whole patients near it: then the last targets give way further
-    while not repeats.any() and (weaker := _weakened(relaxed)) is not None:
+    while not totals.any() and (weaker := _weakened(relaxed)) is not None:
         relaxed = weaker
-        repeats = _rounded(_attempt(relaxed, strata, spec.max_repeats), strata, spec)
-    return Solution(repeats=repeats[patient], conflicts=conflicts, opposing=_opposing(first, constraints))
+        totals = _rounded(_attempt(relaxed, strata, spec.max_repeats), strata, spec)
+    return totals
+
+
+def _exact_totals(
+    constraints: Sequence[Constraint], strata: Strata, spec: SliceSpec
+) -> tuple[Ints, dict[int, Shortfall]] | None:
+    """Repeats of each stratum [T] that miss each constraint by as little as can be, and why.
+
+    None if the caps forbid every patient, or if it takes too long to find out.
+    """
+    program = WholePatients(constraints, strata, spec.max_repeats)
+    try:
+        best = program.least_misses()
+        if best is None:
+            return None
+        allowed, totals = best
+        relaxed = [constraint.missed_by(allowed[index]) for index, constraint in enumerate(constraints)]
+        wanted = _rounded(_attempt(relaxed, strata, spec.max_repeats), strata, spec)
+        totals = program.nearest(wanted, allowed, totals)
+        misses = _misses(constraints, strata, totals)
+        if any(misses[index] > 0 for index, one in enumerate(constraints) if one.kind == "cap"):
+            return None  # the tolerance of the solver is wider than that of a cap
+        return totals, find_shortfalls(constraints, misses, strata, spec.max_repeats, program)
+    except SearchTooLongError:
+        return None
+
+
+def _misses(constraints: Sequence[Constraint], strata: Strata, totals: Ints) -> dict[int, float]:
+    """How far the value of each constraint is outside its bounds, with repeats `totals` [T]."""
+    rows = max(1.0, float(totals @ strata.size))
+    counts = (totals @ strata.counts).tolist()
+    return {
+        index: constraint.miss(counts[index] / (rows if constraint.is_share else 1.0))
+        for index, constraint in enumerate(constraints)
+    }
+
+
+class _DividedPatients:
+    """Which constraints can be kept together, by raking: patients may be divided."""
+
+    def __init__(self, constraints: Sequence[Constraint], strata: Strata, max_repeats: int) -> None:
+        self._constraints, self._strata, self._max_repeats = constraints, strata, max_repeats
+
+    def can(self, misses: Mapping[int, float], *, whole: bool = False) -> bool:
+        """Whether the constraints `misses` can be missed by at most its values, together."""
+        kept = [
+            constraint.missed_by(misses[index]) if index in misses else _ignored(constraint)
+            for index, constraint in enumerate(self._constraints)
+        ]
+        return not _attempt(kept, self._strata, self._max_repeats).failed
+
+    def least_alone(self, index: int) -> float:
+        """The least that a constraint is missed by where there are no others."""
+        one = self._constraints[index]
+        lowest, highest = value_range(one, self._strata.counts[:, index], self._strata, self._max_repeats)
+        return one.miss(min(max(one.target, lowest), highest))
 
 
 def _attempt(constraints: Sequence[Constraint], strata: Strata, max_repeats: int) -> _Attempt:
     limits = build_limits(constraints, strata)
     result = rake(strata, limits, max_repeats)
     is_empty = float(strata.num_patients @ (strata.size * result.rate)) < 1.0
-    conflicting = limits.constraint[(result.saturation > _CONFLICT_SATURATION) | result.violated]
-    return _Attempt(
-        limits=limits,
-        rate=result.rate,
-        failed=bool(result.violated.any()) or is_empty,
-        conflicting=tuple(sorted(set(conflicting.tolist()))),
-        pull=result.pull,
-    )
+    return _Attempt(limits=limits, rate=result.rate, failed=bool(result.violated.any()) or is_empty)
 
 
 def _rounded(attempt: _Attempt, strata: Strata, spec: SliceSpec) -> Ints:
-    """Repeats of each patient."""
+    """Repeats of each stratum [T]."""
     return round_rates(strata, attempt.limits, attempt.rate, max_repeats=spec.max_repeats, seed=spec.seed)
 
 
-def _opposing(attempt: _Attempt, constraints: Sequence[Constraint]) -> dict[int, tuple[int, ...]]:
-    """For each constraint the others that pull its sum the other way than its own limits do, the strongest first."""
-    of, pull = attempt.limits.constraint, attempt.pull
-    opposing: dict[int, tuple[int, ...]] = {}
-    for index in range(len(constraints)):
-        strength: dict[int, float] = {}
-        for limit in np.flatnonzero(of == index):
-            own = pull[limit, limit]
-            against = -np.sign(own) * pull[limit]
-            floor = _NEGLIGIBLE * abs(own)
-            for other in np.flatnonzero((against > floor) & (of != index)):
-                strength[int(of[other])] = max(strength.get(int(of[other]), 0.0), float(against[other]))
-        opposing[index] = tuple(sorted(strength, key=lambda other: (-strength[other], other)))
-    return opposing
+def _ignored(constraint: Constraint) -> Constraint:
+    return replace(constraint, kind="quota", strength=0.0)  # a quota of nothing
 
 
 def _weakened(constraints: Sequence[Constraint]) -> list[Constraint] | None:
@@ -112,56 +160,16 @@ def _weakened(constraints: Sequence[Constraint]) -> list[Constraint] | None:
     return _replaced(constraints, pulling[-1], last.relaxed(half if half > _WEAKEST else 0.0))
 
 
-def _relax(
-    first: _Attempt, constraints: Sequence[Constraint], strata: Strata, max_repeats: int
-) -> tuple[list[Constraint], dict[int, tuple[int, ...]]]:
-    """The constraints, those that conflict relaxed as little as possible, and the conflicts of each of them.
-
-    `first` is the attempt with all constraints in full.
-    """
-    if not first.failed:
-        return list(constraints), {}
-    for conflicting in (first.conflicting, tuple(range(len(constraints)))):
-        relaxed = [
-            constraint.relaxed(0.0) if index in conflicting else constraint
-            for index, constraint in enumerate(constraints)
-        ]
-        if not _attempt(relaxed, strata, max_repeats).failed:
-            break
-    conflicts = {}
+def _relax(constraints: Sequence[Constraint], strata: Strata, max_repeats: int) -> list[Constraint]:
+    """The constraints, each relaxed as little as the caps and those before it allow."""
+    relaxed = [constraint.relaxed(0.0) for constraint in constraints]
     for index, constraint in enumerate(constraints):
-        if relaxed[index] == constraint:
-            continue
         restored = _replaced(relaxed, index, constraint)
-        attempt = _attempt(restored, strata, max_repeats)
-        if attempt.failed:
-            # an earlier constraint goes first: later ones that are against it wait for their turn
-            opposing = {*_opposing(attempt, restored)[index], *attempt.conflicting}
-            later = [other for other in opposing if other > index and relaxed[other].strength > 0]
-            later = later or [other for other in _blocking(restored, index, strata, max_repeats) if other > index]
-            for other in later:
-                relaxed = _replaced(relaxed, other, constraints[other].relaxed(0.0))
-            if later:
-                restored = _replaced(relaxed, index, constraint)
-                attempt = _attempt(restored, strata, max_repeats)
-        if not attempt.failed:
+        if constraint.kind == "cap" or not _attempt(restored, strata, max_repeats).failed:
             relaxed = restored
-            continue
-        others = tuple(other for other in attempt.conflicting if other != index)
-        conflicts[index] = others or _blocking(restored, index, strata, max_repeats)
-        relaxed = _replaced(relaxed, index, _strongest_feasible(relaxed, index, constraint, strata, max_repeats))
-    return relaxed, conflicts
-
-
-def _blocking(constraints: Sequence[Constraint], index: int, strata: Strata, max_repeats: int) -> tuple[int, ...]:
-    """The constraints without one of which `index` could be met."""
-    blocking = []
-    for other, constraint in enumerate(constraints):
-        if other != index and constraint.strength > 0:
-            ignored = replace(constraint, kind="quota", strength=0.0)  # a quota of nothing
-            if not _attempt(_replaced(constraints, other, ignored), strata, max_repeats).failed:
-                blocking.append(other)
-    return tuple(blocking)
+        else:
+            relaxed = _replaced(relaxed, index, _strongest_feasible(relaxed, index, constraint, strata, max_repeats))
+    return relaxed
 
 
 def _strongest_feasible(
