@@ -17,8 +17,23 @@ MAX_TEXT, MAX_VALUES, MAX_DEPTH = 2**22, 100_000, 30  # of a YAML text: a spec m
 PRESETS = ("tiny", "small", "base")
 
 
-class _YamlLoader(yaml.SafeLoader):
+# of libyaml, ten times as fast as PyYAML's own, where PyYAML was built with it
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _YamlLoader(_SafeLoader):  # type: ignore[misc]  # one of two classes
     """YAML 1.1, but `1e-4` is a number and not a text, which the config class of a backbone would not check."""
+
+    num_merged = 0
+
+    def flatten_mapping(self, node: Any) -> None:
+        """As in PyYAML, but a chain of merge keys (`<<`) cannot write out more than MAX_VALUES keys."""
+        super().flatten_mapping(node)
+        self.num_merged += len(node.value)
+        if self.num_merged > MAX_VALUES:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"more than {MAX_VALUES} keys by merging", node.start_mark
+            )
 
 
 _YamlLoader.add_implicit_resolver(
@@ -85,6 +100,7 @@ def _parse_yaml(text: str | bytes, where: str) -> Any:
     if len(text) > MAX_TEXT:
         raise ConfigError(f"{where} has more than {MAX_TEXT} characters")
     try:
+        _check_events(text, where)
         values = yaml.load(text, _YamlLoader)  # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{where} is not YAML: {' '.join(str(error).split())[:500]}") from error
@@ -92,6 +108,25 @@ def _parse_yaml(text: str | bytes, where: str) -> Any:
         raise ConfigError(f"{where} is nested more than {MAX_DEPTH} deep") from None
     _check_size(values, where)
     return values
+
+
+def _check_events(text: str | bytes, where: str) -> None:
+    """Check size and depth before anything is built: the loader recurses, and builds slowly.
+
+    Raises:
+        ConfigError: if there are more than MAX_VALUES values, or they are nested more than MAX_DEPTH deep.
+    """
+    depth = count = 0
+    for event in yaml.parse(text, _SafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            depth += isinstance(event, yaml.CollectionStartEvent)
+        if depth > MAX_DEPTH + 1:
+            raise ConfigError(f"{where} is nested more than {MAX_DEPTH} deep")
+        if count > MAX_VALUES:
+            raise ConfigError(f"{where} has more than {MAX_VALUES} values")
 
 
 def _check_size(values: Any, where: str) -> None:

@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.config.values import PRESETS
+from trrg_core.config.values import PRESETS, load_yaml
 from trrg_core.errors import ConfigError
 from trrg_core.weights.weight_package import weight_packages
 
@@ -306,3 +307,32 @@ def test_a_registry_is_on_a_server(uri: str) -> None:
 def test_a_registry_in_another_file_is_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"register\.tracking_uri: expected http\(s\)://HOST or postgresql"):
         load_config("tiny", [f"register.tracking_uri={uri}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a {k: 1}\nb:\n" + "- {<<: *a, x: 1}\n" * 30_000, "more than 100000 values"),
+        (
+            "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: 1}}\n" for n in range(1, 3000)),
+            "more than 100000 keys by merging",
+        ),
+        ("- " * 2_000_000 + "1", "nested more than 30 deep"),
+        ("[" * 4_000_000, "nested more than 30 deep"),
+    ],
+    ids=["merge keys", "chain of merge keys", "block depth", "flow depth"],
+)
+def test_yaml_that_would_take_long_is_refused_before_it_is_built(text, message):
+    began = time.process_time()
+    with pytest.raises(ConfigError, match=message):
+        load_yaml(text, "a.yaml")
+    assert time.process_time() - began < 5
+
+
+def test_yaml_keeps_its_values_under_a_merge_key():
+    text = "a: &a {rate: 1e-4, deep: yes}\nb: {<<: *a, rate: 2}\nc: {<<: [*a, {n: 0x1F}]}"
+    assert load_yaml(text, "a.yaml") == {
+        "a": {"rate": 1e-4, "deep": True},
+        "b": {"deep": True, "rate": 2},
+        "c": {"deep": True, "rate": 1e-4, "n": 31},
+    }
