@@ -1,5 +1,7 @@
 """The device that a bench runs on: its name, its peak, and when its work is done."""
 
+from collections.abc import Callable
+
 import torch
 
 # dense bf16 peak in FLOP/s by the start of the device name; data sheets of NVIDIA
@@ -22,3 +24,11 @@ def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def print_profile(step: Callable[[], object]) -> None:
+    """Prints where the time of a step goes, by kernel."""
+    with torch.profiler.profile() as profile:
+        step()
+    order = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    print(profile.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=80))

@@ -26,7 +26,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from infra.bench import gpu_generate
-from infra.bench.device import device_name, peak_flops, synchronize
+from infra.bench.device import device_name, peak_flops, print_profile, synchronize
 from infra.bench.gpu_batches import VOCABULARY, Load, invent_batch
 from infra.bench.gpu_finetune import add_finetune_options, bench_finetune
 from trrg_core.config.load import load_config
@@ -59,6 +59,7 @@ def main() -> int:
     contrastive.add_argument("--batch-size", type=int, default=512, help="pairs per step; a study counts as eight")
     contrastive.add_argument("--steps", type=int, default=30, help="measured steps, after warming up")
     contrastive.add_argument("--compile", action="store_true", help="compile the layers with torch.compile")
+    contrastive.add_argument("--profile", action="store_true", help="print where the time of a step goes")
     contrastive.add_argument(
         "--weights", choices=("bf16", "fp32"), default="bf16", help="fp32: computed in bf16 by autocast"
     )
@@ -149,6 +150,8 @@ def measure(load: Load, options: argparse.Namespace) -> Measured:
         train_step(batches[step % len(batches)])
         synchronize(device)
         seconds.append(time.perf_counter() - before)
+    if options.profile:
+        print_profile(lambda: train_step(batches[0]))
     return Measured(
         step_s=statistics.median(seconds),
         flops=float(counter.get_total_flops()),

@@ -9,13 +9,11 @@ Useful tokens are those that are not padding, of prefix and report.
 """
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 
-from infra.bench.device import device_name, peak_flops
-from infra.bench.llm_steps import Corpus, Sequences, invent_sequences, measure, read_loss, with_adapters
+from infra.bench.device import device_name, peak_flops, print_profile
+from infra.bench.llm_steps import Corpus, invent_sequences, measure, read_loss, with_adapters
 from trrg_core.config.load import load_config
 from trrg_core.model.backbones import build_backbone
 from trrg_core.model.compiling import compile_layers
@@ -82,7 +80,7 @@ def bench_finetune(options: argparse.Namespace) -> int:
             flush=True,
         )
     if options.profile:
-        _print_profile(llm, batches)
+        print_profile(lambda: torch.autograd.backward(read_loss(llm, batches[0], packing=True)[0]))
     packed = results.get("packed")
     if packed is None or options.tiny or not name.startswith(("NVIDIA H100", "NVIDIA H200")):
         print(f"no verdict: the goal, {GOAL_TOKENS_PER_S:,} useful tokens/s with the LLM of base, is for one H100")
@@ -93,12 +91,3 @@ def bench_finetune(options: argparse.Namespace) -> int:
         f"padding {packed.padding:.1%} (goal below {MAX_PADDING:.0%})"
     )
     return 0 if passed else 1
-
-
-def _print_profile(llm: Any, batches: Sequence[Sequences]) -> None:
-    """Where the time of one packed step goes, by kernel."""
-    with torch.profiler.profile() as profile:
-        read_loss(llm, batches[0], packing=True)[0].backward()  # type: ignore[no-untyped-call]  # untyped in torch
-    on_gpu = torch.cuda.is_available()
-    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    print(profile.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=80))
