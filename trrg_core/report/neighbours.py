@@ -37,7 +37,7 @@ _BARE = re.compile(
     re.I,
 )
 # a side in a line of its own, over what was found there
-_SIDE_HEADING = re.compile(r"(left|right)(?: lung| side| chest| hemithorax)?[ \t]*:[ \t\r]*\n", re.I)
+_SIDE_HEADING = re.compile(r"(left|right)(?: lung| side| chest| hemithorax)?[ \t]*:[ \t\r]*(?:\n|\Z)", re.I)
 # what lies in the middle, or is of both sides
 _MIDLINE = frozenset(
     (
