@@ -34,7 +34,11 @@ _APART = ".apart"
 _ANSWERS = ("answer", "adjacent")
 _BEFORE_ANSWER = ("colon", "open", "close")
 # "Effusion: none", "Effusion (left): none"
-_GAP = re.compile(r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*")
+# between a finding and its answer, which may be an item of a list: "Effusion:\n1. None"
+_GAP = re.compile(
+    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*|[ ]?:\s*(?:[-*\u2022]|\(?(?:\d{1,2}|[a-h])\)|\d{1,2}\.)\s*",
+    re.IGNORECASE,
+)
 _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]

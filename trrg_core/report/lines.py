@@ -22,7 +22,17 @@ _LABEL = (
     r"|[A-Z][A-Za-z]*(?:[ /&]+[A-Za-z]+){0,4} ?(?::| [-\u2013] |\?|\.{3})|\[ ?[xX]?\]"
 )
 _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
+_MARKED_ITEM = re.compile(r"[ \t]*(?:[-*\u2022]|\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.)(?=\s|[A-Za-z])")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
+# of a list, "Heart:\n- enlarged"; what is said "as follows:" is the list itself
+_TITLE = re.compile(rf"[ \t]*(?:{_MARK}[ \t]*)?[A-Za-z][A-Za-z /&-]{{0,40}}(?<!follows)(?<!following):")
+# what denies all items of the list below it
+_DENIES_A_LIST = re.compile(
+    r"(?:.*\b)?(?:no|without|negative for|none of|nil)"
+    r"(?: (?:radiographic |imaging |definite )?(?:evidence|signs?)(?: of| for)?)?(?: any of)?(?: the following)?:?"
+    r"|the following (?:findings )?(?:are|were) (?:absent|not [a-z]+):?",
+    re.IGNORECASE,
+)
 # a stop is judged by itself, and what follows a colon belongs to it
 _JUDGED_BY_ITSELF = ".!?:"
 _INLINE_MARK = r"(\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z]))"
@@ -147,6 +157,7 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
     breaks = []
     at = start
     last = ""
+    is_denied = False  # the list that is read
     for whole, (line, following) in zip(written, pairwise(lines), strict=False):
         at += len(whole) + 1
         last = line or last
@@ -154,7 +165,10 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
             continue  # double spaced: "The lungs are\n\nclear."
         margin, indent = " " * indent, 0
         if not line or not following or _opens_item(following):
-            breaks.append(at)
+            is_listed = _MARKED_ITEM.match(following) is not None
+            is_denied = is_listed and (is_denied or _DENIES_A_LIST.fullmatch(line) is not None)
+            if not is_denied and not (is_listed and line.endswith(":") and _TITLE.fullmatch(line)):
+                breaks.append(at)
         elif line[-1] not in _JUDGED_BY_ITSELF:
             shape = shape or _shape(lines)
             if _ends_statement(margin + line, following.lstrip(), shape):

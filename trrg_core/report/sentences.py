@@ -15,6 +15,8 @@ _ANSWER = re.compile(
     r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",
     re.IGNORECASE,
 )
+# the first item of a list belongs to its title: "Heart:\n1. Enlarged."
+_FIRST_NUMBER = re.compile(r":[ \t\r]*\n[ \t]*\d{1,2}\Z")
 _BEFORE_A_QUERY = (" ", "(", ",", ";", "/")
 _QUERIED = re.compile(r" ?(?:[a-z]|[A-Z]{2}|(?<=- \? )[A-Z])")
 _LONGEST_QUESTION = 60
@@ -57,6 +59,8 @@ def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> boo
     if behind >= end:
         return True
     after = text[behind]
+    if text[at - 1].isdigit() and _FIRST_NUMBER.search(text, max(begin, at - _LONGEST_WORD), at):
+        return False
     if behind - at > 3 and after == " ":
         return False  # dots that lead to an answer: "Pneumothorax ..... none"
     if after.isspace() and not text[at - 1].isspace() and text[at - 2 : at].lower() not in _ABBREVIATION_ENDS:

@@ -256,3 +256,33 @@ def test_two_processes_give_the_same_parses_in_order() -> None:
     assert list(PARSER.parse_many(texts, workers=2)) == list(map(PARSER.parse, texts))
     with pytest.raises(ValueError, match="workers is 0, expected 1 or more"):
         PARSER.parse_many(texts, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Heart:\n- mildly enlarged\n- no effusion", "+cardiomegaly mild, -pleural_effusion"),
+        ("Cardiac silhouette:\n1. Enlarged.\n2. Calcified aorta.", "+cardiomegaly, +aortic_calcification"),
+        ("Pneumothorax:\n- large, right", "+pneumothorax right large"),
+        ("Pleural effusion:\n* none", "-pleural_effusion"),
+        ("Lungs:\n- clear\n- consolidation on the left", "+consolidation left"),
+        (
+            "Right:\n- small effusion\n- atelectasis\nLeft:\n- No effusion.",
+            SIDED := "+pleural_effusion right small, +atelectasis right, -pleural_effusion left",
+        ),
+        ("right lung:\n1. small effusion\n2. atelectasis\nleft lung:\n1. no effusion", SIDED),
+        ("No evidence of the following:\n- effusion\n- edema\nA nodule.", "-pleural_effusion, -edema, +nodule"),
+        ("Negative for:\n* effusion\n* edema\n\n* nodule", "-pleural_effusion, -edema, +nodule"),
+        ("There is no\n- effusion\n- edema", "-pleural_effusion, -edema"),
+        ("The following are absent:\n- effusion\n- edema", "-pleural_effusion, -edema"),
+        ("No evidence of any of the following: effusion, edema.", "-pleural_effusion, -edema"),
+        ("The following are seen:\n- effusion\n- edema", "+pleural_effusion, +edema"),
+        ("No change.\n- effusion\n- edema", "+pleural_effusion, +edema"),
+    ],
+)
+def test_what_stands_over_a_list_is_read_with_its_items(text: str, expected: str) -> None:
+    report = ReportParser("chexpert14").parse(f"FINDINGS:\n{text}")
+    signs = {Assertion.PRESENT: "+", Assertion.ABSENT: "-", Assertion.UNCERTAIN: "?"}
+    mentions = [one for sentence in report.sentences for one in sentence.mentions]
+    read = [" ".join(filter(None, (signs[m.assertion] + m.finding, m.laterality, m.severity))) for m in mentions]
+    assert ", ".join(read) == expected
