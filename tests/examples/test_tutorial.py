@@ -13,7 +13,8 @@ from trrg_core.storage.store import open_store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
 
-pytestmark = [pytest.mark.ray, pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(1800)]
+# long: tests/chain runs the same chain in CI
+pytestmark = [pytest.mark.ray, pytest.mark.flow, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 QUICK = (
