@@ -18,7 +18,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,8 @@ class Measured:
     attention: str
 
 
-def main() -> int:
-    """Runs the chosen bench; returns 1 if its goal is not reached on the device that the goal is for."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the bench that `arguments` or the command line choose; returns 1 if its goal is missed on its device."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.gpu", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
     contrastive = benches.add_parser("contrastive", help="stage 1: pairs per second")
@@ -69,7 +69,7 @@ def main() -> int:
     engine = benches.add_parser("engine", help="both stages under DeepSpeed: memory, and exact resume")
     engine.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this text")
     for_all(engine)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.bench == "engine":
         from infra.bench.gpu_engine import bench_engine  # imports DeepSpeed, which the others do not need
 

@@ -1,20 +1,15 @@
 """What the benches feed to the pipeline is what the pipeline makes: a bench is run by hand, and breaks unseen."""
 
 import sys
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from infra.bench import generate, scale
+from infra.bench import generate, gpu, scale
 from infra.bench.data_loader import make_shard_rows
 from infra.bench.flips import measure_flips
-from infra.bench.gpu import bench_contrastive
-from infra.bench.gpu_engine import bench_engine
-from infra.bench.gpu_finetune import bench_finetune
-from infra.bench.gpu_generate import bench_generate
 from infra.bench.label_corpus import invent_labels
 from infra.bench.llm_steps import Corpus, invent_sequences, measure, with_adapters
 from infra.bench.serve import CONTENT_TYPE, draw_films, form_body
@@ -60,20 +55,21 @@ def test_the_coverage_of_flips_counts_each_fact_once() -> None:
 
 
 def test_the_gpu_bench_trains_both_loads_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
-    words = {"batch_size": 16, "steps": 1, "compile": False, "weights": "bf16", "tiny": True, "device": "cpu"}
-    assert bench_contrastive(Namespace(**words)) == 0
+    assert gpu.main(["contrastive", "--batch-size", "16", "--steps", "1", "--tiny", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[2:4]] == [["pairs", "16", "16"], ["stage", "1", "2"]]
     assert "no verdict" in lines[-1]
 
 
-def test_the_gpu_bench_of_stage_two_trains_the_llm_of_tiny(capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"batch_size": 6, "rounds": 1, "attention": "sdpa", "checkpoint": True, "tiny": True, "device": "cpu"}
-    assert bench_finetune(Namespace(**options)) == 0
+@pytest.mark.parametrize("attention", ["sdpa", "packed"])
+def test_the_gpu_bench_of_stage_two_trains_the_llm_of_tiny(attention: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch-size", "6", "--rounds", "1", "--attention", attention, "--checkpoint", "--tiny"]
+    assert gpu.main(["finetune", *options, "--device", "cpu"]) == 0
     title, _, packed, padded, verdict = capsys.readouterr().out.splitlines()
     assert "adapters by peft" in title
     shares = [float(line.split()[2].rstrip("%")) for line in (packed, padded)]
     assert shares[0] < shares[1]
+    assert shares[0] == 0 or attention == "sdpa"
     assert "no verdict" in verdict
 
 
@@ -121,15 +117,15 @@ def test_the_generation_bench_compares_equal_texts(
 
 
 def test_the_gpu_bench_generates_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
-    words = {"studies": 4, "drafts": 2, "prefix": 6, "tokens": 3, "tiny": True, "device": "cpu"}
-    assert bench_generate(Namespace(**words)) == 0
+    options = ["--studies", "4", "--drafts", "2", "--prefix", "6", "--tokens", "3", "--tiny", "--device", "cpu"]
+    assert gpu.main(["generate", *options]) == 0
     lines = capsys.readouterr().out.splitlines()[2:]
     assert [line[40:47].strip() for line in lines] == ["4", "4", "2", "2"]
     assert [line.partition(":")[0] for line in lines] == ["reports", "reports", "2 drafts", "2 drafts"]
 
 
 def test_the_bench_of_the_engine_resumes_what_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench_engine(Namespace(only="stage 2, zero_stage=2", tiny=True, device="cpu")) == 0
+    assert gpu.main(["engine", "--only", "stage 2, zero_stage=2", "--tiny", "--device", "cpu"]) == 0
     _, _, case, verdict = capsys.readouterr().out.splitlines()
     assert case.split()[-1] == "0e+00"
     assert verdict.startswith("PASS")
