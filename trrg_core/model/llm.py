@@ -4,7 +4,6 @@ R rows, C columns, M = R * C, H LLM width, Y vocabulary.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -86,8 +85,7 @@ def read_tokens(llm: Any, packed: PackedTokens) -> Reading:
     """The reading of all `M` positions of the rows, one row after the other."""
     inputs = {"inputs_embeds": packed.token_RCH, "position_ids": packed.position_RC, "use_cache": False}
     if packed.bounds is not None and llm.config._attn_implementation == PACKED:
-        starts = torch.tensor(packed.bounds, dtype=torch.int32, device=packed.token_RCH.device)
-        inputs |= packed_inputs(starts, max(end - start for start, end in pairwise(packed.bounds)))
+        inputs |= packed_inputs(packed.bounds, packed.token_RCH.device)
     if has_plain_head(llm):
         states = llm.get_base_model().base_model(**inputs).last_hidden_state.flatten(0, 1)
         return Reading(states, states, llm.get_output_embeddings())

@@ -8,6 +8,8 @@ L tokens of all sequences, A heads, K heads of keys and values, D size of a head
 """
 
 import inspect
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,17 +23,17 @@ from transformers.masking_utils import sdpa_mask
 from trrg_core.errors import ConfigError
 
 PACKED = "packed"
-# what newer versions of torch take; older ones see all heads alike and have a flag in place of a window
-_KNOWN = inspect.signature(varlen_attn).parameters
-_CAUSAL: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in _KNOWN else {"is_causal": True}
-_HAS_GROUPS = "enable_gqa" in _KNOWN
+# torch 2.11 takes as many heads of keys as of queries
+_HAS_GROUPS = "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
-def packed_inputs(starts_B: Tensor, longest: int) -> dict[str, Any]:
-    """What an LLM reads beside a row of packed sequences, where each starts and at the end where the last ends."""
+def packed_inputs(bounds: Sequence[int], device: torch.device) -> dict[str, Any]:
+    """What an LLM reads beside a row of packed sequences, given where each starts and where the last ends."""
+    starts_B = torch.tensor(bounds, dtype=torch.int32, device=device)
+    longest = max(end - start for start, end in pairwise(bounds))
     # a mask of four axes is handed on as it is, so that none is made for all pairs of the row
     return {
-        "attention_mask": torch.empty(1, 1, 1, 1, device=starts_B.device),
+        "attention_mask": torch.empty(1, 1, 1, 1, device=device),
         "cu_seq_lens_q": starts_B,
         "cu_seq_lens_k": starts_B,
         "max_length_q": longest,
@@ -63,13 +65,13 @@ def packed_attention(
 def _attend_on_gpu(
     query: Tensor, key: Tensor, value: Tensor, starts_B: Tensor, longest: int, scale: float | None
 ) -> Tensor:
-    options = dict(_CAUSAL)
+    options: dict[str, Any] = {"scale": scale, "window_size": (-1, 0)}  # causal
     if _HAS_GROUPS:
         options["enable_gqa"] = True
     else:
         group = query.shape[1] // key.shape[1]
         key, value = (one.repeat_interleave(group, dim=1) for one in (key, value))
-    attended = varlen_attn(query, key, value, starts_B, starts_B, longest, longest, scale=scale, **options)
+    attended = varlen_attn(query, key, value, starts_B, starts_B, longest, longest, **options)
     if not isinstance(attended, Tensor):
         raise TypeError("torch returned more than the attended values, which were not asked for")
     return attended

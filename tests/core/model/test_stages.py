@@ -20,6 +20,12 @@ def images_of(rows, config=None):
     return collate_images(rows, observations=OBSERVATIONS, config=(config or toy_config()).pretrain)
 
 
+def pairs_of(rows, prompts, tokenizer, config):
+    return collate_pretrain(
+        rows, tokenizer=tokenizer, prompts=prompts, observations=OBSERVATIONS, config=config.pretrain, seed=0
+    )
+
+
 def test_stage_one_overfits_ten_studies(stage1, rows):
     assert sum(stage1.losses[-5:]) < 0.85 * sum(stage1.losses[:5])
     batch = images_of(rows)
@@ -37,14 +43,7 @@ def test_stage_two_writes_ten_studies_word_for_word(stage2, rows):
 @pytest.mark.parametrize("kinds", ["[]", "[report]", "[side]"])
 def test_stage_one_learns_without_hard_negatives(form, kinds, rows, prompts, text_tokenizer):
     config = toy_config(f"pretrain.hard_negatives={kinds}", f"pretrain.hard_negative_form={form}")
-    batch = collate_pretrain(
-        rows[:4],
-        tokenizer=text_tokenizer,
-        prompts=prompts,
-        observations=OBSERVATIONS,
-        config=config.pretrain,
-        seed=0,
-    )
+    batch = pairs_of(rows[:4], prompts, text_tokenizer, config)
     model = build_contrastive(config, text_tokenizer, OBSERVATIONS).train()
     output = model(batch)
     output.loss.backward()
@@ -212,14 +211,7 @@ def test_any_image_backbone_gives_patches_and_a_study_vector(backbone, rows, pro
 
     config = validate_config(values)
     model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
-    batch = collate_pretrain(
-        rows[:3],
-        tokenizer=text_tokenizer,
-        prompts=prompts,
-        observations=OBSERVATIONS,
-        config=config.pretrain,
-        seed=0,
-    )
+    batch = pairs_of(rows[:3], prompts, text_tokenizer, config)
     features = model.encode_images(batch)
     assert features.study_BD.shape == (3, 32)
     assert features.patches_BND.shape[:2] == features.patch_mask_BN.shape
