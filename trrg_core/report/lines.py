@@ -15,14 +15,16 @@ from trrg_core.report.lexicon import load_rules
 
 # no hard wrap is narrower; shorter lines are a list
 _NARROWEST_WRAP = 40
-_MARK = r"(?:\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.|(?:i{1,3}|iv|vi{0,3})\.|[-*\u2022>+#]|=>|\[ ?[xX]?\])(?=\s|[A-Za-z])"
+# a bullet, a letter or a number, as plain lists have them
+LIST_MARK = r"(?:[-*\u2022]|\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.)"
+_MARK = rf"(?:{LIST_MARK}|(?:i{{1,3}}|iv|vi{{0,3}})\.|[>+#]|=>|\[ ?[xX]?\])(?=\s|[A-Za-z])"
 # "Pleural effusion: none", "Heart - normal", "Pneumothorax ..... none"
 _LABEL = (
     r"(?:size|shift|side|location|position|tip|change|degree):"
     r"|[A-Z][A-Za-z]*(?:[ /&]+[A-Za-z]+){0,4} ?(?::| [-\u2013] |\?|\.{3})|\[ ?[xX]?\]"
 )
 _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
-_MARKED_ITEM = re.compile(r"[ \t]*(?:[-*\u2022]|\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.)(?=\s|[A-Za-z])")
+_MARKED_ITEM = re.compile(rf"[ \t]*{LIST_MARK}(?=\s|[A-Za-z])")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
 # of a list, "Heart:\n- enlarged"; what is said "as follows:" is the list itself
 _TITLE = re.compile(rf"[ \t]*(?:{_MARK}[ \t]*)?[A-Za-z][A-Za-z /&-]{{0,40}}(?<!follows)(?<!following):")
