@@ -60,8 +60,11 @@ class Constraint:
 
     def achieved(self, repeats: Ints) -> float:
         """The count or share of a slice with `repeats` [S]; 0 for a share of an empty slice."""
-        count = float(repeats[self.counted].sum())
-        return count / max(1.0, float(repeats.sum())) if self.is_share else count
+        return self.value(float(repeats[self.counted].sum()), float(repeats.sum()))
+
+    def value(self, count: float, rows: float) -> float:
+        """The count or share of a slice of so many rows, `count` of which are counted."""
+        return count / max(1.0, rows) if self.is_share else count
 
     def miss(self, achieved: float) -> float:
         """How far `achieved` is outside the bound and its tolerance; 0 if it keeps it."""

@@ -105,12 +105,8 @@ def _exact_totals(
 
 def _misses(constraints: Sequence[Constraint], strata: Strata, totals: Ints) -> dict[int, float]:
     """How far the value of each constraint is outside its bounds, with repeats `totals` [T]."""
-    rows = max(1.0, float(totals @ strata.size))
-    counts = (totals @ strata.counts).tolist()
-    return {
-        index: constraint.miss(counts[index] / (rows if constraint.is_share else 1.0))
-        for index, constraint in enumerate(constraints)
-    }
+    rows, counts = float(totals @ strata.size), (totals @ strata.counts).tolist()
+    return {index: one.miss(one.value(counts[index], rows)) for index, one in enumerate(constraints)}
 
 
 class _DividedPatients:

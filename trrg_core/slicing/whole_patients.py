@@ -127,9 +127,8 @@ class WholePatients:
 
     def _miss(self, index: int, totals: Ints) -> float:
         """How far the value of a constraint is outside its bounds, with repeats `totals` [T]."""
-        count = float(totals @ self._counts[:, index])
         one = self._constraints[index]
-        return one.miss(count / max(1.0, float(totals @ self._size)) if one.is_share else count)
+        return one.miss(one.value(float(totals @ self._counts[:, index]), float(totals @ self._size)))
 
     def _some(self, misses: Mapping[int, float]) -> Ints | None:
         return _search(self._rows(misses), np.zeros(len(self._size)), self._capacity)[1]
