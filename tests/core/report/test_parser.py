@@ -153,6 +153,19 @@ def test_stacked_accents_do_not_move_offsets() -> None:
     assert text[mention.start : mention.end] == "effusion"
 
 
+def cpu_seconds(text: str) -> float:
+    began = time.process_time()
+    PARSER.parse(text)
+    return time.process_time() - began
+
+
+@pytest.fixture(scope="module")
+def reports_seconds() -> float:
+    """CPU-seconds for a megabyte of ordinary sentences, so that no machine is too slow for a bound."""
+    report = " ".join(SENTENCES) + "\n"
+    return min(cpu_seconds(report * (1_000_000 // len(report))) for _ in range(2))
+
+
 @pytest.mark.parametrize(
     "piece",
     [
@@ -171,17 +184,9 @@ def test_stacked_accents_do_not_move_offsets() -> None:
         "FINDINGS: ",
     ],
 )
-def test_a_megabyte_of_one_thing_takes_less_than_a_second(piece: str) -> None:
+def test_a_megabyte_of_one_thing_takes_about_as_long_as_one_of_reports(piece: str, reports_seconds: float) -> None:
     text = piece * (1_000_000 // len(piece))
-    began = time.process_time()
-    PARSER.parse(text)
-    assert time.process_time() - began < 2  # a second on a quiet core, twice that on a busy one
-
-
-def cpu_seconds(text: str) -> float:
-    began = time.process_time()
-    PARSER.parse(text)
-    return time.process_time() - began
+    assert min(cpu_seconds(text) for _ in range(2)) < 10 * reports_seconds  # 3.5 at most when measured
 
 
 @pytest.mark.parametrize(
