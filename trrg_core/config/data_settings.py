@@ -30,6 +30,12 @@ class PlainConfig(ConfigSection):
     )
     patient_column: str = Field("patient", description="Column with the id of the patient.")
     study_column: str = Field("", description="Column with the id of the study; if empty, each row is one study.")
+    prior_column: str = Field(
+        "",
+        description="Column with the id of the study before, empty for none; if unset, studies are ordered by "
+        "date and time.",
+    )
+    image_id_column: str = Field("", description="Column with the id of the image; if empty, its path is its id.")
     split_column: str = Field("", description="Column with the split: train, validate or test.")
     view_column: str = Field("", description="Column with the view position.")
     date_column: str = Field("", description="Column with the date of the study, YYYYMMDD or YYYY-MM-DD.")

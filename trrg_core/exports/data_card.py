@@ -28,16 +28,17 @@ _READING = {
     "webdataset": 'import webdataset\n\ndata = webdataset.WebDataset("{folder}/train-000000.tar", shardshuffle=False)',
 }
 _IMPORT = """\
-TRRG reads the folder again as a plain source: the same patients, studies, splits, dates and reports. JPEGs are decoded
-and encoded once more, and an image is named by its path.
+TRRG reads the folder again as a plain source: the same patients, studies and those before them, images, views, splits,
+dates, sexes, ages and reports. JPEGs are decoded and encoded once more.
 
 ```yaml
 source:
   kind: plain
   root: {folder}
   plain: {{table: "*/metadata.parquet", image_path: "{{split}}/{{file_name}}", report_column: report,
-          patient_column: subject_id, study_column: study_id, split_column: split, view_column: view_position,
-          date_column: study_date, time_column: study_time, sex_column: sex, age_column: age_years}}
+          patient_column: subject_id, study_column: study_id, prior_column: prior_study_id, image_id_column: dicom_id,
+          split_column: split, view_column: view_position, date_column: study_date, time_column: study_time,
+          sex_column: sex, age_column: age_years}}
 ```
 """
 _FOLDER = "path/to/this/folder"

@@ -25,7 +25,8 @@ class ImageFolder:
         split, number = values["split"], self._num_studies
         rows = []
         for at, (image, of_image) in enumerate(zip(study.images, image_values(study), strict=True)):
-            name = f"{number // _STUDIES_PER_FOLDER:05d}/{number:09d}-{at}.jpg"
+            # a plain source orders the images of a study by their paths
+            name = f"{number // _STUDIES_PER_FOLDER:05d}/{number:09d}-{at:03d}.jpg"
             self._folder.write_file(f"{split}/{name}", image.jpeg)
             rows.append({"file_name": name, **values, **of_image})
         self._metadata.add(split, rows)

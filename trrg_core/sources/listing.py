@@ -18,7 +18,10 @@ _SPELLINGS: Mapping[str, Split] = {"val": "validate", "valid": "validate", "vali
 
 @dataclass(frozen=True, kw_only=True)
 class StudyDraft:
-    """A study before its split is known; `splits` are the splits that rows of the source name, as spelt there."""
+    """A study before its split is known; `splits` are the splits that rows of the source name, as spelt there.
+
+    `prior_study_id` is the study before as the source names it, empty for none; None to find it by date and time.
+    """
 
     subject_id: str
     study_id: str
@@ -28,6 +31,7 @@ class StudyDraft:
     splits: tuple[str, ...] = ()
     study_date: str = ""
     study_time: str = ""
+    prior_study_id: str | None = None
     sex: Sex = ""
     age_years: int | None = None
 
@@ -53,16 +57,17 @@ def build_listing(
     """
     ordered = sorted(drafts, key=lambda draft: (draft.subject_id, draft.study_id))
     named = _named_splits(ordered, patient_splits or {})
+    by_id = {draft.study_id: draft for draft in ordered}
     studies, unusable, num_hashed = [], [], 0
     for draft in ordered:
         split, problem = _choose_split(draft, named[draft.subject_id], config)
-        problem = _unstorable(draft) or problem
+        problem = _unstorable(draft) or _wrong_prior(draft, by_id) or problem
         num_hashed += not problem and not named[draft.subject_id]
         if problem:
             unusable.append(_reject(draft, *problem))
         else:
             studies.append(_study(draft, split))
-    studies = _with_priors(studies)
+    studies = _with_priors(studies, {draft.study_id: draft.prior_study_id for draft in ordered})
     studies, num_unlisted = _with_view_codes(studies)
     kept = studies[: config.max_studies] if config.max_studies else studies
     totals = Counter(counts or {}) + Counter(
@@ -111,13 +116,30 @@ def is_usable_id(value: str) -> bool:
     return 0 < len(value) <= 128 and value == value.strip() and value.isprintable()
 
 
-def _moment(study: Study) -> tuple[str, str]:
+def _moment(study: Study | StudyDraft) -> tuple[str, str]:
     return study.study_date, study.study_time
 
 
-def _with_priors(studies: Sequence[Study]) -> list[Study]:
-    priors = find_priors(studies)
+def _with_priors(studies: Sequence[Study], named: Mapping[str, str | None]) -> list[Study]:
+    priors = find_priors(studies) | {study_id: prior for study_id, prior in named.items() if prior is not None}
     return [replace(study, prior_study_id=priors.get(study.study_id, "")) for study in studies]
+
+
+def _wrong_prior(draft: StudyDraft, by_id: Mapping[str, StudyDraft]) -> tuple[str, str] | None:
+    """A report that is given as the earlier one must not be the study's own, a later or another patient's one.
+
+    One that is not listed is kept: it may have been set aside.
+    """
+    prior = by_id.get(draft.prior_study_id or "")
+    if prior is None:
+        return None
+    if prior is draft:
+        return "wrong_prior", "the study is named as its own prior"
+    if prior.subject_id != draft.subject_id:
+        return "wrong_prior", "the study that is named as prior is of another patient"
+    if draft.study_date and prior.study_date and _moment(prior) > _moment(draft):
+        return "wrong_prior", f"the study that is named as prior is of {prior.study_date}, after {draft.study_date}"
+    return None
 
 
 def _with_view_codes(studies: Sequence[Study]) -> tuple[list[Study], int]:

@@ -90,6 +90,8 @@ def _columns(plain: PlainConfig) -> tuple[str, ...]:
         plain.report_column,
         plain.report_path_column,
         plain.study_column,
+        plain.prior_column,
+        plain.image_id_column,
         plain.split_column,
         plain.view_column,
         plain.date_column,
@@ -157,6 +159,7 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
     view = row[plain.view_column].strip().upper() if plain.view_column else ""
     report_path = relative_path(row[plain.report_path_column].strip()) if plain.report_path_column else ""
     has_text = bool(plain.report_column) and not plain.report_path_column
+    image_id = _id(row, plain.image_id_column) if plain.image_id_column else path
     split = row[plain.split_column].strip() if plain.split_column else ""
     date = _digits(row, plain.date_column, 8)
     return StudyDraft(
@@ -164,10 +167,11 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
         study_id=study_id,
         report_path=report_path or (plain.table if has_text else ""),
         report=_report(row[plain.report_column], plain.report_section) if has_text else None,
-        images=(Image(dicom_id=path, path=root.path(path), view_position=view),),
+        images=(Image(dicom_id=image_id, path=root.path(path), view_position=view),),
         splits=(split,) if split else (),
         study_date=date,
         study_time=_time(row, plain.time_column) if date else "",
+        prior_study_id=_prior(row, plain.prior_column) if plain.prior_column else None,
         sex=read_sex(row[plain.sex_column]) if plain.sex_column else "",
         age_years=read_age(row[plain.age_column]) if plain.age_column else None,
     )
@@ -183,6 +187,10 @@ def _id(row: Row, column: str) -> str:
     if not is_usable_id(value):
         raise DataError("bad_id", f"column {column!r} is empty, too long or not printable")
     return value
+
+
+def _prior(row: Row, column: str) -> str:
+    return _id(row, column) if row[column].strip() else ""
 
 
 def _digits(row: Row, column: str, width: int) -> str:
@@ -207,7 +215,9 @@ def _join(parts: Sequence[StudyDraft]) -> StudyDraft | None:
         for part in parts
     }
     images = {image.path: image for part in parts for image in part.images}
-    if len(distinct) > 1 or any(images[image.path] != image for part in parts for image in part.images):
+    is_repeated = len({image.dicom_id for image in images.values()}) < len(images)
+    is_other = any(images[image.path] != image for part in parts for image in part.images)
+    if len(distinct) > 1 or is_repeated or is_other:
         return None
     splits = tuple(sorted({split for part in parts for split in part.splits}))
     return replace(parts[0], images=tuple(images[path] for path in sorted(images)), splits=splits)
@@ -231,5 +241,5 @@ def _conflict(part: StudyDraft, table: str) -> Reject:
         study_id=part.study_id,
         dicom_id=part.images[0].dicom_id,
         path=table,
-        detail="rows of one study differ in patient, report, date, sex, age or view",
+        detail="rows of one study differ in patient, report, date, prior, sex, age or view, or two images have one id",
     )

@@ -164,12 +164,17 @@ def read_refusal(store: Store) -> Refusal | None:
 
 
 def without_withdrawn(listing: Listing, refusal: Refusal) -> Listing:
-    """`listing` without the studies of withdrawn patients; each is one reject that names nobody."""
+    """`listing` without the studies of withdrawn patients; each is one reject that names nobody.
+
+    A study whose prior has been withdrawn has none.
+    """
     kept: list[Study] = []
     rejects: list[Reject] = []
     for study in listing.studies:
         if refusal.refuses(study.subject_id, study.study_id):
             rejects.append(Reject(reason=REASON))
+        elif study.prior_study_id and refusal.refuses(study.subject_id, study.prior_study_id):
+            kept.append(replace(study, prior_study_id=""))
         else:
             kept.append(study)
     rejects += [Reject(reason=REASON) if refusal.concerns(reject) else reject for reject in listing.rejects]

@@ -58,6 +58,48 @@ def test_rows_of_one_study_are_its_radiographs(tmp_path: Path) -> None:
     assert listing.rejects == ()
 
 
+PRIOR_HEADER = "who,exam,file,text,day,before,uid\n"
+PRIOR = PlainConfig(
+    table="export.csv", image_path="{file}", report_column="text", patient_column="who", study_column="exam",
+    date_column="day", prior_column="before", image_id_column="uid",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "priors", "reasons"),
+    [
+        # what the column says comes before what the dates say
+        ("P1,E1,a,Clear.,2020-01-01,,\nP1,E2,b,Clear.,2020-01-02,,", {"E1": "", "E2": ""}, {}),
+        ("P1,E1,a,Clear.,,,\nP1,E2,b,Clear.,, E1 ,", {"E1": "", "E2": "E1"}, {}),
+        ("P1,E2,b,Clear.,2020-01-02,E0,", {"E2": "E0"}, {}),  # not listed
+        ("P1,E1,a,Clear.,,E1,", {}, {"wrong_prior": 1}),
+        ("P1,E1,a,Clear.,,,\nP2,E2,b,Clear.,,E1,", {"E1": ""}, {"wrong_prior": 1}),
+        ("P1,E1,a,Clear.,2020-01-03,,\nP1,E2,b,Clear.,2020-01-02,E1,", {"E1": ""}, {"wrong_prior": 1}),
+        ("P1,E2,a,Clear.,,E0,\nP1,E2,b,Clear.,,E1,", {}, {"duplicate_id": 2}),  # rows disagree
+        (f"P1,E2,a,Clear.,,{'E' * 129},", {}, {"bad_id": 1}),
+    ],
+)
+def test_a_prior_that_the_table_names_is_of_the_patient_and_not_later(
+    tmp_path: Path, rows: str, priors: dict[str, str], reasons: dict[str, int]
+) -> None:
+    # ids of images are those of the files here
+    lines = [line + line.split(",")[2] for line in rows.splitlines()]
+    (tmp_path / "export.csv").write_text(PRIOR_HEADER + "\n".join(lines) + "\n")
+    listing = opened(tmp_path, PRIOR).list_studies()
+    assert {study.study_id: study.prior_study_id for study in listing.studies} == priors
+    assert Counter(reject.reason for reject in listing.rejects) == reasons
+
+
+def test_an_image_has_the_id_of_its_column(tmp_path: Path) -> None:
+    rows = "P1,E1,a,Clear.,,,I2\nP1,E1,b,Clear.,,,I1\nP2,E2,c,Clear.,,,I3\nP2,E2,d,Clear.,,,I3\nP3,E3,e,Clear.,,,\n"
+    (tmp_path / "export.csv").write_text(PRIOR_HEADER + rows)
+    listing = opened(tmp_path, PRIOR).list_studies()
+    assert [[(image.path, image.dicom_id) for image in study.images] for study in listing.studies] == [
+        [("a", "I2"), ("b", "I1")]
+    ]
+    assert Counter(reject.reason for reject in listing.rejects) == {"duplicate_id": 2, "bad_id": 1}
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [

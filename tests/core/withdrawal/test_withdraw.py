@@ -305,6 +305,21 @@ def test_a_listing_loses_the_patient_and_counts_the_studies_without_a_name(store
     assert listing.rejects == (*[Reject(reason="withdrawn")] * 3, rejects[1])
 
 
+def test_a_study_whose_prior_was_withdrawn_is_listed_without_it(store: Store) -> None:
+    withdraw(store, Request(subject_id=GONE, study_ids=(GONE_STUDIES[0],)))
+    refusal = read_refusal(store)
+    assert refusal is not None
+    studies = tuple(
+        Study(subject_id=GONE, study_id=study, split="train", report_path="r", prior_study_id=prior)
+        for study, prior in ((GONE_STUDIES[0], ""), ("59999998", GONE_STUDIES[0]), ("59999999", "59999998"))
+    )
+    listing = without_withdrawn(Listing(studies=studies), refusal)
+    assert [(study.study_id, study.prior_study_id) for study in listing.studies] == [
+        ("59999998", ""),
+        ("59999999", "59999998"),
+    ]
+
+
 def test_ids_that_are_short_are_erased_from_rows_but_not_looked_for_in_text(store: Store) -> None:
     rows = [study_row("42", {"Edema": NO}) | {"subject_id": "7"}]
     write_version(store, "studies", rows, STUDIES, fingerprint="short")
