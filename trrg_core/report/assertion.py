@@ -14,7 +14,7 @@ from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.joint_attributes import denies_change
 from trrg_core.report.lexicon import Term, load_lexicon
-from trrg_core.report.lines import LIST_MARK
+from trrg_core.report.lists import LIST_MARK
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
 from trrg_core.report.sentences import find_sentences
 
@@ -34,8 +34,11 @@ _APART = ".apart"
 # how far answers to what was asked about reach: "r/o pneumonia: no", "to exclude pneumonia, although none is seen"
 _ANSWERS = ("answer", "adjacent")
 _BEFORE_ANSWER = ("colon", "open", "close")
-# between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. None"
-_GAP = re.compile(rf"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*| ?:\s*{LIST_MARK}\s*", re.IGNORECASE)
+# between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
+_GAP = re.compile(
+    rf"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*| ?:\s*(?:{LIST_MARK}\s*)?(?:(?:left|right|l|r) ?:? ?)?",
+    re.IGNORECASE,
+)
 _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]

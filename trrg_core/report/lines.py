@@ -12,29 +12,25 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from trrg_core.report.lexicon import load_rules
+from trrg_core.report.lists import LIST_MARK, MARKED_ITEM, holds_for_all_items, kind_of_mark
 
 # no hard wrap is narrower; shorter lines are a list
 _NARROWEST_WRAP = 40
-# a bullet, a letter or a number, as plain lists have them
-LIST_MARK = r"(?:[-*\u2022]|\(?(?:\d{1,2}|[a-hA-H])\)|\d{1,2}\.)"
-_MARK = rf"(?:{LIST_MARK}|(?:i{{1,3}}|iv|vi{{0,3}})\.|[>+#]|=>|\[ ?[xX]?\])(?=\s|[A-Za-z])"
+_MARK = rf"(?:{LIST_MARK}|\[ ?[xX]?\])(?=\s|[A-Za-z])"
 # "Pleural effusion: none", "Heart - normal", "Pneumothorax ..... none"
 _LABEL = (
     r"(?:size|shift|side|location|position|tip|change|degree):"
     r"|[A-Z][A-Za-z]*(?:[ /&]+[A-Za-z]+){0,4} ?(?::| [-\u2013] |\?|\.{3})|\[ ?[xX]?\]"
 )
 _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
-_MARKED_ITEM = re.compile(rf"[ \t]*{LIST_MARK}(?=\s|[A-Za-z])")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
 # of a list, "Heart:\n- enlarged"; what is said "as follows:" is the list itself
-_TITLE = re.compile(rf"[ \t]*(?:{_MARK}[ \t]*)?[A-Za-z][A-Za-z /&-]{{0,40}}(?<!follows)(?<!following):")
-# what denies all items of the list below it
-_DENIES_A_LIST = re.compile(
-    r"(?:.*\b)?(?:no|without|negative for|none of|nil)"
-    r"(?: (?:radiographic |imaging |definite )?(?:evidence|signs?)(?: of| for)?)?(?: any of)?(?: the following)?:?"
-    r"|the following (?:findings )?(?:are|were) (?:absent|not [a-z]+):?",
-    re.IGNORECASE,
+_TITLE = re.compile(
+    rf"[ \t]*(?:{_MARK}[ \t]*)?"
+    r"(?:(?!(?:No|NO|no|Without|Negative) )[A-Za-z][A-Za-z /&-]{0,40}(?<!follows)(?<!following):"
+    r"|(?:Heart|Cardiac silhouette|Lungs?|Pleurae?|Mediastinum|Bones|HEART|LUNGS?|PLEURAE?|MEDIASTINUM|BONES))"
 )
+_LONGEST_TITLE = 120
 # a stop is judged by itself, and what follows a colon belongs to it
 _JUDGED_BY_ITSELF = ".!?:"
 _INLINE_MARK = r"(\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z]))"
@@ -111,12 +107,16 @@ def skip_mark(text: str, start: int, end: int) -> int:
 def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
     """Where the second and later items of "a) ... b) ..." or "1. ... 2. ..." begin within a line."""
     expected = {"letter": "a", "number": "1"}
+    is_one = False
     begin = skip_space(text, start, end)
     for mark in _marks_from(text, begin, end):
         kind, value = ("letter", mark[2].lower()) if mark[2] else ("number", mark[3])
         if value != expected[kind]:
             continue
-        if value not in ("a", "1"):
+        if value in ("a", "1"):
+            before = text[max(start, mark.start(1) - _LONGEST_TITLE) : mark.start(1)].rstrip()
+            is_one = holds_for_all_items(before[before.rfind("\n") + 1 :])
+        elif not is_one:
             yield mark.start(1)
         expected[kind] = chr(ord(value) + 1) if kind == "letter" else str(int(value) + 1)
 
@@ -159,7 +159,7 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
     breaks = []
     at = start
     last = ""
-    is_denied = False  # the list that is read
+    listed = ""  # the marks of a list whose title holds for all items
     for whole, (line, following) in zip(written, pairwise(lines), strict=False):
         at += len(whole) + 1
         last = line or last
@@ -167,15 +167,23 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
             continue  # double spaced: "The lungs are\n\nclear."
         margin, indent = " " * indent, 0
         if not line or not following or _opens_item(following):
-            is_listed = _MARKED_ITEM.match(following) is not None
-            is_denied = is_listed and (is_denied or _DENIES_A_LIST.fullmatch(line) is not None)
-            if not is_denied and not (is_listed and line.endswith(":") and _TITLE.fullmatch(line)):
+            item = MARKED_ITEM.match(following)
+            kind = kind_of_mark(item[1]) if item else ""
+            listed = kind if kind and (kind == listed or _is_title_over(line, kind)) else ""
+            if not listed and not (item and _TITLE.fullmatch(line)):
                 breaks.append(at)
         elif line[-1] not in _JUDGED_BY_ITSELF:
             shape = shape or _shape(lines)
             if _ends_statement(margin + line, following.lstrip(), shape):
                 breaks.append(at)
+                listed = ""
     return breaks
+
+
+def _is_title_over(line: str, kind: str) -> bool:
+    """Whether `line` holds for all items of the list below it, whose marks are of `kind`."""
+    own = MARKED_ITEM.match(line)
+    return holds_for_all_items(line[own.end() :] if own else line) and not (own and kind_of_mark(own[1]) == kind)
 
 
 def is_open(line: str) -> bool:
@@ -197,7 +205,8 @@ def _shape(lines: Sequence[str]) -> _Shape:
         width=max(map(len, filled), default=0),
         is_prose=_SENTENCE_STOP.search(text) is not None,
         is_cased=text != text.upper() and text != text.lower(),
-        is_comma_list=len(ending) >= 2 and all(ending),
+        # "no consolidation,\neffusion,\nor edema" is one statement
+        is_comma_list=len(ending) >= 2 and all(ending) and not filled[-1].lower().startswith(("or ", "and ", "nor ")),
     )
 
 

@@ -1,6 +1,7 @@
 """Mentions of one sentence: text in, findings with assertion, cue, rule and attributes out."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from trrg_core.labels import Assertion
@@ -8,7 +9,10 @@ from trrg_core.report.assertion import Asserted, assert_candidates
 from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
+from trrg_core.report.conditions import as_statement
 from trrg_core.report.lexicon import Lexicon
+from trrg_core.report.lists import leading_words, split_list
+from trrg_core.report.neighbours import label_side, on_side
 from trrg_core.report.parsed import Mention, build_value
 from trrg_core.report.positions import find_positions
 from trrg_core.report.scan import Plain, add_spans, scan_sentence
@@ -30,6 +34,57 @@ def find_mentions(
     are abbreviations that the report itself defines; they take precedence over the rules, and one without a finding
     names nothing.
     """
+    listed = split_list(sentence) if "\n" in sentence or "2)" in sentence or "2." in sentence else None
+    if listed:
+        return tuple(_mentions_of_items(sentence, *listed, lexicon, entities, defined))
+    if not (entities or defined) and sentence[:3] in ("If ", "if ", "IF ") and (told := as_statement(sentence)):
+        return _mentions_of_condition(*told, lexicon)
+    mentions = _mentions_of_one(sentence, lexicon, entities, defined)
+    side = label_side(sentence) if mentions and ":" in sentence else ""
+    return on_side(mentions, side) if side else mentions
+
+
+def _mentions_of_items(
+    sentence: str,
+    title: str,
+    items: Sequence[tuple[int, int]],
+    lexicon: Lexicon,
+    entities: Sequence[_Span],
+    defined: Sequence[_Span],
+) -> Iterator[Mention]:
+    """The mentions of a list: those of the title, and those of each item, which is read behind the title."""
+    yield from _mentions_of_one(title.rstrip(": "), lexicon, entities, defined)
+    before = leading_words(title)
+    for start, end in items:
+        moved = len(before) + 1 - start
+        spans = [
+            [(low + moved, high + moved, name) for low, high, name in _starting_within(given, start, end)]
+            for given in (entities, defined)
+        ]
+        for mention in _mentions_of_one(f"{before} {sentence[start:end]}", lexicon, *spans):
+            if mention.start > len(before):
+                yield _moved(mention, -moved)
+
+
+def _mentions_of_condition(statement: str, start: int, length: int, lexicon: Lexicon) -> tuple[Mention, ...]:
+    """The mentions in the first `length` characters of `statement`, which stand at `start` of the sentence."""
+    named = [one for one in _mentions_of_one(statement, lexicon, (), ()) if one.end <= length]
+    return tuple(_moved(one, start) for one in named)
+
+
+def _moved(mention: Mention, offset: int) -> Mention:
+    values = vars(mention) | {"start": mention.start + offset, "end": mention.end + offset}
+    return build_value(Mention, values)
+
+
+def _starting_within(spans: Sequence[_Span], start: int, end: int) -> Sequence[_Span]:
+    """Those of `spans`, which are in order, that start in [start, end)."""
+    return spans[bisect_left(spans, (start,)) : bisect_left(spans, (end,))] if spans else ()
+
+
+def _mentions_of_one(
+    sentence: str, lexicon: Lexicon, entities: Sequence[_Span], defined: Sequence[_Span]
+) -> tuple[Mention, ...]:
     scan = scan_sentence(sentence, lexicon, everything=bool(entities or defined))
     if defined:
         scan = add_spans(scan, defined, wins=True)

@@ -36,8 +36,16 @@ _BARE = re.compile(
     r"(?: (?:from|since|compared|when compared|as compared|relative to|than|on today)\b[^,;]*)?[.!]?$",
     re.I,
 )
-# a side in a line of its own, over what was found there
-_SIDE_HEADING = re.compile(r"(left|right)(?: lung| side| chest| hemithorax)?[ \t]*:[ \t\r]*(?:\n|\Z)", re.I)
+# a side before what was found there, "R: small effusion", which in a line of its own holds for those below it
+_SIDE_LABEL = re.compile(
+    r"(?:on the |at the )?(left|right|bilateral(?:ly)?|both|l|r)"
+    r"(?: (?:lungs?|sides?|chest|hemithorax|bases?|ap(?:ex|ices)|pleura|pleural space|(?:upper|lower) (?:lobe|zone)))?"
+    r"[ \t]*:[ \t\r]*(\n|\Z)?",
+    re.I,
+)
+_SIDES = {"l": "left", "r": "right", "b": "bilateral"}
+# over a list whose items speak of it: "Effusions:\n- left: small\n- right: none"
+_TITLE_OF_LIST = re.compile(r"([A-Za-z][^:\n]{0,40}):[ \t\r]*\n")
 # what lies in the middle, or is of both sides
 _MIDLINE = frozenset(
     (
@@ -69,12 +77,36 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
 
 def heading_side(sentence: str) -> str:
     """The side in the heading that `sentence` begins with ("RIGHT:\nModerate effusion"); "" for none."""
-    match = _SIDE_HEADING.match(sentence)
-    return match[1].lower() if match else ""
+    match = _SIDE_LABEL.match(sentence)
+    return _SIDES[match[1][0].lower()] if match and match[2] is not None else ""
+
+
+def label_side(sentence: str) -> str:
+    """The side in the label that `sentence` begins with ("Right lung: opacity, effusion"); "" for none."""
+    match = _SIDE_LABEL.match(sentence)
+    return _SIDES[match[1][0].lower()] if match else ""
+
+
+def title_of_list(sentence: str) -> str:
+    """The title over the first item of a list that `sentence` is ("Effusions:\n- left: small"); "" for none."""
+    match = _TITLE_OF_LIST.match(sentence)
+    return match[1] if match else ""
+
+
+def of_title(title: str, item: str, mentions: Sequence[Mention]) -> tuple[Mention, ...]:
+    """What `item` says of the `title` over its list; `mentions` are those of both together."""
+    says = [
+        one
+        for one in mentions
+        if one.assertion is not Assertion.PRESENT
+        or one.end > len(title)
+        or any((one.laterality, one.severity, one.change, one.size))
+    ]
+    return tuple(_with(one, start=0, end=len(item)) for one in says)
 
 
 def on_side(mentions: Sequence[Mention], side: str) -> tuple[Mention, ...]:
-    """`mentions` of a sentence below the heading of a side, which is that of each that names no other."""
+    """`mentions` behind the label of a side or below its heading, which is that of each that names no other."""
     return tuple(one if one.laterality or one.finding in _MIDLINE else _with(one, laterality=side) for one in mentions)
 
 

@@ -11,8 +11,9 @@ from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_lab
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
 from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
+from trrg_core.report.lists import is_marked
 from trrg_core.report.mentions import find_mentions
-from trrg_core.report.neighbours import complete, find_stand_in, heading_side, on_side
+from trrg_core.report.neighbours import complete, find_stand_in, heading_side, of_title, on_side, title_of_list
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
@@ -104,14 +105,18 @@ class ReportParser:
     ) -> Iterator[Sentence]:
         """The sentences of a section that is read, with their mentions."""
         before: tuple[Mention, ...] = ()
-        side = ""
+        side = title = ""
         for start, end in spans:
             sentence = text[start:end]
             mentions = self._mentions(sentence, find_defined(sentence, named) if named else ())
+            title = title if title and is_marked(text, start) else ""
+            if title and not mentions:
+                mentions = of_title(title, sentence, self._mentions(f"{title}: {sentence}", ()))
             if before and not mentions:
                 mentions = self._of_stand_in(sentence, before)
             if ":" in sentence:
                 side = heading_side(sentence)
+                title = title or (title_of_list(sentence) if mentions else "")
             elif side:
                 mentions = on_side(mentions, side)
             before = mentions

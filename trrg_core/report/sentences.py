@@ -6,6 +6,7 @@ Safe for "1.5 cm", "T12.", "clear.No", lists, wrapped lines, capitals and de-ide
 import re
 
 from trrg_core.report.lines import skip_mark, stretches
+from trrg_core.report.lists import is_within_list
 
 # "[.!?]+" would be tried at every character: only a pattern that begins with one set of them skips the others
 _STOP = re.compile(r"[.!?][.!?]*")
@@ -35,6 +36,8 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
         for stop in _STOP.finditer(text, low, high):
             at, behind = stop.span()
             if at < begin or not _ends_sentence(text, at, behind, begin, high):
+                continue
+            if text[at] == "." and is_within_list(text, begin, at, behind, high):
                 continue
             if text[begin].isalnum():
                 spans.append((begin, behind))

@@ -26,7 +26,10 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
         if begin < 0:
             continue
         later = [other for other in candidates[number + 1 : number + 3] if other.start >= begin]
-        if begin >= len(text) or (later and candidate.finding in _GROUPS):
+        if begin >= len(text):
+            if asserted[number].assertion is not Assertion.ABSENT:  # "No evidence of pneumonia:"
+                titles.add(number)
+        elif later and candidate.finding in _GROUPS:
             titles.add(number)
         elif later and asserted[number].assertion is not Assertion.ABSENT:
             is_answered = _YES.match(text, begin) or begin in described

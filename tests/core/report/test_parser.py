@@ -283,6 +283,17 @@ def test_two_processes_give_the_same_parses_in_order() -> None:
         ("No evidence of any of the following: effusion, edema.", "-pleural_effusion, -edema"),
         ("The following are seen:\n- effusion\n- edema", "+pleural_effusion, +edema"),
         ("No change.\n- effusion\n- edema", "+pleural_effusion, +edema"),
+        ("No evidence of:\n1. Effusion.\n2. Edema.\nA nodule.", "-pleural_effusion, -edema, +nodule"),
+        ("1. No evidence of:\n- effusion\n- edema\n2. Nodule", "-pleural_effusion, -edema, +nodule"),
+        ("Negative for: 1. effusion 2. edema. A nodule.", "-pleural_effusion, -edema, +nodule"),
+        ("No evidence of pneumothorax:\n- effusion\n- edema", "-pneumothorax, +pleural_effusion, +edema"),
+        ("No edema. Negative for:\n=> effusion\n=> mass\nA nodule.", "-edema, -pleural_effusion, -mass, +nodule"),
+        ("- Edema: no\n- Effusion: small", "-edema, +pleural_effusion small"),
+        ("The opacity may be:\n(a) edema\n(b) pneumonia", "+opacity, ?edema, ?pneumonia"),
+        ("Differential for the opacity:\ni. edema\nii. pneumonia", "+opacity, ?edema, ?pneumonia"),
+        ("Effusions:\n> left: small\n> right: none", "+pleural_effusion left small, -pleural_effusion right"),
+        ("Nodules:\n- 4 mm\n- see above\n- left base", "+nodule, +nodule left"),
+        ("R: effusion, edema\nBoth lungs: nodules", "+pleural_effusion right, +edema right, +nodule bilateral"),
     ],
 )
 def test_what_stands_over_a_list_is_read_with_its_items(text: str, expected: str) -> None:
