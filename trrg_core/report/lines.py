@@ -31,6 +31,8 @@ _TITLE = re.compile(
     r"|(?:Heart|Cardiac silhouette|Lungs?|Pleurae?|Mediastinum|Bones|HEART|LUNGS?|PLEURAE?|MEDIASTINUM|BONES))"
 )
 _LONGEST_TITLE = 120
+# of a title without a colon
+_SHORT_TITLE = 24
 # a stop is judged by itself, and what follows a colon belongs to it
 _JUDGED_BY_ITSELF = ".!?:"
 _INLINE_MARK = r"(\(?(?:([a-hA-H])\)|(\d{1,2})[.)])(?=\s*[A-Za-z]))"
@@ -76,23 +78,24 @@ class _Shape(NamedTuple):
     is_comma_list: bool
 
 
-def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of [start, end) that no statement crosses, in order."""
+def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """The parts of [start, end) that no statement crosses, in order, and whether a list may be one statement of it."""
     whole = text[start:end]
     start, end = end - len(whole.lstrip()), start + len(whole.rstrip())
-    breaks = _line_breaks(text, start, end) if text.find("\n", start, end) >= 0 else []
+    breaks, may_list = _line_breaks(text, start, end) if text.find("\n", start, end) >= 0 else ([], False)
     if text.find(")", start, end) >= 0 or text.find("2.", start, end) >= 0:
-        breaks = sorted({*breaks, *_inline_marks(text, start, end)})
+        marks, is_one = _inline_marks(text, start, end)
+        breaks, may_list = sorted({*breaks, *marks}) if marks else breaks, may_list or is_one
     unstopped = _unstopped(text, start, end)
     if unstopped:
         breaks = sorted({*breaks, *unstopped})
     low = start
     for high in breaks:
         if high > low:
-            yield low, high
+            yield low, high, may_list
         low = high
     if low < end:
-        yield low, end
+        yield low, end, may_list
 
 
 def skip_mark(text: str, start: int, end: int) -> int:
@@ -104,8 +107,13 @@ def skip_mark(text: str, start: int, end: int) -> int:
     return mark.end() if mark else start
 
 
-def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
-    """Where the second and later items of "a) ... b) ..." or "1. ... 2. ..." begin within a line."""
+def _inline_marks(text: str, start: int, end: int) -> tuple[list[int], bool]:
+    """Where the second and later items of "a) ... b) ..." or "1. ... 2. ..." begin, and whether some are one statement.
+
+    The latter, whose title holds for all of them, are left out.
+    """
+    marks: list[int] = []
+    has_one = False
     expected = {"letter": "a", "number": "1"}
     is_one = False
     begin = skip_space(text, start, end)
@@ -116,9 +124,12 @@ def _inline_marks(text: str, start: int, end: int) -> Iterator[int]:
         if value in ("a", "1"):
             before = text[max(start, mark.start(1) - _LONGEST_TITLE) : mark.start(1)].rstrip()
             is_one = holds_for_all_items(before[before.rfind("\n") + 1 :])
-        elif not is_one:
-            yield mark.start(1)
+        elif is_one:
+            has_one = True
+        else:
+            marks.append(mark.start(1))
         expected[kind] = chr(ord(value) + 1) if kind == "letter" else str(int(value) + 1)
+    return marks, has_one
 
 
 def _unstopped(text: str, start: int, end: int) -> list[int]:
@@ -149,8 +160,8 @@ def _marks_from(text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
     yield from _INLINE.finditer(text, first.end() if first else begin, end)
 
 
-def _line_breaks(text: str, start: int, end: int) -> list[int]:
-    """Offsets of the line ends that end a statement."""
+def _line_breaks(text: str, start: int, end: int) -> tuple[list[int], bool]:
+    """Offsets of the line ends that end a statement, and whether some end none since a title holds for all items."""
     written = text[start:end].split("\n")
     lines = [line.rstrip() for line in written]
     # a heading before the first line of wrapped prose takes its part of the width
@@ -160,6 +171,7 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
     at = start
     last = ""
     listed = ""  # the marks of a list whose title holds for all items
+    may_list = False
     for whole, (line, following) in zip(written, pairwise(lines), strict=False):
         at += len(whole) + 1
         last = line or last
@@ -167,17 +179,19 @@ def _line_breaks(text: str, start: int, end: int) -> list[int]:
             continue  # double spaced: "The lungs are\n\nclear."
         margin, indent = " " * indent, 0
         if not line or not following or _opens_item(following):
-            item = MARKED_ITEM.match(following)
+            item = MARKED_ITEM.match(following) if following and line else None
             kind = kind_of_mark(item[1]) if item else ""
-            listed = kind if kind and (kind == listed or _is_title_over(line, kind)) else ""
-            if not listed and not (item and _TITLE.fullmatch(line)):
+            listed = kind if item and (kind == listed or _is_title_over(line, kind)) else ""
+            if listed:
+                may_list = True
+            elif not (item and (line[-1] == ":" or len(line) < _SHORT_TITLE) and _TITLE.fullmatch(line)):
                 breaks.append(at)
         elif line[-1] not in _JUDGED_BY_ITSELF:
             shape = shape or _shape(lines)
             if _ends_statement(margin + line, following.lstrip(), shape):
                 breaks.append(at)
                 listed = ""
-    return breaks
+    return breaks, may_list
 
 
 def _is_title_over(line: str, kind: str) -> bool:

@@ -5,6 +5,7 @@ Such a list is one sentence, and each of its items is read behind the title, as 
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 # a bullet, a letter or a number, as plain lists have them
 _BULLET = r"[-*>+#\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u00b7\u2013\u2014]"
@@ -33,16 +34,25 @@ _OPEN_TITLE = (
     r"(?: (?:since|from|compared (?:with|to)|in the interval|than)[^:;.\n]{0,40})?:"
 )
 _TITLE_LINE = re.compile(_OPEN_TITLE, re.IGNORECASE)
+_TITLE_END = re.compile(
+    r"(?::|\b(?:no|nil|without|of|for|any|the|to suggest|evidence|signs?|findings?|indication|following|absent|excluded"
+    rf"|{_SEEN}))\Z",
+    re.IGNORECASE,
+)
+_LONGEST_END = 16
 _LIST = re.compile(rf"({_OPEN_TITLE})[ \t\r]*(?:\n|(?=\(?[1a][.)]))(?={MARKED_ITEM.pattern})", re.IGNORECASE)
 _DIFFERENTIAL = re.compile(r"\A(differential)\b.*", re.IGNORECASE)
 _ITEM_BEGINS = re.compile(rf"(?:^|(?<=\n)){MARKED_ITEM.pattern}")
 _INLINE_ITEM_BEGINS = re.compile(r"(?:^|(?<=\s))(\(?(?:[a-h]|\d{1,2})\)|\d{1,2}\.)(?=\s*[A-Za-z])[ \t]*", re.IGNORECASE)
+_HAS_ITEM = re.compile(rf"\n[ \t]*(?:{LIST_MARK})|[12][.)]|[ab]\)", re.IGNORECASE)
 _NEXT_ITEM = re.compile(rf"[ \t\r]*\n{MARKED_ITEM.pattern}")
 _NUMBER = re.compile(r"(?:\n[ \t]*|[:\s]\s*)(?:\d{1,2}|[a-h]|[iv]{1,4})\Z", re.IGNORECASE)
 
 
 def holds_for_all_items(title: str) -> bool:
     """Whether what the line `title` says last is said of each item of the list below it: "Negative for:"."""
+    if not _TITLE_END.search(title, max(0, len(title) - _LONGEST_END)):
+        return False  # as nearly always; the rest is slow
     return _TITLE_LINE.fullmatch(title, title.rfind(". ") + 2 if ". " in title else 0) is not None
 
 
@@ -51,6 +61,7 @@ def is_marked(text: str, start: int) -> bool:
     return MARKED_ITEM.fullmatch(text, text.rfind("\n", 0, start) + 1, start) is not None
 
 
+@cache  # of a few hundred marks
 def kind_of_mark(mark: str) -> str:
     """What the marks of one list have in common: "1." and "2.", "(a)" and "(b)", "-"."""
     return re.sub(r"[A-Za-z]+", "a", re.sub(r"\d+", "1", mark))
@@ -58,14 +69,14 @@ def kind_of_mark(mark: str) -> str:
 
 def is_within_list(text: str, begin: int, at: int, behind: int, end: int) -> bool:
     """Whether the stop at [at, behind) of the sentence from `begin` ends an item or a mark of a list, not the list."""
-    is_number = text[at - 1].isalnum() and _NUMBER.search(text, max(begin, at - 8), at)
-    if not is_number and not _NEXT_ITEM.match(text, behind, end):
-        return False
-    return _LIST.match(text, begin, end) is not None
+    is_number = _NUMBER.search(text, max(begin, at - 8), at)
+    return bool(is_number or _NEXT_ITEM.match(text, behind, end)) and _LIST.match(text, begin, end) is not None
 
 
 def split_list(sentence: str) -> tuple[str, list[tuple[int, int]]] | None:
     """The title of the list that `sentence` is and the spans of its items; None where it is none."""
+    if not _HAS_ITEM.search(sentence):
+        return None
     begins = _LIST.match(sentence)
     return (begins[1].strip(), list(_items(sentence, begins.end(), "\n" in begins[0]))) if begins else None
 

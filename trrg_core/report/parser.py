@@ -116,7 +116,7 @@ class ReportParser:
                 mentions = self._of_stand_in(sentence, before)
             if ":" in sentence:
                 side = heading_side(sentence)
-                title = title or (title_of_list(sentence) if mentions else "")
+                title = title or (title_of_list(sentence) if mentions and "\n" in sentence else "")
             elif side:
                 mentions = on_side(mentions, side)
             before = mentions

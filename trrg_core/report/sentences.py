@@ -31,13 +31,13 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
     """Half-open offsets into `text` of the sentences within [start, end), without list marks and outer space."""
     end = len(text) if end is None else end
     spans: list[tuple[int, int]] = []
-    for low, high in stretches(text, start, end):
+    for low, high, may_list in stretches(text, start, end):
         begin = skip_mark(text, low, high)
         for stop in _STOP.finditer(text, low, high):
             at, behind = stop.span()
             if at < begin or not _ends_sentence(text, at, behind, begin, high):
                 continue
-            if text[at] == "." and is_within_list(text, begin, at, behind, high):
+            if may_list and text[at] == "." and is_within_list(text, begin, at, behind, high):
                 continue
             if text[begin].isalnum():
                 spans.append((begin, behind))
