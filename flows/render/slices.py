@@ -12,8 +12,6 @@ from flows.render.terminal import Column, build_table, print_line, print_table, 
 from pipelines.jobs.reslice import SliceJobResult
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.labels import Assertion
-from trrg_core.pages.label_chart import draw_counts
-from trrg_core.pages.slice_page import SlicePage, render_slice
 from trrg_core.slicing.plan import Slice, TargetOutcome
 from trrg_core.slicing.spec import SliceSpec
 
@@ -113,6 +111,8 @@ def summarise_slice(sliced: SliceJobResult) -> list[str]:
 
 def page_of(sliced: SliceJobResult) -> str:
     """The HTML page of a slice."""
+    from trrg_core.pages.slice_page import SlicePage, render_slice  # templates take as long as a slice
+
     page = SlicePage(
         ref=sliced.result.ref,
         base=str(sliced.base),
@@ -141,6 +141,8 @@ def missed_lines(described: Mapping[str, Any]) -> list[str]:
 
 def draw_slice(sliced: SliceJobResult, path: Path) -> None:
     """Draw the label shares of the train studies before and after into a PNG file."""
+    from trrg_core.pages.label_chart import draw_counts
+
     counts = [*_as_split(sliced.before, "before"), *_as_split(sliced.after, "after")]
     draw_counts(counts, path, title=str(sliced.base))
 

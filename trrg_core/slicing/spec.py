@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trrg_core.config.settings import ConfigSection
+from trrg_core.config.section import ConfigSection
 from trrg_core.config.values import explain_errors, load_yaml, nearest
 from trrg_core.errors import ConfigError
 from trrg_core.labels import Assertion

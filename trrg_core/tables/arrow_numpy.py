@@ -35,6 +35,8 @@ def whole(column: Any) -> Any:
     """A column as one array."""
     if isinstance(column, pa.Array):
         return column
+    if not column.num_chunks:  # of which pyarrow makes an array by way of pandas
+        return pa.nulls(0, column.type)
     array = column.combine_chunks()
     return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
 

@@ -22,7 +22,7 @@ from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint
 from trrg_core.tables.delta_table import open_table, open_version, table_uri
 from trrg_core.tables.log_retention import KEEP_LOG, keep_log, without_log_cleanup
-from trrg_core.tables.parquet import ROWS_PER_GROUP, Part, read_file
+from trrg_core.tables.parquet import Part, read_file, rows_per_group
 from trrg_core.tables.table_log import METADATA_KEY
 from trrg_core.tables.table_ref import TableRef
 
@@ -58,7 +58,7 @@ def commit_parts(
             return existing.ref
     table = None if table is None else keep_log(store, name, table)
     ref = TableRef(name=name, version=0 if table is None else table.version() + 1)
-    entry = {METADATA_KEY: _entry(metadata, ref.version)}
+    entry = {METADATA_KEY: _entry(metadata, ref)}
     actions = [_add_action(part) for part in parts]
     if table is not None and not append and delta_log.shares_a_file(table, actions):
         if not delta_log.commit_beside(store, name, table, actions, entry):
@@ -156,7 +156,7 @@ def _commit(
         raise StorageError(f"table {name!r} could not be committed: {error}") from error
 
 
-def _entry(metadata: CommitMetadata, version: int) -> str:
+def _entry(metadata: CommitMetadata, ref: TableRef) -> str:
     """The metadata as it is written into the log.
 
     The version is part of it because DeltaTable.history() miscounts while others commit.
@@ -171,8 +171,8 @@ def _entry(metadata: CommitMetadata, version: int) -> str:
             "rejects": dict(metadata.rejects),
             "settings": metadata.settings,
             "notes": {key: list(lines) for key, lines in metadata.notes.items()},
-            "rows_per_group": ROWS_PER_GROUP,
-            "version": version,
+            "rows_per_group": rows_per_group(ref.name),
+            "version": ref.version,
         }
     )
 

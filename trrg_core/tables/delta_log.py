@@ -19,7 +19,9 @@ from trrg_core.storage.store import Store
 
 def files_of(table: DeltaTable) -> list[dict[str, Any]]:
     """The entry of each file of an open table in its log, sorted by path."""
-    actions: list[dict[str, Any]] = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    # `pa.table` imports pandas to test for a data frame
+    files = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
+    actions: list[dict[str, Any]] = files.to_pylist()
     return sorted(actions, key=lambda action: str(action["path"]))
 
 

@@ -60,6 +60,9 @@ class SliceReader:
         missing = self.rows.num_rows
         if not missing:
             return np.zeros(len(study_ids), np.int64)
+        if len(study_ids) >= missing:  # all studies, once: the index would take longer to make
+            found: Any = pc.index_in(whole(study_ids), value_set=whole(self.rows["study_id"]), skip_nulls=True)
+            return to_numpy(found.fill_null(to_arrow(np.array([missing], np.int32))[0])).astype(np.int64)
         return self._index.find(study_ids, missing=missing)
 
 
@@ -82,7 +85,7 @@ class _Index:
             _SEEDS
         ):  # once in a million slices of ten million studies the first one gives two ids one hash
             hashes = hash_texts(ids, seed=seed)
-            order = np.argsort(hashes, kind="stable")
+            order = np.argsort(hashes)
             keys = hashes[order]
             if not (keys[1:] == keys[:-1]).any():
                 return cls(ids=whole(ids), keys=keys, order=order.astype(np.int64), seed=seed)
@@ -99,9 +102,9 @@ class _Index:
         hits = np.flatnonzero(self.keys[at] == asked)
         positions = self.order[at[hits]]
         # an id that is not there may have the hash of one that is
-        is_same = to_numpy(
-            pc.equal(self.ids.take(to_arrow(positions)), whole(ids).take(to_arrow(hits))).fill_null(False)
-        )
+        is_equal: Any = pc.equal(self.ids.take(to_arrow(positions)), whole(ids).take(to_arrow(hits)))
+        # null, too, is not the same; `fill_null(False)` imports pandas
+        is_same = to_numpy(is_equal.cast(pa.uint8()).fill_null(to_arrow(np.zeros(1, np.uint8))[0])).view(np.bool_)
         found = np.full(len(asked), missing, np.int64)
         found[hits[is_same]] = positions[is_same]
         return found

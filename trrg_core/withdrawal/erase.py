@@ -131,9 +131,10 @@ def find_mentions(store: Store, names: Names, paths: Iterable[str]) -> list[str]
 def _without_rows(store: Store, path: str, names: Names) -> bytes:
     with open_file(store, store.pyarrow_path(path)) as file:
         rows = file.read()
+    table = path.removeprefix(f"{TABLE_FOLDER}/").partition("/")[0]
     mask = rows_mask(rows, names)
     if _LISTED in rows.column_names:
-        return encode_rows(_blanked(rows, mask))
+        return encode_rows(_blanked(rows, mask), table)
     kept = rows.filter(pc.invert(mask))
     for name in REFERENCES:
         if name in kept.column_names:
@@ -142,7 +143,7 @@ def _without_rows(store: Store, path: str, names: Names) -> bytes:
                 if column in kept.column_names:
                     cleared = pc.if_else(is_gone, text_scalar(""), kept[column])
                     kept = kept.set_column(kept.column_names.index(column), kept.schema.field(column), cleared)
-    return encode_rows(kept)
+    return encode_rows(kept, table)
 
 
 def _blanked(rows: pa.Table, mask: Any) -> pa.Table:
