@@ -28,6 +28,12 @@ def test_a_row_of_letters_is_found_at_any_resolution_and_polarity(scale: int, gr
     assert count_text_rows(film("DOE JANE 1961", ground=ground, ink=ink, scale=scale)) >= 1
 
 
+@pytest.mark.parametrize("quarter_turns", [1, 3])
+def test_a_row_up_or_down_a_side_is_found(quarter_turns: int) -> None:
+    assert count_text_rows(np.rot90(film("DOEJANE\n12031961"), quarter_turns)) == 2
+    assert count_text_rows(np.rot90(film("PA"), quarter_turns)) == 0
+
+
 def test_rows_are_counted() -> None:
     assert count_text_rows(film("DOEJANE\n12031961")) == 2
 
