@@ -59,7 +59,8 @@ def follow_progress(store: Store, path: str, label: str) -> Iterator[None]:
 
     The worker's own log lines reach the terminal, but it can neither draw a bar there nor log to the Prefect UI.
     """
-    with in_background(partial(_follow, store, path, label), name=f"progress of {label}"):
+    earlier = read_progress(store, path)  # what an earlier attempt left there is not shown
+    with in_background(partial(_follow, store, path, label, earlier), name=f"progress of {label}"):
         yield
 
 
@@ -68,8 +69,7 @@ def write_progress(store: Store, path: str, progress: ProgressRecord) -> None:
     store.write_bytes(path, json.dumps(asdict(progress)).encode())
 
 
-def _follow(store: Store, path: str, label: str, stop: Event) -> None:
-    last = read_progress(store, path)  # what an earlier attempt left there is not shown
+def _follow(store: Store, path: str, label: str, last: ProgressRecord | None, stop: Event) -> None:
     with _bar() if sys.stderr.isatty() else nullcontext() as bar:
         task = bar.add_task(label, total=None) if bar else None
         is_last, shown, began = False, None, time.monotonic()
