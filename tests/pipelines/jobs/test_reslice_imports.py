@@ -1,3 +1,5 @@
+"""A re-slice from the shell starts fast: it imports nothing that takes longer than the slice itself."""
+
 import subprocess
 import sys
 from pathlib import Path
