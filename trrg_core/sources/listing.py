@@ -128,7 +128,7 @@ def _with_priors(studies: Sequence[Study], named: Mapping[str, str | None]) -> l
 def _wrong_prior(draft: StudyDraft, by_id: Mapping[str, StudyDraft]) -> tuple[str, str] | None:
     """A report that is given as the earlier one must not be the study's own, a later or another patient's one.
 
-    One that is not listed is kept: it may have been set aside.
+    One that is not listed is kept: it may have been set aside. So is one of the same day where either time is unknown.
     """
     prior = by_id.get(draft.prior_study_id or "")
     if prior is None:
@@ -137,9 +137,17 @@ def _wrong_prior(draft: StudyDraft, by_id: Mapping[str, StudyDraft]) -> tuple[st
         return "wrong_prior", "the study is named as its own prior"
     if prior.subject_id != draft.subject_id:
         return "wrong_prior", "the study that is named as prior is of another patient"
-    if draft.study_date and prior.study_date and _moment(prior) > _moment(draft):
-        return "wrong_prior", f"the study that is named as prior is of {prior.study_date}, after {draft.study_date}"
+    if _is_later(prior, draft):
+        own, other = (" ".join(_moment(study)).strip() for study in (draft, prior))
+        return "wrong_prior", f"the study that is named as prior is of {other}, after {own}"
     return None
+
+
+def _is_later(one: StudyDraft, other: StudyDraft) -> bool:
+    """Whether `one` is known to be later: an unknown date, or an unknown time on the same day, tells nothing."""
+    if one.study_date != other.study_date:
+        return bool(one.study_date and other.study_date) and one.study_date > other.study_date
+    return bool(one.study_date and one.study_time and other.study_time) and one.study_time > other.study_time
 
 
 def _with_view_codes(studies: Sequence[Study]) -> tuple[list[Study], int]:

@@ -90,6 +90,33 @@ def test_a_prior_that_the_table_names_is_of_the_patient_and_not_later(
     assert Counter(reject.reason for reject in listing.rejects) == reasons
 
 
+@pytest.mark.parametrize(
+    ("before", "own", "problem"),
+    [
+        ("2020-01-02,10:00:00", "2020-01-02,10:00:01", ""),
+        ("2020-01-02,10:00:00", "2020-01-02,10:00:00", ""),
+        ("2020-01-02,10:00:01", "2020-01-02,10:00:00", "is of 20200102 100001, after 20200102 100000"),
+        ("2020-01-02,10:00:00", "2020-01-02,", ""),  # which of the two is earlier is unknown
+        ("2020-01-02,", "2020-01-02,10:00:00", ""),
+        ("2020-01-02,", "2020-01-02,", ""),
+        ("2020-01-03,", "2020-01-02,10:00:00", "is of 20200103, after 20200102 100000"),
+        ("2020-01-03,10:00:00", ",09:00:00", ""),
+        (",10:00:00", "2020-01-02,09:00:00", ""),
+        (",10:00:00", ",09:00:00", ""),
+    ],
+)
+def test_a_prior_is_wrong_only_where_it_is_known_to_be_later(
+    tmp_path: Path, before: str, own: str, problem: str
+) -> None:
+    rows = f"P1,E1,a,Clear.,{before},\nP1,E2,b,Clear.,{own},E1\n"
+    (tmp_path / "export.csv").write_text("who,exam,file,text,day,clock,before\n" + rows)
+    listing = opened(tmp_path, PRIOR.model_copy(update={"time_column": "clock", "image_id_column": ""})).list_studies()
+    priors = {study.study_id: study.prior_study_id for study in listing.studies}
+    assert priors == ({"E1": ""} if problem else {"E1": "", "E2": "E1"})
+    assert [(reject.study_id, reject.reason) for reject in listing.rejects] == [("E2", "wrong_prior")] * bool(problem)
+    assert all(reject.detail.endswith(problem) for reject in listing.rejects)
+
+
 def test_an_image_has_the_id_of_its_column(tmp_path: Path) -> None:
     rows = "P1,E1,a,Clear.,,,I2\nP1,E1,b,Clear.,,,I1\nP2,E2,c,Clear.,,,I3\nP2,E2,d,Clear.,,,I3\nP3,E3,e,Clear.,,,\n"
     (tmp_path / "export.csv").write_text(PRIOR_HEADER + rows)
