@@ -31,7 +31,13 @@ def gate_values(decision: Decision) -> dict[str, Any]:
         CheckRow(cells=check_cells(check), reason=check.reason, is_against=check.verdict in against)
         for check in decision.checks
     ]
-    return {"decision": decision, "columns": CHECK_COLUMNS, "rows": rows, "beside": decision.facts.get(BESIDE)}
+    return {
+        "decision": decision,
+        "columns": CHECK_COLUMNS,
+        "against": [row for row in rows if row.is_against],
+        "others": [row for row in rows if not row.is_against],
+        "beside": decision.facts.get(BESIDE),
+    }
 
 
 def insert_decision(page: str, decision: Decision) -> str:

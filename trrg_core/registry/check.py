@@ -1,7 +1,7 @@
 """One check of the gate: a number, its interval, the bound it is held to, and the verdict in words."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -10,6 +10,7 @@ from trrg_core.metrics.paired import Estimate
 CHECK_COLUMNS = ("check", "number", "interval", "needed", "verdict")
 
 Relation = Literal[">", ">=", "<="]
+Bounded = Literal["number", "lower end", "upper end"]
 
 
 class Verdict(StrEnum):
@@ -23,11 +24,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a number must satisfy, and the setting that says so; no setting where it is fixed."""
+    """What a number, or an end of its interval, must satisfy, and the setting that says so; none where it is fixed."""
 
     relation: Relation
     value: float
     setting: str = ""
+    of: Bounded = "number"
 
     def admits(self, number: float) -> bool:
         """Whether `number` satisfies the bound; a value that is not a number does not."""
@@ -84,16 +86,16 @@ def check_estimate(
     decisive = getattr(estimate, end)
     if not math.isfinite(decisive):
         return Check(name=name, verdict=Verdict.FAIL, reason=f"{words} cannot be computed; needed {bound}", bound=bound)
-    side = "lower" if end == "low" else "upper"
+    of: Bounded = "lower end" if end == "low" else "upper end"
     return Check(
         name=name,
         verdict=Verdict.PASS if bound.admits(decisive) else Verdict.FAIL,
         reason=f"{words} is {estimate.value:+.3f}, interval {estimate.low:+.3f} to {estimate.high:+.3f}; "
-        f"its {side} end must be {bound}",
+        f"its {of} must be {bound}",
         number=estimate.value,
         low=estimate.low,
         high=estimate.high,
-        bound=bound,
+        bound=replace(bound, of=of),
     )
 
 
@@ -101,4 +103,10 @@ def check_cells(check: Check) -> tuple[str, ...]:
     """A check as the cells of a table, in the order of `CHECK_COLUMNS`."""
     number = "-" if check.number is None else f"{check.number:.4g}"
     interval = "-" if check.low is None or check.high is None else f"{check.low:+.3f} to {check.high:+.3f}"
-    return (check.name, number, interval, str(check.bound or "-"), check.verdict)
+    return (check.name, number, interval, _needed(check.bound), check.verdict)
+
+
+def _needed(bound: Bound | None) -> str:
+    if bound is None:
+        return "-"
+    return str(bound) if bound.of == "number" else f"{bound.of} {bound}"

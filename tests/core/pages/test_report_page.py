@@ -159,6 +159,9 @@ def test_a_decision_that_is_made_later_takes_its_place_in_the_page():
     assert "few are equal" not in text
     assert "floor.modal_report 0.01 -0.020 to +0.040 - fail" in text
     assert later.count('class="against"') == 1
+    # what is not against the model is folded below
+    assert "1 other check, none against the model" in text
+    assert later.index('class="against"') < later.index('<details class="others">') < later.index("text.modal_share")
     assert 'class="card gate' not in render(WRONG)
     # what a report says is not taken for the place
     hostile = predict("1", sentence("<!-- gate -->", 0))

@@ -215,7 +215,7 @@ def test_the_record_has_every_number_and_is_read_back_as_it_was():
     assert record["checks"][0].keys() == {"name", "verdict", "number", "interval", "bound", "reason"}
     (floor,) = [row for row in record["checks"] if row["name"] == "floor.modal_report"]
     assert len(floor["interval"]) == 2
-    assert floor["bound"] == {"relation": ">", "value": 0.0, "setting": "register.min_f1_gain"}
+    assert floor["bound"] == {"relation": ">", "value": 0.0, "setting": "register.min_f1_gain", "of": "lower end"}
     assert decision_from_bytes(decision_to_bytes(decision)) == decision
     assert tags_of(decision)["floor.modal_report"].startswith("pass: 0.")
 
