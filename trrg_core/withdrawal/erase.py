@@ -1,4 +1,4 @@
-"""Erase what `search` found: rows, references, notes of the logs, pages and plain files. Each step can be repeated.
+"""Erase what `search` found: pages, plain files, notes of the logs, rows, references. Each step can be repeated.
 
 A Parquet file keeps its path and its other rows; the log entries that name it then get its new size and number of rows.
 Between the two, TRRG reads every version as before, because it does not rely on the sizes of the log.
@@ -20,7 +20,7 @@ from trrg_core.tables.parquet import encode_rows, open_file
 from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
 from trrg_core.tables.table_ref import TABLES
 from trrg_core.withdrawal.record import REASON
-from trrg_core.withdrawal.search import QUOTES, REFERENCES, Names, Traces, is_named, rows_mask, word_pattern
+from trrg_core.withdrawal.search import QUOTES, REFERENCES, FileRows, Names, Traces, is_named, rows_mask, word_pattern
 
 _ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
 _BLANK = "[withdrawn]"
@@ -38,21 +38,28 @@ class Erasure:
 def erase_rows(store: Store, traces: Traces) -> Erasure:
     """Write the table and run files of `traces` again without the rows of the patients.
 
-    A file that no version of its table has, left behind by work that did not finish, is deleted instead, with the
-    summary of its batch, so that the work is done again without the patient.
+    A file that no version of its table has, left behind by work that did not finish, is deleted instead; its batch has
+    no summary any more, so that the work is done again without the patient. Rows that tell which studies and images are
+    the patients' go last, those of `studies` at the very end: after an interruption they are found again.
     """
-    in_a_version = {
-        f"{TABLE_FOLDER}/{name}/{path}" for name in TABLES for entry in read_log(store, name) for path in entry.added
-    }
+    left_behind = find_left_behind(store, traces)
     rewritten, deleted = [], []
-    for path in traces.files:
-        if path.startswith(f"{TABLE_FOLDER}/") and path not in in_a_version:
+    for path in sorted(traces.files, key=lambda path: _erase_order(traces.files[path])):
+        if path in left_behind:
             store.delete(path)
             deleted.append(path)
         else:
             store.write_bytes(path, _without_rows(store, path, traces.names))
             rewritten.append(path)
     return Erasure(rewritten=tuple(rewritten), deleted=tuple(deleted))
+
+
+def find_left_behind(store: Store, traces: Traces) -> set[str]:
+    """The table files of `traces` that no version of their table has."""
+    in_a_version = {
+        f"{TABLE_FOLDER}/{name}/{path}" for name in TABLES for entry in read_log(store, name) for path in entry.added
+    }
+    return {path for path in traces.files if path.startswith(f"{TABLE_FOLDER}/")} - in_a_version
 
 
 def mend_logs(store: Store, names: Names) -> Erasure:
@@ -63,20 +70,20 @@ def mend_logs(store: Store, names: Names) -> Erasure:
     rewritten, deleted = [], []
     for name in TABLES:
         sizes = _sizes(store, name)
-        paths = [path for path in store.list(log_folder(name)) if path.endswith(".json")]
-        changed = False
-        for path in paths:
-            data = store.read_bytes(path)
-            mended = _mend_entry(store, name, data, names, sizes)
-            if mended != data:
-                store.write_bytes(path, mended)
-                rewritten.append(path)
-                changed = True
-        if changed:
-            for path in store.list(log_folder(name)):
-                if "checkpoint" in path.rpartition("/")[2]:
-                    store.delete(path)
-                    deleted.append(path)
+        mended: dict[str, bytes] = {}
+        for path in store.list(log_folder(name)):
+            if path.endswith(".json"):
+                data = store.read_bytes(path)
+                new = _mend_entry(store, name, data, names, sizes)
+                mended |= {path: new} if new != data else {}
+        # before the entries, which a second attempt would find mended; the pointer to a checkpoint before that
+        for path in reversed(store.list(log_folder(name)) if mended else ()):
+            if "checkpoint" in path.rpartition("/")[2]:
+                store.delete(path)
+                deleted.append(path)
+        for path, data in mended.items():
+            store.write_bytes(path, data)
+            rewritten.append(path)
     return Erasure(rewritten=tuple(rewritten), deleted=tuple(deleted))
 
 
@@ -106,10 +113,11 @@ def erase_mentions(store: Store, names: Names, paths: Iterable[str]) -> Erasure:
     return Erasure(rewritten=tuple(rewritten), deleted=tuple(deleted))
 
 
-def find_mentions(store: Store, names: Names, paths: Iterable[str]) -> list[str]:
+def find_mentions(store: Store, names: Names, paths: Iterable[str], *, with_rows: bool = True) -> list[str]:
     """The files in which an id of at least 6 characters still stands; of Parquet every text of every row is looked at.
 
-    Weights (`.safetensors`) are not looked into: they are numbers.
+    Weights (`.safetensors`) are not looked into: they are numbers. Without `with_rows`, what `erase_rows` would erase
+    is left out.
     """
     if not names.words:
         return []
@@ -120,7 +128,7 @@ def find_mentions(store: Store, names: Names, paths: Iterable[str]) -> list[str]
         if path.endswith(".safetensors"):
             continue
         if path.endswith(".parquet"):
-            is_found = _stands_in_rows(store, path, pattern)
+            is_found = _stands_in_rows(store, path, pattern, None if with_rows else names)
         else:
             is_found = bool(in_bytes.search(store.read_bytes(path)))
         if is_found:
@@ -131,10 +139,19 @@ def find_mentions(store: Store, names: Names, paths: Iterable[str]) -> list[str]
 def _without_rows(store: Store, path: str, names: Names) -> bytes:
     with open_file(store, store.pyarrow_path(path)) as file:
         rows = file.read()
-    table = path.removeprefix(f"{TABLE_FOLDER}/").partition("/")[0]
+    return encode_rows(_cleared(rows, names), path.removeprefix(f"{TABLE_FOLDER}/").partition("/")[0])
+
+
+def _erase_order(file: FileRows) -> tuple[bool, bool, str]:
+    tells_studies = any(subject and study for subject, study, _ in file.rows)
+    return tells_studies, file.path.startswith(f"{TABLE_FOLDER}/studies/"), file.path
+
+
+def _cleared(rows: pa.Table, names: Names) -> pa.Table:
+    """`rows` without those of the patients, without references to them, and with rejected rows that name nobody."""
     mask = rows_mask(rows, names)
     if _LISTED in rows.column_names:
-        return encode_rows(_blanked(rows, mask), table)
+        return _blanked(rows, mask)
     kept = rows.filter(pc.invert(mask))
     for name in REFERENCES:
         if name in kept.column_names:
@@ -143,7 +160,7 @@ def _without_rows(store: Store, path: str, names: Names) -> bytes:
                 if column in kept.column_names:
                     cleared = pc.if_else(is_gone, text_scalar(""), kept[column])
                     kept = kept.set_column(kept.column_names.index(column), kept.schema.field(column), cleared)
-    return encode_rows(kept, table)
+    return kept
 
 
 def _blanked(rows: pa.Table, mask: Any) -> pa.Table:
@@ -251,13 +268,14 @@ def _is_row_of(value: Any, names: Names) -> bool:
     return isinstance(value, str) and value in names.all
 
 
-def _stands_in_rows(store: Store, path: str, pattern: str) -> bool:
+def _stands_in_rows(store: Store, path: str, pattern: str, without: Names | None) -> bool:
     with open_file(store, store.pyarrow_path(path)) as file:
-        return any(
-            _stands_in(batch.column(index), pattern)
-            for batch in file.iter_batches(batch_size=1024)
-            for index in range(batch.num_columns)
-        )
+        for batch in file.iter_batches(batch_size=1024):
+            rows = pa.Table.from_batches([batch])
+            kept = _cleared(rows, without) if without else rows
+            if any(_stands_in(column, pattern) for part in kept.to_batches() for column in part.columns):
+                return True
+    return False
 
 
 def _stands_in(values: Any, pattern: str) -> bool:

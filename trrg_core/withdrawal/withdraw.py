@@ -1,7 +1,7 @@
 """The whole withdrawal: plan it without a change, carry it out, and prove that no id is left.
 
-It can be interrupted at any moment and run again: what is erased is not found again, and logs are compared with the
-files as they are.
+It can be interrupted at any moment and run again: the rows, which tell what is the patient's, are erased last, and logs
+are compared with the files as they are.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +16,13 @@ from trrg_core.storage.given_file import read_given_text
 from trrg_core.storage.store import Store
 from trrg_core.tables.log_retention import tables_with_cut_log
 from trrg_core.tables.stored_files import check_is_quiet, list_stored_files, newest_write_s
-from trrg_core.withdrawal.erase import erase_mentions, erase_rows, find_mentions, mend_logs
+from trrg_core.withdrawal.erase import (
+    erase_mentions,
+    erase_rows,
+    find_left_behind,
+    find_mentions,
+    mend_logs,
+)
 from trrg_core.withdrawal.learned import find_learned, models_of
 from trrg_core.withdrawal.record import (
     Withdrawal,
@@ -159,22 +165,28 @@ def carry_out(
     write_withdrawals(store, key, records)
     for run_id in plan.unfinished_runs:
         store.delete(f"{RUN_FOLDER}/{run_id}")
-    rows = erase_rows(store, plan.traces)
-    logs = mend_logs(store, names)
-    paths = [file.path for file in list_stored_files(store)]
-    mentions = erase_mentions(store, names, paths)
     models = tuple(dict.fromkeys(model for record in records for model in record.models))
     mark_models(models, records[0].day)
-    left = find_mentions(store, names, store.list())
-    if left:
-        raise DataError("still_mentioned", f"{len(left)} files still name a patient or study: {', '.join(left[:20])}")
+    # rows last, and only when nothing else names anyone: they alone tell a second attempt which ids it has to look for
+    mentions = erase_mentions(store, names, [file.path for file in list_stored_files(store)])
+    notes = mend_logs(store, names)
+    left_behind = find_left_behind(store, plan.traces)
+    _check_gone(find_mentions(store, names, sorted({*store.list()} - left_behind), with_rows=False))
+    rows = erase_rows(store, plan.traces)
+    logs = mend_logs(store, names)
+    _check_gone(find_mentions(store, names, (*rows.rewritten, *logs.rewritten)))
     finished = [replace(record, is_finished=True) for record in records]
     write_withdrawals(store, key, finished)
     return WithdrawalReport(
-        rewritten=(*rows.rewritten, *logs.rewritten, *mentions.rewritten),
-        deleted=(*rows.deleted, *logs.deleted, *mentions.deleted, *plan.unfinished_runs),
+        rewritten=tuple(dict.fromkeys((*rows.rewritten, *notes.rewritten, *logs.rewritten, *mentions.rewritten))),
+        deleted=(*rows.deleted, *notes.deleted, *logs.deleted, *mentions.deleted, *plan.unfinished_runs),
         withdrawals=tuple(finished),
     )
+
+
+def _check_gone(left: Sequence[str]) -> None:
+    if left:
+        raise DataError("still_mentioned", f"{len(left)} files still name a patient or study: {', '.join(left[:20])}")
 
 
 def _record(store: Store, share: PatientShare, key: WithdrawalKey) -> Withdrawal:
