@@ -117,7 +117,7 @@ def hash_rows(store: Store, paths: Sequence[str], columns: Sequence[str]) -> pa.
 
 def _batches(store: Store, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with open_file(store, path) as file:
-        yield from file.iter_batches(batch_size=1024, columns=list(columns))
+        yield from file.batches(1024, columns)
 
 
 def _only_in(rows: pa.Table, other: pa.Table) -> tuple[str, ...]:

@@ -3,9 +3,12 @@
 All reading goes through `open_file`, which turns the failures of pyarrow into errors that name the file.
 """
 
-from collections.abc import Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +17,14 @@ from trrg_core.errors import StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 
+_T = TypeVar("_T")
 _ROWS_PER_GROUP = 64  # what is read at once to reach one row
 # rows without texts and images that are only read together: each row group takes 0.2 ms to write
 _READ_WHOLE = {"slices": 65_536}
+# what the AWS SDK in pyarrow reports, and does not repeat, when the text of a refusal ("503, slow down") is longer than
+# the few bytes that were asked for
+_REFUSED_READ = "Failed to flush response stream"
+_ATTEMPTS = 8  # as pyarrow's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +73,57 @@ def read_file(store: Store, path: str, columns: Sequence[str] | None = None) -> 
         return file.read(columns=None if columns is None else list(columns))
 
 
+class TableFile(pq.ParquetFile):
+    """A file whose reads are repeated where S3 refused one of few bytes; pyarrow repeats all others by itself."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store = store
+        filesystem = store.pyarrow_filesystem()
+        self._repeat(
+            lambda: super(TableFile, self).__init__(path, filesystem=filesystem, page_checksum_verification=True)
+        )
+
+    def read(self, *args: Any, **options: Any) -> pa.Table:
+        return self._repeat(lambda: super(TableFile, self).read(*args, **options))
+
+    def read_row_group(self, *args: Any, **options: Any) -> pa.Table:
+        return self._repeat(lambda: super(TableFile, self).read_row_group(*args, **options))
+
+    def read_row_groups(self, *args: Any, **options: Any) -> pa.Table:
+        return self._repeat(lambda: super(TableFile, self).read_row_groups(*args, **options))
+
+    def batches(self, num_rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Batches of at most `num_rows` rows; row groups that have together as many are read at once."""
+        groups: list[int] = []
+        total = 0
+        for group in range(self.num_row_groups):
+            groups.append(group)
+            total += self.metadata.row_group(group).num_rows
+            if total >= num_rows or group == self.num_row_groups - 1:
+                rows = self.read_row_groups(groups, columns=None if columns is None else list(columns))
+                yield from rows.to_batches(max_chunksize=num_rows)
+                groups, total = [], 0
+
+    def _repeat(self, call: Callable[[], _T]) -> _T:
+        policy = self._store.retry_policy
+        for attempt in range(_ATTEMPTS - 1):
+            try:
+                return call()
+            except OSError as error:
+                if _REFUSED_READ not in str(error):
+                    raise
+                self._store.check_access(TABLE_FOLDER)
+            pause_s = min(policy.first_pause_s * 2**attempt, policy.longest_pause_s)
+            time.sleep(pause_s * random.uniform(0.5, 1.0))
+        return call()
+
+
 @contextmanager
-def open_file(store: Store, path: str) -> Iterator[pq.ParquetFile]:
+def open_file(store: Store, path: str) -> Iterator[TableFile]:
     """The file at `path`, as `store.pyarrow_filesystem()` names it, open for reading. Raises as `read_file`."""
     try:
         # not `pq.read_table`, which cannot read leaves of nested columns
-        with pq.ParquetFile(path, filesystem=store.pyarrow_filesystem(), page_checksum_verification=True) as file:
+        with TableFile(store, path) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
         store.check_access(TABLE_FOLDER)

@@ -270,7 +270,7 @@ def _is_row_of(value: Any, names: Names) -> bool:
 
 def _stands_in_rows(store: Store, path: str, pattern: str, without: Names | None) -> bool:
     with open_file(store, store.pyarrow_path(path)) as file:
-        for batch in file.iter_batches(batch_size=1024):
+        for batch in file.batches(1024):
             rows = pa.Table.from_batches([batch])
             kept = _cleared(rows, without) if without else rows
             if any(_stands_in(column, pattern) for part in kept.to_batches() for column in part.columns):
