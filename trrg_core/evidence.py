@@ -22,7 +22,17 @@ PRECISION = 0.8
 # a degree that is less likely than this, given that the finding is present, is another degree than the clue's
 _LEAST_DEGREE = 0.2
 MEASUREMENT = "measurement"
-_MEASURED = re.compile(r"\d+(?:\.\d+)?\s?-?(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b", re.IGNORECASE)
+# lengths, volumes and densities; shares and angles need no scale
+_MEASURED = re.compile(
+    r"""
+    (?:\d | \b(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|few|several))
+        [\s-]{0,3}(?:mms?|cms?|ml|cc|hu|micro?ns?|inch(?:es)?|(?:milli|centi|deci)?(?:met(?:er|re)|lit(?:er|re))s?|
+        hounsfield\s+units?|finger-?\s?breadths?)\b
+    | \bsub-?(?:centi|milli)met(?:er|re|ric)\b
+    | \d\s*(?:x|by)\s*\d
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 class Support(StrEnum):
@@ -133,7 +143,8 @@ def find_inventions(text: str) -> tuple[str, ...]:
 def _check_sentence(
     sentence: Sentence, clues: Mapping[str, Clue], label_set: LabelSet, has_prior: bool | None
 ) -> SentenceEvidence:
-    mentions = tuple(_check_mention(mention, clues, label_set) for mention in sentence.mentions)
+    invented = find_inventions(sentence.text)
+    mentions = tuple(_check_mention(mention, clues, label_set, bool(invented)) for mention in sentence.mentions)
     compares = has_prior is not True and compares_with_prior(sentence.text)
     return SentenceEvidence(
         start=sentence.start,
@@ -142,11 +153,13 @@ def _check_sentence(
         mentions=mentions,
         false_prior=compares and has_prior is False,
         unknown_prior=compares and has_prior is None,
-        invented=find_inventions(sentence.text),
+        invented=invented,
     )
 
 
-def _check_mention(mention: Mention, clues: Mapping[str, Clue], label_set: LabelSet) -> MentionEvidence:
+def _check_mention(
+    mention: Mention, clues: Mapping[str, Clue], label_set: LabelSet, is_embellished: bool
+) -> MentionEvidence:
     known = [clues[name] for name in label_set.observations_of(mention.finding) if name in clues]
     if not known or not mention.is_current:
         return MentionEvidence(mention=mention, clue=None, status=Support.NOT_CHECKABLE)
@@ -160,7 +173,7 @@ def _check_mention(mention: Mention, clues: Mapping[str, Clue], label_set: Label
         status = Support.CONTRADICTED if is_wrong else _grade(is_true)
     else:
         is_wrong = not clue.is_shown or _excludes(clue, sides, degree)
-        is_partly_known = bool(mention.size) or _adds(clue, sides, degree)
+        is_partly_known = is_embellished or bool(mention.size) or _adds(clue, sides, degree)
         status = Support.UNSUPPORTED if is_wrong else Support.WEAK if is_partly_known else _grade(is_true)
     return MentionEvidence(mention=mention, clue=clue, status=status, probability=is_true)
 

@@ -140,6 +140,13 @@ def test_a_measured_finding_is_never_fully_supported():
     assert evidence.sentences[0].invented == ("measurement",)
 
 
+@pytest.mark.parametrize("text", ["Two inches of edema.", "Edema since Monday.", "Edema, told to Nurse Sample."])
+def test_a_finding_told_with_an_invention_is_never_fully_supported(text):
+    affirmed, denied = sentence(mention("edema", P), text=text), sentence(mention("edema", A), text=text)
+    assert judge(affirmed, clues={"Edema": 0.99}).sentences[0].status is Support.WEAK
+    assert judge(denied, clues={"Edema": 0.01}).sentences[0].status is Support.SUPPORTED
+
+
 @pytest.mark.parametrize(
     ("text", "kinds"),
     [
@@ -148,6 +155,13 @@ def test_a_measured_finding_is_never_fully_supported():
         ("Compared with 1/2/2019, a 12 millimeter nodule.", ("measurement", "date")),
         ("Discussed with Dr. Smith.", ("name",)),
         ("Fractures of ribs 4 to 6. T8 compression.", ()),
+        ("A 2 inch mass.", ("measurement",)),
+        ("A five centimeter mass, 200 ml of fluid.", ("measurement",)),
+        ("A mass of 5.0  cm, 2 x 3.", ("measurement",)),
+        ("A subcentimeter nodule.", ("measurement",)),
+        ("Tip 3 cms above the carina.", ("measurement",)),
+        ("Density of 30 HU.", ("measurement",)),
+        ("A 20% pneumothorax, scoliosis of 30 degrees, T12, 2 views, 8 ribs.", ()),
     ],
 )
 def test_what_no_film_tells_is_named_by_kind(text, kinds):

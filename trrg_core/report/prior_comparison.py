@@ -50,12 +50,13 @@ _COMPARES = re.compile(
     | \byesterday\b | \blast\s+(?:time|night|week|month)\b | \binterim\b | \bover\s+(?:time|the\s+(?:past|last))\b
     | \b(?:as|than)\s+(?:\w+\s+){0,2}?before\b
     # what only a second film shows
-    | \b(?:has|have)\s+(?:\w+\s+){0,2}?(?:grown|enlarged|shrunk|expanded|regressed|receded|disappeared|appeared|developed|
-        become|gone|lessened|diminished|subsided|abated|deteriorated)\b
+    | \b(?:has|have)\s+(?:\w+\s+){0,2}?(?:grown|enlarged|shrunk|expanded|regressed|receded|disappeared|appeared|
+        developed|become|gone|lessened|diminished|subsided|abated|deteriorated)\b
     | \b(?:tubes?|catheters?|lines?|picc|drains?|wires?|leads?|ports?|devices?|pump)\s+(?:\w+\s+){0,3}?
         (?:has|have)\s+been\s+(?:\w+\s+){0,2}?(?:removed|withdrawn|retracted|pulled|advanced|repositioned|exchanged|
         replaced|placed|inserted)\b
-    | \b(?:is|are|appears?|looks?|seems?)\s+(?:(?!an?\b|the\b)\w+\s+)?(?:larger|smaller|bigger|worse)\b(?!\s+(?:on|in|at)\b)
+    | \b(?:is|are|appears?|looks?|seems?)\s+(?:(?!an?\b|the\b)\w+\s+)?(?:larger|smaller|bigger|worse)\b
+        (?!\s+(?:on|in|at)\b)
     | \bbetter\s+(?:\w+\s+)?(?:aerat|inflat|expand)\w+
     | \bre-?(?:accumulat|expan[ds]|appear|identif|visuali[sz])\w*
     | \b(?:now|still|ongoing|unaltered|unresolved|constant|grew|waxing|waning|status\s+quo)\b

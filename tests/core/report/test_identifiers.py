@@ -11,6 +11,12 @@ ROWS = [
     ("Telephone 555-010-0199.", {"phone": 1}),
     ("MRN: 1234567.", {"record": 1}),
     ("accession number 42", {"record": 1}),
+    ("Film of 12.03.2019, 2019/03/12 and 12-Mar-2019.", {"date": 3}),
+    ("Seen on Monday and in January.", {"date": 2}),
+    ("At 1030 hours.", {"time": 1}),
+    ("Mr Example and Nurse Sample, Jane Doe, MD.", {"name": 3}),
+    ("Pager 12345, 555-0199.", {"phone": 2}),
+    ("Number 123-45-6789.", {"record": 1}),
 ]
 CLEAN = [
     "A 1.5 cm nodule at T12, 3/4 of the hemithorax.",
@@ -20,6 +26,9 @@ CLEAN = [
     "MR chest is suggested.",
     "AP view, C5-C6 fusion, 2010 mm.",
     "Tip 3.2 cm above the carina.",
+    "The patient is rotated. Patient XXXX moved. MR Chest is suggested.",
+    "In May 20 mm; of may be edema; T12-L1; 2.5-3.1 cm; ratio 12.5.",
+    "Left Basilar Opacity and Chest Tube.",
 ]
 
 
