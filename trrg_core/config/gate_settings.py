@@ -75,7 +75,17 @@ class GateConfig(ConfigSection):
         0.8, ge=0, description="Minimum BLEU-1 as a share of that of the modal report; the lower end decides."
     )
     min_side_agreement: float = Field(
-        0.5, ge=0, le=1, description="Minimum share of stated sides that are those of the reference."
+        0.6,
+        ge=0,
+        le=1,
+        description="Minimum share of stated sides that are those of the reference; the lower end decides.",
+    )
+    min_degree_agreement: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Minimum share of stated degrees (slight, moderate, severe) that are those of the reference; the "
+        "lower end decides.",
     )
     max_unsupported_positive_rate: float = Field(
         0.5, ge=0, le=1, description="Maximum share of affirmed findings that the clues do not show."
@@ -97,6 +107,12 @@ class GateConfig(ConfigSection):
     )
     max_clue_ece: float = Field(
         0.1, ge=0, le=1, description="Maximum expected calibration error of the clues against the references."
+    )
+    max_measurement_rate: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Maximum share of reports with a measurement, which no film without a scale can give.",
     )
     max_identifier_rate: float = Field(
         0.02, ge=0, le=1, description="Maximum share of reports with what looks like personal data."

@@ -62,7 +62,7 @@ def decide(
             for check in check_rival(rival, model, table, resampler, config, score_name=score_name)
         ),
         *check_images(images, rates, config, score_name=score_name, seed=seed),
-        *check_texts(model, rates, config),
+        *check_texts(model, rates, resampler, config),
         *more,
     ]
     beside = _beside(rivals, model, table, resampler, config, score_name)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import Column
-from trrg_core.metrics.paired import Pooled, share_of
+from trrg_core.metrics.paired import Estimate, Pooled, Resampler, share_of
 from trrg_core.metrics.systems import TruthMeasure, TruthRate
-from trrg_core.registry.check import Bound, Check, Relation, Verdict, check_number
+from trrg_core.registry.check import Bound, Check, Relation, Verdict, check_estimate, check_number
 
 # rates that every set of reports has: how each is bounded, by which setting, and what it counts
 _SHARES: Mapping[TruthRate, tuple[Relation, str, str]] = {
@@ -23,19 +23,27 @@ _RATES: Mapping[TruthRate | TruthMeasure, str] = {
     TruthRate.CONTRADICTED_NEGATION: "the share of denied findings that the clues show",
     TruthRate.INTERNAL_CONTRADICTION: "the share of reports that contradict themselves",
     TruthRate.FALSE_PRIOR: "the share of reports that compare with a prior that does not exist",
+    TruthRate.MEASUREMENT: "the share of reports with a measurement",
     TruthRate.IDENTIFIER: "the share of reports with what looks like personal data",
     TruthRate.HALLUCINATED: "the share of affirmed findings that the reference does not mention",
     TruthRate.NEGATION_FLIP: "the share of stated findings of which the reference states the opposite",
     TruthMeasure.CLUE_ECE: "the expected calibration error of the clues",
 }
 
+# what both reports state of a finding that both affirm, and where it agrees; bounded by the setting min_NAME_agreement
+_ATTRIBUTES: Mapping[str, tuple[Column, Column]] = {
+    "side": (Column.SIDES_BOTH, Column.SIDES_AGREE),
+    "degree": (Column.DEGREES_BOTH, Column.DEGREES_AGREE),
+}
 
-def check_texts(model: Pooled, rates: Mapping[str, float], config: GateConfig) -> Iterator[Check]:
+
+def check_texts(model: Pooled, rates: Mapping[str, float], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
     """The checks of the texts themselves.
 
     Args:
         model: the pooled outcomes of the model.
         rates: its truth rates and measures by name; one that had nothing to count is absent.
+        resampler: the one that pooled the outcomes.
         config: the bounds.
     """
     yield check_number(
@@ -48,7 +56,8 @@ def check_texts(model: Pooled, rates: Mapping[str, float], config: GateConfig) -
         yield check_number(f"text.{_short(rate)}", rates.get(rate, math.nan), _bound(relation, setting, config), words)
     for name, words in _RATES.items():
         yield _check_rate(name, rates, _bound("<=", f"max_{_short(name)}", config), words)
-    yield _check_sides(model, config)
+    for attribute, (both, agree) in _ATTRIBUTES.items():
+        yield _check_attribute(attribute, model.of(both)[0], resampler.interval(share_of(agree, both)(model)), config)
 
 
 def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float], bound: Bound, words: str) -> Check:
@@ -57,12 +66,13 @@ def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float], boun
     return check_number(f"truth.{_short(rate)}", rates[rate], bound, words)
 
 
-def _check_sides(model: Pooled, config: GateConfig) -> Check:
-    bound, words = _bound(">=", "min_side_agreement", config), "the share of stated sides that are the reference's"
-    counted = int(model.of(Column.SIDES_BOTH)[0])
-    if counted < config.min_positives:
-        return _not_judged("truth.side_agreement", f"{words}: {counted} cases are too few to judge", bound)
-    return check_number("truth.side_agreement", float(model.of(Column.SIDES_AGREE)[0]) / counted, bound, words)
+def _check_attribute(name: str, cases: float, agreement: Estimate, config: GateConfig) -> Check:
+    """The lower end decides: who always says "left" agrees in more than half of the cases of some test sets."""
+    check, words = f"truth.{name}_agreement", f"the share of stated {name}s that are the reference's"
+    bound = _bound(">=", f"min_{name}_agreement", config)
+    if cases < config.min_positives:
+        return _not_judged(check, f"{words}: {cases:.0f} cases are too few to judge", bound)
+    return check_estimate(check, agreement, bound, words)
 
 
 def _not_judged(name: str, reason: str, bound: Bound) -> Check:

@@ -7,7 +7,7 @@ import pytest
 from infra.bench.gate_nights import FINDINGS, RATES, Model, TestSet, expected_f1, shift_for
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import Basis, Column, OutcomeTable, count_columns, outcome_column
-from trrg_core.metrics.systems import IMAGE_REMOVED_SHARE, System, TruthRate
+from trrg_core.metrics.systems import IMAGE_REMOVED_SHARE, System, TruthMeasure, TruthRate
 from trrg_core.registry.champion_checks import BEST, CHAMPION, Rival
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision, Ruling, decision_from_bytes, decision_to_bytes, tags_of
@@ -178,7 +178,11 @@ def test_texts_that_are_no_reports_are_refused(column: Column, value: float, nam
         (TruthRate.CONTRADICTED_NEGATION, 0.3, "truth.contradicted_negation_rate"),
         (TruthRate.INTERNAL_CONTRADICTION, 0.2, "truth.internal_contradiction_rate"),
         (TruthRate.FALSE_PRIOR, 0.5, "truth.false_prior_rate"),
+        (TruthRate.MEASUREMENT, 0.4, "truth.measurement_rate"),
         (TruthRate.IDENTIFIER, 0.1, "truth.identifier_rate"),
+        (TruthRate.HALLUCINATED, 0.5, "truth.hallucinated_rate"),
+        (TruthRate.NEGATION_FLIP, 0.2, "truth.negation_flip_rate"),
+        (TruthMeasure.CLUE_ECE, 0.2, "truth.clue_ece"),
     ],
 )
 def test_each_rate_stops_alone(rate: TruthRate, value: float, name: str):
@@ -190,6 +194,14 @@ def test_a_rate_with_nothing_to_count_is_not_judged_and_a_missing_share_fails():
     assert check(decision, "truth.false_prior_rate").verdict is Verdict.NOT_JUDGED
     assert failed(decision) == {"text.modal_share"}
     assert check(decision, "text.modal_share").number is None
+
+
+def test_degrees_that_are_not_those_of_the_reference_are_refused():
+    stated = changed(TABLE, Column.DEGREES_BOTH, 1.0)
+    decision = gate(changed(stated, Column.DEGREES_AGREE, 0.2))
+    assert failed(decision) == {"truth.degree_agreement"}
+    assert failed(gate(changed(stated, Column.DEGREES_AGREE, 0.9))) == set()
+    assert check(gate(), "truth.degree_agreement").verdict is Verdict.NOT_JUDGED
 
 
 def test_few_sides_are_not_judged():

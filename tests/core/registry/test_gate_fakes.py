@@ -73,6 +73,13 @@ def mixed(sentences: tuple[str, ...], studies: InventedTestSet, *, times: int) -
     ]
 
 
+def swap_degrees(text: str) -> str:
+    """Slight for severe and the reverse, and severe for moderate."""
+    slight, severe = ("minimal", "mild", "small", "tiny", "trace", "slight", "mildly"), ("moderate", "large", "severe")
+    other = {**dict.fromkeys(slight, "severe"), **dict.fromkeys(severe, "mild"), "moderate": "severe"}
+    return re.sub(rf"(?i)\b({'|'.join(other)})\b", lambda degree: other[degree[0].lower()], text)
+
+
 def swap_sides(text: str) -> str:
     return re.sub(r"(?i)\b(left|right)\b", lambda side: "left" if side[0].lower() == "right" else "right", text)
 
@@ -124,6 +131,18 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
     "right but for left and right": (
         lambda studies: [swap_sides(text) for text in studies.good],
         {"truth.side_agreement"},
+    ),
+    "right but all on the left": (
+        lambda studies: [re.sub(r"(?i)\bright\b", "left", text) for text in studies.good],
+        {"truth.side_agreement"},
+    ),
+    "right but for degrees": (
+        lambda studies: [swap_degrees(text) for text in studies.good],
+        {"truth.degree_agreement"},
+    ),
+    "right, and each measured": (
+        lambda studies: [f"{text} The largest measures two inches." for text in studies.good],
+        {"truth.measurement_rate"},
     ),
     "right, then all denied": (
         lambda studies: [f"{text} {' '.join(DENIALS)}" for text in studies.good],
