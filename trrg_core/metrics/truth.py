@@ -88,7 +88,7 @@ def _report_rates(hypotheses: Sequence[str], evidence: Sequence[ReportEvidence])
         TruthRate.INTERNAL_CONTRADICTION: Rate(
             hits=sum(1 for report in evidence if report.contradictions),
             of=len(evidence),
-            meaning="reports that affirm and deny a finding, or place it on different sides",
+            meaning="reports that affirm and deny a finding, or state two sides or degrees of it",
         ),
         TruthRate.FALSE_PRIOR: Rate(
             hits=sum(1 for report in without_prior if any(item.false_prior for item in report.sentences)),

@@ -1,17 +1,17 @@
-"""Contradictions within one report: a finding that is affirmed and denied, or placed on different sides.
+"""Contradictions within one report: a finding that is affirmed and denied, or has two sides or degrees.
 
 Parsed sentences in, pairs of sentences out. No clue and no reference is needed.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 from itertools import product
 from operator import or_
 
-from trrg_core.labels import CODE_OF_SIDE, Assertion
+from trrg_core.labels import CODE_OF_SIDE, DEGREE_OF_SEVERITY, Assertion
 from trrg_core.report.parsed import Mention, Sentence
 
 # "no other nodule" and "the lungs are otherwise clear" do not deny what was affirmed before
@@ -27,6 +27,16 @@ _NORMAL: Mapping[re.Pattern[str], tuple[str, ...]] = {
         re.IGNORECASE,
     ): _ACUTE,
     re.compile(
+        r"\b(?<!no )(?:normal|unremarkable|negative) (?:(?:frontal|lateral|pa|ap|two[- ]view|portable|and) )*"
+        r"(?:chest|study|examination|exam)(?: (?:radiographs?|x-?rays?|films?|study|examination|exam))?"
+        r"(?= *(?:[.,;]|$))",
+        re.IGNORECASE,
+    ): _ACUTE,
+    re.compile(
+        r"^(?:clear lungs|lungs clear)(?: bilaterally)?(?= *(?:[.,;]|$| and\b| without\b))",
+        re.IGNORECASE,
+    ): ("pneumonia", "edema", "consolidation"),
+    re.compile(
         r"^(?:the |both |bilateral )?lungs? (?:fields )?(?:are|remain|appear) (?:\w+ (?:and )?){0,3}clear\b"
         r"(?! of\b| except\b| apart\b| aside\b| with the\b)",
         re.IGNORECASE,
@@ -35,11 +45,12 @@ _NORMAL: Mapping[re.Pattern[str], tuple[str, ...]] = {
 
 
 class ContradictionKind(StrEnum):
-    """How two sentences disagree: one denies the finding, calls all of it normal, or places it on the other side."""
+    """How two sentences disagree: one denies the finding, calls all of it normal, or states another side or degree."""
 
     DENIED = "denied"
     NORMAL = "normal"
     OTHER_SIDE = "other_side"
+    OTHER_DEGREE = "other_degree"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +71,8 @@ def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, .
     """Findings affirmed in one place and denied in another that covers it, in text order.
 
     "No effusion" covers "left effusion", "no right effusion" does not; nor do "no large", "no new" and "no other
-    effusion". Sides contradict each other only between findings and impression: within a section both may be meant.
+    effusion". Sides, and slight and severe, contradict each other only between findings and impression: within a
+    section both may be meant.
     """
     current = [(at, mention) for at, item in enumerate(sentences) for mention in item.mentions if mention.is_current]
     affirmed = [pair for pair in current if pair[1].assertion is Assertion.PRESENT]
@@ -75,7 +87,8 @@ def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, .
         if yes.finding == no.finding and _denies(no, yes)
     }
     pairs |= dict.fromkeys(_against_normal(sentences, affirmed))
-    pairs |= dict.fromkeys(_on_other_side(sentences, affirmed))
+    pairs |= dict.fromkeys(_between_sections(sentences, affirmed, ContradictionKind.OTHER_SIDE, _side_bits))
+    pairs |= dict.fromkeys(_between_sections(sentences, affirmed, ContradictionKind.OTHER_DEGREE, _degree_bits))
     return tuple(
         Contradiction(
             finding=name,
@@ -111,14 +124,30 @@ def _against_normal(sentences: Sequence[Sentence], affirmed: Sequence[tuple[int,
                 yield mention.finding, at, normal_at, ContradictionKind.NORMAL
 
 
-def _on_other_side(sentences: Sequence[Sentence], affirmed: Sequence[tuple[int, Mention]]) -> Iterator[_Pair]:
+def _side_bits(mention: Mention) -> int:
+    return CODE_OF_SIDE.get(mention.laterality, 0)
+
+
+def _degree_bits(mention: Mention) -> int:
+    """A bit for slight and severe and both for moderate, which is near either."""
+    return {1: 1, 2: 3, 3: 2}.get(DEGREE_OF_SEVERITY.get(mention.severity, 0), 0)
+
+
+def _between_sections(
+    sentences: Sequence[Sentence],
+    affirmed: Sequence[tuple[int, Mention]],
+    kind: ContradictionKind,
+    bits_of: Callable[[Mention], int],
+) -> Iterator[_Pair]:
+    """Findings of which both sections state something, and nothing in common."""
     for name in dict.fromkeys(mention.finding for _, mention in affirmed):
         of_section: dict[str, list[tuple[int, int]]] = {"findings": [], "impression": []}
         for at, mention in affirmed:
-            section, side = sentences[at].section, CODE_OF_SIDE.get(mention.laterality, 0)
-            if mention.finding == name and section in of_section:
-                of_section[section].append((at, side))
+            if mention.finding == name and sentences[at].section in of_section:
+                of_section[sentences[at].section].append((at, bits_of(mention)))
         first, second = of_section.values()
-        sides = [reduce(or_, (side for _, side in places), 0) for places in (first, second)]
-        if all(sides) and not sides[0] & sides[1]:
-            yield name, first[0][0], second[0][0], ContradictionKind.OTHER_SIDE
+        stated = [reduce(or_, (bits for _, bits in places), 0) for places in (first, second)]
+        if all(stated) and not stated[0] & stated[1]:
+            # the sentences that state it: the first may name the finding alone
+            here, there = (next(at for at, bits in places if bits) for places in (first, second))
+            yield name, here, there, kind

@@ -71,6 +71,13 @@ def test_a_contradiction_within_one_sentence_is_named_once():
         ("There is a right pneumothorax. No acute cardiopulmonary process.", [("pneumothorax", 0, 1, "normal")]),
         ("No acute disease. Left lower lobe pneumonia.", [("pneumonia", 1, 0, "normal")]),
         ("The lungs are well expanded and clear. Right consolidation.", [("consolidation", 1, 0, "normal")]),
+        ("Right pneumothorax. Normal chest radiograph.", [("pneumothorax", 0, 1, "normal")]),
+        ("Unremarkable study. Left lower lobe pneumonia.", [("pneumonia", 1, 0, "normal")]),
+        ("Clear lungs. Right lower lobe pneumonia.", [("pneumonia", 1, 0, "normal")]),
+        ("Right pneumothorax. Normal chest tube position.", []),
+        ("Right pneumothorax. Otherwise normal chest.", []),
+        ("Right pneumothorax. Compared with a normal chest radiograph of before.", []),
+        ("Clear lungs apart from pneumonia. Right lower lobe pneumonia.", []),
         # a small effusion may be chronic; a normal statement with an exception is none
         ("Small left effusion. No acute cardiopulmonary process.", []),
         ("Right pneumothorax. Otherwise no acute process.", []),
@@ -94,6 +101,10 @@ def test_a_normal_chest_has_no_urgent_finding(report, expected):
         ("Right effusion.", "No pleural effusion.", ["denied"]),
         ("No right effusion.", "Left effusion.", []),
         ("Right pneumothorax.", "No acute cardiopulmonary process.", ["normal"]),
+        ("Large left effusion.", "Small left effusion.", ["other_degree"]),
+        ("Moderate left effusion.", "Small left effusion.", []),
+        ("Small left effusion, large right effusion.", "Large right effusion.", []),
+        ("Effusion. It is on the right. Small right effusion.", "Large left effusion.", ["other_side", "other_degree"]),
     ],
 )
 def test_findings_and_impression_must_agree(findings, impression, kinds):
