@@ -33,6 +33,7 @@ SETTINGS = (
     "evaluate.bootstrap_samples=50",
     "register.bootstrap_samples=100",
     "register.min_studies=5",
+    "register.min_patients=2",
     "register.min_positives=1",
     "ray.local_cpus=2",
 )

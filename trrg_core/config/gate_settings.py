@@ -9,6 +9,11 @@ class GateConfig(ConfigSection):
     """Bounds of the gate. Differences are of the same studies, with intervals over resampled patients."""
 
     min_studies: int = Field(200, ge=1, description="Fewer test studies than this are insufficient evidence.")
+    min_patients: int = Field(
+        50,
+        ge=2,
+        description="Fewer test patients than this are insufficient evidence: intervals come from resampled patients.",
+    )
     critical_findings: tuple[str, ...] = Field(
         ("Pneumothorax", "Pneumonia", "Edema"),
         description="Observations whose recall must not fall behind that of the champion.",

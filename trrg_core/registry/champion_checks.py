@@ -60,7 +60,15 @@ def refusal_of(rival: Rival, table: OutcomeTable) -> str:
     if rival.outcomes is None:
         return "it has no outcomes"
     different = rival.outcomes.basis.differences(table.basis)
-    return f"it was scored with another {' and another '.join(different)}" if different else ""
+    if different:
+        return f"it was scored with another {' and another '.join(different)}"
+    # an equal basis means equal rows; a file that was changed by hand may have others
+    same = all(
+        getattr(rival.outcomes, name) == getattr(table, name) for name in ("study_ids", "subject_ids", "findings")
+    )
+    return (
+        "" if same else "its outcomes are of other studies, patients or findings: score it again with `trrg evaluate`"
+    )
 
 
 def _champion_only(model: Pooled, other: Pooled, resampler: Resampler, config: GateConfig) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""Is there enough evidence to judge a model: studies, and positive references of each critical finding?"""
+"""Is there enough evidence to judge a model: studies, patients, and positive references of each critical finding?"""
 
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.labels import column_name
@@ -8,12 +8,22 @@ from trrg_core.registry.check import Bound, Check, Verdict, check_number
 
 
 def check_evidence(table: OutcomeTable, config: GateConfig) -> list[Check]:
-    """One check of the number of studies, and one of the positives of each critical finding."""
+    """Checks of the numbers of studies and of patients, and of the positives of each critical finding.
+
+    Few patients are few independent cases, however many studies they have: of one patient, every interval has no width.
+    """
     studies = check_number(
         "evidence.studies",
         len(table.study_ids),
         Bound(relation=">=", value=config.min_studies, setting="register.min_studies"),
         "the number of test studies",
+        otherwise=Verdict.INSUFFICIENT,
+    )
+    patients = check_number(
+        "evidence.patients",
+        len(set(table.subject_ids)),
+        Bound(relation=">=", value=config.min_patients, setting="register.min_patients"),
+        "the number of test patients",
         otherwise=Verdict.INSUFFICIENT,
     )
     bound = Bound(relation=">=", value=config.min_positives, setting="register.min_positives")
@@ -27,7 +37,7 @@ def check_evidence(table: OutcomeTable, config: GateConfig) -> list[Check]:
         )
         for name in config.critical_findings
     ]
-    return [studies, *positives]
+    return [studies, patients, *positives]
 
 
 def count_positives(table: OutcomeTable, finding: str) -> int:

@@ -98,6 +98,31 @@ def test_few_studies_or_few_positives_are_insufficient_evidence_and_never_a_pass
     assert check(unknown, "evidence.rickets").number == 0
 
 
+@pytest.mark.parametrize("patients", [1, 3, 49])
+def test_many_studies_of_few_patients_are_insufficient_evidence(patients: int):
+    few = replace(TABLE, subject_ids=tuple(str(index % patients) for index in range(len(TABLE.study_ids))))
+    decision = gate(few)
+    assert decision.ruling is Ruling.INSUFFICIENT
+    assert decision.against == (
+        f"insufficient evidence: the number of test patients is {patients}; needed >= 50 (register.min_patients)",
+    )
+
+
+def test_outcomes_of_other_studies_cannot_be_compared_even_if_they_say_so():
+    known = rival(MODEL)
+    fewer = replace(
+        known.outcomes,
+        study_ids=known.outcomes.study_ids[:9],
+        subject_ids=known.outcomes.subject_ids[:9],
+        counts={system: counts[:9] for system, counts in known.outcomes.counts.items()},
+    )
+    turned = replace(known.outcomes, study_ids=known.outcomes.study_ids[::-1])
+    for outcomes in (fewer, turned):
+        decision = gate(rivals=[replace(known, outcomes=outcomes)])
+        assert failed(decision) == {"champion.comparable"}
+        assert "other studies, patients or findings" in decision.against[0]
+
+
 def test_a_failure_outweighs_missing_evidence():
     decision = gate(rates={}, config=CONFIG.model_copy(update={"min_studies": 9999}))
     assert decision.ruling is Ruling.REFUSED
