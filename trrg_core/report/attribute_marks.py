@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 
 from trrg_core.report.candidates import Candidate
@@ -11,8 +12,14 @@ from trrg_core.report.scan import Hit
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
 _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
-_RELATIVE_SIDE = re.compile(r"\b(ipsi|contra)lateral\b")
-_OPPOSITE = {"left": "right", "right": "left"}
+# tells in a quarter of the time that most sentences have none
+_LONE_LETTER = re.compile(r" [lr][ ,;).]")
+# "ipsilateral", "on the same side", "of the opposite lung"
+_RELATIVE_SIDE = re.compile(r"\b(?:(ipsilateral|(?:same|that) side)|contralateral|(?:opposite|other) side)\b")
+# what a form offers to choose from: "Effusion (none/small/large): small"
+_CHOICES = re.compile(r"\((?:[a-z ]+/){2,}[a-z ]+\)")
+_MOST_CHOICES = 8
+OPPOSITE = {"left": "right", "right": "left"}
 _start = attrgetter("start")
 _ELSEWHERE = "elsewhere"
 # words of these kinds hide the attributes inside them
@@ -21,7 +28,7 @@ Values = tuple[tuple[str, str], ...]
 _SIDES: Mapping[str, Values] = {"l": (("laterality", "left"),), "r": (("laterality", "right"),)}
 
 # of a state that changes, in front of it or within
-_OF_CHANGE = frozenset(("interval", "has", "have", "had", "having"))
+_OF_CHANGE = frozenset(("interval", "has", "have", "had", "having", "less", "more", "still"))
 # "the heart size is mildly increased" tells a degree, no change
 _DEGREES_OF_STATES = {
     **dict.fromkeys(("slightly", "minimally"), "minimal"),
@@ -56,22 +63,25 @@ def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
             marks.append(Mark(hit.start, hit.end, values))
     if "mm" in text or "cm" in text:
         marks.extend([Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
-    if _SIDE_LETTER.search(text):
+    if _LONE_LETTER.search(f" {text} ") or "(" in text or ":" in text or ">" in text:
         marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
     if len(marks) > 1:
         marks.sort(key=lambda mark: (mark.start, -mark.end))
-    if "ipsilateral" in text or "contralateral" in text:
+    if "(" in text and "/" in text:
+        for offered in islice(_CHOICES.finditer(text), _MOST_CHOICES):
+            marks = [mark for mark in marks if mark.end <= offered.start() or mark.start >= offered.end()]
+    if " side" in text or ("lateral" in text and ("ipsilateral" in text or "contralateral" in text)):
         marks = sorted([*marks, *_of_same_side(marks, text)], key=_start)
     return _outermost(marks)
 
 
 def _of_same_side(marks: Sequence[Mark], text: str) -> Iterator[Mark]:
-    """Marks of "ipsilateral" and "contralateral" behind a side: "left effusion with ipsilateral collapse"."""
+    """Marks of "ipsilateral", "other side" and the like behind a side: "left effusion with ipsilateral collapse"."""
     for found in _RELATIVE_SIDE.finditer(text):
         sides = [mark.value("laterality") for mark in marks if mark.end <= found.start()]
-        side = next((side for side in reversed(sides) if side in _OPPOSITE), "")
+        side = next((side for side in reversed(sides) if side in OPPOSITE), "")
         if side:
-            yield Mark(*found.span(), (("laterality", side if found[1] == "ipsi" else _OPPOSITE[side]),))
+            yield Mark(*found.span(), (("laterality", side if found[1] else OPPOSITE[side]),))
 
 
 def _outermost(marks: Iterable[Mark]) -> list[Mark]:

@@ -22,7 +22,10 @@ PARTS = ("", "upper", "lower", "middle", "mid")
 # a finding of its own where it stands for one
 SIDE_WORDS = ("left", "right", "l", "r")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
-RELATIVE = re.compile(r"(?:,? which|,[^,;]{3,60},) (?=(?:is|are|was|were|has|have|appears?|remains?)\b)")
+RELATIVE = re.compile(
+    r"(?:,? which|,[^,;]{3,60},|which (?:you|we|i|they) [^,;]{3,40}?)"
+    r" (?=(?:is|are|was|were|has|have|appears?|remains?)\b)"
+)
 # "enlarged but stable", "small but slightly larger since yesterday"
 BUT = re.compile(r",? ?(?:but|yet|though|although) (?:(?:it )?(?:is|are|has|have|appears?|remains?) )?")
 CLAUSE_END = re.compile(r"\.?$|[,;]| (?:since|from|compared|than|in size|in the interval|today)\b")

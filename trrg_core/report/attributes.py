@@ -191,8 +191,10 @@ class _Sentence:
         for at in range(cut, min(cut + 4, len(self._separators))):
             separator = self._separators[at]
             start, end, entry = separator.start, separator.end, separator.entry
+            is_only = entry.role == "stop" and self.text.startswith(("only ", "just "), start)
+            end = start if is_only else end  # "and | only trace on the left"
             following = self._cuts[at + 1] if at + 1 < len(self._cuts) else len(self.text)
-            is_joint = entry.role in _LISTING or self.text[start:end] == "which"
+            is_joint = is_only or entry.role in _LISTING or self.text[start:end] == "which"
             if not is_joint or start >= limit or following > limit or not self._says_only_marks(end, following):
                 break
             groups.append(self.between(end, following))
@@ -273,7 +275,7 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
     for number in range(len(described) - 1, 0, -1):
         one, two = described[number - 1], described[number]
         change, later = one[0].get("change"), two[0].get("change")
-        if later and not change and _is_listed(sentence, number) and _follows_verb(sentence, number):
+        if later and not change and _is_listed(sentence, number) and _is_said_of_both(sentence, number):
             for part in one:
                 part["change"] = later
 
@@ -346,9 +348,13 @@ def _is_said_of_list(sentence: _Sentence, number: int) -> bool:
     )
 
 
-def _follows_verb(sentence: _Sentence, number: int) -> bool:
-    """Whether the change of a candidate stands behind a verb that follows it: "... are unchanged"."""
+def _is_said_of_both(sentence: _Sentence, number: int) -> bool:
+    """Whether the change of a candidate stands behind a verb, "... are unchanged", or right behind "A and B"."""
     last, end = sentence.candidates[number].last, sentence.candidates[number].end
+    if sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start] == " and ":
+        behind = sentence.between(end, end + 2)
+        if behind and behind[0].value("change"):
+            return True
     verb = sentence.hits[last + 1] if last + 1 < len(sentence.hits) else None
     if verb is None or not verb.entry.has_verb:
         return False

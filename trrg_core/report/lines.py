@@ -48,6 +48,13 @@ _OPENING = frozenset(
     )
 )
 _WORD_BEFORE = re.compile(r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?)\Z")
+# "opacity on the right", and what goes on: "... | lower lobe"
+_ENDS_WITH_SIDE = re.compile(r"\b(?:on|to) the (?:left|right)\Z", re.IGNORECASE)
+# a list of an item in each line: "heart small"
+_IS_DEGREE = re.compile(r"\s*([a-z]+) (?:is |are )?[a-z]+\Z", re.IGNORECASE)
+# without a stop before it
+_SENTENCE = re.compile(r"the [a-z ]{3,40} (?:is|are|has|have|persists?|remains?|appears?)\b")
+_ORGANS = ("heart", "lungs", "mediastinum", "trachea")
 _BULLET = re.compile(r"(?<=[\w.)]) +(?=[*\u2022] ?[A-Za-z])")
 _SENTENCE_STOP = re.compile(r"\.(?<=[A-Za-z)]\.)(?:\s|$)")
 _FIRST = re.compile(r"\S+")
@@ -61,6 +68,8 @@ class _Words(NamedTuple):
     continues: frozenset[str]
     opens: frozenset[str]
     may_end: frozenset[str]
+    degrees: frozenset[str]
+    of_a_side: frozenset[str]
 
 
 @cache
@@ -171,6 +180,7 @@ def _line_breaks(text: str, start: int, end: int) -> tuple[list[int], bool]:
     at = start
     last = ""
     listed = ""  # the marks of a list whose title holds for all items
+    indented = 0
     may_list = False
     for whole, (line, following) in zip(written, pairwise(lines), strict=False):
         at += len(whole) + 1
@@ -181,7 +191,11 @@ def _line_breaks(text: str, start: int, end: int) -> tuple[list[int], bool]:
         if not line or not following or _opens_item(following):
             item = MARKED_ITEM.match(following) if following and line else None
             kind = kind_of_mark(item[1]) if item else ""
-            listed = kind if item and (kind == listed or _is_title_over(line, kind)) else ""
+            deep = item.start(1) if item else 0
+            is_same = kind == listed and deep >= indented  # else the list above is nested in another one
+            is_nested = deep > 0 and line[-1] == ":" and deep > len(line) - len(line.lstrip())
+            listed = kind if item and (is_same or _is_title_over(line, kind, is_nested)) else ""
+            indented = deep
             if listed:
                 may_list = True
             elif not (item and (line[-1] == ":" or len(line) < _SHORT_TITLE) and _TITLE.fullmatch(line)):
@@ -194,10 +208,11 @@ def _line_breaks(text: str, start: int, end: int) -> tuple[list[int], bool]:
     return breaks, may_list
 
 
-def _is_title_over(line: str, kind: str) -> bool:
-    """Whether `line` holds for all items of the list below it, whose marks are of `kind`."""
+def _is_title_over(line: str, kind: str, is_nested: bool) -> bool:
+    """Whether `line` holds for all items of the list below it, whose marks are of `kind`, or which is nested in its."""
     own = MARKED_ITEM.match(line)
-    return holds_for_all_items(line[own.end() :] if own else line) and not (own and kind_of_mark(own[1]) == kind)
+    is_other_list = is_nested or not own or kind_of_mark(own[1]) != kind
+    return is_other_list and holds_for_all_items(line[own.end() :] if own else line)
 
 
 def is_open(line: str) -> bool:
@@ -234,8 +249,25 @@ def _ends_statement(line: str, following: str, shape: _Shape) -> bool:
         return shape.is_comma_list and line[-1] in ",;" and not is_full
     if shape.is_cased and not first[:1].islower():
         return (last not in words.ends_open or last in words.may_end) and not (shape.is_prose and is_full)
-    if last in words.ends_open or last in words.modifiers or first.lower() in words.continues:
+    if last in words.ends_open or first.lower() in words.continues:
+        return False
+    if last in words.modifiers and (first.lower() in words.of_a_side or not _is_complete(line, last, shape)):
         return False
     if shape.is_cased:
+        if first == "the" and not (is_full or (shape.is_prose and shape.width < _NARROWEST_WRAP)):
+            return _SENTENCE.match(following) is not None
         return not shape.is_prose and first in words.opens
     return not is_full and not (shape.is_prose and shape.width < _NARROWEST_WRAP)
+
+
+def _is_complete(line: str, last: str, shape: _Shape) -> bool:
+    """Whether `line`, which ends with the modifier `last`, is a whole statement: "... on the right", "heart small"."""
+    if last in ("left", "right"):
+        return _ENDS_WITH_SIDE.search(line) is not None
+    words = _words()
+    if shape.is_cased or shape.is_prose or last not in words.degrees:
+        return False
+    named = _IS_DEGREE.match(line)
+    subject = named[1].lower() if named else ""
+    qualifies = any(subject in known for known in (words.ends_open, words.modifiers, words.opens))
+    return bool(subject) and (subject in _ORGANS or not qualifies)

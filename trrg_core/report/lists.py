@@ -10,7 +10,7 @@ from functools import cache
 # a bullet, a letter or a number, as plain lists have them
 _BULLET = r"[-*>+#\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u00b7\u2013\u2014]"
 _COUNT = r"\d{1,2}|[a-hA-H]|i{1,3}|iv|vi{0,3}"
-LIST_MARK = rf"(?:{_BULLET}|=>|\(?(?:{_COUNT})\)|\d{{1,2}}\.|(?:{_COUNT})\.(?=\s))"
+LIST_MARK = rf"(?:{_BULLET}|=>|---?|\(?(?:{_COUNT})\)|\d{{1,2}}\.|(?:{_COUNT})\.(?=\s))"
 # where an item begins, at the start of a line
 MARKED_ITEM = re.compile(rf"[ \t]*({LIST_MARK})(?=\s|[A-Za-z]|\Z)[ \t]*")
 _SEEN = r"(?:seen|present|identified|noted|visible|visuali[sz]ed|demonstrated|evident|detected|found)"

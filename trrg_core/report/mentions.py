@@ -1,5 +1,6 @@
 """Mentions of one sentence: text in, findings with assertion, cue, rule and attributes out."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +23,12 @@ from trrg_core.report.titles import find_titles
 _Span = tuple[int, int, str]
 # devices that lie in the middle: a side stated of them is that of a place
 _WITHOUT_SIDE = frozenset(["endotracheal_tube", "tracheostomy", "enteric_tube"])
+# what is said of a device behind its part: "the cuff of the tube is overinflated", "leads without fracture"
+_OF_DEVICE = {
+    "hyperinflation": re.compile(r"\b(?:cuff|balloon)\b(?:(?!\blungs?\b)[^,;.])*\Z"),
+    "fracture": re.compile(r"\b(?:leads?|wires?)\b(?:(?!\b(?:there|ribs?|bones?|clavicle)\b)[^,;.])*\Z"),
+}
+_NEAR = 80
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
 
 
@@ -106,6 +113,8 @@ def _mentions_of_one(
     for number, candidate in enumerate(candidates):
         if kinds[number] == "decoy" or number in titles:
             continue
+        if candidate.finding in _OF_DEVICE and _is_of_device(candidate, scan.plain.text):
+            continue
         assertion = asserted[number]
         if assertion.historical:
             assertion = _in_its_kind(assertion, kinds[number])
@@ -114,6 +123,12 @@ def _mentions_of_one(
                 attributes["position"] = positions[number]
             mentions.append(_mention(candidate, assertion, attributes, scan.plain))
     return tuple(mentions)
+
+
+def _is_of_device(candidate: Candidate, text: str) -> bool:
+    is_bare = "fracture" not in text[candidate.start : candidate.end] or text.startswith("fracture", candidate.start)
+    before = max(0, candidate.start - _NEAR)
+    return is_bare and _OF_DEVICE[candidate.finding].search(text, before, candidate.start) is not None
 
 
 def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:

@@ -7,17 +7,19 @@ import re
 from collections.abc import Sequence
 
 from trrg_core.labels import Assertion
+from trrg_core.report.attribute_marks import OPPOSITE
 from trrg_core.report.parsed import Mention, build_value
 
 _ONE = re.compile(
     r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b"
     r"|(that|those) (?:on|in|at) the (?:left|right)\b"
-    r"|(the (?:left|right)) (?:is|has|was|remains|appears)\b",
+    r"|(the (?:left|right))(?: side)? (?:is|has|was|remains|appears)\b",
     re.I,
 )
 _NONE = re.compile(
-    r"(?:there (?:is|are|was|were) )?(none)\b"
-    r"(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b)",
+    r"(?:there (?:is|are|was|were) |(?:today|now|currently),? )?(none)\b"
+    r"(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b"
+    r"| (?:is|are) (?:seen|visible|identified|present|noted|evident|found)\b)",
     re.I,
 )
 _PRONOUNS = ("it", "this", "these", "they", "both")
@@ -43,6 +45,12 @@ _SIDE_LABEL = re.compile(
     r"[ \t]*:[ \t\r]*(\n|\Z)?",
     re.I,
 )
+_BARE_SIDE = re.compile(r"(left|right)(?: (?:lung|side|chest|hemithorax))?", re.I)
+LONGEST_SIDE = len("right hemithorax")
+_PAIRED = re.compile(r"(?:lungs?|pleurae?|pleural spaces?) ?:", re.I)
+# what takes its side from the finding of the sentence before
+_RELATIVE_SIDE = re.compile(r"\b(?:(same|that) side|(?:other|opposite) side)\b", re.I)
+_ONE_SIDE = re.compile(r"\b(?:left|right)\b", re.I)
 _SIDES = {"l": "left", "r": "right", "b": "bilateral"}
 # over a list whose items speak of it: "Effusions:\n- left: small\n- right: none"
 _TITLE_OF_LIST = re.compile(r"([A-Za-z][^:\n]{0,40}):[ \t\r]*\n")
@@ -75,7 +83,34 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     return (*match.span(match.lastindex or 1), before[-1].finding) if match else None
 
 
-def heading_side(sentence: str) -> str:
+def on_side_of_before(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
+    """`mentions` with the side that "on the same side" or "on the other side" has from the finding `before`."""
+    match = _RELATIVE_SIDE.search(sentence)
+    side = before[-1].laterality if match else ""
+    if match is None or side not in OPPOSITE or _ONE_SIDE.search(sentence, 0, match.start()):
+        return tuple(mentions)
+    return on_side(mentions, side if match[1] else OPPOSITE[side])
+
+
+def under_label(mentions: Sequence[Mention], sentence: str, side: str) -> tuple[str, tuple[Mention, ...]]:
+    """The side that holds behind `sentence`, which has a label, and its `mentions` under the heading of `side`.
+
+    That holds on where the label is a finding or a place of each side: "Effusion: large", "Pleura: clear".
+    """
+    if heading := _heading_side(sentence):
+        return heading, tuple(mentions)
+    if side and (_PAIRED.match(sentence) or (mentions and mentions[0].end <= sentence.find(":"))):
+        return side, on_side(mentions, side)
+    return "", tuple(mentions)
+
+
+def bare_side(sentence: str) -> str:
+    """The side of a heading without a colon, in a line of its own: "LEFT HEMITHORAX"; "" for none."""
+    match = _BARE_SIDE.fullmatch(sentence)
+    return match[1].lower() if match else ""
+
+
+def _heading_side(sentence: str) -> str:
     """The side in the heading that `sentence` begins with ("RIGHT:\nModerate effusion"); "" for none."""
     match = _SIDE_LABEL.match(sentence)
     return _SIDES[match[1][0].lower()] if match and match[2] is not None else ""

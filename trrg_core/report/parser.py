@@ -13,7 +13,17 @@ from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.lists import is_marked
 from trrg_core.report.mentions import find_mentions
-from trrg_core.report.neighbours import complete, find_stand_in, heading_side, of_title, on_side, title_of_list
+from trrg_core.report.neighbours import (
+    LONGEST_SIDE,
+    bare_side,
+    complete,
+    find_stand_in,
+    of_title,
+    on_side,
+    on_side_of_before,
+    title_of_list,
+    under_label,
+)
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
@@ -112,15 +122,21 @@ class ReportParser:
             title = title if title and is_marked(text, start) else ""
             if title and not mentions:
                 mentions = of_title(title, sentence, self._mentions(f"{title}: {sentence}", ()))
-            if before and not mentions:
-                mentions = self._of_stand_in(sentence, before)
+            if before:
+                if not mentions:
+                    mentions = self._of_stand_in(sentence, before)
+                elif " side" in sentence:
+                    mentions = on_side_of_before(mentions, sentence, before)
             if ":" in sentence:
-                side = heading_side(sentence)
+                side, mentions = under_label(mentions, sentence, side)
                 title = title or (title_of_list(sentence) if mentions and "\n" in sentence else "")
-            elif side:
+            elif side and mentions:
                 mentions = on_side(mentions, side)
+            elif len(sentence) <= LONGEST_SIDE and not mentions:
+                side = bare_side(sentence) or side
             before = mentions
-            yield _sentence(sentence, start, end, section, tuple([_shifted(one, start) for one in mentions]))
+            shifted = tuple([_shifted(one, start) for one in mentions]) if mentions else ()
+            yield _sentence(sentence, start, end, section, shifted)
 
     def _of_stand_in(self, sentence: str, before: tuple[Mention, ...]) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""

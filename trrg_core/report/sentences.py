@@ -13,6 +13,7 @@ _STOP = re.compile(r"[.!?][.!?]*")
 # the answer to a question is read with it: "Pneumothorax? No."
 _ANSWER = re.compile(
     r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
+    r"possibl[ey]|probabl[ey]|likely|suspected|"
     r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",
     re.IGNORECASE,
 )

@@ -10,7 +10,9 @@ from trrg_core.report.scan import Hit, Scan, add_hits
 
 _ONE = re.compile(r"\b(?:a|an|another) (?:[a-z]+ )?(one)\b")
 # "the effusion on the left has cleared; that on the right is new"
-_THAT = re.compile(r"[,;] (?:and |but |while |whereas )?(that|those) (?:on|in|at) the (?:left|right)\b")
+_THAT = re.compile(
+    r"[,;] (?:and |but |while |whereas )?(that|those|the ones?) (?:on|in|at) the (?:left|right|opposite|other|same)\b"
+)
 # the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
 _NOT_THERE = re.compile(
     r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:not|none)"
@@ -20,7 +22,7 @@ _DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
 # "the left effusion is small and the right is moderate", "the right lung is clear, the left is collapsed"
 _OTHER = re.compile(
-    r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?(?:the )?(left|right) (?:one |side )?"
+    r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?(?:the )?(left|right) (one |side )?"
     r"(?=(?:is|was|has|appears|remains) ([a-z]+))"
 )
 # "effusions: right moderate, left none", "effusion: r small, l none"
@@ -69,7 +71,7 @@ def add_stand_ins(scan: Scan) -> Scan:
 def _of_findings(scan: Scan) -> Iterator[Hit]:
     text = scan.plain.text
     matches = [match.span(1) for match in _ONE.finditer(text)] if " one" in text else []
-    if " that " in text or " those " in text:
+    if " that " in text or " those " in text or " the one" in text:
         matches += [match.span(1) for match in _THAT.finditer(text)]
     matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
     if " not " in text or " none " in text:
@@ -123,5 +125,5 @@ def _of_other_side(scan: Scan) -> Iterator[Hit]:
     if named is None or named.end > match.start():
         return
     is_place = named.term("place") is not None and not named.entry.is_finding
-    if is_place or (named.entry.is_finding and _OF_FINDING.match(match[2])):
+    if is_place or (named.entry.is_finding and (match[2] == "one " or _OF_FINDING.match(match[3]))):
         yield Hit(*match.span(1), named.entry)
