@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trrg_core.metrics.bootstrap import resample
-from trrg_core.metrics.report_files.measured_reports import MeasuredReports, known_interval
+from trrg_core.metrics.report_files.measured_reports import MeasuredReports, draws_of, known_interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -17,7 +17,8 @@ class Difference:
     """How much more the second system scores than the first, on the same studies.
 
     `low` and `high` are the 95 % interval of the difference over resamples that both systems share, and `p` its
-    two-sided p-value; `p_adjusted` is Holm's, over all scores that were compared. All are None without resamples.
+    two-sided p-value; `p_adjusted` is Holm's, over all scores that were compared. All are None without resamples, and
+    of a single patient.
     """
 
     first: float
@@ -49,8 +50,7 @@ def compare_systems(
     """
     whole = chosen_N[None].astype(np.float64)
     values = [system.scores(whole) for system in (first, second)]
-    drawn = weights * chosen_N
-    drawn = drawn[drawn.sum(axis=1) > 0]
+    drawn = draws_of(weights, chosen_N)
     samples = [resample(system.scores, drawn) for system in (first, second)]
     numbers = first.numbers if chosen_N.all() else {}
     pairs = {name: (values[0][name][0], values[1][name][0]) for name in names if all(name in one for one in values)}

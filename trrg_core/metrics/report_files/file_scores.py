@@ -128,9 +128,7 @@ def score_pairs(
         notify=notify,
     )
     notify(f"{options.resamples} resamples of {pairs.unit}")
-    # of a single patient all resamples are alike: no interval, in place of one without width
-    num_samples = options.resamples if len(set(pairs.subject_ids)) > 1 else 0
-    weights = draw_weights(pairs.subject_ids, num_samples=num_samples, seed=options.seed)
+    weights = draw_weights(pairs.subject_ids, num_samples=options.resamples, seed=options.seed)
     whole = np.ones(len(pairs.ids), dtype=bool)
     scores, absent = summarise(system, weights, whole)
     others = OutsideScores(scores={}, absent={})

@@ -133,9 +133,7 @@ def summarise(
     """
     num_pairs = int(chosen_N.sum())
     values = system.scores(chosen_N[None].astype(np.float64))
-    # a resample may draw none of a small slice
-    drawn = weights * chosen_N
-    resamples = resample(system.scores, drawn[drawn.sum(axis=1) > 0])
+    resamples = resample(system.scores, draws_of(weights, chosen_N))
     numbers = system.numbers if chosen_N.all() else {}
     measured: dict[str, MeasuredScore] = {}
     absent = dict(system.language.absent)
@@ -149,6 +147,17 @@ def summarise(
         value=system.distinct_share(chosen_N), low=None, high=None, n=num_pairs
     )
     return measured, absent
+
+
+def draws_of(weights: Floats, chosen_N: npt.NDArray[np.bool_]) -> Floats:
+    """The resamples `[B,N]` of the chosen pairs: those that draw any; none where all are of a single patient.
+
+    All resamples of one patient are alike: they would give an interval without width, and the least p-value.
+    """
+    drawn: Floats = weights * chosen_N
+    drawn = drawn[drawn.sum(axis=1) > 0]
+    of_chosen = drawn[:, chosen_N]
+    return drawn[:0] if (of_chosen == of_chosen[:, :1]).all() else drawn
 
 
 def known_interval(samples: Floats) -> tuple[float | None, float | None]:

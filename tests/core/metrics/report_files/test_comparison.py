@@ -58,6 +58,15 @@ def test_without_resamples_there_are_differences_alone():
     assert (one.low, one.high, one.p, one.p_adjusted) == (None, None, None, None)
 
 
+def test_a_single_patient_gives_neither_interval_nor_p_value():
+    first, second = systems(4, 4)
+    for subjects, chosen in ((["a"] * 4, [True] * 4), (["a", "a", "b", "c"], [True, True, False, False])):
+        weights = draw_weights(subjects, num_samples=50, seed=1)
+        for one in compare_systems(first, second, weights, np.array(chosen), names=NAMES).values():
+            assert (one.low, one.high, one.p, one.p_adjusted) == (None, None, None, None)
+            assert one.difference > 0
+
+
 def test_holm_by_hand():
     # sorted: .01 * 3, .02 * 2, .5 * 1
     assert adjust_holm({"a": 0.02, "b": 0.01, "c": 0.5}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.5})

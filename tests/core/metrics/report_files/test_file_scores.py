@@ -73,6 +73,11 @@ def test_a_single_patient_gives_no_interval() -> None:
     assert scored.scores["truth.negation_flip_rate"].high is None
 
 
+def test_a_slice_of_a_single_patient_gives_no_interval() -> None:
+    (one,) = score({**REFERENCES, "2": "edema"}, slices={"one": np.array([False, True, False])}).slices
+    assert one.scores["bleu1.raw"].low is None
+
+
 def test_disjoint_texts_have_the_worst() -> None:
     scores = score(dict.fromkeys(REFERENCES, "xyz")).scores
     for name in ("bleu1.raw", "rouge_l.raw", "cider.raw", "trrg13.micro.f1.u0", "trrg.facts.recall"):
