@@ -24,7 +24,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from infra.bench.stage2 import test_rows
 from infra.bench.stage2_conditions import Writer
 from infra.bench.stage2_scores import Floats, interval, score_text
 from infra.bench.variants import (
@@ -33,6 +32,7 @@ from infra.bench.variants import (
     mean_and_deviation,
     run_variants,
     stage1_run,
+    test_rows,
     variant_config,
 )
 from pipelines.jobs.reslice import make_slice

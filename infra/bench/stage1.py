@@ -2,11 +2,13 @@
 
     python -m infra.bench.stage1 --store demo/store
     python -m infra.bench.stage1 --store demo/store --variants full "no side flips" --set pretrain.epochs=9
+    python -m infra.bench.stage1 --store demo/store --variants full --test-store other/store
 
 Trains every variant with every seed on the newest shards of the store, in processes of one thread each and without Ray,
-scores each on the test split, and prints two tables in Markdown (docs/stage1.md holds the last ones): mean and standard
-deviation over the seeds, and the difference from the full model, paired by seed, with its 95 % interval (Student's t).
-A run that exists already is not trained again, so an interrupted series goes on.
+scores each on the test split, or on all studies of another store, and prints two tables in Markdown (docs/stage1.md
+holds the last ones): mean and standard deviation over the seeds, and the difference from the full model, paired by
+seed, with its 95 % interval (Student's t). A run that exists already is not trained again, so an interrupted series
+goes on, and what was chosen on the test split can be scored on studies that nothing was chosen by.
 """
 
 import argparse
@@ -15,12 +17,22 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from scipy import stats
 
-from infra.bench.variants import add_run_options, mean_and_deviation, run_variants, variant_config
+from infra.bench.variants import add_run_options, mean_and_deviation, run_variants, test_rows, variant_config
+from pipelines.jobs.pretrain import calibrated_probabilities
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
+from pipelines.training.runs import observations_of
+from trrg_core.config.settings import TrrgConfig
+from trrg_core.metrics.perception_scores import headline_metrics, score_perception, split_scores
+from trrg_core.model.model_folder import load_contrastive_folder
+from trrg_core.model.study_scores import score_studies
+from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import open_store
+from trrg_core.training.prompts import load_prompts
+from trrg_core.training.statement_pairs import PairMaker
 
 FULL = "full"
 _ALL = ("polarity", "side", "severity", "report")
@@ -56,6 +68,8 @@ SCORES: Mapping[str, str] = {
     "ece": "ECE",
 }
 
+_BATCH = 32
+
 Scores = dict[str, float]
 
 
@@ -76,8 +90,27 @@ def train_variant(options: argparse.Namespace, name: str, seed: int) -> Scores:
     """The scores of one variant and seed on the test split, by metric name without prefix."""
     config = variant_config(seed, options.set, VARIANTS[name])
     shards = newest_outputs(open_store(options.store), ("shards",))["shards"]
-    counts = run_job("pretrain", config, options.store, {"shards": shards}).counts
+    done = run_job("pretrain", config, options.store, {"shards": shards})
+    counts = score_elsewhere(options, done.ref, config) if options.test_store else done.counts
     return {key.removeprefix("perception_").removeprefix("zero_shot_"): value for key, value in counts.items()}
+
+
+def score_elsewhere(options: argparse.Namespace, run_id: str, config: TrrgConfig) -> Mapping[str, float]:
+    """The scores of a calibrated model on the studies of the test store, by metric name."""
+    torch.set_num_threads(1)
+    with fetched_model(open_store(options.store), run_id) as folder:
+        model = load_contrastive_folder(folder)
+    observations, rows = observations_of(config), test_rows(options.test_store, options.studies)
+    maker = PairMaker(rows, prompts=load_prompts(observations), observations=observations)
+    scored = [
+        row
+        for at in range(0, len(rows), _BATCH)
+        for row in score_studies(model.contrastive, model.perception, model.tokenizer, rows[at : at + _BATCH], maker)
+    ]
+    found = split_scores(scored, len(observations))
+    probabilities = calibrated_probabilities(model.perception, found)
+    scores = score_perception(found, *probabilities, observations=observations, seed=config.seed)
+    return headline_metrics(scores, is_zero_shot=not config.pretrain.prompt_supervision)
 
 
 def _line(scores: Scores) -> str:
@@ -118,6 +151,8 @@ def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", default="demo/store", help="store with shards")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="variants to train")
+    parser.add_argument("--test-store", default="", help="score on the studies of this store, of any split, instead")
+    parser.add_argument("--studies", type=int, default=1500, help="number of studies of the test store")
     add_run_options(parser)
     return parser.parse_args()
 

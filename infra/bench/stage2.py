@@ -29,7 +29,14 @@ import torch
 from infra.bench import stage2_conditions as conditions
 from infra.bench.stage2_conditions import StudyFacts, Writer
 from infra.bench.stage2_scores import Floats, interval, paired_differences, score_text, score_turn
-from infra.bench.variants import add_run_options, add_stage1_option, run_variants, stage1_run, variant_config
+from infra.bench.variants import (
+    add_run_options,
+    add_stage1_option,
+    run_variants,
+    stage1_run,
+    test_rows,
+    variant_config,
+)
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.fingerprint import fingerprint
@@ -39,8 +46,6 @@ from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_PRESENT, load_label_s
 from trrg_core.model.model_folder import load_model_folder
 from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import open_store
-from trrg_core.tables.delta import read_table
-from trrg_core.tables.table_ref import TableRef
 
 FULL = "full"
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -167,14 +172,6 @@ def train(options: argparse.Namespace, name: str, seed: int) -> str:
     shards = newest_outputs(store, ("shards",))["shards"]
     contrastive = stage1_run(options, config, shards, seed)
     return run_job("finetune", config, options.store, {"shards": shards, "contrastive": contrastive}).ref
-
-
-def test_rows(store_uri: str, most: int) -> list[conditions.Row]:
-    """The first studies of the test store in order of ids, those of every split."""
-    store = open_store(store_uri)
-    table = read_table(store, TableRef.parse(newest_outputs(store, ("shards",))["shards"]))
-    rows = [row for row in table.to_pylist() if row["report"]]
-    return sorted(rows, key=lambda row: str(row["study_id"]))[:most]
 
 
 def drawn_facts(path: str, study_ids: Sequence[str], observations: Sequence[str], writer: Writer) -> StudyFacts:

@@ -9,13 +9,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.storage.store import open_store
+from trrg_core.tables.delta import read_table
+from trrg_core.tables.table_ref import TableRef
 
 Result = TypeVar("Result")
 
@@ -46,6 +50,14 @@ def stage1_run(options: argparse.Namespace, config: TrrgConfig, shards: str, see
     """The run of stage 1 of a seed: the one that is given, else the finished one of `config`."""
     given = dict(pair.split("=") for pair in options.stage1)
     return given.get(str(seed)) or run_job("pretrain", config, options.store, {"shards": shards}).ref
+
+
+def test_rows(store_uri: str, most: int) -> list[dict[str, Any]]:
+    """The first studies of the test store in order of ids, those of every split."""
+    store = open_store(store_uri)
+    table = read_table(store, TableRef.parse(newest_outputs(store, ("shards",))["shards"]))
+    rows = [row for row in table.to_pylist() if row["report"]]
+    return sorted(rows, key=lambda row: str(row["study_id"]))[:most]
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
