@@ -224,9 +224,13 @@ def multiple_choice_loss(margin_F: Tensor, slot_F: Tensor, *, logit_scale: Tenso
     Returns:
         Mean over the sentences with a hard negative, a scalar; 0 when there is none.
     """
-    odds_S = margin_F.new_zeros(num_slots).index_add(0, slot_F, (-margin_F * logit_scale).exp())
-    has_negative = (odds_S > 0).to(odds_S.dtype)
-    return torch.log1p(odds_S).sum() / has_negative.sum().clamp(min=1)
+    logit_F = -margin_F * logit_scale
+    nothing_S = margin_F.new_zeros(num_slots)
+    # the largest logit of each slot, 0 being that of the sentence itself, is taken out: exp would overflow at 89
+    peak_S = nothing_S.scatter_reduce(0, slot_F, logit_F.detach(), "amax")
+    odds_S = (-peak_S).exp().index_add(0, slot_F, (logit_F - peak_S[slot_F]).exp())
+    has_negative = nothing_S.index_fill(0, slot_F, 1)
+    return (peak_S + odds_S.log()).sum() / has_negative.sum().clamp(min=1)
 
 
 def contradiction_loss(

@@ -163,6 +163,15 @@ def test_multiple_choice_is_a_softmax_over_a_sentence_and_its_negatives():
     assert multiple_choice_loss(margin[:0], slot[:0], logit_scale=1.0, num_slots=3).item() == 0
 
 
+def test_multiple_choice_stays_finite_and_counts_every_sentence_at_the_largest_scale():
+    # wrong by a logit of 200, which exp cannot hold, and right by one that exp rounds to 0
+    margin = torch.tensor([-2.0, -2.0, 1.5], requires_grad=True)
+    loss = multiple_choice_loss(margin, torch.tensor([0, 0, 2]), logit_scale=100.0, num_slots=4)
+    loss.backward()
+    assert loss.item() == pytest.approx((200 + math.log(2)) / 2)
+    assert margin.grad.tolist() == pytest.approx([-25.0, -25.0, 0.0])
+
+
 def test_contradictions_by_hand():
     # the last two sentences deny what sentence 0 states of its study; sentence 1 is of another finding
     similarity = torch.tensor([[0.6, 0.0], [0.9, 0.1], [0.4, 0.5], [0.5, 0.3]])
