@@ -52,7 +52,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "no side prompts": ("pretrain.side_prompt_weight=0",),
     "no prompt supervision (zero-shot)": ("pretrain.prompt_supervision=false",),
     "no local alignment": ("pretrain.local_weight=0",),
-    "multiple choice of flips": ("pretrain.hard_negative_form=choice",),
+    "flips in pairs": ("pretrain.hard_negative_form=pairs",),
     "sigmoid loss": ("pretrain.contrastive_loss=sigmoid",),
 }
 # columns of the tables: the name of the metric without its prefix, and its heading

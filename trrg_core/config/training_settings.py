@@ -247,7 +247,7 @@ class PretrainConfig(StageConfig):
         "sentences of other reports in the batch that contradict the study in one of its findings (report).",
     )
     hard_negative_form: Literal["pairs", "choice"] = Field(
-        "pairs",
+        "choice",
         description="Loss against hard negatives: of each with its sentence (pairs), or of all of a sentence (choice).",
     )
     hard_negative_weight: float = Field(1.0, ge=0, description="Weight of the loss against hard negatives.")

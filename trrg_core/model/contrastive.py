@@ -201,7 +201,7 @@ class ContrastiveModel(nn.Module):
         margin_F = score_S[slot_F] - negative_F
         scale = self.logit_scale
         if self.config.hard_negative_form == "choice":
-            return {"choice": multiple_choice_loss(margin_F, slot_F, logit_scale=scale, num_slots=len(sentence_SD))}
+            return {"flips": multiple_choice_loss(margin_F, slot_F, logit_scale=scale, num_slots=len(sentence_SD))}
         kinds = sentences.negative_kind_F
         losses = hard_negative_losses(margin_F, kinds, logit_scale=scale, num_kinds=len(NEGATIVE_KINDS))
         return {f"flip_{kind}": loss for kind, loss in zip(NEGATIVE_KINDS, losses, strict=True)}
