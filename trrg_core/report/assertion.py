@@ -36,7 +36,8 @@ _ANSWERS = ("answer", "adjacent")
 _BEFORE_ANSWER = ("colon", "open", "close")
 # between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
 _GAP = re.compile(
-    rf"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*| ?:\s*(?:{LIST_MARK}\s*)?(?:(?:left|right|l|r) ?:? ?)?",
+    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*| (?:left|right|l|r) ?[:=] ?|"
+    rf" ?:\s*(?:{LIST_MARK}\s*)?(?:(?:left|right|l|r) ?:? ?)?",
     re.IGNORECASE,
 )
 _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}

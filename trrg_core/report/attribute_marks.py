@@ -11,7 +11,7 @@ from trrg_core.report.scan import Hit
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
-_SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
+_SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;:)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
 # tells in a quarter of the time that most sentences have none
 _LONE_LETTER = re.compile(r" [lr][ ,;).]")
 # "ipsilateral", "on the same side", "of the opposite lung"

@@ -10,7 +10,7 @@ FILLERS = frozenset(
         *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
         *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
         *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
-        *("yesterday", "then", "before", "earlier", "ago", "atrium", "ventricle"),
+        *("yesterday", "then", "before", "sl", "lesser", "extent", "earlier", "ago", "atrium", "ventricle"),
     )
 )
 # "larger than in March", "unchanged for 3 weeks"

@@ -84,8 +84,10 @@ class _Sentence:
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
                 chosen["change"] = behind[0].value("change")
-        if "change" not in chosen and (change := self._change_behind_but(high)):
-            chosen["change"] = change
+        known = chosen.get("change", "")
+        if known in ("", _WEAK_CHANGE) and (change := self._change_behind_but(high)):
+            # "persists but is less dense"
+            chosen["change"] = change if not known or change in ("worse", "improved") else known
         parts = [chosen]
         if self._cuts:
             parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or parts

@@ -23,7 +23,7 @@ _OPEN_TITLE = (
     rf"(?: following)?(?: (?:is|are|was|were) {_SEEN})?:?"
     rf"|(?:{_BEFORE}(?:is|are|was|were|see|sees|has|have|shows?|demonstrates?|with) )?(?:no|nil)(?: the following)?:?"
     rf"|the following (?:findings )?(?:are|were) (?:absent|excluded|not {_SEEN}):?"
-    rf"|(?:absent|denied|excluded|ruled out|not {_SEEN}|resolved|removed):"
+    rf"|(?:absent|denied|excluded|ruled out|unlikely|not {_SEEN}|resolved|removed):"
     # doubt
     rf"|{_BEFORE}(?:possibl[ey]|probabl[ey]|likely|suspected|questionable|suspicious for|concern(?:ing)? for|consider"
     r"|suggestive of|(?:may|could|might) (?:represent|reflect|be|indicate)|(?:cannot|can't) (?:exclude|rule out)"

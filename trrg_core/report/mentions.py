@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from trrg_core.labels import Assertion
@@ -29,6 +29,7 @@ _OF_DEVICE = {
     "fracture": re.compile(r"\b(?:leads?|wires?)\b(?:(?!\b(?:there|ribs?|bones?|clavicle)\b)[^,;.])*\Z"),
 }
 _NEAR = 80
+_REMOVAL = "absent.removal"
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
 
 
@@ -105,6 +106,8 @@ def _mentions_of_one(
     if not candidates:
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
+    if "remov" in scan.plain.text:
+        asserted = _both_removed(candidates, asserted, scan.plain.text, lexicon.kinds)
     described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
     kinds = [lexicon.kinds.get(candidate.finding) for candidate in candidates]
     positions = find_positions(candidates, scan, lexicon.kinds) if "device" in kinds else [""] * len(candidates)
@@ -123,6 +126,19 @@ def _mentions_of_one(
                 attributes["position"] = positions[number]
             mentions.append(_mention(candidate, assertion, attributes, scan.plain))
     return tuple(mentions)
+
+
+def _both_removed(
+    candidates: Sequence[Candidate], asserted: Sequence[Asserted], text: str, kinds: Mapping[str, str]
+) -> list[Asserted]:
+    """`asserted` with the first device of "ETT and NGT removed" removed too."""
+    both = list(asserted)
+    for number in range(len(candidates) - 1, 0, -1):
+        one, two = candidates[number - 1], candidates[number]
+        are_devices = kinds.get(one.finding) == kinds.get(two.finding) == "device"
+        if both[number].rule == _REMOVAL and are_devices and text[one.end : two.start] == " and ":
+            both[number - 1] = both[number]
+    return both
 
 
 def _is_of_device(candidate: Candidate, text: str) -> bool:

@@ -47,7 +47,7 @@ _SIDE_LABEL = re.compile(
 )
 _BARE_SIDE = re.compile(r"(left|right)(?: (?:lung|side|chest|hemithorax))?", re.I)
 LONGEST_SIDE = len("right hemithorax")
-_PAIRED = re.compile(r"(?:lungs?|pleurae?|pleural spaces?) ?:", re.I)
+_PAIRED = re.compile(r"(?:lungs?|pleurae?|pleural spaces?|(?:upper|mid|middle|lower) (?:zone|lobe)|base|apex) ?:", re.I)
 # what takes its side from the finding of the sentence before
 _RELATIVE_SIDE = re.compile(r"\b(?:(same|that) side|(?:other|opposite) side)\b", re.I)
 _ONE_SIDE = re.compile(r"\b(?:left|right)\b", re.I)

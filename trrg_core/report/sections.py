@@ -23,6 +23,7 @@ _STATEMENT = re.compile(
     r"(?:(?<=[.;])[ \t\r]*\n?|\n)[ \t]*"
     r"(?=(?:The |Both |There (?:is|are) (?:no |a |an )?)?(?:(?i:left |right )(?=[a-z ]+ (?:is|are)\b))?"
     r"(?i:heart|lungs?|cardi|mediastin|hemithora|hemidiaph|trachea|aorta|pleura|costophrenic|bony thorax|osseous)"
+    r"|(?i:(?:support )?devices|lines|tubes|airways?|bones|(?:interval )?changes?)(?: and [a-z]+)?:"
     r"|There (?:is|are) (?:no |an? )(?!history|concern|question)"
     r"|No (?:pneumothora|effusion|pleural|focal|acute (?:cardio|infilt|consol|fract)|consolid|infiltrat))"
 )
