@@ -46,7 +46,7 @@ def read_given_text(path: str | Path, option: str = "", *, max_bytes: int = MAX_
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         # not chained: its message may quote a report
-        raise ConfigError(_named(option, f"{path} is not UTF-8")) from None
+        raise ConfigError(_named(option, f"{path} is not UTF-8: convert it, e.g. `iconv -f latin1 -t utf-8`")) from None
 
 
 def write_given_file(path: str | Path, data: bytes | str, option: str = "") -> None:

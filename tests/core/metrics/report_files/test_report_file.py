@@ -110,7 +110,7 @@ def test_an_empty_file_has_no_texts(tmp_path: Path) -> None:
         ("a.json", '{"a": "secret', "is not valid JSON: line 1 column"),
         ("a.json", '{"a": "secret", "a": "other"}', "'a' occurs 2 times in one object"),
         ("a.json", '{"train": [], "val": []}', "expected one named test"),
-        ("a.json", b"\xff\xfe", "is not UTF-8"),
+        ("a.json", b"\xff\xfe", "is not UTF-8: convert it"),
         ("a.json", "[" * 100_000, "nested too deeply"),
         ("a.csv", 'id,text\n1,"secret\n', "line 2 is not valid CSV|unexpected end of data"),
         ("a.csv", "name,secret\n1,2\n", "no column of ids: expected id or study_id"),
