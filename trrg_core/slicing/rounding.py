@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 _EPSILON = 1e-6
 _MAX_ROUNDS = 40
 _MAX_MOVES = 512  # per round
+_FEW_ROWS = 200  # in a slice of more rows, one patient in place of another changes little
 _HARD_WEIGHT = 1e4  # one cap outweighs all quotas together
 
 
@@ -46,10 +47,14 @@ def distribute(strata: Strata, totals: Ints, seed: int) -> Ints:
 
 
 class _Repair:
-    """Adds and removes single patients while that brings the sums nearer to their limits."""
+    """Adds and removes single patients while that brings the sums nearer to their limits.
+
+    Where a slice has few rows, and that brings them no nearer, one patient is exchanged for another.
+    """
 
     def __init__(self, strata: Strata, limits: Limits, max_repeats: int) -> None:
         self.effect = limits.effect
+        self.size = strata.size
         self.capacity = strata.num_patients * max_repeats
         self.low, self.high, self.hard = limits.low, limits.high, limits.hard
         self.weight = np.where(limits.hard, _HARD_WEIGHT, 1.0) * limits.penalty
@@ -59,7 +64,7 @@ class _Repair:
         totals = totals.copy()
         sums = totals @ self.effect
         for _ in range(_MAX_ROUNDS):
-            if not self._improve(totals, sums):
+            if not self._improve(totals, sums) and not self._exchange(totals, sums):
                 break
         return self._enforce_caps(totals)
 
@@ -85,6 +90,26 @@ class _Repair:
                 totals[stratum] += sign
                 best, room = penalty, room - 1
         return best < before - 1e-12
+
+    def _exchange(self, totals: Ints, sums: Floats) -> bool:
+        """Exchanges two patients for the lowest penalty; edits `totals` and `sums`, returns whether it fell."""
+        best = float(self._penalty(sums))
+        added = np.flatnonzero(totals < self.capacity)
+        if best <= 0.0 or not len(added) or totals @ self.size > _FEW_ROWS:
+            return False
+        before, chosen = best, (0, 0)
+        for removed in np.flatnonzero(totals).tolist():
+            penalties = self._penalty(sums - self.effect[removed] + self.effect[added])
+            lowest = int(np.argmin(penalties))
+            if penalties[lowest] < best - 1e-12:
+                best, chosen = float(penalties[lowest]), (removed, int(added[lowest]))
+        if best == before:
+            return False
+        removed, new = chosen
+        sums += self.effect[new] - self.effect[removed]
+        totals[removed] -= 1
+        totals[new] += 1
+        return True
 
     def _promising_moves(self, totals: Ints, gain: Floats) -> tuple[Ints, Ints]:
         """The strata with the greatest `gain` [T], and whether to add (1) or remove (-1) a patient of each."""

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
 from trrg_core.slicing.constraints import Constraint
-from trrg_core.slicing.limits import Strata, build_limits, stratify_patients
+from trrg_core.slicing.limits import Limits, Strata, build_limits, stratify_patients
 from trrg_core.slicing.raking import rake
+from trrg_core.slicing.rounding import round_rates
 
 
 def _constraint(kind: str, target: float, counted: list[bool], *, is_share: bool = True) -> Constraint:
@@ -128,3 +129,19 @@ def test_what_a_linear_program_finds_feasible_is_not_missed(
         assert not result.violated.any()
     else:
         assert result.violated.any() or float(mass @ result.rate) < 1
+
+
+def test_one_patient_is_exchanged_for_another_where_neither_move_helps_alone() -> None:
+    """Two rows are wanted, one of them counted; another row more costs as much as the count brings."""
+    strata = Strata(
+        counts=np.array([[0], [1]]), size=np.array([1, 1]), num_patients=np.array([5, 5]), stratum=np.repeat([0, 1], 5)
+    )
+    limits = Limits(
+        effect=np.array([[1.0, 0.0], [1.0, 1.0]]),
+        low=np.array([2.0, 1.0]),
+        high=np.array([2.0, np.inf]),
+        penalty=np.ones(2),
+        hard=np.zeros(2, dtype=bool),
+        constraint=np.arange(2),
+    )
+    assert round_rates(strata, limits, np.array([0.4, 0.0]), max_repeats=1, seed=7).tolist() == [1, 1]
