@@ -21,14 +21,13 @@ import torch
 from scipy import stats
 
 from infra.bench.variants import add_run_options, mean_and_deviation, run_variants, test_rows, variant_config
-from pipelines.jobs.pretrain import calibrated_probabilities
+from pipelines.jobs.pretrain import calibrated_probabilities, score_rows
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from pipelines.training.runs import observations_of
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.metrics.perception_scores import headline_metrics, score_perception, split_scores
 from trrg_core.model.model_folder import load_contrastive_folder
-from trrg_core.model.study_scores import score_studies
 from trrg_core.runs.stored_model import fetched_model
 from trrg_core.storage.store import open_store
 from trrg_core.training.prompts import load_prompts
@@ -68,8 +67,6 @@ SCORES: Mapping[str, str] = {
     "ece": "ECE",
 }
 
-_BATCH = 32
-
 Scores = dict[str, float]
 
 
@@ -102,12 +99,7 @@ def score_elsewhere(options: argparse.Namespace, run_id: str, config: TrrgConfig
         model = load_contrastive_folder(folder)
     observations, rows = observations_of(config), test_rows(options.test_store, options.studies)
     maker = PairMaker(rows, prompts=load_prompts(observations), observations=observations)
-    scored = [
-        row
-        for at in range(0, len(rows), _BATCH)
-        for row in score_studies(model.contrastive, model.perception, model.tokenizer, rows[at : at + _BATCH], maker)
-    ]
-    found = split_scores(scored, len(observations))
+    found = split_scores(score_rows(model, rows, maker), len(observations))
     probabilities = calibrated_probabilities(model.perception, found)
     scores = score_perception(found, *probabilities, observations=observations, seed=config.seed)
     return headline_metrics(scores, is_zero_shot=not config.pretrain.prompt_supervision)

@@ -1,7 +1,7 @@
 """`shards` -> a contrastive run: stage 1 trained, its disease perception calibrated on `validate`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -241,14 +241,17 @@ def score_split(task: TrainingTask, split: str) -> SplitScores:
 
 def score_batch(shards: pa.Table, *, source: ScoredModel, maker: PairMaker) -> pa.Table:
     """The scores of each study of a table of shard rows."""
-    model, rows = _load_scored(source), shards.to_pylist()
+    return pa.Table.from_pylist(score_rows(_load_scored(source), shards.to_pylist(), maker), schema=STUDY_SCORES)
+
+
+def score_rows(model: LoadedContrastive, rows: Sequence[Mapping[str, Any]], maker: PairMaker) -> list[dict[str, Any]]:
+    """The uncalibrated scores of each shard row, a micro-batch at a time."""
     size = model.config.pretrain.micro_batch_size
-    scored = [
+    return [
         row
         for at in range(0, len(rows), size)
         for row in score_studies(model.contrastive, model.perception, model.tokenizer, rows[at : at + size], maker)
     ]
-    return pa.Table.from_pylist(scored, schema=STUDY_SCORES)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trrg_core.pages.template import template_environment
-from trrg_core.registry.check import CHECK_COLUMNS, Verdict, check_cells
+from trrg_core.registry.check import CHECK_COLUMNS, check_cells
 from trrg_core.registry.decision import Decision
 from trrg_core.registry.side_by_side import BESIDE
 
@@ -26,9 +26,8 @@ class CheckRow:
 
 def gate_values(decision: Decision) -> dict[str, Any]:
     """What the template of the section reads."""
-    against = (Verdict.FAIL, Verdict.INSUFFICIENT)
     rows = [
-        CheckRow(cells=check_cells(check), reason=check.reason, is_against=check.verdict in against)
+        CheckRow(cells=check_cells(check), reason=check.reason, is_against=check.is_against)
         for check in decision.checks
     ]
     return {

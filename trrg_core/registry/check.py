@@ -57,6 +57,11 @@ class Check:
     high: float | None = None
     bound: Bound | None = None
 
+    @property
+    def is_against(self) -> bool:
+        """Whether it stands against a promotion: a failure, or too little evidence."""
+        return self.verdict in (Verdict.FAIL, Verdict.INSUFFICIENT)
+
 
 def check_number(
     name: str,

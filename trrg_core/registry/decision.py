@@ -37,12 +37,12 @@ class Decision:
     @property
     def ruling(self) -> Ruling:
         """A failure outweighs missing evidence; a person outweighs both."""
-        verdicts = {check.verdict for check in self.checks}
-        if not verdicts & {Verdict.FAIL, Verdict.INSUFFICIENT}:
+        against = {check.verdict for check in self.checks if check.is_against}
+        if not against:
             return Ruling.PROMOTED
         if self.override:
             return Ruling.OVERRIDDEN
-        return Ruling.REFUSED if Verdict.FAIL in verdicts else Ruling.INSUFFICIENT
+        return Ruling.REFUSED if Verdict.FAIL in against else Ruling.INSUFFICIENT
 
     @property
     def passes(self) -> bool:
@@ -63,8 +63,7 @@ class Decision:
     @property
     def against(self) -> tuple[str, ...]:
         """The checks in words that stand against a promotion."""
-        stopping = (Verdict.FAIL, Verdict.INSUFFICIENT)
-        return tuple(f"{check.verdict}: {check.reason}" for check in self.checks if check.verdict in stopping)
+        return tuple(f"{check.verdict}: {check.reason}" for check in self.checks if check.is_against)
 
 
 def decision_to_bytes(decision: Decision) -> bytes:
