@@ -7,7 +7,7 @@ configuration or a uri. A URI here is `s3://bucket/key`.
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -30,6 +30,13 @@ class RetryPolicy:
     answer_timeout_s: float = 30.0
     first_pause_s: float = 0.2
     longest_pause_s: float = 10.0
+
+    def pauses(self) -> Iterator[float]:
+        """The seconds to wait between attempts, without end; drawn, so that workers do not try again together."""
+        pause_s = self.first_pause_s
+        while True:
+            yield pause_s * random.uniform(0.5, 1.0)
+            pause_s = min(2 * pause_s, self.longest_pause_s)
 
 
 class _ExistsError(Exception):
@@ -160,8 +167,9 @@ def repeating_file_system(retry_policy: RetryPolicy) -> Any:
 
 def _with_retries(call: Callable[[], _T], uri: str, retry_policy: RetryPolicy, empty: _T | None = None) -> _T:
     start = time.monotonic()
-    pause_s = retry_policy.first_pause_s
+    pauses = retry_policy.pauses()
     while True:
+        pause_s = next(pauses)
         try:
             return call()
         except Exception as error:  # s3fs raises botocore, aiohttp and OS errors; all are classified below
@@ -171,8 +179,7 @@ def _with_retries(call: Callable[[], _T], uri: str, retry_policy: RetryPolicy, e
             left_s = retry_policy.deadline_s - (time.monotonic() - start)
             if fault != "temporary" or left_s <= pause_s:
                 raise _explain(fault, uri, error, time.monotonic() - start) from error
-        time.sleep(pause_s * random.uniform(0.5, 1.0))  # jitter: workers that failed together must not retry together
-        pause_s = min(2 * pause_s, retry_policy.longest_pause_s)
+        time.sleep(pause_s)
 
 
 def _fault(error: BaseException) -> _Fault:

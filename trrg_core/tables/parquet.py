@@ -3,11 +3,11 @@
 All reading goes through `open_file`, which turns the failures of pyarrow into errors that name the file.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -105,16 +105,14 @@ class TableFile(pq.ParquetFile):
                 groups, total = [], 0
 
     def _repeat(self, call: Callable[[], _T]) -> _T:
-        policy = self._store.retry_policy
-        for attempt in range(_ATTEMPTS - 1):
+        for pause_s in islice(self._store.retry_policy.pauses(), _ATTEMPTS - 1):
             try:
                 return call()
             except OSError as error:
                 if _REFUSED_READ not in str(error):
                     raise
                 self._store.check_access(TABLE_FOLDER)
-            pause_s = min(policy.first_pause_s * 2**attempt, policy.longest_pause_s)
-            time.sleep(pause_s * random.uniform(0.5, 1.0))
+            time.sleep(pause_s)
         return call()
 
 
