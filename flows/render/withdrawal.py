@@ -12,6 +12,7 @@ def describe_plan(plan: WithdrawalPlan) -> dict[str, Any]:
     names = plan.traces.names
     return {
         "patients": len(plan.shares),
+        "unknown_patients": sum(share.rows.keys() <= {"rejects"} for share in plan.shares),
         "studies": len(names.study_ids),
         "rows": plan.traces.rows_by_table(),
         "files": len(plan.traces.files),
@@ -31,6 +32,11 @@ def print_plan(values: Mapping[str, Any]) -> None:
         print_table(build_table(columns, [(name, f"{count:,}") for name, count in values["rows"].items()]))
     else:
         print_line("the store holds no row of them; later ingests will refuse them")
+    if values["rows"] and values["unknown_patients"]:
+        print_line(
+            f"{values['unknown_patients']:,} of the patients have no row, or only rejected ones: check the spelling of "
+            "their ids; later ingests will refuse them"
+        )
     if values["references"]:
         print_line(f"{values['references']:,} rows of others name one of these studies; the reference is emptied")
     for run, how in values["learned"].items():

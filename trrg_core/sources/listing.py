@@ -1,6 +1,7 @@
 """Drafts of any source -> a `Listing`: one split per patient, priors by time, the same rules for all sources."""
 
 import hashlib
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,6 +110,11 @@ def find_priors(studies: Sequence[Study]) -> dict[str, str]:
                 latest = newest if time else latest
             day_before = newest
     return priors
+
+
+def read_id(text: str) -> str:
+    """An id as it is stored: as two patients, composed and decomposed accents of one name could be in two splits."""
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def is_usable_id(value: str) -> bool:

@@ -2,7 +2,6 @@
 
 import io
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 from trrg_core.config.settings import PlainConfig, SourceConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.image_root import ImageRoot, find_image_root
-from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
+from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id, read_id
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
 from trrg_core.sources.report_layout import format_report
@@ -182,8 +181,7 @@ def _report(text: str, section: str) -> str:
 
 
 def _id(row: Row, column: str) -> str:
-    # composed and decomposed accents name the same patient; as two patients they could be in two splits
-    value = unicodedata.normalize("NFC", row[column].strip())
+    value = read_id(row[column])
     if not is_usable_id(value):
         raise DataError("bad_id", f"column {column!r} is empty, too long or not printable")
     return value

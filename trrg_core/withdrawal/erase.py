@@ -7,6 +7,7 @@ Between the two, TRRG reads every version as before, because it does not rely on
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import encode_rows, open_file
 from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
 from trrg_core.tables.table_ref import TABLES
+from trrg_core.withdrawal.escapes import is_mentioned
 from trrg_core.withdrawal.record import REASON
 from trrg_core.withdrawal.search import QUOTES, REFERENCES, FileRows, Names, Traces, is_named, rows_mask, word_pattern
 
@@ -101,10 +103,10 @@ def erase_mentions(store: Store, names: Names, paths: Iterable[str]) -> Erasure:
             deleted.append(path)
         elif _is_text(path):
             text = store.read_bytes(path).decode("utf-8", errors="surrogateescape")
-            if not pattern.search(text):
+            if not is_mentioned(pattern, text):
                 continue
             cleaned = _clean(path, text, names, pattern)
-            if pattern.search(cleaned):
+            if is_mentioned(pattern, cleaned):
                 store.delete(path)
                 deleted.append(path)
             else:
@@ -116,13 +118,14 @@ def erase_mentions(store: Store, names: Names, paths: Iterable[str]) -> Erasure:
 def find_mentions(store: Store, names: Names, paths: Iterable[str], *, with_rows: bool = True) -> list[str]:
     """The files in which an id of at least 6 characters still stands; of Parquet every text of every row is looked at.
 
+    Of other files the bytes, and what they read with the escapes of JSON and HTML resolved.
     Weights (`.safetensors`) are not looked into: they are numbers. Without `with_rows`, what `erase_rows` would erase
     is left out.
     """
     if not names.words:
         return []
     pattern = word_pattern(names.words)
-    in_bytes = re.compile(pattern.encode())
+    in_text = re.compile(pattern)
     found = []
     for path in paths:
         if path.endswith(".safetensors"):
@@ -130,7 +133,7 @@ def find_mentions(store: Store, names: Names, paths: Iterable[str], *, with_rows
         if path.endswith(".parquet"):
             is_found = _stands_in_rows(store, path, pattern, None if with_rows else names)
         else:
-            is_found = bool(in_bytes.search(store.read_bytes(path)))
+            is_found = is_mentioned(in_text, store.read_bytes(path).decode("utf-8", errors="surrogateescape"))
         if is_found:
             found.append(path)
     return found
@@ -189,7 +192,7 @@ def _mend_entry(store: Store, name: str, data: bytes, names: Names, sizes: Mappi
                 if path in sizes and sizes[path] != action[kind].get("size"):
                     action[kind] = _mended(store, name, action[kind], sizes[path])
         info = action.get("commitInfo", {})
-        if METADATA_KEY in info and pattern.search(info[METADATA_KEY]):
+        if METADATA_KEY in info and is_mentioned(pattern, info[METADATA_KEY]):
             metadata = json.loads(info[METADATA_KEY])
             metadata["notes"] = _clean_value(metadata.get("notes", {}), names, pattern)
             info[METADATA_KEY] = json.dumps(metadata)
@@ -233,12 +236,13 @@ def _is_summary(path: str) -> bool:
 
 def _clean(path: str, text: str, names: Names, pattern: re.Pattern[str]) -> str:
     if path.endswith(".json"):
-        return json.dumps(_clean_value(json.loads(text), names, pattern), indent=1)
+        with suppress(ValueError, RecursionError):  # a damaged file is cleaned as text
+            return json.dumps(_clean_value(json.loads(text), names, pattern), indent=1)
     if path.endswith(".html"):
         # report text is escaped, so that it cannot end the card of a study
-        return _ARTICLE.sub(lambda card: "" if pattern.search(card[0]) else card[0], text)
+        return _ARTICLE.sub(lambda card: "" if is_mentioned(pattern, card[0]) else card[0], text)
     if path.endswith((".jsonl", ".csv", ".txt")):
-        return "".join(line for line in text.splitlines(keepends=True) if not pattern.search(line))
+        return "".join(line for line in text.splitlines(keepends=True) if not is_mentioned(pattern, line))
     return pattern.sub(_blank, text)
 
 

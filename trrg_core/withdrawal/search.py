@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
+from trrg_core.sources.listing import read_id
 from trrg_core.storage.folders import RUN_FOLDER, TABLE_FOLDER
 from trrg_core.storage.store import Store, is_utf8
 from trrg_core.tables.parquet import open_file
@@ -26,7 +27,10 @@ _IDS = ("subject_id", "study_id", "dicom_id", "path", "split")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A patient, and the studies that leave; none for all of the patient's. An id that no table can hold is refused."""
+    """A patient, and the studies that leave; none for all of the patient's. An id that no table can hold is refused.
+
+    Ids are taken without spaces at their ends and with composed accents, as sources list them.
+    """
 
     subject_id: str
     study_ids: tuple[str, ...] = ()
@@ -34,6 +38,8 @@ class Request:
     def __post_init__(self) -> None:
         if not all(one.strip() and is_utf8(one) for one in (self.subject_id, *self.study_ids)):
             raise ConfigError("an id of a patient or study is empty or not UTF-8: no table has such a row")
+        object.__setattr__(self, "subject_id", read_id(self.subject_id))
+        object.__setattr__(self, "study_ids", tuple(map(read_id, self.study_ids)))
 
 
 @dataclass(frozen=True, kw_only=True)

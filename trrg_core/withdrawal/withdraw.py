@@ -4,6 +4,8 @@ It can be interrupted at any moment and run again: the rows, which tell what is 
 are compared with the files as they are.
 """
 
+import csv
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +34,8 @@ from trrg_core.withdrawal.record import (
     write_withdrawals,
 )
 from trrg_core.withdrawal.search import Request, Traces, find_traces
+
+_COMMENT = re.compile(r"(?:^|\s)#.*")
 
 Models = Mapping[str, Sequence[str]]
 
@@ -79,17 +83,20 @@ class WithdrawalReport:
 def read_requests(path: Path) -> list[Request]:
     """The patients in a file: one per line, `PATIENT` or `PATIENT,STUDY`; empty lines and `#` comments are ignored.
 
+    A comment starts a line or follows a space. An id with a comma stands in double quotes, as in CSV.
+
     Raises:
-        ConfigError: if there is no such file, it names nobody, or a line has more than two fields.
+        ConfigError: if there is no such file, or it names nobody; a line has three fields or an open quote.
     """
     lines = read_given_text(path, "--file").splitlines()
     studies: dict[str, list[str]] = {}
     whole: set[str] = set()
     for number, line in enumerate(lines, 1):
-        fields = [field.strip() for field in line.partition("#")[0].split(",")]
-        if fields == [""]:
+        content = _COMMENT.sub("", line).strip()
+        if not content:
             continue
-        if len(fields) > 2 or not fields[0]:
+        fields = _fields(content)
+        if len(fields) not in (1, 2) or not fields[0]:
             raise ConfigError(f"--file {path}, line {number}: expected PATIENT or PATIENT,STUDY")
         studies.setdefault(fields[0], []).extend(fields[1:])
         if len(fields) == 1:
@@ -100,6 +107,14 @@ def read_requests(path: Path) -> list[Request]:
         Request(subject_id=patient, study_ids=() if patient in whole else tuple(dict.fromkeys(ids)))
         for patient, ids in studies.items()
     ]
+
+
+def _fields(line: str) -> list[str]:
+    """The fields of a line; none for one that is not CSV."""
+    try:
+        return [field.strip() for field in next(csv.reader([line], skipinitialspace=True, strict=True))]
+    except csv.Error:
+        return []
 
 
 def plan_withdrawal(

@@ -1,5 +1,6 @@
 """A patient who withdraws is nowhere in the store afterwards, all other rows are equal, and the models are named."""
 
+import html
 import io
 import json
 import re
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from flows.render.withdrawal import describe_plan
 from tests.core.faulty_s3 import faulty_s3, make_bucket
 from tests.core.store_contents import contents, find_words, rows_of_all
 from tests.core.toy_versions import LABEL_SET, NO, YES, report_row, shard_row, study_row, write_version
@@ -340,6 +342,15 @@ def test_a_file_of_ids_is_read_line_by_line(tmp_path: Path) -> None:
         Request(subject_id="10000002", study_ids=("50000001", "50000002")),
         Request(subject_id="10000003"),
     ]
+    path.write_text('#nobody\nA#1\n"Doe, 17","5,1"\nMu\u0308ller,  a b # a comment\n')
+    assert read_requests(path) == [
+        Request(subject_id="A#1"),
+        Request(subject_id="Doe, 17", study_ids=("5,1",)),
+        Request(subject_id="M\u00fcller", study_ids=("a b",)),
+    ]
+    path.write_text('"Doe, 17\n')
+    with pytest.raises(ConfigError, match="line 1: expected PATIENT or PATIENT,STUDY"):
+        read_requests(path)
     path.write_text("1,2,3\n")
     with pytest.raises(ConfigError, match="line 1: expected PATIENT or PATIENT,STUDY"):
         read_requests(path)
@@ -348,11 +359,51 @@ def test_a_file_of_ids_is_read_line_by_line(tmp_path: Path) -> None:
         read_requests(path)
 
 
+def test_an_id_is_taken_as_sources_spell_it() -> None:
+    assert Request(subject_id=" Mu\u0308ller ") == Request(subject_id="M\u00fcller")
+
+
+def test_patients_without_a_row_are_counted(store: Store) -> None:
+    requests = [Request(subject_id=TEST[0]), Request(subject_id=f"p{GONE}"), Request(subject_id="nobody")]
+    plan = plan_withdrawal(store, requests, training_jobs=JOBS, models=MODELS)
+    assert describe_plan(plan)["unknown_patients"] == 2
+
+
 def test_rejects_are_counted_as_before(store: Store) -> None:
     withdraw(store)
     rows = read_rejects(store).to_pylist()
     assert sorted(row["detail"] or "" for row in rows) == ["", "withdrawn"]
     assert {row["reason"] for row in rows} == {"jpeg_corrupt"}
+
+
+@pytest.mark.parametrize("odd", ["M\u00fcller-0032", "O'Neil&77", 'quote"d00', "back\\\\slash", "line\\n0032"])
+def test_an_id_is_found_however_json_and_html_write_it(store: Store, odd: str) -> None:
+    rows = [study_row(f"{odd}/1", {"Edema": NO}) | {"subject_id": odd}]
+    notes = {"near_duplicate_reports": [f"{odd}/1 {TEST[1]}"]}
+    write_version(store, "studies", rows, STUDIES, fingerprint="odd", notes=notes)
+    card = f"<article><h3>Study {html.escape(odd)}/1</h3></article>"
+    texts = {
+        "runs/evaluate-1/odd.json": json.dumps({"lines": [f"first\n{odd}\nlast", TEST[0]]}),
+        "runs/evaluate-1/odd.jsonl": f'{json.dumps({"who": odd})}\n{{"who": "{TEST[0]}"}}\n',
+        "runs/evaluate-1/report.html": f"<main>{card}<article><h3>Study {TEST[1]}</h3></article></main>",
+        "tables/studies/parts/odd/recipe.json": json.dumps({"where": f"subject_id = '{odd}'"}),
+    }
+    for path, text in texts.items():
+        store.write_bytes(path, text.encode())
+    store.write_bytes("jobs/j1/torn.json", f'{{"who": {json.dumps(odd)}, "ot'.encode())
+    withdraw(store, Request(subject_id=odd))
+    spellings = {
+        odd,
+        odd.encode().decode("latin-1"),
+        html.escape(odd),
+        json.dumps(odd)[1:-1],
+        json.dumps(json.dumps(odd)[1:-1])[1:-1],
+    }
+    assert find_words(store, spellings) == []
+    for path in texts:  # and nothing else is gone
+        assert (TEST[0] in texts[path]) == (TEST[0] in store.read_bytes(path).decode())
+        assert (TEST[1] in texts[path]) == (TEST[1] in store.read_bytes(path).decode())
+    assert TEST[1] in history(store, "studies")[0].notes["near_duplicate_reports"][0]
 
 
 def test_a_decimal_that_has_the_digits_is_no_mention(store: Store) -> None:
