@@ -353,7 +353,7 @@ def test_a_parquet_value_that_python_has_no_form_for_stops_with_its_name(tmp_pat
 
 def test_a_parquet_table_of_many_columns_is_not_listed_whole(tmp_path: Path) -> None:
     pq.write_table(pa.table({f"c{number}": [1] for number in range(1000)}), tmp_path / "t.parquet")
-    with pytest.raises(ConfigError, match=r"missing columns .* of 1000") as caught:
+    with pytest.raises(ConfigError, match=r"missing columns .* and 950 more") as caught:
         plain(tmp_path, "t.parquet")
     assert len(str(caught.value)) < 1000
 

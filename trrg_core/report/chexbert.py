@@ -13,6 +13,7 @@ from typing import Literal
 from trrg_core.errors import DataError
 from trrg_core.labels import Assertion, Label, Labels, LabelSet, Policy, aggregate, apply_policy, label_report
 from trrg_core.report.parsed import Mention, ParsedReport
+from trrg_core.storage.column_names import show_columns
 
 Convention = Literal["literal", "chexpert"]
 TEXT_COLUMN = "Report Impression"
@@ -96,10 +97,11 @@ def read_texts(content: str) -> Iterator[str]:
 def _column_of(reader: "csv.DictReader[str]") -> Iterator[str]:
     found = [name for name in reader.fieldnames or () if name]
     column = next((name for name in _TEXT_COLUMNS if name in found), None)
+    if column is not None and found.count(column) > 1:
+        raise DataError("no_report_column", f"{found.count(column)} columns are named {column!r}")
     if column is None:
-        names = ", ".join(found[:8])
         raise DataError(
-            "no_report_column", f"the columns are {names!s:.120}; expected one of {', '.join(_TEXT_COLUMNS)}"
+            "no_report_column", f"found {show_columns(found)}; expected a column {' or '.join(_TEXT_COLUMNS)}"
         )
     for row in reader:
         yield row[column] or ""

@@ -1,6 +1,7 @@
 """Drafts of any source -> a `Listing`: one split per patient, priors by time, the same rules for all sources."""
 
 import hashlib
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -201,7 +202,9 @@ def _choose_split(draft: StudyDraft, named: set[str], config: SourceConfig) -> t
     unknown = sorted(own - set(SPLITS))
     known = named & set(SPLITS)
     if unknown:
-        return "train", ("unknown_split", f"split {unknown[0][:40]!r}, expected one of {', '.join(SPLITS)}")
+        # one word at most: the column may hold anything, a report among it
+        name = repr(unknown[0]) if re.fullmatch(r"\w{1,20}", unknown[0]) else f"of {len(unknown[0])} characters"
+        return "train", ("unknown_split", f"split {name}, expected one of {', '.join(SPLITS)}")
     if len(own) > 1:
         return "train", ("study_in_two_splits", f"rows name {sorted(own)}")
     if len(known) > 1:

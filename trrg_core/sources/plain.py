@@ -15,12 +15,12 @@ from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id, r
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
 from trrg_core.sources.report_layout import format_report
+from trrg_core.storage.column_names import show_columns
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
 
 # a Parquet table that is larger than this is a bomb: texts and ids are compressed 2 to 20 times
 _MAX_EXPANSION, _ALWAYS_ALLOWED_BYTES = 100, 64 * 2**20
-_SHOWN_COLUMNS = 50
 _BATCH_ROWS, _BYTES_PER_ROW = 1024, 64
 _FRACTION = re.compile(r"([0-9]{2}):?([0-9]{2}):?([0-9]{2})(\.[0-9]{1,9})")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
@@ -120,8 +120,8 @@ def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         missing = [column for column in required if column not in file.schema_arrow.names]
         if missing:
-            found = [column[:80] for column in file.schema_arrow.names[:_SHOWN_COLUMNS]]
-            raise ConfigError(f"{name}: missing columns {missing}; found {found} of {len(file.schema_arrow.names)}")
+            found = show_columns(file.schema_arrow.names)
+            raise ConfigError(f"{name}: missing columns {', '.join(missing)}; found {found}")
         rows = _parquet_rows(file, required, max_bytes=_ALWAYS_ALLOWED_BYTES + _MAX_EXPANSION * len(data))
     except _TooLargeError as error:
         raise ConfigError(f"{name}: {len(data)} bytes that expand to more than {error} bytes") from error

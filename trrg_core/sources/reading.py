@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.storage.column_names import are_data, show_columns
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 
@@ -313,8 +314,7 @@ def _check_columns(columns: Sequence[str], name: str, required: Sequence[str], k
         raise ConfigError(f"{name}: duplicate columns {', '.join(repeated)}")
     if not missing:
         return
-    unknown = [column[:80] for column in columns if column not in known][:_SHOWN_COLUMNS]
-    found = ", ".join(column[:80] for column in columns[:_SHOWN_COLUMNS])
-    near = [(column, difflib.get_close_matches(column, unknown, n=1)) for column in missing]
+    unknown = [column for column in columns if column not in known][:_SHOWN_COLUMNS]
+    near = [] if are_data(columns) else [(one, difflib.get_close_matches(one, unknown, n=1)) for one in missing]
     hints = "".join(f"; is {match[0]!r} meant to be {column!r}?" for column, match in near if match)
-    raise ConfigError(f"{name}: missing columns {', '.join(missing)}; found {found}; unknown {unknown}{hints}")
+    raise ConfigError(f"{name}: missing columns {', '.join(missing)}; found {show_columns(columns)}{hints}")

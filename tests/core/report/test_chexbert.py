@@ -62,6 +62,10 @@ def test_texts_are_read_from_csv_and_json_lines() -> None:
     assert list(read_texts('{"id": 1, "text": "No edema."}\n')) == ["No edema."]
     with pytest.raises(DataError, match="Report Impression"):
         list(read_texts("a,b\n1,2\n"))
+    with pytest.raises(DataError, match="found 1 columns with names that read like data"):
+        list(read_texts("No edema.\nClear.\n"))
+    with pytest.raises(DataError, match="2 columns are named 'report'"):
+        list(read_texts("report,report\nNo edema.,Edema.\n"))
 
 
 def test_a_table_gets_a_column_for_each_observation() -> None:

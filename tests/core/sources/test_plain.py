@@ -267,6 +267,20 @@ def test_a_table_or_column_that_is_not_there_stops(tmp_path: Path) -> None:
         opened(tmp_path).list_studies()
 
 
+def test_a_table_without_a_header_is_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(ROWS)
+    with pytest.raises(ConfigError, match="names that read like data") as caught:
+        opened(tmp_path).list_studies()
+    assert not any(cell in str(caught.value) for cell in ROWS.splitlines()[0].split(",") if len(cell) > 3)
+
+
+def test_text_in_the_column_of_splits_is_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text(HEADER + ROWS.replace("train", "No acute disease"))
+    details = [reject.detail for reject in opened(tmp_path).list_studies().rejects if reject.reason == "unknown_split"]
+    assert details
+    assert all("split of 16 characters, expected one of train" in detail for detail in details)
+
+
 def test_a_source_crosses_to_a_worker_and_reads_there(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_text(HEADER + ROWS)
     (tmp_path / "scans").mkdir()

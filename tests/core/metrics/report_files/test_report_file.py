@@ -116,6 +116,8 @@ def test_an_empty_file_has_no_texts(tmp_path: Path) -> None:
         ("a.csv", "name,secret\n1,2\n", "no column of ids: expected id or study_id"),
         ("a.csv", "id,words\n1,2\n", "no column of texts: expected report or text or caption, found id, words"),
         ("a.json", "[1, 2]", "none of 2 rows is an object"),
+        ("a.csv", "1,A secret finding.\n2,Clear.\n", "no column of ids: .* found 2 columns with names that read like"),
+        ("a.csv", "id,report,report\n1,Clear.,secret\n", "the header names a column more than once: report"),
     ],
 )
 def test_a_file_that_is_no_known_form_is_refused_without_its_text(
