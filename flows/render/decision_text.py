@@ -24,8 +24,11 @@ def champion_text(champion: Champion | None) -> str:
 
 
 def champion_line(champion: Champion | None) -> str:
-    """The same as one log line."""
-    return champion_text(champion).replace("**", "").replace("`", "").replace("\\", "")
+    """The same as one log line, without Markdown."""
+    if champion is None:
+        return champion_text(champion)
+    why = " ".join(champion.why.split())
+    return f"Champion: {champion.model} (training run {champion.generator}), because: {why}"
 
 
 def decision_text(decision: Decision, model: str) -> str:

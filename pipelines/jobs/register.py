@@ -249,7 +249,8 @@ def _set_aliases(store: Store, models: ModelVersions, version: str, decision: De
     before = models.at(CHAMPION)
     if before is None or before.version != version:
         reason, kind = decision.override or decision.ruling, BY_GATE if decision.passes else BY_PERSON
-        record_move(store, Move(before=before.version if before else "", after=version, kind=kind, reason=reason))
+        earlier = before.version if before else ""
+        record_move(store, Move(before=earlier, after=version, kind=kind, reason=reason, name=models.name))
     why = f"{decision.ruling}: {decision.override}" if decision.override else f"{decision.ruling} by the gate"
     models.tag(version, {WHY_TAG: why})
     models.set_alias(CHAMPION, version)

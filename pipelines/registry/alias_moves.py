@@ -5,7 +5,9 @@ The alias alone says which version is the champion; the moves say how it came th
 
 import getpass
 import json
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 from pipelines.registry.find_model import find_model
@@ -20,11 +22,15 @@ from trrg_core.storage.stored_record import read_record
 
 MOVES = f"{REGISTRY_FOLDER}/moves"
 BY_GATE, BY_PERSON, BACK = "gate", "person", "rollback"
+_VERSION = re.compile("[1-9][0-9]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One change of the champion. `before` is empty for the first; `kind` is `gate`, `person` or `rollback`."""
+    """One change of the champion. `before` is empty for the first; `kind` is `gate`, `person` or `rollback`.
+
+    `name` is that of the registered model; earlier records have none.
+    """
 
     before: str
     after: str
@@ -32,6 +38,7 @@ class Move:
     reason: str
     by: str = ""
     when_ms: int = 0
+    name: str = ""
 
 
 def record_move(store: Store, move: Move) -> None:
@@ -40,16 +47,17 @@ def record_move(store: Store, move: Move) -> None:
     store.write_bytes(f"{MOVES}/{time.time_ns():020d}-{move.after}.json", json.dumps(values).encode())
 
 
-def list_moves(store: Store) -> list[Move]:
-    """All moves, the oldest first.
+def list_moves(store: Store, name: str = "") -> list[Move]:
+    """All moves, or those of the registered model `name`; the oldest first.
 
     Raises:
         DataError: `damaged_record`, naming the file: without a move no rollback knows where it leads.
     """
-    names = store.list(MOVES) if store.exists(MOVES) else ()
+    paths = store.list(MOVES) if store.exists(MOVES) else ()
     known = [field.name for field in fields(Move)]
-    moves = (read_record(store, name, Move) for name in names)
-    return [Move(**{name: move[name] for name in known if name in move}) for move in moves]
+    records = (read_record(store, path, Move) for path in paths)
+    moves = [Move(**{field: record[field] for field in known if field in record}) for record in records]
+    return [move for move in moves if not name or move.name in ("", name)]
 
 
 def promote(store: Store, config: RegisterConfig, version: str, reason: str) -> Move:
@@ -60,6 +68,8 @@ def promote(store: Store, config: RegisterConfig, version: str, reason: str) -> 
             not those that were registered and signed.
         StorageError: if another process changes the registry.
     """
+    if not _VERSION.fullmatch(version):
+        raise ConfigError(f"version {version!r}: expected its number, e.g. 3; `trrg models` lists them")
     return _move(store, config, version, kind=BY_PERSON, reason=reason)
 
 
@@ -80,13 +90,14 @@ def _move(store: Store, config: RegisterConfig, version: str, *, kind: str, reas
     with registry_lock(store), open_registry(store, config) as models:
         champion = models.at(CHAMPION)
         before = champion.version if champion else ""
-        after = version or _earlier(store, models, before)
+        after = version or _earlier(list_moves(store, config.model_name), models, before)
         if after == before:
             raise ConfigError(f"{models.uri(after)} is the champion already")
         if not models.has(after):
             raise ConfigError(f"{models.uri(after)} is not in the registry: `trrg models` lists its versions")
         check_stored(store, find_model(store, config, models.uri(after)))
-        move = Move(before=before, after=after, kind=kind, reason=reason.strip(), by=_user())
+        name = config.model_name
+        move = Move(before=before, after=after, kind=kind, reason=reason.strip(), by=_user(), name=name)
         word = "rolled back to" if kind == BACK else "promoted"
         models.tag(after, {WHY_TAG: f"{word} by {move.by or 'a person'}: {move.reason}"})
         record_move(store, move)
@@ -94,14 +105,22 @@ def _move(store: Store, config: RegisterConfig, version: str, *, kind: str, reas
     return move
 
 
-def _earlier(store: Store, models: ModelVersions, champion: str) -> str:
+def _earlier(moves: Sequence[Move], models: ModelVersions, champion: str) -> str:
     if not champion:
         raise ConfigError("no model is champion: there is nothing to go back from")
-    for move in reversed(list_moves(store)):
-        if move.after == champion and move.kind != BACK:
+    undone: list[str] = []  # by rollbacks: what they left is not the way to the champion of now
+    later = champion
+    for move in reversed(moves):
+        if move.kind == BACK:
+            if move.after == later:  # otherwise it was cut off, or a person moved the alias after it
+                undone.append(move.before)
+        elif undone and move.after == undone[-1]:
+            undone.pop()
+        elif move.after == champion:
             if move.before:
                 return move.before
             raise ConfigError(f"{models.uri(champion)} was the first champion: there is nothing to go back to")
+        later = move.before
     raise ConfigError(
         f"no record says which model was champion before {models.uri(champion)}: name it with "
         "`trrg promote VERSION --reason TEXT`"

@@ -1,12 +1,15 @@
 """Flow records, table commits, registry -> the dashboard: what happened each night, and which model is champion."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, list_moves
 from pipelines.registry.model_list import ListedModel, ScoreValue, list_models, shown_scores
 from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import DataError
 from trrg_core.pages.dashboard_page import DashboardPage, DataRow, ModelRow, Night, Reign, Score
 from trrg_core.registry.decision import Ruling
 from trrg_core.runs.flow_record import FlowRecord, Outcome, StageRecord, read_flow_history
@@ -35,7 +38,7 @@ def build_dashboard(store: Store, config: RegisterConfig, *, pages: str | None =
     models = list_models(store, config)
     found = read_flow_history(store)
     names = tuple(shown_scores(models, SHOWN_SCORES))
-    reigns = _reigns(models, list_moves(store), config.model_name)
+    reigns = _reigns(models, list_moves(store, config.model_name), config.model_name)
     rows = [_model_row(store, model, names, pages) for model in models]
     nights = _nights(
         store, [one for one in found.records if one.is_night], {row.model: row for row in rows}, names, pages
@@ -142,9 +145,8 @@ def _rejects(stages: Sequence[StageRecord]) -> tuple[tuple[str, int], ...]:
 def _num_studies(record: FlowRecord) -> int | None:
     """Studies that the run read; None for one that read no source."""
     ingested = record.find_stage("ingest")
-    if ingested and "studies" in ingested.counts:
-        return int(ingested.counts["studies"])
-    return None
+    count = ingested.counts.get("studies", math.nan) if ingested else math.nan
+    return int(count) if math.isfinite(count) else None
 
 
 def _spent(record: FlowRecord) -> float:
@@ -171,7 +173,7 @@ def _score(score: ScoreValue) -> Score:
 
 
 def _reigns(models: Sequence[ListedModel], moves: Sequence[Move], name: str) -> list[Reign]:
-    """Who was champion when, newest first; an alias that was set by hand is added with an unknown time."""
+    """Who was champion when, newest first; an alias that was moved by hand was moved at an unknown time."""
     reigns: list[Reign] = []
     for at, move in enumerate(moves):
         until = moves[at + 1].when_ms if at + 1 < len(moves) else 0
@@ -187,6 +189,8 @@ def _reigns(models: Sequence[ListedModel], moves: Sequence[Move], name: str) -> 
             )
         )
     now = next((model for model in models if CHAMPION in model.aliases), None)
+    if reigns and (now is None or reigns[-1].model != now.model):
+        reigns[-1] = replace(reigns[-1], until_ms=None)
     if now and (not reigns or reigns[-1].model != now.model):
         reigns.append(Reign(model=now.model, from_ms=0, how="alias set by hand"))
     return reigns[::-1]
@@ -203,6 +207,9 @@ def _data_row(commit: Commit) -> DataRow:
 def _report(store: Store, run_id: str, pages: str | None) -> str:
     """The address of the report of a registration; empty where there is none."""
     path = f"{run_path(run_id)}/report.html"
-    if not run_id or store.is_s3 or not store.exists(path):
+    try:
+        if not run_id or store.is_s3 or not store.exists(path):
+            return ""
+    except DataError:  # a record or a tag that somebody changed names no run
         return ""
     return f"file://{store.join(path)}" if pages is None else f"{pages}/{path}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.registry.references import read_only_client
+from pipelines.registry.references import is_missing, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import ConfigError, StorageError
+from trrg_core.errors import ConfigError
 from trrg_core.runs.stored_model import fetched_model, model_path
 from trrg_core.storage.store import Store
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "models:/trrg@champion"
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
-_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +91,6 @@ def _find_version(client: "MlflowClient", named: re.Match[str], reference: str) 
             return client.get_model_version_by_alias(named["name"], named["alias"])
         return client.get_model_version(named["name"], named["version"])
     except MlflowException as error:
-        if error.error_code in _NOT_FOUND:
+        if is_missing(error):
             raise ConfigError(f"{reference}: the model registry has no such version or alias") from error
-        raise StorageError(f"the model registry did not answer: {error}") from error
+        raise no_answer(error) from error

@@ -1,16 +1,16 @@
 """The champion by its alias, which alone says which version it is: where it comes from, and why it is the champion."""
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pipelines.registry.references import read_only_client
+from pipelines.registry.references import is_missing, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import StorageError
 from trrg_core.runs.results import read_result
 from trrg_core.storage.store import Store
 
 CHAMPION = "champion"
-_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Champion:
     model: str
     generator: str
     why: str
-    scores: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_champion(store: Store, config: RegisterConfig) -> Champion | None:
@@ -37,16 +37,26 @@ def find_champion(store: Store, config: RegisterConfig) -> Champion | None:
         try:
             version = client.get_model_version_by_alias(config.model_name, CHAMPION)
         except MlflowException as error:
-            if error.error_code in _NOT_FOUND:
+            if is_missing(error):
                 return None
-            raise StorageError(f"the model registry did not answer: {error}") from error
+            raise no_answer(error) from error
     tags = dict(version.tags)
     return Champion(
         model=f"models:/{version.name}/{version.version}",
         generator=tags.get("trrg.generator", ""),
         why=tags.get("why", "") or tags.get("gate.ruling", "") or "the alias was set by hand",
-        scores={name.removeprefix("score."): value for name, value in tags.items() if name.startswith("score.")},
+        scores=score_values(tags),
     )
+
+
+def score_values(tags: Mapping[str, str]) -> dict[str, float]:
+    """The scores in the tags of a version; a tag that a person wrote and that is no number is none of them."""
+    found: dict[str, float] = {}
+    for name, text in tags.items():
+        if name.startswith("score."):
+            with suppress(ValueError):
+                found[name.removeprefix("score.")] = float(text)
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def champion_shards(store: Store, config: RegisterConfig) -> str:

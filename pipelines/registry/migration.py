@@ -60,7 +60,8 @@ def plan_migration(store: Store, config: TrrgConfig) -> list[Step]:
     """What each part of the store needs; nothing is changed."""
     models = list_models(store, config.register_)
     champion = next((model for model in models if CHAMPION in model.aliases), None)
-    steps = [*_tables(store, config), *_manifests(store, config), *_weights(store, models), *_moves(store, champion)]
+    moves = _moves(store, config.register_.model_name, champion)
+    steps = [*_tables(store, config), *_manifests(store, config), *_weights(store, models), *moves]
     return [*steps, *(_champion(store, champion) if champion else ())]
 
 
@@ -85,8 +86,9 @@ def migrate(store: Store, config: TrrgConfig) -> list[Step]:
                     bill = write_bill(store, model.registration, name=model.model, generator=model.generator)
                     models.tag(model.version, {BILL_TAG: bill})
             champion = models.at(CHAMPION)
-        if champion and not list_moves(store):
-            record_move(store, Move(before="", after=champion.version, kind=BY_GATE, reason="before moves were kept"))
+        name, reason = config.register_.model_name, "before moves were kept"
+        if champion and not list_moves(store, name):
+            record_move(store, Move(before="", after=champion.version, kind=BY_GATE, reason=reason, name=name))
     return steps
 
 
@@ -163,8 +165,8 @@ def _weights(store: Store, models: list[ListedModel]) -> Iterator[Step]:
             yield Step(part=model.model, need=Need.MADE, detail=detail)
 
 
-def _moves(store: Store, champion: ListedModel | None) -> Iterator[Step]:
-    if champion and not list_moves(store):
+def _moves(store: Store, name: str, champion: ListedModel | None) -> Iterator[Step]:
+    if champion and not list_moves(store, name):
         detail = f"that {champion.model} is champion, for later rollbacks; earlier champions are not known"
         yield Step(part="moves", need=Need.ADDED, detail=detail)
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipelines.registry.references import read_only_client
+from pipelines.registry.lineage import score_values
+from pipelines.registry.references import SHORTENED, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import ConfigError, DataError, StorageError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.metrics.systems import headline
@@ -17,6 +18,8 @@ from trrg_core.storage.stored_record import read_record
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+CARD = "README.md"  # in the folder of a registration
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +81,7 @@ def list_models(store: Store, config: RegisterConfig) -> list[ListedModel]:
             found = client.search_model_versions(f"name='{config.model_name}'", max_results=1000)
             aliases = dict(client.get_registered_model(config.model_name).aliases) if found else {}
         except MlflowException as error:
-            raise StorageError(f"the model registry did not answer: {error}") from error
+            raise no_answer(error) from error
     newest_first = sorted(found, key=lambda version: -int(version.version))
     return [_listed(store, version, aliases) for version in newest_first]
 
@@ -126,7 +129,7 @@ def _listed(store: Store, version: "ModelVersion", aliases: Mapping[str, str]) -
         created_ms=int(version.creation_timestamp or 0),
         data={name: ref for name, ref in (trained.inputs if trained else {}).items() if "@" in ref},
         scores=_scores(store, scores, tags),
-        card=version.description or "",
+        card=_card(store, tags.get("trrg.run", ""), version.description or ""),
         tags=tags,
     )
 
@@ -134,8 +137,16 @@ def _listed(store: Store, version: "ModelVersion", aliases: Mapping[str, str]) -
 def _scores(store: Store, run_id: str, tags: Mapping[str, str]) -> dict[str, ScoreValue]:
     """The scores in the tags, with the intervals of the `evaluate` run while it is in the store."""
     intervals = _intervals(store, run_id)
-    values = {name.removeprefix("score."): float(text) for name, text in tags.items() if name.startswith("score.")}
+    values = score_values(tags)
     return {name: ScoreValue(value=value, **intervals.get(name, {})) for name, value in values.items()}
+
+
+def _card(store: Store, run_id: str, description: str) -> str:
+    """The card in the registry, or the whole one where that has only its first lines."""
+    path = f"{run_path(run_id)}/{CARD}"
+    if not run_id or SHORTENED not in description or not store.exists(path):
+        return description
+    return store.read_bytes(path).decode("utf-8", "replace")
 
 
 def _intervals(store: Store, run_id: str) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,12 @@ from trrg_core.storage.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.exceptions import MlflowException
 
+# the last line of a card that is too long for the registry of a server
+SHORTENED = "The whole card is `README.md` in the folder of this run."
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_MAX_MESSAGE = 300
 _RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")
 
 
@@ -44,7 +49,7 @@ def registered_models(store: Store, config: RegisterConfig) -> dict[str, list[st
         try:
             return {f"models:/{version.name}/{version.version}": _references(version) for version in _versions(client)}
         except MlflowException as error:
-            raise StorageError(f"the model registry did not answer: {error}") from error
+            raise no_answer(error) from error
 
 
 @contextmanager
@@ -62,16 +67,34 @@ def read_only_client(store: Store, config: RegisterConfig) -> Iterator["MlflowCl
             yield open_client(f"sqlite:///{copy}", store.join(REGISTRY_DATABASE))
 
 
+def is_missing(error: "MlflowException") -> bool:
+    """Whether the registry answered that it has no such model, version or alias; otherwise it has failed."""
+    return error.error_code in _NOT_FOUND
+
+
+def no_answer(error: "MlflowException") -> StorageError:
+    """The failure of a registry without the statement that failed, which may be pages long."""
+    cause = " ".join(str(error).partition("[SQL:")[0].split())
+    return StorageError(f"the model registry did not answer: {cause[:_MAX_MESSAGE]}; run again later")
+
+
 def open_client(uri: str, shown: str) -> "MlflowClient":
     """A client of the registry at `uri`, which messages call `shown`.
 
     Raises:
-        ConfigError: if there can be no registry there, or its file is damaged.
+        ConfigError: if there can be no registry there, its file is damaged, or the driver of its database is missing.
+        StorageError: if its database is locked or away.
     """
     from mlflow import MlflowClient
+    from sqlalchemy.exc import OperationalError
 
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except OperationalError as error:
+        cause = " ".join(str(error.orig).split())
+        raise StorageError(f"the model registry at {shown} did not answer: {cause[:_MAX_MESSAGE]}") from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the model registry at {shown} needs the Python package {error.name}: install it") from error
     except Exception as error:  # MLflow passes on those of SQLAlchemy and of drivers
         raise ConfigError(
             f"no model registry can be opened at {shown} ({type(error).__name__}): expected http(s)://HOST, "

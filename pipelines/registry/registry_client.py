@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipelines.registry.mlflow_store import registry
+from pipelines.registry.references import SHORTENED, is_missing, no_answer
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.storage.store import Store
 
@@ -22,6 +23,9 @@ CHALLENGER, CHAMPION, BEST_CHAMPION = "challenger", "champion", "best-champion"
 SCORE_TAG, GATE_TAG = "score.", "gate."
 WHY_TAG, IDENTITY_TAG, WEIGHTS_TAG = "why", "identity", "weights"
 BILL_TAG, GOLDEN_TAG = "mlbom", "golden"
+
+# characters; MLflow's column has 5,000, which PostgreSQL and MySQL hold to, and a card has twice as many
+MAX_CARD = 4000
 
 _RUN_TAG, _GENERATOR_TAG, _SCORES_TAG = "trrg.run", "trrg.generator", "trrg.scores"
 
@@ -49,9 +53,10 @@ class KnownVersion:
 class ModelVersions:
     """The versions of one registered model."""
 
-    def __init__(self, client: MlflowClient, model_name: str) -> None:
+    def __init__(self, client: MlflowClient, model_name: str, *, is_remote: bool = False) -> None:
         self._client = client
-        self._name = model_name
+        self._is_remote = is_remote
+        self.name = model_name
 
     def find(self, run_id: str) -> str | None:
         """The version that an earlier, interrupted attempt of run `run_id` has created."""
@@ -60,16 +65,17 @@ class ModelVersions:
     def create(self, version: NewVersion) -> str:
         """A new version; the registered model is created with its first one."""
         try:
-            self._client.create_registered_model(self._name, description="Radiology report generator trained by TRRG")
+            self._client.create_registered_model(self.name, description="Radiology report generator trained by TRRG")
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         tags = {_RUN_TAG: version.run_id, _GENERATOR_TAG: version.generator, _SCORES_TAG: version.scores}
-        return str(self._client.create_model_version(self._name, source=version.source, tags=tags).version)
+        return str(self._client.create_model_version(self.name, source=version.source, tags=tags).version)
 
     def describe(self, version: str, *, card: str, tags: Mapping[str, str]) -> None:
-        """Store the model card and tags of a version."""
-        self._client.update_model_version(self._name, version, description=card)
+        """Store the model card and tags of a version; a server gets the first lines of a long card."""
+        text = shorten_card(card) if self._is_remote else card
+        self._client.update_model_version(self.name, version, description=text)
         self.tag(version, tags)
 
     def refer(self, version: str, to: NewVersion) -> None:
@@ -79,34 +85,35 @@ class ModelVersions:
     def tag(self, version: str, tags: Mapping[str, str]) -> None:
         """Store tags of a version."""
         for name, value in tags.items():
-            self._client.set_model_version_tag(self._name, version, name, value)
+            self._client.set_model_version_tag(self.name, version, name, value)
 
     def find_tagged(self, name: str, value: str) -> str | None:
         """The newest version with this tag."""
-        try:
-            versions = self._client.search_model_versions(f"name='{self._name}'", max_results=1000)
-        except MlflowException:
-            return None
+        versions = self._client.search_model_versions(f"name='{self.name}'", max_results=1000)
         found = [int(item.version) for item in versions if item.tags.get(name) == value]
         return str(max(found)) if found else None
 
     def has(self, version: str) -> bool:
         """Whether there is this version."""
         try:
-            self._client.get_model_version(self._name, version)
-        except MlflowException:
+            self._client.get_model_version(self.name, version)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
             return False
         return True
 
     def set_alias(self, alias: str, version: str) -> None:
         """Point `alias` at a version."""
-        self._client.set_registered_model_alias(self._name, alias, version)
+        self._client.set_registered_model_alias(self.name, alias, version)
 
     def at(self, alias: str) -> KnownVersion | None:
         """The version that `alias` points at; None when there is none."""
         try:
-            found = self._client.get_model_version_by_alias(self._name, alias)
-        except MlflowException:
+            found = self._client.get_model_version_by_alias(self.name, alias)
+        except MlflowException as error:
+            if not is_missing(error):  # a registry that fails has a champion all the same
+                raise
             return None
         return KnownVersion(
             version=str(found.version),
@@ -117,7 +124,14 @@ class ModelVersions:
 
     def uri(self, version: str) -> str:
         """The address of a version: `models:/trrg/3`."""
-        return f"models:/{self._name}/{version}"
+        return f"models:/{self.name}/{version}"
+
+
+def shorten_card(card: str) -> str:
+    """A card that fits into the registry of a database server, with the section on withdrawals that may follow."""
+    if len(card) <= MAX_CARD:
+        return card
+    return f"{card[:MAX_CARD].rpartition(chr(10))[0]}\n\n{SHORTENED}"
 
 
 @contextmanager
@@ -125,7 +139,10 @@ def open_registry(store: Store, config: RegisterConfig) -> Iterator[ModelVersion
     """The versions of the configured model; changes are kept when the block ends without an error.
 
     Raises:
-        StorageError: if another process is writing to the store's registry.
+        StorageError: if another process is writing to the store's registry, or the registry fails.
     """
     with registry(store, config) as client:
-        yield ModelVersions(client, config.model_name)
+        try:
+            yield ModelVersions(client, config.model_name, is_remote=bool(config.tracking_uri))
+        except MlflowException as error:
+            raise no_answer(error) from error

@@ -150,15 +150,18 @@ def _running(store: Store, stage: str) -> ProgressRecord | None:
 
 def _champion_metrics(store: Store, config: RegisterConfig) -> Iterator["Metric"]:
     info = _gauge("trrg_champion_info", "1 for the version that is champion.", "model")
-    since = _gauge("trrg_champion_since_timestamp_seconds", "When the champion was last changed, Unix.")
+    since = _gauge(
+        "trrg_champion_since_timestamp_seconds",
+        "When the champion was last changed, Unix; none after a change by hand.",
+    )
     scores = _gauge("trrg_champion_score", "Scores of the champion on the studies that it was judged on.", "score")
     champion = find_champion(store, config)
     if champion:
         info.add_metric([champion.model], 1)
         for name, value in champion.scores.items():
-            scores.add_metric([name], float(value))
-    moves = list_moves(store)
-    if moves:
+            scores.add_metric([name], value)
+    moves = list_moves(store, config.model_name)
+    if champion and moves and champion.model.endswith(f"/{moves[-1].after}"):  # not moved by hand, at an unknown time
         since.add_metric([], moves[-1].when_ms / 1000)
     yield from (info, since, scores)
 

@@ -120,11 +120,11 @@ class ModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Reign:
-    """The time that a version was champion; `until_ms` is 0 for the present one."""
+    """The time that a version was champion; `until_ms` is 0 for the present one, None where the end is unknown."""
 
     model: str
     from_ms: int
-    until_ms: int = 0
+    until_ms: int | None = 0
     how: str = ""
     reason: str = ""
     by: str = ""
@@ -136,8 +136,8 @@ class Reign:
 
     @property
     def until(self) -> str:
-        """When another one did."""
-        return show_time(self.until_ms) if self.until_ms else "now"
+        """When it was no longer."""
+        return "now" if self.until_ms == 0 else show_time(self.until_ms or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,7 @@ def sum_up_nights(page: DashboardPage) -> str:
     champion = next((model for model in page.models if "champion" in model.aliases), None)
     if champion is None:
         return f"{nights} No model is champion.".strip()
-    since = next((reign.since for reign in page.reigns if reign.model == champion.model and not reign.until_ms), "")
+    since = next((reign.since for reign in page.reigns if reign.until_ms == 0 and reign.from_ms), "")
     score = champion.find_score(page.score_names[0]) if page.score_names else None
     words = f"{champion.model} is champion" + (f" since {since}" if since else "")
     return f"{nights} {words}{f', {page.score_names[0]} {_with_interval(score)}' if score else ''}.".strip()

@@ -47,7 +47,7 @@ class StageRecord:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """The record of a job's result in plain values; what it does not have keeps its default."""
-        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+        return cls(**_known(cls, values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +133,25 @@ def read_flow_history(store: Store, limit: int = 0) -> FlowHistory:
     return FlowHistory(records=tuple(records), unreadable=tuple(unreadable))
 
 
+def _known(form: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass; a newer version of TRRG may have written more."""
+    return {one.name: values[one.name] for one in fields(form) if one.name in values}
+
+
 def _read(store: Store, path: str) -> FlowRecord | None:
     """The record in a file; None if the file holds none."""
     try:
         values = read_record(store, path, FlowRecord)
-        known = {one.name for one in fields(FlowRecord)}
-        kept = {name: value for name, value in values.items() if name in known}
+        kept = _known(FlowRecord, values)
         drift = kept.pop("drift", None)
         record = FlowRecord(
             **{
                 **kept,
                 "outcome": Outcome(kept["outcome"]),
                 "stages": tuple(StageRecord.of(stage) for stage in kept.get("stages", ())),
-                "drift": DriftRecord(**{**drift, "largest": tuple(drift["largest"])}) if drift else None,
+                "drift": DriftRecord(**{**_known(DriftRecord, drift), "largest": tuple(drift["largest"])})
+                if drift
+                else None,
             }
         )
     except (DataError, ValueError, KeyError, TypeError, AttributeError):

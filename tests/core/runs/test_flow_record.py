@@ -37,10 +37,12 @@ def test_records_are_read_back_newest_first_and_broken_files_are_named(tmp_path:
 def test_a_record_is_rewritten_in_place_and_a_field_of_a_later_version_is_ignored(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     write_flow_record(store, FlowRecord(run="a", started_ms=1))
-    write_flow_record(store, FlowRecord(run="a", started_ms=1, outcome=Outcome.FAILED))
+    drift = DriftRecord(alarms=2, largest=("vocabulary",))
+    write_flow_record(store, FlowRecord(run="a", started_ms=1, outcome=Outcome.FAILED, drift=drift))
     text = store.read_bytes("flows/000000000000001-a.json").replace(b'{"cause"', b'{"added": 1, "cause"')
+    text = text.replace(b'"alarms"', b'"added": 1, "alarms"')
     store.write_bytes("flows/000000000000001-a.json", text)
-    assert [record.outcome for record in read_flow_history(store).records] == [Outcome.FAILED]
+    assert [(one.outcome, one.drift) for one in read_flow_history(store).records] == [(Outcome.FAILED, drift)]
 
 
 def test_the_outcome_follows_from_the_stages() -> None:

@@ -63,6 +63,8 @@ def test_promotion_and_rollback_take_effect_at_once_and_say_why(store: Store) ->
         ("3", " ", "a reason is needed"),
         ("2", "again", "models:/trrg/2 is the champion already"),
         ("9", "typo", "models:/trrg/9 is not in the registry: `trrg models` lists"),
+        ("", "an empty field of the form", "version '': expected its number, e.g. 3"),
+        ("02", "the same version", "version '02': expected its number, e.g. 3"),
     ],
 )
 def test_a_wrong_promotion_changes_nothing(store: Store, version: str, reason: str, message: str) -> None:
@@ -77,6 +79,30 @@ def test_an_alias_that_was_moved_by_hand_names_no_earlier_champion(store: Store)
         models.set_alias(CHAMPION, "3")
     with pytest.raises(ConfigError, match=r"before models:/trrg/3: name it with `trrg promote VERSION"):
         rollback(store, CONFIG, "back")
+
+
+def test_a_version_that_was_champion_twice_is_no_circle(store: Store) -> None:
+    promote(store, CONFIG, "1", "the first was better")
+    assert [rollback(store, CONFIG, "back").after for _ in range(2)] == ["2", "1"]
+    with pytest.raises(ConfigError, match="models:/trrg/1 was the first champion"):
+        rollback(store, CONFIG, "back")
+
+
+def test_a_rollback_that_was_cut_off_undoes_nothing(store: Store) -> None:
+    record_move(store, Move(before="2", after="1", kind=BACK, reason="killed before the alias moved"))
+    assert rollback(store, CONFIG, "again").after == "1"
+    with pytest.raises(ConfigError, match="models:/trrg/1 was the first champion"):
+        rollback(store, CONFIG, "back")
+
+
+def test_the_moves_of_another_model_of_the_store_lead_nowhere(store: Store) -> None:
+    other = RegisterConfig(model_name="other")
+    with open_registry(store, other) as models:
+        for number in (1, 2, 3):
+            models.create(NewVersion(run_id=f"r-{number}", source="", generator=f"finetune-{number}", scores=""))
+        models.set_alias(CHAMPION, "3")
+    promote(store, other, "2", "of the other model")
+    assert rollback(store, CONFIG, "back").after == "1"
 
 
 def test_of_two_processes_one_waits_and_a_killed_one_holds_nothing(store: Store) -> None:

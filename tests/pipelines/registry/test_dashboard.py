@@ -165,7 +165,26 @@ def test_a_change_of_the_champion_by_hand_is_shown(store: Store) -> None:
     assert (before.model, before.from_ms, before.until_ms) == ("models:/trrg/1", DAY, now.from_ms)
     with open_registry(store, CONFIG) as models:
         models.set_alias(CHAMPION, "1")
-    assert (build_dashboard(store, CONFIG).reigns[0].how) == "alias set by hand"
+        page = build_dashboard(store, CONFIG)
+        assert [(reign.how, reign.until) for reign in page.reigns[:2]] == [
+            ("alias set by hand", "now"),
+            ("by a person", "-"),
+        ]
+        assert f"models:/trrg/1 is champion, {SCORE}" in sum_up_nights(page), "nobody knows since when"
+        assert render_dashboard(page).count('class="whole now"') == 1
+        models._client.delete_registered_model_alias("trrg", CHAMPION)
+    assert build_dashboard(store, CONFIG).reigns[0].until == "-"
+
+
+def test_a_record_that_somebody_changed_spoils_no_page(store: Store) -> None:
+    stages = (
+        StageRecord(job="ingest", counts={"studies": float("nan")}),
+        StageRecord(job="register", ref="../../etc", notes={"model": "models:/trrg/1"}),
+    )
+    night = FlowRecord(run="f", started_ms=6 * DAY, outcome=Outcome.PROMOTED, stages=stages)
+    write_flow_record(store, replace(night, first="ingest", last="register"))
+    changed = build_dashboard(store, CONFIG).nights[0]
+    assert (changed.model, changed.studies, changed.report) == ("models:/trrg/1", None, "")
 
 
 def test_the_page_is_escaped_and_loads_nothing(page: DashboardPage) -> None:

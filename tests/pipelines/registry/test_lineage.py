@@ -1,6 +1,7 @@
 """The alias alone says which model is the champion, also after a person moved it."""
 
 from pipelines.registry.lineage import champion_shards, find_champion
+from pipelines.registry.model_list import list_models
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.runs.results import RunResult, write_result
@@ -25,7 +26,7 @@ def test_the_champion_is_where_the_alias_points(store_with_registry: Store):
     write_models(store_with_registry)
     champion = find_champion(store_with_registry, CONFIG)
     assert champion is not None
-    assert (champion.model, champion.why, champion.scores) == ("models:/m/2", "promoted", {"f1": "0.2"})
+    assert (champion.model, champion.why, champion.scores) == ("models:/m/2", "promoted", {"f1": 0.2})
     assert champion_shards(store_with_registry, CONFIG) == "shards@2"
     with open_registry(store_with_registry, CONFIG) as models:
         models.set_alias(CHAMPION, "1")
@@ -38,3 +39,13 @@ def test_a_store_without_a_registry_or_an_alias_has_no_champion(store_with_regis
         models.create(NewVersion(run_id="register-1", source="", generator="finetune-1", scores=""))
     assert find_champion(store_with_registry, CONFIG) is None
     assert champion_shards(store_with_registry, CONFIG) == ""
+
+
+def test_a_tag_that_is_no_number_is_no_score(store_with_registry: Store):
+    write_models(store_with_registry)
+    with open_registry(store_with_registry, CONFIG) as models:
+        models.tag("2", {"score.mine": "n/a", "score.more": "nan"})
+    champion = find_champion(store_with_registry, CONFIG)
+    assert champion is not None
+    assert champion.scores == {"f1": 0.2}
+    assert [dict.fromkeys(model.scores) for model in list_models(store_with_registry, CONFIG)] == [{"f1": None}] * 3

@@ -1,7 +1,19 @@
+import sqlite3
+import sys
+from contextlib import closing
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
 from pipelines.registry.mlflow_store import LOCK
-from pipelines.registry.references import registered_names
-from pipelines.registry.registry_client import CHALLENGER, CHAMPION, NewVersion, open_registry
+from pipelines.registry.model_list import find_listed
+from pipelines.registry.references import open_client, registered_names
+from pipelines.registry.registry_client import CHALLENGER, CHAMPION, ModelVersions, NewVersion, open_registry
+from pipelines.registry.withdrawn_models import with_section
 from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import ConfigError, StorageError
+from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store
 
 CONFIG = RegisterConfig(model_name="m")
@@ -49,3 +61,64 @@ def test_runs_that_a_version_refers_to_are_listed(store_with_registry: Store):
         ("register-1", "finetune-register-1", "evaluate-1"), "named by models:/m/1"
     )
     assert not store.exists(LOCK)
+
+
+def test_a_locked_registry_is_worth_another_try(store_with_registry: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    path = store_with_registry.join(REGISTRY_DATABASE)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with (
+            pytest.raises(StorageError, match=f"registry at {path} did not answer: database is locked"),
+            open_registry(store_with_registry, CONFIG),
+        ):
+            pass
+
+
+class Failing:
+    """A client of a server that is away."""
+
+    def __getattr__(self, name: str):
+        def fail(*_: object, **__: object) -> None:
+            raise MlflowException("no connection [SQL: SELECT 1]", error_code=TEMPORARILY_UNAVAILABLE)
+
+        return fail
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda models: models.at(CHAMPION),
+        lambda models: models.find("register-1"),
+        lambda models: models.has("1"),
+        lambda models: models.set_alias(CHAMPION, "1"),
+    ],
+)
+def test_a_registry_that_fails_is_not_one_without_a_champion(store_with_registry: Store, monkeypatch, ask):
+    monkeypatch.setattr("pipelines.registry.mlflow_store.open_client", lambda *_: Failing())
+    with (
+        pytest.raises(StorageError, match=r"^the model registry did not answer: no connection; run again later$"),
+        open_registry(store_with_registry, CONFIG) as models,
+    ):
+        ask(models)
+
+
+def test_a_registry_without_the_driver_of_its_database_names_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(ConfigError, match="needs the Python package psycopg2"):
+        open_client("postgresql+psycopg2://HOST/NAME", "postgresql+psycopg2://HOST/NAME")
+
+
+def test_a_long_card_fits_a_database_server_and_is_shown_whole(store_with_registry: Store):
+    store = store_with_registry
+    card = "# trrg\n" + "| a | 0.1 |\n" * 1000
+    store.write_bytes("runs/register-1/README.md", card.encode())
+    with open_registry(store, CONFIG) as local:
+        remote = ModelVersions(local._client, CONFIG.model_name, is_remote=True)
+        version = remote.create(new_version("register-1"))
+        remote.describe(version, card=card, tags={})
+        text = local._client.get_model_version(CONFIG.model_name, version).description
+    assert len(with_section(text, "2026-01-01")) <= 5000, "MLflow's column"
+    assert text.startswith("# trrg\n| a | 0.1 |\n")
+    assert text.endswith("| a | 0.1 |\n\nThe whole card is `README.md` in the folder of this run.")
+    assert find_listed(store, CONFIG, "1").card == card

@@ -108,3 +108,9 @@ def test_the_champion_is_that_of_the_alias(store: Store) -> None:
     assert found["trrg_champion_info", ("models:/trrg/1",)] == 1
     assert found["trrg_champion_score", ("trrg13.micro.f1.u0",)] == 0.25
     assert found["trrg_champion_since_timestamp_seconds", ()] == 7
+    with open_registry(store, CONFIG) as models:
+        models.create(NewVersion(run_id="register-2", source="", generator="finetune-2", scores=""))
+        models.set_alias(CHAMPION, "2")
+    found = scrape(store)
+    assert found["trrg_champion_info", ("models:/trrg/2",)] == 1
+    assert ("trrg_champion_since_timestamp_seconds", ()) not in found, "nobody knows when a hand moved it"
