@@ -230,6 +230,32 @@ def large_jpeg(rows: int, columns: int) -> bytes:
     return saved(Pillow.new("RGB", (columns, rows)), "JPEG", progressive=True, subsampling=0)
 
 
+def film_of_letters(side: int = 1024) -> NDArray[np.uint8]:
+    """As many marks of the size of letters as a film can have, on no common lines."""
+    pixels = np.zeros((side, side), np.uint8)
+    for column in range(2, side - 8, 6):
+        for row in range(2 + column * 5 % 12, side - 20, 12):
+            pixels[row : row + 7, column : column + 3] = 255
+    return pixels
+
+
+def png_with_a_changed_pixel() -> bytes:
+    """The pixels are stored as they are, so that a changed one does not break the stream."""
+    data = bytearray(saved(Pillow.fromarray(film()), "PNG", compress_level=0))
+    data[len(data) // 2] ^= 0xFF
+    return bytes(data)
+
+
+def png_with_exif(exif: bytes) -> bytes:
+    data = png()
+    return data[:33] + _chunk(b"eXIf", exif) + data[33:]
+
+
+def png_of_no_colour_type() -> bytes:
+    data = png()
+    return data[:8] + _chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 5, 0, 0, 0)) + data[33:]
+
+
 def jpeg_2000_dicom() -> bytes:
     return dicom(frame=jpeg_2000(), syntax=JPEG2000Lossless)
 

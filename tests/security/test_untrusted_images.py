@@ -1,6 +1,7 @@
 """Image files of an attacker: each is set aside with a reason, before it costs memory or time."""
 
 import io
+import time
 import tracemalloc
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from PIL import Image as Pillow
 
 from tests.security import hostile_images as hostile
 from trrg_core.errors import DataError
+from trrg_core.imaging.burned_in_text import count_text_rows
 from trrg_core.imaging.decode import decode, decode_image
 from trrg_core.imaging.intensity import stretch
 
@@ -31,10 +33,13 @@ ATTACKS: list[tuple[Callable[[], bytes], str]] = [
     (hostile.large_jpeg_of_scans, "jpeg_unsupported"),
     (hostile.dicom_of_many_elements, "dicom_unsupported"),
     (hostile.png_of_many_chunks, "png_corrupt"),
+    (hostile.png_with_a_changed_pixel, "png_corrupt"),
+    (lambda: hostile.png()[:-12], "png_corrupt"),
+    (lambda: hostile.png()[:-1], "png_corrupt"),
 ]
 
 
-@pytest.mark.parametrize(("attack", "reason"), ATTACKS, ids=[attack.__name__ for attack, _ in ATTACKS])
+@pytest.mark.parametrize(("attack", "reason"), ATTACKS, ids=[attack.__name__.strip("<>") for attack, _ in ATTACKS])
 def test_a_hostile_file_is_refused_before_it_takes_memory(attack: Callable[[], bytes], reason: str) -> None:
     data = attack()
     tracemalloc.start()
@@ -136,8 +141,21 @@ def test_an_exif_orientation_is_applied_as_a_viewer_does(
 
 
 def test_an_unreadable_exif_block_does_not_cost_the_image() -> None:
-    data = hostile.jpeg(exif=b"Exif\0\0not tiff at all")
-    assert decode_image(data).shape == (hostile.SIDE, hostile.SIDE)
+    for data in (hostile.jpeg(exif=b"Exif\0\0not tiff at all"), hostile.png_with_exif(b"not tiff at all")):
+        assert decode_image(data).shape == (hostile.SIDE, hostile.SIDE)
+
+
+def test_the_message_about_a_file_is_the_same_every_time() -> None:
+    with pytest.raises(DataError, match="PNG of 64 x 64: its header is not valid") as caught:
+        decode_image(hostile.png_of_no_colour_type())
+    assert "0x" not in str(caught.value), "an address in memory"
+
+
+def test_marks_like_letters_are_counted_in_little_time() -> None:
+    film = hostile.film_of_letters()
+    start = time.process_time()
+    count_text_rows(film)
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(("text", "code"), [("pa", "PA"), ("AP LLD", "AP LLD"), ("DOE JANE", "OTHER"), ("", None)])

@@ -20,6 +20,7 @@ _LETTER_PX = (6, 40)  # height
 _STROKE_PX = 9  # strokes are narrower
 _MIN_CONTRAST = 40  # grey values that a stroke is brighter than what surrounds it
 _MIN_LETTERS = 4
+_MAX_MARKS = 10_000  # of the size of letters: more are a texture
 _MAX_GAP = 1.6  # between two letters of a row, in heights
 
 
@@ -77,21 +78,30 @@ def _is_letter(box: tuple[int, int, int, int]) -> bool:
 
 
 def _rows_of(letters: NDArray[np.int64]) -> int:
-    """The number of rows of letters: alike in height, on one line, and near to each other."""
-    rows, remaining = 0, letters[np.argsort(letters[:, 2], kind="stable")]
-    while len(remaining) >= _MIN_LETTERS:
-        row = [0]
-        for index in range(1, len(remaining)):
-            if _follows(remaining[row[-1]], remaining[index]):
-                row.append(index)
-        rows += len(row) >= _MIN_LETTERS
-        remaining = np.delete(remaining, row if len(row) >= _MIN_LETTERS else [0], axis=0)
+    """The number of rows of letters: alike in height, on one line, and near to each other.
+
+    From left to right, a row takes the first letter that follows its last one; a letter is in one row.
+    """
+    ordered = letters[np.argsort(letters[:, 2], kind="stable")][:_MAX_MARKS]
+    free = np.ones(len(ordered), dtype=bool)
+    rows = 0
+    for start in range(len(ordered)):
+        row = [start] if free[start] else []
+        while row and (following := _following(ordered, free, row[-1])) is not None:
+            row.append(following)
+        if len(row) >= _MIN_LETTERS:
+            rows += 1
+            free[row] = False
     return rows
 
 
-def _follows(letter: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
-    top, bottom, _, right = letter
-    height, other_height = bottom - top, other[1] - other[0]
-    gap = other[2] - right
-    on_line = abs((top + bottom) - (other[0] + other[1])) <= 0.6 * height
-    return bool(on_line and -0.3 * height <= gap <= _MAX_GAP * height and 0.6 <= other_height / height <= 1.7)
+def _following(letters: NDArray[np.int64], free: NDArray[np.bool_], last: int) -> int | None:
+    """The first of the `letters`, ordered from the left, that is free and stands behind the `last` of a row."""
+    top, bottom, _, right = letters[last]
+    height = bottom - top
+    end = np.searchsorted(letters[:, 2], right + _MAX_GAP * height, side="right")
+    tops, bottoms, lefts, _ = letters[last + 1 : end].T
+    is_on_line = abs((top + bottom) - (tops + bottoms)) <= 0.6 * height
+    is_alike = (0.6 * height <= bottoms - tops) & (bottoms - tops <= 1.7 * height)
+    found = is_on_line & is_alike & (lefts - right >= -0.3 * height) & free[last + 1 : end]
+    return last + 1 + int(found.argmax()) if found.any() else None

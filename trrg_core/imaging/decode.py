@@ -6,7 +6,9 @@ Decoding is strict: a file with any defect is rejected, and its size is checked 
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from trrg_core.errors import DataError
 from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
@@ -193,19 +195,28 @@ def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             check_size(image.height, image.width, max_pixels)  # a second header may state another size
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            with suppress(SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error):
+                ImageOps.exif_transpose(image, in_place=True)  # one that cannot be read costs no image, as in a JPEG
             pixels = _grey(image)
+    except UnidentifiedImageError as error:  # the message is an address in memory
+        raise DataError("png_corrupt", f"PNG of {rows} x {columns}: its header is not valid") from error
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise DataError("png_corrupt", f"PNG of {rows} x {columns}: {error}") from error
     return DecodedImage(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1])
 
 
 def _check_chunks(data: bytes) -> None:
-    at = len(_PNG)
+    """Every chunk is whole and has its checksum: Pillow does not look at that of the pixels."""
+    view, at = memoryview(data), len(_PNG)
     for _ in range(_MAX_CHUNKS):
-        if at + 4 > len(data):
+        end = at + 12 + (struct.unpack_from(">I", data, at)[0] if at + 4 <= len(data) else 0)
+        if end > len(data):
+            raise DataError("png_corrupt", f"the file of {len(data)} bytes ends before its last chunk")
+        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise DataError("png_corrupt", f"the chunk at byte {at} does not match its checksum")
+        if data[at + 4 : at + 8] == b"IEND":
             return
-        at += 12 + int(struct.unpack_from(">I", data, at)[0])
+        at = end
     raise DataError("png_corrupt", f"a PNG of more than {_MAX_CHUNKS} chunks")
 
 
