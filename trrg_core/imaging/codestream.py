@@ -49,10 +49,15 @@ def check_codestream(frame: bytes, syntax: str, size: FrameSize) -> None:
             raise DataError("dicom_unsupported", f"a JPEG frame of {num_scans} scans of {size.rows} x {size.columns}")
         found = jpeg_frame(frame) if frame[:2] == _JPEG_START else None
         _compare(found, size)
-    elif number in _J2K_SYNTAXES:
+    elif is_jpeg_2000(syntax):
         _compare(_jpeg_2000_size(frame), size)
     else:
         raise DataError("dicom_unsupported", f"transfer syntax {syntax[:64]!r} is not decoded")
+
+
+def is_jpeg_2000(syntax: str) -> bool:
+    """Whether frames of a transfer syntax are JPEG 2000 codestreams."""
+    return syntax.rpartition(".")[2] in _J2K_SYNTAXES
 
 
 def _compare(found: tuple[int, int, int] | None, size: FrameSize) -> None:
@@ -67,7 +72,7 @@ def _compare(found: tuple[int, int, int] | None, size: FrameSize) -> None:
 
 
 def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int] | None:
-    start = _jpeg_2000_start(frame)
+    start = jpeg_2000_start(frame)
     if frame[start : start + 4] != _J2K_START or len(frame) < start + 42:
         return None
     right, bottom, left, top, tile_columns, tile_rows = struct.unpack(">6I", frame[start + 8 : start + 32])
@@ -77,7 +82,7 @@ def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int] | None:
     return bottom - top, right - left, struct.unpack(">H", frame[start + 40 : start + 42])[0]
 
 
-def _jpeg_2000_start(frame: bytes) -> int:
+def jpeg_2000_start(frame: bytes) -> int:
     """Where the codestream starts: at 0, or in the box `jp2c` of a JP2 file, which some exports put into a frame."""
     if not frame.startswith(_JP2_START):
         return 0

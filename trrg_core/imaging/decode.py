@@ -94,7 +94,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side_px: int = 0) -
         data: the whole file.
         max_pixels: a file whose header gives more pixels is rejected before it is decoded.
         min_side_px: if above 0, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, with a long side of at least
-            this. The whole file is still checked.
+            this; the whole file is still checked. A JPEG 2000 frame of over 12 MB may be decoded at 1/2.
 
     A JPEG or PNG with an EXIF orientation is turned as a viewer displays it.
     """
@@ -121,8 +121,8 @@ def _decode(data: bytes, max_pixels: int, min_side_px: int) -> DecodedImage:
     if data[128:132] == b"DICM":
         from trrg_core.imaging.dicom import decode_dicom  # pydicom is only needed for DICOM trees
 
-        pixels, tags = decode_dicom(data, max_pixels=max_pixels)
-        return DecodedImage(pixels=pixels, rows=pixels.shape[0], columns=pixels.shape[1], tags=tags)
+        pixels, tags = decode_dicom(data, max_pixels=max_pixels, min_side_px=min_side_px)
+        return DecodedImage(pixels=pixels, rows=int(tags["Rows"]), columns=int(tags["Columns"]), tags=tags)
     raise DataError("not_an_image", f"{len(data)} bytes that are not a JPEG, PNG or DICOM file")
 
 

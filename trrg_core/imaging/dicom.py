@@ -22,6 +22,7 @@ from trrg_core.imaging.codestream import FrameSize, check_codestream
 from trrg_core.imaging.header_tags import ALLOWED_TAGS
 from trrg_core.imaging.intensity import Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly
+from trrg_core.imaging.jpeg_2000 import decode_at_half_size, is_halved
 from trrg_core.study import view_code
 
 # values of BodyPartExamined for a chest radiograph, in DICOM (PS3.16 annex L) and in Spanish exports
@@ -65,8 +66,10 @@ _BLOCK_ROWS = 256
 _MAX_READS = 200_000  # some 1 s; a radiograph has hundreds of elements
 
 
-def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]:
+def decode_dicom(data: bytes, *, max_pixels: int, min_side_px: int = 0) -> tuple[Grey, dict[str, str]]:
     """The pixels `[H, W]` uint8, bright where X-rays were absorbed, and the allow-listed tags of the header.
+
+    With `min_side_px`, a large JPEG 2000 frame is decoded at half of its size; `Rows` and `Columns` are of the whole.
 
     Raises:
         DataError: `dicom_corrupt`, `dicom_unsupported`, `dicom_no_pixels`, `dicom_multiframe`, `dicom_not_grey`,
@@ -76,7 +79,7 @@ def decode_dicom(data: bytes, *, max_pixels: int) -> tuple[Grey, dict[str, str]]
     _check_header(header, max_pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the warnings of pydicom quote values of the header
-        raw = _raw_pixels(header, max_pixels)
+        raw = _raw_pixels(header, max_pixels, min_side_px)
         del header.PixelData  # as large as the file
         pixels = _displayed(raw, header)
     tags = {tag: str(header.get(tag, "")).strip() for tag in ALLOWED_TAGS}
@@ -147,7 +150,7 @@ def _number(header: Any, tag: str, default: int) -> int:
         raise DataError("dicom_corrupt", f"{tag} is not a finite number") from error
 
 
-def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
+def _raw_pixels(header: Any, max_pixels: int, min_side_px: int) -> NDArray[Any]:
     syntax = str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
     try:
         if syntax and header.file_meta.TransferSyntaxUID.is_compressed:
@@ -155,6 +158,10 @@ def _raw_pixels(header: Any, max_pixels: int) -> NDArray[Any]:
             check_codestream(frame, syntax, _frame_size(header))
             if syntax == _JPEG_BASELINE:
                 return decode_jpeg_strictly(frame, max_pixels=max_pixels)[0]
+            long_side = max(int(header.Rows), int(header.Columns))
+            if is_halved(frame, syntax, long_side=long_side, min_side_px=min_side_px):
+                is_signed = _number(header, "PixelRepresentation", 0) == 1
+                return decode_at_half_size(frame, is_signed=is_signed, padding=_padding_value(header))
         # a view on the file is no second copy of it; where bits are unused, they are cleared in a copy: old exports
         # store an overlay there
         has_unused_bits = _number(header, "BitsStored", 0) != _number(header, "BitsAllocated", 16)
@@ -207,12 +214,14 @@ def _range(raw: NDArray[Any], padding: NDArray[np.bool_] | None) -> tuple[int, i
     return min(first), max(last)
 
 
+def _padding_value(header: Any) -> int | None:
+    return None if header.get("PixelPaddingValue") in (None, "") else _number(header, "PixelPaddingValue", 0)
+
+
 def _padding(raw: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
-    if header.get("PixelPaddingValue") in (None, ""):
-        return None
-    value = _number(header, "PixelPaddingValue", 0)
+    value = _padding_value(header)
     limits = np.iinfo(raw.dtype)
-    if not limits.min <= value <= limits.max:
+    if value is None or not limits.min <= value <= limits.max:
         return None
     padding: NDArray[np.bool_] = raw == raw.dtype.type(value)
     return padding if padding.any() else None
