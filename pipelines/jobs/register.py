@@ -6,10 +6,8 @@ with it.
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipelines.records.code_version import code_version
@@ -90,7 +88,7 @@ def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_i
     decision = _decide_once(config, store, inputs, run_id)
     logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
     card = render_card(_card(config, store, inputs, run_id, decision))
-    _write_card(store, run_id, card)
+    store.write_bytes(f"{run_path(run_id)}/{CARD}", card.encode())
     evidence = _evidence(config, store, inputs["generator"], run_id)
     with open_registry(store, config.register_) as models:
         version = models.find(run_id) or _create(config, store, models, decision, inputs=inputs, run_id=run_id)
@@ -291,12 +289,6 @@ def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: s
 
 def _card_row(name: str, systems: list[SystemScores]) -> dict[str, str]:
     return {"score": name} | {item.system: _show(item.values.get(name)) for item in systems}
-
-
-def _write_card(store: Store, run_id: str, card: str) -> None:
-    with tempfile.TemporaryDirectory() as local:
-        (Path(local) / CARD).write_text(card, "utf-8")
-        store.upload_dir(Path(local), run_path(run_id))
 
 
 def _write_report(config: TrrgConfig, store: Store, scores: str, run_id: str, decision: Decision) -> dict[str, str]:
