@@ -6,7 +6,7 @@ ends. Two passes over the hits, one per direction, so the work is linear in the 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trrg_core.labels import Assertion
 from trrg_core.report.asides import find_asides
@@ -34,6 +34,8 @@ _APART = ".apart"
 # how far answers to what was asked about reach: "r/o pneumonia: no", "to exclude pneumonia, although none is seen"
 _ANSWERS = ("answer", "adjacent")
 _BEFORE_ANSWER = ("colon", "open", "close")
+# of a relative clause: up to the last thing named before it
+_ANTECEDENT = "antecedent"
 # between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
 _GAP = re.compile(
     r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*| (?:left|right|l|r) ?[:=] ?|"
@@ -105,7 +107,7 @@ def _reaching_cues(
     outside: _Reaching = {}
     closing = asides.values()
     entered, left = (asides.keys(), closing) if is_forward else (closing, asides.keys())
-    follows = is_answered = False
+    follows = is_answered = is_narrow = False
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
         entry = hits[index].entry
@@ -119,6 +121,9 @@ def _reaching_cues(
                     active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
             elif role == "verb":
                 _drop(active, "adjacent")
+            elif role == "pseudo" and not is_forward and text.startswith(("which has", "which is"), hits[index].start):
+                _narrow(active)
+                is_narrow = True
             elif role == "colon" and is_answered:
                 _drop(active, "answer")  # "effusion: right small, left none"
         if asides and index in entered:
@@ -130,6 +135,8 @@ def _reaching_cues(
             for number in waiting[index]:
                 reached[number] = dict(active)
             _drop(active, "adjacent")
+            if is_narrow:
+                _drop(active, _ANTECEDENT)
         if direction in entry.directions:
             for term in entry.terms:
                 if term.direction == direction and _applies(term, hits, index, text, follows):
@@ -151,6 +158,13 @@ def _shorten(active: _Reaching, role: str) -> None:
             del active[slot]
     if role == "with":
         active.pop("ABSENT", None)
+
+
+def _narrow(active: _Reaching) -> None:
+    """Lets the cues of "..., which has resolved" reach only the last thing named before it."""
+    for slot, (index, term) in list(active.items()):
+        if term.reach == "sentence":
+            active[slot] = (index, replace(term, reach=_ANTECEDENT))
 
 
 def _drop(active: _Reaching, reach: str) -> None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 
 from trrg_core.report.candidates import Candidate
+from trrg_core.report.mark import Mark, Values
 from trrg_core.report.scan import Hit
+from trrg_core.report.transitions import may_tell, tell_transitions
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
@@ -15,7 +16,23 @@ _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;:)]|\.?$)(?<![\w/.'][lr])(?!
 # tells in a quarter of the time that most sentences have none
 _LONE_LETTER = re.compile(r" [lr][ ,;).]")
 # "ipsilateral", "on the same side", "of the opposite lung"
-_RELATIVE_SIDE = re.compile(r"\b(?:(ipsilateral|(?:same|that) side)|contralateral|(?:opposite|other) side)\b")
+_RELATIVE_SIDE = re.compile(
+    r"\b(?:(ipsilateral|(?:same|that) (?:side|lung))|contralateral|(?:opposite|other) (?:side|lung|base|apex"
+    r"|hemithorax))\b"
+)
+_CHANGES = {
+    "stable": ("unchanged", "stable", "the same"),
+    "worse": ("larger", "bigger", "increased", "worse", "greater", "denser", "increasing", "worsening"),
+    "improved": ("smaller", "decreased", "improved", "better", "less", "decreasing", "improving"),
+    "new": ("new",),
+}
+_CHANGE = "|".join(word for words in _CHANGES.values() for word in words)
+_EACH_CHANGE = re.compile(
+    rf"\b({_CHANGE}) (?:on|in|at) the (left|right)(?: side| base| lung)?(?:,? (?:and|but|while|yet)|[,;])"
+    rf" (?:now )?(?:slightly )?"
+    rf"({_CHANGE}) (?:on|in|at) the (?!\2)(left|right)\b"
+)
+_FORMER = re.compile(r"\b(?:the|that) (former|latter)\b")
 # what a form offers to choose from: "Effusion (none/small/large): small"
 _CHOICES = re.compile(r"\((?:[a-z ]+/){2,}[a-z ]+\)")
 _MOST_CHOICES = 8
@@ -24,7 +41,6 @@ _start = attrgetter("start")
 _ELSEWHERE = "elsewhere"
 # words of these kinds hide the attributes inside them
 _COVERING = ("change", _ELSEWHERE)
-Values = tuple[tuple[str, str], ...]
 _SIDES: Mapping[str, Values] = {"l": (("laterality", "left"),), "r": (("laterality", "right"),)}
 
 # of a state that changes, in front of it or within
@@ -35,22 +51,6 @@ _DEGREES_OF_STATES = {
     **dict.fromkeys(("markedly", "significantly", "substantially"), "severe"),
     "mildly": "mild",
 }
-
-
-@dataclass(slots=True)
-class Mark:
-    """A word of attributes at [start, end)."""
-
-    start: int
-    end: int
-    values: Values
-
-    def value(self, kind: str) -> str:
-        """The value of a kind; "" where the word has none."""
-        for name, value in self.values:
-            if name == kind:
-                return value
-        return ""
 
 
 def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
@@ -70,8 +70,21 @@ def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
     if "(" in text and "/" in text:
         for offered in islice(_CHOICES.finditer(text), _MOST_CHOICES):
             marks = [mark for mark in marks if mark.end <= offered.start() or mark.start >= offered.end()]
-    if " side" in text or ("lateral" in text and ("ipsilateral" in text or "contralateral" in text)):
+    if (
+        " side" in text
+        or "opposite" in text
+        or " same " in text
+        or " other " in text
+        or ("lateral" in text and ("ipsilateral" in text or "contralateral" in text))
+    ):
         marks = sorted([*marks, *_of_same_side(marks, text)], key=_start)
+    if " on the left" in text and " on the right" in text and (each := _EACH_CHANGE.search(text)):
+        marks = [mark for mark in marks if mark.end <= each.start() or mark.start >= each.end()]
+        marks = sorted([*marks, *_of_each_side(each)], key=_start)
+    if "former" in text or "latter" in text:
+        marks = sorted([*marks, *_of_former(marks, text)], key=_start)
+    if len(marks) > 1 and may_tell(marks):
+        marks = tell_transitions(marks, text)
     return _outermost(marks)
 
 
@@ -82,6 +95,24 @@ def _of_same_side(marks: Sequence[Mark], text: str) -> Iterator[Mark]:
         side = next((side for side in reversed(sides) if side in OPPOSITE), "")
         if side:
             yield Mark(*found.span(), (("laterality", side if found[1] else OPPOSITE[side]),))
+
+
+def _of_each_side(match: re.Match[str]) -> Iterator[Mark]:
+    """Marks of "unchanged on the left and larger on the right"."""
+    for change, side in ((1, 2), (3, 4)):
+        value = next(value for value, words in _CHANGES.items() if match[change] in words)
+        yield Mark(*match.span(change), (("change", value),))
+        yield Mark(*match.span(side), (("laterality", match[side]),))
+
+
+def _of_former(marks: Sequence[Mark], text: str) -> Iterator[Mark]:
+    """Marks of "the former" and "the latter" behind two sides: "in the right and the left lung, the former new"."""
+    for found in _FORMER.finditer(text):
+        sides = [mark.value("laterality") for mark in marks if mark.end <= found.start()]
+        sides = [side for side in sides if side in OPPOSITE]
+        if len(set(sides)) == 2:
+            side = sides[0] if found[1] == "former" else OPPOSITE[sides[0]]
+            yield Mark(*found.span(1), (("laterality", side),))
 
 
 def _outermost(marks: Iterable[Mark]) -> list[Mark]:

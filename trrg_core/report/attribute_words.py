@@ -20,11 +20,12 @@ FRONTED = re.compile(r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)
 # words between a side and what it belongs to
 PARTS = ("", "upper", "lower", "middle", "mid")
 # a finding of its own where it stands for one
-SIDE_WORDS = ("left", "right", "l", "r")
+SIDE_WORDS = ("left", "right", "l", "r", "former", "latter")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
 RELATIVE = re.compile(
-    r"(?:,? which|,[^,;]{3,60},|which (?:you|we|i|they) [^,;]{3,40}?)"
-    r" (?=(?:is|are|was|were|has|have|appears?|remains?)\b)"
+    r"(?:,? which|,[^,;]{3,60},|which (?:you|we|i|they) [^,;]{3,40}?|,(?: today| now| currently)?)"
+    r" (?=(?:being|having|is|are|was|were|has|have|appears?|remains?|lies|lie|sits|projects|measures|occupies"
+    r"|involves|abuts)\b)"
 )
 # "enlarged but stable", "small but slightly larger since yesterday"
 BUT = re.compile(r",? ?(?:but|yet|though|although) (?:(?:it )?(?:is|are|has|have|appears?|remains?) )?")

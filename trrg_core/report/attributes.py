@@ -11,10 +11,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from operator import attrgetter
 
-from trrg_core.report.attribute_marks import Mark, find_marks, said_of_state
+from trrg_core.report.attribute_marks import find_marks, said_of_state
 from trrg_core.report.attribute_words import BUT, CLAUSE_END, DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
+from trrg_core.report.mark import Mark
 from trrg_core.report.scan import Hit, Plain
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
@@ -79,15 +80,20 @@ class _Sentence:
         chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
         if self._starts[-1] < candidate.end:  # nothing is said behind it
             return self._sides_before(number, low, chosen) or [chosen]
-        if "change" not in chosen and high < len(self.text) and (relative := RELATIVE.match(self.text, high)):
+        if self.text[high : high + 1] in (",", " ") and (relative := RELATIVE.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
-                chosen["change"] = behind[0].value("change")
+                chosen.setdefault("change", behind[0].value("change"))
+            if number + 1 == len(self.candidates):
+                chosen = {kind: value for kind, value in _choose(None, behind).items() if kind != "change"} | chosen
         known = chosen.get("change", "")
-        if known in ("", _WEAK_CHANGE) and (change := self._change_behind_but(high)):
-            # "persists but is less dense"
-            chosen["change"] = change if not known or change in ("worse", "improved") else known
+        if (conceded := self._behind_but(high)) is not None:
+            if "severity" not in chosen and (degree := conceded.value("severity")):
+                chosen["severity"] = degree
+            if known in ("", _WEAK_CHANGE) and (change := conceded.value("change")):
+                # "persists but is less dense"
+                chosen["change"] = change if not known or change in ("worse", "improved") else known
         parts = [chosen]
         if self._cuts:
             parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or parts
@@ -96,12 +102,11 @@ class _Sentence:
             return [far | parts[0]] if "laterality" in far else parts
         return parts
 
-    def _change_behind_but(self, high: int) -> str:
-        """The change in "the heart is enlarged but stable": it ends the clause; "" where there is none."""
+    def _behind_but(self, high: int) -> Mark | None:
+        """The change or degree in "the heart is enlarged but stable", which ends it; None where there is none."""
         match = BUT.match(self.text, high) if high < len(self.text) else None
         behind = self.between(match.end(), match.end() + 1) if match else []
-        is_last = behind and behind[0].value("change") and CLAUSE_END.match(self.text, behind[0].end)
-        return behind[0].value("change") if is_last else ""
+        return behind[0] if behind and CLAUSE_END.match(self.text, behind[0].end) else None
 
     def between(self, low: int, high: int) -> list[Mark]:
         return self.marks[bisect_left(self._starts, low) : bisect_left(self._starts, high)]
@@ -119,12 +124,13 @@ class _Sentence:
         elif self._clauses:
             at = bisect_left(self._clauses, candidate.start + 1)
             low = self._clauses[at - 1] if at else 0
+        cut = bisect_left(self._cuts, candidate.end)
+        if cut < len(self._cuts):
+            high = self._cuts[cut]
         for other in self.candidates[number + 1 : number + 4]:
             if other.start >= candidate.end:
-                high = self._before_modifiers(other.start, candidate.end)
-                break
-        cut = bisect_left(self._cuts, candidate.end)
-        return low, min(high, self._cuts[cut]) if cut < len(self._cuts) else high
+                return low, high if high < other.start else self._before_modifiers(other.start, candidate.end)
+        return low, high
 
     def _fronted(self, low: int, earlier: int) -> int:
         """`low`, or before it the start of a place that stands alone there: "; on the left, | a small one"."""
@@ -336,7 +342,7 @@ _LONGEST_JOINT = 5
 # characters within which words are taken to belong to a list of findings, and to a verb
 _NEAR = 80
 _LONGEST_ADVERB = 24
-_CHANGE_OF = re.compile(r" ?(?:in|of)\b|:")
+_CHANGE_OF = re.compile(r" ?(?:in|of)\b|:|,? (?:is|are|remains?) (?:the|an?|also)\b")
 
 
 def _is_said_of_list(sentence: _Sentence, number: int) -> bool:

@@ -3,11 +3,13 @@
 import re
 
 _DESCRIBED = (
-    r"(?:(?:only|very|at most|too|quite) )?(?:small|tiny|trace|minimal|mild|moderate|large|subtle|unchanged|stable|new|"
+    r"(?:an? )?(?:(?:only|very|at most|too|quite) )?(?:small|tiny|trace|minimal|mild|moderate|large|subtle"
+    r"|unchanged|stable|new|"
     r"on the|at the|in the|left|right)\b"
 )
 _CONDITION = re.compile(
-    r"if (?:there (?:is|are|was|were) )?(?:indeed |really |still )?(?:an?|any|the) ([a-z][a-z -]{2,60}?)"
+    r"if (?:(?:there|this|that|it) (?:is|are|was|were|represents) )?(?:indeed |really |still )?(?:an?|any|the)"
+    r" ([a-z][a-z -]{2,60}?)"
     r"(?: (?:is|are) (?:indeed |really )?(?:present|there|real))?, (?:then )?(?:it|this|these|they) "
     rf"(is|are|would be|must be|has to be|should be) (?={_DESCRIBED})",
     re.IGNORECASE,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from trrg_core.report.candidates import Candidate
+from trrg_core.report.midline import MIDLINE
 
 Described = dict[str, str]
 
@@ -25,6 +26,15 @@ _CHANGE_OF_ALL = {
 _ALL = re.compile(
     rf"[,;] (?:all|both|each)(?: of which)?(?: are| remain)? (?:[a-z]+ly )?({'|'.join(_CHANGE_OF_ALL)})\b"
 )
+# a clause that begins with its side
+_FRONTED_SIDE = re.compile(
+    r"(?:^|[,;:.] |\b(?:and|but|while|whereas) )(?:looking (?:first |now |next )?at |turning to |beginning with )?"
+    r"(?:(?:on |in |at )?the (left|right)(?: side| lung| hemithorax| chest| base| apex)?,? (?:there (?:is|are"
+    r"|was|were)|we see"
+    r"|one sees|i see|lies|lie)|the (left|right)(?: side| lung| hemithorax| chest| base| apex)? (?:now |also |only )?"
+    r"(?:shows?|contains?|demonstrates?|exhibits?|reveals?|harbou?rs?))\b"
+)
+_END_OF_FRONTED = re.compile(r"[;]|\b(?:left|right|bilateral|both|while|whereas|but)\b")
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
 
@@ -48,6 +58,8 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
         _share_over_slash(described, candidates, text)
     if "lung" in text and _LESS.search(text):
         _keep_lesser_volumes(described, candidates)
+    if ("the left" in text or "the right" in text) and _FRONTED_SIDE.search(text):
+        _share_fronted(described, candidates, text)
     if len(candidates) == 1:
         return
     if " or " in text and _DOUBT.search(text):
@@ -63,6 +75,17 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
             if side and "laterality" not in described[number][0] and _WHERE.search(joint):
                 for part in described[number]:
                     part["laterality"] = side
+
+
+def _share_fronted(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+    """ "On the right there is an effusion with collapse", "the left side shows fluid" say the side of all they name."""
+    for match in _FRONTED_SIDE.finditer(text):
+        end = _END_OF_FRONTED.search(text, match.end())
+        limit = end.start() if end else len(text)
+        for candidate, parts in zip(candidates, described, strict=True):
+            if match.end() <= candidate.start < limit and candidate.finding not in MIDLINE:
+                for part in parts:
+                    part.setdefault("laterality", match[1] or match[2])
 
 
 def of_two_sides(first: Described, second: Described, *, shared: Described) -> list[Described]:

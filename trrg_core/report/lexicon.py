@@ -42,6 +42,8 @@ _BRITISH = (
     *(("eraliz", "eralis"), ("aliz", "alis"), ("culiz", "culis"), ("favor", "favour"), ("caliber", "calibre")),
     *(("osteopen", "osteopaen"), ("center", "centre"), ("gray", "grey"), ("fiber", "fibre"), ("ischem", "ischaem")),
 )
+_JOINTS = frozenset(("comma", "and", "new_item", "stop", "with", "colon", "open"))
+_PLACE_ALONE = "mass_effect"  # what only looks like a finding: "line-related pneumothorax"
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
@@ -63,7 +65,8 @@ class Entry:
     """One key of the automaton: its length, whether its ends must be word ends, its terms and attributes, and the
     devices of which it tells a wrong position; `describes` where it has one of the two, `may_answer` where a term does.
 
-    `role` is that of the first term. `turns`: it makes uncertain what follows it or, if nothing does, what precedes it.
+    `role` is that of the first term, `part` what it is to a statement ("joint", "finding"...; see run_ons.py).
+    `turns`: it makes uncertain what follows it or, if nothing does, what precedes it.
     """
 
     length: int
@@ -82,6 +85,7 @@ class Entry:
     positions: tuple[str, ...] = ()
     describes: bool = False
     may_answer: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +245,24 @@ def _entry(
         positions=positions,
         describes=bool(attributes or positions),
         may_answer=any(term.reach == "answer" for term in terms),
+        part=_part(terms),
     )
+
+
+def _part(terms: list[Term]) -> str:
+    """What a phrase is to a statement: its end, what it names, or "no", which can begin one; "" for nothing."""
+    roles = [term.role for term in terms]
+    if roles and roles[0] in _JOINTS:
+        return "joint"
+    if "finding" in roles:
+        return "finding" if terms[0].name != _PLACE_ALONE else "decoy"
+    if roles and roles[0] in ("verb", "break"):
+        return ""
+    if "place" in roles:
+        return "place"
+    if "state" in roles:
+        return "state"
+    return "no" if terms and terms[0].name == "absent.no" else "participle" if "participle" in roles else ""
 
 
 def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:

@@ -47,13 +47,26 @@ _OPENING = frozenset(
         *("Trace", "Minimal", "Stable", "Unchanged", "Normal", "New", "Cardiac", "Pleural", "Bibasilar"),
     )
 )
+# an answer and the next label of a form: "Effusion: none Edema: mild"
+_NEXT_LABEL = re.compile(
+    r"\b(?:[Nn]o|[Nn]one|[Nn]il|[Yy]es|[Aa]bsent|[Pp]resent|[Nn]ormal|[Cc]lear|[Nn]egative|[Pp]ositive|[Mm]ild|[Mm]oderate|[Ss]mall"
+    r"|[Ss]evere|[Ll]arge|[Tt]race|[Ll]eft|[Rr]ight|[Bb]ilateral|[Uu]nchanged|[Ss]table|[Ee]nlarged|[Ii]ntact"
+    r"|[Uu]nremarkable) "
+    r"(?=[A-Z][A-Za-z]+(?: [A-Za-z]+){0,2}: )(?!(?:Lung|Side|Base|Apex))"
+)
 _WORD_BEFORE = re.compile(r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?)\Z")
 # "opacity on the right", and what goes on: "... | lower lobe"
 _ENDS_WITH_SIDE = re.compile(r"\b(?:on|to) the (?:left|right)\Z", re.IGNORECASE)
+# of a line that speaks of a place by itself: "lower lobe collapse", not "lower lobe is clear"
+_PLACED_FINDING = re.compile(
+    r"(?:upper|mid|middle|lower) (?:lobe|zone) (?!(?:is|are|was|has|with|and|or|in|on|to|of|at|which|than|seen"
+    r"|but)\b)[a-z]{4}",
+    re.IGNORECASE,
+)
 # a list of an item in each line: "heart small"
 _IS_DEGREE = re.compile(r"\s*([a-z]+) (?:is |are )?[a-z]+\Z", re.IGNORECASE)
 # without a stop before it
-_SENTENCE = re.compile(r"the [a-z ]{3,40} (?:is|are|has|have|persists?|remains?|appears?)\b")
+_SENTENCE = re.compile(r"the [A-Za-z ]{3,40} (?:is|are|has|have|persists?|remains?|appears?)\b")
 _ORGANS = ("heart", "lungs", "mediastinum", "trachea")
 _BULLET = re.compile(r"(?<=[\w.)]) +(?=[*\u2022] ?[A-Za-z])")
 _SENTENCE_STOP = re.compile(r"\.(?<=[A-Za-z)]\.)(?:\s|$)")
@@ -144,6 +157,9 @@ def _inline_marks(text: str, start: int, end: int) -> tuple[list[int], bool]:
 def _unstopped(text: str, start: int, end: int) -> list[int]:
     """Where a statement begins with no stop before it: "Heart normal No effusion", "* No effusion * Small nodule"."""
     found = [mark.end() for mark in _BULLET.finditer(text, start, end)] if "*" in text or "\u2022" in text else []
+    colon = text.find(": ", start, end)
+    if colon >= 0 and text.find(": ", colon + 2, end) >= 0:
+        found.extend(mark.end() for mark in _NEXT_LABEL.finditer(text, start, end))
     words = _words()
     for mark in _CAPITAL.finditer(text, start, end):
         at = mark.start()
@@ -251,8 +267,11 @@ def _ends_statement(line: str, following: str, shape: _Shape) -> bool:
         return (last not in words.ends_open or last in words.may_end) and not (shape.is_prose and is_full)
     if last in words.ends_open or first.lower() in words.continues:
         return False
-    if last in words.modifiers and (first.lower() in words.of_a_side or not _is_complete(line, last, shape)):
-        return False
+    if last in words.modifiers:
+        if _ENDS_WITH_SIDE.search(line) and _PLACED_FINDING.match(following):
+            return True
+        if first.lower() in words.of_a_side or not _is_complete(line, last, shape):
+            return False
     if shape.is_cased:
         if first == "the" and not (is_full or (shape.is_prose and shape.width < _NARROWEST_WRAP)):
             return _SENTENCE.match(following) is not None

@@ -11,11 +11,13 @@ from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.conditions import as_statement
+from trrg_core.report.embedded import move_cues
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.lists import leading_words, split_list
 from trrg_core.report.neighbours import label_side, on_side
 from trrg_core.report.parsed import Mention, build_value
 from trrg_core.report.positions import find_positions
+from trrg_core.report.run_ons import add_run_on_stops
 from trrg_core.report.scan import Plain, add_spans, scan_sentence
 from trrg_core.report.stand_ins import add_stand_ins
 from trrg_core.report.titles import find_titles
@@ -26,8 +28,39 @@ _WITHOUT_SIDE = frozenset(["endotracheal_tube", "tracheostomy", "enteric_tube"])
 # what is said of a device behind its part: "the cuff of the tube is overinflated", "leads without fracture"
 _OF_DEVICE = {
     "hyperinflation": re.compile(r"\b(?:cuff|balloon)\b(?:(?!\blungs?\b)[^,;.])*\Z"),
-    "fracture": re.compile(r"\b(?:leads?|wires?)\b(?:(?!\b(?:there|ribs?|bones?|clavicle)\b)[^,;.])*\Z"),
+    "fracture": re.compile(r"\b(?:leads?|wires?|sternotomy)\b(?:(?!\b(?:there|ribs?|bones?|clavicle)\b)[^,;.])*\Z"),
 }
+_BROKEN_DEVICE = re.compile(
+    r"broken (?:[a-z]+ ){0,2}(?:sternotomy|sternal|wires?|leads?|catheters?|lines?|clips?|screws?|rods?)\b"
+)
+# "there was a small effusion yesterday", and nothing of today
+_OF_THE_PAST = re.compile(
+    r"there (?:was|were) (?!no\b)[^,;:.]{3,70} (?:yesterday|previously|before|then|at that time|last (?:week"
+    r"|month|year|night)"
+    r"|on the (?:prior|previous|last|earlier) (?:study|film|exam|examination|radiograph))\.?\Z",
+    re.IGNORECASE,
+)
+_ANY_DEVICE = "other_device"
+_PLACE_ALONE = "mass_effect"  # a vein is a decoy
+_INTUBATED = re.compile(r"\bintubated\b(?! (?:with|via))")
+_BY_PLACE = {
+    "endotracheal_tube": (("tube",), re.compile(r"\b(?:carina|main bronchus|main ?stem|trachea|vocal cords)\b")),
+    "enteric_tube": (
+        ("tube",),
+        re.compile(r"\b(?:stomach|gastric|o?esophag|duoden|pylor|below the (?:left )?(?:hemi)?diaphragm|jejun)"),
+    ),
+    "central_venous_catheter": (
+        ("catheter", "line"),
+        re.compile(
+            r"\b(?:svc|superior vena cava|cavo ?atrial|right atrium|jugular|subclavian|brachiocephalic|innominate)\b"
+        ),
+    ),
+}
+# "via the right jugular vein"
+_ACCESS = re.compile(
+    r"\b(?:via|through|from|by way of) (?:the |an? )?(left|right) (?:internal |external )?"
+    r"(?:jugular|ij|subclavian|femoral|basilic|cephalic|brachial|axillary|arm)\b"
+)
 _NEAR = 80
 _REMOVAL = "absent.removal"
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
@@ -48,6 +81,8 @@ def find_mentions(
     if not (entities or defined) and sentence[:3] in ("If ", "if ", "IF ") and (told := as_statement(sentence)):
         return _mentions_of_condition(*told, lexicon)
     mentions = _mentions_of_one(sentence, lexicon, entities, defined)
+    if mentions and sentence.startswith(("There w", "there w", "THERE W")) and _OF_THE_PAST.match(sentence):
+        mentions = tuple([build_value(Mention, vars(one) | {"historical": True}) for one in mentions])
     side = label_side(sentence) if mentions and ":" in sentence else ""
     return on_side(mentions, side) if side else mentions
 
@@ -100,16 +135,18 @@ def _mentions_of_one(
         scan = add_spans(scan, entities)
     if not scan.has_target:
         return ()
-    scan = add_stand_ins(scan)
+    scan = add_run_on_stops(add_stand_ins(move_cues(scan)))
     boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)
     if not candidates:
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
+    kinds = [lexicon.kinds.get(candidate.finding) for candidate in candidates]
+    if "device" in kinds:
+        _name_by_place(candidates, scan.plain.text)
     if "remov" in scan.plain.text:
         asserted = _both_removed(candidates, asserted, scan.plain.text, lexicon.kinds)
     described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
-    kinds = [lexicon.kinds.get(candidate.finding) for candidate in candidates]
     positions = find_positions(candidates, scan, lexicon.kinds) if "device" in kinds else [""] * len(candidates)
     titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text else ()
     mentions: list[Mention] = []
@@ -122,10 +159,32 @@ def _mentions_of_one(
         if assertion.historical:
             assertion = _in_its_kind(assertion, kinds[number])
         for attributes in described[number]:
+            if kinds[number] == "device":
+                attributes.pop("severity", None)  # "the tube is slightly low"
+            if candidate.finding == "central_venous_catheter" and "laterality" not in attributes:
+                access = _ACCESS.search(scan.plain.text, candidate.end)
+                attributes |= {"laterality": access[1]} if access else {}
             if positions[number] and assertion.assertion is not Assertion.ABSENT:
                 attributes["position"] = positions[number]
             mentions.append(_mention(candidate, assertion, attributes, scan.plain))
     return tuple(mentions)
+
+
+def _name_by_place(candidates: Sequence[Candidate], text: str) -> None:
+    """Names a tube, catheter or line by where it is or goes: "the tube ends 5 cm above the carina"."""
+    for number, candidate in enumerate(candidates):
+        if candidate.finding != _ANY_DEVICE:
+            continue
+        others = [one.start for one in candidates[number + 1 : number + 4] if one.finding != _PLACE_ALONE]
+        end = others[0] if others else len(text)
+        word = text[candidate.start : candidate.end]
+        for finding, (words, place) in _BY_PLACE.items():
+            if word in words and place.search(text, candidate.start, end):
+                candidate.finding = finding
+                break
+        else:
+            if word == "tube" and _INTUBATED.search(text):
+                candidate.finding = "endotracheal_tube"
 
 
 def _both_removed(
@@ -144,6 +203,8 @@ def _both_removed(
 def _is_of_device(candidate: Candidate, text: str) -> bool:
     is_bare = "fracture" not in text[candidate.start : candidate.end] or text.startswith("fracture", candidate.start)
     before = max(0, candidate.start - _NEAR)
+    if _BROKEN_DEVICE.match(text, candidate.start):
+        return True
     return is_bare and _OF_DEVICE[candidate.finding].search(text, before, candidate.start) is not None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from trrg_core.labels import Assertion
 from trrg_core.report.attribute_marks import OPPOSITE
+from trrg_core.report.midline import MIDLINE
 from trrg_core.report.parsed import Mention, build_value
 
 _ONE = re.compile(
@@ -22,6 +23,21 @@ _NONE = re.compile(
     r"| (?:is|are) (?:seen|visible|identified|present|noted|evident|found)\b)",
     re.I,
 )
+# "I can find no sign of it", "there is none"
+_DENIED = re.compile(
+    r"\b(?:no|without|any) (?:sign|evidence|trace|hint|suggestion|indication)s? of (it|one|this|that|them|these)\b"
+    r"|\b(?:cannot|can't|can not|could not|do not|did not|unable to) (?:see|find|identify|detect|make out) (it"
+    r"|one|any|them|these)\b"
+    r"|\bfree (?:of|from) (it|this|them|these)\b"
+    r"|^(?:(?:but|however|today|now|currently|on this film),? )?there (?:is|are) (none)(?: today| now| any more)?\.?\Z",
+    re.I,
+)
+# "Effusions: Right: none. Left: small."
+_SIDE_ANSWER = re.compile(
+    r"(left|right|l|r)(?: side)? ?(?:[:=-]|is) ?"
+    r"(?=(?:none|nil|no|absent|negative|small|moderate|large|trace|tiny|minimal|mild|severe)\b[^a-z]*\Z)",
+    re.I,
+)
 _PRONOUNS = ("it", "this", "these", "they", "both")
 _PRONOUN = re.compile(
     rf"({'|'.join(_PRONOUNS)})\b(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))", re.I
@@ -31,6 +47,7 @@ _CHANGES = (
     *("unchanged", "stable", "larger", "smaller", "improved", "worse", "worsened", "increased", "decreased", "new"),
     *("resolved", "slightly", "mildly", "minimally", "markedly", "significantly", "somewhat", "not significantly"),
 )
+_BEGINS = (*_PRONOUNS, *_CHANGES, "that", "those", "the left ", "the right ")
 _BARE = re.compile(
     r"((?:slightly |mildly |minimally |markedly |significantly |somewhat |not (?:significantly |much )?)?"
     r"(?:unchanged|stable|larger|smaller|improved|worse|worsened|increased|decreased|new|resolved|changed))"
@@ -54,15 +71,6 @@ _ONE_SIDE = re.compile(r"\b(?:left|right)\b", re.I)
 _SIDES = {"l": "left", "r": "right", "b": "bilateral"}
 # over a list whose items speak of it: "Effusions:\n- left: small\n- right: none"
 _TITLE_OF_LIST = re.compile(r"([A-Za-z][^:\n]{0,40}):[ \t\r]*\n")
-# what lies in the middle, or is of both sides
-_MIDLINE = frozenset(
-    (
-        *("cardiomegaly", "enlarged_cardiomediastinum", "mediastinal_shift", "mediastinal_mass", "pneumomediastinum"),
-        *("pericardial_effusion", "aortic_tortuosity", "aortic_calcification", "aortic_aneurysm", "heart_failure"),
-        *("scoliosis", "kyphosis", "pneumoperitoneum", "hernia", "sternal_wires", "fluid_overload", "osteopenia"),
-        *("endotracheal_tube", "tracheostomy", "enteric_tube"),
-    )
-)
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
 
@@ -72,9 +80,17 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     if len(sentence) > _LONGEST:
         return None
     words = sentence.lower()
-    if "one" not in words and not words.startswith((*_PRONOUNS, *_CHANGES, "that", "those", "the left ", "the right ")):
+    may_deny = " it" in words or " one" in words or " any" in words or " them" in words or "none" in words
+    denied = _DENIED.search(sentence) if may_deny else None
+    if denied:
+        return (*denied.span(denied.lastindex or 1), before[-1].finding)
+    if (
+        "one" not in words
+        and not words.startswith(("left", "right", "l:", "r:", "l ", "r "))
+        and not words.startswith(_BEGINS)
+    ):
         return None
-    match = _NONE.match(sentence) or _ONE.match(sentence)
+    match = _SIDE_ANSWER.match(sentence) or _NONE.match(sentence) or _ONE.match(sentence)
     if match is None:
         match = _PRONOUN.match(sentence) or _BARE.match(sentence)
         # "it" is one thing that is there
@@ -142,7 +158,7 @@ def of_title(title: str, item: str, mentions: Sequence[Mention]) -> tuple[Mentio
 
 def on_side(mentions: Sequence[Mention], side: str) -> tuple[Mention, ...]:
     """`mentions` behind the label of a side or below its heading, which is that of each that names no other."""
-    return tuple(one if one.laterality or one.finding in _MIDLINE else _with(one, laterality=side) for one in mentions)
+    return tuple(one if one.laterality or one.finding in MIDLINE else _with(one, laterality=side) for one in mentions)
 
 
 def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
@@ -152,8 +168,10 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
     """
     (mention,), antecedent = mentions, before[-1]
     word = sentence[mention.start : mention.end].lower()
-    if word == "none":
+    if word == "none" or (mention.assertion is Assertion.ABSENT and _DENIED.search(sentence)):
         return (_with(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
+    if word in _SIDES or word in _SIDES.values():
+        return (mention,)
     if word in ("one", "ones", "that", "those"):
         return (mention,)
     if word in ("the left", "the right"):

@@ -149,6 +149,7 @@ def named_entry(finding: str) -> Entry:
         turns=False,
         terms=(Term(role="finding", name=finding),),
         attributes=(),
+        part="finding",
     )
 
 

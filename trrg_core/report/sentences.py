@@ -83,6 +83,8 @@ def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> boo
 def _ends_question(text: str, at: int, behind: int, begin: int, end: int) -> bool:
     if at == begin:
         return False  # "? pneumonia" is one question
+    if text[behind : behind + 1] == ":":
+        return False  # "Edema?: No."
     if text[at - 1] in _BEFORE_A_QUERY and _QUERIED.match(text, behind, end):
         return False  # "opacity ? pneumonia" asks about the second
     is_short = at - begin <= _LONGEST_QUESTION and text[behind - 1] == "?"

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from trrg_core.report.scan import Hit, Scan, add_hits
 
-_ONE = re.compile(r"\b(?:a|an|another) (?:[a-z]+ )?(one)\b")
+_ONE = re.compile(
+    r"\b(?:(?:a|an|another) (?:[a-z]+ )?|the (?:old|known|previous|other|existing|larger|smaller|older|first"
+    r"|second) )(one)\b"
+)
 # "the effusion on the left has cleared; that on the right is new"
 _THAT = re.compile(
     r"[,;] (?:and |but |while |whereas )?(that|those|the ones?) (?:on|in|at) the (?:left|right|opposite|other|same)\b"
@@ -16,23 +19,30 @@ _THAT = re.compile(
 # the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
 _NOT_THERE = re.compile(
     r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:not|none)"
-    r" (?:(?:seen|present|identified) )?(?:(?:on|in|at) )?the (left|right)\b"
+    r" (?:(?:is |are |was |were )?(?:seen|present|identified|visible|evident|noted|found) )?"
+    r"(?:(?:on|in|at) )?the (left|right)\b"
 )
 _DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
 # "the left effusion is small and the right is moderate", "the right lung is clear, the left is collapsed"
 _OTHER = re.compile(
-    r"(?:\b(?:and|but|while|whereas)|[,;]) (?:that on )?(?:the )?(left|right) (one |side )?"
-    r"(?=(?:is|was|has|appears|remains) ([a-z]+))"
+    r"(?:\b(?:and|but|while|whereas|gone|cleared|resolved|smaller|larger|unchanged|stable)|[,;]) "
+    r"(?:that on )?(?:the )?(left|right) (one |side )?"
+    r"(?=(?:is|was|has|appears|remains|having|being|has been) ([a-z]+))"
 )
 # "effusions: right moderate, left none", "effusion: r small, l none"
 _SIDE_ITEM = re.compile(
     r"[,;:] (?:and )?(?:on )?(?:the )?(left|right|l|r)(?: side(?:d)?)?(?: ?[:=])? "
     rf"(?=(?:none|nil|no|absent|negative|clear|not seen|{_DEGREE})\b(?! [a-z]))"
 )
+# "small (r), none (l)"
+_ANSWER_OF_SIDE = re.compile(
+    rf"[,;] (?=(?:none|nil|no|absent|{_DEGREE}) \((?:left|right|l|r)\))(none|nil|no|absent|[a-z]+)"
+)
 _SIDE = re.compile(r"\b(left|right)\b(?: (?:sided|upper|lower|middle|basilar|apical|pleural))*")
 _OF_FINDING = re.compile(
     rf"{_DEGREE}|unchanged|stable|larger|smaller|worse|better|new|improv|increas|decreas|resolv|gone|cleared"
+    r"|up\b|down\b|grown|shrunk|bigger|disappear|not chang|doubled|come|also|no longer|barely|now"
 )
 # "at the left base it is unchanged"
 _IT = re.compile(
@@ -44,9 +54,19 @@ _NO_SUBJECT = re.compile(
     r"\b(?:and|but|yet|while)(?: it)? (?:has|have) (?:[a-z]+ly |now |since |been )*"
     r"(?:cleared|resolved|disappeared|gone|improved|worsened|decreased|increased|progressed|unchanged|stable|smaller"
     r"|larger|worse|better|new) (?:from|in|on|at) (?:the )?(left|right|lll|lul|rll|rml|rul|lingula)\b"
+    r"|\b(?:and|but|yet|while)(?: it)? (?:persists?|remains?|is (?:unchanged|worse|better|larger|smaller|new|stable))"
+    r"(?: [a-z]+)? (?:in|on|at) (?:the )?(left|right|lll|lul|rll|rml|rul|lingula)\b"
 )
 # "right, but not left, effusion": each side stands for the finding behind the second
 _BUT_NOT = re.compile(r"\b(left|right)(?:,? but|,) (?:not|no) (?:the )?(left|right),? ")
+_DENIED = re.compile(
+    r"(?: no (?:sign|evidence|trace|hint|suggestion|indication)s? of| free of| free from"
+    r"| (?:cannot|can't|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|any|them)\b(?!"
+    r" [a-z]+ion)"
+)
+_ANAPHORA = re.compile(r" (?:not|none|that|those) ")
+# "nodules in the right and the left lung; the former is new": the two that are named before
+_FORMER = re.compile(r"\bthe (former|latter)\b(?! (?:side|lung|place|base|lobe))")
 _MOST_STAND_INS = 8
 
 
@@ -55,16 +75,22 @@ def add_stand_ins(scan: Scan) -> Scan:
     text = scan.plain.text
     names_side = "left" in text or "right" in text
     hits: dict[int, Hit] = {}
-    if " one" in text or " it " in text or (names_side and (" not " in text or " none " in text)):
+    if (" it" in text or " one" in text or " any" in text or " them" in text) and _DENIED.search(text):
+        hits |= {hit.start: hit for hit in _stand_for_last(scan, [m.span(1) for m in _DENIED.finditer(text)])}
+    if " one" in text or " it " in text or (names_side and _ANAPHORA.search(text)):
         hits |= {hit.start: hit for hit in _of_findings(scan)}
     if names_side and " no" in text:
         hits |= {hit.start: hit for hit in _before_denial(scan)}
     if ":" in text:
         hits |= {hit.start: hit for hit in _of_list(scan)}
-    if (" has " in text or " have " in text) and (match := _NO_SUBJECT.search(text)):
-        hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(1)])}
+    if (" has " in text or " have " in text or " persist" in text or " but " in text) and (
+        match := _NO_SUBJECT.search(text)
+    ):
+        hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(match.lastindex or 1)])}
     if names_side and "left" in text and "right" in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
+    if "former" in text or "latter" in text:
+        hits |= {hit.start: hit for hit in _of_former(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
 
 
@@ -78,6 +104,15 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
         denied = [match.span(1) for match in _NOT_THERE.finditer(text)]
         matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
     return _stand_for_last(scan, matches)
+
+
+def _of_former(scan: Scan) -> Iterator[Hit]:
+    """ "The former" and "the latter" for the two findings before them, or for the one of two sides."""
+    for match in _FORMER.finditer(scan.plain.text):
+        named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= match.start()]
+        if named:
+            is_first = match[1] == "former" and len(named) > 1
+            yield Hit(*match.span(1), named[0 if is_first else -1].entry)
 
 
 def _stand_for_last(scan: Scan, matches: Sequence[tuple[int, int]]) -> Iterator[Hit]:
@@ -96,6 +131,8 @@ def _of_list(scan: Scan) -> Iterator[Hit]:
     if not named or not named[-1].entry.is_finding:
         return
     matches = [match.span(1) for match in _SIDE_ITEM.finditer(text, colon)][:_MOST_STAND_INS]
+    if ")" in text:
+        matches += [match.span(1) for match in _ANSWER_OF_SIDE.finditer(text, colon)]
     following = next((hit.start for hit in scan.hits if hit.start > colon and hit.entry.is_finding), len(text))
     for number, (start, end) in enumerate(matches):
         # the first item right behind the colon is what the finding itself has
@@ -112,10 +149,20 @@ def _before_denial(scan: Scan) -> Iterator[Hit]:
             yield from (Hit(*match.span(side), following.entry) for side in (1, 2))
 
 
+def _of_both_sides(scan: Scan, match: re.Match[str]) -> Iterator[Hit]:
+    """The sides in "of the two effusions, the left has cleared and the right is smaller"."""
+    other = _OTHER.search(scan.plain.text, match.end())
+    named = next((hit for hit in reversed(scan.hits) if hit.entry.is_finding and hit.end < match.start()), None)
+    if other and named and other[1] != match[1] and _OF_FINDING.match(other[3]) and _OF_FINDING.match(match[3]):
+        yield from (Hit(*one.span(1), named.entry) for one in (match, other))
+
+
 def _of_other_side(scan: Scan) -> Iterator[Hit]:
     text = scan.plain.text
     match = _OTHER.search(text)
     first = _SIDE.search(text, 0, match.start()) if match else None
+    if match is not None and first is None:
+        yield from _of_both_sides(scan, match)
     if match is None or first is None or first[1] == match[1]:
         return
     named = next((hit for hit in scan.hits if hit.end > first.end() and hit.start <= first.end() + 1), None)

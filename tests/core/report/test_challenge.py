@@ -10,7 +10,7 @@ from trrg_core.report.parser import ReportParser
 
 FILES = sorted(Path(__file__).parent.glob("challenge*.txt"))
 # of what another author wrote some idioms stay unread: see docs/challenge.md
-WRONG_SHARES = {"challenge_second_author": 0.08}
+WRONG_SHARES = {"challenge_second_author": 0.08, "challenge_14": 0.07}
 
 
 @pytest.fixture(scope="module")
