@@ -77,8 +77,7 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
     addresses = _addresses(opened, ports)
     _set_environment(ports, addresses, database)  # first: Prefect reads it once, when it is imported
     check_schedule(cron, timezone)
-    for name, port in asdict(ports).items():
-        check_port(name, port)
+    check_ports(ports)
     from prefect.exceptions import TerminationSignal
 
     mark = leash.hold()
@@ -167,6 +166,19 @@ def state_folder() -> Path:
     return Path(base) / "trrg"
 
 
+def check_ports(ports: Ports) -> None:
+    """Check that each part has a port of its own, which is free.
+
+    Raises:
+        ConfigError: if one is taken, or wanted by two parts; names the option that gives another one.
+    """
+    wanted: dict[int, str] = {}
+    for name, port in asdict(ports).items():
+        if port and (other := wanted.setdefault(port, name)) != name:
+            raise ConfigError(f"port {port} is that of {other} and of {name}: give another one with {_option(name)}")
+        check_port(name, port)
+
+
 def check_port(name: str, port: int) -> None:
     """Check that a port is free.
 
@@ -180,10 +192,13 @@ def check_port(name: str, port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            option = "--port" if name == "prefect" else f"--{name}-port"
             raise ConfigError(
-                f"port {port} of {name} is taken ({error.strerror}): give another one with {option}"
+                f"port {port} of {name} is taken ({error.strerror}): give another one with {_option(name)}"
             ) from error
+
+
+def _option(name: str) -> str:
+    return "--port" if name == "prefect" else f"--{name}-port"
 
 
 def check_schedule(cron: str, timezone: str) -> None:
@@ -195,6 +210,9 @@ def check_schedule(cron: str, timezone: str) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
     try:
+        # of six fields the last one is seconds for Prefect: "0 0 2 * * *" would be sixty runs
+        if not timezone or not (cron.startswith("@") or len(cron.split()) == 5):
+            raise ValueError
         CronSchedule(cron=cron, timezone=timezone)
     except ValueError as error:
         raise ConfigError(
@@ -263,7 +281,11 @@ def _commands(store: Store, ports: Ports) -> dict[str, list[str]]:
 @contextmanager
 def _started(commands: Mapping[str, list[str]], addresses: Mapping[str, str]) -> Iterator[None]:
     """The parts, each of which answers; they are ended with the block."""
-    processes = {name: subprocess.Popen(command, stdout=subprocess.DEVNULL) for name, command in commands.items()}
+    # in sessions of their own: Ctrl-C goes to all of a terminal, and the runner needs the Prefect server as it stops
+    processes = {
+        name: subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        for name, command in commands.items()
+    }
     try:
         for name, process in processes.items():
             _wait(name, process, addresses[name] + ("/api/health" if name == "Prefect" else "/"))

@@ -42,6 +42,27 @@ def test_a_taken_port_is_named_with_the_option_for_another(name: str, option: st
         serving.check_port(name, port)
 
 
+def test_two_parts_on_one_port_are_named() -> None:
+    with taken_port() as port:
+        pass
+    with pytest.raises(ConfigError, match=rf"port {port} is that of prefect and of pages: .*with --pages-port"):
+        serving.check_ports(serving.Ports(prefect=port, mlflow=0, pages=port))
+    serving.check_ports(serving.Ports(prefect=port, mlflow=0, pages=0))
+
+
+def test_an_interrupt_of_the_terminal_does_not_reach_the_servers(tmp_path: Path) -> None:
+    with taken_port() as port:
+        pass
+    script = (
+        "import os, sys\nfrom http.server import HTTPServer, SimpleHTTPRequestHandler\n"
+        "open(sys.argv[1], 'w').write(str(os.getsid(0)))\n"
+        "HTTPServer(('127.0.0.1', int(sys.argv[2])), SimpleHTTPRequestHandler).serve_forever()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "session"), str(port)]
+    with serving._started({"pages": command}, {"pages": f"http://127.0.0.1:{port}"}):
+        assert (tmp_path / "session").read_text() not in ("", str(os.getsid(0)))
+
+
 def test_a_home_of_prefect_is_made_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "new" / "home"))
     serving.check_home()
@@ -52,7 +73,10 @@ def test_a_home_of_prefect_is_made_or_named(tmp_path: Path, monkeypatch: pytest.
         serving.check_home()
 
 
-@pytest.mark.parametrize(("cron", "timezone"), [("every night", "Etc/UTC"), ("0 2 * * *", "Europe/Nowhere")])
+@pytest.mark.parametrize(
+    ("cron", "timezone"),
+    [("every night", "Etc/UTC"), ("0 2 * * *", "Europe/Nowhere"), ("0 0 2 * * *", "Etc/UTC"), ("0 2 * * *", "")],
+)
 def test_a_wrong_schedule_is_refused_before_anything_starts(
     cron: str, timezone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
