@@ -14,7 +14,10 @@ FILLERS = frozenset(
     )
 )
 # "larger than in March", "unchanged for 3 weeks"
-DATE = re.compile(r"\d|(?:jan|febr)uary|march|april|june|july|august|[a-z]+(?:to|em)ber$|(?:day|week|month|year)s?$")
+DATE = re.compile(
+    r"\d|(?:jan|febr)uary|march|april|june|july|august|[a-z]+(?:to|em)ber$|[a-z]*day$|(?:week"
+    r"|month|year|film|hour)s?$|(?:for|two|three|four|five|six|several|many|some|past)$"
+)
 # a place in front of a clause
 FRONTED = re.compile(r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: side| lung| base| apex)?")
 # words between a side and what it belongs to
@@ -23,7 +26,8 @@ PARTS = ("", "upper", "lower", "middle", "mid")
 SIDE_WORDS = ("left", "right", "l", "r", "former", "latter")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
 RELATIVE = re.compile(
-    r"(?:,? which|,[^,;]{3,60},|which (?:you|we|i|they) [^,;]{3,40}?|,(?: today| now| currently)?)"
+    r"(?:(?: (?:is|are) (?:present|seen|noted|visible|identified|there))?,? which|,[^,;]{3,60},|which (?:you|we"
+    r"|i|they) [^,;]{3,40}?|,(?: today| now| currently)?)"
     r" (?=(?:being|having|is|are|was|were|has|have|appears?|remains?|lies|lie|sits|projects|measures|occupies"
     r"|involves|abuts)\b)"
 )

@@ -85,7 +85,8 @@ class _Sentence:
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
                 chosen.setdefault("change", behind[0].value("change"))
-            if number + 1 == len(self.candidates):
+            limit = self._cuts[cut] if cut < len(self._cuts) else len(self.text)
+            if not any(other.start < limit for other in self.candidates[number + 1 : number + 2]):
                 chosen = {kind: value for kind, value in _choose(None, behind).items() if kind != "change"} | chosen
         known = chosen.get("change", "")
         if (conceded := self._behind_but(high)) is not None:

@@ -42,6 +42,7 @@ _BRITISH = (
     *(("eraliz", "eralis"), ("aliz", "alis"), ("culiz", "culis"), ("favor", "favour"), ("caliber", "calibre")),
     *(("osteopen", "osteopaen"), ("center", "centre"), ("gray", "grey"), ("fiber", "fibre"), ("ischem", "ischaem")),
 )
+_DONE = ("absent.removal", "absent.after", "absent.dictated_after", "absent.resolved")
 _JOINTS = frozenset(("comma", "and", "new_item", "stop", "with", "colon", "open"))
 _PLACE_ALONE = "mass_effect"  # what only looks like a finding: "line-related pneumothorax"
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
@@ -262,6 +263,8 @@ def _part(terms: list[Term]) -> str:
         return "place"
     if "state" in roles:
         return "state"
+    if terms and terms[0].name in _DONE:
+        return "done"
     return "no" if terms and terms[0].name == "absent.no" else "participle" if "participle" in roles else ""
 
 

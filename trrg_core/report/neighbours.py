@@ -12,7 +12,8 @@ from trrg_core.report.midline import MIDLINE
 from trrg_core.report.parsed import Mention, build_value
 
 _ONE = re.compile(
-    r"(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?: ?[a-z]+){0,3}? ?\b(ones?)\b"
+    r"(?:(?:on|in|at) the (?:left|right),? )?(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?:"
+    r" ?[a-z]+){0,3}? ?\b(ones?)\b"
     r"|(that|those) (?:on|in|at) the (?:left|right)\b"
     r"|(the (?:left|right))(?: side)? (?:is|has|was|remains|appears)\b",
     re.I,
@@ -47,7 +48,7 @@ _CHANGES = (
     *("unchanged", "stable", "larger", "smaller", "improved", "worse", "worsened", "increased", "decreased", "new"),
     *("resolved", "slightly", "mildly", "minimally", "markedly", "significantly", "somewhat", "not significantly"),
 )
-_BEGINS = (*_PRONOUNS, *_CHANGES, "that", "those", "the left ", "the right ")
+_BEGINS = (*_PRONOUNS, *_CHANGES, "that", "those", "the left ", "the right ", "on the ", "in the ", "at the ")
 _BARE = re.compile(
     r"((?:slightly |mildly |minimally |markedly |significantly |somewhat |not (?:significantly |much )?)?"
     r"(?:unchanged|stable|larger|smaller|improved|worse|worsened|increased|decreased|new|resolved|changed))"

@@ -135,7 +135,13 @@ _PARTS = (
 _WHERE = re.compile(
     rf" (?:in|at|on|of|along|over|within|near) (?:(?:the |both |each |either )?{_PARTS}|the (?:left|right))(?= )"
 )
-_PLACE = re.compile(r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax|chest)\b")
+# "edema better than yesterday | effusions unchanged"
+_THAN = re.compile(
+    r"(?: (?:[a-z]+ )?[a-z]+ (?:than|since|from|compared (?:to|with)) (?:the )?"
+    r"(?:(?:prior|previous|last|earlier) (?:film|study|exam|one)|yesterday|before|previously|[a-z]+day)"
+    r"| (?:is |are )?in (?:place|situ|(?:(?:good|satisfactory|unchanged|standard) )?position))(?= )"
+)
+_PLACE = re.compile(r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax)\b")
 # organs of which a statement may say something: not "consolidation right lower lobe"
 _ORGAN = re.compile(r"(?:heart|cardi|lungs\b|mediastin|aort|trachea|bones|hila|costophrenic|pleural spaces)")
 # names of one thing: "no pneumonia infiltrate"
@@ -174,6 +180,8 @@ def add_run_on_stops(scan: Scan) -> Scan:
             if last >= 0 and text[hit.end :][:1] == " " and _ends_before(text, hit.start):
                 cuts.append(hit.start)
                 last = -1
+        elif part == "done":  # "picc removed | right chest tube in place"
+            last = index if last >= 0 and hit.start == hits[index - 1].end + 1 else -1
         elif part == "participle":
             last = index if last >= 0 else last
         else:
@@ -216,10 +224,11 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
     if opening is not None:
         return one.end + 1 if _is_noun(one, text) and _states(hits, index) else -1
     begin = one.end
-    where = _WHERE.match(text, one.end) or _PLACE.match(text, one.end)
+    compared = _THAN.match(text, one.end)
+    where = compared or _WHERE.match(text, one.end) or _PLACE.match(text, one.end)
     if where is not None:
         begin = where.end()
-        if begin > two.start or (two.entry.is_finding and two.start == begin + 1):
+        if begin > two.start or (compared is None and two.entry.is_finding and two.start == begin + 1):
             return -1  # "a level in the right lower lobe cavity"
     elif one.entry.role == "participle":
         return -1

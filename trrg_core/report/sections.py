@@ -27,6 +27,17 @@ _STATEMENT = re.compile(
     r"|There (?:is|are) (?:no |an? )(?!history|concern|question)"
     r"|No (?:pneumothora|effusion|pleural|focal|acute (?:cardio|infilt|consol|fract)|consolid|infiltrat))"
 )
+# the same behind a comparison or technique, which tells nothing of the patient
+_ANY_STATEMENT = re.compile(
+    _STATEMENT.pattern + r"|(?:(?<=[.;])[ \t\r]*\n?|\n)[ \t]*(?=(?:(?:The|An?|There|Mild|Moderate|Severe|Small"
+    r"|Large|Trace|New|Stable"
+    r"|Unchanged|Worsening|Worse|Improved|Improving|Persistent|Left|Right|Bilateral|Bibasilar|Increased|Decreased) "
+    r"(?!(?:prior|previous|earlier|last|most|recent|same|outside|study|studies|film|films|exam|exams|examination|comparison"
+    r"|radiographs?|ct|CT|patient|view|image|images|technique|lateral|oblique)\b)"
+    r"|(?:Pulmonary |Pleural )?(?:Edema|Oedema|Effusions?|Pneumothorax|Consolidation|Opacit(?:y|ies)"
+    r"|Atelectasis|Infiltrates?): ))"
+)
+_OF_THE_IMAGES = ("comparison", "technique")
 _ON_LATER_IMAGES = ("recommendations", "notification")
 _LONGEST_HEADING = 48
 _AS_WRITTEN = "heading as written"
@@ -279,7 +290,8 @@ def _parted(section: Section, text: str, *, has_findings: bool) -> Iterator[Sect
     if first is not None and section.name in load_rules()["sections.yaml"]["never"]:
         part = _BLANK_LINE.search(text, first.start(), section.end)
         if part is None and not has_findings and section.name not in _ON_LATER_IMAGES:
-            part = _STATEMENT.search(text, first.start(), section.end)
+            pattern = _STATEMENT if section.name not in _OF_THE_IMAGES else _ANY_STATEMENT
+            part = pattern.search(text, first.start(), section.end)
     if part is None or not text[part.end() : section.end].strip():
         yield section
         return

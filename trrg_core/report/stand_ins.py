@@ -64,6 +64,7 @@ _DENIED = re.compile(
     r"| (?:cannot|can't|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|any|them)\b(?!"
     r" [a-z]+ion)"
 )
+_NOT_SO = re.compile(r"\b(?:while|whereas|but|though|although|and) the [a-z ]{3,40} (?:is|are) not(?=[.,;]|$)()")
 _ANAPHORA = re.compile(r" (?:not|none|that|those) ")
 # "nodules in the right and the left lung; the former is new": the two that are named before
 _FORMER = re.compile(r"\bthe (former|latter)\b(?! (?:side|lung|place|base|lobe))")
@@ -89,6 +90,8 @@ def add_stand_ins(scan: Scan) -> Scan:
         hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(match.lastindex or 1)])}
     if names_side and "left" in text and "right" in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
+    if " not" in text and (match := _NOT_SO.search(text)):
+        hits |= {hit.start: hit for hit in _of_state(scan, match.end(1))}
     if "former" in text or "latter" in text:
         hits |= {hit.start: hit for hit in _of_former(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
@@ -104,6 +107,13 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
         denied = [match.span(1) for match in _NOT_THERE.finditer(text)]
         matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
     return _stand_for_last(scan, matches)
+
+
+def _of_state(scan: Scan, at: int) -> Iterator[Hit]:
+    """The state that "... is enlarged, whereas the nodes are not" leaves out, behind its "not"."""
+    named = [hit for hit in scan.hits if hit.entry.is_state and hit.end <= at]
+    if named:
+        yield Hit(at, at, named[-1].entry)
 
 
 def _of_former(scan: Scan) -> Iterator[Hit]:
