@@ -37,6 +37,8 @@ def whole(column: Any) -> Any:
         return column
     if not column.num_chunks:  # of which pyarrow makes an array by way of pandas
         return pa.nulls(0, column.type)
+    if column.num_chunks == 1:  # which `combine_chunks` would copy
+        return column.chunk(0)
     array = column.combine_chunks()
     return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
 
