@@ -63,6 +63,7 @@ class _Dual:
         self.high = np.where(np.isfinite(limits.low), limits.penalty, 0.0)
         self.max_repeats = max_repeats
         self.max_slope = float(np.log(max_repeats))
+        self.is_homogeneous = not self.bound.any()  # all limits are on shares, which rates of 0 keep as well
 
     def rate(self, values: Floats) -> Floats:
         """Repeats by stratum: the exponential of the summed duals, at most `max_repeats`."""
@@ -78,11 +79,15 @@ class _Dual:
     def solve(self) -> Floats:
         """The minimiser, by projected Newton with step halving, then full steps for the last digits.
 
-        The last digits matter: rates that differ in them may round to different patients.
+        The last digits matter: rates that differ in them may round to different patients. Where all limits are on
+        shares, the sum of the optimal rates is at most the objective of any values: below one study it ends, because
+        no slice keeps such limits.
         """
         values = np.zeros(len(self.bound))
         best = self.objective(values)
         for _ in range(_MAX_STEPS):
+            if self.is_homogeneous and best < 1.0:
+                return values
             gradient, step, residual = self._newton(values)
             if residual <= _TOLERANCE:
                 break
@@ -105,21 +110,30 @@ class _Dual:
         gradient = self.density.T @ weight - self.bound
         free = ~(((values <= self.low) & (gradient > 0)) | ((values >= self.high) & (gradient < 0)))
         residual = float(np.abs(gradient[free]).max()) if free.any() else 0.0
-        step = self._newton_step(gradient, np.where(slope < self.max_slope, weight, 0.0), free)
+        step = self._newton_step(values, gradient, np.where(slope < self.max_slope, weight, 0.0), free)
         return gradient, step, residual / float(self.mass.sum())
 
-    def _newton_step(self, gradient: Floats, weight: Floats, free: NDArray[np.bool_]) -> Floats:
-        density = self.density[:, free]
-        hessian = (density * weight[:, None]).T @ density
+    def _newton_step(self, values: Floats, gradient: Floats, weight: Floats, free: NDArray[np.bool_]) -> Floats:
+        """The step of the free values; those that it would move out of the box stay, and the others step without."""
+        hessian = (self.density * weight[:, None]).T @ self.density
         # where all strata are at `max_repeats` the dual is linear: a small ridge keeps the step finite
         hessian[np.diag_indices_from(hessian)] += 1e-9 * float(self.mass.sum())
-        step = np.zeros_like(gradient)
-        step[free] = np.linalg.solve(hessian, -gradient[free])
-        return step
+        while True:
+            step = np.zeros_like(gradient)
+            step[free] = np.linalg.solve(hessian[np.ix_(free, free)], -gradient[free])
+            leaves = ((values <= self.low) & (step < 0)) | ((values >= self.high) & (step > 0))
+            if not leaves.any():
+                return step
+            free = free & ~leaves
 
     def _line_search(self, values: Floats, step: Floats, best: float, gradient: Floats) -> tuple[Floats, float] | None:
-        """Values along `step` with a lower objective (Armijo's rule), and that objective; None if there are none."""
-        scale = 1.0
+        """Values along `step` with a lower objective (Armijo's rule), and that objective; None if there are none.
+
+        The first edge of the box ends the step: beyond it the other values may not lower the objective.
+        """
+        moving = np.flatnonzero(step)
+        edge = np.where(step > 0, self.high, self.low)
+        scale = min(1.0, float(((edge - values)[moving] / step[moving]).min(initial=1.0)))
         for _ in range(_MAX_HALVINGS):
             candidate = np.clip(values + scale * step, self.low, self.high)
             objective = self.objective(candidate)

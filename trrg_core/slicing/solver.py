@@ -1,5 +1,6 @@
 """Constraints -> whole repeats of every study; where constraints conflict, the later ones are relaxed."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -159,13 +160,30 @@ def _weakened(constraints: Sequence[Constraint]) -> list[Constraint] | None:
 def _relax(constraints: Sequence[Constraint], strata: Strata, max_repeats: int) -> list[Constraint]:
     """The constraints, each relaxed as little as the caps and those before it allow."""
     relaxed = [constraint.relaxed(0.0) for constraint in constraints]
-    for index, constraint in enumerate(constraints):
-        restored = _replaced(relaxed, index, constraint)
-        if constraint.kind == "cap" or not _attempt(restored, strata, max_repeats).failed:
-            relaxed = restored
-        else:
-            relaxed = _replaced(relaxed, index, _strongest_feasible(relaxed, index, constraint, strata, max_repeats))
+    done = 0
+    while done < len(constraints):
+        first = _first_conflict(constraints, relaxed, done, strata, max_repeats)
+        relaxed[done:first] = constraints[done:first]
+        if first < len(constraints):
+            relaxed[first] = _strongest_feasible(relaxed, first, constraints[first], strata, max_repeats)
+        done = first + 1
     return relaxed
+
+
+def _first_conflict(
+    constraints: Sequence[Constraint], relaxed: Sequence[Constraint], done: int, strata: Strata, max_repeats: int
+) -> int:
+    """The index, from `done` on, of the first constraint that cannot be met in full with those before it.
+
+    The number of constraints if there is none. Of those before `done`, the `relaxed` ones count. A further constraint
+    resolves no conflict, so that bisection finds it.
+    """
+
+    def fails(index: int) -> bool:
+        restored = [*relaxed[:done], *constraints[done : index + 1], *relaxed[index + 1 :]]
+        return _attempt(restored, strata, max_repeats).failed
+
+    return bisect_left(range(len(constraints)), True, lo=done, key=fails)
 
 
 def _strongest_feasible(

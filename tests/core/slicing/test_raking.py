@@ -131,6 +131,38 @@ def test_what_a_linear_program_finds_feasible_is_not_missed(
         assert result.violated.any() or float(mass @ result.rate) < 1
 
 
+@pytest.mark.parametrize("seed", range(70, 90))
+def test_limits_that_nearly_exclude_each_other_are_kept_where_a_linear_program_keeps_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first = rng.random(3000) < 0.12
+    second = (rng.random(3000) < 0.34) & ~first
+    cap = rng.uniform(0.2, 0.6)
+    constraints = [
+        _constraint("cap", cap, first.tolist()),
+        _constraint("quota", cap * rng.uniform(0.9, 1.0), first.tolist()),
+        _constraint("quota", rng.uniform(0.3, 0.8), second.tolist()),
+    ]
+    strata = stratify_patients(constraints, np.repeat(np.arange(1000), 3))
+    limits = build_limits(constraints, strata)
+    signs = np.where(np.isfinite(limits.high), 1.0, -1.0)
+    rows = (limits.effect * signs).T * strata.num_patients
+    mass = strata.num_patients * strata.size
+    most = -linprog(-mass, A_ub=rows, b_ub=np.zeros(3), bounds=(0, 1)).fun
+    result = rake(strata, limits, 1)
+    if most > 50:
+        assert not result.violated.any()
+    if most < 1:
+        assert result.violated.any() or float(mass @ result.rate) < 1
+
+
+def test_shares_that_only_an_empty_slice_keeps_end_with_less_than_a_study() -> None:
+    halves = [[True, False] * 500, [False, True] * 500]
+    constraints = [_constraint("quota", 0.6, half) for half in halves]
+    strata = stratify_patients(constraints, np.arange(1000))
+    result = rake(strata, build_limits(constraints, strata), 3)
+    assert 0 < float(strata.num_patients @ result.rate) < 1
+
+
 def test_one_patient_is_exchanged_for_another_where_neither_move_helps_alone() -> None:
     """Two rows are wanted, one of them counted; another row more costs as much as the count brings."""
     strata = Strata(
