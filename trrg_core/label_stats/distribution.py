@@ -40,19 +40,45 @@ class LabelCount:
         return self.studies / self.total if self.total else 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    """The rows of a split, and which of them count how often: repeats -> indices, all of them once without a slice."""
+
+    name: str
+    rows: pa.Table
+    chosen: Mapping[int, Ints | slice]
+    total: int
+
+    @classmethod
+    def once(cls, name: str, rows: pa.Table) -> "_Split":
+        return cls(name=name, rows=rows, chosen={1: slice(None)}, total=rows.num_rows)
+
+    @classmethod
+    def of_slice(cls, name: str, rows: pa.Table, slice_reader: SliceReader) -> "_Split":
+        repeats = slice_reader.repeats(rows["study_id"])
+        times = np.flatnonzero(np.bincount(repeats)).tolist()
+        chosen = {count: np.flatnonzero(repeats == count) for count in times if count}
+        return cls(name=name, rows=rows, chosen=chosen, total=int(repeats.sum()))
+
+    def studies(self, is_counted: NDArray[np.bool_]) -> int:
+        """The studies that `is_counted` marks, with their repeats."""
+        return sum(count * int(np.count_nonzero(is_counted[rows])) for count, rows in self.chosen.items())
+
+    def sum(self, values: NDArray[Any]) -> int:
+        """The sum of one whole number per study, with its repeats."""
+        return sum(count * int(values[rows].sum(dtype=np.int64)) for count, rows in self.chosen.items())
+
+
 def label_distribution(labels: LabelTable, slice_reader: SliceReader | None = None) -> tuple[LabelCount, ...]:
     """Counts by observation, assertion and split, in that order; with `slice_reader`, those of a slice's train rows."""
-    names = SPLITS if slice_reader is None else ("train",)
-    splits = []
-    for split in names:
-        rows = labels.split_rows(split)
-        repeats = (
-            np.ones(rows.num_rows) if slice_reader is None else slice_reader.repeats(rows["study_id"]).astype(float)
-        )
-        splits.append((split, rows, repeats))
+    splits = (
+        [_Split.once(name, labels.split_rows(name)) for name in SPLITS]
+        if slice_reader is None
+        else [_Split.of_slice("train", labels.split_rows("train"), slice_reader)]
+    )
     counts: list[LabelCount] = []
     for observation in labels.observations:
-        by_split = [_count(rows, repeats, observation, split) for split, rows, repeats in splits]
+        by_split = [_count(split, observation) for split in splits]
         counts += [of_split[assertion] for assertion in (*Assertion, None) for of_split in by_split]
     return tuple(counts)
 
@@ -66,27 +92,21 @@ def view_mix(rows: pa.Table, repeats: Ints | None = None) -> Mapping[str, int]:
     return dict(sorted(zip(names, counts.astype(int).tolist(), strict=True)))
 
 
-def _count(
-    rows: pa.Table, repeats: NDArray[np.float64], observation: str, split: str
-) -> dict[Assertion | None, LabelCount]:
-    """The counts of all assertions of `observation` in a split; `repeats` are whole, as floats that add fast."""
-    lowest = min(LABEL_OF_ASSERTION.values())
-    codes = label_codes(rows, observation).astype(np.int64) - lowest
-    studies = np.bincount(codes, weights=repeats, minlength=NOT_MENTIONED - lowest + 1)
-    total = int(repeats.sum())
+def _count(split: _Split, observation: str) -> dict[Assertion | None, LabelCount]:
+    """The counts of all assertions of `observation` in a split."""
+    codes = label_codes(split.rows, observation)
     counts = {}
     for assertion in (*Assertion, None):
         label = NOT_MENTIONED if assertion is None else LABEL_OF_ASSERTION[assertion]
         sentences = 0
         if assertion is not None:
-            stated = to_numpy(rows[f"{column_name(observation)}_{assertion.lower()}"])
-            sentences = int(stated.astype(float) @ repeats)
+            sentences = split.sum(to_numpy(split.rows[f"{column_name(observation)}_{assertion.lower()}"]))
         counts[assertion] = LabelCount(
             observation=observation,
             assertion=assertion,
-            split=split,
-            studies=int(studies[label - lowest]),
-            total=total,
+            split=split.name,
+            studies=split.studies(codes == label),
+            total=split.total,
             sentences=sentences,
         )
     return counts
