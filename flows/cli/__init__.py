@@ -7,6 +7,7 @@ service of runs.
 """
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -52,6 +53,8 @@ _WRONG_PATH = (
     errno.ELOOP,
 )
 TRACEBACK_VARIABLE = "TRRG_TRACEBACK"
+# new objects between two garbage collections: by Python's default of 700, imports are looked through over and over
+_OBJECTS_PER_COLLECTION = 50_000
 
 app = typer.Typer(
     name="trrg",
@@ -167,6 +170,7 @@ def _set_up() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # in an ASCII locale, and for names that are not UTF-8
     set_up_logging(PACKAGES)
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     more = PREFECT_JSON if os.environ.get(LOG_FORMAT) == "json" else {}
     for name, value in {
         **more,
@@ -177,6 +181,8 @@ def _set_up() -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a quarter of a minute; MLflow's own 7 are four
         "TOKENIZERS_PARALLELISM": "false",
+        "OPENBLAS_NUM_THREADS": "1",  # the matrices of numpy are small: a second thread waits, which takes CPU time
+        "PYDANTIC_DISABLE_PLUGINS": "__all__",  # else each start reads the metadata of all installed packages
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }.items():
         os.environ.setdefault(name, value)

@@ -81,7 +81,8 @@ def build_table(columns: Sequence[Column], rows: Iterable[Sequence[RenderableTyp
 
 def fits(table: Table) -> bool:
     """Whether the terminal is wide enough for the whole table; always so for piped output."""
-    return _natural_width(table) <= open_console().width
+    width = open_console().width
+    return width == UNLIMITED_WIDTH or _natural_width(table) <= width
 
 
 def print_table(table: Table) -> None:

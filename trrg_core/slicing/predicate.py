@@ -5,7 +5,7 @@ deadline. A predicate is also parsed and checked before it runs: it may use the 
 and no others, so that the same spec on the same base always selects the same rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     with open_labels(numbered) as connection:
         try:
             expression = duckdb.SQLExpression(where)
-            _check_closed(connection, where)
+            _check_closed(connection, where, rows.column_names)
             relation = connection.table(TABLE).filter(expression)
             with deadline(connection, DEADLINE_S):
                 kept = to_numpy(relation.project(ROW).to_arrow_table()[ROW])
@@ -107,19 +107,19 @@ def matching_rows(rows: pa.Table, where: str) -> NDArray[np.bool_]:
     return chosen
 
 
-def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str) -> None:
+def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str, columns: Sequence[str]) -> None:
     """Raise ConfigError if a predicate could select other rows the next time, or reads anything but the labels."""
     text = f"SELECT 1 FROM {TABLE} WHERE (\n{where}\n)"
     tree = syntax_tree(connection, text)
     if tree.get("error"):
         raise ConfigError(f"`where` was refused: {tree.get('error_message', 'it is not a predicate')}")
-    names = _volatile_functions()
+    known = {*_FUNCTIONS, *columns}
     for node in tree_nodes(tree):
         if node.get("cte_map", {}).get("map"):
             raise ConfigError("`where` was refused: WITH is not allowed, because a recursive one may never end")
         # `current_date` and similar functions are parsed as columns
         name = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
-        if name in names:
+        if name not in known and name in _volatile_functions():
             raise ConfigError(f"`where` was refused: {name} gives another answer every time")
         if node.get("sample"):
             raise ConfigError("`where` was refused: a sample gives another answer every time")
@@ -152,7 +152,7 @@ def _check_allowed(node: Mapping[str, Any]) -> None:
 def _volatile_functions() -> frozenset[str]:
     """Names of the functions whose result depends on more than their arguments.
 
-    They depend on the installed DuckDB alone, so that one query per process is enough.
+    They depend on the installed DuckDB alone, so that one query per process is enough; it takes as long as the filter.
     """
     rows = (
         _database()

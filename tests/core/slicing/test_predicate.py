@@ -144,3 +144,7 @@ def test_queries_at_once_share_a_database_and_see_their_own_rows(monkeypatch: py
 def test_anything_but_one_select_over_labels_is_refused(sql: str) -> None:
     with pytest.raises(ConfigError):
         query_labels(ROWS, sql)
+
+
+def test_no_allowed_function_gives_another_answer_every_time() -> None:
+    assert not predicate._FUNCTIONS & predicate._volatile_functions()
