@@ -60,7 +60,7 @@ class Constraint:
 
     def achieved(self, repeats: Ints) -> float:
         """The count or share of a slice with `repeats` [S]; 0 for a share of an empty slice."""
-        return self.value(float(repeats[self.counted].sum()), float(repeats.sum()))
+        return self.value(float((repeats * self.counted).sum()), float(repeats.sum()))
 
     def value(self, count: float, rows: float) -> float:
         """The count or share of a slice of so many rows, `count` of which are counted."""

@@ -70,7 +70,7 @@ class _Bound(NamedTuple):
 def stratify_patients(constraints: Sequence[Constraint], patient: Ints) -> Strata:
     """The strata of the patients by the counts of `constraints`; `patient` [S] is the index of each study's patient."""
     size = np.bincount(patient)
-    counts = [np.bincount(patient[constraint.counted], minlength=len(size)) for constraint in constraints]
+    counts = [np.bincount(patient, weights=constraint.counted).astype(np.int64) for constraint in constraints]
     codes = np.zeros(len(size), dtype=np.int64)
     num_codes = 1
     for column in (size, *counts):
@@ -79,9 +79,12 @@ def stratify_patients(constraints: Sequence[Constraint], patient: Ints) -> Strat
             codes = np.unique(codes, return_inverse=True)[1].reshape(-1)
             num_codes = int(codes.max()) + 1
         codes, num_codes = codes * width + column, num_codes * width
-    _, first, stratum, num_patients = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
-    table = np.stack(counts, axis=1) if counts else np.zeros((len(size), 0), dtype=np.int64)
-    return Strata(counts=table[first], size=size[first], num_patients=num_patients, stratum=stratum.reshape(-1))
+    distinct, stratum = np.unique(codes, return_inverse=True)
+    stratum = stratum.reshape(-1)
+    member = np.empty(len(distinct), dtype=np.int64)  # one patient of each stratum
+    member[stratum] = np.arange(len(codes))
+    table = np.stack([count[member] for count in counts], axis=1) if counts else np.zeros((len(member), 0), np.int64)
+    return Strata(counts=table, size=size[member], num_patients=np.bincount(stratum), stratum=stratum)
 
 
 def build_limits(constraints: Sequence[Constraint], strata: Strata) -> Limits:

@@ -85,22 +85,21 @@ class _Dual:
         """
         values = np.zeros(len(self.bound))
         best = self.objective(values)
+        gradient, step, residual = self._newton(values)
         for _ in range(_MAX_STEPS):
             if self.is_homogeneous and best < 1.0:
                 return values
-            gradient, step, residual = self._newton(values)
-            if residual <= _TOLERANCE:
-                break
-            improved = self._line_search(values, step, best, gradient)
+            improved = self._line_search(values, step, best, gradient) if residual > _TOLERANCE else None
             if improved is None:
                 break
             values, best = improved
+            gradient, step, residual = self._newton(values)
         for _ in range(_LAST_STEPS):
-            _, step, residual = self._newton(values)
             candidate = np.clip(values + step, self.low, self.high)
-            if self._newton(candidate)[2] >= residual / 2:
+            _, next_step, next_residual = self._newton(candidate)
+            if next_residual >= residual / 2:
                 break
-            values = candidate
+            values, step, residual = candidate, next_step, next_residual
         return values
 
     def _newton(self, values: Floats) -> tuple[Floats, Floats, float]:
