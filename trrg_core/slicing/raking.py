@@ -114,16 +114,20 @@ class _Dual:
 
     def _newton_step(self, values: Floats, gradient: Floats, weight: Floats, free: NDArray[np.bool_]) -> Floats:
         """The step of the free values; those that it would move out of the box stay, and the others step without."""
-        hessian = (self.density * weight[:, None]).T @ self.density
+        indices = np.flatnonzero(free)
+        density = self.density[:, indices]
+        hessian = (density * weight[:, None]).T @ density
         # where all strata are at `max_repeats` the dual is linear: a small ridge keeps the step finite
         hessian[np.diag_indices_from(hessian)] += 1e-9 * float(self.mass.sum())
+        moves = np.ones(len(indices), dtype=bool)
         while True:
             step = np.zeros_like(gradient)
-            step[free] = np.linalg.solve(hessian[np.ix_(free, free)], -gradient[free])
+            moving = indices[moves]
+            step[moving] = np.linalg.solve(hessian[np.ix_(moves, moves)], -gradient[moving])
             leaves = ((values <= self.low) & (step < 0)) | ((values >= self.high) & (step > 0))
             if not leaves.any():
                 return step
-            free = free & ~leaves
+            moves &= ~leaves[indices]
 
     def _line_search(self, values: Floats, step: Floats, best: float, gradient: Floats) -> tuple[Floats, float] | None:
         """Values along `step` with a lower objective (Armijo's rule), and that objective; None if there are none.
