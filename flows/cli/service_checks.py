@@ -2,11 +2,16 @@
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from flows.cli.check_result import Check
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, TrrgError
+
+if TYPE_CHECKING:
+    from pipelines.registry.alias_moves import Move
 
 
 def check_cpus(config: TrrgConfig) -> Check:
@@ -60,9 +65,10 @@ def check_cluster(address: str) -> Check:
 
 
 def check_champion(store: str, config: TrrgConfig) -> Check:
-    """Whether the files of the champion are those that were registered; passes where there is no champion."""
+    """Whether the files of the champion are those that were registered; passes where none was ever champion."""
     if importlib.util.find_spec("mlflow") is None:
         return Check(name="champion", passed=True, detail="not checked: that needs the extra 'flows'")
+    from pipelines.registry.alias_moves import list_moves
     from pipelines.registry.model_list import list_models
     from pipelines.registry.verify_model import verify
     from trrg_core.storage.store import open_store
@@ -71,7 +77,7 @@ def check_champion(store: str, config: TrrgConfig) -> Check:
         opened = open_store(store)
         models = [model for model in list_models(opened, config.register_) if "champion" in model.aliases]
         if not models:
-            return Check(name="champion", passed=True, detail="none yet")
+            return _none(list_moves(opened, config.register_.model_name), config)
         wrong = [finding for finding in verify(opened, models[0]) if not finding.passed]
     except (TrrgError, OSError) as error:
         return Check(name="champion", passed=False, detail=f"the registry cannot be read: {error}")
@@ -79,3 +85,11 @@ def check_champion(store: str, config: TrrgConfig) -> Check:
         detail = "; ".join(f"{finding.name}: {finding.detail}" for finding in wrong)
         return Check(name="champion", passed=False, detail=f"{models[0].model} is not as registered: {detail}")
     return Check(name="champion", passed=True, detail=f"{models[0].model} is as registered")
+
+
+def _none(moves: "Sequence[Move]", config: TrrgConfig) -> Check:
+    if not moves:
+        return Check(name="champion", passed=True, detail="none yet")
+    last = f"models:/{config.register_.model_name}/{moves[-1].after}"
+    advice = "restore the registry from a backup, or name one with `trrg promote VERSION --reason TEXT`"
+    return Check(name="champion", passed=False, detail=f"none, though {last} became it last: {advice}")

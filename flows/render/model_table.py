@@ -5,23 +5,34 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.render.terminal import Column, print_line, print_with_notes
+from flows.render.terminal import Column, fits_folded, print_line, print_with_notes
 from pipelines.registry.model_list import ListedModel, ScoreValue, shown_scores
 
 SHOWN = 2  # scores in the table; all are in the JSON and in the HTML report
 
 
 def print_models(models: Sequence[ListedModel]) -> None:
-    """One row per version, and below it what stands against each refused one."""
+    """One row per version, and below it what stands against each refused one; as many scores as have room."""
     names = shown_scores(models, SHOWN)
-    columns = (
+    columns, rows = _table(models, names)
+    while names and not fits_folded(columns[:-1], [row[:-1] for row in rows]):
+        names = names[:-1]
+        columns, rows = _table(models, names)
+    print_with_notes(columns, rows, note="decision", title="Registered models")
+    for model in models:
+        for reason in model.against:
+            print_line(f"{model.model}  {reason}")
+
+
+def _table(models: Sequence[ListedModel], names: Sequence[str]) -> tuple[list[Column], list[tuple[str, ...]]]:
+    columns = [
         Column("version", whole=True),
-        Column("alias", whole=True),
+        Column("alias"),
         Column("registered", whole=True),
         Column("data", whole=True),
         *(Column(name, whole=True) for name in names),
         Column("decision"),
-    )
+    ]
     rows = [
         (
             model.model,
@@ -33,10 +44,7 @@ def print_models(models: Sequence[ListedModel]) -> None:
         )
         for model in models
     ]
-    print_with_notes(columns, rows, note="decision", title="Registered models")
-    for model in models:
-        for reason in model.against:
-            print_line(f"{model.model}  {reason}")
+    return columns, rows
 
 
 def describe_models(models: Sequence[ListedModel]) -> list[dict[str, Any]]:

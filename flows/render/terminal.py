@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -83,6 +84,20 @@ def fits(table: Table) -> bool:
     """Whether the terminal is wide enough for the whole table; always so for piped output."""
     width = open_console().width
     return width == UNLIMITED_WIDTH or _natural_width(table) <= width
+
+
+def fits_folded(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether `print_table` keeps every whole column, every word of the others and every heading in one piece."""
+    cells = [[row[at] for row in rows] for at in range(len(columns))]
+    widths = [
+        max(
+            cell_len(word)
+            for text in (*(column.name.split("-")), *column_cells)
+            for word in ([text] if column.number or column.whole else text.split() or [""])
+        )
+        for column, column_cells in zip(columns, cells, strict=True)
+    ]
+    return sum(widths) + len(widths) - 1 <= open_console().width
 
 
 def print_table(table: Table) -> None:

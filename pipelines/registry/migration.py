@@ -4,10 +4,10 @@ Nothing is rewritten: tables and runs are never changed. Added are tags of the r
 and HMACs of manifests that have none.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,6 +19,7 @@ from pipelines.registry.registry_client import BILL_TAG, CHAMPION, WEIGHTS_TAG, 
 from pipelines.registry.unsealed import find_unsealed, seal_all
 from pipelines.registry.verify_model import weights_digest
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.outcomes import OUTCOMES_FILE
 from trrg_core.model.calibration import FORMAT_VERSION as PERCEPTION_FORMAT
@@ -26,6 +27,7 @@ from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.signing.manifest_key import ManifestKey, read_manifest_key
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 from trrg_core.tables.commit_history import history
 from trrg_core.tables.delta import read_schema
 from trrg_core.tables.schema import PREDICTIONS, SLICES, STUDIES, reports_schema, shards_schema
@@ -175,9 +177,12 @@ def _champion(store: Store, champion: ListedModel) -> Iterator[Step]:
     again = "train again with `trrg run --from pretrain`"
     path = f"{model_path(champion.generator)}/perception.json"
     if champion.generator and store.exists(path):
-        found = json.loads(store.read_bytes(path)).get("format")
-        if found != PERCEPTION_FORMAT:
+        try:
+            found = read_record(store, path, dict[str, Any]).get("format")
             detail = f"perception of format {found}, this version reads {PERCEPTION_FORMAT}: {again}"
+        except DataError as error:
+            found, detail = None, f"{error}, or {again}"
+        if found != PERCEPTION_FORMAT:
             yield Step(part=champion.model, need=Need.MADE, detail=detail)
     if not store.exists(f"{run_path(champion.scores_run)}/{OUTCOMES_FILE}"):
         detail = "no outcomes of single studies: the gate scores it again on the next `trrg register`"

@@ -15,6 +15,7 @@ from ray.exceptions import AuthenticationError
 from typer.testing import CliRunner
 
 from flows.cli import app, checks, service_checks
+from pipelines.registry.alias_moves import BY_GATE, Move, record_move
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from pipelines.running import ray_jobs
 from tests.core.faulty_s3 import faulty_s3, make_bucket
@@ -22,6 +23,7 @@ from tests.pipelines.conftest import empty_registry, store_with_registry  # noqa
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.metrics import java
+from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store
 
 Patch = pytest.MonkeyPatch
@@ -148,6 +150,11 @@ def test_a_changed_champion_is_named(store_with_registry: Store) -> None:  # noq
         models.create(NewVersion(run_id="register-1", source="", generator="finetune-1", scores=""))
         models.set_alias(CHAMPION, "1")
     check = service_checks.check_champion(store.uri, config)
+    record_move(store, Move(before="", after="1", kind=BY_GATE, reason="promoted"))
+    store.delete(REGISTRY_DATABASE)
+    lost = service_checks.check_champion(store.uri, config)
+    assert not lost.passed
+    assert lost.detail.startswith("none, though models:/trrg/1 became it last: restore the registry from a backup, or ")
     assert not check.passed
     assert check.detail.startswith("models:/trrg/1 is not as registered: training run: finetune-1 is not in the store")
 

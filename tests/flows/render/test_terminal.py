@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from flows.render.labels import print_counts, print_drift
+from flows.render.model_table import print_models
 from flows.render.report_labels import print_report_labels
 from flows.render.run_summary import print_run
 from flows.render.slices import print_slice
 from flows.render.terminal import Column, build_table, fits, join_items, print_line, print_table, print_with_notes
 from flows.render.versions import print_diff, print_garbage_plan, print_history, print_rejects
 from pipelines.jobs.reslice import make_slice
+from pipelines.registry.model_list import ListedModel, ScoreValue
 from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, shard_row, write_version
 from trrg_core.label_stats.distribution import LabelCount
 from trrg_core.label_stats.divergence import Divergence
@@ -30,6 +32,8 @@ WHEN = "2026-11-25T20:29:35+00:00"
 DATE = "2026-11-25 20:29:35"
 RUN = "generate-0123456789abcdef"
 WHY = "share 1.00% -> 3.00% (limit 1.5 times), PSI 0.312 (limit 0.2), Jensen-Shannon 0.066 bits (limit 0.05)"
+
+SCORES = (("micro", 0.804), ("macro", 0.809))
 
 SENTENCES = (
     f"{LONGEST} UNCERTAIN: ",
@@ -164,6 +168,25 @@ def _run() -> None:
     print_run({"evaluate": result | {"counts": scores, "notes": {"report": "/a/path/report.html"}}}, LABEL_SET)
 
 
+def _models() -> None:
+    scores = {f"trrg13.{mean}.f1.u0": ScoreValue(value=value, low=0.745, high=0.855) for mean, value in SCORES}
+    model = ListedModel(
+        model="models:/trrg/12",
+        version="12",
+        aliases=("best-champion", "challenger", "champion"),
+        generator=RUN,
+        scores_run=RUN,
+        registration=RUN,
+        ruling="promoted",
+        against=(),
+        why="promoted by the gate",
+        created_ms=1795638575000,
+        data={"shards": "shards@1"},
+        scores=scores,
+    )
+    print_models([model])
+
+
 @pytest.mark.parametrize(
     ("show", "whole"),
     [
@@ -175,6 +198,7 @@ def _run() -> None:
         (_garbage, (RUN,)),
         (_report_labels, (LONGEST, "Lung Opacity", "Pleural Other", "Support Devices", "Pneumothorax")),
         (_run, ("truth.contradicted_negation_rate", "evaluate-0123456789abcdef", "nearest neighbour")),
+        (_models, ("models:/trrg/12", "best-champion", "2026-11-25 20:29", "shards@1", "0.804 (0.745 to 0.855)")),
     ],
 )
 def test_a_narrow_terminal_keeps_names_dates_and_numbers_whole(
@@ -195,6 +219,7 @@ def test_a_narrow_terminal_keeps_names_dates_and_numbers_whole(
         (_garbage, (RUN, f"models:/a-model-with-a-long-name/12 of {RUN}")),
         (_report_labels, ("s50414267", f"{LONGEST}, Lung Opacity", "Pneumothorax")),
         (_run, ("truth.contradicted_negation_rate", "0.500")),
+        (_models, ("models:/trrg/12", "best-champion, challenger, champion", "0.804 (0.745 to 0.855)", "0.809")),
     ],
 )
 def test_piped_output_has_each_row_on_one_line(pipe: Draw, show: Callable[[], None], row: tuple[str, ...]) -> None:

@@ -69,6 +69,15 @@ def test_what_a_store_needs_is_named_and_what_can_be_added_is_added_once(store: 
     assert store.stamps("tables") == before, "a table was changed"
 
 
+def test_a_damaged_perception_is_named(store: Store) -> None:
+    store.write_bytes("runs/finetune-1/model/perception.json", b"{")
+    (step,) = (step for step in plan_migration(store, CONFIG) if "perception" in step.detail)
+    assert (step.part, step.need) == ("models:/trrg/1", Need.MADE)
+    assert step.detail.startswith(
+        "runs/finetune-1/model/perception.json is damaged: restore it from a backup, or train"
+    )
+
+
 def test_the_command_ends_with_1_while_something_must_be_made(store: Store, tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["migrate", "--store", store.uri])
     assert shown.exit_code == 1
