@@ -11,7 +11,7 @@ from pipelines.registry.alias_moves import MOVES, list_moves
 from pipelines.registry.model_list import _intervals, list_models
 from tests.core.toy_versions import YES, study_row, write_version
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import ConfigError, DataError, StorageError
+from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.model.manifest import MANIFEST, check_folder
 from trrg_core.registry.decision import decision_from_bytes
@@ -20,8 +20,10 @@ from trrg_core.runs.results import run_path
 from trrg_core.storage.folders import REGISTRY_DATABASE, WITHDRAWAL_RECORD
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import history, removed_path
+from trrg_core.tables.delta_table import open_table, open_version
 from trrg_core.tables.schema import STUDIES
 from trrg_core.tables.table_log import log_folder
+from trrg_core.tables.table_ref import TableRef
 from trrg_core.withdrawal.record import read_withdrawals
 
 DAMAGE = {
@@ -125,6 +127,10 @@ def test_a_damaged_manifest_of_a_model_is_refused(tmp_path: Path, data: bytes) -
         b"[]",
         b'{"commitInfo": 3}',
         b'{"commitInfo": {"timestamp": "now"}}',
+        b'{"commitInfo": {"timestamp": Infinity}}',
+        b'{"commitInfo": {"timestamp": 1000000000000000000}}',
+        b'{"commitInfo": {"timestamp": -1}}',
+        b'{"add": {"path": "a", "size": 1, "stats": "{\\"numRecords\\": 99999999999999999999}"}}',
         b'{"commitInfo": {"trrg": "{}"}}',
         b'{"commitInfo": {"trrg": "[]"}}',
         b'{"commitInfo": {"trrg": 3}}',
@@ -137,3 +143,16 @@ def test_a_damaged_entry_of_a_log_is_named(store: Store, entry: bytes) -> None:
     store.write_bytes(f"{log_folder('studies')}/{1:020d}.json", entry)
     with pytest.raises(StorageError, match=r"restore it from a backup"):
         history(store, "studies")
+
+
+def test_a_log_that_delta_cannot_read_is_told_in_one_line(store: Store) -> None:
+    write_version(store, "studies", [study_row("1", {"Edema": YES})], STUDIES, fingerprint="f")
+    path = f"{log_folder('studies')}/{0:020d}.json"
+    store.write_bytes(path, store.read_bytes(path) + b"[1]\n")
+    for open_it in (
+        lambda: open_table(store, "studies"),
+        lambda: open_version(store, TableRef(name="studies", version=0)),
+    ):
+        with pytest.raises(TrrgError, match="Kernel error") as caught:
+            open_it()
+        assert "\n" not in str(caught.value)

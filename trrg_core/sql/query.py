@@ -26,6 +26,7 @@ DEADLINE_S = 60.0
 _BATCH_ROWS = 1024
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 _FILE = ".parquet'"  # no name of a view, so that the message is about a file
+_GONE = ".parquet/**"  # in place of a file that is gone DuckDB looks for a folder, which is not allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,7 @@ def _explain(error: Exception, expired: Event, deadline_s: float) -> TrrgError:
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in message:
         needed = message.partition(" Possible solutions")[0]  # which name settings that are locked
         return ConfigError(f"the query was stopped: it needs more memory than is allowed: {needed}")
-    if isinstance(error, duckdb.IOException) or not isinstance(error, duckdb.Error) or _FILE in whole_line(error):
+    is_of_file = _FILE in whole_line(error) or _GONE in whole_line(error)
+    if isinstance(error, duckdb.IOException) or not isinstance(error, duckdb.Error) or is_of_file:
         return StorageError(f"the query could not read the store: {whole_line(error)}")
     return ConfigError(f"the query was refused: {message}")

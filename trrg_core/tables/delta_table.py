@@ -41,7 +41,7 @@ def open_table(store: Store, name: str) -> DeltaTable | None:
         return None
     except (DeltaError, OSError) as error:
         _check_access(store, name)
-        raise StorageError(f"table {name!r} of {store.uri} did not open: {error}") from error
+        raise StorageError(f"table {name!r} of {store.uri} did not open: {_first_line(error)}") from error
 
 
 def open_version(store: Store, ref: TableRef) -> DeltaTable:
@@ -57,10 +57,12 @@ def open_version(store: Store, ref: TableRef) -> DeltaTable:
         raise ConfigError(f"no table {ref.name!r} in {store.uri}") from error
     except OSError as error:
         _check_access(store, ref.name)
-        raise StorageError(f"{ref} of {store.uri} did not open: {error}") from error
+        raise StorageError(f"{ref} of {store.uri} did not open: {_first_line(error)}") from error
     except DeltaError as error:
         _check_access(store, ref.name)
-        raise ConfigError(f"no version {ref} in {store.uri}: {_why_missing(store, ref) or error}") from error
+        raise ConfigError(
+            f"no version {ref} in {store.uri}: {_why_missing(store, ref) or _first_line(error)}"
+        ) from error
 
 
 def _why_missing(store: Store, ref: TableRef) -> str:
@@ -70,6 +72,11 @@ def _why_missing(store: Store, ref: TableRef) -> str:
         if newest is not None and newest.version() < ref.version:
             return f"the newest is {ref.name}@{newest.version()}; `trrg history {ref.name}` lists them"
     return ""
+
+
+def _first_line(error: Exception) -> str:
+    """The message of deltalake without the stack of calls below it."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _check_access(store: Store, name: str) -> None:

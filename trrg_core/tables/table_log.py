@@ -17,6 +17,7 @@ from trrg_core.storage.store import Store
 from trrg_core.tables.parquet import Part
 
 METADATA_KEY = "trrg"  # of the commit's metadata in the Delta log
+_MAX_TIMESTAMP_MS = 253_402_300_799_000  # the end of the year 9999, the last that Python has
 _ENTRY = re.compile(r"(\d{20})\.json")
 _REQUESTS_AT_ONCE = 16
 
@@ -121,13 +122,20 @@ def _parse(version: int, path: str, data: bytes) -> LogEntry:
                 info = action["commitInfo"]
         return LogEntry(
             version=version,
-            timestamp_ms=int(info.get("timestamp", 0)),
+            timestamp_ms=_count(info.get("timestamp", 0), _MAX_TIMESTAMP_MS),
             metadata=info.get(METADATA_KEY, ""),
             added=added,
             removed=frozenset(removed - added.keys()),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise StorageError(f"{path} is not an entry of a Delta log; restore it from a backup") from error
+
+
+def _count(value: Any, limit: int = 2**62) -> int:
+    number = int(value)
+    if not 0 <= number <= limit:
+        raise ValueError(f"{number} is not in 0..{limit}")
+    return number
 
 
 def _part(add: Mapping[str, Any]) -> Part:
@@ -135,7 +143,7 @@ def _part(add: Mapping[str, Any]) -> Part:
     low, high = (stats.get(side, {}).get("split") for side in ("minValues", "maxValues"))
     return Part(
         path=add["path"],
-        size=int(add["size"]),
-        num_rows=int(stats.get("numRecords", 0)),
+        size=_count(add["size"]),
+        num_rows=_count(stats.get("numRecords", 0)),
         split=str(low) if low and low == high else "",
     )

@@ -2,6 +2,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
@@ -15,6 +16,7 @@ from trrg_core.sql.table_views import VERSION_COLUMNS, VIEWS
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata, mark_removed
 from trrg_core.tables.delta import commit_parts, file_paths, read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import REJECTS, SLICES, STUDIES, reports_schema
 from trrg_core.tables.table_ref import TableRef
 
@@ -196,6 +198,16 @@ def test_an_error_quotes_no_value(store: Store) -> None:
         answer(store, "SELECT CAST(finding AS INTEGER) FROM mentions")
     assert "edema" not in str(caught.value)
     assert "Could not convert string" in str(caught.value)
+
+
+def test_one_file_of_many_that_is_gone_is_named(tmp_path: Path) -> None:
+    store, schema = open_store(str(tmp_path)), reports_schema(LABEL_SET)
+    rows = pa.Table.from_pylist([report_row("1", {"Edema": YES})], schema=schema)
+    parts = [write_part(store, "reports", f"parts/a/train-{at:02}.parquet", rows, split="train") for at in range(12)]
+    commit_parts(store, "reports", parts, schema, CommitMetadata(fingerprint="a"))
+    store.delete("tables/reports/parts/a/train-11.parquet")  # DuckDB looks at the last of many files in another way
+    with pytest.raises(StorageError, match="train-11"):
+        answer(store, "SELECT count(*) FROM reports")
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
