@@ -43,6 +43,7 @@ def deadline(connection: "duckdb.DuckDBPyConnection", seconds: float) -> Iterato
         yield expired
     finally:
         timer.cancel()
+        timer.join()  # as long as it runs it holds the connection, and DuckDB prints an error when the process ends
 
 
 def parse_select(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -11,6 +13,7 @@ from tests.core.toy_versions import LABEL_SET, MAYBE, NO, YES, report_row, write
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.labels import column_name
 from trrg_core.sql.catalogue import newest_views
+from trrg_core.sql.locked_duckdb import deadline
 from trrg_core.sql.query import run_query
 from trrg_core.sql.table_views import VERSION_COLUMNS, VIEWS
 from trrg_core.storage.store import Store, open_store
@@ -198,6 +201,15 @@ def test_an_error_quotes_no_value(store: Store) -> None:
         answer(store, "SELECT CAST(finding AS INTEGER) FROM mentions")
     assert "edema" not in str(caught.value)
     assert "Could not convert string" in str(caught.value)
+
+
+def test_no_clock_runs_after_a_query() -> None:
+    """One that did held the connection, and DuckDB printed twenty lines of errors when the process ended."""
+    with duckdb.connect(":memory:") as connection:
+        for _ in range(300):
+            with deadline(connection, 60):
+                pass
+            assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
 
 def test_one_file_of_many_that_is_gone_is_named(tmp_path: Path) -> None:
