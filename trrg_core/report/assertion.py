@@ -116,7 +116,9 @@ def _reaching_cues(
             if index in boundaries:
                 active.clear()
             elif role in _JOINS:
-                _shorten(active, role)
+                # "removal of the tube and the line"
+                is_and = role == "new_item" and text.startswith("and the", hits[index].start)
+                _shorten(active, "and" if is_and else role)
                 if role == "with" and is_forward and hits[index - 1].entry.role == "comma":
                     active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
             elif role == "verb":

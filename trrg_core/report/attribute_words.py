@@ -26,7 +26,8 @@ PARTS = ("", "upper", "lower", "middle", "mid")
 SIDE_WORDS = ("left", "right", "l", "r", "former", "latter")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
 RELATIVE = re.compile(
-    r"(?:(?: (?:is|are) (?:present|seen|noted|visible|identified|there))?,? which|,[^,;]{3,60},|which (?:you|we"
+    r"(?:(?: (?:is|are) (?:present|seen|noted|visible|identified|there))?,? which|,? where (?:it|this|they)"
+    r"|,[^,;]{3,60},|which (?:you|we"
     r"|i|they) [^,;]{3,40}?|,(?: today| now| currently)?)"
     r" (?=(?:being|having|is|are|was|were|has|have|appears?|remains?|lies|lie|sits|projects|measures|occupies"
     r"|involves|abuts)\b)"

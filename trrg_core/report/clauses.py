@@ -12,6 +12,8 @@ _SEPARATORS = frozenset(["comma", "and", "new_item", "stop"])
 _NEW_CLAUSE = ("break", "stop", "place")
 # a list that goes on to its "or": "no pneumothorax, | small effusion, or consolidation"
 _LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,4}or ")
+# a whole statement without a verb: "right effusion bigger, | left effusion gone"
+_IS_STATED = re.compile(r" (?:bigger|smaller|larger|better|worse|gone|resolved|removed|up|down|progressing)\Z")
 _PREPOSITION = "absent.without"
 
 
@@ -23,7 +25,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
     leads_to_or = ", or " in text
     verb_ahead: list[bool] = []
     stated_ahead: list[bool] = []
-    has_verb = has_target = has_preposition = False
+    has_verb = has_target = has_preposition = is_removal = False
     for index, hit in enumerate(hits):
         entry = hit.entry
         role = entry.role
@@ -32,15 +34,19 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
             and (
                 (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop")))[index])
                 or (has_preposition and stated_ahead[index])
+                or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
                 or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
             )
+            and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
             and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
         ):
             boundaries.add(index)
             has_verb, has_target, has_preposition = entry.has_verb, False, False
+            is_removal = False
         else:
             has_verb = has_verb or entry.has_verb or role == "participle"
             has_target = has_target or role in ("finding", "state")
+            is_removal = is_removal or entry.terms[0].name == "absent.resolved"
             if not has_preposition and entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
                 stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"))

@@ -61,6 +61,7 @@ _ACCESS = re.compile(
     r"\b(?:via|through|from|by way of) (?:the |an? )?(left|right) (?:internal |external )?"
     r"(?:jugular|ij|subclavian|femoral|basilic|cephalic|brachial|axillary|arm)\b"
 )
+_BRONCHUS = re.compile(r"\b(left|right) (?:[a-z]+ ){0,3}bronchus\b")
 _NEAR = 80
 _REMOVAL = "absent.removal"
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
@@ -164,6 +165,9 @@ def _mentions_of_one(
             if candidate.finding == "central_venous_catheter" and "laterality" not in attributes:
                 access = _ACCESS.search(scan.plain.text, candidate.end)
                 attributes |= {"laterality": access[1]} if access else {}
+            if candidate.finding == "foreign_body" and "laterality" not in attributes:
+                bronchus = _BRONCHUS.search(scan.plain.text, candidate.end)
+                attributes |= {"laterality": bronchus[1]} if bronchus else {}
             if positions[number] and assertion.assertion is not Assertion.ABSENT:
                 attributes["position"] = positions[number]
             mentions.append(_mention(candidate, assertion, attributes, scan.plain))

@@ -138,7 +138,8 @@ _WHERE = re.compile(
 # "edema better than yesterday | effusions unchanged"
 _THAN = re.compile(
     r"(?: (?:[a-z]+ )?[a-z]+ (?:than|since|from|compared (?:to|with)) (?:the )?"
-    r"(?:(?:prior|previous|last|earlier) (?:film|study|exam|one)|yesterday|before|previously|[a-z]+day)"
+    r"(?:(?:prior|previous|last|earlier) (?:film|study|exam|one|week|month|year|night)|yesterday|before"
+    r"|previously|[a-z]+day)"
     r"| (?:is |are )?in (?:place|situ|(?:(?:good|satisfactory|unchanged|standard) )?position))(?= )"
 )
 _PLACE = re.compile(r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax)\b")
@@ -224,15 +225,16 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
     if opening is not None:
         return one.end + 1 if _is_noun(one, text) and _states(hits, index) else -1
     begin = one.end
-    compared = _THAN.match(text, one.end)
-    where = compared or _WHERE.match(text, one.end) or _PLACE.match(text, one.end)
+    where = _WHERE.match(text, one.end) or _PLACE.match(text, one.end)
+    compared = _THAN.match(text, where.end() if where else one.end)
+    where = compared or where
     if where is not None:
         begin = where.end()
         if begin > two.start or (compared is None and two.entry.is_finding and two.start == begin + 1):
             return -1  # "a level in the right lower lobe cavity"
     elif one.entry.role == "participle":
         return -1
-    if any(hits[at].entry.role not in _MODIFIERS for at in range(last + 1, index)):
+    if any(one.entry.role not in _MODIFIERS for one in hits[last + 1 : index] if one.start >= begin):
         return -1
     if not _says_only_marks(scan, begin, two.start) or not _begins(hits, index, text):
         return -1

@@ -11,6 +11,7 @@ from trrg_core.report.lexicon import Entry, Lexicon, Term
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
 _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
+_GLUED = ("is", "are", "the")
 _SPACES = re.compile("  +")
 
 
@@ -87,7 +88,7 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
         if entry.closes_word and padded[end + 1].isalnum():
             continue
         start = end - entry.length
-        if entry.opens_word and padded[start].isalnum():
+        if entry.opens_word and padded[start].isalnum() and not (entry.is_target and _is_glued(padded, start)):
             continue
         if entry.terms:
             spans.append((start, -end, entry))
@@ -98,6 +99,11 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     if not has_target and not everything:
         return Scan(plain)
     return Scan(plain, _longest(spans), attributes, has_target)
+
+
+def _is_glued(padded: str, at: int) -> bool:
+    """Whether nothing but a verb or article stands before a word without a space: "isenlarged"."""
+    return padded[padded.rfind(" ", 0, at) + 1 : at + 1] in _GLUED
 
 
 def add_spans(scan: Scan, spans: Sequence[tuple[int, int, str]], *, wins: bool = False) -> Scan:
