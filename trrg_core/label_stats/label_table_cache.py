@@ -3,6 +3,7 @@
 The copy depends on the version alone and may be deleted at any time; with it a re-slice starts within a second.
 """
 
+import io
 import json
 import logging
 import zlib
@@ -83,11 +84,13 @@ def _read_columns(store: Store, path: str) -> pa.Table:
 def _to_bytes(labels: LabelTable) -> bytes:
     """The table in Arrow's own format, which is read in a third of the time that Parquet takes, and its CRC-32."""
     rows = labels.rows.replace_schema_metadata({_OBSERVATIONS: json.dumps(labels.observations).encode()})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+    file = io.BytesIO()  # gives its bytes away without a copy: of 10 million studies they are 0.65 GB
+    with pa.ipc.new_file(file, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(rows)
-    content = sink.getvalue().to_pybytes()
-    return content + _checksum(content)
+    with file.getbuffer() as content:
+        checksum = _checksum(content)
+    file.write(checksum)
+    return file.getvalue()
 
 
 def _from_bytes(data: bytes) -> LabelTable:
