@@ -20,7 +20,7 @@ from pipelines.records.commit import JobOutput, TableWork, commit_output, commit
 from pipelines.records.job_result import JobResult
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, RayConfig, TrrgConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources import Source, open_source
 from trrg_core.sources.free_space import check_free_space
 from trrg_core.sources.increment import (
@@ -42,7 +42,7 @@ from trrg_core.tables.delta import list_parts
 from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.rows.study_row import listed_row, listed_study
 from trrg_core.tables.schema import STUDIES
-from trrg_core.withdrawal.record import read_refusal, without_withdrawn
+from trrg_core.withdrawal.record import REASON, read_refusal, read_withdrawals, without_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     source = open_source(config.source, config.ingest)
     listing = source.list_studies()
     stamps = source.stamp_studies(listing)
-    refusal = read_refusal(store)
+    refusal, recorded = read_refusal(store), read_withdrawals(store)
     settings = fingerprint(source.settings_fingerprint(), code_of("ingest"))
     work = TableWork(
         job="ingest",
@@ -81,6 +81,9 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     cut = _cut_files(config.ray, work, increment)
     read = _read_studies(config.ray, work, source, increment.read, stamps)
     files = [*increment.kept, *index_files(store, [*cut.parts, *read.parts])]
+    if read_withdrawals(store) != recorded:
+        again = "repeat `trrg withdraw`, which deletes the files of this ingest, then the ingest"
+        raise DataError(REASON, f"a patient was withdrawn while {work.table} was made, nothing is committed: {again}")
     return _commit(config.ingest, work, listing, increment, files, read.rejects)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipelines.jobs import ingest
 from pipelines.records import commit as versions
 from pipelines.records.job_result import JobResult
+from tests.core.store_contents import find_words
 from tests.pipelines.tree import Entry, Tree, make_tree
 from trrg_core.config.load import load_config
 from trrg_core.errors import ConfigError, DataError, StorageError
@@ -147,6 +148,31 @@ def test_a_compacted_version_is_extended_as_if_it_were_not(tree: Tree, store: St
     assert find_commit(store, TableRef.parse(now.ref)).parents == (str(compacted.after),)
     assert now.counts["read"] == 2
     assert outcome(store, now.ref) == from_scratch(tree, tmp_path / "scratch")
+
+
+def test_a_patient_who_is_withdrawn_during_an_ingest_is_not_in_what_it_commits(
+    tree: Tree, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "an invented secret of a test")
+    patient = "10000001"
+
+    def withdraw() -> None:
+        plan = plan_withdrawal(store, [Request(subject_id=patient)], training_jobs=(), models={})
+        carry_out(store, plan, read_key(), min_age_hours=0)
+
+    read_studies = ingest._read_studies
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "_read_studies", lambda *given: (withdraw(), read_studies(*given))[1])
+        with pytest.raises(DataError, match="a patient was withdrawn while studies was made") as caught:
+            run(tree, store)
+    assert caught.value.reason == "withdrawn"
+    assert not history(store, "studies")
+    assert not history(store, "rejects")
+    withdraw()
+    assert find_words(store, [patient]) == []
+    result = run(tree, store)
+    assert result.rejects == {"withdrawn": 2}
+    assert patient not in {row["subject_id"] for row in read_table(store, TableRef.parse(result.ref)).to_pylist()}
 
 
 def test_a_withdrawn_patient_is_refused_and_counted(tree: Tree, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
