@@ -122,15 +122,36 @@ def _read_parquet(data: bytes, name: str, required: Sequence[str]) -> Rows:
         if missing:
             found = show_columns(file.schema_arrow.names)
             raise ConfigError(f"{name}: missing columns {', '.join(missing)}; found {found}")
+        _check_types(file.schema_arrow, required, name)
         rows = _parquet_rows(file, required, max_bytes=_ALWAYS_ALLOWED_BYTES + _MAX_EXPANSION * len(data))
+        texts = tuple({key: _text(value) for key, value in row.items()} for row in rows)
     except _TooLargeError as error:
         raise ConfigError(f"{name}: {len(data)} bytes that expand to more than {error} bytes") from error
-    except (pa.ArrowException, OSError, ValueError, LookupError, ArithmeticError) as error:
-        # also values that Python has no form for: a date after 9999, an unknown time zone
-        raise ConfigError(f"{name}: not a valid Parquet file; download or export it again") from error
-    texts = tuple({key: "" if value is None else str(value) for key, value in row.items()} for row in rows)
+    except (pa.ArrowException, OSError, ValueError, LookupError, ArithmeticError):
+        # also values that Python has no form for: a date after 9999, an unknown time zone. `from None`: the message of
+        # a text that is not UTF-8 quotes it
+        raise ConfigError(f"{name}: not a valid Parquet file; download or export it again") from None
     unknown = tuple(column for column in file.schema_arrow.names if column not in required)
     return Rows(rows=texts, unknown_columns=unknown)
+
+
+def _check_types(schema: Any, required: Sequence[str], name: str) -> None:
+    """Raise ConfigError for a column that is there twice, or whose values have no one text."""
+    import pyarrow.types as kinds
+
+    repeated = [column for column in required if schema.names.count(column) > 1]
+    if repeated:
+        raise ConfigError(f"{name}: duplicate columns {', '.join(repeated)}")
+    for column in required:
+        kind = schema.field(column).type
+        if kinds.is_nested(kind) or kinds.is_fixed_size_binary(kind):
+            raise ConfigError(f"{name}: column {column!r} is of type {kind}, expected text, a number or a date")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):  # text that its writer did not mark as such
+        return value.decode()
+    return "" if value is None or value != value else str(value)  # NaN stands for a missing value, not for a patient
 
 
 class _TooLargeError(Exception):

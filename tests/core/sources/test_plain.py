@@ -2,6 +2,7 @@ import gzip
 import pickle
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -265,6 +266,44 @@ def test_a_table_or_column_that_is_not_there_stops(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_text(HEADER.replace("side", "sides") + ROWS)
     with pytest.raises(ConfigError, match=r"missing columns side;.*is 'sides' meant"):
         opened(tmp_path).list_studies()
+
+
+def parquet(root: Path, **columns: pa.Array) -> Source:
+    rows = {"image": ["a.jpg", "b.jpg"], "patient": ["1", "2"], "report": ["Clear.", "Effusion."]}
+    pq.write_table(pa.table(rows | columns), root / "t.parquet")
+    return opened(root, PlainConfig(table="t.parquet"))
+
+
+def test_text_that_parquet_holds_as_bytes_is_text(tmp_path: Path) -> None:
+    reports = pa.array([b"Clear.", "Gr\u00f6\u00dfer.".encode()])
+    listing = parquet(tmp_path, patient=pa.array([b"P1", b"P2"]), report=reports).list_studies()
+    assert [(study.subject_id, study.report) for study in listing.studies] == [
+        ("P1", "Clear."),
+        ("P2", "Gr\u00f6\u00dfer."),
+    ]
+    with pytest.raises(ConfigError, match="not a valid Parquet file"):
+        parquet(tmp_path, report=pa.array([b"Clear.", b"\xff\xfe"])).list_studies()
+
+
+def test_a_number_that_is_none_names_no_patient(tmp_path: Path) -> None:
+    listing = parquet(tmp_path, patient=pa.array([float("nan"), 2.5])).list_studies()
+    assert [study.subject_id for study in listing.studies] == ["2.5"]
+    assert [reject.reason for reject in listing.rejects] == ["bad_id"]
+
+
+@pytest.mark.parametrize(
+    "values", [[["Clear."], ["x", "y"]], [{"text": "Clear."}, None], pa.array([b"12", b"34"], pa.binary(2))]
+)
+def test_a_column_of_parquet_that_is_no_text_stops(tmp_path: Path, values: Any) -> None:
+    with pytest.raises(ConfigError, match=r"t\.parquet: column 'report' is of type .*, expected text"):
+        parquet(tmp_path, report=pa.array(values)).list_studies()
+
+
+def test_a_column_of_parquet_that_is_there_twice_stops(tmp_path: Path) -> None:
+    columns = [pa.array(["a.jpg"]), pa.array(["1"]), pa.array(["2"]), pa.array(["Clear."])]
+    pq.write_table(pa.table(columns, ["image", "patient", "patient", "report"]), tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match=r"t\.parquet: duplicate columns patient"):
+        opened(tmp_path, PlainConfig(table="t.parquet")).list_studies()
 
 
 def test_a_table_without_a_header_is_not_quoted(tmp_path: Path) -> None:
