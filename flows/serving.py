@@ -265,9 +265,10 @@ def _commands(store: Store, ports: Ports) -> dict[str, list[str]]:
     commands = {"Prefect": [*python, "flows.prefect_server", str(ports.prefect)]}
     if not store.is_s3 and ports.mlflow:
         from pipelines.registry.mlflow_store import make_database  # MLflow takes seconds to import
+        from pipelines.registry.references import sqlite_uri
 
         database = make_database(store)
-        where = ["--backend-store-uri", f"sqlite:///{database}", "--default-artifact-root", store.join("registry")]
+        where = ["--backend-store-uri", sqlite_uri(database), "--default-artifact-root", store.join("registry")]
         listen = ["--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
         names = [*LOOPBACK_NAMES, *(f"{name.replace('[', '[[]', 1)}:*" for name in LOOPBACK_NAMES)]  # patterns
         only = ["--allowed-hosts", ",".join(names), "--x-frame-options", "DENY"]

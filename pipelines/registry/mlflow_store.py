@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from pipelines.registry.references import open_client
+from pipelines.registry.references import open_client, sqlite_uri
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE, REGISTRY_FOLDER
@@ -80,7 +80,7 @@ def _is_half_made(path: Path) -> bool:
 
 
 def _local_client(path: Path) -> MlflowClient:
-    return open_client(f"sqlite:///{path}", str(path))
+    return open_client(sqlite_uri(path), str(path))
 
 
 @contextmanager

@@ -64,7 +64,12 @@ def read_only_client(store: Store, config: RegisterConfig) -> Iterator["MlflowCl
         with tempfile.TemporaryDirectory() as local:
             copy = Path(local) / "mlflow.db"
             copy.write_bytes(store.read_bytes(REGISTRY_DATABASE))
-            yield open_client(f"sqlite:///{copy}", store.join(REGISTRY_DATABASE))
+            yield open_client(sqlite_uri(copy), store.join(REGISTRY_DATABASE))
+
+
+def sqlite_uri(path: Path) -> str:
+    """The address of a SQLite file: `%20` and `?` in the name of a folder are no code and no query."""
+    return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
 
 
 def is_missing(error: "MlflowException") -> bool:

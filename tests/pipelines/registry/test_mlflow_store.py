@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.registry import mlflow_store
 from pipelines.registry.mlflow_store import make_database
+from pipelines.registry.model_list import list_models
 from pipelines.registry.registry_client import NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.storage.folders import REGISTRY_DATABASE
@@ -41,6 +42,17 @@ def test_a_new_file_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(Killed):
             make_database(store)
     assert store.list() == ()
+
+
+@pytest.mark.parametrize("name", ["a%20b", "q?x", "100% \u00fc #1"])
+def test_the_name_of_a_folder_is_taken_as_it_is(tmp_path: Path, empty_registry: bytes, name: str) -> None:
+    store = open_store(str(tmp_path / name))
+    store.write_bytes(REGISTRY_DATABASE, empty_registry)
+    with open_registry(store, CONFIG) as models:
+        models.create(VERSION)
+    with closing(sqlite3.connect(store.join(REGISTRY_DATABASE))) as database:
+        assert database.execute("SELECT count(*) FROM model_versions").fetchone() == (1,)
+    assert [model.version for model in list_models(store, CONFIG)] == ["1"]
 
 
 def test_a_file_that_a_kill_left_half_made_is_put_aside(store_with_registry: Store) -> None:
