@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.registry.bill_of_materials import check_bill
-from pipelines.registry.find_model import FoundModel
+from pipelines.registry.find_model import FoundModel, opened_model
 from pipelines.registry.model_list import ListedModel
 from pipelines.registry.model_signature import check_stored, signature_path
 from pipelines.registry.registry_client import BILL_TAG, WEIGHTS_TAG
@@ -14,7 +14,7 @@ from trrg_core.errors import DataError, TrrgError
 from trrg_core.model.manifest import MANIFEST, check_folder
 from trrg_core.registry.decision import DECISION_FILE
 from trrg_core.runs.results import read_result, run_path
-from trrg_core.runs.stored_model import fetched_model, model_path
+from trrg_core.runs.stored_model import model_path
 from trrg_core.signing.key_pair import VERIFYING_VARIABLE, read_verifying_key
 from trrg_core.storage.store import Store
 from trrg_core.storage.stored_record import read_record
@@ -86,7 +86,7 @@ def _manifest(store: Store, model: ListedModel) -> Finding:
 
 def _files(store: Store, model: ListedModel) -> Finding:
     try:
-        with fetched_model(store, model.generator) as folder:
+        with opened_model(store, FoundModel(name=model.model, run_id=model.generator)) as folder:
             check_folder(folder)
     except (TrrgError, OSError) as error:
         return Finding(name="files", passed=False, detail=f"{error}; restore the folder, or `trrg rollback`")

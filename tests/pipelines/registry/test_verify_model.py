@@ -91,7 +91,7 @@ def test_an_untouched_model_verifies_and_each_change_is_named(store: Store) -> N
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert "was changed: its sha256 is not that of the manifest" in failed(store)["files"]
+    assert f"{weights} was changed: its sha256 is not that of the manifest" in failed(store)["files"]
     data[-1] ^= 1
     weights.write_bytes(data)
     poison = folder / "pytorch_model.bin"
