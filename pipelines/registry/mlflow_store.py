@@ -7,6 +7,7 @@ A new file is made elsewhere and moved in whole: MLflow makes its tables by doze
 database again in which one of them was interrupted.
 """
 
+import json
 import logging
 import sqlite3
 import tempfile
@@ -19,13 +20,14 @@ from mlflow import MlflowClient
 
 from pipelines.registry.references import open_client, sqlite_uri
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import StorageError
+from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE, REGISTRY_FOLDER
 from trrg_core.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 LOCK = f"{REGISTRY_FOLDER}/lock"
+LOCK_MINUTES = 15  # it is held for seconds, and within the lock of the decision
 
 
 @contextmanager
@@ -83,12 +85,28 @@ def _local_client(path: Path) -> MlflowClient:
     return open_client(sqlite_uri(path), str(path))
 
 
+def _take_lock(store: Store) -> bool:
+    """Whether the lock is ours now. One whose process was killed is removed: nobody writes for so long."""
+    mine = json.dumps({"made": time.time()}).encode()
+    if store.write_new(LOCK, mine):
+        return True
+    try:
+        made = float(json.loads(store.read_bytes(LOCK))["made"])
+    except (DataError, ValueError, KeyError, TypeError):  # released meanwhile, or of an earlier version
+        return False
+    if time.time() - made < LOCK_MINUTES * 60:
+        return False
+    logger.warning("%s is more than %d minutes old; its process is taken for dead", store.join(LOCK), LOCK_MINUTES)
+    store.delete(LOCK)
+    return store.write_new(LOCK, mine)
+
+
 @contextmanager
 def _downloaded(store: Store) -> Iterator[Path]:
-    if not store.write_new(LOCK, b"present while a model is registered"):
+    if not _take_lock(store):
         raise StorageError(
             f"{store.join(LOCK)} exists: another registration is running; run again later, "
-            "or delete that file if its process has died"
+            f"or delete that file if its process has died; after {LOCK_MINUTES} minutes it is taken for dead"
         )
     try:
         with tempfile.TemporaryDirectory() as local:

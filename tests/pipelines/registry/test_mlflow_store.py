@@ -1,16 +1,19 @@
 """The SQLite file of the registry: it is there with all its tables, or not at all."""
 
+import contextlib
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipelines.registry import mlflow_store
-from pipelines.registry.mlflow_store import make_database
+from pipelines.registry.mlflow_store import LOCK, make_database
 from pipelines.registry.model_list import list_models
 from pipelines.registry.registry_client import NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
+from trrg_core.errors import StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store, open_store
 
@@ -53,6 +56,19 @@ def test_the_name_of_a_folder_is_taken_as_it_is(tmp_path: Path, empty_registry: 
     with closing(sqlite3.connect(store.join(REGISTRY_DATABASE))) as database:
         assert database.execute("SELECT count(*) FROM model_versions").fetchone() == (1,)
     assert [model.version for model in list_models(store, CONFIG)] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_taken"), [(None, False), (60.0, False), (16 * 60.0, True)], ids=["earlier version", "new", "old"]
+)
+def test_the_lock_of_a_killed_process_in_a_bucket_ends(tmp_path: Path, age_s: float | None, is_taken: bool) -> None:
+    store = open_store(str(tmp_path))
+    store.write_bytes(LOCK, b"present" if age_s is None else f'{{"made": {time.time() - age_s}}}'.encode())
+    with contextlib.ExitStack() as stack:
+        if not is_taken:
+            stack.enter_context(pytest.raises(StorageError, match="delete that file if its process has died"))
+        stack.enter_context(mlflow_store._downloaded(store))
+    assert store.exists(LOCK) is not is_taken, "the lock of another process is left alone"
 
 
 def test_a_file_that_a_kill_left_half_made_is_put_aside(store_with_registry: Store) -> None:
