@@ -62,7 +62,9 @@ def connect(config: RayConfig) -> None:
         where = f"the cluster at {config.address}" if config.address else "a local cluster"
         raise StorageError(f"Ray: {where} did not answer; look at its logs, or run again: {error}") from error
     set_stall_limit(config.stall_minutes)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # Ray's count blocks, ours count studies
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # Ray's count blocks, ours count studies
+    context.raise_original_map_exception = True  # by its class a caller knows whether to try again
     logger.info("Ray: %s", f"cluster at {config.address}" if config.address else f"local, {config.local_cpus} CPUs")
 
 

@@ -11,11 +11,12 @@ from pipelines.records.json_log import log_ids
 from pipelines.records.tracing import span
 from pipelines.running.catalog import Job, find_job
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.storage.store import open_store
 from trrg_core.tables.commit_history import resolve_input
 
 logger = logging.getLogger(__name__)
+_RAY_ADVICE = "\nFailed to apply UDF transform"  # what Ray Data adds to the message of an error in a task
 
 
 def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
@@ -43,7 +44,19 @@ def _run(job: Job, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]
         return run_remote(name, config, store_uri, inputs)
     start = time.monotonic()
     module = importlib.import_module(f"pipelines.jobs.{name}")
-    result: JobResult = module.run(config, store, job.inputs_of(inputs))
+    try:
+        result: JobResult = module.run(config, store, job.inputs_of(inputs))
+    except TrrgError as error:
+        raise _as_raised(error) from error
     result = replace(result, seconds=time.monotonic() - start)
     logger.info(describe(result))
     return result
+
+
+def _as_raised(error: TrrgError) -> TrrgError:
+    """`error`; of one that comes from a Ray task, what was raised there, without Ray's traceback and advice."""
+    cause = getattr(error, "cause", None)
+    if not isinstance(cause, TrrgError):
+        return error
+    cause.args = (str(cause).partition(_RAY_ADVICE)[0],)
+    return cause

@@ -10,7 +10,7 @@ from pipelines.training.single_process import train_in_process
 from pipelines.training.stage import UNSCORED, Stage, TrainingTask
 from trrg_core.errors import TrainingError
 from trrg_core.pages.loss_chart import draw_losses
-from trrg_core.runs.results import RunResult, write_result
+from trrg_core.runs.results import RunResult, read_result, write_result
 from trrg_core.signing.manifest_key import read_manifest_key
 
 CURVES = "losses.svg"
@@ -29,6 +29,14 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
     if not task.store.exists(f"{task.path}/{TRAINED}"):
         _fit(stage, task)
     trained = _read_trained(stage, task)
+    try:
+        scores = stage.score(task)
+    except Exception:
+        # another process that trained the same run may have finished it meanwhile, and deleted what is scored here
+        finished = read_result(task.store, task.run_id)
+        if finished is None:
+            raise
+        return finished
     curves = draw_losses(_read(task, LOSSES), title=task.run_id)
     task.store.write_bytes(f"{task.path}/{CURVES}", curves)
     result = RunResult(
@@ -36,7 +44,7 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         job=stage.name,
         inputs=task.inputs,
         code_version=task.code_version,
-        metrics={**trained["metrics"], **stage.score(task), **trained["speed"]},
+        metrics={**trained["metrics"], **scores, **trained["speed"]},
         notes=_places(stage, task),
         finished_ms=int(time.time() * 1000),
     )

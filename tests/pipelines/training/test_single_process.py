@@ -4,10 +4,13 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
 from trrg_core.storage.store import Store, open_store
@@ -59,6 +62,17 @@ def test_a_run_that_stopped_resumes_with_the_same_losses(
     assert not order.exists()
     train(toy.toy_stage(epochs=1), task)
     assert _losses(store, "stopped") == in_process
+
+
+def test_a_run_that_another_process_finishes_while_it_is_scored_is_taken_from_there(store: Store, shards: str) -> None:
+    task, stage = toy.toy_task(store, shards, "finished-elsewhere", 2, "engine.local=true"), toy.toy_stage(epochs=1)
+    elsewhere = []
+
+    def score_late(task: TrainingTask) -> Mapping[str, float]:
+        elsewhere.append(train(stage, task))
+        return stage.score(task)
+
+    assert train(replace(stage, score=score_late), task) == elsewhere[0]
 
 
 def test_training_stops_when_the_loss_on_validate_no_longer_falls(store: Store, shards: str) -> None:
