@@ -66,6 +66,10 @@ class _Sentence:
         self._cuts = [hit.start for hit in self._separators]
         self._has_with = "with" in [hit.entry.role for hit in self._separators]
         self.boundaries = boundaries
+        self._has_but = "but" in text or "though" in text or "yet" in text
+        self._has_relative = (
+            "which" in text or "where" in text or "being" in text or "having" in text or text.count(",") > 1
+        )
         self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 
     def describe(self, number: int) -> list[_Described]:
@@ -80,7 +84,7 @@ class _Sentence:
         chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
         if self._starts[-1] < candidate.end:  # nothing is said behind it
             return self._sides_before(number, low, chosen) or [chosen]
-        if self.text[high : high + 1] in (",", " ") and (relative := RELATIVE.match(self.text, high)):
+        if self._has_relative and (relative := RELATIVE.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
@@ -89,7 +93,7 @@ class _Sentence:
             if not any(other.start < limit for other in self.candidates[number + 1 : number + 2]):
                 chosen = {kind: value for kind, value in _choose(None, behind).items() if kind != "change"} | chosen
         known = chosen.get("change", "")
-        if (conceded := self._behind_but(high)) is not None:
+        if self._has_but and (conceded := self._behind_but(high)) is not None:
             if "severity" not in chosen and (degree := conceded.value("severity")):
                 chosen["severity"] = degree
             if known in ("", _WEAK_CHANGE) and (change := conceded.value("change")):

@@ -34,6 +34,7 @@ _FRONTED_SIDE = re.compile(
     r"|one sees|i see|lies|lie)|the (left|right)(?: side| lung| hemithorax| chest| base| apex)? (?:now |also |only )?"
     r"(?:shows?|contains?|demonstrates?|exhibits?|reveals?|harbou?rs?))\b"
 )
+_STATES = re.compile(r" (?:there|we|one|i|lies?|show|contain|demonstrat|exhibit|reveal|harbo)")
 _END_OF_FRONTED = re.compile(r"[;]|\b(?:left|right|bilateral|both|while|whereas|but)\b")
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
@@ -58,7 +59,7 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
         _share_over_slash(described, candidates, text)
     if "lung" in text and _LESS.search(text):
         _keep_lesser_volumes(described, candidates)
-    if ("the left" in text or "the right" in text) and _FRONTED_SIDE.search(text):
+    if ("the left" in text or "the right" in text) and _STATES.search(text) and _FRONTED_SIDE.search(text):
         _share_fronted(described, candidates, text)
     if len(candidates) == 1:
         return

@@ -47,13 +47,13 @@ _OPENING = frozenset(
         *("Trace", "Minimal", "Stable", "Unchanged", "Normal", "New", "Cardiac", "Pleural", "Bibasilar"),
     )
 )
-# an answer and the next label of a form: "Effusion: none Edema: mild"
+# an answer and the next label of a form, in front of its colon: "Effusion: none Edema|: mild"
 _NEXT_LABEL = re.compile(
-    r"\b(?:[Nn]o|[Nn]one|[Nn]il|[Yy]es|[Aa]bsent|[Pp]resent|[Nn]ormal|[Cc]lear|[Nn]egative|[Pp]ositive|[Mm]ild|[Mm]oderate|[Ss]mall"
-    r"|[Ss]evere|[Ll]arge|[Tt]race|[Ll]eft|[Rr]ight|[Bb]ilateral|[Uu]nchanged|[Ss]table|[Ee]nlarged|[Ii]ntact"
-    r"|[Uu]nremarkable) "
-    r"(?=[A-Z][A-Za-z]+(?: [A-Za-z]+){0,2}: )(?!(?:Lung|Side|Base|Apex))"
+    r"\b(?:[Nn]o|[Nn]one|[Nn]il|[Yy]es|[Aa]bsent|[Pp]resent|[Nn]ormal|[Cc]lear|[Nn]egative|[Pp]ositive|[Mm]ild|[Mm]oderate"
+    r"|[Ss]mall|[Ss]evere|[Ll]arge|[Tt]race|[Ll]eft|[Rr]ight|[Bb]ilateral|[Uu]nchanged|[Ss]table|[Ee]nlarged|[Ii]ntact"
+    r"|[Uu]nremarkable) ((?!Lung|Side|Base|Apex)[A-Z][A-Za-z]+(?: [A-Za-z]+){0,2})\Z"
 )
+_LONGEST_LABEL = 60
 _WORD_BEFORE = re.compile(r"(?<![\w.])([a-z]+|\d+ ?[cm]m\)?)\Z")
 # "opacity on the right", and what goes on: "... | lower lobe"
 _ENDS_WITH_SIDE = re.compile(r"\b(?:on|to) the (?:left|right)\Z", re.IGNORECASE)
@@ -158,8 +158,11 @@ def _unstopped(text: str, start: int, end: int) -> list[int]:
     """Where a statement begins with no stop before it: "Heart normal No effusion", "* No effusion * Small nodule"."""
     found = [mark.end() for mark in _BULLET.finditer(text, start, end)] if "*" in text or "\u2022" in text else []
     colon = text.find(": ", start, end)
-    if colon >= 0 and text.find(": ", colon + 2, end) >= 0:
-        found.extend(mark.end() for mark in _NEXT_LABEL.finditer(text, start, end))
+    while colon >= 0 and (following := text.find(": ", colon + 2, end)) >= 0:
+        low = max(colon + 2, following - _LONGEST_LABEL)
+        if text.find("\n", low, following) < 0 and (label := _NEXT_LABEL.search(text, low, following)):
+            found.append(label.start(1))
+        colon = following
     words = _words()
     for mark in _CAPITAL.finditer(text, start, end):
         at = mark.start()

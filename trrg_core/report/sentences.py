@@ -36,7 +36,17 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
         begin = skip_mark(text, low, high)
         for stop in _STOP.finditer(text, low, high):
             at, behind = stop.span()
-            if at < begin or not _ends_sentence(text, at, behind, begin, high):
+            if at < begin or not (
+                # as nearly always
+                (
+                    behind < high
+                    and text[at:behind] == "."
+                    and text[behind] in " \n"
+                    and text[at - 1].isalpha()
+                    and text[at - 2 : at].lower() not in _ABBREVIATION_ENDS
+                )
+                or _ends_sentence(text, at, behind, begin, high)
+            ):
                 continue
             if may_list and text[at] == "." and is_within_list(text, begin, at, behind, high):
                 continue
@@ -44,7 +54,11 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
                 spans.append((begin, behind))
             else:
                 _add(spans, text, begin, behind)
-            begin = skip_mark(text, behind, high)
+            following = text[behind : behind + 3]
+            is_word = (
+                behind + 2 < high and following[:1] == " " and following[1:].isalpha() and following[1] not in "iv"
+            )
+            begin = behind + 1 if is_word else skip_mark(text, behind, high)
         if begin < high:
             _add(spans, text, begin, high)
     return spans

@@ -59,13 +59,13 @@ _NO_SUBJECT = re.compile(
 )
 # "right, but not left, effusion": each side stands for the finding behind the second
 _BUT_NOT = re.compile(r"\b(left|right)(?:,? but|,) (?:not|no) (?:the )?(left|right),? ")
+_PRONOUN = re.compile(r" (?:it|one|them)\b")
 _DENIED = re.compile(
     r"(?: no (?:sign|evidence|trace|hint|suggestion|indication)s? of| free of| free from"
-    r"| (?:cannot|can't|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|any|them)\b(?!"
+    r"| (?:cannot|can't|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|them)\b(?!"
     r" [a-z]+ion)"
 )
 _NOT_SO = re.compile(r"\b(?:while|whereas|but|though|although|and) the [a-z ]{3,40} (?:is|are) not(?=[.,;]|$)()")
-_ANAPHORA = re.compile(r" (?:not|none|that|those) ")
 # "nodules in the right and the left lung; the former is new": the two that are named before
 _FORMER = re.compile(r"\bthe (former|latter)\b(?! (?:side|lung|place|base|lobe))")
 _MOST_STAND_INS = 8
@@ -76,9 +76,13 @@ def add_stand_ins(scan: Scan) -> Scan:
     text = scan.plain.text
     names_side = "left" in text or "right" in text
     hits: dict[int, Hit] = {}
-    if (" it" in text or " one" in text or " any" in text or " them" in text) and _DENIED.search(text):
+    if (" it" in text or " one" in text or " them" in text) and _PRONOUN.search(text) and _DENIED.search(text):
         hits |= {hit.start: hit for hit in _stand_for_last(scan, [m.span(1) for m in _DENIED.finditer(text)])}
-    if " one" in text or " it " in text or (names_side and _ANAPHORA.search(text)):
+    if (
+        " one" in text
+        or " it " in text
+        or (names_side and (" not " in text or " none " in text or " that " in text or " those " in text))
+    ):
         hits |= {hit.start: hit for hit in _of_findings(scan)}
     if names_side and " no" in text:
         hits |= {hit.start: hit for hit in _before_denial(scan)}
@@ -90,7 +94,7 @@ def add_stand_ins(scan: Scan) -> Scan:
         hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(match.lastindex or 1)])}
     if names_side and "left" in text and "right" in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
-    if " not" in text and (match := _NOT_SO.search(text)):
+    if (text.endswith((" not", " not.")) or " not," in text or " not;" in text) and (match := _NOT_SO.search(text)):
         hits |= {hit.start: hit for hit in _of_state(scan, match.end(1))}
     if "former" in text or "latter" in text:
         hits |= {hit.start: hit for hit in _of_former(scan)}
