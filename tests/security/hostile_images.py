@@ -144,6 +144,12 @@ def dicom_run_length_bomb(size: int = 4_000_000) -> bytes:
     return dicom(frame=struct.pack("<16I", 1, 64, *[0] * 14) + runs, syntax=RLELossless)
 
 
+def dicom_of_short_runs() -> bytes:
+    """Run lengths with a run for each pixel: the more runs, the longer a decoder takes."""
+    runs = b"".join(bytes([0, value]) for value in film().ravel().tolist())
+    return dicom(frame=struct.pack("<16I", 1, 64, *[0] * 14) + runs, syntax=RLELossless)
+
+
 def jpeg_of_many_scans(count: int = 1500) -> bytes:
     data = jpeg(progressive=True)
     last = data.rindex(b"\xff\xda")

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 
 from tests.security import hostile_images as hostile
 from trrg_core.errors import DataError
+from trrg_core.imaging import codestream
 from trrg_core.imaging.burned_in_text import count_text_rows
 from trrg_core.imaging.decode import decode, decode_image
 from trrg_core.imaging.intensity import stretch
@@ -149,6 +150,14 @@ def test_the_message_about_a_file_is_the_same_every_time() -> None:
     with pytest.raises(DataError, match="PNG of 64 x 64: its header is not valid") as caught:
         decode_image(hostile.png_of_no_colour_type())
     assert "0x" not in str(caught.value), "an address in memory"
+
+
+def test_the_number_of_runs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert np.corrcoef(decode_image(hostile.dicom_of_short_runs()).ravel(), hostile.film().ravel())[0, 1] > 0.999
+    monkeypatch.setattr(codestream, "_MAX_RUNS", hostile.SIDE**2 - 1)
+    with pytest.raises(DataError, match="more than 4095 runs for 64 x 64 pixels") as caught:
+        decode_image(hostile.dicom_of_short_runs())
+    assert caught.value.reason == "dicom_unsupported"
 
 
 def test_marks_like_letters_are_counted_in_little_time() -> None:

@@ -17,6 +17,7 @@ _RLE = "1.2.840.10008.1.2.5"
 # OpenJPEG holds some kilobytes for each tile; a film in tiles of 128 x 128 has about 500
 _MAX_TILES = 4096
 _MAX_BOXES = 100
+_MAX_RUNS = 10_000_000  # some 3 s of CPU; a film of 9 megapixels of 16 bits has fewer, unless its runs are of one byte
 # films are compressed 2 to 50 times; decoders fill in what a cut stream lacks
 _MAX_EXPANSION = 2000
 
@@ -35,7 +36,7 @@ def check_codestream(frame: bytes, syntax: str, size: FrameSize) -> None:
 
     Raises:
         DataError: `dicom_corrupt`, if they differ, no codestream is found or it is far too short; `dicom_unsupported`
-            for too many tiles or scans.
+            for too many tiles, scans or runs.
     """
     num_bytes = size.rows * size.columns * size.bytes_per_pixel
     if num_bytes > _MAX_EXPANSION * len(frame):
@@ -103,10 +104,13 @@ def jpeg_2000_start(frame: bytes) -> int:
 def _check_run_lengths(frame: bytes, size: FrameSize) -> None:
     """Each run of two bytes may become 128: they are added up before any is expanded."""
     limit = size.rows * size.columns * size.bytes_per_pixel + 1024
-    at, num_bytes, end = 64, 0, len(frame)
-    while at < end and num_bytes <= limit:
+    at, num_bytes, num_runs, end = 64, 0, 0, len(frame)
+    while at < end and num_bytes <= limit and num_runs <= _MAX_RUNS:
         length = frame[at]
         at += length + 2 if length < 128 else 2 if length > 128 else 1
         num_bytes += length + 1 if length < 128 else 257 - length if length > 128 else 0
+        num_runs += 1
     if num_bytes > limit:
         raise DataError("dicom_corrupt", f"runs of more than {limit} bytes for {size.rows} x {size.columns} pixels")
+    if num_runs > _MAX_RUNS:
+        raise DataError("dicom_unsupported", f"more than {_MAX_RUNS} runs for {size.rows} x {size.columns} pixels")
