@@ -158,6 +158,21 @@ _FEWEST = 3
 _MODIFIERS = frozenset(("break", "place", "state"))
 # what only a denial says of the next item of a list without its commas: "no pneumothorax large effusion or edema"
 _DENIABLE = re.compile(r"(?: (?:large|significant|sizable|focal|acute|overt|frank|definite|discrete|suspicious))* ")
+# the last item of a list that has lost its "or": "no effusion pneumothorax."
+_OFTEN_DENIED = frozenset(
+    (
+        "pneumothorax",
+        "effusion",
+        "pleural effusion",
+        "consolidation",
+        "edema",
+        "fracture",
+        "infiltrate",
+        "pneumonia",
+        "ptx",
+    )
+)
+_ENDS = re.compile(r"(?: (?:seen|identified|noted|present))?\.?$")
 _LIST_GOES_ON = re.compile(r"(?: [a-z]+){0,3} (?:or|nor|and/or) ")
 
 
@@ -239,7 +254,10 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
     if not _says_only_marks(scan, begin, two.start) or not _begins(hits, index, text):
         return -1
     if _DENIABLE.fullmatch(text, begin, two.start) and (
-        two.start > begin + 1 or _are_alike(one, two) or _LIST_GOES_ON.match(text, two.end)
+        two.start > begin + 1
+        or _are_alike(one, two)
+        or _LIST_GOES_ON.match(text, two.end)
+        or (_ENDS.match(text, two.end) and text[two.start : two.end] in _OFTEN_DENIED)
     ):
         return -1
     return begin + 1
