@@ -301,6 +301,20 @@ def test_json_that_is_no_annotation_stops_with_its_name(tmp_path: Path, text: st
         iu_xray(tmp_path)
 
 
+def test_json_with_a_key_twice_loses_no_study_in_silence(tmp_path: Path) -> None:
+    entry = '{"id": "CXR1_a", "report": "Clear.", "image_path": ["a.png"]}'
+    twice = '{"id": "CXR1_a", "report": "Clear.", "report": "Effusion.", "image_path": ["a.png"]}'
+    for text, key in ((f'{{"train": [{entry}], "train": []}}', "train"), (f'{{"train": [{twice}]}}', "report")):
+        (tmp_path / "annotation.json").write_text(text)
+        with pytest.raises(ConfigError, match=rf"annotation\.json: '{key}' occurs 2 times in one object"):
+            open_source(SourceConfig(kind="iu-xray", root=str(tmp_path))).list_studies()
+    metadata = tmp_path / "rex" / "metadata" / "train_metadata_view_position.json"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text('{"p1_a_1": {"Findings": "Clear."}, "p1_a_1": {"Findings": "Effusion."}}')
+    with pytest.raises(ConfigError, match="'p1_a_1' occurs 2 times"):
+        open_source(SourceConfig(kind="rexgradient", root=str(metadata.parents[1]))).list_studies()
+
+
 def plain(root: Path, table: str, **columns: str) -> Listing:
     config = PlainConfig(table=table, **columns)
     return open_source(SourceConfig(kind="plain", root=str(root), plain=config)).list_studies()

@@ -7,12 +7,13 @@ import csv
 import difflib
 import hashlib
 import io
+import json
 import re
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.storage.column_names import are_data, show_columns
@@ -80,6 +81,24 @@ def read_index_file(store: Store, path: str) -> bytes:
         if error.reason == "missing_file":
             raise
         raise ConfigError(f"the index file cannot be read: {error}") from error
+
+
+def read_json(data: bytes, name: str) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        ConfigError: if an object has a key twice: json keeps the last value and says nothing.
+        ValueError, RecursionError: as `json.loads`.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+            raise ConfigError(f"{name}: {key[:64]!r} occurs {count} times in one object; each key counts once")
+        return values
+
+    return json.loads(data, object_pairs_hook=unique)
 
 
 def read_rows(

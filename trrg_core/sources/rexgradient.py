@@ -4,7 +4,6 @@ The JSON files list the radiographs of each study with their views; the CSV file
 published as sections and are formatted in the layout of MIMIC-CXR.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.image_root import ImageRoot, find_image_root
 from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
-from trrg_core.sources.reading import read_index_file
+from trrg_core.sources.reading import read_index_file, read_json
 from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject, Split
@@ -78,7 +77,7 @@ def _find_files(store: Store) -> dict[Split, str]:
 
 def _read(store: Store, path: str) -> dict[str, Any]:
     try:
-        entries = json.loads(read_index_file(store, path))
+        entries = read_json(read_index_file(store, path), path)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a JSON file; download it again") from error
     if not isinstance(entries, dict):

@@ -1,6 +1,5 @@
 """R2Gen's form of IU-Xray: one JSON file with lists of studies under train, val and test."""
 
-import json
 from collections import defaultdict
 from dataclasses import replace
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.sources.iu_xray.collected import Collected, parse_study_id
 from trrg_core.sources.listing import StudyDraft
-from trrg_core.sources.reading import read_index_file
+from trrg_core.sources.reading import read_index_file, read_json
 from trrg_core.sources.report_layout import format_report
 from trrg_core.storage.store import Store
 from trrg_core.study import Image, Reject
@@ -27,7 +26,7 @@ def read_annotation(store: Store) -> Collected:
     collected = Collected()
     name = next(name for name in ANNOTATIONS if store.exists(name))
     try:
-        lists = json.loads(read_index_file(store, name))
+        lists = read_json(read_index_file(store, name), name)
         entries = [(split, entry) for split, entries in lists.items() for entry in entries]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ConfigError(f"{name}: expected lists of studies under train, val and test") from error
