@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event
 
 from pipelines.records.background import in_background
-from trrg_core.errors import DataError, StorageError, TrrgError
+from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
 from trrg_core.storage.folders import REGISTRY_FOLDER
 from trrg_core.storage.store import Store
 
@@ -34,6 +34,7 @@ def registry_lock(store: Store, *, wait_s: float = WAIT_S, poll_s: float = POLL_
     """Hold the lock of the store's registry while the block lasts; waits while another process holds it.
 
     Raises:
+        ConfigError: if the store cannot be written.
         StorageError: if it is held for longer than `wait_s`; names the holder.
     """
     with _lease(store, wait_s, poll_s) if store.is_s3 else _file_lock(store, wait_s, poll_s):
@@ -43,8 +44,12 @@ def registry_lock(store: Store, *, wait_s: float = WAIT_S, poll_s: float = POLL_
 @contextmanager
 def _file_lock(store: Store, wait_s: float, poll_s: float) -> Iterator[None]:
     path = Path(store.join(LOCK))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: changing the registry takes write access to the store") from error
+    with opened as file:
 
         def take() -> bool:
             try:

@@ -15,7 +15,7 @@ from pipelines.registry.lock import registry_lock
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, StorageError
-from trrg_core.storage.store import Store
+from trrg_core.storage.store import Store, open_store
 
 CONFIG = RegisterConfig()
 
@@ -122,6 +122,15 @@ def test_of_two_processes_one_waits_and_a_killed_one_holds_nothing(store: Store)
         holder.kill()
         with registry_lock(store, wait_s=10, poll_s=0.05):
             pass
+
+
+def test_a_store_that_cannot_be_written_is_a_mistake_to_right(tmp_path: Path) -> None:
+    (tmp_path / "registry").touch()
+    with (
+        pytest.raises(ConfigError, match=r"registry/decision\.lock: .*takes write access to the store"),
+        registry_lock(open_store(str(tmp_path))),
+    ):
+        pass
 
 
 class Bucket:
