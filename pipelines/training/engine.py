@@ -238,11 +238,18 @@ class Engine:
         return ((name, parameter) for name, parameter in named if parameter.requires_grad)
 
     def _changed_buffers(self) -> dict[str, Tensor]:
-        """Copies of the buffers that were written to since the start, such as the statistics of batch norms."""
-        versions = self._buffer_versions
-        buffers = self.engine.module.named_buffers()
+        """Copies of the buffers of modules that wrote to one of theirs since the start, such as batch norms.
+
+        Not of the written ones alone: torch counts no new version of the mean and variance of a batch norm, only of
+        its number of batches.
+        """
+        buffers = dict(self.engine.module.named_buffers())
+        written = [name for name, value in buffers.items() if value._version != self._buffer_versions[name]]
+        modules = {name.rpartition(".")[0] for name in written}
         return {
-            name: value.detach().to("cpu", copy=True) for name, value in buffers if value._version != versions[name]
+            name: value.detach().to("cpu", copy=True)
+            for name, value in buffers.items()
+            if name.rpartition(".")[0] in modules
         }
 
     def _kinds(self) -> dict[str, dict[Tensor, Tensor]]:

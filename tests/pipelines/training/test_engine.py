@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from pipelines.training.bad_steps import BadStepRecord
@@ -393,6 +394,38 @@ def test_the_frozen_weights_of_a_loaded_base_are_never_copied(tmp_path: Path) ->
         assert set(first[f"{stage}-"]) == whole
         assert set(first[f"{stage}-base"]) == whole - {"frozen.weight", "frozen.bias"}
         assert second[f"{stage}-"] == second[f"{stage}-base"] == []
+
+
+class NormedModel(NumberModel):
+    """With a batch norm in a loaded base."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Sequential(nn.BatchNorm1d(5, affine=False))
+        self.base.name_or_path = "base"
+
+    def forward(self, batch: Any) -> Any:
+        self.base(batch.x)
+        return super().forward(batch)
+
+
+def keep_statistics(folder: Path) -> dict[str, Any]:
+    """The statistics of a batch norm after two steps: the model's, and what a checkpoint and the final state hold."""
+    engine = number_engine(0, model=NormedModel())
+    _steps(engine, 0, 2)
+    engine.save(folder)
+    again = number_engine(0, model=NormedModel())
+    again.load(folder)
+    held = {"trained": engine.engine.module, "resumed": again.engine.module}
+    found = {name: {key: value.tolist() for key, value in one.base[0].named_buffers()} for name, one in held.items()}
+    state = {name: value.tolist() for name, value in engine.gather_state().items()}
+    return found | {"final": {name: state[f"base.0.{name}"] for name in found["trained"]}}
+
+
+def test_the_statistics_of_a_batch_norm_are_part_of_the_state(tmp_path: Path) -> None:
+    (held,) = run_ranks(keep_statistics, tmp_path, 1)
+    assert held["trained"]["running_mean"] != [0.0] * 5
+    assert held["resumed"] == held["final"] == held["trained"]
 
 
 def _weights(engine: Any) -> list[float]:
