@@ -36,6 +36,10 @@ _FRONTED_SIDE = re.compile(
 )
 _STATES = re.compile(r" (?:there|we|one|i|lies?|show|contain|demonstrat|exhibit|reveal|harbo)")
 _END_OF_FRONTED = re.compile(r"[;]|\b(?:left|right|bilateral|both|while|whereas|but)\b")
+_ADJACENT = re.compile(
+    r" with (?:[a-z]+ ){0,3}(?:adjacent|associated|overlying|underlying|compressive|subjacent|accompanying)\b"
+)
+_DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
 
@@ -112,11 +116,6 @@ def _share_over_slash(described: Sequence[list[Described]], candidates: Sequence
                         part.setdefault(kind, one[kind])
 
 
-_ADJACENT = re.compile(
-    r" with (?:[a-z]+ ){0,3}(?:adjacent|associated|overlying|underlying|compressive|subjacent|accompanying)\b"
-)
-
-
 def _share_with_adjacent(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
     """ "Effusion with compressive atelectasis on the right" says the side of both."""
     for number in range(1, len(candidates)):
@@ -133,9 +132,6 @@ def _keep_lesser_volumes(described: Sequence[list[Described]], candidates: Seque
         for part in parts:
             if candidate.finding == "low_lung_volumes" and part.get("change") == "improved":
                 del part["change"]
-
-
-_DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
 
 
 def _share_with_alternative(

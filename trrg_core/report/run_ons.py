@@ -6,123 +6,31 @@ Where one ends, a stop is added to the hits, so that no cue and no attribute rea
 import re
 from collections.abc import Sequence
 
-from trrg_core.report.lexicon import Entry, Term
-from trrg_core.report.scan import Hit, Scan
+from trrg_core.report.scan import Hit, Scan, made_entry
 
-_STOP = Entry(
-    length=1,
-    role="stop",
-    opens_word=True,
-    closes_word=True,
-    has_verb=False,
-    is_target=False,
-    is_finding=False,
-    is_state=False,
-    is_place=False,
-    directions=frozenset(),
-    turns=False,
-    terms=(Term(role="stop", name="stop.run_on"),),
-    attributes=(),
-)
+_STOP = made_entry("stop", "stop.run_on", length=1)
 # no statement ends with one of these: "there is | no effusion"
 _OPEN = frozenset(
     (
-        *(
-            "a",
-            "an",
-            "the",
-            "of",
-            "in",
-            "on",
-            "at",
-            "to",
-            "for",
-            "with",
-            "from",
-            "by",
-            "and",
-            "or",
-            "nor",
-            "but",
-            "yet",
-        ),
-        *("is", "are", "was", "were", "be", "been", "has", "have", "had", "shows", "show", "showed", "showing", "see"),
-        *(
-            "sees",
-            "saw",
-            "find",
-            "found",
-            "if",
-            "whether",
-            "that",
-            "than",
-            "as",
-            "while",
-            "although",
-            "though",
-            "since",
-        ),
-        *("because", "otherwise", "likely", "probably", "presumably", "again", "still", "now", "also", "currently"),
-        *("demonstrates", "demonstrate", "demonstrated", "reveals", "reveal", "revealed", "contains", "had", "gives"),
-        *("there", "there's", "which", "where", "when", "so", "today", "remains", "remain", "made", "make", "makes"),
-        *(
-            "causing",
-            "due",
-            "essentially",
-            "virtually",
-            "almost",
-            "practically",
-            "basically",
-            "however",
-            "just",
-            "then",
-        ),
-        *(
-            "apparently",
-            "certainly",
-            "absolutely",
-            "notably",
-            "into",
-            "over",
-            "under",
-            "having",
-            "says",
-            "say",
-            "states",
-        ),
+        *("a", "an", "the", "of", "in", "on", "at", "to", "for", "with", "from", "by", "and", "or", "nor"),
+        *("but", "yet", "is", "are", "was", "were", "be", "been", "has", "have", "had", "shows", "show"),
+        *("showed", "showing", "see", "sees", "saw", "find", "found", "if", "whether", "that", "than", "as"),
+        *("while", "although", "though", "since", "because", "otherwise", "likely", "probably", "presumably"),
+        *("again", "still", "now", "also", "currently", "demonstrates", "demonstrate", "demonstrated"),
+        *("reveals", "reveal", "revealed", "contains", "gives", "there", "there's", "which", "where", "when"),
+        *("so", "today", "remains", "remain", "made", "make", "makes", "causing", "due", "essentially"),
+        *("virtually", "almost", "practically", "basically", "however", "just", "then", "apparently"),
+        *("certainly", "absolutely", "notably", "into", "over", "under", "having", "says", "say", "states"),
     )
 )
 _OPENING = re.compile(r" (?:the|this|these|it|a|an|my|our) (?!same\b|size\b)")
 # beside attributes, adjectives of a finding
 _ADJECTIVES = frozenset(
     (
-        *(
-            "residual",
-            "apical",
-            "basal",
-            "basilar",
-            "patchy",
-            "linear",
-            "focal",
-            "healed",
-            "healing",
-            "old",
-            "displaced",
-        ),
-        *(
-            "multiple",
-            "scattered",
-            "diffuse",
-            "few",
-            "loculated",
-            "layering",
-            "dense",
-            "vague",
-            "bony",
-            "acute",
-            "known",
-        ),
-        *("retrocardiac", "perihilar", "hilar", "interstitial", "pleural", "subsegmental", "bibasal", "adjacent"),
+        *("residual", "apical", "basal", "basilar", "patchy", "linear", "focal", "healed", "healing", "old"),
+        *("displaced", "multiple", "scattered", "diffuse", "few", "loculated", "layering", "dense", "vague"),
+        *("bony", "acute", "known", "retrocardiac", "perihilar", "hilar", "interstitial", "pleural"),
+        *("subsegmental", "bibasal", "adjacent"),
     )
 )
 _WORD = re.compile(r"[^ ]+")
@@ -161,15 +69,8 @@ _DENIABLE = re.compile(r"(?: (?:large|significant|sizable|focal|acute|overt|fran
 # the last item of a list that has lost its "or": "no effusion pneumothorax."
 _OFTEN_DENIED = frozenset(
     (
-        "pneumothorax",
-        "effusion",
-        "pleural effusion",
-        "consolidation",
-        "edema",
-        "fracture",
-        "infiltrate",
-        "pneumonia",
-        "ptx",
+        *("pneumothorax", "effusion", "pleural effusion", "consolidation", "edema", "fracture", "infiltrate"),
+        *("pneumonia", "ptx"),
     )
 )
 _ENDS = re.compile(r"(?: (?:seen|identified|noted|present))?\.?$")

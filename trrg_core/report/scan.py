@@ -141,21 +141,27 @@ def add_hits(scan: Scan, hits: Sequence[Hit]) -> Scan:
 
 def named_entry(finding: str) -> Entry:
     """The entry of a span that names `finding` by another source than the rules."""
+    return made_entry("finding", finding)
+
+
+def made_entry(role: str, name: str, *, length: int = 0) -> Entry:
+    """The entry of a span to which another source than the rules gives a term."""
+    is_finding = role == "finding"
     return Entry(
-        length=0,
-        role="finding",
+        length=length,
+        role=role,
         opens_word=True,
         closes_word=True,
         has_verb=False,
-        is_target=True,
-        is_finding=True,
+        is_target=is_finding,
+        is_finding=is_finding,
         is_state=False,
         is_place=False,
         directions=frozenset(),
         turns=False,
-        terms=(Term(role="finding", name=finding),),
+        terms=(Term(role=role, name=name),),
         attributes=(),
-        part="finding",
+        part="finding" if is_finding else "",
     )
 
 
