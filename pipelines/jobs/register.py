@@ -21,6 +21,7 @@ from pipelines.registry.lock import registry_lock
 from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
 from pipelines.registry.model_signature import check_stored, sign_model
 from pipelines.registry.planned_changes import check_plan, declared_plan
+from pipelines.registry.references import CARD
 from pipelines.registry.registry_client import (
     BEST_CHAMPION,
     BILL_TAG,
@@ -62,7 +63,7 @@ from trrg_core.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-CARD, REPORT = "README.md", "report.html"
+REPORT = "report.html"
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:

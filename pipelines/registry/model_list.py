@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.registry.lineage import score_values
-from pipelines.registry.references import SHORTENED, no_answer, read_only_client
+from pipelines.registry.references import CARD, SHORTENED, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, DataError
 from trrg_core.labels import load_label_set
@@ -18,8 +18,6 @@ from trrg_core.storage.stored_record import read_record
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-CARD = "README.md"  # in the folder of a registration
 
 logger = logging.getLogger(__name__)
 

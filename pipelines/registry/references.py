@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
 
+CARD = "README.md"  # in the folder of a registration
 # the last line of a card that is too long for the registry of a server
-SHORTENED = "The whole card is `README.md` in the folder of this run."
+SHORTENED = f"The whole card is `{CARD}` in the folder of this run."
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _MAX_MESSAGE = 300
 _RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mlflow.exceptions import MlflowException
 
 from pipelines.registry.mlflow_store import registry
+from pipelines.registry.references import CARD
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import StorageError
 from trrg_core.runs.results import list_results, run_path
@@ -12,7 +13,6 @@ from trrg_core.storage.store import Store
 
 WITHDRAWN_TAG = "withdrawal.last"
 HEADING = "## Withdrawn patients"
-CARD = "README.md"
 
 
 def mark_withdrawn(store: Store, config: RegisterConfig, models: Sequence[str], day: str) -> None:
