@@ -19,8 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipelines.records.background import in_background
 from trrg_core.errors import DataError, StorageError
+from trrg_core.storage.background import in_background
 from trrg_core.storage.store import Store
 from trrg_core.storage.stored_record import read_record
 

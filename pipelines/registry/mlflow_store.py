@@ -1,13 +1,11 @@
 """The MLflow client of the registry: of a server by URI, or of a SQLite file in the store.
 
-SQLite does not work on S3. There the file is downloaded, changed and uploaded under a lock: of two writers one
-succeeds and the other gets a `StorageError`.
+SQLite does not work on S3. There the file is downloaded, changed and uploaded under a lock, for which others wait.
 
 A new file is made elsewhere and moved in whole: MLflow makes its tables by dozens of migrations, and cannot open a
 database again in which one of them was interrupted.
 """
 
-import json
 import logging
 import sqlite3
 import tempfile
@@ -20,14 +18,14 @@ from mlflow import MlflowClient
 
 from pipelines.registry.references import open_client, sqlite_uri
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.folders import REGISTRY_DATABASE, REGISTRY_FOLDER
+from trrg_core.storage.lock import hold_lock
 from trrg_core.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 LOCK = f"{REGISTRY_FOLDER}/lock"
-LOCK_MINUTES = 15  # it is held for seconds, and within the lock of the decision
+WAIT_S = 300.0  # it is held for seconds, within the lock of the decision; that of a killed process ends sooner
 
 
 @contextmanager
@@ -35,7 +33,7 @@ def registry(store: Store, config: RegisterConfig) -> Iterator[MlflowClient]:
     """A client of the registry; changes are kept when the block ends without an error.
 
     Raises:
-        StorageError: if another process is writing to the store's registry.
+        StorageError: if another process has been writing to the store's registry for `WAIT_S`.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table that it creates
     if config.tracking_uri:
@@ -85,34 +83,13 @@ def _local_client(path: Path) -> MlflowClient:
     return open_client(sqlite_uri(path), str(path))
 
 
-def _take_lock(store: Store) -> bool:
-    """Whether the lock is ours now. One whose process was killed is removed: nobody writes for so long."""
-    mine = json.dumps({"made": time.time()}).encode()
-    if store.write_new(LOCK, mine):
-        return True
-    try:
-        made = float(json.loads(store.read_bytes(LOCK))["made"])
-    except (DataError, ValueError, KeyError, TypeError):  # released meanwhile, or of an earlier version
-        return False
-    if time.time() - made < LOCK_MINUTES * 60:
-        return False
-    logger.warning("%s is more than %d minutes old; its process is taken for dead", store.join(LOCK), LOCK_MINUTES)
-    store.delete(LOCK)
-    return store.write_new(LOCK, mine)
-
-
 @contextmanager
 def _downloaded(store: Store) -> Iterator[Path]:
-    if not _take_lock(store):
-        raise StorageError(
-            f"{store.join(LOCK)} exists: another registration is running; run again later, "
-            f"or delete that file if its process has died; after {LOCK_MINUTES} minutes it is taken for dead"
-        )
-    try:
-        with tempfile.TemporaryDirectory() as local:
-            path = Path(local) / "mlflow.db"
-            if store.exists(REGISTRY_DATABASE):
-                path.write_bytes(store.read_bytes(REGISTRY_DATABASE))
-            yield path
-    finally:
-        store.delete(LOCK)
+    with (
+        hold_lock(store, LOCK, what="the registry's database", wait_s=WAIT_S),
+        tempfile.TemporaryDirectory() as local,
+    ):
+        path = Path(local) / "mlflow.db"
+        if store.exists(REGISTRY_DATABASE):
+            path.write_bytes(store.read_bytes(REGISTRY_DATABASE))
+        yield path

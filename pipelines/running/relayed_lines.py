@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event
 
-from pipelines.records.background import in_background
 from pipelines.running.job_files import JobFiles
 from trrg_core.errors import TrrgError
+from trrg_core.storage.background import in_background
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from threading import Event
 
-from pipelines.records.background import in_background
 from trrg_core.errors import DataError, StorageError
+from trrg_core.storage.background import in_background
 from trrg_core.storage.store import Store
 
 STARTING, WAITING, STEP = "starting", "waiting for a batch", "training step"

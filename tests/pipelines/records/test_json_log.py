@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pipelines.records.background import in_background
 from pipelines.records.json_log import LOG_FORMAT, JsonFormatter, current_ids, log_ids, set_up_logging
 from trrg_core.errors import ConfigError
+from trrg_core.storage.background import in_background
 
 CANARY = "moderate cardiomegaly with a left effusion"
 

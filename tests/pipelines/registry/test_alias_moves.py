@@ -13,6 +13,7 @@ from pipelines.registry.find_model import find_model
 from pipelines.registry.lineage import find_champion
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
+from tests.core.bucket import Bucket
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import Store, open_store
@@ -131,16 +132,6 @@ def test_a_store_that_cannot_be_written_is_a_mistake_to_right(tmp_path: Path) ->
         registry_lock(open_store(str(tmp_path))),
     ):
         pass
-
-
-class Bucket:
-    """The parts of a store in a bucket that the lease uses, in a folder."""
-
-    is_s3 = True
-
-    def __init__(self, store: Store) -> None:
-        self.read_bytes, self.write_bytes = store.read_bytes, store.write_bytes
-        self.write_new, self.delete = store.write_new, store.delete
 
 
 def test_the_lease_of_a_bucket_excludes_and_is_taken_over_when_old(store: Store, tmp_path: Path) -> None:
