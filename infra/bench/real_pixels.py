@@ -35,8 +35,9 @@ from trrg_core.errors import DataError
 from trrg_core.imaging.decode import decode_image, encode_jpeg
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.metrics.bootstrap import draw_weights
-from trrg_core.model.contrastive import ContrastiveModel, build_contrastive, score_texts
+from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.perception import build_perception, perceive
+from trrg_core.model.similarity import score_texts
 from trrg_core.report.flips import SentenceFlipper
 from trrg_core.report.parser import ReportParser
 from trrg_core.tables.rows.shard_row import shard_row

@@ -3,12 +3,15 @@
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from trrg_core.model.similarity import LocalSimilarity
+
 
 def compile_layers(model: nn.Module, backend: str, *, has_fixed_sizes: bool = True) -> int:
     """Compiles each layer of the transformers in `model` by torch.compile, in place; returns their number.
 
     The layers of a transformer are alike, so that one compilation serves all; what is around them (clues, losses,
-    tokens of different numbers) is left as it is. A model without such layers is compiled as a whole.
+    tokens of different numbers) is left as it is, but for the similarities of texts and patches. A model without such
+    layers is compiled as a whole.
 
     Args:
         model: may hold any number of transformers.
@@ -17,6 +20,7 @@ def compile_layers(model: nn.Module, backend: str, *, has_fixed_sizes: bool = Tr
             come; otherwise for variable ones at once.
     """
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    for layer in layers or [model]:
-        layer.compile(backend=backend, dynamic=None if has_fixed_sizes else True)
+    similarities = [module for module in model.modules() if isinstance(module, LocalSimilarity)]
+    for module in [*layers, *similarities] if layers else [model]:
+        module.compile(backend=backend, dynamic=None if has_fixed_sizes else True)
     return len(layers)

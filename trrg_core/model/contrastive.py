@@ -21,7 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from trrg_core.config.settings import PretrainConfig, TrrgConfig
 from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.backbones import Weights, build_backbone
-from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, masked_softmax
+from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder
+from trrg_core.model.similarity import LocalSimilarity, score_own, score_texts
 from trrg_core.training.batch import NEGATIVE_KINDS, Batch, JoinedBatches, Sentences
 from trrg_core.training.fact_tensors import Facts
 from trrg_core.training.losses import (
@@ -52,7 +53,7 @@ class _Encoded(NamedTuple):
     sentences: Sentences
     features: ImageFeatures
     sentence_SD: Tensor
-    negative_FD: Tensor
+    negative_FD: Tensor | None
     prompt_PD: Tensor | None
 
 
@@ -75,6 +76,7 @@ class ContrastiveModel(nn.Module):
     ) -> None:
         super().__init__()
         self.image, self.text, self.config, self.recompute = image, text, config, recompute
+        self.local_similarity = LocalSimilarity()
         # one element, not a scalar: DeepSpeed broadcasts parameters as bytes, which a scalar tensor does not allow
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / config.temperature)]))
         self.log_sharpness = nn.Parameter(torch.tensor([math.log(_LOCAL_SHARPNESS)]))
@@ -110,6 +112,10 @@ class ContrastiveModel(nn.Module):
         parts["scale"] = self.logit_scale
         return LossOutput(loss, {name: part.detach() for name, part in parts.items()})
 
+    @property
+    def _has_flips(self) -> bool:
+        return any(kind in self.config.hard_negatives for kind in NEGATIVE_KINDS)
+
     def _weight(self, part: str) -> float:
         config = self.config
         fixed = {
@@ -135,12 +141,14 @@ class ContrastiveModel(nn.Module):
         if not is_first:
             torch.manual_seed(batch.seed)
         with nullcontext() if is_first else _kept_statistics(self):
-            features = self.encode_images(batch, augmented=self.training and self.config.augment)
+            # texts first: their backbone looks at its mask, for which a GPU must have done all that it was given
             sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
-            negative_FD = self.text(sentences.negative_ids_FT, sentences.negative_mask_FT)
-            prompt_PD = None
+            negative_FD = prompt_PD = None
+            if self._has_flips:
+                negative_FD = self.text(sentences.negative_ids_FT, sentences.negative_mask_FT)
             if self.config.prompt_supervision:
                 prompt_PD = self.text(sentences.prompt_ids_PT, sentences.prompt_mask_PT)
+            features = self.encode_images(batch, augmented=self.training and self.config.augment)
         return _Encoded(batch, sentences, features, sentence_SD, negative_FD, prompt_PD)
 
     def _contrast(self, encoded: Sequence[_Encoded]) -> dict[str, Tensor]:
@@ -169,8 +177,13 @@ class ContrastiveModel(nn.Module):
         only the scores are gathered.
         """
         sentence_GD = gather_rows(torch.cat([one.sentence_SD for one in encoded]))
-        similarities = [local_similarity(sentence_GD, one.features, sharpness=self.sharpness)[0] for one in encoded]
-        study_BD = torch.cat([one.features.study_BD for one in encoded])
+        sharpness = self.sharpness
+        features = [one.features for one in encoded]
+        similarities = [
+            self.local_similarity(sentence_GD, of_one.patches_BND, of_one.patch_mask_BN, sharpness)
+            for of_one in features
+        ]
+        study_BD = torch.cat([of_one.study_BD for of_one in features])
         study = _joined_facts([one.batch.facts for one in encoded]).map(gather_rows)
         first = encoded[0]
         study_G = _own_study(
@@ -193,6 +206,8 @@ class ContrastiveModel(nn.Module):
 
     def _tell_negatives(self, encoded: _Encoded) -> dict[str, Tensor]:
         """The losses against hard negatives, by kind."""
+        if encoded.negative_FD is None:
+            return {}
         sentences, features, sentence_SD = encoded.sentences, encoded.features, encoded.sentence_SD
         num_studies = len(features.study_BD)
         slot_F = sentences.negative_slot_F
@@ -251,29 +266,6 @@ class ContrastiveModel(nn.Module):
 def _without_attributes(facts: Facts) -> Facts:
     nothing = torch.zeros_like(facts.assertion_NO)
     return Facts(facts.assertion_NO, nothing, nothing)
-
-
-def score_own(text_BKD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> Tensor:
-    """As `score_texts`, but the K texts of each study are scored with that study only: `[B,K]`."""
-    scores_BKN = text_BKD @ features.patches_BND.transpose(1, 2)
-    weights_BKN = masked_softmax(scores_BKN * sharpness, features.patch_mask_BN[:, None])
-    visual_BKD = nn.functional.normalize(weights_BKN @ features.patches_BND, dim=-1)
-    return ((text_BKD * features.study_BD[:, None]).sum(-1) + (text_BKD * visual_BKD).sum(-1)) / 2
-
-
-def score_texts(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of global and local similarity `[S,B]`, and each text's visual vector per study `[S,B,D]`."""
-    local_SB, visual_SBD = local_similarity(text_SD, features, sharpness=sharpness)
-    return (text_SD @ features.study_BD.T + local_SB) / 2, visual_SBD
-
-
-def local_similarity(text_SD: Tensor, features: ImageFeatures, *, sharpness: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention of each text over the patches of each study: cosine `[S,B]` and visual vector `[S,B,D]`."""
-    scores_SBN = torch.einsum("sd,bnd->sbn", text_SD, features.patches_BND)
-    weights_SBN = masked_softmax(scores_SBN * sharpness, features.patch_mask_BN[None])
-    visual_SBD = torch.einsum("sbn,bnd->sbd", weights_SBN, features.patches_BND)
-    visual_SBD = nn.functional.normalize(visual_SBD, dim=-1)
-    return torch.einsum("sd,sbd->sb", text_SD, visual_SBD), visual_SBD
 
 
 def _joined_facts(facts: Sequence[Facts]) -> Facts:

@@ -15,6 +15,7 @@ from trrg_core.errors import ConfigError
 from trrg_core.imaging.transforms import augment
 from trrg_core.model.backbone_layout import image_layout, max_text_tokens, unused_text_parameters
 from trrg_core.model.batch_norms import take_mixed_formats
+from trrg_core.model.patch_projection import project_patches_as_products
 from trrg_core.training.batch import Batch
 from trrg_core.training.views import LATERAL_IDS, VIEW_POSITIONS
 
@@ -58,6 +59,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.backbone, self.frozen = backbone, frozen
         take_mixed_formats(backbone)
+        project_patches_as_products(backbone)
         self.layout = image_layout(backbone, size_px=size_px)
         self.width = self.layout.width
         _set_trainable(backbone, frozen=frozen, unused=self.layout.unused)
@@ -77,10 +79,13 @@ class ImageEncoder(nn.Module):
     def forward(self, batch: Batch, *, augmented: bool = False) -> ImageFeatures:
         """Features of each study; only views that exist are encoded."""
         view_mask = batch.view_mask_BV
-        patches_MPC = self.encode_views(batch.pixels_BVHW[view_mask], seed=batch.seed if augmented else None)
-        patches_MPC = self.norm(patches_MPC + self.view_embedding(batch.view_ids_BV[view_mask])[:, None])
-        hidden = patches_MPC.new_zeros(*view_mask.shape, *patches_MPC.shape[1:])
-        hidden = hidden.masked_scatter(view_mask[..., None, None], patches_MPC)
+        # looked up once: a GPU must have done all that it was given before the number of views is known
+        view_M = view_mask.flatten().nonzero()[:, 0]
+        pixels_MHW = batch.pixels_BVHW.flatten(0, 1)[view_M]
+        patches_MPC = self.encode_views(pixels_MHW, seed=batch.seed if augmented else None)
+        patches_MPC = self.norm(patches_MPC + self.view_embedding(batch.view_ids_BV.flatten()[view_M])[:, None])
+        hidden = patches_MPC.new_zeros(view_mask.numel(), *patches_MPC.shape[1:])
+        hidden = hidden.index_copy(0, view_M, patches_MPC).unflatten(0, view_mask.shape)
         weight = view_mask.to(hidden.dtype)
         study_BC = (hidden.mean(2) * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp(min=1)
         num_patches = hidden.shape[2]

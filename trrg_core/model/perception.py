@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.calibration import Calibration, DegreeCalibration, SideCalibration
-from trrg_core.model.contrastive import ContrastiveModel, score_texts
+from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.operating_points import OperatingPoint
+from trrg_core.model.similarity import score_texts
 from trrg_core.training.batch import Batch
 from trrg_core.training.prompts import Prompts, load_prompts
 from trrg_core.training.tokenization import encode_texts, pad_ids

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trrg_core.model.contrastive import ContrastiveModel, score_own
+from trrg_core.model.contrastive import ContrastiveModel
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.perception import DiseasePerception
+from trrg_core.model.similarity import score_own
 from trrg_core.report.facts import FactCodes
 from trrg_core.training.collate import collate_images
 from trrg_core.training.statement_pairs import PairMaker, StatementPair

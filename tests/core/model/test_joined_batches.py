@@ -38,7 +38,7 @@ def joined() -> JoinedBatches:
 def test_recomputing_changes_no_number(joined: JoinedBatches) -> None:
     kept, recomputed = _model(recompute=False), _model(recompute=True)
     encoded = []
-    recomputed.image.register_forward_hook(lambda *_: encoded.append(1))
+    recomputed.image.register_forward_pre_hook(lambda *_: encoded.append(1))
     losses = []
     for model in (kept, recomputed):
         torch.manual_seed(2)

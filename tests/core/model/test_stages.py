@@ -7,9 +7,10 @@ from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.labels import STATED_ABSENT, STATED_PRESENT, load_label_set
 from trrg_core.metrics.detection import rank_auroc
-from trrg_core.model.contrastive import build_contrastive, score_own, score_texts
+from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
+from trrg_core.model.similarity import score_own, score_texts
 from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
@@ -45,8 +46,11 @@ def test_stage_one_learns_without_hard_negatives(form, kinds, rows, prompts, tex
     config = toy_config(f"pretrain.hard_negatives={kinds}", f"pretrain.hard_negative_form={form}")
     batch = pairs_of(rows[:4], prompts, text_tokenizer, config)
     model = build_contrastive(config, text_tokenizer, OBSERVATIONS).train()
+    encoded = []
+    model.text.register_forward_pre_hook(lambda _, inputs: encoded.append(inputs[0].shape))
     output = model(batch)
     output.loss.backward()
+    assert len(encoded) == (3 if kinds == "[side]" else 2), "sentences, prompts, and flips where there may be any"
     assert torch.isfinite(output.loss)
     assert all(torch.isfinite(one.grad).all() for one in model.parameters() if one.grad is not None)
     assert model.text(batch.sentences.ids_ST[:0], batch.sentences.mask_ST[:0]).shape == (0, config.pretrain.joint_size)
