@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.real_data import REAL_DATA
+
+settings.register_profile("untimed", deadline=None)  # an example may take long on a busy machine
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
