@@ -1,6 +1,7 @@
 """`trrg withdraw`: erase a patient who withdrew consent from every table, version, run and page of a store."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def withdraw(
     from pipelines.running.catalog import JOBS
     from trrg_core.config.load import load_config
     from trrg_core.storage.store import open_store
+    from trrg_core.storage.withdrawal_lock import withdrawal_lock
     from trrg_core.withdrawal.record import check_key, read_key
     from trrg_core.withdrawal.search import Request
     from trrg_core.withdrawal.withdraw import carry_out, plan_withdrawal, read_requests
@@ -53,22 +55,24 @@ def withdraw(
     if key:
         check_key(opened_store, key)
     training_jobs = [job.name for job in JOBS.values() if job.group == "training"]
-    models = registered_models(opened_store, config.register_)
-    plan = plan_withdrawal(opened_store, requests, training_jobs=training_jobs, models=models)
-    values = describe_plan(plan)
-    if not as_json:
-        print_plan(values)
-    if key:
-        from pipelines.registry.withdrawn_models import mark_withdrawn
+    # from the search to the end: neither another withdrawal nor a commit comes in between
+    with withdrawal_lock(opened_store) if key else nullcontext():
+        models = registered_models(opened_store, config.register_)
+        plan = plan_withdrawal(opened_store, requests, training_jobs=training_jobs, models=models)
+        values = describe_plan(plan)
+        if not as_json:
+            print_plan(values)
+        if key:
+            from pipelines.registry.withdrawn_models import mark_withdrawn
 
-        report = carry_out(
-            opened_store,
-            plan,
-            key,
-            min_age_hours=min_age,
-            mark_models=lambda names, day: mark_withdrawn(opened_store, config.register_, names, day),
-        )
-        values |= {"rewritten": list(report.rewritten), "deleted": list(report.deleted)}
+            report = carry_out(
+                opened_store,
+                plan,
+                key,
+                min_age_hours=min_age,
+                mark_models=lambda names, day: mark_withdrawn(opened_store, config.register_, names, day),
+            )
+            values |= {"rewritten": list(report.rewritten), "deleted": list(report.deleted)}
     if as_json:
         typer.echo(json.dumps({**values, "withdrawn": not dry_run}, indent=1))
     elif key:

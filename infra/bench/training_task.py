@@ -30,7 +30,12 @@ def bench_task(preset: str, *settings: str, num_rows: int) -> Iterator[TrainingT
         store = open_store(folder)
         shards = write_invented_shards(store, config, num_rows=num_rows, num_drawn=min(_STUDIES, num_rows))
         yield TrainingTask(
-            run_id="pretrain-0", config=config, store=store, inputs={"shards": str(shards)}, code_version="bench"
+            run_id="pretrain-0",
+            config=config,
+            store=store,
+            inputs={"shards": str(shards)},
+            code_version="bench",
+            withdrawals="",
         )
 
 

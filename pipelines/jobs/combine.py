@@ -16,6 +16,7 @@ from trrg_core.slicing.combining import Operation, combine_slices
 from trrg_core.slicing.slice_comparison import SliceColumn, compare_slices
 from trrg_core.slicing.spec import SliceSpec
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.commit_history import find_commit, name_of
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.schema import SLICES
@@ -34,7 +35,7 @@ def combine(
         ConfigError: if one is not a slice, they are not of one base, or they are fewer than two.
         DataError: `empty_slice` if no study is left.
     """
-    start = time.monotonic()
+    start, withdrawals = time.monotonic(), withdrawal_state(store)
     base = _common_base(store, refs)
     spec = SliceSpec(name=name or operation, base=str(base))
     work = TableWork(
@@ -45,6 +46,7 @@ def combine(
         fingerprint=fingerprint(
             "combine", operation, spec.name, [input_content(store, str(ref)) for ref in refs], code_version()
         ),
+        withdrawals=withdrawals,
         parents=(str(base), *map(str, refs)),
     )
     existing = find_existing(work)

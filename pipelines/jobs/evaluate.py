@@ -38,12 +38,18 @@ from trrg_core.pages.report_page import ReportPage, StudyPage
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
 from trrg_core.slicing.predicate import matching_rows
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
 
 REPORT = "report.html"
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder."""
+    """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder.
+
+    Raises:
+        DataError: `withdrawn`, if a patient was withdrawn meanwhile; nothing is written.
+    """
+    withdrawals = withdrawal_state(store)
     identity = job_fingerprint(
         "evaluate",
         # decoding counts for what is written with changed images
@@ -71,13 +77,6 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         lineage={**inputs, "code version": code_version()},
     )
     folder = run_path(run_id)
-    store.write_bytes(f"{folder}/{REPORT}", render_report(page).encode())
-    store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes([item.to_json() for item in scores]))
-    store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(outcomes))
-    store.write_bytes(f"{folder}/{SLICES_FILE}", json.dumps([item.to_json() for item in slices]).encode())
-    store.write_bytes(f"{folder}/{SLICE_MEMBERS_FILE}", members_to_bytes(outcomes.study_ids, members))
-    if images:
-        store.write_bytes(f"{folder}/{IMAGE_OUTCOMES_FILE}", outcomes_to_bytes(images.table))
     result = RunResult(
         run_id=run_id,
         job="evaluate",
@@ -87,7 +86,15 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         notes={"report": store.join(folder, REPORT), "scores": store.join(folder, SCORES_FILE)},
         finished_ms=int(time.time() * 1000),
     )
-    write_result(store, result)
+    with unless_withdrawn(store, withdrawals, work=run_id):
+        store.write_bytes(f"{folder}/{REPORT}", render_report(page).encode())
+        store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes([item.to_json() for item in scores]))
+        store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(outcomes))
+        store.write_bytes(f"{folder}/{SLICES_FILE}", json.dumps([item.to_json() for item in slices]).encode())
+        store.write_bytes(f"{folder}/{SLICE_MEMBERS_FILE}", members_to_bytes(outcomes.study_ids, members))
+        if images:
+            store.write_bytes(f"{folder}/{IMAGE_OUTCOMES_FILE}", outcomes_to_bytes(images.table))
+        write_result(store, result)
     return JobResult.of_run(result)
 
 

@@ -32,6 +32,7 @@ from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.operating_points import operating_points_from_json, with_clue_shift
 from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.delta import read_schema, read_table
 from trrg_core.tables.parquet import Part, read_part
@@ -86,6 +87,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         table="predictions",
         schema=PREDICTIONS,
         fingerprint=job_fingerprint("generate", config.generate, store, inputs),
+        withdrawals=withdrawal_state(store),
         parents=(str(shards), inputs["generator"]),
     )
     if existing := find_existing(work):

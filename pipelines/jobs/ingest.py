@@ -20,7 +20,7 @@ from pipelines.records.commit import JobOutput, TableWork, commit_output, commit
 from pipelines.records.job_result import JobResult
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, RayConfig, TrrgConfig
-from trrg_core.errors import ConfigError, DataError
+from trrg_core.errors import ConfigError
 from trrg_core.sources import Source, open_source
 from trrg_core.sources.free_space import check_free_space
 from trrg_core.sources.increment import (
@@ -35,6 +35,7 @@ from trrg_core.sources.near_duplicates import NearDuplicates, find_near_duplicat
 from trrg_core.sources.read_study import read_study
 from trrg_core.sources.reject_shares import check_reject_shares
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.study import Listing, Reject, Study
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.commit_history import Commit, history, made_by
@@ -42,7 +43,7 @@ from trrg_core.tables.delta import list_parts
 from trrg_core.tables.parquet import Part, read_part
 from trrg_core.tables.rows.study_row import listed_row, listed_study
 from trrg_core.tables.schema import STUDIES
-from trrg_core.withdrawal.record import REASON, read_refusal, read_withdrawals, without_withdrawn
+from trrg_core.withdrawal.record import read_refusal, without_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +56,11 @@ _MAX_GROUPS_NOTED = 50
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Ingest the source of `config` into a version of `studies`."""
+    withdrawals = withdrawal_state(store)
     source = open_source(config.source, config.ingest)
     listing = source.list_studies()
     stamps = source.stamp_studies(listing)
-    refusal, recorded = read_refusal(store), read_withdrawals(store)
+    refusal = read_refusal(store)
     settings = fingerprint(source.settings_fingerprint(), code_of("ingest"))
     work = TableWork(
         job="ingest",
@@ -66,6 +68,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         table="studies",
         schema=STUDIES,
         fingerprint=fingerprint("ingest", settings, source.fingerprint(listing, stamps)),
+        withdrawals=withdrawals,
         settings=settings,
     )
     if existing := find_existing(work):
@@ -81,9 +84,6 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     cut = _cut_files(config.ray, work, increment)
     read = _read_studies(config.ray, work, source, increment.read, stamps)
     files = [*increment.kept, *index_files(store, [*cut.parts, *read.parts])]
-    if read_withdrawals(store) != recorded:
-        again = "repeat `trrg withdraw`, which deletes the files of this ingest, then the ingest"
-        raise DataError(REASON, f"a patient was withdrawn while {work.table} was made, nothing is committed: {again}")
     return _commit(config.ingest, work, listing, increment, files, read.rejects)
 
 

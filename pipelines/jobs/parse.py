@@ -18,6 +18,7 @@ from trrg_core.labels import load_label_set
 from trrg_core.report.parser import ReportParser
 from trrg_core.report.sections import report_section
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.study import Reject
 from trrg_core.tables.delta import count_rows
 from trrg_core.tables.rows.report_row import report_rows
@@ -38,6 +39,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         table="reports",
         schema=reports_schema(load_label_set(config.parse.label_set)),
         fingerprint=job_fingerprint("parse", config.parse, store, inputs),
+        withdrawals=withdrawal_state(store),
         parents=(str(studies),),
     )
     if existing := find_existing(work):

@@ -40,6 +40,7 @@ from pipelines.registry.registry_client import (
 )
 from pipelines.registry.rivals import Standing, find_rival, read_outcomes, standing_champions
 from pipelines.registry.verify_model import weights_digest
+from pipelines.registry.withdrawn_models import WITHDRAWN_TAG, with_section
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.settings import TrrgConfig
@@ -60,6 +61,8 @@ from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.registry.side_by_side import BESIDE
 from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
+from trrg_core.withdrawal.learned import withdrawn_since
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +74,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
     Raises:
         ConfigError: if the scores are of an earlier version, which kept no outcomes study by study.
+        DataError: `withdrawn`, if a patient was withdrawn meanwhile.
         StorageError: if another model became champion meanwhile; run again.
     """
-    plan = declared_plan(store)
+    withdrawals, plan = withdrawal_state(store), declared_plan(store)
     identity = job_fingerprint("register", [config.register_, plan.sha256 if plan else ""], store, inputs)
     run_id = f"register-{identity}"
     existing = read_result(store, run_id)
@@ -82,41 +86,47 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     with registry_lock(store):
         # another process may have registered the same model while this one waited
         existing = read_result(store, run_id)
-        return JobResult.of_run(existing, reused=True) if existing else _register(config, store, inputs, run_id)
+        if existing:
+            return JobResult.of_run(existing, reused=True)
+        return _register(config, store, inputs, run_id, withdrawals)
 
 
-def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str) -> JobResult:
+def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, withdrawals: str) -> JobResult:
     decision = _decide_once(config, store, inputs, run_id)
     logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
-    card = render_card(_card(config, store, inputs, run_id, decision))
-    store.write_bytes(f"{run_path(run_id)}/{CARD}", card.encode())
     evidence = _evidence(config, store, inputs["generator"], run_id)
-    with open_registry(store, config.register_) as models:
-        version = models.find(run_id) or _create(config, store, models, decision, inputs=inputs, run_id=run_id)
-        scores = scores_by_system(require_result(store, inputs["scores"]).metrics)[System.MODEL]
-        tags = {**_tags(decision, scores), IDENTITY_TAG: _identity(config, inputs), **evidence}
-        models.describe(version, card=card, tags=tags)
-        _set_aliases(store, models, version, decision)
-        model_uri = models.uri(version)
-    result = RunResult(
-        run_id=run_id,
-        job="register",
-        inputs=inputs,
-        code_version=code_version(),
-        metrics={"version": float(version), "promoted": float(decision.promote)},
-        notes={
-            "model": model_uri,
-            "alias": CHAMPION if decision.promote else CHALLENGER,
-            "card": store.join(run_path(run_id), CARD),
-            "decision": store.join(run_path(run_id), DECISION_FILE),
-            "ruling": decision.ruling,
-            "reasons": "\n".join(decision.against),
-            **_write_report(config, store, inputs["scores"], run_id, decision),
-        },
-        finished_ms=int(time.time() * 1000),
-    )
-    write_result(store, result)
-    return JobResult.of_run(result)
+    with unless_withdrawn(store, withdrawals, work=run_id):
+        card = render_card(_card(config, store, inputs, run_id, decision))
+        # a withdrawal marks the models that are registered by then
+        day = withdrawn_since(store, inputs["generator"])
+        card, marks = (with_section(card, day), {WITHDRAWN_TAG: day}) if day else (card, {})
+        store.write_bytes(f"{run_path(run_id)}/{CARD}", card.encode())
+        with open_registry(store, config.register_) as models:
+            version = models.find(run_id) or _create(config, store, models, decision, inputs=inputs, run_id=run_id)
+            scores = scores_by_system(require_result(store, inputs["scores"]).metrics)[System.MODEL]
+            tags = {**_tags(decision, scores), IDENTITY_TAG: _identity(config, inputs), **evidence, **marks}
+            models.describe(version, card=card, tags=tags)
+            _set_aliases(store, models, version, decision)
+            model_uri = models.uri(version)
+        result = RunResult(
+            run_id=run_id,
+            job="register",
+            inputs=inputs,
+            code_version=code_version(),
+            metrics={"version": float(version), "promoted": float(decision.promote)},
+            notes={
+                "model": model_uri,
+                "alias": CHAMPION if decision.promote else CHALLENGER,
+                "card": store.join(run_path(run_id), CARD),
+                "decision": store.join(run_path(run_id), DECISION_FILE),
+                "ruling": decision.ruling,
+                "reasons": "\n".join(decision.against),
+                **_write_report(config, store, inputs["scores"], run_id, decision),
+            },
+            finished_ms=int(time.time() * 1000),
+        )
+        write_result(store, result)
+        return JobResult.of_run(result)
 
 
 def _evidence(config: TrrgConfig, store: Store, generator: str, run_id: str) -> dict[str, str]:

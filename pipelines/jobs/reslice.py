@@ -27,6 +27,7 @@ from trrg_core.slicing.recipe import read_recipe, recipe_bytes, slice_digest
 from trrg_core.slicing.spec import SliceSpec
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.commit_history import NAME_NOTE, Commit, find_commit
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.parquet import write_part
@@ -60,7 +61,7 @@ def make_slice(
         ConfigError: if there is no such base, or the spec is not valid for its label table.
         DataError: `empty_slice` if no study can be in the slice.
     """
-    start = time.monotonic()
+    start, withdrawals = time.monotonic(), withdrawal_state(store)
     base = _base_of(store, spec)
     labels = load_label_table(store, base, find_observations(store, base, label_set))
     fixed = spec.model_copy(update={"base": str(base)})
@@ -70,6 +71,7 @@ def make_slice(
         table="slices",
         schema=SLICES,
         fingerprint=fingerprint("reslice", fixed, input_content(store, str(base)), code_version()),
+        withdrawals=withdrawals,
         parents=(str(base),),
     )
     existing = find_existing(work)

@@ -25,6 +25,7 @@ from trrg_core.report.flips import SentenceFlipper
 from trrg_core.report.parser import ReportParser
 from trrg_core.sources.near_duplicates import copies_of_train
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.study import Reject
 from trrg_core.tables.delta import count_rows, read_table
 from trrg_core.tables.lookup import index_studies, read_studies
@@ -62,6 +63,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         table="shards",
         schema=shards_schema(load_label_set(config.parse.label_set)),
         fingerprint=job_fingerprint("shard", [config.shard, config.parse, *policy], store, inputs),
+        withdrawals=withdrawal_state(store),
         parents=(str(studies), str(reports)),
     )
     if existing := find_existing(work):

@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from pipelines.records.code_version import code_version
 from pipelines.records.job_result import JobResult
 from trrg_core.errors import StorageError
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import unless_withdrawn
 from trrg_core.study import Reject, check_patients
 from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint, history
 from trrg_core.tables.delta import commit_parts, list_parts
@@ -31,7 +32,8 @@ COMMIT_ATTEMPTS = 5
 class TableWork:
     """A version of `table` that `job` produces; the same `fingerprint` means the same version, produced once.
 
-    `settings` identifies how one row is computed, independently of the other rows (`Commit.settings`).
+    `withdrawals` is the `withdrawal_state` of the store from before its inputs are read, `settings` identifies how one
+    row is computed, independently of the other rows (`Commit.settings`).
     """
 
     job: str
@@ -39,6 +41,7 @@ class TableWork:
     table: str
     schema: pa.Schema
     fingerprint: str
+    withdrawals: str
     parents: tuple[str, ...] = ()
     settings: str = ""
 
@@ -71,7 +74,7 @@ def commit_rejects(work: TableWork, rejects: Sequence[Reject]) -> None:
     key = {"job": work.job, "fingerprint": work.fingerprint}
     rows = pa.Table.from_pylist([key | asdict(reject) for reject in rejects], schema=REJECTS)
     part = write_part(work.store, "rejects", f"parts/{work.fingerprint}/rejects.parquet", rows)
-    target = TableWork(job=work.job, store=work.store, table="rejects", schema=REJECTS, fingerprint=work.fingerprint)
+    target = replace(work, table="rejects", schema=REJECTS, parents=(), settings="")
     _commit(target, [part], append=True, counts={"rows": len(rows)})
 
 
@@ -100,7 +103,8 @@ def commit_output(
     """Commit `output` as a version of the table, after appending its rejects to `rejects`.
 
     Raises:
-        DataError: if a study occurs twice, or a patient in two splits; nothing is committed.
+        DataError: if a study occurs twice, a patient in two splits, or one was withdrawn meanwhile; nothing is
+            committed.
         StorageError: if other writers won every attempt.
     """
     check_patients(output.ids)
@@ -133,7 +137,8 @@ def _commit(
     )
     for attempt in range(1, COMMIT_ATTEMPTS + 1):
         try:
-            commit_parts(work.store, work.table, parts, work.schema, metadata, append=append, once=True)
+            with unless_withdrawn(work.store, work.withdrawals, work=work.job):
+                commit_parts(work.store, work.table, parts, work.schema, metadata, append=append, once=True)
             return
         except StorageError as error:
             if find_by_fingerprint(work.store, work.table, work.fingerprint):

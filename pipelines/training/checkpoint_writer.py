@@ -27,6 +27,7 @@ from trrg_core.runs.checkpoints import (
 )
 from trrg_core.signing.manifest_key import ManifestKey
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import unless_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,21 @@ class CheckpointWriter:
         folder: the folder of all checkpoints of the run.
         keep: how many of the newest remain.
         key: seals the manifests; None writes them without an HMAC.
+        withdrawals: the `withdrawal_state` of the store when the run began; none is completed after one.
         timeout_s: time limit for the last rank's upload after the first rank's.
     """
 
     def __init__(
-        self, store: Store, folder: str, *, keep: int, key: ManifestKey | None = None, timeout_s: float = 1800
+        self,
+        store: Store,
+        folder: str,
+        *,
+        keep: int,
+        key: ManifestKey | None = None,
+        withdrawals: str = "",
+        timeout_s: float = 1800,
     ) -> None:
-        self.store, self.folder, self.keep, self._key = store, folder, keep, key
+        self.store, self.folder, self.keep, self._key, self._withdrawals = store, folder, keep, key, withdrawals
         # the threads communicate beside the training step, which has the default group
         self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
         # its thread is joined when Python exits, also by sys.exit on SIGTERM: an upload that began is completed
@@ -102,7 +111,8 @@ class CheckpointWriter:
             if dist.get_rank() == 0:
                 notes = {"world_size": dist.get_world_size()}
                 all_files = {name: digest for of_rank in gathered for name, digest in of_rank.items()}
-                finish_checkpoint(self.store, path, step=step, files=all_files, notes=notes, key=self._key)
+                with unless_withdrawn(self.store, self._withdrawals, work=path):
+                    finish_checkpoint(self.store, path, step=step, files=all_files, notes=notes, key=self._key)
                 remove_old(self.store, self.folder, self.keep, self._key)
 
 

@@ -29,6 +29,7 @@ from pipelines.training.step_log import StepLog
 from pipelines.training.step_profile import TRACE, StepProfile
 from pipelines.training.validation import VALIDATE_LOSS, Validation, has_converged
 from trrg_core.errors import ConfigError, TrainingError
+from trrg_core.storage.withdrawal_lock import check_unchanged, unless_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def train_rank(
     """
     config, status = task.config, status or RankStatus()
     rank, world = dist.get_rank(), dist.get_world_size()
+    check_unchanged(task.store, task.withdrawals, work=task.run_id)
     slice_reader = open_slice(task.store, task.inputs["slice"]) if "slice" in task.inputs else None
     groups = list_row_groups(task.store, task.shards, "train", slice_reader)
     if not any(group.num_rows for group in groups):
@@ -114,7 +116,9 @@ class _Attempt:
         is_first = dist.get_rank() == 0
         validation = self._validation()
         folder = f"{task.path}/checkpoints"
-        checkpoints = CheckpointWriter(task.store, folder, keep=config.keep_checkpoints, key=task.manifest_key)
+        checkpoints = CheckpointWriter(
+            task.store, folder, keep=config.keep_checkpoints, key=task.manifest_key, withdrawals=task.withdrawals
+        )
         profiler = StepProfile(task.store, f"{task.path}/{TRACE}", num_steps=config.profile_steps if is_first else 0)
         is_done = len(self.losses) >= total or has_converged(self.losses, config.patience)
         while not is_done:
@@ -196,5 +200,6 @@ def _save_model(
         metrics = {"steps": len(losses), "loss": losses[-1]["loss"], **stage.save(task, state)}
         task.store.write_bytes(f"{task.path}/{LOSSES}", json.dumps(losses).encode())
         trained = {"metrics": metrics, "speed": dict(speed)}
-        task.store.write_bytes(f"{task.path}/{TRAINED}", json.dumps(trained).encode())
+        with unless_withdrawn(task.store, task.withdrawals, work=task.run_id):
+            task.store.write_bytes(f"{task.path}/{TRAINED}", json.dumps(trained).encode())
     dist.barrier()

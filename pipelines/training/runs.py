@@ -19,6 +19,7 @@ from trrg_core.runs.results import RunResult, read_result
 from trrg_core.runs.stored_model import fetched_model
 from trrg_core.signing.manifest_key import ManifestKey
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
@@ -44,8 +45,10 @@ def find_or_train(
 
     Raises:
         ConfigError: if the slice is not one of the shards.
+        DataError: `withdrawn`, if a patient was withdrawn meanwhile.
         TrainingError: if training failed.
     """
+    withdrawals = withdrawal_state(store)
     _check_slice(store, inputs)
     numbers = [config.seed, config.engine.model_dump(include=NUMBER_SETTINGS), settings]
     identity = job_fingerprint(stage.name, numbers, store, inputs)
@@ -53,7 +56,14 @@ def find_or_train(
     existing = read_result(store, run_id)
     if existing:
         return existing, True
-    task = TrainingTask(run_id=run_id, config=config, store=store, inputs=dict(inputs), code_version=code_version())
+    task = TrainingTask(
+        run_id=run_id,
+        config=config,
+        store=store,
+        inputs=dict(inputs),
+        code_version=code_version(),
+        withdrawals=withdrawals,
+    )
     return train(stage, task), False
 
 

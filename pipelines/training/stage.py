@@ -21,7 +21,8 @@ UNSCORED = "unscored"  # folder of a run for what `save` leaves to `score`; dele
 class TrainingTask:
     """One training run: its configuration, its inputs, and the store that it reads from and writes to.
 
-    It runs in this process alone, without Ray, when `engine.local` is set.
+    It runs in this process alone, without Ray, when `engine.local` is set. `withdrawals` is the `withdrawal_state` of
+    the store from before its inputs were read: a run that was deleted in a withdrawal does not write itself again.
     """
 
     run_id: str
@@ -29,6 +30,7 @@ class TrainingTask:
     store: Store
     inputs: Mapping[str, str]
     code_version: str
+    withdrawals: str
 
     @property
     def local(self) -> bool:

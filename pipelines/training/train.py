@@ -12,6 +12,7 @@ from trrg_core.errors import TrainingError
 from trrg_core.pages.loss_chart import draw_losses
 from trrg_core.runs.results import RunResult, read_result, write_result
 from trrg_core.signing.manifest_key import read_manifest_key
+from trrg_core.storage.withdrawal_lock import check_unchanged, unless_withdrawn
 
 CURVES = "losses.svg"
 
@@ -23,6 +24,7 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
 
     Raises:
         ConfigError: if the key of manifests cannot be read.
+        DataError: `withdrawn`, if a patient was withdrawn since the task was made.
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
     read_manifest_key(task.config.engine.manifest_key_file, task.store.uri)  # a wrong one stops before workers start
@@ -35,6 +37,7 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         # another process that trained the same run may have finished it meanwhile, and deleted what is scored here
         finished = read_result(task.store, task.run_id)
         if finished is None:
+            check_unchanged(task.store, task.withdrawals, work=task.run_id)
             raise
         return finished
     curves = draw_losses(_read(task, LOSSES), title=task.run_id)
@@ -48,7 +51,8 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         notes=_places(stage, task),
         finished_ms=int(time.time() * 1000),
     )
-    write_result(task.store, result)
+    with unless_withdrawn(task.store, task.withdrawals, work=task.run_id):
+        write_result(task.store, result)
     task.store.delete(f"{task.path}/{UNSCORED}")
     return result
 

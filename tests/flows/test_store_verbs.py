@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from flows.cli import main
+from flows.cli.withdrawal_verb import withdraw
+from tests.core.store_contents import rows_of_all
 from tests.core.toy_versions import MAYBE, NO, YES, study_row, write_chain, write_version
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
@@ -18,6 +21,8 @@ from trrg_core.tables.commit_history import history as history_of
 from trrg_core.tables.delta import commit_parts, read_table
 from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import REJECTS, SLICES, STUDIES
+from trrg_core.withdrawal import erase
+from trrg_core.withdrawal.record import read_withdrawals
 
 BEFORE = {"1": ("train", {"Edema": MAYBE}), "2": ("train", {"Edema": NO}), "3": ("test", {"Pneumonia": YES})}
 AFTER = {"1": ("train", {"Edema": YES}), "2": ("train", {"Edema": NO}), "4": ("test", {"Pneumonia": YES})}
@@ -282,6 +287,27 @@ def test_withdraw_shows_erases_and_marks_the_model(
     assert trrg("withdraw", "--file", ids, "--min-age", "0").returncode == 0
     assert _json(trrg, "history", "studies")[0]["rows"] == 1
     assert "give --patient" in trrg("withdraw").stderr
+
+
+def test_two_withdrawals_at_once_bring_nobody_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the first has read a file that it will write again, the second is started and given time to end."""
+    monkeypatch.setenv("TRRG_WITHDRAWAL_KEY", "an invented secret of a test")
+    second = threading.Thread(target=withdraw, kwargs={"patient": "p2", "min_age": 0, "store": store.uri})
+    without_rows: Callable[..., bytes] = erase._without_rows
+
+    def slowly(*arguments: Any) -> bytes:
+        rows = without_rows(*arguments)
+        if second.ident is None:
+            second.start()
+            second.join(1.5)
+        return rows
+
+    monkeypatch.setattr(erase, "_without_rows", slowly)
+    withdraw(patient="p1", min_age=0, store=store.uri)
+    second.join()
+    for ref, rows in rows_of_all(store).items():
+        assert {row["subject_id"] for row in rows} <= {None, "p3", "p4"}, ref
+    assert [record.is_finished for record in read_withdrawals(store)] == [True, True]
 
 
 def test_drop_removes_a_slice_that_nobody_needs(store: Store, trrg: Trrg) -> None:

@@ -28,13 +28,14 @@ from trrg_core.exports.study_values import (
 from trrg_core.exports.webdataset_tars import WebDatasetTars
 from trrg_core.storage.local_disk import free_bytes
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import REASON, withdrawal_state
 from trrg_core.study import SPLITS
 from trrg_core.tables.commit_history import Commit, find_commit, name_of
 from trrg_core.tables.delta import read_schema
 from trrg_core.tables.schema import TEXT
 from trrg_core.tables.table_ref import TableRef
 from trrg_core.tables.text_hash import Hashes, hash_texts
-from trrg_core.withdrawal.record import REASON, read_refusal, read_withdrawals
+from trrg_core.withdrawal.record import read_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,8 @@ def export_version(store: Store, ref: TableRef, folder: Path, request: ExportReq
     """
     if request.split not in ("", *SPLITS):
         raise ConfigError(f"split {request.split!r}: expected one of {', '.join(SPLITS)}")
-    refusal, recorded = read_refusal(store), read_withdrawals(store)
+    withdrawals = withdrawal_state(store)
+    refusal = read_refusal(store)
     selection = replace(select_studies(store, ref), split=request.split, hasher=request.hasher)
     if refusal:
         selection = replace(selection, refuses=refusal.refuses)
@@ -125,7 +127,7 @@ def export_version(store: Store, ref: TableRef, folder: Path, request: ExportReq
         if not counted.splits:
             why = ", ".join(f"{count} {reason}" for reason, count in counted.left_out.items()) or "the version is empty"
             raise DataError("empty_export", f"{ref}: no study to export ({why})")
-        if read_withdrawals(store) != recorded:
+        if withdrawal_state(store) != withdrawals:
             raise DataError(REASON, f"a patient was withdrawn while {ref} was exported; export it again")
         values = _manifest(selection, request, counted)
         unfinished.write_file(CARD, write_card(_facts(values, find_commit(store, ref), selection)).encode())

@@ -8,6 +8,7 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from trrg_core.errors import DataError
 from trrg_core.label_stats.label_table import LabelTable, join_label_tables, label_rows
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
 from trrg_core.tables.arrow_numpy import whole
 from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.delta import file_paths, read_table
@@ -45,11 +47,13 @@ _IN_REPORT, _SENTENCE_TEXT = "sentences.list.element.in_report", "sentences.list
 def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]) -> LabelTable:
     """The label table of a version of `shards`, from its copy in the store; computed and stored if there is none.
 
+    Not stored where a patient was withdrawn meanwhile, whose ids it may hold.
+
     Raises:
         ConfigError: if there is no such version.
         StorageError: naming the file that cannot be read or written.
     """
-    commit = find_commit(store, shards)
+    commit, withdrawals = find_commit(store, shards), withdrawal_state(store)
     name = fingerprint(str(shards), commit.fingerprint, list(observations), _LAYOUT)
     path = f"{LABEL_TABLE_FOLDER}/{name}.arrow"
     try:
@@ -59,7 +63,8 @@ def load_label_table(store: Store, shards: TableRef, observations: Sequence[str]
     except (OSError, pa.ArrowException):
         logger.warning("%s is damaged: computed again from %s", path, shards)
     labels = read_label_table(store, shards, observations)
-    store.write_bytes(path, _to_bytes(labels))
+    with suppress(DataError), unless_withdrawn(store, withdrawals, work=path):
+        store.write_bytes(path, _to_bytes(labels))
     return labels
 
 

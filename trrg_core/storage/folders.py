@@ -8,3 +8,4 @@ REGISTRY_FOLDER = "registry"  # the SQLite model registry
 REGISTRY_DATABASE = f"{REGISTRY_FOLDER}/mlflow.db"
 LABEL_TABLE_FOLDER = "label_tables"  # copies of label tables; may be deleted at any time
 WITHDRAWAL_RECORD = "withdrawals.json"  # keyed hashes of withdrawn patients
+WITHDRAWAL_LOCK = "withdrawals.lock"  # held by a withdrawal, and by other work while it commits

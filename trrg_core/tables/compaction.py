@@ -13,6 +13,7 @@ from trrg_core.config.fingerprint import fingerprint
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
 from trrg_core.tables.commit_history import Commit, CommitMetadata, find_commit, made_by, resolve_ref
 from trrg_core.tables.delta import commit_parts, list_parts, read_schema
 from trrg_core.tables.diff import hash_rows
@@ -52,9 +53,11 @@ def compact_table(
         ConfigError: for another table, or one without a version.
         StorageError: if a new file does not hold the rows of those that it replaces (nothing is committed then), or
             another writer committed first.
+        DataError: `withdrawn`, if a patient was withdrawn meanwhile; nothing is committed.
     """
     if name not in COMPACTED_TABLES:
         raise ConfigError(f"{name!r} is not compacted: expected one of {', '.join(COMPACTED_TABLES)}")
+    withdrawals = withdrawal_state(store)
     before = resolve_ref(store, name)
     parts = list_parts(store, before)
     groups = list(_groups(parts, target_mib * MIB))
@@ -73,7 +76,8 @@ def compact_table(
         _merge(store, name, group, schema, f"parts/{identity}/{at:06d}.parquet") for at, group in enumerate(groups)
     ]
     metadata = replace(_metadata(commit, identity), code_version=code_version)
-    return replace(result, after=commit_parts(store, name, merged, schema, metadata, once=True))
+    with unless_withdrawn(store, withdrawals, work=f"compacting {before}"):
+        return replace(result, after=commit_parts(store, name, merged, schema, metadata, once=True))
 
 
 def _groups(parts: Sequence[Part], target_bytes: int) -> Iterator[list[Part]]:

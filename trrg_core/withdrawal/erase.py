@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 
 from trrg_core.storage.folders import JOB_FOLDER, LABEL_TABLE_FOLDER, RUN_FOLDER, TABLE_FOLDER
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import REASON
 from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import encode_rows, open_file
 from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
 from trrg_core.tables.table_ref import TABLES
 from trrg_core.withdrawal.escapes import is_mentioned
-from trrg_core.withdrawal.record import REASON
 from trrg_core.withdrawal.search import QUOTES, REFERENCES, FileRows, Names, Traces, is_named, rows_mask, word_pattern
 
 _ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)

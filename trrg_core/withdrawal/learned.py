@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from trrg_core.runs.results import RunResult, list_results
+from trrg_core.runs.results import RunResult, list_results, read_result
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.table_log import files_by_version, read_log
+from trrg_core.withdrawal.record import read_withdrawals
 from trrg_core.withdrawal.search import Traces
 
 TRAINED, CALIBRATED = "trained", "calibrated"  # on train rows; on validate rows
@@ -24,6 +25,22 @@ def find_learned(store: Store, patients: Sequence[Traces], training_jobs: Collec
     paths = {path for traces in patients for path in traces.files}
     versions = {name: _versions(store, name, paths) for name in ("shards", "slices")}
     return [_learned_from(traces, runs, versions) for traces in patients]
+
+
+def withdrawn_since(store: Store, run_id: str) -> str:
+    """The last day on which a patient was withdrawn from whom run `run_id`, or one that it builds on, learned.
+
+    Empty where there is none.
+    """
+    days, runs, seen = [""], [run_id], set[str]()
+    withdrawals = read_withdrawals(store)
+    while runs and withdrawals:
+        run = runs.pop()
+        days += [one.day for one in withdrawals if run in one.learned]
+        result = None if run in seen else read_result(store, run)
+        seen.add(run)
+        runs += [ref for ref in result.inputs.values() if "@" not in ref] if result else []
+    return max(days)
 
 
 def models_of(learned: Collection[str], models: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

@@ -17,10 +17,10 @@ from trrg_core.errors import ConfigError
 from trrg_core.storage.folders import WITHDRAWAL_RECORD
 from trrg_core.storage.store import Store
 from trrg_core.storage.stored_record import read_record
+from trrg_core.storage.withdrawal_lock import REASON
 from trrg_core.study import Listing, Reject, Study
 
 KEY_VARIABLE = "TRRG_WITHDRAWAL_KEY"
-REASON = "withdrawn"  # of a reject
 _MIN_KEY_CHARACTERS = 16
 _WORD = re.compile(r"[0-9A-Za-z-]+")
 

@@ -161,6 +161,9 @@ def carry_out(
 ) -> WithdrawalReport:
     """Erase the patients of `plan` from the store, and record their withdrawal.
 
+    Plan and carry out while `withdrawal_lock` is held: else one withdrawal could write a file again that it read before
+    another erased a patient there, and a job could commit rows that the plan does not have.
+
     Args:
         store: the store.
         plan: from `plan_withdrawal`.

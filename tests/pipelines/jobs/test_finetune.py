@@ -42,6 +42,7 @@ def _task(tmp_path: Path, *, named: bool) -> TrainingTask:
         store=open_store(str(tmp_path / "store")),
         inputs={"shards": "shards@1", "contrastive": "pretrain-1"},
         code_version="test",
+        withdrawals="",
     )
 
 

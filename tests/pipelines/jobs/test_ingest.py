@@ -163,7 +163,7 @@ def test_a_patient_who_is_withdrawn_during_an_ingest_is_not_in_what_it_commits(
     read_studies = ingest._read_studies
     with monkeypatch.context() as patch:
         patch.setattr(ingest, "_read_studies", lambda *given: (withdraw(), read_studies(*given))[1])
-        with pytest.raises(DataError, match="a patient was withdrawn while studies was made") as caught:
+        with pytest.raises(DataError, match="a patient was withdrawn during the work of ingest") as caught:
             run(tree, store)
     assert caught.value.reason == "withdrawn"
     assert not history(store, "studies")
@@ -357,7 +357,8 @@ def test_near_duplicate_reports_are_counted_by_id_and_without_their_text(tree: T
 
 
 def test_a_patient_in_two_splits_is_never_committed(store: Store) -> None:
-    work = versions.TableWork(job="ingest", store=store, table="studies", schema=STUDIES, fingerprint="f")
+    kind = {"job": "ingest", "table": "studies", "schema": STUDIES}
+    work = versions.TableWork(**kind, store=store, fingerprint="f", withdrawals="")
     leaking = versions.JobOutput(ids=(("p1", "s1", "train"), ("p1", "s2", "test")))
     with pytest.raises(DataError) as caught:
         versions.commit_output(work, leaking, counts={})

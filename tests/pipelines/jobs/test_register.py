@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from trrg_core.registry.check import Verdict
 from trrg_core.registry.decision import DECISION_FILE, Ruling, decision_from_bytes
 from trrg_core.runs.results import RunResult, run_path, write_result
 from trrg_core.storage.store import Store
+from trrg_core.withdrawal.record import Withdrawal, WithdrawalKey, write_withdrawals
 
 STUDIES = TestSet(400, seed=11)
 BASE = Model(shift=0.0, seed=1)
@@ -279,6 +281,32 @@ def test_an_interrupted_attempt_goes_on_with_its_decision(
     # it was not compared with itself
     assert record(store, result.ref)["compared_with"] == []
     assert result.notes["model"] == "models:/trrg/1"
+
+
+def test_a_patient_who_is_withdrawn_before_or_during_the_registration_marks_the_model(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store, key = store_with_registry, WithdrawalKey(secret=b"an invented secret of a test")
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    write_result(store, RunResult(run_id="finetune-a", job="finetune", inputs={"contrastive": "pretrain-a"}))
+    record = Withdrawal(patient="x", day="2026-01-02", learned={"pretrain-a": "trained"}, is_finished=True)
+    evidence = register._evidence
+
+    def interrupted(*given: Any) -> dict[str, str]:
+        write_withdrawals(store, key, [record])
+        return evidence(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(register, "_evidence", interrupted)
+        with pytest.raises(DataError, match="a patient was withdrawn during the work of register-"):
+            register.run(config, store, inputs)
+    assert aliases(store, config) == {}
+    result = register.run(config, store, inputs)
+    assert "## Withdrawn patients" in Path(result.notes["card"]).read_text("utf-8")
+    with open_registry(store, config.register_) as models:
+        known = models.at(CHAMPION)
+    assert known is not None
+    assert known.tags["withdrawal.last"] == "2026-01-02"
 
 
 def test_a_champion_that_changed_meanwhile_is_a_storage_error(

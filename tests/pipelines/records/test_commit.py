@@ -19,7 +19,8 @@ REJECT = Reject(reason="empty_report", study_id="7")
 
 @pytest.fixture
 def work(tmp_path: Path) -> TableWork:
-    return TableWork(job="parse", store=open_store(str(tmp_path)), table="reports", schema=SCHEMA, fingerprint="f0")
+    store = open_store(str(tmp_path))
+    return TableWork(job="parse", store=store, table="reports", schema=SCHEMA, fingerprint="f0", withdrawals="")
 
 
 def output_of(work: TableWork) -> JobOutput:

@@ -17,6 +17,7 @@ from trrg_core.config.load import load_config
 from trrg_core.config.settings import OptimizerConfig
 from trrg_core.runs.checkpoints import list_checkpoints
 from trrg_core.storage.store import Store
+from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.commit_history import CommitMetadata
 from trrg_core.tables.delta import commit_parts
 from trrg_core.tables.parquet import write_part
@@ -183,4 +184,5 @@ def toy_task(store: Store, shards: str, run_id: str, zero_stage: int, *settings:
         store=store,
         inputs={"shards": shards},
         code_version="toy",
+        withdrawals=withdrawal_state(store),
     )
