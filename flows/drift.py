@@ -9,6 +9,7 @@ from prefect.artifacts import create_table_artifact
 from flows.artifacts import send_event, store_artifact
 from flows.choices import OnDrift
 from flows.outcome import report_failure
+from flows.render.decision_text import artifact_rows
 from flows.render.labels import drift_rows
 from pipelines.registry.lineage import champion_shards
 from trrg_core.config.settings import TrrgConfig
@@ -39,7 +40,7 @@ def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDri
         return {"baseline": baseline, "shards": shards, "alarms": 0, "largest": []}
     drift = measure_drift(store, TableRef.parse(baseline), TableRef.parse(shards), label_set=config.parse.label_set)
     description = f"{baseline}, of the champion, to {shards}"
-    store_artifact(create_table_artifact, drift_rows(drift), key="drift", description=description)
+    store_artifact(create_table_artifact, artifact_rows(drift_rows(drift)), key="drift", description=description)
     largest = [f"{shift.name} ({shift.reason})" for shift in drift.alarms[:SHOWN]]
     if drift.alarms:
         message = f"{shards} has drifted from {baseline}: {len(drift.alarms)} alarms, the largest {', '.join(largest)}"

@@ -14,7 +14,7 @@ from flows.entry import find_earlier_results, read_config
 from flows.form_fields import OF_PRESET, Settings, SourceChoice, chosen_source
 from flows.grid import combinations, score_rows
 from flows.outcome import ended
-from flows.render.decision_text import escape
+from flows.render.decision_text import artifact_rows, escape
 from flows.retraining import run_chain
 from flows.run_log import show_own_lines
 from pipelines.registry.alias_moves import promote as move_champion
@@ -141,7 +141,7 @@ def sweep(
         for name, words in combinations(grid, seeds):
             config = read_config(preset, "", "", [*settings, *words])
             results[name] = run_chain(config, store, "pretrain", "", "ignore", last="evaluate")["evaluate"]
-            rows = score_rows(results)
+            rows = artifact_rows(score_rows(results))
             store_artifact(create_table_artifact, rows, key="sweep", description=f"{len(results)} runs so far")
         return results
 

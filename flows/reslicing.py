@@ -9,6 +9,7 @@ from flows.artifacts import picture_text, store_artifact
 from flows.cancelling import stop_cluster_jobs
 from flows.form_fields import FormOrder, Settings
 from flows.outcome import ended
+from flows.render.decision_text import artifact_rows
 from flows.render.slices import label_rows, slice_chart_png, spec_text, summarise_slice, target_rows
 from flows.retraining import retrain
 from flows.run_log import show_own_lines
@@ -25,9 +26,9 @@ def compile_slice(spec: SliceSpec, store: str, dry_run: bool) -> str:
     summary = "\n\n".join([*summarise_slice(sliced), f"```yaml\n{spec_text(sliced.spec)}```"])
     store_artifact(create_markdown_artifact, summary, key="slice", description=spec.name)
     if sliced.plan.outcomes:
-        rows = target_rows(sliced)
+        rows = artifact_rows(target_rows(sliced))
         store_artifact(create_table_artifact, rows, key="slice-asked-achieved", description="Asked and achieved")
-    rows = label_rows(sliced)
+    rows = artifact_rows(label_rows(sliced))
     store_artifact(create_table_artifact, rows, key="slice-before-after", description="Train studies, before and after")
     chart = picture_text(slice_chart_png(sliced), "png", title="Labels of the train studies, before and after")
     store_artifact(create_markdown_artifact, chart, key="slice-chart", description="Before and after")

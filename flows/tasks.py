@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.artifacts import page_link, picture_text, send_event, store_artifact
 from flows.outcome import report_failure
-from flows.render.decision_text import decision_text, reject_text
+from flows.render.decision_text import artifact_rows, decision_text, reject_text
 from flows.run_log import progress_artifacts
 from pipelines.records.job_result import JobResult, to_json
 from pipelines.running.run_job import run_job
@@ -108,7 +108,7 @@ def _payload(decision: Decision, model: str) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, str]], *, key: str, description: str) -> None:
-    store_artifact(create_table_artifact, rows, key=key, description=description)
+    store_artifact(create_table_artifact, artifact_rows(rows), key=key, description=description)
 
 
 def _rows(values: Mapping[str, float], prefix: str = "") -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """What a person reads about a run in Prefect, as Markdown: the champion, the decision of the gate, a failure."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pipelines.registry.lineage import Champion
@@ -12,7 +13,8 @@ HEADINGS = {
     Ruling.INSUFFICIENT: "Refused by gate: insufficient evidence",
     Ruling.OVERRIDDEN: "Promoted by a person against the gate",
 }
-SHOWN_SCORES = 6
+# what Markdown reads as a quotation, an item of a list or a line at the start of a text
+_BLOCK_SIGN = re.compile(r"^(?=[>=~]|[-+](?:\s|$))")
 
 
 def champion_text(champion: Champion | None) -> str:
@@ -70,6 +72,11 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     """A Markdown table; its cells are plain text."""
     lines = [columns, ["---"] * len(columns), *([escape(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def artifact_rows(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """`rows` for a table artifact, whose cells Prefect shows as Markdown: ">= 100" would be the quotation "= 100"."""
+    return [{name: _BLOCK_SIGN.sub(r"\\", escape(cell)) for name, cell in row.items()} for row in rows]
 
 
 def escape(text: str) -> str:

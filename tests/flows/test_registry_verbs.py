@@ -23,7 +23,7 @@ def store(store_with_registry: Store) -> Store:  # noqa: F811
             write_result(store, RunResult(run_id=run_id, job="finetune", inputs=inputs))
             version = models.create(NewVersion(run_id=f"register-{number}", source="", generator=run_id, scores=""))
             tags = {"gate.ruling": ruling, "score.trrg13.micro.f1.u0": f"0.{number}"}
-            against = {"gate.text.modal_share": "fail: 0.9, interval -, needed <= 0.5"} if number == 2 else {}
+            against = {"gate.text.modal_share": "fail: 0.9, needed <= 0.5"} if number == 2 else {}
             models.describe(version, card=f"# Card {number}", tags=tags | against)
         models.set_alias(CHAMPION, "1")
     return store
@@ -38,7 +38,7 @@ def test_models_are_listed_newest_first_with_what_stands_against_them(store: Sto
     newest, champion = (next(line for line in lines if f"models:/trrg/{number} " in line) for number in (2, 1))
     assert lines.index(newest) < lines.index(champion)
     assert all(text in champion for text in ("champion", "shards@1", "0.100", "promoted"))
-    assert lines[-1] == "models:/trrg/2  text.modal_share: fail: 0.9, interval -, needed <= 0.5"
+    assert lines[-1] == "models:/trrg/2  text.modal_share: fail: 0.9, needed <= 0.5"
     (second, first) = json.loads(invoke(store, "models", "--json").output)
     assert (second["version"], first["aliases"]) == ("2", ["champion"])
 

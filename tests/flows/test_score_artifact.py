@@ -6,11 +6,12 @@ import pytest
 
 from flows import artifacts, tasks
 from flows.artifacts import page_link
+from flows.render.decision_text import artifact_rows
 from flows.tasks import _score_table
 from pipelines.records.job_result import JobResult
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.systems import FLOORS, System, metric_key
-from trrg_core.registry.check import Check, Verdict
+from trrg_core.registry.check import Bound, Check, Verdict
 from trrg_core.registry.decision import Decision, decision_to_bytes
 from trrg_core.storage.store import open_store
 
@@ -65,7 +66,15 @@ def test_the_page_of_a_run_is_linked(
 def test_the_decision_is_a_table_a_text_and_an_event(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     checks = (
         Check(name="text.modal_share", verdict=Verdict.FAIL, reason="most are equal | always", number=0.9),
-        Check(name="champion.micro_f1", verdict=Verdict.PASS, reason="a gain", number=0.02, low=-0.01, high=0.05),
+        Check(
+            name="champion.micro_f1",
+            verdict=Verdict.PASS,
+            reason="a gain",
+            number=0.02,
+            low=-0.01,
+            high=0.05,
+            bound=Bound(relation=">=", value=0, setting="register.min_f1_gain"),
+        ),
     )
     facts = {"compared_with": [{"role": "champion", "model": "models:/trrg/1"}], "studies": 150, "patients": 90}
     store = open_store(str(tmp_path))
@@ -76,10 +85,11 @@ def test_the_decision_is_a_table_a_text_and_an_event(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tasks, "send_event", lambda *event: events.append(event))
     result = JobResult(job="register", ref="register-1", notes={"decision": "x", "model": "models:/trrg/2"})
     tasks._create_artifacts(result, store, LABELS)
-    row = {"check": "text.modal_share", "number": "0.9", "interval": "-", "needed": "-", "verdict": "fail"}
-    against = {"check": "champion.micro_f1", "number": "0.02", "interval": "-0.010 to +0.050", "needed": "-"}
-    assert stored["gate"] == [row, against | {"verdict": "pass"}]
-    assert stored["scores-against-champion"] == [against | {"verdict": "pass"}]
+    row = {"check": "text.modal\\_share", "verdict": "fail", "number": "0.9", "interval": "\\-", "needed": "\\-"}
+    against = {"check": "champion.micro\\_f1", "verdict": "pass", "number": "0.02", "interval": "-0.010 to +0.050"}
+    against["needed"] = "\\>= 0 (register.min\\_f1\\_gain)"
+    assert stored["gate"] == [row, against]
+    assert stored["scores-against-champion"] == [against]
     text = str(stored["decision"])
     assert text.startswith("# Refused by gate\n\nmodels:/trrg/2: refused.")
     assert "| before | models:/trrg/1 |\n| after | models:/trrg/1 |" in text
@@ -128,3 +138,20 @@ def test_a_lost_server_fails_no_finished_work_and_is_not_asked_each_time(
     assert attempts == ["a-b"]
     assert "artifact A b is not in Prefect (ConnectionError); the store has what it shows" in caplog.text
     monkeypatch.setattr(artifacts._server, "silent_until", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown_by_prefect"),
+    [
+        (">= 100 (register.min_studies)", r"\>= 100 (register.min\_studies)"),
+        ("-", r"\-"),
+        ("+ 3", r"\+ 3"),
+        ("-0.1667", "-0.1667"),
+        ("+0.280 to +0.435", "+0.280 to +0.435"),
+        ("studies@0", "studies@0"),
+        ("<b>", "&lt;b>"),
+        ("[l](http://h)", r"\[l\](http://h)"),
+    ],
+)
+def test_a_cell_of_a_table_is_no_markdown(cell: str, shown_by_prefect: str) -> None:
+    assert artifact_rows([{"what": cell}]) == [{"what": shown_by_prefect}]

@@ -7,7 +7,8 @@ from typing import Literal
 
 from trrg_core.metrics.paired import Estimate
 
-CHECK_COLUMNS = ("check", "number", "interval", "needed", "verdict")
+# the verdict is second: on a narrow screen the last columns are out of sight
+CHECK_COLUMNS = ("check", "verdict", "number", "interval", "needed")
 
 Relation = Literal[">", ">=", "<="]
 Bounded = Literal["number", "lower end", "upper end"]
@@ -108,7 +109,7 @@ def check_cells(check: Check) -> tuple[str, ...]:
     """A check as the cells of a table, in the order of `CHECK_COLUMNS`."""
     number = "-" if check.number is None else f"{check.number:.4g}"
     interval = "-" if check.low is None or check.high is None else f"{check.low:+.3f} to {check.high:+.3f}"
-    return (check.name, number, interval, _needed(check.bound), check.verdict)
+    return (check.name, check.verdict, number, interval, _needed(check.bound))
 
 
 def _needed(bound: Bound | None) -> str:

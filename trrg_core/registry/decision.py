@@ -130,5 +130,6 @@ def tags_of(decision: Decision) -> dict[str, str]:
 
 
 def _sum_up(check: Check) -> str:
-    _, number, interval, bound, verdict = check_cells(check)
-    return f"{verdict}: {number}, interval {interval}, needed {bound}"
+    _, verdict, number, interval, bound = check_cells(check)
+    measured = number if check.low is None else f"{number}, interval {interval}"
+    return f"{verdict}: {measured}, needed {bound}"

@@ -157,7 +157,7 @@ def test_a_decision_that_is_made_later_takes_its_place_in_the_page():
     assert "<b>a rehearsal</b>" in text
     assert "fail: not better" in text
     assert "few are equal" not in text
-    assert "floor.modal_report 0.01 -0.020 to +0.040 - fail" in text
+    assert "floor.modal_report fail 0.01 -0.020 to +0.040 -" in text
     assert later.count('class="against"') == 1
     # what is not against the model is folded below
     assert "1 other check, none against the model" in text

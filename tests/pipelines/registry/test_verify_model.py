@@ -44,7 +44,7 @@ def store(store_with_registry: Store) -> Store:
     new = NewVersion(run_id="register-1", source=source, generator="finetune-1", scores="evaluate-1")
     with open_registry(store, CONFIG) as models:
         version = models.create(new)
-        tags = {"gate.ruling": "refused", "gate.text.modal_share": "fail: 0.9, interval -, needed <= 0.5"}
+        tags = {"gate.ruling": "refused", "gate.text.modal_share": "fail: 0.9, needed <= 0.5"}
         more = {"score.f1": "0.2", "weights": weights_digest(store, "finetune-1")}
         more["mlbom"] = write_bill(store, "register-1", name="trrg", generator="finetune-1")
         models.describe(version, card="# trrg", tags=tags | more)
@@ -77,7 +77,7 @@ def test_a_version_is_listed_with_alias_data_scores_and_decision(store: Store) -
     )
     assert model.data == {"shards": "shards@4", "slice": "slices@1"}
     assert model.scores == {"f1": ScoreValue(value=0.2, low=0.1, high=0.3)}
-    assert model.against == ("text.modal_share: fail: 0.9, interval -, needed <= 0.5",)
+    assert model.against == ("text.modal_share: fail: 0.9, needed <= 0.5",)
     for name in ("1", "champion", "models:/trrg/1", "models:/trrg@champion"):
         assert find_listed(store, CONFIG, name) == model
     with pytest.raises(ConfigError, match=r"'7': no such version or alias of trrg in .*; versions: 1"):
