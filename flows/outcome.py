@@ -52,8 +52,9 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     notes = results.get("register", {}).get("notes", {})
     alias = notes.get("alias", "champion")
     if "register" in results and alias != "champion":
-        message = f"{notes.get('model', '')}: {notes.get('ruling', '')}. {notes.get('reasons', '')}"
-        state: State[Any] = Completed(name=REFUSED, message=" ".join(message.split()), data=dict(results))
+        reasons = "; ".join(notes.get("reasons", "").splitlines())
+        message = f"{notes.get('model', '')}: {notes.get('ruling', '')}. {reasons}"
+        state: State[Any] = Completed(name=REFUSED, message=message, data=dict(results))
         return cast("dict[str, Any]", state)
     return dict(results)
 

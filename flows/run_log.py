@@ -1,9 +1,12 @@
 """What a run says in the Prefect UI: lines of our own packages, and a progress bar made of those with numbers."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Event
 from typing import Any
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -11,11 +14,16 @@ from prefect.logging.handlers import APILogHandler
 
 from flows.artifacts import store_artifact
 from trrg_core.errors import TrrgError
+from trrg_core.storage.background import in_background
 
 LOGGERS = ("pipelines", "trrg_core", "flows")
 # of Prefect: each logs the traceback of an error whose one line the state of the run has
 ENGINE_LOGGERS = ("prefect.flow_runs", "prefect.engine")
 UPDATE_EVERY_S = 10.0
+SILENT_S = 25.0  # after so long without a line a stage says that it is at work
+POLL_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 def show_own_lines() -> None:
@@ -39,18 +47,30 @@ def is_unexpected(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def progress_artifacts(job: str) -> Iterator[None]:
-    """Show lines with numbers as progress artifacts of the current task run while the block lasts."""
+    """Show lines with numbers as progress artifacts of the current task run while the block lasts.
+
+    Where nothing else is logged, such as while models are loaded or scores computed, a line says how long it has taken.
+    """
     handler = _ProgressHandler(job)
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
     is_done = False
     try:
-        yield
+        with in_background(partial(_break_silence, job, handler), name=f"silence of {job}"):
+            yield
         is_done = True
     finally:
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(handler)
         handler.finish(is_done=is_done)
+
+
+def _break_silence(job: str, handler: "_ProgressHandler", stop: Event) -> None:
+    began = time.monotonic()
+    while not stop.wait(POLL_S):
+        # in a terminal a bar moves instead
+        if time.monotonic() - handler.last_line >= SILENT_S and not sys.stderr.isatty():
+            logger.info("%s: at work, %.0f s", job, time.monotonic() - began)
 
 
 class _ProgressHandler(logging.Handler):
@@ -63,8 +83,10 @@ class _ProgressHandler(logging.Handler):
         self._percents: dict[str, float] = {}
         self._sent = 0.0
         self._pending: tuple[str, float, str] | None = None
+        self.last_line = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.last_line = time.monotonic()
         label, total = getattr(record, "label", None), getattr(record, "total", 0)
         if label is None or not total:
             return

@@ -1,6 +1,7 @@
 """The Prefect task that runs a job: retried after a storage error; its counts become artifacts in the UI."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,10 @@ from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_b
 from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store, open_store
 
+logger = logging.getLogger(__name__)
+
 CURVES = "losses.svg"
+SCORES_LOGGED = 3  # the artifact has all
 # text of the link by the note that has the place
 LINKS = {
     "report": "Reports beside the references, with scores and evidence",
@@ -70,7 +74,11 @@ def _create_artifacts(result: JobResult, store: Store, label_set: LabelSet) -> N
         text = reject_text(result.rejects, read)
         store_artifact(create_markdown_artifact, text, key=f"{result.job}-rejects", description="Set aside, by reason")
     if result.job == "evaluate":
-        _table(_score_table(result.counts, label_set), key="scores", description="The model beside the floors")
+        rows = _score_table(result.counts, label_set)
+        for row in rows[:SCORES_LOGGED]:
+            of_systems = ", ".join(f"{name} {value}" for name, value in row.items() if name != "score")
+            logger.info("evaluate: %s of %s", row["score"], of_systems)
+        _table(rows, key="scores", description="The model beside the floors")
     for note, text in LINKS.items():
         if place := result.notes.get(note):
             link, key = page_link(place), f"{result.job}-{note}"

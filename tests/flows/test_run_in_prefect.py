@@ -34,7 +34,12 @@ def run_job(name: str, config: Any, store: str, inputs: Mapping[str, str]) -> Jo
         raise DataError("too_many_rejects", "40% of the studies were set aside, the limit is 5%")
     numbers = {"label": f"{name} steps", "done": 5, "total": 10}
     logger.info("%s steps: 5 of 10, loss 1.000, 9 s left", name, extra=numbers)
-    notes = {"model": "models:/trrg/2", "alias": "challenger", "ruling": "refused", "reasons": "fail: too short"}
+    notes = {
+        "model": "models:/trrg/2",
+        "alias": "challenger",
+        "ruling": "refused",
+        "reasons": "fail: too short\nfail: too few",
+    }
     return JobResult(job=name, ref=f"{name}-ref", notes=notes if name == "register" else {})
 
 
@@ -54,7 +59,7 @@ def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytes
     said, shown = asyncio.run(read_back(wrong.state_details.flow_run_id))
     assert wait_for_server(1.0)
     assert (refused.type.value, refused.name) == ("COMPLETED", outcome.REFUSED)
-    assert refused.message == "models:/trrg/2: refused. fail: too short"
+    assert refused.message == "models:/trrg/2: refused. fail: too short; fail: too few"
     assert list(refused.result()) == list(JOBS)
     assert (failed.type.value, failed.name) == ("FAILED", "Too many rejects")
     assert failed.message.startswith("DataError: 40% of the studies")

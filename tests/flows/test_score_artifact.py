@@ -35,6 +35,22 @@ def test_the_scores_of_a_first_look_come_first() -> None:
     assert [row["score"] for row in rows] == ["trrg13.micro.f1.u0", "bleu4.full", *names[1::2]]
 
 
+def test_the_first_scores_are_logged_beside_the_floors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "store_artifact", lambda *_, **__: None)
+    caplog.set_level("INFO")
+    names = ["bleu1.full", "bleu4.full", "trrg13.macro.f1.u0", "trrg13.micro.f1.u0"]
+    counts = {metric_key(System.MODEL, name): 0.5 for name in names} | {"modal_report/trrg13.micro.f1.u0": 0.25}
+    result = JobResult(job="evaluate", ref="evaluate-1", counts=counts)
+    tasks._create_artifacts(result, open_store(str(tmp_path)), LABELS)
+    assert caplog.messages == [
+        "evaluate: trrg13.micro.f1.u0 of model 0.500, modal report 0.250",
+        "evaluate: trrg13.macro.f1.u0 of model 0.500",
+        "evaluate: bleu1.full of model 0.500",
+    ]
+
+
 def test_curves_are_shown_with_a_link_to_the_served_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stored: dict[str, object] = {}
     monkeypatch.setattr(tasks, "store_artifact", lambda _, content, key, description: stored.update({key: content}))

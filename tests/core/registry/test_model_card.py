@@ -36,8 +36,8 @@ def test_the_card_shows_lineage_scores_gate_and_limits():
     assert "- fail: the nearest neighbour is better" in text
     assert "few are equal" not in text
     assert (
-        "| floor.nearest_neighbour | -0.01 | -0.040 to +0.020 | > 0 (register.min_f1_gain) | fail |\n"
-        "| text.modal_share | 0.1 | - | - | pass |"
+        "| floor.nearest_neighbour | fail | -0.01 | -0.040 to +0.020 | > 0 (register.min_f1_gain) |\n"
+        "| text.modal_share | pass | 0.1 | - | - |"
     ) in text
     assert text.count("\n## ") == 4
 
