@@ -15,6 +15,8 @@ from typing import Any
 import ahocorasick
 import yaml
 
+from trrg_core.report.spelling import Spelling
+
 RULE_FILES = (
     "findings.yaml",
     "patterns.yaml",
@@ -23,6 +25,7 @@ RULE_FILES = (
     "sections.yaml",
     "lines.yaml",
     "positions.yaml",
+    "spelling.yaml",
 )
 RULES_VERSION = "5"
 
@@ -104,6 +107,7 @@ class Lexicon:
     automaton: Any
     pairs: dict[tuple[str, str], Pair]
     kinds: dict[str, str]
+    spelling: Spelling
 
 
 @cache
@@ -155,7 +159,9 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
         automaton.add_word(phrase, shared.setdefault(entry, entry))
     automaton.make_automaton()
     kinds = {name: body.get("kind", "finding") for name, body in rules["findings.yaml"].items()}
-    return Lexicon(automaton=automaton, pairs=dict(_pairs(rules["patterns.yaml"]["pairs"])), kinds=kinds)
+    pairs = dict(_pairs(rules["patterns.yaml"]["pairs"]))
+    spelling = Spelling(rules.get("spelling.yaml", {}), keys)
+    return Lexicon(automaton=automaton, pairs=pairs, kinds=kinds, spelling=spelling)
 
 
 def expand(phrase: str) -> Iterator[str]:

@@ -76,9 +76,19 @@ def plain_sentence(sentence: str) -> Plain:
     return Plain(_SPACES.sub(" ", text), tuple(offsets))
 
 
+def _without_slips(plain: Plain, lexicon: Lexicon) -> Plain:
+    if lexicon.spelling.known.issuperset(plain.text.split()):
+        return plain
+    mended = lexicon.spelling.mended(plain.text)
+    if mended is None:
+        return plain
+    text, offsets = mended
+    return Plain(text, offsets if plain.offsets is None else tuple([plain.offsets[at] for at in offsets]))
+
+
 def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) -> Scan:
     """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is set."""
-    plain = plain_sentence(sentence)
+    plain = _without_slips(plain_sentence(sentence), lexicon)
     padded = f" {plain.text} "
     spans: list[tuple[int, int, Entry]] = []
     attributes: list[Hit] = []

@@ -1,0 +1,51 @@
+"""Slips of typing are mended, real words are not, and offsets point at what was written."""
+
+import pytest
+
+from trrg_core.report.lexicon import load_lexicon
+from trrg_core.report.parser import ReportParser
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("no plerual effusino.", "no pleural effusion."),
+        ("teh heart is enalrged,", "the heart is enlarged,"),
+        ("mild atelectaisis", "mild atelectasis"),
+        ("smalleffusion on the left", "small effusion on the left"),
+        ("leftlower lobe", "left lower lobe"),
+        ("the heartis large", "the heart is large"),
+        ("isno effusion", "is no effusion"),
+        ("atel ectasis at the base", "atelectasis at the base"),
+        ("plural effusion", "pleural effusion"),
+    ],
+)
+def test_a_slip_is_mended(written: str, read: str) -> None:
+    mended = load_lexicon().spelling.mended(written)
+    assert mended is not None
+    text, offsets = mended
+    assert text == read
+    assert len(offsets) == len(text)
+    assert list(offsets) == sorted(offsets)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "history of confusion",
+        "last night in a tight space",
+        "nad",
+        "a bright modular light",
+        "4 cm, 12:30",
+        "hypoinflated",
+    ],
+)
+def test_a_real_word_is_left_as_it_is(text: str) -> None:
+    assert load_lexicon().spelling.mended(text) is None
+
+
+@pytest.mark.parametrize("word", ["plerual effusino", "pleural  effusino", "atel ectasis", "cardiomgaly"])
+def test_a_mention_points_at_what_was_written(word: str) -> None:
+    text = f"There  isno oedema; thereis  {word} today."
+    mentions = [one for sentence in ReportParser().parse(text).sentences for one in sentence.mentions]
+    assert [text[one.start : one.end] for one in mentions] == ["oedema", word]

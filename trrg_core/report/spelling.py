@@ -1,0 +1,141 @@
+"""Slips of typing mended before the rules are matched: "plerual effusino", "noeffusion", "atel ectasis".
+
+Words that the rules know stay as they are, and so does every word that is not close to one of `rules/spelling.yaml`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+_WORD = re.compile(r"[a-z]+")
+_EDGES = "()[],;:.?!/\"'"
+_SHORTEST = 4
+# a word of this length is recognised with two slips, if its first letter and its last two are right
+_LONG = 11
+_SHORTEST_GLUED = 6
+_NUM_CACHED = 65_536
+
+
+class Spelling:
+    """What is written in place of each slip.
+
+    Args:
+        rules: `rules/spelling.yaml`; without it nothing is a slip.
+        phrases: the phrases of all other rules, whose words are none.
+    """
+
+    def __init__(self, rules: Mapping[str, Any], phrases: Iterable[str]) -> None:
+        words = {word for phrase in phrases for word in _WORD.findall(phrase)}
+        self._targets = frozenset(rules.get("words", ()))
+        self._slips: Mapping[str, str] = rules.get("slips", {})
+        self._before, self._behind = (frozenset(rules.get(key, ())) for key in ("glued_before", "glued_behind"))
+        self._known = words | self._targets | frozenset(rules.get("no_slips", ()))
+        # with the stops that follow most words, so that one look tells that a sentence has no slip
+        self.known = frozenset(word + stop for word in self._known for stop in ("", ",", ".", ":", ";"))
+        self._near: dict[str, set[str]] = {}
+        for target in self._targets:
+            for shorter in _shortened(target, 2 if len(target) >= _LONG else 1):
+                self._near.setdefault(shorter, set()).add(target)
+        self.mend = lru_cache(maxsize=_NUM_CACHED)(self._mend)
+
+    def mended(self, text: str) -> tuple[str, tuple[int, ...]] | None:
+        """`text` without slips, and for each of its characters where it was in `text`; None where there is no slip."""
+        if not self._targets:
+            return None
+        tokens = text.split(" ")
+        unknown = {token for token in tokens if token not in self.known}
+        changed = {token: new for token in unknown if (new := self.mend(token)) is not None}
+        joined = self._joined(tokens, unknown - changed.keys()) if len(unknown) > len(changed) else frozenset()
+        if not changed and not joined:
+            return None
+        return _replaced(tokens, changed, joined)
+
+    def _mend(self, token: str) -> str | None:
+        """What `token` of a sentence in lower case stands for, with its stops; None where it is no slip."""
+        word = token.strip(_EDGES)
+        if not word.isalpha() or word in self._known:
+            return None
+        better = self._slips.get(word) or self._closest(word) or self._split(word)
+        return token.replace(word, better, 1) if better else None
+
+    def _closest(self, word: str) -> str | None:
+        if len(word) < _SHORTEST:
+            return None
+        near = {target for shorter in _shortened(word, 2) for target in self._near.get(shorter, ())}
+        allowed = {target: _distance(word, target) for target in near}
+        right = [target for target, slips in allowed.items() if slips <= _most_slips(word, target)]
+        return min(right, key=lambda target: (allowed[target], target)) if right else None
+
+    def _split(self, word: str) -> str | None:
+        if len(word) < _SHORTEST_GLUED:
+            return None
+        for at in range(2, len(word) - 1):
+            one, two = word[:at], word[at:]
+            if (one in self._before and two in self._targets) or (one in self._targets and two in self._behind):
+                return f"{one} {two}"
+            if one in self._before and two in self._behind and min(len(one), len(two)) >= _SHORTEST:
+                return f"{one} {two}"
+        return None
+
+    def _joined(self, tokens: Sequence[str], unknown: set[str]) -> frozenset[int]:
+        """Where a word was cut in two: numbers of the first tokens."""
+        return frozenset(
+            number
+            for number, (one, two) in enumerate(pairwise(tokens))
+            if (one in unknown or two in unknown) and f"{one}{two.rstrip(_EDGES)}" in self._targets
+        )
+
+
+def _most_slips(word: str, target: str) -> int:
+    is_sure = len(target) >= _LONG and word[0] == target[0] and word[-2:] == target[-2:]
+    return 2 if is_sure else 1
+
+
+def _shortened(word: str, count: int) -> Iterator[str]:
+    """`word` without up to `count` of its letters."""
+    yield word
+    for at in range(len(word)) if count else ():
+        yield from _shortened(word[:at] + word[at + 1 :], count - 1)
+
+
+def _distance(one: str, two: str) -> int:
+    """Letters that are missing, added, wrong, or in the place of their neighbour."""
+    before: list[int] = []
+    row = list(range(len(two) + 1))
+    for i, letter in enumerate(one, start=1):
+        earlier, before = before, row
+        row = [i]
+        for j, other in enumerate(two, start=1):
+            least = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == two[j - 2] and one[i - 2] == other:
+                least = min(least, earlier[j - 2] + 1)
+            row.append(least)
+    return row[-1]
+
+
+def _replaced(tokens: Sequence[str], changed: Mapping[str, str], joined: frozenset[int]) -> tuple[str, tuple[int, ...]]:
+    pieces: list[str] = []
+    offsets: list[int] = []
+    at = 0
+    for number, token in enumerate(tokens):
+        new = changed.get(token, token)
+        pieces.append(new)
+        offsets.extend(_offsets(token, new, at))
+        at += len(token) + 1
+        if number not in joined and number + 1 < len(tokens):
+            pieces.append(" ")
+            offsets.append(at - 1)
+    return "".join(pieces), tuple(offsets)
+
+
+def _offsets(token: str, new: str, at: int) -> Iterator[int]:
+    """Where each character of `new`, which stands for the `token` at `at`, was: its ends are those of the token."""
+    if token == new.replace(" ", "", 1):
+        gap = new.index(" ") if " " in new else len(new)
+        yield from (at + number - (number > gap) for number in range(len(new)))
+        return
+    last = len(token) - 1
+    yield from (at + min(number, last) for number in range(len(new) - 1))
+    yield at + last
