@@ -15,6 +15,22 @@ _LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,
 # a whole statement without a verb: "right effusion bigger, | left effusion gone"
 _IS_STATED = re.compile(r" (?:bigger|smaller|larger|better|worse|gone|resolved|removed|up|down|progressing)\Z")
 _PREPOSITION = "absent.without"
+# what is stated where it is there and hardly ever denied: "no edema, calcified aorta" has two statements
+_SELDOM_DENIED = frozenset(
+    (
+        *("aortic_tortuosity", "aortic_calcification", "scoliosis", "kyphosis", "degenerative_change", "osteopenia"),
+        *("low_lung_volumes", "hyperinflation", "elevated_diaphragm", "granuloma", "surgical_clips", "sternal_wires"),
+        *("scar", "pleural_scar", "calcified_nodule"),
+    )
+)
+_SIDE = r"(?:left|right|bilateral|lt|rt|l|r)"
+_STATED = re.compile(
+    rf" (?:(?:{_SIDE}|upper|lower|mid|middle|lobe) )*"
+    r"(?:(?:bi)?bas(?:al|ilar)|linear|plate ?like|discoid|subsegmental|streaky|healed)\b"
+)
+_DENIAL_AND_FINDING = 2
+_ON_SIDE = re.compile(rf" {_SIDE} ")
+_GOES_ON = re.compile(r" (?:or|nor|and/or|and) |, (?:or|nor|and) ")
 
 
 def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
@@ -36,6 +52,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
                 or (has_preposition and stated_ahead[index])
                 or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
                 or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
+                or (has_target and role == "comma" and _is_stated(hits, index, text))
             )
             and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
             and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
@@ -87,6 +104,23 @@ def _opens_clause(hits: Sequence[Hit], index: int, role: str) -> bool:
         if term.role in _NEW_CLAUSE or (term.role != "finding" and term.direction == "forward"):
             return True
     return False
+
+
+def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
+    """Whether a denial before the comma at `index` says nothing of the last item behind it: "no ptx, left effusion"."""
+    following = hits[index + 1] if index + 1 < len(hits) else None
+    if following is None or not following.entry.is_finding:
+        return False
+    comma = hits[index].end
+    is_seldom_denied = following.entry.terms[0].name in _SELDOM_DENIED
+    is_on_side = _ON_SIDE.match(text, comma) is not None
+    if not (is_seldom_denied or is_on_side or _STATED.match(text, comma)) or _GOES_ON.search(text, comma):
+        return False
+    denied = hits[max(0, index - _DENIAL_AND_FINDING) : index]
+    if len(denied) != _DENIAL_AND_FINDING or denied[0].entry.terms[0].name not in ("absent.no", _PREPOSITION):
+        return False
+    is_alike = is_seldom_denied and denied[1].entry.terms[0].name in _SELDOM_DENIED
+    return not is_alike and not (is_on_side and _ON_SIDE.search(text, denied[0].start, comma))
 
 
 def _is_described(hits: Sequence[Hit], index: int) -> bool:

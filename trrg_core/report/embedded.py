@@ -32,6 +32,10 @@ _DOUBTED = re.compile(
     r"|possibility|probable|question|questionable|doubtful|conceivable|may be)\b"
     r"|(?:\bnot|cannot|n't|\bunable|\bhard|difficult|impossible)\b[^,;]{0,24}\b(?:say|tell|know|judge|determine)\b"
 )
+# "the heart, which was enlarged last year, is now normal"
+_PAST_CLAUSE = re.compile(
+    r",? (?:which|that) (?:was|were|had been|had) [^,;:.]{3,60}, (?=(?:is|are|has|have|looks?|appears?|now|today)\b)"
+)
 _NO_DOUBT = re.compile(r"\b(?:no|little|without|beyond|any)(?: [a-z]+)? doubt\b|\bnothing\b[^,;]{0,40}\bsay\b")
 _DENIED_OUTRIGHT = re.compile(r"\bnothing\b")
 _LONGEST_INTRO = 60
@@ -74,6 +78,21 @@ def move_cues(scan: Scan) -> Scan:
         ]
     kept = [hit for hit in kept if hit.end <= at or hit.start >= end]
     return Scan(scan.plain, sorted([*kept, Hit(at, end, cue)], key=lambda hit: hit.start), attributes, scan.has_target)
+
+
+def leave_out_past(scan: Scan) -> Scan:
+    """`scan` without what a clause says of the past of a place: "the heart, which was large, is now normal"."""
+    match = _PAST_CLAUSE.search(scan.plain.text)
+    if match is None or _names(scan, *match.span()):
+        return scan
+    before = [hit for hit in scan.hits if hit.end <= match.start()]
+    if not before or not before[-1].entry.is_place or before[-1].entry.is_finding:
+        return scan
+    kept, attributes = (
+        [hit for hit in hits if hit.end <= match.start() or hit.start >= match.end()]
+        for hits in (scan.hits, scan.attributes)
+    )
+    return Scan(scan.plain, kept, attributes, scan.has_target)
 
 
 def _names(scan: Scan, start: int, end: int) -> bool:

@@ -32,9 +32,13 @@ _FRONTED_SIDE = re.compile(
     r"(?:(?:on |in |at )?the (left|right)(?: side| lung| hemithorax| chest| base| apex)?,? (?:there (?:is|are"
     r"|was|were)|we see"
     r"|one sees|i see|lies|lie)|the (left|right)(?: side| lung| hemithorax| chest| base| apex)? (?:now |also |only )?"
-    r"(?:shows?|contains?|demonstrates?|exhibits?|reveals?|harbou?rs?))\b"
+    r"(?:shows?|contains?|demonstrates?|exhibits?|reveals?|harbou?rs?"
+    r"|(?:is|appears|looks) (?:otherwise |entirely )?(?:clear|normal|unremarkable),?"
+    r" (?:apart from|except for|except|but for|save for|save|other than|aside from)))\b"
 )
-_STATES = re.compile(r" (?:there|we|one|i|lies?|show|contain|demonstrat|exhibit|reveal|harbo)")
+_STATES = re.compile(
+    r" (?:there|we|one|i|lies?|show|contain|demonstrat|exhibit|reveal|harbo|apart|except|but|save|other|aside)"
+)
 _END_OF_FRONTED = re.compile(r"[;]|\b(?:left|right|bilateral|both|while|whereas|but)\b")
 _ADJACENT = re.compile(
     r" with (?:[a-z]+ ){0,3}(?:adjacent|associated|overlying|underlying|compressive|subjacent|accompanying)\b"

@@ -48,6 +48,10 @@ _BRITISH = (
 _DONE = ("absent.removal", "absent.after", "absent.dictated_after", "absent.resolved")
 _JOINTS = frozenset(("comma", "and", "new_item", "stop", "with", "colon", "open"))
 _PLACE_ALONE = "mass_effect"  # what only looks like a finding: "line-related pneumothorax"
+# places that are typed without their article too: "ngt coiled in esophagus"
+_TYPED_SHORT = tuple(
+    f"{word}in the {place}" for word in ("", "coiled ") for place in ("esoph", "oesoph", "dist", "right m", "left m")
+)
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
@@ -325,7 +329,9 @@ def _all_positions(rules: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]
     """Each phrase of a wrong position, and the devices that it is wrong for ("any" for all)."""
     devices: dict[str, list[str]] = {}
     for device, phrases in rules.items():
-        for phrase in (phrase for listed in phrases for phrase in expand(listed)):
+        plain = [phrase for listed in phrases for phrase in expand(listed)]
+        typed = [phrase.replace(" the ", " ") for phrase in plain if phrase.startswith(_TYPED_SHORT)]
+        for phrase in dict.fromkeys([*plain, *typed]):
             devices.setdefault(phrase, []).append(device)
     yield from ((phrase, tuple(names)) for phrase, names in devices.items())
 

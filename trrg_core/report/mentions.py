@@ -11,7 +11,7 @@ from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.conditions import as_statement
-from trrg_core.report.embedded import move_cues
+from trrg_core.report.embedded import leave_out_past, move_cues
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.lists import leading_words, split_list
 from trrg_core.report.neighbours import label_side, on_side
@@ -23,8 +23,8 @@ from trrg_core.report.stand_ins import add_stand_ins
 from trrg_core.report.titles import find_titles
 
 _Span = tuple[int, int, str]
-# devices that lie in the middle: a side stated of them is that of a place
-_WITHOUT_SIDE = frozenset(["endotracheal_tube", "tracheostomy", "enteric_tube"])
+# what lies in the middle: a side stated of it is that of a place
+_WITHOUT_SIDE = frozenset(("endotracheal_tube", "tracheostomy", "enteric_tube", "cardiomegaly", "aortic_tortuosity"))
 # what is said of a device behind its part: "the cuff of the tube is overinflated", "leads without fracture"
 _OF_DEVICE = {
     "hyperinflation": re.compile(r"\b(?:cuff|balloon)\b(?:(?!\blungs?\b)[^,;.])*\Z"),
@@ -136,6 +136,8 @@ def _mentions_of_one(
         scan = add_spans(scan, entities)
     if not scan.has_target:
         return ()
+    if " which " in scan.plain.text or " that " in scan.plain.text:
+        scan = leave_out_past(scan)
     scan = add_run_on_stops(add_stand_ins(move_cues(scan)))
     boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)

@@ -30,6 +30,7 @@ _DENIED = re.compile(
     r"|\b(?:cannot|can't|can not|could not|do not|did not|unable to) (?:see|find|identify|detect|make out) (it"
     r"|one|any|them|these)\b"
     r"|\bfree (?:of|from) (it|this|them|these)\b"
+    r"|\b(?:film|radiograph|x ray|x-ray|study|examination|image) (?:shows|reveals|demonstrates) (none)\b"
     r"|^(?:(?:but|however|today|now|currently|on this film),? )?there (?:is|are) (none)(?: today| now| any more)?\.?\Z",
     re.I,
 )

@@ -6,6 +6,7 @@ Where one ends, a stop is added to the hits, so that no cue and no attribute rea
 import re
 from collections.abc import Sequence
 
+from trrg_core.report.lexicon import load_lexicon
 from trrg_core.report.scan import Hit, Scan, made_entry
 
 _STOP = made_entry("stop", "stop.run_on", length=1)
@@ -62,6 +63,21 @@ _ALIKE = frozenset(
     )
 )
 _BONES = frozenset(("fracture", "dislocation", "bone_lesion", "degenerative_change"))
+# a change behind a finding that the next one has too: "left effusion improved | right effusion unchanged"
+_CHANGED = (
+    r" (?:(?:is|are|has|have|slightly|much) )*(?:unchanged|stable|the same|same|improved|improving|worse|worsened"
+    r"|better|smaller|larger|bigger|less|increased|decreased|resolved|gone)\b"
+)
+_SAID_BEHIND = re.compile(_CHANGED)
+# a side behind a finding: "effusion left small | effusion right moderate"
+_DEGREE = r"(?:trace|tiny|minimal|small|mild|moderate|large|severe)"
+_SIDE_BEHIND = re.compile(rf" (left|right)(?: {_DEGREE})? ")
+_OTHER_SIDE = re.compile(r" (left|right)\b")
+# the heart is, and of the aorta something else is said
+_TWO_ENLARGED = re.compile(
+    r"\b(?:heart|heart size|cardiac silhouette)(?: is)?(?: [a-z]+ly)? (enlarged) "
+    r"(aorta)(?= (?:is |[a-z]+ly )*(?:calcified|tortuous|unfolded|ectatic|normal|atherosclerotic)\b)"
+)
 _FEWEST = 3
 _MODIFIERS = frozenset(("break", "place", "state"))
 # what only a denial says of the next item of a list without its commas: "no pneumothorax large effusion or edema"
@@ -80,6 +96,9 @@ _LIST_GOES_ON = re.compile(r"(?: [a-z]+){0,3} (?:or|nor|and/or) ")
 def add_run_on_stops(scan: Scan) -> Scan:
     """`scan` with a stop wherever a statement begins that no stop, comma or conjunction separates from the last."""
     hits, text = scan.hits, scan.plain.text
+    if "enlarged " in text and _TWO_ENLARGED.search(text):
+        scan = _split(scan)
+        hits = scan.hits
     if len(hits) < _FEWEST or "," in text:
         return scan  # whoever sets commas sets stops
     last = -1
@@ -119,6 +138,21 @@ def add_run_on_stops(scan: Scan) -> Scan:
     return Scan(scan.plain, merged, scan.attributes, scan.has_target)
 
 
+def _split(scan: Scan) -> Scan:
+    """`scan` with "enlarged" of "heart enlarged aorta calcified" as the state of the heart."""
+    at = {match.start(1): match.start(2) for match in _TWO_ENLARGED.finditer(scan.plain.text)}
+    words = load_lexicon().automaton
+    hits: list[Hit] = []
+    for hit in scan.hits:
+        if hit.start in at and hit.entry.is_finding:
+            middle = at[hit.start]
+            hits.append(Hit(hit.start, middle - 1, words.get("enlarged")))
+            hits.append(Hit(middle, hit.end, words.get(scan.plain.text[middle : hit.end])))
+        else:
+            hits.append(hit)
+    return Scan(scan.plain, hits, scan.attributes, scan.has_target)
+
+
 def _ends_before(text: str, start: int) -> bool:
     """Whether a statement can end right before `start`: "recommend ct | no adenopathy"."""
     if not text.startswith("no", start) or text[start - 1] != " " or not text[start - 2].isalnum():
@@ -140,6 +174,8 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
     opening = _OPENING.match(text, one.end)
     if opening is not None:
         return one.end + 1 if _is_noun(one, text) and _states(hits, index) else -1
+    if (behind := _behind(hits, last, index, text)) > 0:
+        return behind
     begin = one.end
     where = _WHERE.match(text, one.end) or _PLACE.match(text, one.end)
     compared = _THAN.match(text, where.end() if where else one.end)
@@ -162,6 +198,20 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
     ):
         return -1
     return begin + 1
+
+
+def _behind(hits: Sequence[Hit], last: int, index: int, text: str) -> int:
+    """Where what is said behind hit `last` ends, if the next has its own: "effusion left small | effusion right"."""
+    one, two = hits[last], hits[index]
+    if not two.entry.is_finding:
+        change = _SAID_BEHIND.match(text, one.end, two.start)
+        is_new = change is not None and _OPENING.match(text, change.end()) is not None and _states(hits, index)
+        return change.end() + 1 if change is not None and is_new else -1
+    side = _SIDE_BEHIND.fullmatch(text, one.end, two.start)
+    if side is not None and (other := _OTHER_SIDE.match(text, two.end)) and other[1] != side[1]:
+        return side.end()
+    change = _SAID_BEHIND.match(text, one.end, two.start)
+    return change.end() + 1 if change is not None and _SAID_BEHIND.match(text, two.end) else -1
 
 
 def _is_said(hits: Sequence[Hit], index: int, has_place: bool) -> bool:
@@ -205,7 +255,7 @@ def _begins(hits: Sequence[Hit], index: int, text: str) -> bool:
 
 def _are_alike(one: Hit, two: Hit) -> bool:
     names = {term.name for hit in (one, two) for term in hit.entry.terms if term.role == "finding"}
-    return bool(names) and (names <= _ALIKE or names <= _BONES)
+    return two.entry.is_finding and (names <= _ALIKE or names <= _BONES)
 
 
 def _says_only_marks(scan: Scan, low: int, high: int) -> bool:

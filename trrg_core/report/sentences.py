@@ -12,7 +12,8 @@ from trrg_core.report.lists import is_within_list
 _STOP = re.compile(r"[.!?][.!?]*")
 # the answer to a question is read with it: "Pneumothorax? No."
 _ANSWER = re.compile(
-    r"\s+(?:no|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
+    r"\s+(?:no(?! (?!evidence|signs?|definite|change)[a-z]{3})"
+    r"|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
     r"possibl[ey]|probabl[ey]|likely|suspected|"
     r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",
     re.IGNORECASE,
@@ -102,7 +103,7 @@ def _ends_question(text: str, at: int, behind: int, begin: int, end: int) -> boo
     if text[at - 1] in _BEFORE_A_QUERY and _QUERIED.match(text, behind, end):
         return False  # "opacity ? pneumonia" asks about the second
     is_short = at - begin <= _LONGEST_QUESTION and text[behind - 1] == "?"
-    return behind >= end or not (is_short and _ANSWER.match(text, behind, min(end, behind + 16)))
+    return behind >= end or not (is_short and _ANSWER.match(text, behind, min(end, behind + 24)))
 
 
 def _starts_new(text: str, start: int, end: int, before: str) -> bool:

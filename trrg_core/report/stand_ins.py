@@ -51,7 +51,7 @@ _IT = re.compile(
 )
 # "airspace disease persists in the RML but has cleared from the LLL"
 _NO_SUBJECT = re.compile(
-    r"\b(?:and|but|yet|while)(?: it)? (?:has|have) (?:[a-z]+ly |now |since |been )*"
+    r"\b(?:(?:and|but|yet|while)(?: it)? (?:has|have)|but) (?:[a-z]+ly |now |since |been )*"
     r"(?:cleared|resolved|disappeared|gone|improved|worsened|decreased|increased|progressed|unchanged|stable|smaller"
     r"|larger|worse|better|new) (?:from|in|on|at) (?:the )?(left|right|lll|lul|rll|rml|rul|lingula)\b"
     r"|\b(?:and|but|yet|while)(?: it)? (?:persists?|remains?|is (?:unchanged|worse|better|larger|smaller|new|stable))"
