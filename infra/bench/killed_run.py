@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from flows import leash
+from trrg_core.runs.checkpoints import list_checkpoints
 from trrg_core.runs.flow_record import FlowRecord, Outcome, read_flow_history
 from trrg_core.storage.store import open_store
 
@@ -97,6 +98,20 @@ class KilledRun:
         while time.monotonic() < began + seconds and self.stage == stage and self._is_running():
             time.sleep(min(self.around.poll_s, max(0.0, began + seconds - time.monotonic())))
         return time.monotonic() - began
+
+    def wait_for_checkpoint(self, stage: str) -> float:
+        """Wait until the run of `stage` has a checkpoint, or has left that stage; returns the time waited, seconds."""
+        began = time.monotonic()
+        while self.stage == stage and self._is_running() and not self.newest_checkpoint(stage):
+            time.sleep(self.around.poll_s)
+        return time.monotonic() - began
+
+    def newest_checkpoint(self, stage: str) -> int:
+        """The step of the newest checkpoint of a job in the store; 0 if there is none."""
+        store = open_store(self.store)
+        runs = {path.split("/")[1] for path in store.list("runs") if path.startswith(f"runs/{stage}-")}
+        steps = [one.step for run in runs for one in list_checkpoints(store, f"runs/{run}/checkpoints")]
+        return max(steps, default=0)
 
     def kill(self, victim: Victim) -> str:
         """Kill; returns what was killed, which is the command where there is no such process."""

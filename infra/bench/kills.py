@@ -6,9 +6,10 @@ python -m infra.bench.kills /tmp/kills --kills 10 --s3
 One run is left alone. Every other run is killed up to once in each of its stages, started again after each kill, and
 compared when it has ended: table rows, losses, weights, scores, the decision, versions and aliases of the registry.
 What is killed is drawn: the command, all its processes at once (as a power cut does), a worker of the stage, or the
-Prefect server. The moment is a random share of the time that the stage took in the undisturbed run. With --s3 the
-stores of the killed runs are in an S3 whose requests fail at random. Prints a table in Markdown; ends with 1 if a run
-ended otherwise, did finished work again, or left a process behind.
+Prefect server. The moment is a random share of the time that the stage took in the undisturbed run; in every other
+run training is killed within a second of its first checkpoint, so that it must go on from there. With --s3 the stores
+of the killed runs are in an S3 whose requests fail at random. Prints a table in Markdown; ends with 1 if a run ended
+otherwise, did finished work again, or left a process behind.
 """
 
 import argparse
@@ -37,26 +38,35 @@ SETTINGS = (
     "register.override=rehearsal",
 )
 STUDIES = 120
+TRAINING = ("pretrain", "finetune")
 # how often each is drawn
 VICTIMS = {Victim.RUN: 4, Victim.ALL: 3, Victim.WORKER: 3, Victim.SERVER: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """What is killed, in which stage, after which share of the stage's undisturbed time."""
+    """What is killed, in which stage, after which share of the stage's undisturbed time.
+
+    Behind a checkpoint it is that share of a second after the first one of the stage.
+    """
 
     stage: str
     share: float
     victim: Victim
+    behind_checkpoint: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Killed:
-    """A kill that was done: `stage` is what ran then, `went_on` what came of the command."""
+    """A kill that was done: `stage` is what ran then, `went_on` what came of the command.
+
+    `step` is that of its newest checkpoint then, 0 without one.
+    """
 
     run: int
     stage: str
     after_s: float
+    step: int
     victim: str
     went_on: str
     left_behind: int
@@ -98,8 +108,16 @@ def plan_kills(count: int, seed: int) -> list[list[Kill]]:
     runs = [names[at : at + len(stages)] for at in range(0, count, len(stages))]
     weights = list(VICTIMS.values())
     return [
-        [Kill(stage=name, share=random.random(), victim=random.choices(list(VICTIMS), weights)[0]) for name in run]
-        for run in runs
+        [
+            Kill(
+                stage=name,
+                share=random.random(),
+                victim=random.choices(list(VICTIMS), weights)[0],
+                behind_checkpoint=name in TRAINING and number % 2 == 1,
+            )
+            for name in run
+        ]
+        for number, run in enumerate(runs)
     ]
 
 
@@ -147,11 +165,22 @@ def _run_with(run: KilledRun, number: int, kills: Sequence[Kill], seconds: Mappi
         run.wait_for(kill.stage)
         if run.has_finished:
             break
-        after_s = run.sleep(kill.share * seconds[kill.stage])
-        stage = run.stage
+        after_s = run.wait_for_checkpoint(kill.stage) if kill.behind_checkpoint else 0.0
+        after_s += run.sleep(kill.share * (1 if kill.behind_checkpoint else seconds[kill.stage]))
+        stage, step = run.stage, run.newest_checkpoint(kill.stage)
         victim = run.kill(kill.victim)
         went_on, left = run.settle()
-        done.append(Killed(run=number, stage=stage, after_s=after_s, victim=victim, went_on=went_on, left_behind=left))
+        done.append(
+            Killed(
+                run=number,
+                stage=stage,
+                after_s=after_s,
+                step=step if stage == kill.stage else 0,
+                victim=victim,
+                went_on=went_on,
+                left_behind=left,
+            )
+        )
     run.finish()
     return tuple(done)
 
@@ -159,7 +188,8 @@ def _run_with(run: KilledRun, number: int, kills: Sequence[Kill], seconds: Mappi
 def _rows(run: ComparedRun) -> list[str]:
     equal = "yes" if not (run.different or run.redone) else "no: " + ", ".join((*run.different, *run.redone))
     return [
-        f"| {kill.run} | {kill.stage} | {kill.after_s:.1f} s | {kill.victim} | {kill.went_on} | {equal} |"
+        f"| {kill.run} | {kill.stage} | {kill.after_s:.1f} s | {kill.step or ''} | {kill.victim} | {kill.went_on} "
+        f"| {equal} |"
         for kill in run.kills
     ]
 
@@ -173,7 +203,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="number of the first run to do, to go on after a break")
     parser.add_argument("--s3", action="store_true", help="the killed runs have their stores in a failing S3")
     options = parser.parse_args()
-    print("| run | killed in | after | what was killed | and then | end equal |\n| --- | --- | --- | --- | --- | --- |")
+    columns = ("run", "killed in", "after", "checkpoint of step", "what was killed", "and then", "end equal")
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     findings = run_kills(options.folder, options.kills, options.seed, options.first, in_s3=options.s3)
     for line in findings.failed:
         print(line)

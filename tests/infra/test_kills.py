@@ -31,6 +31,8 @@ def test_thirty_kills_reach_every_stage_in_the_order_of_the_chain() -> None:
     assert {kill.victim for run in runs for kill in run} == set(Victim)
     for run in runs:
         assert [kill.stage for kill in run] == list(JOBS)[: len(run)], "once in each stage"
+    behind = [kill.stage for run in runs for kill in run if kill.behind_checkpoint]
+    assert set(behind) == {"pretrain", "finetune"}
     assert runs == plan_kills(30, 7)
     assert runs != plan_kills(30, 8)
 
@@ -111,3 +113,5 @@ def test_runs_with_thirty_kills_end_like_one_without(tmp_path: Path) -> None:
     done = [kill.stage for run in findings.runs for kill in run.kills]
     assert len(done) >= 28, "a stage may end before its kill"
     assert set(done) >= set(JOBS)
+    behind = {kill.stage for run in findings.runs for kill in run.kills if kill.step}
+    assert behind >= {"pretrain", "finetune"}, "training goes on from a checkpoint"
