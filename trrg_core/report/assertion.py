@@ -33,6 +33,8 @@ _AT_START = ".start"
 _APART = ".apart"
 # how far answers to what was asked about reach: "r/o pneumonia: no", "to exclude pneumonia, although none is seen"
 _ANSWERS = ("answer", "adjacent")
+# "chest tube out no pneumothorax"
+_OUT_AND_NEXT = tuple(f"out {word} " for word in ("no", "lungs", "heart", "left", "right", "picc", "ngt", "ett"))
 _BEFORE_ANSWER = ("colon", "open", "close")
 # of a relative clause: up to the last thing named before it
 _ANTECEDENT = "antecedent"
@@ -198,7 +200,8 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
         before -= 1
     gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
     follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
-    return follows and text[hits[index].end : hits[index].end + 1] in ("", ".", ",", ";", ")")
+    end = hits[index].end
+    return follows and (text[end : end + 1] in ("", ".", ",", ";", ")") or text.startswith(_OUT_AND_NEXT, end - 3))
 
 
 def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reached: dict[int, _Reaching]) -> None:

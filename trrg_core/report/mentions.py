@@ -40,6 +40,9 @@ _OF_THE_PAST = re.compile(
     r"|on the (?:prior|previous|last|earlier) (?:study|film|exam|examination|radiograph))\.?\Z",
     re.IGNORECASE,
 )
+_PAST_CONTRAST = re.compile(
+    rf"(?:,|;) (?:where(?:as|)|while|although|though|but|and) (?={_OF_THE_PAST.pattern})", re.IGNORECASE
+)
 _ANY_DEVICE = "other_device"
 _PLACE_ALONE = "mass_effect"  # a vein is a decoy
 _INTUBATED = re.compile(r"\bintubated\b(?! (?:with|via))")
@@ -83,9 +86,15 @@ def find_mentions(
         return _mentions_of_condition(*told, lexicon)
     mentions = _mentions_of_one(sentence, lexicon, entities, defined)
     if mentions and sentence.startswith(("There w", "there w", "THERE W")) and _OF_THE_PAST.match(sentence):
-        mentions = tuple([build_value(Mention, vars(one) | {"historical": True}) for one in mentions])
+        mentions = tuple([_of_past(one) for one in mentions])
+    elif mentions and " there w" in sentence and (past := _PAST_CONTRAST.search(sentence)):
+        mentions = tuple([_of_past(one) if one.start > past.start() else one for one in mentions])
     side = label_side(sentence) if mentions and ":" in sentence else ""
     return on_side(mentions, side) if side else mentions
+
+
+def _of_past(mention: Mention) -> Mention:
+    return build_value(Mention, vars(mention) | {"historical": True})
 
 
 def _mentions_of_items(

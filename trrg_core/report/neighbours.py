@@ -31,7 +31,8 @@ _DENIED = re.compile(
     r"|one|any|them|these)\b"
     r"|\bfree (?:of|from) (it|this|them|these)\b"
     r"|\b(?:film|radiograph|x ray|x-ray|study|examination|image) (?:shows|reveals|demonstrates) (none)\b"
-    r"|^(?:(?:but|however|today|now|currently|on this film),? )?there (?:is|are) (none)(?: today| now| any more)?\.?\Z",
+    r"|^(?:(?:but|however|today|now|currently|on this film),? )?there (?:is|are) (none|not)"
+    r"(?: today| now| any more)?\.?\Z",
     re.I,
 )
 # "Effusions: Right: none. Left: small."
@@ -82,7 +83,14 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     if len(sentence) > _LONGEST:
         return None
     words = sentence.lower()
-    may_deny = " it" in words or " one" in words or " any" in words or " them" in words or "none" in words
+    may_deny = (
+        " it" in words
+        or " one" in words
+        or " any" in words
+        or " them" in words
+        or "none" in words
+        or "there is not" in words
+    )
     denied = _DENIED.search(sentence) if may_deny else None
     if denied:
         return (*denied.span(denied.lastindex or 1), before[-1].finding)
@@ -170,7 +178,7 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
     """
     (mention,), antecedent = mentions, before[-1]
     word = sentence[mention.start : mention.end].lower()
-    if word == "none" or (mention.assertion is Assertion.ABSENT and _DENIED.search(sentence)):
+    if word in ("none", "not") or (mention.assertion is Assertion.ABSENT and _DENIED.search(sentence)):
         return (_with(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
     if word in _SIDES or word in _SIDES.values():
         return (mention,)

@@ -78,6 +78,7 @@ _TWO_ENLARGED = re.compile(
     r"\b(?:heart|heart size|cardiac silhouette)(?: is)?(?: [a-z]+ly)? (enlarged) "
     r"(aorta)(?= (?:is |[a-z]+ly )*(?:calcified|tortuous|unfolded|ectatic|normal|atherosclerotic)\b)"
 )
+_DENIALS = ("absent.no", "absent.without")
 _FEWEST = 3
 _MODIFIERS = frozenset(("break", "place", "state"))
 # what only a denial says of the next item of a list without its commas: "no pneumothorax large effusion or edema"
@@ -177,7 +178,9 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
     if (behind := _behind(hits, last, index, text)) > 0:
         return behind
     begin = one.end
-    where = _WHERE.match(text, one.end) or _PLACE.match(text, one.end)
+    where = _WHERE.match(text, one.end)
+    if where is None and not (last and hits[last - 1].entry.terms[0].name in _DENIALS):
+        where = _PLACE.match(text, one.end)  # "no ptx | left base atelectasis"
     compared = _THAN.match(text, where.end() if where else one.end)
     where = compared or where
     if where is not None:

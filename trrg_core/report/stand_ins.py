@@ -24,6 +24,11 @@ _NOT_THERE = re.compile(
 )
 _DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
+# "no fluid on the right and only a trace on the left"
+_ONLY = re.compile(
+    r"(?:,|;|\band|\bbut) (?:only|just) (?:an? )?(?:very )?(?:trace|little|(?:small|minimal|tiny) (?:amount|one))"
+    r" (?:on|in|at) the (left|right)\b"
+)
 # "the left effusion is small and the right is moderate", "the right lung is clear, the left is collapsed"
 _OTHER = re.compile(
     r"(?:\b(?:and|but|while|whereas|gone|cleared|resolved|smaller|larger|unchanged|stable)|[,;]) "
@@ -84,6 +89,8 @@ def add_stand_ins(scan: Scan) -> Scan:
         or (names_side and (" not " in text or " none " in text or " that " in text or " those " in text))
     ):
         hits |= {hit.start: hit for hit in _of_findings(scan)}
+    if names_side and (" only " in text or " just " in text):
+        hits |= {hit.start: hit for hit in _stand_for_last(scan, [m.span(1) for m in _ONLY.finditer(text)])}
     if names_side and " no" in text:
         hits |= {hit.start: hit for hit in _before_denial(scan)}
     if ":" in text:
