@@ -1,11 +1,14 @@
 """Runs and table versions that the model registry refers to: they must be kept as long as the model. Read only."""
 
+import logging
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, StorageError
@@ -22,7 +25,12 @@ CARD = "README.md"  # in the folder of a registration
 # the last line of a card that is too long for the registry of a server
 SHORTENED = f"The whole card is `{CARD}` in the folder of this run."
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
+_HTTP = ("http://", "https://")
 _MAX_MESSAGE = 300
+_WAITS_S = (1.0, 3.0)  # between attempts to connect to a database; MLflow's own ten take two minutes
+_CONNECT_TIMEOUT_S = 4
+_WITH_TIMEOUT = ("postgresql", "mysql")  # SQLAlchemy's names of databases whose drivers know `connect_timeout`
 _RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")
 
 
@@ -69,8 +77,13 @@ def read_only_client(store: Store, config: RegisterConfig) -> Iterator["MlflowCl
 
 
 def sqlite_uri(path: Path) -> str:
-    """The address of a SQLite file: `%20` and `?` in the name of a folder are no code and no query."""
-    return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
+    """The address of a SQLite file: `%20` and `?` in the name of a folder are no code and no query.
+
+    MLflow makes the parent folder of the address as it is written, codes and all. Of a path with such signs the slashes
+    are coded, too, so that this parent is the root of the file system.
+    """
+    text = str(path.absolute())
+    return f"sqlite:////{quote(text[1:], safe='')}" if re.search("[%?]", text) else f"sqlite:///{text}"
 
 
 def is_missing(error: "MlflowException") -> bool:
@@ -92,20 +105,57 @@ def open_client(uri: str, shown: str) -> "MlflowClient":
         StorageError: if its database is locked or away.
     """
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import OperationalError
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs the traceback of what it raises
     try:
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        _connect(uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if not uri.startswith(_HTTP):
+            client.search_registered_models(max_results=1)  # MLflow opens the registry's tables when first asked
+        return client
     except OperationalError as error:
         cause = " ".join(str(error.orig).split())
         raise StorageError(f"the model registry at {shown} did not answer: {cause[:_MAX_MESSAGE]}") from error
+    except MlflowException as error:
+        if error.error_code == _UNAVAILABLE:
+            raise no_answer(error) from error
+        raise _no_registry(shown, error) from error
     except ModuleNotFoundError as error:
         raise ConfigError(f"the model registry at {shown} needs the Python package {error.name}: install it") from error
     except Exception as error:  # MLflow passes on those of SQLAlchemy and of drivers
-        raise ConfigError(
-            f"no model registry can be opened at {shown} ({type(error).__name__}): expected http(s)://HOST, "
-            "postgresql://HOST/NAME, or a database of this store, which is restored from a backup"
-        ) from error
+        raise _no_registry(shown, error) from error
+
+
+def _no_registry(shown: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"no model registry can be opened at {shown} ({type(error).__name__}): expected http(s)://HOST, "
+        "postgresql://HOST/NAME, or a database of this store, which is restored from a backup"
+    )
+
+
+def _connect(uri: str) -> None:
+    """Connect to a database server once, with a few attempts within seconds; nothing for a file or an HTTP server."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import OperationalError
+
+    if uri.startswith((*_HTTP, "sqlite:")):
+        return
+    name = make_url(uri).get_backend_name()
+    engine = create_engine(uri, connect_args={"connect_timeout": _CONNECT_TIMEOUT_S} if name in _WITH_TIMEOUT else {})
+    try:
+        for wait_s in (*_WAITS_S, None):
+            try:
+                engine.connect().close()
+                return
+            except OperationalError:
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
+    finally:
+        engine.dispose()
 
 
 def _versions(client: "MlflowClient") -> Iterator["ModelVersion"]:

@@ -57,6 +57,7 @@ def test_the_name_of_a_folder_is_taken_as_it_is(tmp_path: Path, empty_registry: 
     with closing(sqlite3.connect(store.join(REGISTRY_DATABASE))) as database:
         assert database.execute("SELECT count(*) FROM model_versions").fetchone() == (1,)
     assert [model.version for model in list_models(store, CONFIG)] == ["1"]
+    assert [folder.name for folder in tmp_path.iterdir()] == [name], "there is no folder of the coded name beside it"
 
 
 @pytest.mark.parametrize(("age_s", "is_taken"), [(60.0, False), (16 * 60.0, True)], ids=["new", "old"])

@@ -1,10 +1,12 @@
 import sqlite3
 import sys
 from contextlib import closing
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from sqlalchemy.exc import OperationalError
 
 from pipelines.registry.mlflow_store import LOCK
 from pipelines.registry.model_list import find_listed
@@ -63,8 +65,7 @@ def test_runs_that_a_version_refers_to_are_listed(store_with_registry: Store):
     assert not store.exists(LOCK)
 
 
-def test_a_locked_registry_is_worth_another_try(store_with_registry: Store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+def test_a_locked_registry_is_worth_another_try(store_with_registry: Store, caplog: pytest.LogCaptureFixture):
     path = store_with_registry.join(REGISTRY_DATABASE)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -73,6 +74,16 @@ def test_a_locked_registry_is_worth_another_try(store_with_registry: Store, monk
             open_registry(store_with_registry, CONFIG),
         ):
             pass
+        other.execute("ROLLBACK")
+        with pytest.raises(StorageError, match=r"the model registry did not answer: .*database is locked"):
+            ask_while_locked(store_with_registry, other)
+    assert [record.message for record in caplog.records if record.exc_info] == [], "a traceback beside the one line"
+
+
+def ask_while_locked(store: Store, other: sqlite3.Connection) -> None:
+    with open_registry(store, CONFIG) as models:
+        other.execute("BEGIN EXCLUSIVE")
+        models.at(CHAMPION)
 
 
 class Failing:
@@ -122,3 +133,27 @@ def test_a_long_card_fits_a_database_server_and_is_shown_whole(store_with_regist
     assert text.startswith("# trrg\n| a | 0.1 |\n")
     assert text.endswith("| a | 0.1 |\n\nThe whole card is `README.md` in the folder of this run.")
     assert find_listed(store, CONFIG, "1").card == card
+
+
+class StoppedServer:
+    """An engine of SQLAlchemy whose database server is stopped; it counts the attempts."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    def connect(self) -> None:
+        self.attempts += 1
+        raise OperationalError("", None, ConnectionError("connection refused"))
+
+    def dispose(self) -> None:
+        pass
+
+
+def test_a_database_that_is_stopped_is_given_up_within_seconds(monkeypatch: pytest.MonkeyPatch):
+    server, waits, words = StoppedServer(), list[float](), dict[str, Any]()
+    monkeypatch.setattr("sqlalchemy.create_engine", lambda _, **given: words.update(given) or server)
+    monkeypatch.setattr("pipelines.registry.references.time.sleep", waits.append)
+    with pytest.raises(StorageError, match=r"^the model registry at SHOWN did not answer: connection refused$"):
+        open_client("postgresql+psycopg2://user:secret@host/name", "SHOWN")
+    assert server.attempts == 3
+    assert sum(waits) + 3 * words["connect_args"]["connect_timeout"] < 20, "seconds until the one line"
