@@ -1,8 +1,11 @@
 """Checks of this machine, installation and store; each gives what it found and, when it failed, what to do."""
 
+import errno
 import importlib.util
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +16,7 @@ from flows.cli.service_checks import check_champion, check_cluster, check_cpus, 
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import TrrgError
 from trrg_core.extras import PACKAGES_OF_EXTRA, install_command
-from trrg_core.storage.store import open_store
+from trrg_core.storage.store import Store, open_store
 
 BASE_PACKAGES = ("numpy", "pyarrow", "deltalake", "duckdb")
 FREE_GB = 5
@@ -96,8 +99,6 @@ def _gpu() -> Check:
 
 def _disk(store: str) -> Check:
     """Free space where the store is, and where temporary files and Ray's spilled objects go."""
-    import tempfile
-
     folders = [tempfile.gettempdir()]
     if "://" not in store:
         folder = Path(store).expanduser().absolute()
@@ -115,8 +116,21 @@ def _store(uri: str) -> Check:
     hint = S3_HINT if uri.startswith("s3://") else "give a --store that this user may write to"
     try:
         store = open_store(uri)
+        if not store.is_s3 and not Path(store.uri).is_dir():
+            return _new_folder(store)
         store.write_bytes("check/probe", b"probe")
         store.delete("check")
     except (TrrgError, OSError) as error:
         return Check(name="store", passed=False, detail=f"{uri}: {error}; {hint}")
     return Check(name="store", passed=True, detail=f"{store.uri} is writable")
+
+
+def _new_folder(store: Store) -> Check:
+    """Whether the first run could make the folder of a store; a check leaves none, as the name may be mistyped."""
+    folder = Path(store.uri)
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), store.uri)
+    with tempfile.TemporaryDirectory(dir=next(place for place in folder.parents if place.exists())):
+        pass
+    detail = f"there is no {folder} yet, and the first run makes it; if you expected one, the name is another"
+    return Check(name="store", passed=True, detail=detail)

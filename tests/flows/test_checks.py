@@ -167,3 +167,16 @@ def test_the_command_ends_with_1_when_a_check_failed(monkeypatch: Patch, tmp_pat
     monkeypatch.setattr(checks, "run_checks", lambda *_, **__: iter(found))
     result = CliRunner().invoke(app, ["check", "--store", str(tmp_path)])
     assert (result.exit_code, result.output) == (1, "FAIL disk: full\nok   port: ok\n")
+
+
+def test_a_store_that_does_not_exist_is_named_and_not_made(tmp_path: Path) -> None:
+    check = checks._store(str(tmp_path / "stroe" / "deep"))
+    assert check.passed
+    assert check.detail.startswith(f"there is no {tmp_path / 'stroe' / 'deep'} yet, and the first run makes it")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    check = checks._store(str(tmp_path / "store"))
+    assert (check.passed, "Not a directory" in check.detail) == (False, True)
