@@ -205,19 +205,26 @@ def check_schedule(cron: str, timezone: str) -> None:
     """Check a schedule before anything is started.
 
     Raises:
-        ConfigError: for a wrong cron expression or an unknown time zone.
+        ConfigError: for a wrong cron expression, one that never comes true, or an unknown time zone.
     """
-    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.server.schemas.schedules import CronSchedule  # the client's has no dates
 
     try:
         # of six fields the last one is seconds for Prefect: "0 0 2 * * *" would be sixty runs
         if not timezone or not (cron.startswith("@") or len(cron.split()) == 5):
             raise ValueError
-        CronSchedule(cron=cron, timezone=timezone)
+        schedule = CronSchedule(cron=cron, timezone=timezone)
     except ValueError as error:
         raise ConfigError(
             f"schedule {cron!r} in {timezone!r}: expected five fields, e.g. '0 2 * * *', and a time zone, e.g. "
             "Europe/Berlin"
+        ) from error
+    try:
+        asyncio.run(schedule.get_dates(n=1))
+    except ValueError as error:
+        raise ConfigError(
+            f"schedule {cron!r}: there is no such day, so it would start nothing; the third field is the day of the "
+            "month, the fourth the month"
         ) from error
 
 

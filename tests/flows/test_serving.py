@@ -87,6 +87,15 @@ def test_a_wrong_schedule_is_refused_before_anything_starts(
         serving.up(str(tmp_path), ports=serving.Ports(), cron=cron, timezone=timezone)
 
 
+@pytest.mark.parametrize(("cron", "is_a_day"), [("0 2 30 2 *", False), ("0 2 31 4,6 *", False), ("0 2 29 2 *", True)])
+def test_a_schedule_that_never_comes_true_is_refused(cron: str, is_a_day: bool) -> None:
+    if is_a_day:
+        serving.check_schedule(cron, "Europe/Berlin")
+        return
+    with pytest.raises(ConfigError, match="there is no such day, so it would start nothing"):
+        serving.check_schedule(cron, "Europe/Berlin")
+
+
 def test_the_address_of_the_server_is_set_before_prefect_is_imported(tmp_path: Path) -> None:
     script = f"""
 import os, sys
