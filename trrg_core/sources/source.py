@@ -110,7 +110,8 @@ def open_source(config: SourceConfig, ingest: IngestConfig | None = None) -> Sou
         raise ConfigError("source.root is empty: give the folder or s3:// prefix of the source tree")
     store = open_store(config.root)
     if not store.exists():
-        raise ConfigError(f"source.root {config.root!r}: no such folder or prefix")
+        where = "" if store.is_s3 or config.root == store.uri else f" ({store.uri})"
+        raise ConfigError(f"source.root {config.root!r}{where}: no such folder or prefix")
     find_image_root(store, config)  # refused here, before any work
     return Source(store=store, config=config, ingest=ingest or IngestConfig())
 
