@@ -24,6 +24,7 @@ import typer
 
 from flows import leash
 from flows.prefect_server import HOST, SERVER_AUTH, protection
+from flows.service_lock import only_service
 from pipelines.serving.request_guard import LOOPBACK_NAMES
 from trrg_core.errors import ConfigError
 from trrg_core.extras import require_package
@@ -68,16 +69,23 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
         is_active: whether the schedule starts runs at once.
 
     Raises:
-        ConfigError: if the extra `flows` is not installed, a port is taken, Prefect has no folder, or a part does not
-            start.
+        ConfigError: if the extra `flows` is not installed, a port is taken, Prefect has no folder, another service
+            uses its database, or a part does not start.
     """
     require_package("prefect", "trrg up")
-    check_home()
+    home = check_home()
     opened = open_store(store)
     addresses = _addresses(opened, ports)
     _set_environment(ports, addresses, database)  # first: Prefect reads it once, when it is imported
     check_schedule(cron, timezone)
     check_ports(ports)
+    with only_service(opened.uri, ports.prefect, home=home, database=os.environ.get(DATABASE_VARIABLE, "")):
+        _serve(opened, ports, addresses, cron, timezone, is_active=is_active)
+
+
+def _serve(
+    opened: Store, ports: Ports, addresses: Mapping[str, str], cron: str, timezone: str, *, is_active: bool
+) -> None:
     from prefect.exceptions import TerminationSignal
 
     mark = leash.hold()
@@ -228,8 +236,8 @@ def check_schedule(cron: str, timezone: str) -> None:
         ) from error
 
 
-def check_home() -> None:
-    """Make Prefect's folder, which it does not do in a home that does not exist yet.
+def check_home() -> Path:
+    """Prefect's folder, made if there is none, which Prefect does not do in a home that does not exist yet.
 
     Raises:
         ConfigError: if it cannot be written.
@@ -245,6 +253,7 @@ def check_home() -> None:
             f"Prefect keeps its settings and database in {home}, which cannot be used ({reason}): "
             "set PREFECT_HOME to a folder that can be written"
         )
+    return home
 
 
 def _addresses(store: Store, ports: Ports) -> dict[str, str]:
