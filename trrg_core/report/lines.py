@@ -105,12 +105,16 @@ def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]
     whole = text[start:end]
     start, end = end - len(whole.lstrip()), start + len(whole.rstrip())
     breaks, may_list = _line_breaks(text, start, end) if text.find("\n", start, end) >= 0 else ([], False)
-    if text.find(")", start, end) >= 0 or text.find("2.", start, end) >= 0:
+    if ")" in whole or "2." in whole:
         marks, is_one = _inline_marks(text, start, end)
         breaks, may_list = sorted({*breaks, *marks}) if marks else breaks, may_list or is_one
     unstopped = _unstopped(text, start, end)
     if unstopped:
         breaks = sorted({*breaks, *unstopped})
+    if not breaks:
+        if start < end:
+            yield start, end, may_list
+        return
     low = start
     for high in breaks:
         if high > low:

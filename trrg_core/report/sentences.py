@@ -55,11 +55,12 @@ def find_sentences(text: str, start: int = 0, end: int | None = None) -> list[tu
                 spans.append((begin, behind))
             else:
                 _add(spans, text, begin, behind)
-            following = text[behind : behind + 3]
-            is_word = (
-                behind + 2 < high and following[:1] == " " and following[1:].isalpha() and following[1] not in "iv"
-            )
-            begin = behind + 1 if is_word else skip_mark(text, behind, high)
+            if behind + 2 < high and text[behind] == " " and text[behind + 1] not in "iv":
+                # no list mark begins with two letters but those
+                is_word = text[behind + 1 : behind + 3].isalpha()
+                begin = behind + 1 if is_word else skip_mark(text, behind, high)
+            else:
+                begin = skip_mark(text, behind, high) if behind < high else high
         if begin < high:
             _add(spans, text, begin, high)
     return spans
