@@ -7,6 +7,7 @@ ends. Two passes over the hits, one per direction, so the work is linear in the 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from trrg_core.labels import Assertion
 from trrg_core.report.asides import find_asides
@@ -48,6 +49,7 @@ _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 _NOTHING: _Reaching = {}
+_NO_DIRECTION: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -67,22 +69,18 @@ def assert_candidates(
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
     asides = find_asides(hits, plain.text) if "(" in plain.text else {}
-    directions: set[str] = set()
-    for hit in hits:
-        if hit.entry.directions:
-            directions |= hit.entry.directions
+    directions = _NO_DIRECTION.union(*[hit.entry.directions for hit in hits])
     if not directions:
         return [_decide(candidate, _NOTHING, _NOTHING, hits, plain) for candidate in candidates]
-    forward, backward = (
-        _reaching_cues(candidates, hits, boundaries, direction, plain.text, asides) if direction in directions else {}
-        for direction in ("forward", "backward")
-    )
+    reach = partial(_reaching_cues, candidates, hits, boundaries, plain.text, asides)
+    forward = reach("forward") if "forward" in directions else {}
+    backward = reach("backward") if "backward" in directions else {}
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
-    if denies_change(plain.text):
+    if denies_change(plain):
         for reaching in forward.values():
             reaching.pop("ABSENT", None)
-    for index, candidate in enumerate(candidates):
+    for index, candidate in enumerate(candidates) if backward else ():
         if candidate.first and hits[candidate.first - 1].entry.role == "part":
             backward.pop(index, None)  # the cue is about the tip, not the line
     return [
@@ -95,9 +93,9 @@ def _reaching_cues(
     candidates: Sequence[Candidate],
     hits: Sequence[Hit],
     boundaries: set[int],
-    direction: str,
     text: str,
     asides: Mapping[int, int],
+    direction: str,
 ) -> dict[int, _Reaching]:
     """The cues of `direction` that reach each candidate, by candidate index."""
     is_forward = direction == "forward"

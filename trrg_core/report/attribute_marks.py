@@ -7,13 +7,13 @@ from operator import attrgetter
 
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.mark import Mark, Values
-from trrg_core.report.scan import Hit
+from trrg_core.report.scan import Hit, Plain
+from trrg_core.report.telling_words import CHOICE, FORMER, LEFT, LONE_SIDE, RELATIVE, RIGHT
 from trrg_core.report.transitions import may_tell, tell_transitions
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
 _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;:)]|\.?$)(?<![\w/.'][lr])(?! spine| o )")
-# tells in a quarter of the time that most sentences have none
 _LONE_LETTER = re.compile(r" [lr][ ,;).]")
 # "ipsilateral", "on the same side", "of the opposite lung"
 _RELATIVE_SIDE = re.compile(
@@ -38,6 +38,12 @@ _CHOICES = re.compile(r"\((?:[a-z ]+/){2,}[a-z ]+\)")
 _MOST_CHOICES = 8
 OPPOSITE = {"left": "right", "right": "left"}
 _start = attrgetter("start")
+
+
+def _by_place(mark: Mark) -> tuple[int, int]:
+    return mark.start, -mark.end
+
+
 _ELSEWHERE = "elsewhere"
 # words of these kinds hide the attributes inside them
 _COVERING = ("change", _ELSEWHERE)
@@ -53,8 +59,9 @@ _DEGREES_OF_STATES = {
 }
 
 
-def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
-    """The marks of a sentence in lower case, in order."""
+def find_marks(attributes: Sequence[Hit], plain: Plain) -> list[Mark]:
+    """The marks of a sentence, in order."""
+    text, words = plain.text, plain.words
     marks: list[Mark] = []
     for hit in attributes:
         values = hit.entry.attributes
@@ -63,14 +70,16 @@ def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
             marks.append(Mark(hit.start, hit.end, values))
     if "mm" in text or "cm" in text:
         marks.extend([Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
-    if _LONE_LETTER.search(f" {text} ") or "(" in text or ":" in text or ">" in text:
+    if words & LONE_SIDE and (_LONE_LETTER.search(f" {text} ") or "(" in text or ":" in text or ">" in text):
         marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
+    if not marks:
+        return marks
     if len(marks) > 1:
-        marks.sort(key=lambda mark: (mark.start, -mark.end))
-    if "(" in text and "/" in text:
+        marks.sort(key=_by_place)
+    if words & CHOICE and "/" in text:
         for offered in islice(_CHOICES.finditer(text), _MOST_CHOICES):
             marks = [mark for mark in marks if mark.end <= offered.start() or mark.start >= offered.end()]
-    if (
+    if words & RELATIVE and (
         " side" in text
         or "opposite" in text
         or " same " in text
@@ -78,10 +87,16 @@ def find_marks(attributes: Sequence[Hit], text: str) -> list[Mark]:
         or ("lateral" in text and ("ipsilateral" in text or "contralateral" in text))
     ):
         marks = sorted([*marks, *_of_same_side(marks, text)], key=_start)
-    if " on the left" in text and " on the right" in text and (each := _EACH_CHANGE.search(text)):
+    if (
+        words & LEFT
+        and words & RIGHT
+        and " on the left" in text
+        and " on the right" in text
+        and (each := _EACH_CHANGE.search(text))
+    ):
         marks = [mark for mark in marks if mark.end <= each.start() or mark.start >= each.end()]
         marks = sorted([*marks, *_of_each_side(each)], key=_start)
-    if "former" in text or "latter" in text:
+    if words & FORMER:
         marks = sorted([*marks, *_of_former(marks, text)], key=_start)
     if len(marks) > 1 and may_tell(marks):
         marks = tell_transitions(marks, text)

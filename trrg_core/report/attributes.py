@@ -17,6 +17,7 @@ from trrg_core.report.candidates import Candidate
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.mark import Mark
 from trrg_core.report.scan import Hit, Plain
+from trrg_core.report.telling_words import CONCESSION
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
 _LISTING = ("comma", "and", "new_item")
@@ -36,16 +37,16 @@ def describe(
 
     Kinds without a word are left out.
     """
-    marks = find_marks(attributes, plain.text)
-    if not marks and not denies_change(plain.text):
+    marks = find_marks(attributes, plain)
+    if not marks and not denies_change(plain):
         return [[{}] for _ in candidates]
-    sentence = _Sentence(candidates, hits, boundaries, marks, plain.text)
+    sentence = _Sentence(candidates, hits, boundaries, marks, plain)
     described = [sentence.describe(number) for number in range(len(candidates))]
     if len(candidates) > 1:
         if any("change" in one for parts in described for one in parts):
             _share_change(described, sentence)
         _share_place(described, sentence)
-    share_clauses(described, candidates, plain.text)
+    share_clauses(described, candidates, plain)
     return described
 
 
@@ -58,18 +59,15 @@ class _Sentence:
         hits: Sequence[Hit],
         boundaries: set[int],
         marks: list[Mark],
-        text: str,
+        plain: Plain,
     ) -> None:
-        self.candidates, self.hits, self.marks, self.text = candidates, hits, marks, text
+        self.candidates, self.hits, self.marks, self.text = candidates, hits, marks, plain.text
         self._starts = [mark.start for mark in marks]
         self._separators = [hit for hit in hits if hit.entry.role in _SEPARATORS]
         self._cuts = [hit.start for hit in self._separators]
         self._has_with = "with" in [hit.entry.role for hit in self._separators]
         self.boundaries = boundaries
-        self._has_but = "but" in text or "though" in text or "yet" in text
-        self._has_relative = (
-            "which" in text or "where" in text or "being" in text or "having" in text or text.count(",") > 1
-        )
+        self._has_but = bool(plain.words & CONCESSION)
         self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 
     def describe(self, number: int) -> list[_Described]:
@@ -84,7 +82,7 @@ class _Sentence:
         chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
         if self._starts[-1] < candidate.end:  # nothing is said behind it
             return self._sides_before(number, low, chosen) or [chosen]
-        if self._has_relative and (relative := RELATIVE.match(self.text, high)):
+        if high < len(self.text) and self._has_relative and (relative := RELATIVE.match(self.text, high)):
             cut = bisect_left(self._cuts, relative.end())
             behind = self.between(relative.end(), self._cuts[cut] if cut < len(self._cuts) else len(self.text))
             if behind and behind[0].value("change"):
@@ -106,6 +104,11 @@ class _Sentence:
             far = _choose(None, self._far_behind(number))
             return [far | parts[0]] if "laterality" in far else parts
         return parts
+
+    @property
+    def _has_relative(self) -> bool:
+        text = self.text
+        return "which" in text or "where" in text or "being" in text or "having" in text or text.count(",") > 1
 
     def _behind_but(self, high: int) -> Mark | None:
         """The change or degree in "the heart is enlarged but stable", which ends it; None where there is none."""

@@ -9,6 +9,7 @@ from functools import cache
 
 from trrg_core.report.lexicon import Entry, load_lexicon
 from trrg_core.report.scan import Hit, Scan
+from trrg_core.report.telling_words import CLAUSE
 
 _VERB = (
     r"(?:is|are|was|were|has|have|had|represents?|reflects?|remains?|looks?|appears?|lies|extends?|will|to be"
@@ -51,6 +52,8 @@ def _entry(phrase: str) -> Entry:
 
 def move_cues(scan: Scan) -> Scan:
     """`scan` with the cue in front of such a clause behind its verb, and without what is said there of a change."""
+    if not scan.plain.words & CLAUSE:
+        return scan
     text = scan.plain.text
     if " that " not in text and "whether " not in text and " if " not in text and " to be " not in text:
         return scan

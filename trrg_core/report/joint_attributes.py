@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.midline import MIDLINE
+from trrg_core.report.scan import Plain
+from trrg_core.report.telling_words import ALL, JOINT, LEFT, LUNG, NEITHER, RIGHT
 
 Described = dict[str, str]
 
@@ -47,29 +49,38 @@ _DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|que
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
 
-def denies_change(text: str) -> bool:
-    """Whether a sentence in lower case denies that its findings have changed, and so states them."""
+def denies_change(plain: Plain) -> bool:
+    """Whether a sentence denies that its findings have changed, and so states them."""
+    if not plain.words & NEITHER:
+        return False
+    text = plain.text
     return ("neither" in text or "none of the" in text) and _NEITHER_CHANGED.search(text) is not None
 
 
-def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Candidate], plain: Plain) -> None:
     """Adds to `described`, the attributes of each of `candidates`, what a clause says of the finding before it."""
-    if denies_change(text):
+    text, words = plain.text, plain.words
+    if words & NEITHER and denies_change(plain):
         for parts in described:
             for part in parts:
                 part.setdefault("change", "stable")
-    if (" all " in text or " both " in text or " each " in text) and (all_of := _ALL.search(text)):
+    if words & ALL and (" all " in text or " both " in text or " each " in text) and (all_of := _ALL.search(text)):
         for candidate, parts in zip(candidates, described, strict=True):
             for part in parts:
                 if candidate.end <= all_of.start():
                     part.setdefault("change", _CHANGE_OF_ALL[all_of[1]])
-    if "/" in text:
+    if words & JOINT and "/" in text:
         _share_over_slash(described, candidates, text)
-    if "lung" in text and _LESS.search(text):
+    if words & LUNG and _LESS.search(text):
         _keep_lesser_volumes(described, candidates)
-    if ("the left" in text or "the right" in text) and _STATES.search(text) and _FRONTED_SIDE.search(text):
+    if (
+        words & (LEFT | RIGHT)
+        and ("the left" in text or "the right" in text)
+        and _STATES.search(text)
+        and _FRONTED_SIDE.search(text)
+    ):
         _share_fronted(described, candidates, text)
-    if len(candidates) == 1:
+    if len(candidates) == 1 or not words & JOINT:
         return
     if " or " in text and _DOUBT.search(text):
         _share_with_alternative(described, candidates, text, " or ")

@@ -16,6 +16,7 @@ import ahocorasick
 import yaml
 
 from trrg_core.report.spelling import Spelling
+from trrg_core.report.telling_words import telling_words, words_of
 
 RULE_FILES = (
     "findings.yaml",
@@ -74,7 +75,7 @@ class Entry:
     devices of which it tells a wrong position; `describes` where it has one of the two, `may_answer` where a term does.
 
     `role` is that of the first term, `part` what it is to a statement ("joint", "finding"...; see run_ons.py).
-    `turns`: it makes uncertain what follows it or, if nothing does, what precedes it.
+    `turns`: it makes uncertain what follows it or, if nothing does, what precedes it. `words`: see telling_words.py.
     """
 
     length: int
@@ -94,6 +95,7 @@ class Entry:
     describes: bool = False
     may_answer: bool = False
     part: str = ""
+    words: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
         if attribute not in attributes:
             attributes.append(attribute)
     positions = dict(_all_positions(rules.get("positions.yaml", {})))
-    keys |= {phrase: ([], []) for phrase in positions if phrase not in keys}
+    keys |= {phrase: ([], []) for phrase in sorted({*positions, *telling_words()}) if phrase not in keys}
     verbs = {phrase for phrase, (terms, _) in keys.items() if any(term.role == "verb" for term in terms)}
     automaton = ahocorasick.Automaton()
     # 112,000 phrases have 4,400 different entries; fewer objects are found faster in memory
@@ -257,6 +259,7 @@ def _entry(
         describes=bool(attributes or positions),
         may_answer=any(term.reach == "answer" for term in terms),
         part=_part(terms),
+        words=words_of(phrase),
     )
 
 

@@ -65,6 +65,8 @@ _ACCESS = re.compile(
     r"(?:jugular|ij|subclavian|femoral|basilic|cephalic|brachial|axillary|arm)\b"
 )
 _BRONCHUS = re.compile(r"\b(left|right) (?:[a-z]+ ){0,3}bronchus\b")
+# what has its side from its way or place
+_SIDED_BY = {"central_venous_catheter": _ACCESS, "foreign_body": _BRONCHUS}
 _NEAR = 80
 _REMOVAL = "absent.removal"
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
@@ -154,12 +156,13 @@ def _mentions_of_one(
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
     kinds = [lexicon.kinds.get(candidate.finding) for candidate in candidates]
+    positions = [""] * len(candidates)
     if "device" in kinds:
         _name_by_place(candidates, scan.plain.text)
-    if "remov" in scan.plain.text:
-        asserted = _both_removed(candidates, asserted, scan.plain.text, lexicon.kinds)
+        positions = find_positions(candidates, scan, lexicon.kinds)
+        if "remov" in scan.plain.text:
+            asserted = _both_removed(candidates, asserted, scan.plain.text, lexicon.kinds)
     described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
-    positions = find_positions(candidates, scan, lexicon.kinds) if "device" in kinds else [""] * len(candidates)
     titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text else ()
     mentions: list[Mention] = []
     for number, candidate in enumerate(candidates):
@@ -170,15 +173,13 @@ def _mentions_of_one(
         assertion = asserted[number]
         if assertion.historical:
             assertion = _in_its_kind(assertion, kinds[number])
+        sided_by = _SIDED_BY.get(candidate.finding)
         for attributes in described[number]:
             if kinds[number] == "device":
                 attributes.pop("severity", None)  # "the tube is slightly low"
-            if candidate.finding == "central_venous_catheter" and "laterality" not in attributes:
-                access = _ACCESS.search(scan.plain.text, candidate.end)
-                attributes |= {"laterality": access[1]} if access else {}
-            if candidate.finding == "foreign_body" and "laterality" not in attributes:
-                bronchus = _BRONCHUS.search(scan.plain.text, candidate.end)
-                attributes |= {"laterality": bronchus[1]} if bronchus else {}
+            if sided_by and "laterality" not in attributes:
+                place = sided_by.search(scan.plain.text, candidate.end)
+                attributes |= {"laterality": place[1]} if place else {}
             if positions[number] and assertion.assertion is not Assertion.ABSENT:
                 attributes["position"] = positions[number]
             mentions.append(_mention(candidate, assertion, attributes, scan.plain))

@@ -135,8 +135,7 @@ class ReportParser:
             elif len(sentence) <= LONGEST_SIDE and not mentions:
                 side = bare_side(sentence) or side
             before = mentions
-            shifted = tuple([_shifted(one, start) for one in mentions]) if mentions else ()
-            yield _sentence(sentence, start, end, section, shifted)
+            yield _sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ())
 
     def _of_stand_in(self, sentence: str, before: tuple[Mention, ...]) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""
@@ -154,10 +153,14 @@ class ReportParser:
         for sentence in sentences:
             for mention in sentence.mentions:
                 if is_current_fact(vars(mention)):
-                    for name in self._observations.get(mention.finding, ()):
-                        assertions.setdefault(name, []).append(mention.assertion)
-                    if mention.finding in self._abnormal:
-                        others.append(mention.assertion)
+                    finding, assertion = mention.finding, mention.assertion
+                    for name in self._observations.get(finding, ()):
+                        if name in assertions:
+                            assertions[name].append(assertion)
+                        else:
+                            assertions[name] = [assertion]
+                    if finding in self._abnormal:
+                        others.append(assertion)
         return label_report(assertions, self.label_set, others)
 
 
@@ -166,9 +169,12 @@ def _sentence(text: str, start: int, end: int, section: str, mentions: tuple[Men
     return build_value(Sentence, values)
 
 
-def _shifted(mention: Mention, offset: int) -> Mention:
-    """`mention` of a sentence that starts at `offset` of the report."""
-    values = vars(mention).copy()
-    values["start"] += offset
-    values["end"] += offset
-    return build_value(Mention, values)
+def _shifted(mentions: tuple[Mention, ...], offset: int) -> tuple[Mention, ...]:
+    """`mentions` of a sentence that starts at `offset` of the report."""
+    shifted = []
+    for mention in mentions:
+        values = vars(mention).copy()
+        values["start"] += offset
+        values["end"] += offset
+        shifted.append(build_value(Mention, values))
+    return tuple(shifted)

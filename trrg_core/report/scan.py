@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
+from trrg_core.report.telling_words import ANY_WORD
 
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
@@ -30,10 +31,14 @@ class Hit:
 
 @dataclass(slots=True)
 class Plain:
-    """A sentence in lower case with single spaces; `offsets` map to the original (None: unchanged)."""
+    """A sentence in lower case with single spaces; `offsets` map to the original (None: unchanged).
+
+    `words`: bits of the telling words in it.
+    """
 
     text: str
     offsets: tuple[int, ...] | None = None
+    words: int = ANY_WORD
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The span of the original sentence that corresponds to [start, end) of the plain one."""
@@ -93,6 +98,7 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     spans: list[tuple[int, int, Entry]] = []
     attributes: list[Hit] = []
     has_target = False
+    words = 0
     # a match in the padded text ends where it ends in the plain one, less one for the space and plus one for the end
     for end, entry in lexicon.automaton.iter(padded):
         if entry.closes_word and padded[end + 1].isalnum():
@@ -100,6 +106,7 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
         start = end - entry.length
         if entry.opens_word and padded[start].isalnum() and not (entry.is_target and _is_glued(padded, start)):
             continue
+        words |= entry.words
         if entry.terms:
             spans.append((start, -end, entry))
             if entry.is_target:
@@ -108,6 +115,7 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
             attributes.append(Hit(start, end, entry))
     if not has_target and not everything:
         return Scan(plain)
+    plain.words = words
     return Scan(plain, _longest(spans), attributes, has_target)
 
 
@@ -184,22 +192,27 @@ def _longest(spans: list[tuple[int, int, Entry]]) -> list[Hit]:
     spans.sort()  # no two have the same span, so entries are never compared
     findings: list[Hit] = []
     reached = 0
-    for start, negative_end, entry in [span for span in spans if span[2].is_finding]:
-        if start >= reached:
-            reached = -negative_end
-            findings.append(Hit(start, reached, entry))
+    for span in spans:
+        if span[2].is_finding and span[0] >= reached:
+            reached = -span[1]
+            findings.append(Hit(span[0], reached, span[2]))
     findings.append(_BEYOND)
+    ahead = iter(findings)
+    following = next(ahead)
+    limit = following.start
     hits: list[Hit] = []
-    reached = following = 0
+    reached = 0
     for start, negative_end, entry in spans:
         if start < reached:
             continue
-        while findings[following].start <= start:
-            reached = findings[following].end
-            hits.append(findings[following])
-            following += 1
-        if start >= reached and findings[following].start >= -negative_end:
+        while limit <= start:
+            reached = following.end
+            hits.append(following)
+            following = next(ahead)
+            limit = following.start
+        if start >= reached and limit >= -negative_end:
             reached = -negative_end
             hits.append(Hit(start, reached, entry))
-    hits.extend(findings[following:-1])
+    if following is not _BEYOND:
+        hits.extend((following, *list(ahead)[:-1]))
     return hits

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from trrg_core.report.scan import Hit, Scan, add_hits
+from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
 _ONE = re.compile(
     r"\b(?:(?:a|an|another) (?:[a-z]+ )?|the (?:old|known|previous|other|existing|larger|smaller|older|first"
@@ -78,6 +79,13 @@ _MOST_STAND_INS = 8
 
 def add_stand_ins(scan: Scan) -> Scan:
     """`scan` with the words that stand for the finding or place before them named as that."""
+    words = scan.plain.words
+    if not (
+        words & (STAND_IN | NOT)
+        or (words & (LEFT | RIGHT) and words & (NO | DEMONSTRATIVE))
+        or (words & LEFT and words & RIGHT)
+    ):
+        return scan
     text = scan.plain.text
     names_side = "left" in text or "right" in text
     hits: dict[int, Hit] = {}
