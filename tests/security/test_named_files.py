@@ -182,7 +182,16 @@ def test_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     assert run(["parse-text"], monkeypatch)[0] == 2
 
 
-@pytest.mark.parametrize("constant", ["length(repeat('x', 3000000000))", "len(range(500000000))"])
+@pytest.mark.parametrize(
+    "constant",
+    [
+        "length(repeat('x', 3000000000))",
+        "len(range(500000000))",
+        "len(list_resize([1], 1000000000, 0))",
+        "length(format('{:2000000000}', 1))",
+        "len(repeat([1, 2], 500000000))",
+    ],
+)
 def test_a_constant_that_needs_gigabytes_to_plan_is_refused(
     constant: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

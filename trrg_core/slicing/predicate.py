@@ -34,6 +34,10 @@ avg bool_and bool_or count count_star max min sum
 """
 _TYPE_NAMES = "BOOLEAN BOOL TINYINT SMALLINT INTEGER INT BIGINT HUGEINT FLOAT REAL DOUBLE DECIMAL VARCHAR TEXT STRING"
 _KINDS, _FUNCTIONS, _TYPES = (frozenset(names.split()) for names in (_KIND_NAMES, _FUNCTION_NAMES, _TYPE_NAMES))
+_READ = ("BASE_TABLE", "JOIN", "EMPTY", "SELECT_NODE", "SET_OPERATION_NODE")  # what has a sample, if it may be read
+# characters of a predicate that has one of these functions, and of a text in it: DuckDB holds 2,048 values of each step
+_LONGEST_WITH = {"replace": 1_000, "||": 10_000}
+_LONGEST_TEXT = 1_000
 _CONFIG: Mapping[str, str | int] = {
     **LOCKED,
     "threads": 1,  # keeps the order of the rows
@@ -127,10 +131,7 @@ def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str, columns: 
             raise ConfigError(f"`where` was refused: it may read the table `{TABLE}` and nothing else")
     for node in tree_nodes(tree):
         _check_allowed(node)
-        if sum(str(inner.get("function_name", "")).lower() == "replace" for inner in tree_nodes(node)) > 1 and (
-            str(node.get("function_name", "")).lower() == "replace"
-        ):  # a few of them make gigabytes of a letter, before any limit is looked at
-            raise ConfigError("`where` was refused: replace within replace is not allowed")
+        _check_growth(node, len(where))
 
 
 def _check_allowed(node: Mapping[str, Any]) -> None:
@@ -146,6 +147,26 @@ def _check_allowed(node: Mapping[str, Any]) -> None:
         raise ConfigError(
             "`where` was refused: a cast to dates or times may depend on the day; compare numbers or text"
         )
+
+
+def _check_growth(node: Mapping[str, Any], num_characters: int) -> None:
+    """Raise ConfigError for what makes gigabytes of a few letters, some of it before any limit of memory is looked at.
+
+    A value cannot be named and used twice, so that only `replace` makes one that is longer than the predicate.
+    """
+    if node.get("class") and node.get("alias"):
+        raise ConfigError(f"`where` was refused: AS {node['alias']}: write the expression itself, without a name")
+    if "sample" in node and node.get("type") not in _READ:
+        raise ConfigError(f"`where` was refused: a subquery may read the table `{TABLE}`, but not another subquery")
+    function = str(node.get("function_name", "")).lower()
+    inner = [str(one.get("function_name", "")).lower() for one in tree_nodes(node)] if function == "replace" else []
+    if inner.count("replace") > 1:
+        raise ConfigError("`where` was refused: replace within replace is not allowed")
+    if num_characters > _LONGEST_WITH.get(function, num_characters):
+        limit = f"with {function} {_LONGEST_WITH[function]:,} at most are allowed"
+        raise ConfigError(f"`where` was refused: it has {num_characters:,} characters; {limit}")
+    if len(str(node.get("literal", {}).get("text", ""))) > _LONGEST_TEXT:
+        raise ConfigError(f"`where` was refused: a text in it has more than {_LONGEST_TEXT:,} characters")
 
 
 @cache

@@ -31,6 +31,8 @@ ROWS = table_of(
         ("list_sum(denials) > 0", [0, 1, 0, 0]),
         ("upper(study_id) LIKE 'S%' AND length(study_id) = 2 AND num_words % 2 = 0", [1, 1, 0, 0]),
         ("CASE WHEN edema = 1 THEN true ELSE num_words > 8 END AND coalesce(edema, 1) = 1", [1, 0, 1, 0]),
+        ("num_words = (SELECT max(l.num_words) FROM labels AS l JOIN labels AS m USING (study_id))", [0, 0, 1, 0]),
+        ("study_id IN (SELECT study_id FROM labels UNION SELECT 'x')", [1, 1, 1, 1]),
         ("CAST(num_words AS DOUBLE) / 2 > 2.5 AND num_words NOT IN (9)", [0, 1, 0, 0]),
         ("num_words > (SELECT avg(num_words) FROM labels)", [0, 1, 1, 0]),
     ],
@@ -71,6 +73,14 @@ REFUSED = {
     "TIMESTAMP '2020-01-01' IS NULL": "a cast to dates",
     "1 IN (WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n FROM t) SELECT n FROM t)": "WITH",
     "list_sum(list_transform(denials, x -> x)) > 0": "not allowed",
+    "1 IN (SELECT len(s) FROM (SELECT s || s AS s FROM (SELECT study_id AS s FROM labels)))": "not another subquery",
+    "1 IN (SELECT n FROM (SELECT 1 FROM labels) AS t(n))": "not another subquery",
+    "1 IN (SELECT n FROM labels, (SELECT 1) AS t(n))": "not another subquery",
+    "1 IN (SELECT n FROM (VALUES (1)) AS t(n))": "not another subquery",
+    "EXISTS (SELECT study_id AS s, s || s AS t, t || t AS u FROM labels)": "without a name",
+    f"replace(study_id, 'a', '{'b' * 5000}') = 'x'": "with replace 1,000 at most",
+    f"study_id || 'x' = 'x'{' OR true' * 1400}": "with || 10,000 at most",
+    f"upper(CASE WHEN edema = 1 THEN '{'b' * 1001}' END) = 'x'": "a text in it has more than 1,000",
     "1 IN (SELECT row_number() OVER () FROM labels)": "row_number is not allowed",
 }
 
