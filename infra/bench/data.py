@@ -24,6 +24,7 @@ import simplejpeg
 from PIL import Image
 
 from infra.bench.data_memory import bench_memory
+from infra.bench.data_shell import bench_shell
 from infra.bench.label_corpus import OBSERVATIONS, invent_labels
 from trrg_core.imaging.decode import ImageForm, decode, encode_jpeg, resize_long_side
 from trrg_core.imaging.decoder_pool import prepare_isolated
@@ -198,12 +199,15 @@ def bench_prevalence(labels: LabelTable) -> bool:
     """
     import duckdb  # worker processes of torch import this module as well
 
+    columns = ["split", *map(column_name, OBSERVATIONS)]  # as pandas reads them
+
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"threads": 1}) as database:
         file = Path(folder) / "labels.parquet"
         pq.write_table(labels.rows, file, compression="zstd")
         works: dict[str, Callable[[], object]] = {
-            "SQL over Parquet": lambda: database.sql(prevalence_query(f"'{file}'")).fetchall(),
-            "SQL in memory, locked": lambda: query_labels(labels.rows, prevalence_query("labels")),
+            # `sql` would plan the query twice
+            "SQL over Parquet": lambda: database.execute(prevalence_query(f"'{file}'")).fetchall(),
+            "SQL in memory, locked": lambda: query_labels(labels.rows.select(columns), prevalence_query("labels")),
             "pandas over Parquet": lambda: prevalence_with_pandas(file),
         }
         seconds = time_rounds(works)
@@ -227,6 +231,7 @@ def main() -> int:
         "loader": _bench_loader,
         "memory": bench_memory,
         "reslice": lambda: bench_reslice(labels()),
+        "reslice_shell": lambda: bench_shell(labels(), SPECS, ROUNDS),
         "prevalence": lambda: bench_prevalence(labels()),
     }
     arguments = argparse.ArgumentParser(prog="python -m infra.bench.data", description=__doc__)
