@@ -15,7 +15,7 @@ from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id, r
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
 from trrg_core.sources.report_layout import format_report
-from trrg_core.storage.column_names import show_columns
+from trrg_core.storage.column_names import check_unique, show_columns
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
 
@@ -139,9 +139,7 @@ def _check_types(schema: Any, required: Sequence[str], name: str) -> None:
     """Raise ConfigError for a column that is there twice, or whose values have no one text."""
     import pyarrow.types as kinds
 
-    repeated = [column for column in required if schema.names.count(column) > 1]
-    if repeated:
-        raise ConfigError(f"{name}: duplicate columns {', '.join(repeated)}")
+    check_unique((column for column in schema.names if column in required), name)
     for column in required:
         kind = schema.field(column).type
         if kinds.is_nested(kind) or kinds.is_fixed_size_binary(kind):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trrg_core.errors import ConfigError, DataError
-from trrg_core.storage.column_names import are_data, show_columns
+from trrg_core.storage.column_names import are_data, check_unique, show_columns
 from trrg_core.storage.store import Store
 from trrg_core.study import Reject
 
@@ -328,9 +328,7 @@ def _problem(fields: Sequence[str], columns: Sequence[str]) -> str:
 
 def _check_columns(columns: Sequence[str], name: str, required: Sequence[str], known: Sequence[str]) -> None:
     missing = [column for column in required if column not in columns]
-    repeated = sorted(column for column, count in Counter(columns).items() if count > 1 and column in known)
-    if repeated:
-        raise ConfigError(f"{name}: duplicate columns {', '.join(repeated)}")
+    check_unique((column for column in columns if column in known), name)
     if not missing:
         return
     unknown = [column for column in columns if column not in known][:_SHOWN_COLUMNS]

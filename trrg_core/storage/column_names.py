@@ -1,10 +1,27 @@
-"""Column names of a table for a message. Without a header, the first row of a table stands in their place: reports."""
+"""Column names of a table: none twice, and shown in a message without what may be data.
+
+Without a header, the first row of a table stands in their place: reports.
+"""
 
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from trrg_core.errors import ConfigError
 
 _SHOWN, _MAX_CHARACTERS, _MAX_WORDS = 50, 60, 6
 _DATA = re.compile(r"[\d\s.,:/_-]*|.*[.!?]|.*\n.*|.*\.(?:jpe?g|png|dcm|dicom|txt)", re.IGNORECASE | re.DOTALL)
+
+
+def check_unique(names: Iterable[str], place: str) -> None:
+    """Check that no name but the empty one occurs twice: readers keep the last of equal columns and say nothing.
+
+    Raises:
+        ConfigError: naming `place`.
+    """
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1 and name)
+    if repeated:
+        raise ConfigError(f"{place}: the header names a column more than once: {show_columns(repeated)}")
 
 
 def show_columns(names: Collection[str]) -> str:

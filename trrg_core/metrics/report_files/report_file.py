@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 from trrg_core.errors import ConfigError
-from trrg_core.storage.column_names import show_columns
+from trrg_core.storage.column_names import check_unique, show_columns
 from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_text
 from trrg_core.storage.store import is_utf8
 
@@ -224,7 +224,7 @@ def _table_rows(content: str, path: str) -> Iterator[_Row]:
     delimiter = "\t" if path.lower().endswith(".tsv") or "\t" in content.split("\n", 1)[0] else ","
     reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
-        _check_unique([name.strip() for name in reader.fieldnames or ()], path)
+        check_unique((name.strip() for name in reader.fieldnames or ()), path)
         for number, row in enumerate(reader, start=2):
             values = {name.strip(): value for name, value in row.items() if name is not None}
             # None as a name holds cells beyond the header, None as a value those that are missing
@@ -232,13 +232,6 @@ def _table_rows(content: str, path: str) -> Iterator[_Row]:
             yield _Row(place=f"row {number}", values=values, reason=reason)
     except csv.Error as error:
         raise ConfigError(f"{path}: line {reader.line_num} is not valid CSV: {error}") from error
-
-
-def _check_unique(names: list[str], path: str) -> None:
-    """A reader keeps the last of columns with one name and says nothing."""
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
-    if repeated:
-        raise ConfigError(f"{path}: the header names a column more than once: {show_columns(repeated)}")
 
 
 def _line_rows(lines: list[str]) -> Iterator[_Row]:
