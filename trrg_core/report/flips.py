@@ -19,7 +19,7 @@ from trrg_core.report.flipping.sides import change_side
 from trrg_core.report.parsed import Mention, Sentence
 from trrg_core.report.parser import ReportParser
 
-FLIPS_VERSION = "1"
+FLIPS_VERSION = "2"
 
 _CACHED_SENTENCES = 16_384
 # longer sentences are lists or tables; they would cost much and flip badly

@@ -124,6 +124,13 @@ def test_the_other_facts_of_a_sentence_stay_as_they_are(text: str, flips: list[s
         ("Left-sided pneumothorax.", "Right-sided pneumothorax."),
         ("LLL consolidation.", "RLL consolidation."),
         ("Right middle lobe consolidation.", "Left mid lung consolidation."),
+        ("Left lingular opacity.", "Right middle lobe opacity."),
+        ("SCARRING IN THE LINGULA.", "SCARRING IN THE RIGHT MIDDLE LOBE."),
+        ("Calcified granuloma, right lung base.", "Calcified granuloma, left lung base."),
+        (
+            "Scattered atelectasis, most notably in the right base.",
+            "Scattered atelectasis, most notably in the left base.",
+        ),
         (
             "Left lower lung opacity could reflect pneumonia in the right clinical setting.",
             "Right lower lung opacity could reflect pneumonia in the right clinical setting.",
@@ -143,7 +150,8 @@ def test_all_side_words_of_a_mention_are_exchanged(text: str, flip: str) -> None
         "Bilateral pleural effusions.",
         "Left PICC tip in the SVC.",
         "No left pleural effusion.",
-        "Left lingular opacity.",
+        "Opacity in the lingular segment of the left upper lobe.",
+        "Left retrocardiac opacity.",
         "Elevated right hemidiaphragm, containing liver.",
     ],
 )
