@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from flows import leash
+from flows.prefect_database import check_database
 from flows.prefect_server import HOST, SERVER_AUTH, protection
 from flows.service_lock import only_service
 from pipelines.serving.request_guard import LOOPBACK_NAMES
@@ -79,7 +80,9 @@ def up(store: str, *, ports: Ports, database: str = "", cron: str, timezone: str
     _set_environment(ports, addresses, database)  # first: Prefect reads it once, when it is imported
     check_schedule(cron, timezone)
     check_ports(ports)
-    with only_service(opened.uri, ports.prefect, home=home, database=os.environ.get(DATABASE_VARIABLE, "")):
+    database = os.environ.get(DATABASE_VARIABLE, "")
+    check_database(database)
+    with only_service(opened.uri, ports.prefect, home=home, database=database):
         _serve(opened, ports, addresses, cron, timezone, is_active=is_active)
 
 

@@ -31,7 +31,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "cryptography",
             "requests",
         ),
-        "flows": ("prefect", "mlflow", "sqlalchemy", "prometheus_client"),
+        "flows": ("prefect", "mlflow", "sqlalchemy", "asyncpg", "prometheus_client"),
         "serve": ("uvicorn", "fastapi"),
         "s3": ("s3fs", "botocore"),
         "weights": ("gguf",),

@@ -17,7 +17,13 @@ OURS = ("trrg_core", "pipelines", "flows")
 # of an adapter that runs in an environment of its own; of callers who hand over tables of theirs
 NOT_OURS = {"RadEval", "pandas"}
 # always installed with the declared package
-BROUGHT_BY = {"pydantic_core": "pydantic", "markupsafe": "jinja2", "PIL": "matplotlib", "sqlalchemy": "mlflow"}
+BROUGHT_BY = {
+    "pydantic_core": "pydantic",
+    "markupsafe": "jinja2",
+    "PIL": "matplotlib",
+    "sqlalchemy": "mlflow",
+    "asyncpg": "prefect",
+}
 
 
 def _names(requirements: list[str]) -> set[str]:
