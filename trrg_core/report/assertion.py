@@ -128,6 +128,8 @@ def _reaching_cues(
                 is_narrow = True
             elif role == "colon" and is_answered:
                 _drop(active, "answer")  # "effusion: right small, left none"
+                if is_forward:
+                    active.pop("hypothetical", None)  # "r/o ptx: no ptx, small effusion"
         if asides and index in entered:
             outside, active = active, {}
         elif asides and index in left:
@@ -242,6 +244,9 @@ def _decide(
     is_current = "current" in context or ("ABSENT" in backward and "ABSENT" not in forward)
     if is_current:
         context.pop("historical", None)
+    if "confirmed" in context:  # "your suspicion of a pneumothorax is confirmed"
+        for slot in ("STRONG", "UNCERTAIN", "hypothetical"):
+            context.pop(slot, None)
     if "ABSENT" in backward and backward["ABSENT"][1].reach in _ANSWERS:
         context.pop("hypothetical", None)  # "r/o pneumonia: no"
     hypothetical = "hypothetical" in context

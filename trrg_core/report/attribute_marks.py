@@ -72,6 +72,8 @@ def find_marks(attributes: Sequence[Hit], plain: Plain) -> list[Mark]:
         marks.extend([Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
     if words & LONE_SIDE and (_LONE_LETTER.search(f" {text} ") or "(" in text or ":" in text or ">" in text):
         marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
+    if text.endswith(" same"):
+        marks.append(Mark(len(text) - len("same"), len(text), (("change", "stable"),)))
     if not marks:
         return marks
     if len(marks) > 1:

@@ -137,6 +137,8 @@ class _Sentence:
             high = self._cuts[cut]
         for other in self.candidates[number + 1 : number + 4]:
             if other.start >= candidate.end:
+                if (choice := self.text.find(" or a ", candidate.end, other.start)) >= 0:
+                    return low, min(high, choice)  # "scarring or | a trace of fluid"
                 return low, high if high < other.start else self._before_modifiers(other.start, candidate.end)
         return low, high
 
@@ -296,7 +298,7 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
                 part["change"] = later
 
 
-_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|versus|vs\.?|from|over|/) ?$")
+_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|nor|versus|vs\.?|from|over|/) ?$")
 _APART = re.compile(r", (?:not|rather than|instead of)(?: an?| the)? $")
 
 

@@ -45,6 +45,7 @@ _END_OF_FRONTED = re.compile(r"[;]|\b(?:left|right|bilateral|both|while|whereas|
 _ADJACENT = re.compile(
     r" with (?:[a-z]+ ){0,3}(?:adjacent|associated|overlying|underlying|compressive|subjacent|accompanying)\b"
 )
+_WITH_PART = re.compile(r"\bwith (?:an? |central |small |early )*\Z")
 _DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
@@ -88,6 +89,7 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
         _share_with_alternative(described, candidates, text, " and ")
     if " with " in text:
         _share_with_adjacent(described, candidates, text)
+        _share_with_part(described, candidates, text)
     if " where " in text:
         for number in range(1, len(candidates)):
             side = described[number - 1][-1].get("laterality")
@@ -139,6 +141,16 @@ def _share_with_adjacent(described: Sequence[list[Described]], candidates: Seque
         if "laterality" in two and "laterality" not in one[0] and _ADJACENT.match(text, end, candidates[number].end):
             for part in one:
                 part["laterality"] = two["laterality"]
+
+
+def _share_with_part(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+    """ "Consolidation in the right upper lobe with cavitation": what is a part of the finding before has its side."""
+    for number in range(1, len(candidates)):
+        side = described[number - 1][-1].get("laterality")
+        joint = text[candidates[number - 1].end : candidates[number].start]
+        if side and candidates[number].finding == "cavity" and _WITH_PART.search(joint):
+            for part in described[number]:
+                part.setdefault("laterality", side)
 
 
 def _keep_lesser_volumes(described: Sequence[list[Described]], candidates: Sequence[Candidate]) -> None:

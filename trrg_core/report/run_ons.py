@@ -31,7 +31,7 @@ _ADJECTIVES = frozenset(
         *("residual", "apical", "basal", "basilar", "patchy", "linear", "focal", "healed", "healing", "old"),
         *("displaced", "multiple", "scattered", "diffuse", "few", "loculated", "layering", "dense", "vague"),
         *("bony", "acute", "known", "retrocardiac", "perihilar", "hilar", "interstitial", "pleural"),
-        *("subsegmental", "bibasal", "adjacent"),
+        *("l", "r", "lt", "rt", "subsegmental", "bibasal", "adjacent"),
     )
 )
 _WORD = re.compile(r"[^ ]+")
@@ -51,9 +51,12 @@ _THAN = re.compile(
     r"|previously|[a-z]+day)"
     r"| (?:is |are )?in (?:place|situ|(?:(?:good|satisfactory|unchanged|standard) )?position))(?= )"
 )
-_PLACE = re.compile(r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax)\b")
+_PLACE = re.compile(
+    r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax)\b"
+    r"(?! (?:is|are|remains|clear|normal)\b)"
+)
 # organs of which a statement may say something: not "consolidation right lower lobe"
-_ORGAN = re.compile(r"(?:heart|cardi|lungs\b|mediastin|aort|trachea|bones|hila|costophrenic|pleural spaces)")
+_ORGAN = re.compile(r"(?:heart|cardi|lungs?\b|mediastin|aort|trachea|bones|hila|costophrenic|pleural spaces)")
 # names of one thing: "no pneumonia infiltrate"
 _ALIKE = frozenset(
     (
@@ -78,6 +81,11 @@ _TWO_ENLARGED = re.compile(
     r"\b(?:heart|heart size|cardiac silhouette)(?: is)?(?: [a-z]+ly)? (enlarged) "
     r"(aorta)(?= (?:is |[a-z]+ly )*(?:calcified|tortuous|unfolded|ectatic|normal|atherosclerotic)\b)"
 )
+# "effusions unchanged | ett 3 cm above carina"
+_WHERE_DEVICE = re.compile(r" (?:\d|tip\b|ends\b|ok\b|(?:in|at|above|below) [a-z])")
+# a list of places that a denial ends: "infiltrates rul and rml | no cavity"
+_PLACE_BEFORE = re.compile(r"\b(?:rul|rml|rll|lul|lll|lingula|bases?|lobes?|apex|apices|zones?|lungs?) \Z")
+_DEVICES = frozenset(("endotracheal_tube", "enteric_tube", "central_venous_catheter", "tracheostomy", "chest_tube"))
 _DENIALS = ("absent.no", "absent.without")
 _FEWEST = 3
 _MODIFIERS = frozenset(("break", "place", "state"))
@@ -114,7 +122,8 @@ def add_run_on_stops(scan: Scan) -> Scan:
         elif last < 0 and part == "place":
             has_place = True
         elif part == "no":
-            if last >= 0 and text[hit.end :][:1] == " " and _ends_before(text, hit.start):
+            is_listed = last < 0 and _PLACE_BEFORE.search(text, max(0, hit.start - 10), hit.start) is not None
+            if (last >= 0 or is_listed) and text[hit.end :][:1] == " " and _ends_before(text, hit.start):
                 cuts.append(hit.start)
                 last = -1
         elif part == "done":  # "picc removed | right chest tube in place"
@@ -187,7 +196,7 @@ def _cut_between(scan: Scan, last: int, index: int) -> int:
         begin = where.end()
         if begin > two.start or (compared is None and two.entry.is_finding and two.start == begin + 1):
             return -1  # "a level in the right lower lobe cavity"
-    elif one.entry.role == "participle":
+    elif one.entry.role == "participle" and not (last > 1 and hits[last - 2].entry.part == "no"):
         return -1
     if any(one.entry.role not in _MODIFIERS for one in hits[last + 1 : index] if one.start >= begin):
         return -1
@@ -214,7 +223,11 @@ def _behind(hits: Sequence[Hit], last: int, index: int, text: str) -> int:
     if side is not None and (other := _OTHER_SIDE.match(text, two.end)) and other[1] != side[1]:
         return side.end()
     change = _SAID_BEHIND.match(text, one.end, two.start)
-    return change.end() + 1 if change is not None and _SAID_BEHIND.match(text, two.end) else -1
+    if change is None:
+        return -1
+    is_device = two.entry.terms[0].name in _DEVICES and hits[last - 1].entry.terms[0].name not in _DENIALS
+    is_said = _SAID_BEHIND.match(text, two.end) or (is_device and _WHERE_DEVICE.match(text, two.end))
+    return change.end() + 1 if is_said else -1
 
 
 def _is_said(hits: Sequence[Hit], index: int, has_place: bool) -> bool:

@@ -93,7 +93,9 @@ def _ends_sentence(text: str, at: int, behind: int, begin: int, end: int) -> boo
         # "1.5", "p.m.,", "T12.)"; "clear.___" does end a sentence
         return after == "_" and before.isalpha()
     # a missing space: "clear.No" splits, "e.g." and "No.effusion" do not
-    return len(before) > 2 and (after.isupper() or text[behind : behind + 3].isalpha())
+    return len(before) > 2 and (
+        after.isupper() or text[behind : behind + 3].isalpha() or text.startswith("no ", behind)
+    )
 
 
 def _ends_question(text: str, at: int, behind: int, begin: int, end: int) -> bool:
