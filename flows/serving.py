@@ -339,7 +339,9 @@ def _register(store: str, cron: str, timezone: str, *, is_active: bool) -> "Runn
     from prefect.runner import Runner
 
     from flows.deployments import served
+    from flows.leftover_runs import end_leftover_runs
 
+    end_leftover_runs()
     runner = Runner(limit=1)
     for deployment in served(store, cron=cron, timezone=timezone, is_active=is_active):
         runner.add_deployment(deployment)
