@@ -32,8 +32,9 @@ class Spelling:
         self._slips: Mapping[str, str] = rules.get("slips", {})
         self._before, self._behind = (frozenset(rules.get(key, ())) for key in ("glued_before", "glued_behind"))
         self._known = words | self._targets | frozenset(rules.get("no_slips", ()))
-        # with the stops that follow most words, so that one look tells that a sentence has no slip
-        self.known = frozenset(word + stop for word in self._known for stop in ("", ",", ".", ":", ";"))
+        # with the stops that follow most words, so that one look tells that a sentence has no slip; grows by those met
+        self.known = {word + stop for word in self._known for stop in ("", ",", ".", ":", ";")}
+        self._most_known = len(self.known) + _NUM_CACHED
         self._near: dict[str, set[str]] = {}
         for target in self._targets:
             for shorter in _shortened(target, 2 if len(target) >= _LONG else 1):
@@ -49,6 +50,8 @@ class Spelling:
         changed = {token: new for token in unknown if (new := self.mend(token)) is not None}
         joined = self._joined(tokens, unknown - changed.keys()) if len(unknown) > len(changed) else frozenset()
         if not changed and not joined:
+            if len(self.known) < self._most_known:
+                self.known.update(token for token in unknown if not self._may_be_joined(token))
             return None
         return _replaced(tokens, changed, joined)
 
@@ -78,6 +81,11 @@ class Spelling:
             if one in self._before and two in self._behind and min(len(one), len(two)) >= _SHORTEST:
                 return f"{one} {two}"
         return None
+
+    def _may_be_joined(self, token: str) -> bool:
+        """Whether `token` can be a part of a word that was cut in two."""
+        end = token.rstrip(_EDGES)
+        return any(target.startswith(token) or target.endswith(end) for target in self._targets)
 
     def _joined(self, tokens: Sequence[str], unknown: set[str]) -> frozenset[int]:
         """Where a word was cut in two: numbers of the first tokens."""

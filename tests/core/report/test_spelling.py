@@ -49,3 +49,13 @@ def test_a_mention_points_at_what_was_written(word: str) -> None:
     text = f"There  isno oedema; thereis  {word} today."
     mentions = [one for sentence in ReportParser().parse(text).sentences for one in sentence.mentions]
     assert [text[one.start : one.end] for one in mentions] == ["oedema", word]
+
+
+def test_a_word_that_is_remembered_as_no_slip_can_still_be_half_of_one() -> None:
+    lexicon = load_lexicon()
+    assert lexicon.spelling.mended("the zzyzx ectasis") is None
+    assert "zzyzx" in lexicon.spelling.known
+    assert "ectasis" not in lexicon.spelling.known
+    mended = lexicon.spelling.mended("the atel ectasis")
+    assert mended is not None
+    assert mended[0] == "the atelectasis"
