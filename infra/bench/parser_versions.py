@@ -1,7 +1,8 @@
 """The speed of the parser of this checkout as a multiple of that of another version, on the same reports.
 
 `git worktree add /tmp/old COMMIT`, then `python -m infra.bench.parser_versions /tmp/old`. One process per version reads
-the same distinct reports in turns, each round with a parser that remembers nothing; CPU seconds of each process count.
+the same distinct reports in turns, each round with a parser that remembers nothing; CPU seconds of each process count,
+of each report those of its fastest round: on a busy machine whole rounds differ by tenths, and these by a hundredth.
 Reports: the synthetic ones of radlabels where `infra/bench/peers.sh` has fetched them, those of IU-Xray in MIMIC's
 layout where TRRG_REAL_DATA has them, and invented ones.
 """
@@ -16,9 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
+
 from infra.bench.parser_iu_xray import read_iu_xray
 from infra.bench.parser_row import DATA, PEERS
 from trrg_core.sources.sample import generate_studies
+
+Seconds = NDArray[np.float64]
 
 _NUM_REPORTS = 1_000
 # reads the reports again for each line of its input, and answers with the CPU seconds
@@ -30,10 +36,11 @@ ReportParser().parse(texts[0])
 for _ in sys.stdin:
     parser = ReportParser()
     gc.collect()
-    began = time.process_time()
+    times = [time.process_time()]
     for text in texts:
         parser.parse(text)
-    print(time.process_time() - began, flush=True)
+        times.append(time.process_time())
+    print(json.dumps([after - before for before, after in zip(times, times[1:])]), flush=True)
 """
 
 
@@ -44,12 +51,13 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=7)
     options = arguments.parse_args()
     for name, texts in corpora():
-        ratios, ours, theirs = compare(texts, options.old, options.rounds)
+        ours, theirs = compare(texts, options.old, options.rounds)
+        now, before = (float(one.min(axis=0).sum()) for one in (ours, theirs))
+        of_rounds = theirs.sum(axis=1) / ours.sum(axis=1)
         print(
             f"{name}, {len(texts)} distinct reports of {statistics.mean(map(len, texts)):.0f} characters: "
-            f"{len(texts) / statistics.median(ours):,.0f} reports per CPU-second, the other version "
-            f"{len(texts) / statistics.median(theirs):,.0f}; ratio of {options.rounds} rounds: "
-            f"median {statistics.median(ratios):.2f}, least {min(ratios):.2f}, greatest {max(ratios):.2f}",
+            f"{len(texts) / now:,.0f} reports per CPU-second, the other version {len(texts) / before:,.0f}; "
+            f"ratio {before / now:.3f}, of whole rounds {of_rounds.min():.2f} to {of_rounds.max():.2f}",
             flush=True,
         )
 
@@ -70,8 +78,8 @@ def _in_mimic_layout(text: str) -> str:
     return "\n FINAL REPORT\n " + text.replace("\n\nIMPRESSION", "\n \n IMPRESSION")
 
 
-def compare(texts: list[str], old: Path, num_rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """(ratios of the rounds, CPU seconds of this version, CPU seconds of the old one)."""
+def compare(texts: list[str], old: Path, num_rounds: int) -> tuple[Seconds, Seconds]:
+    """CPU seconds `[rounds, reports]` of this version and of the old one."""
     with TemporaryDirectory(prefix="trrg-bench-") as folder:
         file = Path(folder) / "reports.json"
         file.write_text(json.dumps(texts), "utf-8")
@@ -82,7 +90,7 @@ def compare(texts: list[str], old: Path, num_rounds: int) -> tuple[list[float], 
             ours.append(_round(new_reader))
         for reader in (new_reader, old_reader):
             reader.communicate()
-    return [before / now for before, now in zip(theirs, ours, strict=True)], ours, theirs
+    return np.array(ours), np.array(theirs)
 
 
 def _start(root: Path, file: Path) -> "subprocess.Popen[str]":
@@ -92,12 +100,13 @@ def _start(root: Path, file: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, cwd=root)
 
 
-def _round(reader: "subprocess.Popen[str]") -> float:
+def _round(reader: "subprocess.Popen[str]") -> list[float]:
     assert reader.stdin is not None
     assert reader.stdout is not None
     reader.stdin.write("\n")
     reader.stdin.flush()
-    return float(reader.stdout.readline())
+    seconds: list[float] = json.loads(reader.stdout.readline())
+    return seconds
 
 
 if __name__ == "__main__":
