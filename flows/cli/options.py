@@ -1,6 +1,7 @@
 """Options that several commands share, and the functions that read their values."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,25 @@ import typer
 from trrg_core.errors import ConfigError
 from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_text, write_given_file
 
-StoreOption = Annotated[str, typer.Option("--store", help="Folder or s3:// prefix where everything is kept.")]
+
+def _note_missing(context: typer.Context, store: str) -> str:
+    """`store`; without such a folder a note follows at the end, since a mistyped one looks like an empty store."""
+    with suppress(RuntimeError):  # "~nobody", which is refused when the store is opened
+        folder = Path(store).expanduser().absolute()
+        if "://" not in store and not folder.exists():
+            context.call_on_close(lambda: _note(folder))
+    return store
+
+
+def _note(folder: Path) -> None:
+    if sys.exc_info()[0] is None:  # an error has a line of its own
+        typer.echo(f"note: there is no folder {folder}; `trrg run` makes a store, --store names another", err=True)
+
+
+_STORE_HELP = "Folder or s3:// prefix where everything is kept."
+StoreOption = Annotated[str, typer.Option("--store", help=_STORE_HELP)]
+# of commands that show what a store has
+ExistingStoreOption = Annotated[str, typer.Option("--store", help=_STORE_HELP, callback=_note_missing)]
 PresetOption = Annotated[str, typer.Option("--preset", help="tiny, small, base, or the path of a YAML file.")]
 SetOption = Annotated[
     list[str] | None,

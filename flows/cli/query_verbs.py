@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DEFAULT_STORE, JsonOption, LimitOption, StoreOption
+from flows.cli.options import DEFAULT_STORE, ExistingStoreOption, JsonOption, LimitOption
 from trrg_core.errors import ConfigError
 
 app = typer.Typer()
@@ -29,7 +29,7 @@ def sql(
     memory_gib: Annotated[
         float, typer.Option("--memory", min=0.1, max=100_000, help="Greatest memory of the query, GiB.")
     ] = 4.0,
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Ask a store with SQL: labels, mentions, studies, slices, rejects and versions; nothing can be changed.
@@ -63,7 +63,7 @@ def catalog(
     ] = None,
     versions: Annotated[int, typer.Option(min=0, help="Number of newest versions that the file has by number.")] = 10,
     replace: Annotated[bool, typer.Option("--replace", help="Write an existing file anew.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """List the views that SQL can read, or write them into a DuckDB file for other tools; the file holds no rows.

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import DEFAULT_STORE, JsonOption, PresetOption, SetOption, StoreOption, write_page
+from flows.cli.options import (
+    DEFAULT_STORE,
+    ExistingStoreOption,
+    JsonOption,
+    PresetOption,
+    SetOption,
+    StoreOption,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from pipelines.registry.alias_moves import Move
@@ -27,7 +35,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in 
 
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg models --store ./trrg-store")
 def models(
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
     as_json: JsonOption = False,
@@ -51,7 +59,7 @@ def dashboard(
     html: Annotated[
         str, typer.Option("--html", help="Folder for the page; `trrg-dashboard` here by default.")
     ] = "trrg-dashboard",
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
     as_json: JsonOption = False,
@@ -191,7 +199,7 @@ def rollback(
 
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg migrate; trrg migrate --yes --store ./trrg-store")
 def migrate(
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Add what can be added; otherwise only show it.")] = False,

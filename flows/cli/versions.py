@@ -8,6 +8,7 @@ import typer
 
 from flows.cli.options import (
     DEFAULT_STORE,
+    ExistingStoreOption,
     JsonOption,
     LabelSetOption,
     LimitOption,
@@ -15,7 +16,6 @@ from flows.cli.options import (
     PresetOption,
     RefArgument,
     SetOption,
-    StoreOption,
     write_page,
 )
 from trrg_core.errors import ConfigError
@@ -32,7 +32,7 @@ PANEL = "Versions"
 def show(
     what: Annotated[str, typer.Argument(help="A table version, a run, `rejects`, or nothing for all.")] = "",
     html: Annotated[str, typer.Option("--html", help="Folder for an HTML page of a slice.")] = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Show the content of the store, or one table version or run."""
@@ -60,7 +60,7 @@ def show(
 @app.command(rich_help_panel=PANEL, epilog="Example: trrg history reports --json")
 def history(
     table: Annotated[str, typer.Argument(help="studies, reports, shards, slices, predictions or rejects.")],
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """List the versions of a table, newest first: rows, counts, rows set aside, parents, date, code."""
@@ -81,7 +81,7 @@ def rejects(
     what: Annotated[str, typer.Argument(help="A table version, a job, or nothing for all.")] = "",
     reason: Annotated[str, typer.Option(help="Only rows with this reason code.")] = "",
     limit: LimitOption = 20,
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Count and list the rows that were set aside: reason, ids and path, never report text."""
@@ -102,7 +102,7 @@ def diff(
     after: RefArgument,
     limit: LimitOption = 20,
     label_set: LabelSetOption = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two versions of a table: studies added, removed, changed; labels by finding and rule; drift."""
@@ -125,7 +125,7 @@ def compact(
     table: Annotated[str, typer.Argument(help="studies, reports, shards or predictions.")],
     target_mib: Annotated[int, typer.Option(min=1, help="Size of the new files, MiB.")] = 128,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the files before and after.")] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Merge the small files of the newest version into a new version with the same rows; old versions stay."""
@@ -150,7 +150,7 @@ def drop(
     min_age: MinAgeOption = 24,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
 ) -> None:
     """Remove one version, such as a slice, that no run, registered model or version of another table names.
 
@@ -184,7 +184,7 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove the listed versions and runs.")] = False,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: ExistingStoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Remove versions and runs that no kept version, run, slice or registered model refers to; else list them.

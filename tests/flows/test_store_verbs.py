@@ -14,6 +14,7 @@ from flows.cli import main
 from flows.cli.withdrawal_verb import withdraw
 from tests.core.store_contents import rows_of_all
 from tests.core.toy_versions import MAYBE, NO, YES, study_row, write_chain, write_version
+from tests.flows.command_line import trrg_here
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import CommitMetadata
@@ -317,3 +318,20 @@ def test_drop_removes_a_slice_that_nobody_needs(store: Store, trrg: Trrg) -> Non
     assert "a job may be running" in trrg("drop", "slices@0").stderr
     assert trrg("drop", "slices@0", "--min-age", "0").returncode == 0
     assert [row["removed"] for row in _json(trrg, "history", "slices")] == [True]
+
+
+@pytest.mark.parametrize(
+    "words", [["show"], ["history", "studies"], ["gc"], ["rejects"], ["catalog"], ["models"], ["dashboard"]]
+)
+def test_a_mistyped_store_is_told_and_not_made(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = trrg_here(*words, "--store", "typo")
+    assert done.returncode == 0
+    assert f"note: there is no folder {tmp_path}/typo" in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_store_that_exists_gets_no_note(store: Store) -> None:
+    assert trrg_here("show", "--store", store.uri).stderr == ""
