@@ -6,7 +6,7 @@ Words that the rules know stay as they are, and so does every word that is not c
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 _WORD = re.compile(r"[a-z]+")
@@ -139,11 +139,19 @@ def _replaced(tokens: Sequence[str], changed: Mapping[str, str], joined: frozens
 
 
 def _offsets(token: str, new: str, at: int) -> Iterator[int]:
-    """Where each character of `new`, which stands for the `token` at `at`, was: its ends are those of the token."""
+    """Where each character of `new`, which stands for the `token` at `at`, was; equal ends are aligned."""
     if token == new.replace(" ", "", 1):
         gap = new.index(" ") if " " in new else len(new)
         yield from (at + number - (number > gap) for number in range(len(new)))
         return
-    last = len(token) - 1
-    yield from (at + min(number, last) for number in range(len(new) - 1))
-    yield at + last
+    begin = _num_equal(token, new)
+    end = min(_num_equal(token[::-1], new[::-1]), len(token) - begin, len(new) - begin)
+    last = max(len(token) - end - 1, 0)  # of what differs
+    for number in range(len(new) - end):
+        yield at + min(number, last)
+    yield from range(at + len(token) - end, at + len(token))
+
+
+def _num_equal(one: str, two: str) -> int:
+    """How many letters both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))

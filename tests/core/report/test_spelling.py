@@ -59,3 +59,18 @@ def test_a_word_that_is_remembered_as_no_slip_can_still_be_half_of_one() -> None
     mended = lexicon.spelling.mended("the atel ectasis")
     assert mended is not None
     assert mended[0] == "the atelectasis"
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("small left bopacity.", "opacity"),
+        ("small left xpacity.", "xpacity"),
+        ("small left opacit.", "opacit"),
+        ("small left opaciity.", "opaciity"),
+        ("a lefteffusion today", "effusion"),
+    ],
+)
+def test_a_mention_lies_where_its_word_was_written(written: str, found: str) -> None:
+    (mention,) = ReportParser().parse(written).sentences[0].mentions
+    assert written[mention.start : mention.end] == found
