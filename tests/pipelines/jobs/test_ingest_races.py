@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,33 @@ __all__ = ["small_files"]  # it counts for this file too
 ROOT = Path(__file__).parents[3]
 
 
-def at_once(trees: list[Tree], store: Store, monkeypatch: pytest.MonkeyPatch) -> list[JobResult]:
-    """What an ingest of each tree gives when all come to commit each table at the same moment."""
+def at_once(trees: list[Tree], store: Store, monkeypatch: pytest.MonkeyPatch, *, has_lock: bool) -> list[JobResult]:
+    """What an ingest of each tree gives when all come to commit each table at the same moment.
+
+    The lock of withdrawals lets one after the other commit; without it the log of the table decides between them.
+    """
     gates: dict[str, threading.Barrier] = {name: threading.Barrier(len(trees)) for name in ("studies", "rejects")}
     tried: list[tuple[int, str]] = []
-    commit = versions.commit_parts
+    commit, commit_parts = versions._commit, versions.commit_parts
 
-    def commit_together(store: Store, name: str, *rest: Any, **options: Any) -> TableRef:
+    def wait_for_all(name: str) -> None:
         if (threading.get_ident(), name) not in tried:
             tried.append((threading.get_ident(), name))
             gates[name].wait(30)
-        return commit(store, name, *rest, **options)
 
-    monkeypatch.setattr(versions, "commit_parts", commit_together)
+    def commit_together(work: versions.TableWork, *rest: Any, **options: Any) -> None:
+        wait_for_all(work.table)
+        commit(work, *rest, **options)
+
+    def commit_parts_together(store: Store, name: str, *rest: Any, **options: Any) -> TableRef:
+        wait_for_all(name)
+        return commit_parts(store, name, *rest, **options)
+
+    if has_lock:
+        monkeypatch.setattr(versions, "_commit", commit_together)
+    else:
+        monkeypatch.setattr(versions, "unless_withdrawn", lambda *_, **__: nullcontext())
+        monkeypatch.setattr(versions, "commit_parts", commit_parts_together)
     results: dict[int, JobResult] = {}
     threads = [
         threading.Thread(target=lambda at=at, tree=tree: results.update({at: run(tree, store)}))
@@ -53,27 +68,31 @@ def at_once(trees: list[Tree], store: Store, monkeypatch: pytest.MonkeyPatch) ->
     return [results[at] for at in range(len(trees))]
 
 
+@pytest.mark.parametrize("has_lock", [True, False])
 @pytest.mark.parametrize("start", [False, True])
 def test_of_two_ingests_of_one_source_both_end_with_its_one_version(
-    start: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: bool, has_lock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree, store = make_tree(tmp_path / "tree", 12), open_store(str(tmp_path / "store"))
     if start:
         run(tree, store)
     edit(tree, "cut", 50000002)
     edit(tree, "change", 50000005)
-    results = at_once([tree, tree], store, monkeypatch)
+    results = at_once([tree, tree], store, monkeypatch, has_lock=has_lock)
     assert [result.ref for result in results] == [f"studies@{int(start)}"] * 2
     assert len(history(store, "rejects")) == 1
     assert outcome(store, results[0].ref) == from_scratch(tree, tmp_path / "scratch")
 
 
-def test_ingests_of_different_sources_each_get_their_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_ingests_of_different_sources_each_get_their_version(
+    has_lock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(str(tmp_path / "store"))
     trees = [make_tree(tmp_path / f"tree{number}", 8 + number) for number in range(3)]
     for tree in trees:
         edit(tree, "cut", 50000002)
-    results = at_once(trees, store, monkeypatch)
+    results = at_once(trees, store, monkeypatch, has_lock=has_lock)
     assert sorted(result.ref for result in results) == ["studies@0", "studies@1", "studies@2"]
     for number, (tree, result) in enumerate(zip(trees, results, strict=True)):
         assert outcome(store, result.ref) == from_scratch(tree, tmp_path / f"scratch{number}")

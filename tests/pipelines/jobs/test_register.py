@@ -92,7 +92,7 @@ def test_a_first_model_above_the_floors_becomes_champion_and_everything_says_why
     assert decision.facts["bounds"]["min_studies"] == config.register_.min_studies
     card = Path(result.notes["card"]).read_text("utf-8")
     assert "Promoted." in card
-    assert "| floor.nearest_neighbour | 0.1" in card
+    assert "| floor.nearest_neighbour | pass | 0.1" in card
     assert "9 studies of 8 patients, section findings." in card
     page = Path(result.notes["report"]).read_text("utf-8")
     assert "Gate: promoted" in page
