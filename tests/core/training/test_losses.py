@@ -303,11 +303,13 @@ def test_two_ranks_together_equal_one_process_with_the_whole_batch():
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
-    other = context.Process(target=_rank_gradients, args=(1, port, queue))
-    other.start()
-    _rank_gradients(0, port, queue)  # one rank is this process: importing torch once more is the cost of the test
-    found = sorted(queue.get() for _ in range(2))
-    other.join()
+    # both are other processes: a training in this one would have left its process group behind
+    ranks = [context.Process(target=_rank_gradients, args=(rank, port, queue)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    found = sorted(queue.get() for _ in ranks)
+    for rank in ranks:
+        rank.join()
     sentences, images, relation = _pairs()
     sentences.requires_grad_()
     images.requires_grad_()
