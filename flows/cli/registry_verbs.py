@@ -199,7 +199,7 @@ def rollback(
 
 @app.command(rich_help_panel=PANEL, epilog="Examples: trrg migrate; trrg migrate --yes --store ./trrg-store")
 def migrate(
-    store: ExistingStoreOption = DEFAULT_STORE,
+    store: StoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Add what can be added; otherwise only show it.")] = False,
