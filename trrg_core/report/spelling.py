@@ -140,10 +140,6 @@ def _replaced(tokens: Sequence[str], changed: Mapping[str, str], joined: frozens
 
 def _offsets(token: str, new: str, at: int) -> Iterator[int]:
     """Where each character of `new`, which stands for the `token` at `at`, was; equal ends are aligned."""
-    if token == new.replace(" ", "", 1):
-        gap = new.index(" ") if " " in new else len(new)
-        yield from (at + number - (number > gap) for number in range(len(new)))
-        return
     begin = _num_equal(token, new)
     end = min(_num_equal(token[::-1], new[::-1]), len(token) - begin, len(new) - begin)
     last = max(len(token) - end - 1, 0)  # of what differs
