@@ -21,6 +21,12 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture
+def withdrawal_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of withdrawals of a test."""
+    monkeypatch.setenv("TRRG_WITHDRAWAL_KEY", "an invented secret of a test")
+
+
 # what `trrg run` sets for the processes that it starts
 _OF_A_RUN = (
     "TRRG_LEASH",

@@ -40,10 +40,7 @@ JOBS = ("pretrain", "finetune")
 EARLIER = "Clear lungs at that time."
 MODELS = {"models:/m/1": ["register-1", "finetune-1"], "models:/m/2": ["finetune-2"]}
 
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, "an invented secret of a test")
+pytestmark = pytest.mark.usefixtures("withdrawal_key")
 
 
 @pytest.fixture

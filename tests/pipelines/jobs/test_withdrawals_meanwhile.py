@@ -34,7 +34,7 @@ from trrg_core.tables.delta import commit_parts, read_table
 from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import STUDIES, reports_schema, shards_schema
 from trrg_core.tables.table_ref import TableRef
-from trrg_core.withdrawal.record import KEY_VARIABLE, read_key
+from trrg_core.withdrawal.record import read_key
 from trrg_core.withdrawal.search import Request
 from trrg_core.withdrawal.withdraw import carry_out, plan_withdrawal
 
@@ -44,10 +44,7 @@ PEOPLE = {STUDY: GONE, "50000002": "10000002", "50000003": "10000003", "50000004
 STATED = {"Edema": NO, "Pneumonia": YES}
 COMMITS = {"commit_parts", "write_result", "finish_checkpoint"}
 
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, "an invented secret of a test")
+pytestmark = pytest.mark.usefixtures("withdrawal_key")
 
 
 @pytest.fixture
