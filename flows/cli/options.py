@@ -9,18 +9,19 @@ import typer
 
 from trrg_core.errors import ConfigError
 from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_text, write_given_file
+from trrg_core.storage.store import open_store
 
 
 def _note_missing(context: typer.Context, store: str) -> str:
     """`store`; without such a folder a note follows at the end, since a mistyped one looks like an empty store."""
-    with suppress(RuntimeError):  # "~nobody", which is refused when the store is opened
-        folder = Path(store).expanduser().absolute()
-        if "://" not in store and not folder.exists():
-            context.call_on_close(lambda: _note(folder))
+    with suppress(ConfigError):  # refused when the command opens it
+        opened = open_store(store)
+        if not opened.is_s3 and not opened.exists():
+            context.call_on_close(lambda: _note(opened.uri))
     return store
 
 
-def _note(folder: Path) -> None:
+def _note(folder: str) -> None:
     if sys.exc_info()[0] is None:  # an error has a line of its own
         typer.echo(f"note: there is no folder {folder}; `trrg run` makes a store, --store names another", err=True)
 
