@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pyarrow as pa
 
 from trrg_core.label_stats import label_table_cache
-from trrg_core.label_stats.label_table import LabelTable
+from trrg_core.label_stats.label_table import LabelTable, join_label_tables
 from trrg_core.labels import load_label_set
 from trrg_core.storage.store import open_store
 from trrg_core.tables.commit_history import CommitMetadata
@@ -58,14 +58,18 @@ def _write_store(uri: str, labels: LabelTable) -> None:
 
 
 def _of_train(labels: LabelTable) -> LabelTable:
+    """All studies as train ones, in the order in which a label table is stored."""
     rows = labels.rows
     train = pa.array(["train"] * rows.num_rows)
     rows = rows.set_column(rows.column_names.index("split"), "split", train)
-    return LabelTable(rows=rows, observations=labels.observations)
+    return join_label_tables([rows], labels.observations)
 
 
 def _cpu_s(*words: str) -> float:
-    with subprocess.Popen([sys.executable, "-m", "flows.cli", *words], stdout=subprocess.DEVNULL) as process:
+    # the byte code of the first round is kept for the others, as an installation keeps it
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "flows.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
