@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
 from trrg_core.report.target_sentences import find_sentences
-from trrg_core.tables.arrow_numpy import text_scalar, to_arrow, to_numpy, whole
+from trrg_core.tables.arrow_numpy import filled, text_scalar, to_arrow, to_numpy, whole
 
 Ints = NDArray[np.int64]
 
@@ -101,8 +101,7 @@ def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np
 
 def label_codes(rows: pa.Table, observation: str) -> NDArray[np.int8]:
     """The label of `observation` of each study [S], `NOT_MENTIONED` where it is null."""
-    column: Any = rows[column_name(observation)]
-    return to_numpy(column.fill_null(to_arrow(np.array([NOT_MENTIONED], dtype=np.int8))[0]))
+    return filled(rows[column_name(observation)], NOT_MENTIONED)
 
 
 def ordered(labels: LabelTable) -> LabelTable:

