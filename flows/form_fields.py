@@ -29,8 +29,16 @@ SourceChoice = Annotated[
     AfterValidator(_check_source),
     WithJsonSchema({"type": "string", "enum": list(_SOURCES)}),
 ]
-# words such as `finetune.clues=off`, one per line of the form
-Settings = Annotated[tuple[str, ...], BeforeValidator(lambda words: words or ())]
+
+
+def _without_empty(words: Any) -> Any:
+    return [word for word in words if word != ""] if isinstance(words, list | tuple) else words or ()
+
+
+# without a default, an item that was added and not filled in is null, which the form refuses to send
+_Setting = Annotated[str, WithJsonSchema({"type": "string", "default": ""})]
+# words such as `finetune.clues=off`, one per line of the form; empty lines are left out
+Settings = Annotated[tuple[_Setting, ...], BeforeValidator(_without_empty)]
 
 
 def chosen_source(choice: str) -> str:

@@ -79,6 +79,17 @@ def test_the_fields_of_a_slice_are_shown_in_the_order_of_the_spec() -> None:
         assert order == list(model.model_fields), model.__name__
 
 
+def test_an_item_of_the_settings_that_was_not_filled_in_is_left_out() -> None:
+    for flow in (one.flow for one in DEPLOYMENTS if "settings" in one.flow.parameters.properties):
+        items = flow.parameters.properties["settings"]["items"]
+        assert items == {"type": "string", "default": ""}, "the form refuses to send null for a string"
+    given = {"settings": ["", "finetune.clues=off", ""]}
+    assert retrain.validate_parameters(given)["settings"] == ("finetune.clues=off",)
+    assert retrain.validate_parameters({"settings": None})["settings"] == ()
+    with pytest.raises(ParameterTypeError, match="settings"):
+        retrain.validate_parameters({"settings": "finetune.clues=off"})
+
+
 def test_a_source_may_be_left_to_the_preset() -> None:
     parameters = retrain.validate_parameters({"source": None, "settings": None})
     assert (parameters["source"], parameters["settings"]) == ("preset", ())
