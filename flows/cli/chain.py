@@ -132,7 +132,7 @@ def run_one_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str
     leash.hold()  # a local Ray that the job starts must not outlive it
     given = dict(parse_input(text) for text in inputs)
     missing = [name for name in job.inputs if name not in given]
-    result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing), **given})
+    result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing, given), **given})
     typer.echo(to_json(result) if as_json else describe(result))
 
 

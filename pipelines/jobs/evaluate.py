@@ -16,6 +16,7 @@ from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
 from trrg_core.generation.heat_map import located_findings
 from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE, ImageUse, count_image_use, image_losses
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_to_bytes
@@ -39,6 +40,8 @@ from trrg_core.runs.results import RunResult, read_result, run_path, write_resul
 from trrg_core.slicing.predicate import matching_rows
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
+from trrg_core.tables.commit_history import find_commit
+from trrg_core.tables.table_ref import TableRef
 
 REPORT = "report.html"
 
@@ -47,8 +50,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder.
 
     Raises:
+        ConfigError: if another model wrote the predictions.
         DataError: `withdrawn`, if a patient was withdrawn meanwhile; nothing is written.
     """
+    _check_written_by(store, inputs)
     withdrawals = withdrawal_state(store)
     identity = job_fingerprint(
         "evaluate",
@@ -96,6 +101,16 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
             store.write_bytes(f"{folder}/{IMAGE_OUTCOMES_FILE}", outcomes_to_bytes(images.table))
         write_result(store, result)
     return JobResult.of_run(result)
+
+
+def _check_written_by(store: Store, inputs: Mapping[str, str]) -> None:
+    predictions, generator = TableRef.parse(inputs["predictions"]), inputs["generator"]
+    if generator not in (parents := find_commit(store, predictions).parents):
+        writers = ", ".join(parent for parent in parents if "@" not in parent) or "no model of this store"
+        raise ConfigError(
+            f"{predictions} was written by {writers}, not by {generator}: run generate with --input "
+            f"generator={generator} first, or evaluate the model that wrote it"
+        )
 
 
 def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:

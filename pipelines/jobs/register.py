@@ -73,10 +73,12 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     """Register the model of a generator run with its card, and promote it if it passes the gate.
 
     Raises:
-        ConfigError: if the scores are of an earlier version, which kept no outcomes study by study.
+        ConfigError: if the scores are of another model, or of an earlier version, which kept no outcomes study by
+            study.
         DataError: `withdrawn`, if a patient was withdrawn meanwhile.
         StorageError: if another model became champion meanwhile; run again.
     """
+    _check_judged(store, inputs)
     withdrawals, plan = withdrawal_state(store), declared_plan(store)
     identity = job_fingerprint("register", [config.register_, plan.sha256 if plan else ""], store, inputs)
     run_id = f"register-{identity}"
@@ -89,6 +91,15 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         if existing:
             return JobResult.of_run(existing, reused=True)
         return _register(config, store, inputs, run_id, withdrawals)
+
+
+def _check_judged(store: Store, inputs: Mapping[str, str]) -> None:
+    generator, judged = inputs["generator"], require_result(store, inputs["scores"]).inputs.get("generator", "")
+    if judged != generator:
+        raise ConfigError(
+            f"{inputs['scores']} has the scores of {judged or 'no model'}, not of {generator}: run generate and "
+            f"evaluate, each with --input generator={generator}, or register the model that was scored"
+        )
 
 
 def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, withdrawals: str) -> JobResult:

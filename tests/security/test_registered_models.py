@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from tests.security.signing_keys import use_pair, write_pair
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.manifest import write_manifest
+from trrg_core.runs.results import require_result, write_result
 from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import shards_schema
@@ -93,8 +94,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, empty_registry: bytes) -> Run:
         )
         stage1 = pretrain.run(config, store, {"shards": shards}).ref
         generator = finetune.run(config, store, {"shards": shards, "contrastive": stage1}).ref
-        scored = write_model(store, "scored", STUDIES.table(BASE))
-        result = register.run(config, store, {**scored, "generator": generator})
+        scores = write_model(store, "scored", STUDIES.table(BASE))["scores"]
+        evaluated = require_result(store, scores)
+        write_result(store, replace(evaluated, inputs={**evaluated.inputs, "generator": generator}))
+        result = register.run(config, store, {"scores": scores, "generator": generator})
         assert result.notes["model"] == "models:/trrg/1"
     finally:
         logging.getLogger().removeHandler(handler)

@@ -107,6 +107,15 @@ def test_a_first_model_above_the_floors_becomes_champion_and_everything_says_why
     assert register.run(config, store, inputs).reused
 
 
+def test_a_model_is_not_registered_with_the_scores_of_another(store_with_registry: Store, config: TrrgConfig):
+    store = store_with_registry
+    scored, other = (write_model(store, name, STUDIES.table(BASE)) for name in "ab")
+    reason = "^evaluate-a has the scores of finetune-a, not of finetune-b: run generate and evaluate, each with"
+    with pytest.raises(ConfigError, match=reason):
+        register.run(config, store, {"generator": other["generator"], "scores": scored["scores"]})
+    assert aliases(store, config) == {}
+
+
 def test_a_model_below_a_floor_stays_challenger_and_the_card_says_why(store_with_registry: Store, config: TrrgConfig):
     store = store_with_registry
     table = STUDIES.table(BASE)

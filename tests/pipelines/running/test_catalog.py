@@ -10,7 +10,10 @@ from pipelines.running.catalog import FIRST_JOB, JOBS, find_job, jobs_before, jo
 from pipelines.running.newest_outputs import newest_outputs
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import RunResult, write_result
-from trrg_core.storage.store import open_store
+from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.schema import PREDICTIONS
 from trrg_core.tables.table_ref import TABLES
 
 MODULES = Path(str(pipelines.jobs.__file__)).parent
@@ -52,3 +55,37 @@ def test_an_output_without_a_result_is_left_out(tmp_path: Path) -> None:
     for time_ms, run_id in enumerate(("pretrain-a", "pretrain-b")):
         write_result(store, RunResult(run_id=run_id, job="pretrain", finished_ms=time_ms))
     assert newest_outputs(store, ("shards", "contrastive", "slice")) == {"contrastive": "pretrain-b"}
+
+
+def write_evaluation(store: Store, name: str, *, finished_ms: int) -> None:
+    """A model, the next version of `predictions`, which it wrote, and the scores of these."""
+    generator = f"finetune-{name}"
+    write_result(store, RunResult(run_id=generator, job="finetune", finished_ms=finished_ms))
+    metadata = CommitMetadata(fingerprint=name, parents=("shards@4", generator))
+    predictions = commit_parts(store, "predictions", [], PREDICTIONS, metadata)
+    made_from = {"shards": "shards@4", "generator": generator, "predictions": str(predictions)}
+    scores = RunResult(run_id=f"evaluate-{name}", job="evaluate", inputs=made_from, finished_ms=finished_ms)
+    write_result(store, scores)
+
+
+def test_scores_come_with_the_model_that_was_scored_although_a_newer_one_was_trained(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    write_evaluation(store, "a", finished_ms=1)
+    write_evaluation(store, "b", finished_ms=2)
+    write_result(store, RunResult(run_id="finetune-later", job="finetune", finished_ms=3))
+    scored = {"generator": "finetune-b", "scores": "evaluate-b"}
+    written = {"shards": "shards@4", "generator": "finetune-b", "predictions": "predictions@1"}
+    assert newest_outputs(store, ("generator", "scores")) == scored
+    assert newest_outputs(store, ("shards", "generator", "predictions")) == written
+    assert newest_outputs(store, ("generator",)) == {"generator": "finetune-later"}
+
+
+def test_what_goes_with_a_chosen_model_or_its_scores_is_taken(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    write_evaluation(store, "a", finished_ms=1)
+    write_evaluation(store, "b", finished_ms=2)
+    assert newest_outputs(store, ("scores",), {"generator": "finetune-a"}) == {"scores": "evaluate-a"}
+    assert newest_outputs(store, ("generator",), {"scores": "evaluate-a"}) == {"generator": "finetune-a"}
+    assert newest_outputs(store, ("predictions",), {"generator": "finetune-a"}) == {"predictions": "predictions@0"}
+    # nothing fits: the job says so
+    assert newest_outputs(store, ("scores",), {"generator": "finetune-c"}) == {"scores": "evaluate-b"}

@@ -1,0 +1,23 @@
+"""The evaluate job before it reads anything."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.jobs import evaluate
+from trrg_core.config.load import load_config
+from trrg_core.errors import ConfigError
+from trrg_core.storage.store import open_store
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts
+from trrg_core.tables.schema import PREDICTIONS
+
+
+def test_a_model_is_not_scored_by_what_another_one_wrote(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    metadata = CommitMetadata(fingerprint="a", parents=("shards@0", "finetune-a"))
+    commit_parts(store, "predictions", [], PREDICTIONS, metadata)
+    inputs = {"shards": "shards@0", "generator": "finetune-b", "predictions": "predictions@0"}
+    reason = "^predictions@0 was written by finetune-a, not by finetune-b: run generate"
+    with pytest.raises(ConfigError, match=reason):
+        evaluate.run(load_config("tiny"), store, inputs)
