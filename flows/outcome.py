@@ -16,7 +16,7 @@ from trrg_core.errors import DataError, TrrgError
 
 logger = logging.getLogger(__name__)
 
-REFUSED = "Refused by gate"
+REFUSED, NOTHING_NEW = "Refused by gate", "Nothing new"
 FAILURES = {"drift": "Drift alarm", "too_many_rejects": "Too many rejects"}
 SERVER_AWAY_S = 180.0
 MAX_SHOWN = 200  # characters of a cause on the card of its artifact
@@ -35,7 +35,8 @@ _newest = _Newest()
 def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """The results of `run`, for a flow to return; or a named state, which a caller of the flow receives as its data.
 
-    The state is a refusal, or an expected failure with its one-line cause.
+    The state is a refusal, a run that found all of its results in the store, or an expected failure with its one-line
+    cause.
 
     Waits for a server that is away, so that finished work is not reported as crashed.
     """
@@ -49,14 +50,23 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         return cast("dict[str, Any]", failed_state(error))
     _newest.results = dict(results)
     wait_for_server()
-    notes = results.get("register", {}).get("notes", {})
-    alias = notes.get("alias", "champion")
-    if "register" in results and alias != "champion":
-        reasons = "; ".join(notes.get("reasons", "").splitlines())
-        message = f"{notes.get('model', '')}: {notes.get('ruling', '')}. {reasons}"
-        state: State[Any] = Completed(name=REFUSED, message=message, data=dict(results))
+    if named := _named(results):
+        state: State[Any] = Completed(name=named[0], message=named[1], data=dict(results))
         return cast("dict[str, Any]", state)
     return dict(results)
+
+
+def _named(results: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The name and the message of a state that is more than Completed."""
+    notes = results.get("register", {}).get("notes", {})
+    ruling = f"{notes.get('model', '')}: {notes.get('ruling', '')}"
+    if results and all(isinstance(values, Mapping) and values.get("reused") for values in results.values()):
+        earlier = f". Judged by an earlier run: {ruling}" if notes else ""
+        return NOTHING_NEW, f"all results are in the store from an earlier run with the same inputs{earlier}"
+    if "register" in results and notes.get("alias", "champion") != "champion":
+        reasons = "; ".join(notes.get("reasons", "").splitlines())
+        return REFUSED, f"{ruling}. {reasons}"
+    return None
 
 
 def finished_results() -> dict[str, Any] | None:

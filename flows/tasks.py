@@ -106,9 +106,12 @@ def _create_gate_artifacts(result: JobResult, store: Store) -> None:
     if against:
         _table(against, key="scores-against-champion", description="Differences from the champion, with intervals")
     model = result.notes.get("model", "")
-    text = decision_text(decision, model)
-    store_artifact(create_markdown_artifact, text, key="decision", description=f"{model}: {decision.ruling}")
-    send_event(f"gate.{'promoted' if decision.promote else 'refused'}", f"model.{model}", _payload(decision, model))
+    text, short = decision_text(decision, model, is_earlier=result.reused), f"{model}: {decision.ruling}"
+    if result.reused:
+        short += " by an earlier run"
+    store_artifact(create_markdown_artifact, text, key="decision", description=short)
+    if not result.reused:  # an automation would react each night to the same decision
+        send_event(f"gate.{'promoted' if decision.promote else 'refused'}", f"model.{model}", _payload(decision, model))
 
 
 def _payload(decision: Decision, model: str) -> dict[str, Any]:

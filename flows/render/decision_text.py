@@ -33,16 +33,26 @@ def champion_line(champion: Champion | None) -> str:
     return f"Champion: {champion.model} (training run {champion.generator}), because: {why}"
 
 
-def decision_text(decision: Decision, model: str) -> str:
-    """The decision about `model` with the champion before and after, every number, and every reason."""
+def decision_text(decision: Decision, model: str, *, is_earlier: bool = False) -> str:
+    """The decision about `model` with the champion before and after, every number, and every reason.
+
+    One that is earlier was made by another run with the same inputs: nothing was judged, and no champion changed, now.
+    """
     before = next(
         (rival["model"] for rival in decision.facts.get("compared_with", ()) if rival.get("role") == "champion"), ""
     )
     after = model if decision.promote else before
+    what = f"{escape(model)}: {decision.ruling}"
+    if model == after == before and not is_earlier:
+        what += ", and stays the champion that it was"
+    if is_earlier:
+        what += " by an earlier run with the same inputs; `champion-before` says which model is champion now"
     lines = [
-        f"# {HEADINGS[decision.ruling]}",
-        f"{escape(model)}: {decision.ruling}.",
-        markdown_table(("", "champion"), [("before", before or "none"), ("after", after or "none")]),
+        f"# {'Nothing new' if is_earlier else HEADINGS[decision.ruling]}",
+        f"{what}.",
+        markdown_table(
+            ("then" if is_earlier else "", "champion"), [("before", before or "none"), ("after", after or "none")]
+        ),
         _basis(decision.facts),
         "## What stands against it" if decision.against else "",
         "\n".join(f"- {escape(reason)}" for reason in decision.against),

@@ -29,7 +29,10 @@ logger = logging.getLogger("pipelines.training.test")
 
 
 def run_job(name: str, config: Any, store: str, inputs: Mapping[str, str]) -> JobResult:
-    """A job that logs its progress; the ingest of seed 1 sets too much aside, the model of seed 2 is refused."""
+    """A job that logs its progress; the ingest of seed 1 sets too much aside, the model of seed 2 is refused.
+
+    The results of seed 3 are those of an earlier run.
+    """
     if config.seed == 1:
         raise DataError("too_many_rejects", "40% of the studies were set aside, the limit is 5%")
     numbers = {"label": f"{name} steps", "done": 5, "total": 10}
@@ -40,7 +43,7 @@ def run_job(name: str, config: Any, store: str, inputs: Mapping[str, str]) -> Jo
         "ruling": "refused",
         "reasons": "fail: too short\nfail: too few",
     }
-    return JobResult(job=name, ref=f"{name}-ref", notes=notes if name == "register" else {})
+    return JobResult(job=name, ref=f"{name}-ref", notes=notes if name == "register" else {}, reused=config.seed == 3)
 
 
 @pytest.mark.flow
@@ -53,6 +56,7 @@ def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytes
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
     arguments = (str(tmp_path), "ingest", "", "ignore")
     refused = retraining.retrain_with(load_config("tiny", ["seed=2"]), *arguments, return_state=True)
+    again = retraining.retrain_with(load_config("tiny", ["seed=3"]), *arguments, return_state=True)
     failed = retraining.retrain_with(load_config("tiny", ["seed=1"]), *arguments, return_state=True)
     wrong = retraining.retrain(store=str(tmp_path), settings=["finetune.epoch=2"], return_state=True)
     messages, stored = asyncio.run(read_back(refused.state_details.flow_run_id, failed.state_details.flow_run_id))
@@ -61,6 +65,8 @@ def test_a_refusal_and_a_failure_are_named_and_the_run_speaks(monkeypatch: pytes
     assert (refused.type.value, refused.name) == ("COMPLETED", outcome.REFUSED)
     assert refused.message == "models:/trrg/2: refused. fail: too short; fail: too few"
     assert list(refused.result()) == list(JOBS)
+    assert (again.type.value, again.name) == ("COMPLETED", outcome.NOTHING_NEW)
+    assert again.message.endswith("with the same inputs. Judged by an earlier run: models:/trrg/2: refused")
     assert (failed.type.value, failed.name) == ("FAILED", "Too many rejects")
     assert failed.message.startswith("DataError: 40% of the studies")
     with pytest.raises(DataError, match="40%"):

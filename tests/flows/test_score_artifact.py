@@ -6,7 +6,7 @@ import pytest
 
 from flows import artifacts, tasks
 from flows.artifacts import page_link
-from flows.render.decision_text import artifact_rows
+from flows.render.decision_text import artifact_rows, decision_text
 from flows.tasks import _score_table
 from pipelines.records.job_result import JobResult
 from trrg_core.labels import load_label_set
@@ -116,6 +116,41 @@ def test_the_decision_is_a_table_a_text_and_an_event(monkeypatch: pytest.MonkeyP
     assert events == [
         ("gate.refused", "model.models:/trrg/2", payload | {"reasons": ["fail: most are equal | always"]})
     ]
+
+
+def test_an_earlier_decision_is_shown_as_such_and_no_event_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    facts = {"compared_with": [{"role": "champion", "model": "models:/trrg/1"}]}
+    check = Check(name="text.modal_share", verdict=Verdict.PASS, reason="few are equal", number=0.1)
+    store = open_store(str(tmp_path))
+    store.write_bytes("runs/register-1/decision.json", decision_to_bytes(Decision(checks=(check,), facts=facts)))
+    stored: dict[str, tuple[object, str]] = {}
+    events: list[tuple[str, str, object]] = []
+    monkeypatch.setattr(
+        tasks, "store_artifact", lambda _, content, key, description: stored.update({key: (content, description)})
+    )
+    monkeypatch.setattr(tasks, "send_event", lambda *event: events.append(event))
+    notes = {"decision": "x", "model": "models:/trrg/2"}
+    for is_reused in (False, True):
+        tasks._create_artifacts(
+            JobResult(job="register", ref="register-1", notes=notes, reused=is_reused), store, LABELS
+        )
+        assert [name for name, *_ in events] == ["gate.promoted"], is_reused
+    text, description = stored["decision"]
+    assert str(text).startswith(
+        "# Nothing new\n\nmodels:/trrg/2: promoted by an earlier run with the same inputs; `champion-before`"
+    )
+    assert "| then | champion |\n| --- | --- |\n| before | models:/trrg/1 |" in str(text)
+    assert description == "models:/trrg/2: promoted by an earlier run"
+
+
+def test_a_champion_that_is_judged_again_and_passes_stays_champion() -> None:
+    check = Check(name="text.modal_share", verdict=Verdict.PASS, reason="few are equal", number=0.1)
+    facts = {"compared_with": [{"role": "champion", "model": "models:/trrg/1"}]}
+    text = decision_text(Decision(checks=(check,), facts=facts), "models:/trrg/1")
+    assert text.startswith("# Promoted\n\nmodels:/trrg/1: promoted, and stays the champion that it was.\n")
+    assert "stays" not in decision_text(Decision(checks=(check,), facts=facts), "models:/trrg/2")
 
 
 def test_what_was_set_aside_is_a_table_by_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
