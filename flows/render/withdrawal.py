@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.render.terminal import Column, build_table, print_line, print_table
+from trrg_core.withdrawal.search import MIN_WORD
 from trrg_core.withdrawal.withdraw import WithdrawalPlan
 
 
@@ -20,7 +21,8 @@ def describe_plan(plan: WithdrawalPlan) -> dict[str, Any]:
         "learned": dict(plan.learned),
         "models": list(plan.models),
         "unfinished_runs": list(plan.unfinished_runs),
-        "short_ids": len(names.all - names.words),
+        "short_ids": sum(len(one) < MIN_WORD for one in names.all),
+        "shared_ids": len(names.shared),
     }
 
 
@@ -49,4 +51,9 @@ def print_plan(values: Mapping[str, Any]) -> None:
         print_line(
             f"{values['short_ids']:,} ids have fewer than 6 characters: they are erased from rows and cards, but "
             "cannot be looked for in other text"
+        )
+    if values["shared_ids"]:
+        print_line(
+            f"{values['shared_ids']:,} of their studies and images have the id of one of another patient, as from "
+            "another source: rows that name the other patient stay, and such an id is not looked for in text"
         )

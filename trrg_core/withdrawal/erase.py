@@ -21,11 +21,22 @@ from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import encode_rows, open_file
 from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
 from trrg_core.tables.table_ref import TABLES
-from trrg_core.withdrawal.escapes import is_mentioned
-from trrg_core.withdrawal.search import QUOTES, REFERENCES, FileRows, Names, Traces, is_named, rows_mask, word_pattern
+from trrg_core.withdrawal.mentions import blank, file_names_somebody, mention_pattern, names_somebody
+from trrg_core.withdrawal.search import (
+    QUOTES,
+    REFERENCES,
+    FileRows,
+    Names,
+    Traces,
+    is_named,
+    is_of_others,
+    mentions,
+    rows_mask,
+)
 
 _ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
 _BLANK = "[withdrawn]"
+_DATES = ("study_date", "study_time")  # digits as of an id
 _LISTED = "reason"  # the column that only the table `rejects` has
 
 
@@ -103,10 +114,10 @@ def erase_mentions(store: Store, names: Names, paths: Iterable[str]) -> Erasure:
             deleted.append(path)
         elif _is_text(path):
             text = store.read_bytes(path).decode("utf-8", errors="surrogateescape")
-            if not is_mentioned(pattern, text):
+            if not file_names_somebody(pattern, path, text):
                 continue
             cleaned = _clean(path, text, names, pattern)
-            if is_mentioned(pattern, cleaned):
+            if file_names_somebody(pattern, path, cleaned):
                 store.delete(path)
                 deleted.append(path)
             else:
@@ -124,16 +135,16 @@ def find_mentions(store: Store, names: Names, paths: Iterable[str], *, with_rows
     """
     if not names.words:
         return []
-    pattern = word_pattern(names.words)
-    in_text = re.compile(pattern)
+    pattern = mention_pattern(names.words, names.longer)
     found = []
     for path in paths:
         if path.endswith(".safetensors"):
             continue
         if path.endswith(".parquet"):
-            is_found = _stands_in_rows(store, path, pattern, None if with_rows else names)
+            is_found = _stands_in_rows(store, path, names, pattern, with_rows=with_rows)
         else:
-            is_found = is_mentioned(in_text, store.read_bytes(path).decode("utf-8", errors="surrogateescape"))
+            text = store.read_bytes(path).decode("utf-8", errors="surrogateescape")
+            is_found = file_names_somebody(pattern, path, text)
         if is_found:
             found.append(path)
     return found
@@ -154,11 +165,11 @@ def _cleared(rows: pa.Table, names: Names) -> pa.Table:
     """`rows` without those of the patients, without references to them, and with rejected rows that name nobody."""
     mask = rows_mask(rows, names)
     if _LISTED in rows.column_names:
-        return _blanked(rows, mask)
+        return _blanked(rows, mask, names)
     kept = rows.filter(pc.invert(mask))
     for name in REFERENCES:
         if name in kept.column_names:
-            is_gone = is_named(kept[name], names.study_ids)
+            is_gone = _refers(kept, name, names)
             for column in (name, QUOTES.get(name)):
                 if column in kept.column_names:
                     cleared = pc.if_else(is_gone, text_scalar(""), kept[column])
@@ -166,12 +177,27 @@ def _cleared(rows: pa.Table, names: Names) -> pa.Table:
     return kept
 
 
-def _blanked(rows: pa.Table, mask: Any) -> pa.Table:
-    """Rejected rows that name nobody where `mask` is true: their number and their job stay."""
+def _refers(rows: pa.Table, name: str, names: Names) -> Any:
+    """Whether column `name` names one of the studies; a prior is of the row's own patient."""
+    is_gone = is_named(rows[name], names.study_ids)
+    if name == "prior_study_id" and "subject_id" in rows.column_names:
+        is_others = is_named(rows[name], names.shared)
+        is_own = is_named(rows["subject_id"], {subject for subject, _ in names.alone})
+        return pc.and_(is_gone, pc.or_(pc.invert(is_others), is_own))
+    return is_gone
+
+
+def _blanked(rows: pa.Table, mask: Any, names: Names) -> pa.Table:
+    """Rejected rows that name nobody where `mask` is true: their number and their job stay.
+
+    One of another patient that has one of the ids in its path keeps its patient and study.
+    """
+    is_others = is_of_others(rows, names)
     for name in ("subject_id", "study_id", "dicom_id", "path", "detail"):
         index = rows.column_names.index(name)
-        blank = text_scalar(REASON if name == "detail" else "")
-        rows = rows.set_column(index, rows.schema.field(name), pc.if_else(mask, blank, rows[name]))
+        is_cleared = pc.and_(mask, pc.invert(is_others)) if name in ("subject_id", "study_id") else mask
+        cleared = pc.if_else(is_cleared, text_scalar(REASON if name == "detail" else ""), rows[name])
+        rows = rows.set_column(index, rows.schema.field(name), cleared)
     return rows
 
 
@@ -192,7 +218,7 @@ def _mend_entry(store: Store, name: str, data: bytes, names: Names, sizes: Mappi
                 if path in sizes and sizes[path] != action[kind].get("size"):
                     action[kind] = _mended(store, name, action[kind], sizes[path])
         info = action.get("commitInfo", {})
-        if METADATA_KEY in info and is_mentioned(pattern, info[METADATA_KEY]):
+        if METADATA_KEY in info and names_somebody(pattern, info[METADATA_KEY]):
             metadata = json.loads(info[METADATA_KEY])
             metadata["notes"] = _clean_value(metadata.get("notes", {}), names, pattern)
             info[METADATA_KEY] = json.dumps(metadata)
@@ -212,9 +238,7 @@ def _mended(store: Store, name: str, action: Mapping[str, Any], size: int) -> di
 
 def _text_pattern(names: Names) -> re.Pattern[str]:
     """Finds the ids as words; those that are too short for it only as the heading of a study's card."""
-    words = word_pattern(names.words) if names.words else "(^)(?!)($)"
-    short = "|".join(re.escape(one) for one in sorted(names.study_ids - names.words)) or "(?!)"
-    return re.compile(rf"{words}|>Study (?:{short})<")
+    return mention_pattern(names.words, names.longer, card_ids=names.study_ids - names.words - names.shared)
 
 
 def _is_text(path: str) -> bool:
@@ -240,56 +264,52 @@ def _clean(path: str, text: str, names: Names, pattern: re.Pattern[str]) -> str:
             return json.dumps(_clean_value(json.loads(text), names, pattern), indent=1)
     if path.endswith(".html"):
         # report text is escaped, so that it cannot end the card of a study
-        return _ARTICLE.sub(lambda card: "" if is_mentioned(pattern, card[0]) else card[0], text)
+        return _ARTICLE.sub(lambda card: "" if names_somebody(pattern, card[0]) else card[0], text)
     if path.endswith((".jsonl", ".csv", ".txt")):
-        return "".join(line for line in text.splitlines(keepends=True) if not is_mentioned(pattern, line))
-    return pattern.sub(_blank, text)
+        lines = text.splitlines(keepends=True)
+        return "".join(line for line in lines if not file_names_somebody(pattern, path, line))
+    return blank(pattern, text, _BLANK)
 
 
 def _clean_value(value: Any, names: Names, pattern: re.Pattern[str]) -> Any:
     """A JSON value without the rows, entries and words that name a patient."""
     if isinstance(value, dict):
-        kept = {key: one for key, one in value.items() if key not in names.all}
+        kept = {key: one for key, one in value.items() if key not in names.words}
         return {key: _clean_value(one, names, pattern) for key, one in kept.items()}
     if isinstance(value, list):
         return [_clean_value(one, names, pattern) for one in value if not _is_row_of(one, names)]
-    if isinstance(value, str):
-        previous = ""
-        while previous != value:  # two ids may share the space between them
-            previous, value = value, pattern.sub(_blank, value)
-    return value
-
-
-def _blank(match: re.Match[str]) -> str:
-    return f"{match[1] or ''}{_BLANK}{match[3] or ''}"
+    return blank(pattern, value, _BLANK) if isinstance(value, str) else value
 
 
 def _is_row_of(value: Any, names: Names) -> bool:
     if isinstance(value, dict):
-        return value.get("subject_id") in names.subject_ids or value.get("study_id") in names.study_ids
+        subject, study = value.get("subject_id"), value.get("study_id")
+        is_study = study in names.study_ids and (not subject or (subject, study) in names.alone)
+        return subject in names.subject_ids or is_study
     if isinstance(value, list):
         return any(isinstance(one, str) and one in names.all for one in value)
     return isinstance(value, str) and value in names.all
 
 
-def _stands_in_rows(store: Store, path: str, pattern: str, without: Names | None) -> bool:
+def _stands_in_rows(store: Store, path: str, names: Names, pattern: re.Pattern[str], *, with_rows: bool) -> bool:
     with open_file(store, store.pyarrow_path(path)) as file:
         for batch in file.batches(1024):
             rows = pa.Table.from_batches([batch])
-            kept = _cleared(rows, without) if without else rows
-            if any(_stands_in(column, pattern) for part in kept.to_batches() for column in part.columns):
+            kept = rows if with_rows else _cleared(rows, names)
+            kept = kept.drop_columns([name for name in _DATES if name in kept.column_names])
+            if any(_stands_in(column, names, pattern) for part in kept.to_batches() for column in part.columns):
                 return True
     return False
 
 
-def _stands_in(values: Any, pattern: str) -> bool:
+def _stands_in(values: Any, names: Names, pattern: re.Pattern[str]) -> bool:
     kind = values.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return bool(pc.any(pc.match_substring_regex(values, pattern)).as_py())
+        return bool(pc.any(mentions(values, names, pattern)).as_py())
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _stands_in(values.flatten(), pattern)
+        return _stands_in(values.flatten(), names, pattern)
     if pa.types.is_struct(kind):
-        return any(_stands_in(field, pattern) for field in values.flatten())
+        return any(_stands_in(field, names, pattern) for field in values.flatten())
     if pa.types.is_dictionary(kind):
-        return _stands_in(values.dictionary, pattern)
+        return _stands_in(values.dictionary, names, pattern)
     return False

@@ -20,10 +20,5 @@ def readings(text: str) -> Iterator[str]:
         yield text
 
 
-def is_mentioned(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether `pattern` is found in any reading of `text`."""
-    return any(pattern.search(reading) for reading in readings(text))
-
-
 def _resolve(match: re.Match[str]) -> str:
     return str(json.loads(f'"{match[0]}"'))

@@ -15,13 +15,16 @@ from trrg_core.errors import ConfigError
 from trrg_core.sources.listing import read_id
 from trrg_core.storage.folders import RUN_FOLDER, TABLE_FOLDER
 from trrg_core.storage.store import Store, is_utf8
+from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import open_file
 from trrg_core.tables.table_ref import TABLES
+from trrg_core.withdrawal.mentions import mention_pattern, names_somebody, word_pattern
 
 # columns of other patients' rows that may name a study of the patient
 REFERENCES = ("prior_study_id", "neighbour_study_id")
 QUOTES = {"prior_study_id": "prior_report"}  # columns with text of the study that another column names
 MIN_WORD = 6  # characters
+_DICOM_IDS = "images.list.element.dicom_id"
 _IDS = ("subject_id", "study_id", "dicom_id", "path", "split")
 
 
@@ -44,16 +47,28 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """The ids that must no longer be found: whole patients, studies, and their images."""
+    """The ids that must no longer be found, and those of others that look like them.
+
+    Attributes:
+        subject_ids: whole patients.
+        study_ids: studies, of these and of other patients.
+        dicom_ids: images.
+        alone: patient and study of each study that leaves without its patient.
+        shared: those of the studies and images that one of another patient has too, as from another source.
+        longer: ids of others in which one of these ids is a word, as `P-1000-2` has `P-1000`.
+    """
 
     subject_ids: frozenset[str]
     study_ids: frozenset[str]
     dicom_ids: frozenset[str] = frozenset()
+    alone: frozenset[tuple[str, str]] = frozenset()
+    shared: frozenset[str] = frozenset()
+    longer: frozenset[str] = frozenset()
 
     @property
     def words(self) -> frozenset[str]:
-        """The ids that are long enough to be looked for in text: a patient `42` would be found in any of it."""
-        return frozenset(one for one in self.all if len(one) >= MIN_WORD)
+        """The ids that can be looked for in text: a patient `42` would be found in any of it."""
+        return frozenset(one for one in self.all - self.shared if len(one) >= MIN_WORD)
 
     @property
     def all(self) -> frozenset[str]:
@@ -116,25 +131,75 @@ def find_traces(store: Store, requests: Sequence[Request], paths: Iterable[str])
         StorageError: naming a file that cannot be read.
     """
     parquet = sorted((path for path in paths if _is_searched(path)), key=_search_order)
+    traces, unowned = _search(store, requests, parquet, frozenset())
+    # a rejected row without a patient tells whose it is by its path only: its study may be of somebody else
+    unowned -= _others_ids(store, parquet, traces.names, studies=unowned)[0] if unowned else set()
+    if unowned:
+        traces, _ = _search(store, requests, parquet, unowned)
+    names = traces.names
+    shared, longer = _others_ids(store, parquet, names, studies=names.study_ids | names.dicom_ids)
+    return replace(traces, names=replace(names, shared=frozenset(shared), longer=frozenset(longer)))
+
+
+def _search(
+    store: Store, requests: Sequence[Request], parquet: Sequence[str], more_studies: Collection[str]
+) -> tuple[Traces, set[str]]:
+    """The traces of the patients and of `more_studies`, and the studies of rows that name no patient."""
     whole = frozenset(one.subject_id for one in requests if not one.study_ids)
-    study_ids = {study for one in requests for study in one.study_ids}
-    owners = {study: one.subject_id for one in requests for study in one.study_ids}
-    dicom_ids: set[str] = set()
+    alone = frozenset((one.subject_id, study) for one in requests for study in one.study_ids)
+    owners = {study: subject for subject, study in alone}
+    study_ids, dicom_ids, unowned = {*owners, *more_studies}, set[str](), set[str]()
     files = {}
     for path in parquet:
         columns = _columns_of(store, path)
-        names = Names(subject_ids=whole, study_ids=frozenset(study_ids), dicom_ids=frozenset(dicom_ids))
+        names = Names(
+            subject_ids=whole, study_ids=frozenset(study_ids), dicom_ids=frozenset(dicom_ids - {""}), alone=alone
+        )
         found, references = _rows_of(store, path, columns, names)
         for subject, study, _ in found:
-            if study in owners and subject and owners[study] != subject:
-                raise ConfigError(f"one of the studies to be withdrawn is of another patient than given ({path})")
-            study_ids.add(study) if study else None
+            if subject in whole and study:
+                study_ids.add(study)
+            elif study and not subject:
+                unowned.add(study)
         if found or references:
             files[path] = FileRows(path=path, rows=tuple(found), num_references=references)
         if found and "images" in columns:
-            dicom_ids |= _dicoms_of(store, path, names, study_ids)
-    ids = Names(subject_ids=whole, study_ids=frozenset(study_ids), dicom_ids=frozenset(dicom_ids - {""}))
-    return Traces(names=ids, files=files)
+            dicom_ids |= _dicoms_of(store, path, replace(names, study_ids=frozenset(study_ids)))
+        _check_owners(store, path, columns, owners)
+    names = Names(subject_ids=whole, study_ids=frozenset(study_ids), dicom_ids=frozenset(dicom_ids - {""}), alone=alone)
+    return Traces(names=names, files=files), unowned - study_ids
+
+
+def _check_owners(store: Store, path: str, columns: Sequence[str], owners: Mapping[str, str]) -> None:
+    if not owners or not {"subject_id", "study_id"} <= set(columns):
+        return
+    rows = _read(store, path, ["subject_id", "study_id"])
+    for row in rows.filter(is_named(rows["study_id"], owners)).to_pylist():
+        if row["subject_id"] not in ("", None, owners[row["study_id"]]):
+            raise ConfigError(f"one of the studies to be withdrawn is of another patient than given ({path})")
+
+
+def _others_ids(
+    store: Store, parquet: Sequence[str], names: Names, *, studies: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """Of the ids of others: those that are in `studies`, and those in which one of `names` is a word."""
+    found, longer = set[str](), set[str]()
+    for path in parquet:
+        columns = set(_columns_of(store, path))
+        if not {"subject_id", "study_id"} <= columns:
+            continue
+        rows = _read(store, path, ["subject_id", "study_id", *([_DICOM_IDS] if "images" in columns else ())])
+        others: Any = rows.filter(is_of_others(rows, names))
+        ids = [others["subject_id"], others["study_id"]]
+        if "images" in columns:
+            ids.append(pc.struct_field(pc.list_flatten(others["images"]), "dicom_id"))
+        for values in ids:
+            found.update(values.filter(is_named(values, studies)).to_pylist())
+            if names.words:
+                has_word: Any = pc.match_substring_regex(values, word_pattern(names.words))
+                longer.update(pc.unique(values.filter(pc.fill_null(has_word, False))).to_pylist())
+    # an id that is a path may name a patient by mistake
+    return found, {one for one in longer - names.all if "/" not in one}
 
 
 def is_named(column: Any, ids: Collection[str]) -> Any:
@@ -145,24 +210,43 @@ def is_named(column: Any, ids: Collection[str]) -> Any:
 def rows_mask(rows: pa.Table, names: Names) -> Any:
     """Which rows are of the patients: by patient, by study, or for rejected rows by image or path."""
     mask: Any = pa.chunked_array([pa.array([False] * rows.num_rows, pa.bool_())])
-    for column, ids in (
-        ("subject_id", names.subject_ids),
-        ("study_id", names.study_ids),
-        ("dicom_id", names.dicom_ids),
-    ):
+    if "subject_id" in rows.column_names and names.subject_ids:
+        mask = pc.or_(mask, is_named(rows["subject_id"], names.subject_ids))
+    for column, ids in (("study_id", names.study_ids), ("dicom_id", names.dicom_ids)):
         if column in rows.column_names and ids:
-            mask = pc.or_(mask, is_named(rows[column], ids))
+            mask = pc.or_(mask, pc.and_(is_named(rows[column], ids), _may_be_of(rows, names)))
     if "reason" in rows.column_names and names.words:
+        pattern = mention_pattern(names.words, names.longer)
         for column in ("path", "detail"):
-            found: Any = pc.match_substring_regex(rows[column], word_pattern(names.words))
-            mask = pc.or_(mask, found.fill_null(pa.scalar(False)))
+            mask = pc.or_(mask, mentions(rows[column], names, pattern))
     return mask
 
 
-def word_pattern(ids: Collection[str]) -> str:
-    """A regular expression (RE2 and Python) that finds each id as a word of its own, also as `p10000032`."""
-    words = "|".join(re.escape(one) for one in sorted(ids, key=lambda one: (-len(one), one)))
-    return rf"(^|[^0-9A-Za-z.])[ps]?({words})([^0-9A-Za-z]|$)"
+def _may_be_of(rows: pa.Table, names: Names) -> Any:
+    """Whether each row with one of the studies or images is not of somebody else who has one of the same id."""
+    return pc.invert(is_of_others(rows, names)) if "subject_id" in rows.column_names else pa.scalar(True)
+
+
+def is_of_others(rows: pa.Table, names: Names) -> Any:
+    """Whether each row names a patient, and none of those of `names`; of one whose study leaves, another study."""
+    subjects: Any = rows["subject_id"]
+    pairs: Any = pc.binary_join_element_wise(subjects, rows["study_id"], text_scalar("\0"))
+    is_alone = is_named(pairs, {"\0".join(pair) for pair in names.alone})
+    is_own = pc.or_(is_named(subjects, names.subject_ids), is_alone)
+    return pc.and_(pc.invert(is_own), pc.fill_null(pc.not_equal(subjects, text_scalar("")), False))
+
+
+def mentions(texts: Any, names: Names, pattern: re.Pattern[str]) -> Any:
+    """Whether each text of a column names one of the patients; null does not. `pattern` is of `mention_pattern`."""
+    if not names.words:
+        return pa.chunked_array([pa.array([False] * len(texts), pa.bool_())])
+    found: Any = pc.fill_null(pc.match_substring_regex(texts, word_pattern(names.words)), False)
+    if not names.longer or not pc.any(found).as_py():
+        return found
+    flags = [
+        has and names_somebody(pattern, text) for has, text in zip(found.to_pylist(), texts.to_pylist(), strict=True)
+    ]
+    return pa.chunked_array([pa.array(flags, pa.bool_())])
 
 
 def _is_searched(path: str) -> bool:
@@ -185,8 +269,7 @@ def _rows_of(store: Store, path: str, columns: Sequence[str], names: Names) -> t
     wanted = [name for name in (*_IDS, *REFERENCES, "reason", "detail") if name in columns]
     if "study_id" not in wanted and "subject_id" not in wanted:
         return [], 0
-    with open_file(store, store.pyarrow_path(path)) as file:
-        rows = file.read(columns=wanted)
+    rows = _read(store, path, wanted)
     mask = rows_mask(rows, names)
     found = [
         (row.get("subject_id") or "", row.get("study_id") or "", row.get("split") or "")
@@ -198,9 +281,12 @@ def _rows_of(store: Store, path: str, columns: Sequence[str], names: Names) -> t
     return found, references
 
 
-def _dicoms_of(store: Store, path: str, names: Names, study_ids: Collection[str]) -> set[str]:
-    with open_file(store, store.pyarrow_path(path)) as file:
-        rows = file.read(columns=["subject_id", "study_id", "images.list.element.dicom_id"])
-    chosen = rows.filter(rows_mask(rows, Names(subject_ids=names.subject_ids, study_ids=frozenset(study_ids))))
-    lists: list[Any] = chosen["images"].to_pylist()
+def _dicoms_of(store: Store, path: str, names: Names) -> set[str]:
+    rows = _read(store, path, ["subject_id", "study_id", _DICOM_IDS])
+    lists: list[Any] = rows.filter(rows_mask(rows, names))["images"].to_pylist()
     return {image["dicom_id"] for images in lists for image in images or () if image["dicom_id"]}
+
+
+def _read(store: Store, path: str, columns: Sequence[str]) -> pa.Table:
+    with open_file(store, store.pyarrow_path(path)) as file:
+        return file.read(columns=list(columns))

@@ -410,6 +410,74 @@ def test_a_decimal_that_has_the_digits_is_no_mention(store: Store) -> None:
     assert erase.find_mentions(store, plan_withdrawal(store, [], training_jobs=JOBS, models={}).traces.names, []) == []
 
 
+def test_an_id_within_another_patients_id_is_not_the_patients(store: Store) -> None:
+    own, other = "P-1000", "P-1000-2"
+    rows = [study_row(f"ST-{who}", {"Edema": NO}) | {"subject_id": who} for who in (own, other, f"p{own}")]
+    notes = {"near_duplicate_reports": [f"ST-{own} ST-{other}", f"ST-{other} {TEST[1]}"]}
+    write_version(store, "studies", rows, STUDIES, fingerprint="odd", notes=notes)
+    lines = [f'{{"subject_id": "{who}"}}\n' for who in (own, other, f"p{own}")]
+    store.write_bytes("runs/evaluate-1/outcomes.jsonl", "".join(lines).encode())
+    page = [f"<article><h3>Study ST-{who}</h3></article>" for who in (own, other)]
+    store.write_bytes("runs/evaluate-1/report.html", "".join(page).encode())
+    withdraw(store, Request(subject_id=own))
+    newest = history(store, "studies")[0]
+    assert [row["subject_id"] for row in read_table(store, newest.ref).to_pylist()] == [other, f"p{own}"]
+    assert newest.notes["near_duplicate_reports"] == [f"[withdrawn] ST-{other}", f"ST-{other} {TEST[1]}"]
+    assert store.read_bytes("runs/evaluate-1/outcomes.jsonl").decode() == "".join(lines[1:])
+    assert store.read_bytes("runs/evaluate-1/report.html").decode() == page[1]
+
+
+def test_another_patients_row_with_an_image_in_the_patients_folder_keeps_its_study(store: Store) -> None:
+    """A film that was filed wrongly: its reject names the patient by the path only."""
+    wrong = {"job": "ingest", "fingerprint": "studies0", "split": "test", "reason": "missing_image"}
+    wrong |= {"subject_id": TEST[0], "study_id": TEST[1], "path": f"files/p{GONE}/x.jpg", "detail": "no such file"}
+    write_rejects(store, pa.Table.from_pylist([wrong], schema=REJECTS))
+    before = rows_of_all(store)
+    withdraw(store)
+    for ref, rows in rows_of_all(store).items():
+        if ref.startswith("rejects"):
+            assert {(row["subject_id"], row["study_id"], row["path"]) for row in rows} >= {(*TEST, "")}
+        else:
+            assert [row["study_id"] for row in rows].count(TEST[1]) == str(before[ref]).count(
+                f"'study_id': '{TEST[1]}'"
+            )
+
+
+@pytest.mark.parametrize("study", ["S1", "STUDY-0001"])
+def test_a_study_of_the_same_id_from_another_source_stays(store: Store, study: str) -> None:
+    rows = [study_row(study, {"Edema": NO}) | {"subject_id": who, "prior_study_id": ""} for who in (GONE, "P1")]
+    second = study_row("S2", {"Edema": NO}) | {"subject_id": "P1", "prior_study_id": study}
+    write_version(store, "studies", rows[:1], STUDIES, fingerprint="first")
+    write_version(store, "studies", [rows[1], second], STUDIES, fingerprint="second")
+    plan = plan_withdrawal(store, [Request(subject_id=GONE)], training_jobs=JOBS, models=MODELS)
+    assert describe_plan(plan)["shared_ids"] == 2  # and the image
+    withdraw(store)
+    newest, older = history(store, "studies")[:2]
+    assert read_table(store, older.ref).num_rows == 0
+    left = read_table(store, newest.ref).select(["subject_id", "study_id", "prior_study_id"]).to_pylist()
+    assert [tuple(row.values()) for row in left] == [("P1", study, ""), ("P1", "S2", study)]
+
+
+def test_numbers_and_times_that_have_the_digits_are_no_mention(store: Store) -> None:
+    """Sizes of files, counts and times: a checkpoint lost its manifest to a withdrawn patient of the same digits."""
+    digits = "123456"
+    rows = [study_row(f"ST-{who}", {"Edema": NO}) | {"subject_id": who} for who in (digits, TEST[0])]
+    rows[1]["study_date"], rows[1]["study_time"] = "20240131", digits
+    write_version(store, "studies", rows, STUDIES, fingerprint="odd", counts={"bytes": int(digits)})
+    kept = {
+        "runs/finetune-1/checkpoints/1/manifest.json": json.dumps({"files": [{"size": int(digits)}]}),
+        "runs/finetune-1/metrics.jsonl": f'{{"tokens": {digits}}}\n{{"loss": 1.5}}\n',
+    }
+    gone = {"runs/finetune-1/studies.json": json.dumps({"study_ids": [int(digits)]})}
+    for path, text in (kept | gone).items():
+        store.write_bytes(path, text.encode())
+    withdraw(store, Request(subject_id=digits))
+    for path, text in kept.items():
+        assert store.read_bytes(path).decode() == text
+    assert not store.exists(next(iter(gone)))
+    assert read_table(store, history(store, "studies")[0].ref).column("subject_id").to_pylist() == [TEST[0]]
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_store_in_s3_ends_as_a_local_one_also_through_faults(
