@@ -51,6 +51,8 @@ def withdraw(
         raise ConfigError("give --patient, with --study for single studies, or --file")
     requests = read_requests(Path(file)) if file else [Request(subject_id=patient, study_ids=tuple(study or ()))]
     opened_store, config = open_store(store), load_config(preset, settings or ())
+    if not opened_store.exists():
+        raise ConfigError(f"there is no store {opened_store.uri}, so that nobody was withdrawn; --store names another")
     key = None if dry_run else read_key()
     if key:
         check_key(opened_store, key)

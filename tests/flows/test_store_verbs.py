@@ -333,5 +333,13 @@ def test_a_mistyped_store_is_told_and_not_made(
     assert not (tmp_path / "typo").exists()
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], ["--min-age", "0"]])
+def test_a_withdrawal_from_a_mistyped_store_is_an_error(more: list[str], tmp_path: Path) -> None:
+    done = trrg_here("withdraw", "--patient", "10000032", *more, "--store", str(tmp_path / "typo"))
+    assert done.returncode == 2
+    assert f"there is no store {tmp_path}/typo, so that nobody was withdrawn" in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
 def test_a_store_that_exists_gets_no_note(store: Store) -> None:
     assert trrg_here("show", "--store", store.uri).stderr == ""

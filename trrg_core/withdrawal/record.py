@@ -22,7 +22,8 @@ from trrg_core.study import Listing, Reject, Study
 
 KEY_VARIABLE = "TRRG_WITHDRAWAL_KEY"
 _MIN_KEY_CHARACTERS = 16
-_WORD = re.compile(r"[0-9A-Za-z-]+")
+# what may be an id in a path: words, and names of folders and of files without their ending
+_WORDS = tuple(map(re.compile, (r"[0-9A-Za-z]+", r"[0-9A-Za-z-]+", r"[\w.-]+", r"[^/]+", r"[^/]+(?=\.)")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,8 @@ class Refusal:
     def concerns(self, reject: Reject) -> bool:
         """Whether a rejected row names a withdrawn patient or study, be it in its path."""
         # in MIMIC-CXR's paths a patient is p10000032 and a study s50414267
-        words = [word for text in (reject.path, reject.detail) for word in _WORD.findall(text)]
+        texts = (reject.path, reject.detail)
+        words = [word for text in texts for pattern in _WORDS for word in pattern.findall(text)]
         words += [word[1:] for word in words if word[:1] in "ps"]
         return self.refuses(reject.subject_id, reject.study_id) or any(self.refuses(word, word) for word in words)
 

@@ -306,6 +306,19 @@ def test_a_listing_loses_the_patient_and_counts_the_studies_without_a_name(store
     assert listing.rejects == (*[Reject(reason="withdrawn")] * 3, rejects[1])
 
 
+@pytest.mark.parametrize("odd", ["1.2.840.113619.2.1", "P_1000_A", "O'Neil & Co", "M\u00fcller 17", GONE])
+def test_a_later_reject_that_names_the_patient_by_its_path_names_nobody(store: Store, odd: str) -> None:
+    withdraw(store, Request(subject_id=odd))
+    refusal = read_refusal(store)
+    assert refusal is not None
+    paths = (f"films/{odd}/x.jpg", f"films/{odd}.jpg", f"p10/p{GONE}_x.jpg" if odd == GONE else f"{odd}.1/{odd}")
+    rejects = tuple(Reject(reason="missing_image", path=path) for path in (*paths, "films/other.jpg"))
+    assert without_withdrawn(Listing(studies=(), rejects=rejects), refusal).rejects == (
+        *[Reject(reason="withdrawn")] * 3,
+        rejects[-1],
+    )
+
+
 def test_a_study_whose_prior_was_withdrawn_is_listed_without_it(store: Store) -> None:
     withdraw(store, Request(subject_id=GONE, study_ids=(GONE_STUDIES[0],)))
     refusal = read_refusal(store)
