@@ -21,7 +21,7 @@ from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import encode_rows, open_file
 from trrg_core.tables.table_log import METADATA_KEY, log_folder, read_log
 from trrg_core.tables.table_ref import TABLES
-from trrg_core.withdrawal.mentions import blank, file_names_somebody, mention_pattern, names_somebody
+from trrg_core.withdrawal.named_ids import blank, file_names_somebody, mention_pattern, names_somebody
 from trrg_core.withdrawal.search import (
     QUOTES,
     REFERENCES,

@@ -18,7 +18,7 @@ from trrg_core.storage.store import Store, is_utf8
 from trrg_core.tables.arrow_numpy import text_scalar
 from trrg_core.tables.parquet import open_file
 from trrg_core.tables.table_ref import TABLES
-from trrg_core.withdrawal.mentions import mention_pattern, names_somebody, word_pattern
+from trrg_core.withdrawal.named_ids import mention_pattern, names_somebody, word_pattern
 
 # columns of other patients' rows that may name a study of the patient
 REFERENCES = ("prior_study_id", "neighbour_study_id")
