@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.artifacts import page_link, picture_text, send_event, store_artifact
 from flows.outcome import report_failure
-from flows.render.decision_text import artifact_rows, decision_text, reject_text
+from flows.render.decision_text import artifact_rows, decision_text, narrow_cells, reject_text
 from flows.run_log import progress_artifacts
 from pipelines.records.job_result import JobResult, to_json
 from pipelines.running.run_job import run_job
@@ -18,7 +18,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import StorageError, TrrgError
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.systems import headline, scores_by_system
-from trrg_core.registry.check import CHECK_COLUMNS, check_cells
+from trrg_core.registry.check import CHECK_COLUMNS
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes
 from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store, open_store
@@ -100,7 +100,7 @@ def _create_curves(result: JobResult, store: Store) -> None:
 def _create_gate_artifacts(result: JobResult, store: Store) -> None:
     """The decision of the gate: its checks as a table, all of it as text, those against the champion, an event."""
     decision = decision_from_bytes(store.read_bytes(f"{run_path(result.ref)}/{DECISION_FILE}"))
-    rows = [dict(zip(CHECK_COLUMNS, check_cells(check), strict=True)) for check in decision.checks]
+    rows = [dict(zip(CHECK_COLUMNS, narrow_cells(check), strict=True)) for check in decision.checks]
     _table(rows, key="gate", description=f"Gate: {decision.ruling}. {decision.override}".strip())
     against = [row for row in rows if row["check"].startswith(("champion.", "best_champion."))]
     if against:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipelines.registry.lineage import Champion
-from trrg_core.registry.check import CHECK_COLUMNS, check_cells
+from trrg_core.registry.check import CHECK_COLUMNS, Check, check_cells
 from trrg_core.registry.decision import Decision, Ruling
 
 HEADINGS = {
@@ -58,11 +58,17 @@ def decision_text(decision: Decision, model: str, *, is_earlier: bool = False) -
         "\n".join(f"- {escape(reason)}" for reason in decision.against),
         f"Reason of the person: {escape(decision.override)}" if decision.override else "",
         "## Every check",
-        markdown_table(CHECK_COLUMNS, [check_cells(check) for check in decision.checks]),
+        markdown_table(CHECK_COLUMNS, [narrow_cells(check) for check in decision.checks]),
         "## Every reason",
         "\n".join(f"- {escape(reason)}" for reason in decision.reasons),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def narrow_cells(check: Check) -> tuple[str, ...]:
+    """A check as the cells of a table in Prefect, which wraps none: the reason of the check names the setting, too."""
+    *cells, needed = check_cells(check)
+    return (*cells, needed.partition(" (")[0])
 
 
 def failure_text(job: str, kind: str, message: str) -> str:
