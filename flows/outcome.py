@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import send_event, store_artifact
+from flows.leftover_runs import label_run
 from flows.render.decision_text import failure_text
 from trrg_core.errors import DataError, TrrgError
 
@@ -41,6 +42,7 @@ def ended(run: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     Waits for a server that is away, so that finished work is not reported as crashed.
     """
     _newest.shown = ""
+    label_run()
     try:
         results = run()
     except TrrgError as error:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from flows import leash
-from flows.prefect_database import check_database
+from flows.prefect_database import SCHEME, check_database
 from flows.prefect_server import HOST, SERVER_AUTH, protection
 from flows.service_lock import only_service
 from pipelines.serving.request_guard import LOOPBACK_NAMES
@@ -341,7 +341,7 @@ def _register(store: str, cron: str, timezone: str, *, is_active: bool) -> "Runn
     from flows.deployments import served
     from flows.leftover_runs import end_leftover_runs
 
-    end_leftover_runs()
+    end_leftover_runs(is_shared=os.environ.get(DATABASE_VARIABLE, "").startswith(SCHEME))
     runner = Runner(limit=1)
     for deployment in served(store, cron=cron, timezone=timezone, is_active=is_active):
         runner.add_deployment(deployment)
