@@ -42,8 +42,17 @@ _SIDE_ANSWER = re.compile(
     re.I,
 )
 _PRONOUNS = ("it", "this", "these", "they", "both")
+# not of another thing: "both lungs are clear", "this film is unchanged"
+_ALONE = (
+    r"(?=[^a-z]*\Z|[^a-z ]| (?:(?:is|are|was|were|has|have|had|remains?|appears?|looks?|seems?|persists?|again|also"
+    r"|still|now|probably|not|no|small|moderate|large|tiny|trace|mild|minimal|severe|on|in|at|unchanged|stable|new|larger"
+    r"|smaller|slightly|mildly|minimally|markedly|significantly|somewhat|improv(?:ed|ing)|worse|worsen(?:ed|ing)"
+    r"|increas(?:ed|ing)|decreas(?:ed|ing)|resolv(?:ed|ing)|cleared|gone|lies?|measures?|extends?|may|might|could)\b))"
+)
 _PRONOUN = re.compile(
-    rf"({'|'.join(_PRONOUNS)})\b(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))", re.I
+    rf"(it|they|(?:this|these|both)\b{_ALONE})\b"
+    r"(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))",
+    re.I,
 )
 # a sentence that only says how what was named before has changed: "Unchanged.", "Slightly larger than before."
 _CHANGES = (

@@ -256,6 +256,22 @@ def test_swapping_the_side_swaps_the_laterality_only(template: str) -> None:
     assert sides["left"] == sides["right"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A left pneumothorax is present. Both lungs are clear.",
+        "Left rib fractures. Both lungs\n are clear.",
+        "Small right effusion. Both hila are slightly enlarged.",
+        "Small right effusion. This film is unchanged in quality.",
+        "Small right effusion. These views were taken on the left side.",
+    ],
+)
+def test_a_word_before_a_noun_does_not_stand_for_the_finding_before(text: str) -> None:
+    before, behind = PARSER.parse(text).sentences
+    assert [mention.finding for mention in before.mentions] != []
+    assert [mention.finding for mention in behind.mentions if mention.finding == before.mentions[0].finding] == []
+
+
 def test_two_processes_give_the_same_parses_in_order() -> None:
     texts = [f"{SENTENCES[number % len(SENTENCES)]} Study {number}." for number in range(300)]
     assert list(PARSER.parse_many(texts, workers=2)) == list(map(PARSER.parse, texts))
