@@ -27,11 +27,11 @@ _EXISTS = re.compile(
     r"|(?:re)?appeared|returned|recurred|reaccumulated|recollected|relapsed|regrown|re grown|reformed|exists?"
     r"|developed|arisen|visible|seen|persist(?:s|ed)?|been (?:present|there))\b"
 )
-_DENIED = re.compile(r"\b(?:no|nothing|without|never|not|nor|cannot)\b|n't\b")
+_DENIED = re.compile(r"\b(?:no|nothing|without|never|not|nor|cannot)\b")
 _DOUBTED = re.compile(
     r"\b(?:whether|unclear|uncertain|unknown|certain|sure|clear|suspect|suspected|suspicion|likely|possible|possibl[ey]"
     r"|possibility|probable|question|questionable|doubtful|conceivable|may be)\b"
-    r"|(?:\bnot|cannot|n't|\bunable|\bhard|difficult|impossible)\b[^,;]{0,24}\b(?:say|tell|know|judge|determine)\b"
+    r"|(?:\bnot|cannot|\bunable|\bhard|difficult|impossible)\b[^,;]{0,24}\b(?:say|tell|know|judge|determine)\b"
 )
 # "the heart, which was enlarged last year, is now normal"
 _PAST_CLAUSE = re.compile(

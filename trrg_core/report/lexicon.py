@@ -30,16 +30,6 @@ RULE_FILES = (
 )
 RULES_VERSION = "5"
 
-_CONTRACTIONS = (
-    *(
-        (f"{verb} not", f"{verb}n't")
-        for verb in ("is", "are", "was", "were", "has", "have", "had", "does", "do", "did")
-    ),
-    *((f"{verb} not", f"{verb}n't") for verb in ("could", "would", "should")),
-    *((full, "can't") for full in ("cannot", "can not")),
-    *((f"there {verb}", f"there'{end}") for verb, end in (("is", "s"), ("are", "re"), ("has", "s"))),
-    ("without", "w/o"),
-)
 # as British reports spell it; each is tried in every phrase
 _BRITISH = (
     *(("edema", "oedema"), ("hemo", "haemo"), ("hemat", "haemat"), ("tumor", "tumour"), ("esoph", "oesoph")),
@@ -191,16 +181,9 @@ def _spellings(phrase: str) -> Iterator[str]:
         yield british
 
 
-def _as_dictated(listed: str) -> Iterator[str]:
-    """Every plain phrase of a cue, and the same contracted: "is not seen", "isn't seen"; "without", "w/o"."""
-    for phrase in (spelt for plain in expand(listed) for spelt in _spellings(plain)):
-        yield phrase
-        for full, short in _CONTRACTIONS:
-            if full in phrase:
-                contracted = phrase.replace(full, short)
-                yield contracted
-                if "'" in short:
-                    yield contracted.replace("'", "")
+def _as_spelt(listed: str) -> Iterator[str]:
+    """Every plain phrase of a cue in both spellings."""
+    return (spelt for plain in expand(listed) for spelt in _spellings(plain))
 
 
 def plurals(phrase: str) -> Iterator[str]:
@@ -294,7 +277,7 @@ def _all_terms(rules: dict[str, Any]) -> Iterator[tuple[str, Term]]:
         yield from ((phrase, Term(role="state", name=name)) for listed in phrases for phrase in expand(listed))
     for body in rules["cues.yaml"]:
         cue = _cue(body)
-        yield from ((phrase, cue) for listed in body["phrases"] for phrase in _as_dictated(listed) if phrase)
+        yield from ((phrase, cue) for listed in body["phrases"] for phrase in _as_spelt(listed) if phrase)
 
 
 def _implied(name: str, body: dict[str, Any]) -> Iterator[tuple[str, Term]]:

@@ -10,7 +10,7 @@ from trrg_core.report.scan import Scan
 MALPOSITIONED = "malpositioned"
 # an endotracheal tube belongs 2 cm or more above the carina
 _ABOVE_CARINA = re.compile(r"(?<![\d.])(?:[01](?:\.\d+)? ?cm|1?\d ?mm) (?:above|from|proximal to) the carina")
-_DENIED = re.compile(r"(?:\bnot|\bno|n't|\bwithout|\bw/o) (?:\w+ )?$")
+_DENIED = re.compile(r"\b(?:not|no|without) (?:\w+ )?$")
 
 
 def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[str, str]) -> list[str]:

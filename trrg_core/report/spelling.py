@@ -29,7 +29,7 @@ class Spelling:
     def __init__(self, rules: Mapping[str, Any], phrases: Iterable[str]) -> None:
         words = {word for phrase in phrases for word in _WORD.findall(phrase)}
         self._targets = frozenset(rules.get("words", ()))
-        self._slips: Mapping[str, str] = rules.get("slips", {})
+        self._slips: Mapping[str, str] = {**rules.get("contractions", {}), **rules.get("slips", {})}
         self._before, self._behind = (frozenset(rules.get(key, ())) for key in ("glued_before", "glued_behind"))
         self._known = words | self._targets | frozenset(rules.get("no_slips", ()))
         # with the stops that follow most words, so that one look tells that a sentence has no slip; grows by those met
@@ -58,7 +58,7 @@ class Spelling:
     def _mend(self, token: str) -> str | None:
         """What `token` of a sentence in lower case stands for, with its stops; None where it is no slip."""
         word = token.strip(_EDGES)
-        if not word.isalpha() or word in self._known:
+        if word in self._known or not (word.isalpha() or word in self._slips):
             return None
         better = self._slips.get(word) or self._closest(word) or self._split(word)
         return token.replace(word, better, 1) if better else None

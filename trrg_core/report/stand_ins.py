@@ -68,7 +68,7 @@ _BUT_NOT = re.compile(r"\b(left|right)(?:,? but|,) (?:not|no) (?:the )?(left|rig
 _PRONOUN = re.compile(r" (?:it|one|them)\b")
 _DENIED = re.compile(
     r"(?: no (?:sign|evidence|trace|hint|suggestion|indication)s? of| free of| free from"
-    r"| (?:cannot|can't|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|them)\b(?!"
+    r"| (?:cannot|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|them)\b(?!"
     r" [a-z]+ion)"
 )
 _NOT_SO = re.compile(r"\b(?:while|whereas|but|though|although|and) the [a-z ]{3,40} (?:is|are) not(?=[.,;]|$)()")
