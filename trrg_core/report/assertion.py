@@ -36,12 +36,13 @@ _APART = ".apart"
 _ANSWERS = ("answer", "adjacent")
 # "chest tube out no pneumothorax"
 _OUT_AND_NEXT = tuple(f"out {word} " for word in ("no", "lungs", "heart", "left", "right", "picc", "ngt", "ett"))
+_BEHIND_ANSWER = ("", *".,;)]}>\"'")
 _BEFORE_ANSWER = ("colon", "open", "close")
 # of a relative clause: up to the last thing named before it
 _ANTECEDENT = "antecedent"
 # between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
 _GAP = re.compile(
-    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*| (?:left|right|l|r) ?[:=] ?|"
+    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*[\[({<\"']? ?| (?:left|right|l|r) ?[:=] ?|"
     rf" ?:\s*(?:{LIST_MARK}\s*)?(?:(?:left|right|l|r) ?:? ?)?",
     re.IGNORECASE,
 )
@@ -107,7 +108,8 @@ def _reaching_cues(
     outside: _Reaching = {}
     closing = asides.values()
     entered, left = (asides.keys(), closing) if is_forward else (closing, asides.keys())
-    follows = is_answered = is_narrow = False
+    follows = is_narrow = False
+    answered = -1  # the hit of the last candidate that was reached
     order = range(len(hits)) if is_forward else range(len(hits) - 1, -1, -1)
     for index in order:
         entry = hits[index].entry
@@ -126,16 +128,17 @@ def _reaching_cues(
             elif role == "pseudo" and not is_forward and text.startswith(("which has", "which is"), hits[index].start):
                 _narrow(active)
                 is_narrow = True
-            elif role == "colon" and is_answered:
-                _drop(active, "answer")  # "effusion: right small, left none"
-                if is_forward:
+            elif role in ("colon", "close") and answered >= 0:
+                # "effusion: right small, left none", not "effusion: none, edema: none"
+                _drop(active, "answer", behind=answered)
+                if is_forward and role == "colon":
                     active.pop("hypothetical", None)  # "r/o ptx: no ptx, small effusion"
         if asides and index in entered:
             outside, active = active, {}
         elif asides and index in left:
             active = outside
         if index in waiting and active:
-            is_answered = True
+            answered = index
             for number in waiting[index]:
                 reached[number] = dict(active)
             _drop(active, "adjacent")
@@ -171,8 +174,9 @@ def _narrow(active: _Reaching) -> None:
             active[slot] = (index, replace(term, reach=_ANTECEDENT))
 
 
-def _drop(active: _Reaching, reach: str) -> None:
-    for slot in [slot for slot, (_, term) in active.items() if term.reach == reach]:
+def _drop(active: _Reaching, reach: str, *, behind: int = -1) -> None:
+    """Drops the cues of `reach`, of which those at or before hit `behind` stay."""
+    for slot in [slot for slot, (index, term) in active.items() if term.reach == reach and index > behind]:
         del active[slot]
 
 
@@ -201,7 +205,7 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
     follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
     end = hits[index].end
-    return follows and (text[end : end + 1] in ("", ".", ",", ";", ")") or text.startswith(_OUT_AND_NEXT, end - 3))
+    return follows and (text[end : end + 2].lstrip()[:1] in _BEHIND_ANSWER or text.startswith(_OUT_AND_NEXT, end - 3))
 
 
 def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reached: dict[int, _Reaching]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 
+from trrg_core.report.attribute_words import THERE
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.mark import Mark, Values
 from trrg_core.report.scan import Hit, Plain
@@ -17,7 +18,7 @@ _SIDE_LETTER = re.compile(r"([lr])(?= [a-z](?!/)|[,;:)]|\.?$)(?<![\w/.'][lr])(?!
 _LONE_LETTER = re.compile(r" [lr][ ,;).]")
 # "ipsilateral", "on the same side", "of the opposite lung"
 _RELATIVE_SIDE = re.compile(
-    r"\b(?:(ipsilateral|(?:same|that) (?:side|lung))|contralateral|(?:opposite|other) (?:side|lung|base|apex"
+    rf"\b(?:(ipsilateral|(?:same|that) (?:side|lung)|{THERE})|contralateral|(?:opposite|other) (?:side|lung|base|apex"
     r"|hemithorax))\b"
 )
 _CHANGES = {
@@ -59,8 +60,8 @@ _DEGREES_OF_STATES = {
 }
 
 
-def find_marks(attributes: Sequence[Hit], plain: Plain) -> list[Mark]:
-    """The marks of a sentence, in order."""
+def find_marks(attributes: Sequence[Hit], candidates: Sequence[Candidate], plain: Plain) -> list[Mark]:
+    """The marks of a sentence, which names `candidates`, in order."""
     text, words = plain.text, plain.words
     marks: list[Mark] = []
     for hit in attributes:
@@ -84,6 +85,7 @@ def find_marks(attributes: Sequence[Hit], plain: Plain) -> list[Mark]:
     if words & RELATIVE and (
         " side" in text
         or "opposite" in text
+        or " there" in text
         or " same " in text
         or " other " in text
         or ("lateral" in text and ("ipsilateral" in text or "contralateral" in text))
@@ -101,7 +103,8 @@ def find_marks(attributes: Sequence[Hit], plain: Plain) -> list[Mark]:
     if words & FORMER:
         marks = sorted([*marks, *_of_former(marks, text)], key=_start)
     if len(marks) > 1 and may_tell(marks):
-        marks = tell_transitions(marks, text)
+        is_of_one = len({one.finding for one in candidates}) == 1 and not ("left" in text and "right" in text)
+        marks = tell_transitions(marks, text, is_of_one=is_of_one)
     return _outermost(marks)
 
 

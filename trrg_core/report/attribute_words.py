@@ -11,6 +11,8 @@ FILLERS = frozenset(
         *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
         *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
         *("yesterday", "then", "before", "sl", "lesser", "extent", "earlier", "ago", "atrium", "ventricle"),
+        # a degree of then, which is no attribute
+        *("trace", "tiny", "minimal", "small", "mild", "moderate", "large", "severe"),
     )
 )
 # "larger than in March", "unchanged for 3 weeks"
@@ -26,11 +28,18 @@ PARTS = ("", "upper", "lower", "middle", "mid")
 SIDE_WORDS = ("left", "right", "l", "r", "former", "latter")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
 RELATIVE = re.compile(
-    r"(?:(?: (?:is|are) (?:present|seen|noted|visible|identified|there))?,? which|,? where (?:it|this|they)"
+    r"(?:(?: (?:is|are) (?:present|seen|noted|visible|identified|there))?,? which"
+    r"(?: (?:was|were|had been|had) [^,;]{3,60},)?|,? where (?:it|this|they)"
     r"|,[^,;]{3,60},|which (?:you|we"
     r"|i|they) [^,;]{3,40}?|,(?: today| now| currently)?)"
     r" (?=(?:being|having|is|are|was|were|has|have|appears?|remains?|lies|lie|sits|projects|measures|occupies"
     r"|involves|abuts)\b)"
+)
+# at the place that was named before: "pneumonia there is possible", "no nodule is seen there"
+THERE = (
+    r"(?<=[a-z] )there(?=[.,;]|$| (?:cannot|can|could|may|might|would|has|have|seems?|remains?)\b"
+    r"| (?:is|are) (?:also )?(?:possible|likely|probable|conceivable|suspected|not (?:entirely )?excluded"
+    r"|difficult to exclude)\b(?: ?[.,;]|$))"
 )
 # "enlarged but stable", "small but slightly larger since yesterday"
 BUT = re.compile(r",? ?(?:but|yet|though|although) (?:(?:it )?(?:is|are|has|have|appears?|remains?) )?")

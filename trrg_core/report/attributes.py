@@ -20,6 +20,8 @@ from trrg_core.report.scan import Hit, Plain
 from trrg_core.report.telling_words import CONCESSION
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
+# "opacity at the left base (pneumonia or atelectasis)": what explains has no side of its own
+_BEGINS_EXPLANATION = ("(", " rather than ")
 _LISTING = ("comma", "and", "new_item")
 _WORD = re.compile(r"[^\s,;:().]+")
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
@@ -37,7 +39,7 @@ def describe(
 
     Kinds without a word are left out.
     """
-    marks = find_marks(attributes, plain)
+    marks = find_marks(attributes, candidates, plain)
     if not marks and not denies_change(plain):
         return [[{}] for _ in candidates]
     sentence = _Sentence(candidates, hits, boundaries, marks, plain)
@@ -127,6 +129,7 @@ class _Sentence:
             if low < other.end <= candidate.start:
                 low = other.end
         if low:
+            low = max(low, *(self.text.rfind(word, low, candidate.start) for word in _BEGINS_EXPLANATION))
             cut = bisect_left(self._cuts, candidate.start)
             low = self._fronted(max(low, self._cuts[cut - 1]), max(low, self._cuts[cut - 2])) if cut else low
         elif self._clauses:
@@ -298,12 +301,12 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
                 part["change"] = later
 
 
-_ALTERNATIVE = re.compile(r" ?(?:or|and ?/ ?or|nor|versus|vs\.?|from|over|/) ?$")
+_PAIR = re.compile(r" ?(?:or|and|and ?/ ?or|nor|versus|vs\.?|from|over|/) ?$")
 _APART = re.compile(r", (?:not|rather than|instead of)(?: an?| the)? $")
 
 
 def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None:
-    """Gives the side behind the last of alternatives to all: "consolidation versus atelectasis at the right base".
+    """Gives the side behind the last of a pair to both: "consolidation versus atelectasis at the right base".
 
     A side behind one that is set apart is that of the finding before it: "a nodule, not a mass, at the right apex".
     """
@@ -312,10 +315,12 @@ def _share_place(described: list[list[_Described]], sentence: _Sentence) -> None
         if "laterality" not in two[0]:
             continue
         joint = sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start]
-        if "laterality" not in one[0] and _ALTERNATIVE.fullmatch(joint):
+        if "laterality" not in one[0] and _PAIR.fullmatch(joint):
             end = sentence.candidates[number].end
             behind = sentence.between(end, end + _NEAR)
-            if any(mark.value("laterality") == two[0]["laterality"] for mark in behind):
+            inside = sentence.between(sentence.candidates[number - 1].end, end)
+            has_own = "and" in joint and any(mark.value("laterality") for mark in inside)
+            if not has_own and any(mark.value("laterality") == two[0]["laterality"] for mark in behind):
                 described[number - 1] = [part | {"laterality": two[0]["laterality"]} for part in one]
         elif _APART.fullmatch(joint) and _is_behind_comma(sentence, number):
             side = two[0].pop("laterality")

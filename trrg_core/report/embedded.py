@@ -33,14 +33,10 @@ _DOUBTED = re.compile(
     r"|possibility|probable|question|questionable|doubtful|conceivable|may be)\b"
     r"|(?:\bnot|cannot|\bunable|\bhard|difficult|impossible)\b[^,;]{0,24}\b(?:say|tell|know|judge|determine)\b"
 )
-# "the heart, which was enlarged last year, is now normal"
-_PAST_CLAUSE = re.compile(
-    r",? (?:which|that) (?:was|were|had been|had) [^,;:.]{3,60}, (?=(?:is|are|has|have|looks?|appears?|now|today)\b)"
-)
 _NO_DOUBT = re.compile(r"\b(?:no|little|without|beyond|any)(?: [a-z]+)? doubt\b|\bnothing\b[^,;]{0,40}\bsay\b")
 _DENIED_OUTRIGHT = re.compile(r"\bnothing\b")
 _LONGEST_INTRO = 60
-_JOINTS = re.compile(r"[,;:.]")
+_JOINTS = re.compile(r"[,;:.]|\b(?:and|but)\b(?= that\b)")
 _MARKS_OF = ("change", "severity")
 
 
@@ -60,7 +56,7 @@ def move_cues(scan: Scan) -> Scan:
     match = _CLAUSE.search(text)
     if match is None or not _names(scan, *match.span(2)):
         return scan
-    start = max((joint.end() for joint in _JOINTS.finditer(text, 0, match.start())), default=0)
+    start = max((joint.end() for joint in _JOINTS.finditer(text, 0, match.end(1))), default=0)
     cue = _cue(text[max(start, match.start() - _LONGEST_INTRO) : match.end(1)], match[1])
     if cue is None:
         return scan
@@ -81,21 +77,6 @@ def move_cues(scan: Scan) -> Scan:
         ]
     kept = [hit for hit in kept if hit.end <= at or hit.start >= end]
     return Scan(scan.plain, sorted([*kept, Hit(at, end, cue)], key=lambda hit: hit.start), attributes, scan.has_target)
-
-
-def leave_out_past(scan: Scan) -> Scan:
-    """`scan` without what a clause says of the past of a place: "the heart, which was large, is now normal"."""
-    match = _PAST_CLAUSE.search(scan.plain.text)
-    if match is None or _names(scan, *match.span()):
-        return scan
-    before = [hit for hit in scan.hits if hit.end <= match.start()]
-    if not before or not before[-1].entry.is_place or before[-1].entry.is_finding:
-        return scan
-    kept, attributes = (
-        [hit for hit in hits if hit.end <= match.start() or hit.start >= match.end()]
-        for hits in (scan.hits, scan.attributes)
-    )
-    return Scan(scan.plain, kept, attributes, scan.has_target)
 
 
 def _names(scan: Scan, start: int, end: int) -> bool:

@@ -12,7 +12,9 @@ Described = dict[str, str]
 
 _CHANGED = r"(?:changed|increased|decreased|improved|worsened|progressed|enlarged|grown)"
 _NEITHER_CHANGED = re.compile(
-    rf"\b(?:neither|none of the)\b.{{1,120}}\b(?:has|have) (?:[a-z]+ly )?{_CHANGED}\b", re.DOTALL
+    rf"\b(?:neither|none of the)\b(?:(?!, (?:while|but|and|whereas)|;).){{1,120}}"
+    rf"\b(?:has|have) (?:[a-z]+ly )?{_CHANGED}\b",
+    re.DOTALL,
 )
 # ", where there is atelectasis": at the place that the clause before names
 _WHERE = re.compile(r",? where (?:there (?:is|are|was|were) )?(?:[a-z]+ ){0,3}$")

@@ -11,16 +11,18 @@ from trrg_core.report.attributes import describe
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.conditions import as_statement
-from trrg_core.report.embedded import leave_out_past, move_cues
+from trrg_core.report.elisions import without_clauses
+from trrg_core.report.embedded import move_cues
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.lists import leading_words, split_list
 from trrg_core.report.neighbours import label_side, on_side
 from trrg_core.report.parsed import Mention, build_value
 from trrg_core.report.positions import find_positions
 from trrg_core.report.run_ons import add_run_on_stops
-from trrg_core.report.scan import Plain, add_spans, scan_sentence
+from trrg_core.report.scan import Plain, add_spans, scan_plain, scan_sentence
 from trrg_core.report.stand_ins import add_stand_ins
-from trrg_core.report.titles import find_titles
+from trrg_core.report.telling_words import PAST
+from trrg_core.report.titles import find_titles, share_with_members
 
 _Span = tuple[int, int, str]
 # what lies in the middle: a side stated of it is that of a place
@@ -147,8 +149,8 @@ def _mentions_of_one(
         scan = add_spans(scan, entities)
     if not scan.has_target:
         return ()
-    if " which " in scan.plain.text or " that " in scan.plain.text:
-        scan = leave_out_past(scan)
+    if scan.plain.words & PAST and (plain := without_clauses(scan)):
+        scan = scan_plain(plain, lexicon)
     scan = add_run_on_stops(add_stand_ins(move_cues(scan)))
     boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)
@@ -163,7 +165,9 @@ def _mentions_of_one(
         if "remov" in scan.plain.text:
             asserted = _both_removed(candidates, asserted, scan.plain.text, lexicon.kinds)
     described = describe(candidates, scan.hits, boundaries, scan.attributes, scan.plain)
-    titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text else ()
+    titles = find_titles(candidates, asserted, scan) if ":" in scan.plain.text or "device" in kinds else ()
+    if titles:
+        share_with_members(described, titles, candidates, scan.plain.text)
     mentions: list[Mention] = []
     for number, candidate in enumerate(candidates):
         if kinds[number] == "decoy" or number in titles:

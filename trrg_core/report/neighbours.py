@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from trrg_core.labels import Assertion
 from trrg_core.report.attribute_marks import OPPOSITE
+from trrg_core.report.attribute_words import THERE
 from trrg_core.report.midline import MIDLINE
 from trrg_core.report.parsed import Mention, build_value
 
@@ -78,7 +79,7 @@ _BARE_SIDE = re.compile(r"(left|right)(?: (?:lung|side|chest|hemithorax))?", re.
 LONGEST_SIDE = len("right hemithorax")
 _PAIRED = re.compile(r"(?:lungs?|pleurae?|pleural spaces?|(?:upper|mid|middle|lower) (?:zone|lobe)|base|apex) ?:", re.I)
 # what takes its side from the finding of the sentence before
-_RELATIVE_SIDE = re.compile(r"\b(?:(same|that) side|(?:other|opposite) side)\b", re.I)
+_RELATIVE_SIDE = re.compile(rf"\b(?:((?:same|that) side|{THERE})|(?:other|opposite) side)\b", re.I)
 _ONE_SIDE = re.compile(r"\b(?:left|right)\b", re.I)
 _SIDES = {"l": "left", "r": "right", "b": "bilateral"}
 # over a list whose items speak of it: "Effusions:\n- left: small\n- right: none"

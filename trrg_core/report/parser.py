@@ -125,7 +125,7 @@ class ReportParser:
             if before:
                 if not mentions:
                     mentions = self._of_stand_in(sentence, before)
-                elif " side" in sentence:
+                elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
             if ":" in sentence:
                 side, mentions = under_label(mentions, sentence, side)

@@ -93,7 +93,11 @@ def _without_slips(plain: Plain, lexicon: Lexicon) -> Plain:
 
 def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) -> Scan:
     """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is set."""
-    plain = _without_slips(plain_sentence(sentence), lexicon)
+    return scan_plain(_without_slips(plain_sentence(sentence), lexicon), lexicon, everything=everything)
+
+
+def scan_plain(plain: Plain, lexicon: Lexicon, *, everything: bool = False) -> Scan:
+    """The same for a sentence that is ready to be matched."""
     padded = f" {plain.text} "
     spans: list[tuple[int, int, Entry]] = []
     attributes: list[Hit] = []

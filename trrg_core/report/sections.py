@@ -37,6 +37,8 @@ _ANY_STATEMENT = re.compile(
     r"|(?:Pulmonary |Pleural )?(?:Edema|Oedema|Effusions?|Pneumothorax|Consolidation|Opacit(?:y|ies)"
     r"|Atelectasis|Infiltrates?): ))"
 )
+# "Effusion, right: small"
+_LABEL = re.compile(r"\n[ \t]*(?:[-*+\u2022] ?|\d{1,2}[.)] )?(?=([A-Za-z][^:\n]{1,60}):)")
 _OF_THE_IMAGES = ("comparison", "technique")
 _ON_LATER_IMAGES = ("recommendations", "notification")
 _LONGEST_HEADING = 48
@@ -292,6 +294,10 @@ def _parted(section: Section, text: str, *, has_findings: bool) -> Iterator[Sect
         if part is None and not has_findings and section.name not in _ON_LATER_IMAGES:
             pattern = _STATEMENT if section.name not in _OF_THE_IMAGES else _ANY_STATEMENT
             part = pattern.search(text, first.start(), section.end)
+            # what a line with the name of a finding in front of a colon says is read, wherever it stands
+            end = part.start() if part else section.end
+            labels = _LABEL.finditer(text, first.start(), end)
+            part = next((label for label in labels if _names_finding(label[1].lower())), part)
     if part is None or not text[part.end() : section.end].strip():
         yield section
         return

@@ -15,6 +15,8 @@ _SHORTEST = 4
 # a word of this length is recognised with two slips, if its first letter and its last two are right
 _LONG = 11
 _SHORTEST_GLUED = 6
+# of two words of the list that are glued to each other, "bibasilaratelectasis"
+_SHORTEST_SECOND = 5
 _NUM_CACHED = 65_536
 
 
@@ -60,7 +62,7 @@ class Spelling:
         word = token.strip(_EDGES)
         if word in self._known or not (word.isalpha() or word in self._slips):
             return None
-        better = self._slips.get(word) or self._closest(word) or self._split(word)
+        better = self._slips.get(word) or self._split(word) or self._closest(word)
         return token.replace(word, better, 1) if better else None
 
     def _closest(self, word: str) -> str | None:
@@ -76,9 +78,12 @@ class Spelling:
             return None
         for at in range(2, len(word) - 1):
             one, two = word[:at], word[at:]
-            if (one in self._before and two in self._targets) or (one in self._targets and two in self._behind):
+            is_glued = one in self._before or (one in self._targets and len(two) >= _SHORTEST_SECOND)
+            if (is_glued and two in self._targets) or (one in self._targets and two in self._behind):
                 return f"{one} {two}"
-            if one in self._before and two in self._behind and min(len(one), len(two)) >= _SHORTEST:
+            is_behind = two in self._behind and min(len(one), len(two)) >= _SHORTEST
+            is_denied = one == "no" and two in self._before and len(two) >= _SHORTEST_SECOND
+            if one in self._before and (is_behind or is_denied):
                 return f"{one} {two}"
         return None
 

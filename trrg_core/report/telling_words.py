@@ -8,6 +8,7 @@ NO, NOT, NEITHER = 1 << 3, 1 << 4, 1 << 5
 CLAUSE, STAND_IN, DEMONSTRATIVE = 1 << 6, 1 << 7, 1 << 8
 FORMER, RELATIVE, CHOICE = 1 << 9, 1 << 10, 1 << 11
 CONCESSION, ALL, JOINT, LUNG = 1 << 12, 1 << 13, 1 << 14, 1 << 15
+PAST = 1 << 16
 # of a sentence that was not scanned
 ANY_WORD = -1
 
@@ -25,12 +26,16 @@ _WORDS = {
     ),
     DEMONSTRATIVE: ("that", "those"),
     FORMER: ("former", "latter"),
-    RELATIVE: ("ipsilateral", "contralateral", "same", "that", "opposite", "other"),
+    RELATIVE: ("ipsilateral", "contralateral", "same", "that", "opposite", "other", "there"),
     CHOICE: ("(",),
     CONCESSION: ("but", "though", "although", "yet"),
     ALL: ("all", "both", "each"),
     JOINT: ("or", "with", "where", "combination", "/"),
     LUNG: ("lung", "lungs"),
+    PAST: (
+        *("you", "we", "i", "he", "she", "they", "patient", "was", "were", "been", "now", "today", "last", "ago"),
+        *("yesterday", "film", "previously", "formerly", "once", "initially", "originally", "earlier"),
+    ),
 }
 
 

@@ -14,6 +14,8 @@ from trrg_core.report.scan import Scan
 _YES = re.compile(r"(?:yes|present|positive|noted|seen|identified|again|l|r)\b")
 # names of a group of devices, which a list of them follows
 _GROUPS = ("other_device",)
+_LISTED = re.compile(r" ?\(|,? (?:including|namely|such as|i\.?e\.?) ")
+_END_OF_LIST = re.compile(r"\)|[.;]")
 
 
 def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], scan: Scan) -> set[int]:
@@ -24,6 +26,8 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
     for number, candidate in enumerate(candidates):
         begin = _behind_colon(text, candidate.end)
         if begin < 0:
+            if candidate.finding in _GROUPS and find_members(number, candidates, text):
+                titles.add(number)
             continue
         later = [other for other in candidates[number + 1 : number + 3] if other.start >= begin]
         if begin >= len(text):
@@ -36,6 +40,27 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
             if not is_answered:
                 titles.add(number)
     return titles
+
+
+def find_members(number: int, candidates: Sequence[Candidate], text: str) -> Sequence[int]:
+    """Numbers of the candidates that are listed behind a group: "tubes (ETT, NGT)", "lines, namely a PICC"."""
+    listed = _LISTED.match(text, candidates[number].end)
+    if listed is None:
+        return ()
+    end = _END_OF_LIST.search(text, listed.end())
+    limit = end.start() if end else len(text)
+    return [other for other in range(number + 1, len(candidates)) if listed.end() <= candidates[other].start < limit]
+
+
+def share_with_members(
+    described: Sequence[list[dict[str, str]]], titles: set[int], candidates: Sequence[Candidate], text: str
+) -> None:
+    """Adds to `described` the change that is said of a group to each of its members: "lines (PICC, port) unchanged"."""
+    for number in titles:
+        members = find_members(number, candidates, text)
+        changes = [one["change"] for other in (number, *members) for one in described[other] if "change" in one]
+        for part in (part for other in members for part in described[other] if changes):
+            part.setdefault("change", changes[-1])
 
 
 def _behind_colon(text: str, end: int) -> int:

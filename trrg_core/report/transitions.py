@@ -46,25 +46,34 @@ def may_tell(marks: Sequence[Mark]) -> bool:
     return degrees == 2 or sizes == 2
 
 
-def tell_transitions(marks: Sequence[Mark], text: str) -> list[Mark]:
-    """`marks` in order, with a change where two of them tell a degree or a size of then and of now."""
+def tell_transitions(marks: Sequence[Mark], text: str, *, is_of_one: bool) -> list[Mark]:
+    """`marks` in order, with a change where two of them tell a degree or a size of then and of now.
+
+    Args:
+        marks: the marks of a sentence.
+        text: its words.
+        is_of_one: whether it names one finding, so that both degrees are of it.
+    """
     marked = list(marks)
     for kind in ("severity", "size"):
         named = [mark for mark in marked if mark.value(kind)]
         if len(named) == 2 and named[0].end <= named[1].start:
-            marked = _told(marked, named[0], named[1], kind, text)
+            marked = _told(marked, named[0], named[1], kind, text, is_of_one=is_of_one)
     return marked
 
 
-def _told(marks: list[Mark], one: Mark, two: Mark, kind: str, text: str) -> list[Mark]:
+def _told(marks: list[Mark], one: Mark, two: Mark, kind: str, text: str, *, is_of_one: bool) -> list[Mark]:
     order = _order(one, two, text, is_size=kind == "size")
+    if not order and is_of_one and _NOW_BEFORE.search(text[one.end : two.start]):
+        order = 1  # "the small effusion of yesterday is now large"
     if not order:
         return marks
     now, then = (one, two) if order < 0 else (two, one)
     change = _change(then.value(kind), now.value(kind), kind)
     if not change:
         return marks
-    marked = Mark(now.start, now.end, ((kind, now.value(kind)), ("change", change)))
+    start = then.start if text[then.end : now.start] == " to " else now.start
+    marked = Mark(start, now.end, ((kind, now.value(kind)), ("change", change)))
     return [marked if mark is now else mark for mark in marks if mark is not then]
 
 

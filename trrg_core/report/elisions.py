@@ -1,0 +1,64 @@
+"""Clauses that are left out before a sentence is read, since they tell nothing of now.
+
+"The pneumonia for which you treated her has cleared" is read as "the pneumonia has cleared", and "the heart, which was
+enlarged last year, is now normal" as "the heart is now normal".
+"""
+
+import re
+
+from trrg_core.report.scan import Plain, Scan
+
+_IS = r"(?=(?:is|are|has|have|looks?|appears?|remains?)\b)"
+_IS_NOW = r"(?=(?:now|today|is|are|has|have|looks?|appears?)\b)"
+_WHEN = (
+    r"(?:ago|yesterday|previously|before|earlier|then|last (?:week|month|year|night|time|spring|summer|autumn|winter)"
+    r"|(?:on|in|at) [^,;:]{0,30}?(?:film|study|radiograph|examination|image|admission|visit|scan|day)s?"
+    r"|in (?:[a-z]+ary|march|april|may|june|july|august|[a-z]+ber|\d{4}))"
+)
+# "that we discussed on the phone", "for which he was admitted"
+_RELATIVE = re.compile(
+    r"(?:,? (?:(?:for|with|about|on|of|from|by|to) (?:which|whom)|that|which))? "
+    rf"(?:you|we|i|he|she|they|the patient) [^,;:]{{2,60}}?,? {_IS}"
+)
+# of a place, whose state is told apart from it: "the heart, previously large, ..."
+_PAST = re.compile(
+    rf"(?:,? (?:which|that) (?:was|were|had been|had) [^,;:.]{{3,60}},? {_IS_NOW}"
+    rf"|, (?:previously|formerly|once|initially|originally|earlier|at first) [^,;:.]{{3,50}}, {_IS_NOW}"
+    rf"|, [^,;:.]{{3,40}} {_WHEN}, {_IS_NOW}"
+    r"| (?:was|were|had been) [^,;:.]{3,50},? (?:and|but) (?=(?:is|are|has|have) (?:now|today|since|returned|become)\b)"
+    r"|, having been [^,;:.]{3,60}(?=\.?$))"
+)
+_PAST_IN_FRONT = re.compile(
+    r"(?:\b(?:previously|formerly|once|initially) (?:[a-z]+ly )?(?:enlarged|large|prominent|widened|elevated|raised"
+    r"|dilated|normal|congested) )(?=[a-z ]{4,40} (?:is|are|has|have) (?:now|today|returned|become)\b)"
+)
+
+
+def without_clauses(scan: Scan) -> Plain | None:
+    """The sentence of `scan` without the first such clause; None where it has none."""
+    text = scan.plain.text
+    match = _RELATIVE.search(text)
+    if match and _follows(scan, match, is_place=False) and not _names(scan, *match.span()):
+        return _cut(scan.plain, match.start() + 1, match.end())
+    match = _PAST.search(text)
+    if match and _follows(scan, match, is_place=True) and not _names(scan, *match.span()):
+        return _cut(scan.plain, match.start(), match.end() - 1 if match.end() < len(text) else match.end())
+    match = _PAST_IN_FRONT.search(text)
+    return _cut(scan.plain, *match.span()) if match else None
+
+
+def _follows(scan: Scan, match: "re.Match[str]", *, is_place: bool) -> bool:
+    """Whether what is named last before `match` is a finding, or a place alone where `is_place` is set."""
+    before = [hit.entry for hit in scan.hits if hit.end <= match.start()]
+    if not before:
+        return False
+    return before[-1].is_place and not before[-1].is_finding if is_place else before[-1].is_target
+
+
+def _names(scan: Scan, start: int, end: int) -> bool:
+    return any(hit.entry.is_finding for hit in scan.hits if start <= hit.start < end)
+
+
+def _cut(plain: Plain, start: int, end: int) -> Plain:
+    offsets = plain.offsets or tuple(range(len(plain.text)))
+    return Plain(plain.text[:start] + plain.text[end:], offsets[:start] + offsets[end:])
