@@ -24,6 +24,7 @@ ConstraintKind = Literal["cap", "quota", "balance", "rows"]
 
 # patients are kept or dropped as a whole, so that `rows` is seldom reached exactly
 ROWS_TOLERANCE = 0.01
+_ROWS = "study rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,9 @@ class Constraint:
 
     @property
     def description(self) -> str:
-        """The constraint in one line: `cap Edema PRESENT <= 50%`."""
+        """The constraint in one line: `cap Edema PRESENT <= 50%`, or of counts of rows the key: `min_rows >= 60`."""
+        if self.name == _ROWS:
+            return f"{'rows' if self.kind == 'rows' else 'min_rows'} {self.relation} {self.target:g}"
         target = f"{self.target:.1%}" if self.is_share else f"{self.target:g}"
         return f"{self.kind} {self.name} {self.relation} {target}"
 
@@ -119,7 +122,7 @@ def find_observation(name: str, observations: Sequence[str]) -> str:
 
 def _rows_constraint(kind: ConstraintKind, target: int, rows: pa.Table, tolerance: float = 0.0) -> Constraint:
     every = np.ones(rows.num_rows, dtype=bool)
-    return Constraint(kind=kind, name="study rows", target=target, is_share=False, counted=every, tolerance=tolerance)
+    return Constraint(kind=kind, name=_ROWS, target=target, is_share=False, counted=every, tolerance=tolerance)
 
 
 def _bound_constraint(kind: ConstraintKind, bound: Bound, rows: pa.Table, observations: Sequence[str]) -> Constraint:

@@ -81,7 +81,7 @@ class SliceSpec(ConfigSection):
         description="patients: keep patients all of whose studies pass `where`; studies: keep each study that passes.",
     )
     rows: int | None = Field(
-        None, ge=1, description="Study rows wanted, repeats counted; empty: as near to the base as possible."
+        None, ge=1, description="Study rows wanted within 1 %, repeats counted; empty: as near to the base as possible."
     )
     min_rows: int | None = Field(
         None, ge=1, description="Fewest study rows, repeats counted; kept even where a quota is then missed."

@@ -141,7 +141,7 @@ def test_the_fewest_rows_are_kept_before_a_quota() -> None:
     assert (fewest.name, fewest.relation, fewest.is_met) == ("study rows", ">=", True)
     assert plan.num_rows == pytest.approx(60, abs=1)
     assert (quota.is_met, quota.achieved) == (False, pytest.approx(10 / 60, abs=0.01))
-    assert quota.reason == "cannot be met together with quota study rows >= 60"
+    assert quota.reason == "cannot be met together with min_rows >= 60"
 
 
 def test_more_rows_than_there_are_is_said_in_figures() -> None:
