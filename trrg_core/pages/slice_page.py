@@ -23,6 +23,7 @@ svg.asked .before { fill: var(--soft); opacity: 0.35; }
 svg.asked .met { fill: var(--good); }
 svg.asked .missed { fill: var(--bad); }
 svg.asked .target { stroke: var(--ink); stroke-width: 2; }
+td .all { display: block; margin-left: 8px; }
 td.missed { color: var(--bad); font-weight: 600; }
 pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12.5px; }
 """
@@ -50,12 +51,17 @@ class SlicePage:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetBar:
-    """A target as the template prints it; the numbers are lengths and places of the bar, 0 to `BAR_PX` px."""
+    """A target as the template prints it; the numbers are lengths and places of the bar, 0 to `BAR_PX` px.
+
+    `base_all` and `achieved_all` are the shares among the sentences of all sections where they differ, else empty.
+    """
 
     outcome: TargetOutcome
     asked: str
     base: str
     achieved: str
+    base_all: str
+    achieved_all: str
     before_px: float
     achieved_px: float
     target_px: float
@@ -89,15 +95,23 @@ def build_bar(outcome: TargetOutcome) -> TargetBar:
     """The bar of a target: shares on a scale of 0 to 1, counts on one that ends at the greatest of them."""
     scale = 1.0 if outcome.is_share else max(outcome.target, outcome.before, outcome.achieved, 1.0)
     asked = f"{outcome.name} {outcome.relation} {_number(outcome.target, outcome.is_share)}"
+    base, achieved = (_number(value, outcome.is_share) for value in (outcome.before, outcome.achieved))
     return TargetBar(
         outcome=outcome,
         asked=asked,
-        base=_number(outcome.before, outcome.is_share),
-        achieved=_number(outcome.achieved, outcome.is_share),
+        base=base,
+        achieved=achieved,
+        base_all=_other_share(outcome.before_all, base),
+        achieved_all=_other_share(outcome.achieved_all, achieved),
         before_px=round(BAR_PX * outcome.before / scale, 1),
         achieved_px=round(BAR_PX * outcome.achieved / scale, 1),
         target_px=round(BAR_PX * outcome.target / scale, 1),
     )
+
+
+def _other_share(share: float | None, shown: str) -> str:
+    text = "" if share is None else _number(share, True)
+    return "" if text == shown else text
 
 
 def _label_shares(before: Sequence[LabelCount], after: Sequence[LabelCount]) -> list[LabelShares]:

@@ -82,3 +82,20 @@ def test_bars_are_to_scale(
     )
     bar = build_bar(outcome)
     assert (bar.target_px, bar.before_px, bar.achieved_px) == tuple(BAR_PX * share for share in expected)
+
+
+def test_a_share_of_negated_sentences_has_that_of_all_sections_beside_it_where_it_differs() -> None:
+    outcome = TargetOutcome(
+        kind="negated",
+        name="Edema negated sentences",
+        relation="<=",
+        target=0.6,
+        is_share=True,
+        before=0.8,
+        achieved=0.6,
+        is_met=True,
+        before_all=0.7,
+        achieved_all=0.6,
+    )
+    bar = build_bar(outcome)
+    assert (bar.base, bar.base_all, bar.achieved, bar.achieved_all) == ("80.0%", "70.0%", "60.0%", "")
