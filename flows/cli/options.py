@@ -36,7 +36,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. finetune.clues=off. Can be repeated."),
 ]
 SourceOption = Annotated[
-    str, typer.Option("--source", help="Reader of the source: mimic-cxr (the default), iu-xray or plain.")
+    str,
+    typer.Option(
+        "--source", help="Reader of the source: mimic-cxr (the default), chexpert-plus, iu-xray, plain or rexgradient."
+    ),
 ]
 RootOption = Annotated[str, typer.Option("--source-root", help="Folder or s3:// prefix of the studies; only read.")]
 InputOption = Annotated[

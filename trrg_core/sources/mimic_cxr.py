@@ -18,6 +18,7 @@ from trrg_core.sources.image_root import ImageRoot, find_image_root
 from trrg_core.sources.listing import StudyDraft, build_listing
 from trrg_core.sources.patients import PATIENT_COLUMNS, PATIENT_IGNORED, PatientRow, patients_by_id
 from trrg_core.sources.reading import Row, UniqueRows, read_index_file, read_rows, resolve_duplicates
+from trrg_core.sources.study_dates import read_date
 from trrg_core.storage.store import Store, open_store, relative_path
 from trrg_core.study import Image, Listing, Reject, Study
 
@@ -257,8 +258,7 @@ def _problem(row: Row, images: list[tuple[Image, Row]]) -> tuple[str, str] | Non
 
 
 def _moment(row: Row) -> tuple[str, str]:
-    date = row.get("StudyDate", "").strip()
-    date = date if re.fullmatch(r"\d{8}", date) else ""
+    date = read_date(row.get("StudyDate", ""))
     # the published CSV was written from numbers, so a time before 10 a.m. has no leading zero
     match = re.fullmatch(r"(\d{1,6})(\.\d+)?", row.get("StudyTime", "").strip())
     return date, match[1].zfill(6) + (match[2] or "") if match and date else ""

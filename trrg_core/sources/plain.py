@@ -15,6 +15,7 @@ from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id, r
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import Row, Rows, read_index_file, read_rows
 from trrg_core.sources.report_layout import format_report
+from trrg_core.sources.study_dates import read_date, read_time
 from trrg_core.storage.column_names import check_unique, show_columns
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject
@@ -22,7 +23,6 @@ from trrg_core.study import Image, Listing, Reject
 # a Parquet table that is larger than this is a bomb: texts and ids are compressed 2 to 20 times
 _MAX_EXPANSION, _ALWAYS_ALLOWED_BYTES = 100, 64 * 2**20
 _BATCH_ROWS, _BYTES_PER_ROW = 1024, 64
-_FRACTION = re.compile(r"([0-9]{2}):?([0-9]{2}):?([0-9]{2})(\.[0-9]{1,9})")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -40,11 +40,13 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
     rejects: list[Reject] = []
     unknown: dict[str, tuple[str, ...]] = {}
     by_study: dict[str, list[StudyDraft]] = defaultdict(list)
+    num_unread = 0
     for name in _find_tables(store, plain.table):
         one = plain.model_copy(update={"table": name})
         table = _read_table(store, one)
         rejects += table.rejects
         unknown[name] = table.unknown_columns
+        num_unread += sum(_has_unread_date(row, plain) for row in table.rows)
         for number, row in enumerate(table.rows, start=1):
             try:
                 draft = _draft(row, one, root)
@@ -60,9 +62,8 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
         else:
             drafts.append(joined)
             num_identical += len(parts) - max(1, len(joined.images))
-    return build_listing(
-        drafts, config, rejects=rejects, counts={"duplicate_rows": num_identical}, unknown_columns=unknown
-    )
+    counts = {"duplicate_rows": num_identical, "unread_dates": num_unread}
+    return build_listing(drafts, config, rejects=rejects, counts=counts, unknown_columns=unknown)
 
 
 def _find_tables(store: Store, table: str) -> tuple[str, ...]:
@@ -179,7 +180,7 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
     has_text = bool(plain.report_column) and not plain.report_path_column
     image_id = _id(row, plain.image_id_column) if plain.image_id_column else path
     split = row[plain.split_column].strip() if plain.split_column else ""
-    date = _digits(row, plain.date_column, 8)
+    date = read_date(row[plain.date_column]) if plain.date_column else ""
     return StudyDraft(
         subject_id=subject_id,
         study_id=study_id,
@@ -188,11 +189,16 @@ def _draft(row: Row, plain: PlainConfig, root: ImageRoot) -> StudyDraft:
         images=(Image(dicom_id=image_id, path=root.path(path), view_position=view),),
         splits=(split,) if split else (),
         study_date=date,
-        study_time=_time(row, plain.time_column) if date else "",
+        study_time=read_time(row[plain.time_column]) if date and plain.time_column else "",
         prior_study_id=_prior(row, plain.prior_column) if plain.prior_column else None,
         sex=read_sex(row[plain.sex_column]) if plain.sex_column else "",
         age_years=read_age(row[plain.age_column]) if plain.age_column else None,
     )
+
+
+def _has_unread_date(row: Row, plain: PlainConfig) -> bool:
+    text = row[plain.date_column].strip() if plain.date_column else ""
+    return bool(text) and not read_date(text)
 
 
 def _report(text: str, section: str) -> str:
@@ -208,20 +214,6 @@ def _id(row: Row, column: str) -> str:
 
 def _prior(row: Row, column: str) -> str:
     return _id(row, column) if row[column].strip() else ""
-
-
-def _digits(row: Row, column: str, width: int) -> str:
-    # a date in another notation stays unknown: a wrong guess would change the order of the studies
-    digits = re.sub(r"[-:/. T]", "", row[column]) if column else ""
-    return digits if digits.isdecimal() and digits.isascii() and len(digits) == width else ""
-
-
-def _time(row: Row, column: str) -> str:
-    # seconds with a fraction, as in DICOM and MIMIC-CXR
-    match = _FRACTION.fullmatch(row[column].strip()) if column else None
-    if match is None:
-        return _digits(row, column, 6)
-    return "".join(match.groups())
 
 
 def _join(parts: Sequence[StudyDraft]) -> StudyDraft | None:

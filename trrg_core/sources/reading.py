@@ -121,7 +121,10 @@ def read_rows(
             stream is corrupt or decompresses to too much, too many quotes are unclosed, or more than 100,000 rows are
             malformed.
     """
-    stream = io.BytesIO(decompress(data, name))
+    content = decompress(data, name)
+    if content[:2] in _UTF16_MARKS:
+        raise ConfigError(f"{name}: the file is UTF-16, expected UTF-8: convert it, e.g. `iconv -f utf-16 -t utf-8`")
+    stream = io.BytesIO(content)
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     delimiter = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
     records = _records(lines, delimiter, name)

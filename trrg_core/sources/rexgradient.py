@@ -4,7 +4,6 @@ The JSON files list the radiographs of each study with their views; the CSV file
 published as sections and are formatted in the layout of MIMIC-CXR.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from trrg_core.sources.listing import StudyDraft, build_listing, is_usable_id
 from trrg_core.sources.patients import read_age, read_sex
 from trrg_core.sources.reading import read_index_file, read_json
 from trrg_core.sources.report_layout import format_report
+from trrg_core.sources.study_dates import read_date
 from trrg_core.storage.store import Store, relative_path
 from trrg_core.study import Image, Listing, Reject, Split
 
@@ -96,7 +96,6 @@ def _draft(key: str, entry: Any, split: Split, path: str, root: ImageRoot) -> St
     images = _images(entry, root)
     if not images:
         raise DataError("no_images", "ImagePath is empty")
-    date = _text(entry, "StudyDate")
     return StudyDraft(
         subject_id=subject_id,
         study_id=study_id,
@@ -104,7 +103,7 @@ def _draft(key: str, entry: Any, split: Split, path: str, root: ImageRoot) -> St
         report=format_report({name.upper(): _section(entry, name) for name in _SECTIONS}),
         images=images,
         splits=(split,),
-        study_date=date if re.fullmatch(r"\d{8}", date) else "",
+        study_date=read_date(_text(entry, "StudyDate")),
         sex=read_sex(_text(entry, "PatientSex")),
         age_years=read_age(_text(entry, "PatientAge")),
     )

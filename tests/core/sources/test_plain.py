@@ -59,6 +59,24 @@ def test_rows_of_one_study_are_its_radiographs(tmp_path: Path) -> None:
     assert listing.rejects == ()
 
 
+def test_dates_with_the_day_or_the_month_first_are_counted_and_order_nothing(tmp_path: Path) -> None:
+    """`12/01/2023` and `01/31/2024` were ordered by their digits: the later study was the prior of the earlier one."""
+    days = ("12/01/2023", "01/31/2024", "31.01.2024", "2024-02-01", "")
+    rows = [f"P1,E{number},{number}.jpg,Clear.,{day}\n" for number, day in enumerate(days)]
+    (tmp_path / "export.csv").write_text("who,exam,file,text,day\n" + "".join(rows))
+    plain = PRIOR.model_copy(update={"prior_column": "", "image_id_column": ""})
+    listing = opened(tmp_path, plain).list_studies()
+    assert [study.study_date for study in listing.studies] == ["", "", "", "20240201", ""]
+    assert {study.prior_study_id for study in listing.studies} == {""}
+    assert listing.counts["unread_dates"] == 3
+
+
+def test_a_table_in_utf_16_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_bytes((HEADER + ROWS).encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"export\.csv: the file is UTF-16, expected UTF-8: convert it"):
+        opened(tmp_path).list_studies()
+
+
 PRIOR_HEADER = "who,exam,file,text,day,before,uid\n"
 PRIOR = PlainConfig(
     table="export.csv", image_path="{file}", report_column="text", patient_column="who", study_column="exam",
