@@ -84,6 +84,17 @@ def test_threads_do_not_share_a_decoder() -> None:
     assert [image.rows for image in images] == [16 + at for at in range(12)]
 
 
+def test_many_threads_start_no_more_decoders_than_may_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder_pool.end_decoders()
+    started = []
+    start = decoder_pool._start
+    monkeypatch.setattr(decoder_pool, "_start", lambda memory_mb: started.append(memory_mb) or start(memory_mb))
+    with ThreadPoolExecutor(decoder_pool._MOST + 8) as threads:
+        images = list(threads.map(lambda _: prepare_isolated(SOUND, FORM), range(4 * decoder_pool._MOST)))
+    assert all(image == prepare_image(SOUND, FORM) for image in images)
+    assert 1 <= len(started) <= decoder_pool._MOST
+
+
 def test_an_ingest_with_a_crash_and_a_hang_has_one_reject_for_each(faulty: None, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", 8)
     numbers = sorted(tree.studies)

@@ -1,6 +1,7 @@
 """Untrusted image files, each decoded in another process: whatever a decoder does there costs one file.
 
-The processes are kept for the next file, one for each thread that decodes at the same time. They end with this process.
+The processes are kept for the next file, one for each thread that decodes at the same time, but no more than `_MOST`:
+further threads wait, since a process takes 50 times as long to start as to decode a film. They end with this process.
 """
 
 import atexit
@@ -27,7 +28,7 @@ from trrg_core.study import view_code
 _MODULE = decoder_process.__name__
 _START_TIMEOUT_S = 120.0
 _CLOCK_PER_CPU = 4.0
-_MAX_IDLE = 4
+_MOST = max(4, os.cpu_count() or 1)
 _MAX_TAG, _MAX_TEXT_ROWS = 64, 1000  # characters of a header tag; more rows of text than a film has
 # no credentials: a decoder needs none
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
@@ -83,10 +84,11 @@ class _Decoder:
 
 @dataclass
 class _Idle:
-    """Decoders that wait for a file. A forked process must not use those of its parent."""
+    """Decoders that wait for a file, and how many may run. A forked process must not use those of its parent."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     decoders: list[_Decoder] = field(default_factory=list)
+    slots: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST))
     pid: int = 0
 
 
@@ -103,7 +105,11 @@ def prepare_isolated(data: bytes, form: ImageForm, limits: DecoderLimits | None 
         DataError: `decoder_timeout`, `decoder_crashed`, or as `trrg_core.imaging.decode.decode_image`.
         StorageError: if no process can be started.
     """
-    limits = limits or DecoderLimits()
+    with _slots():
+        return _prepare(data, form, limits or DecoderLimits())
+
+
+def _prepare(data: bytes, form: ImageForm, limits: DecoderLimits) -> PreparedImage:
     header = {"form": asdict(form), "timeout_s": limits.timeout_s}
     ending = ""
     for _ in range(2):
@@ -165,11 +171,16 @@ def _describe(code: int) -> str:
     return f"was ended by signal {-code}"
 
 
-def _take(memory_mb: int) -> _Decoder:
+def _slots() -> threading.Semaphore:
     with _idle.lock:
         if _idle.pid != os.getpid():
-            _idle.decoders, _idle.pid = [], os.getpid()
+            _idle.decoders, _idle.slots, _idle.pid = [], threading.BoundedSemaphore(_MOST), os.getpid()
             atexit.register(end_decoders)
+        return _idle.slots
+
+
+def _take(memory_mb: int) -> _Decoder:
+    with _idle.lock:
         for decoder in _idle.decoders:
             if decoder.memory_mb == memory_mb:
                 _idle.decoders.remove(decoder)
@@ -180,7 +191,7 @@ def _take(memory_mb: int) -> _Decoder:
 def _give_back(decoder: _Decoder) -> None:
     with _idle.lock:
         _idle.decoders.append(decoder)
-        surplus = _idle.decoders.pop(0) if len(_idle.decoders) > _MAX_IDLE else None
+        surplus = _idle.decoders.pop(0) if len(_idle.decoders) > _MOST else None
     if surplus:
         surplus.end()
 
