@@ -10,6 +10,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from pipelines.serving.app import ServedStudy, build_app
+from pipelines.serving.batches import Batches
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelChoice, ModelStatus
 from pipelines.serving.served_model import ServedModel
@@ -44,14 +45,12 @@ class ModelReplica:
 
     def __init__(self, choice: ModelChoice, batches: BatchSettings) -> None:
         self._model, self._poll_s = ServedModel(choice), batches.poll_s
-        self.write.set_max_batch_size(batches.max_studies)  # type: ignore[attr-defined]  # of serve.batch
-        self.write.set_batch_wait_timeout_s(batches.wait_s)  # type: ignore[attr-defined]
+        self._batches = Batches(self._write, most=batches.max_studies, wait_s=batches.wait_s)
         self._polling: asyncio.Task[None] | None = None
 
-    @serve.batch
-    async def write(self, tasks: list[WriteTask]) -> list[ServedStudy]:
-        """What the model writes for each study; called with one task, it runs with those of a batch."""
-        return await asyncio.to_thread(self._write, tasks)
+    async def write(self, task: WriteTask) -> ServedStudy:
+        """What the model writes for a study, together with others."""
+        return await self._batches.answer(task)
 
     async def status(self) -> ModelStatus:
         """The model that writes now."""
