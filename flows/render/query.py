@@ -33,7 +33,7 @@ def print_rows(result: QueryResult, limit: int) -> None:
 
 
 def print_csv(result: QueryResult) -> None:
-    """Print all rows as CSV: null is empty, lists and structs are JSON."""
+    """Print all rows as CSV: null is empty, lists and structs are JSON, numbers may be `inf` and `nan`."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(result.columns)
     for row in result.rows:
@@ -78,6 +78,8 @@ def _cell(value: Any) -> str:
         return NULL
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return str(value)  # also inf and nan, for which JSON has no number
     return _json(value) if isinstance(value, list | dict) else str(_plain(value))
 
 

@@ -60,7 +60,7 @@ def test_json_is_one_value_for_any_type(trrg: Trrg) -> None:
 def test_csv_has_every_row_and_a_table_the_first_ones(trrg: Trrg) -> None:
     rows = list(csv.reader(io.StringIO(trrg("sql", VALUES, "--csv")[1])))
     assert rows[0][:5] == ["n", "n", "none", "text", "list"]
-    assert rows[1][:6] == ["1", "2", "", 'a,"b"', "[1, null]", '{"k": true}']
+    assert rows[1][:7] == ["1", "2", "", 'a,"b"', "[1, null]", '{"k": true}', "nan"]
     out = trrg("sql", "SELECT range AS n FROM range(3000)", "--csv")[1]
     assert out.splitlines() == ["n", *map(str, range(3000))]
     out = trrg("sql", "SELECT range AS n FROM range(10000000000)", "--limit", "2")[1]

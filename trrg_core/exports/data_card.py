@@ -32,6 +32,7 @@ TRRG reads the folder again as a plain source: the same patients, studies and th
 dates, sexes, ages and reports. JPEGs are decoded and encoded once more.
 
 ```yaml
+preset: tiny
 source:
   kind: plain
   root: {folder}

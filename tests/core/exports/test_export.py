@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from tests.core.toy_versions import LABEL_SET, NO, YES, report_text, shard_row, study_row, write_version
-from trrg_core.config.settings import IngestConfig, SourceConfig
+from trrg_core.config.load import load_config
+from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.exports import export, exported_study, parquet_files
 from trrg_core.exports.export import ExportReport, ExportRequest, Layout, export_version
@@ -173,8 +173,9 @@ def test_the_image_folder_read_as_a_plain_source_has_the_same_rows(tmp_path: Pat
     write_version(store, "studies", list(by_id.values()), STUDIES, fingerprint="studies")
     exported(store, tmp_path / "out", Layout.HUGGING_FACE)
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
-    settings = yaml.safe_load(card.partition("```yaml\n")[2].partition("```")[0])["source"]
-    source = open_source(SourceConfig(**settings | {"root": str(tmp_path / "out")}), IngestConfig())
+    preset = card.partition("```yaml\n")[2].partition("```")[0].replace("path/to/this/folder", str(tmp_path / "out"))
+    (tmp_path / "preset.yaml").write_text(preset)
+    source = open_source(load_config(str(tmp_path / "preset.yaml")).source, IngestConfig())
     listing = source.list_studies()
     assert listing.rejects == ()
     assert len(listing.studies) == len(ROWS)
