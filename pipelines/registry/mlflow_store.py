@@ -60,9 +60,20 @@ def make_database(store: Store) -> Path:
     if not path.exists():
         with tempfile.TemporaryDirectory() as elsewhere:
             new = Path(elsewhere) / path.name
-            _local_client(new).search_experiments(max_results=1)  # the tables are made when they are first asked
+            _make_tables(store, new)
             store.write_new(REGISTRY_DATABASE, new.read_bytes())
     return path
+
+
+def _make_tables(store: Store, path: Path) -> None:
+    """Make MLflow's tables in a new file; the first experiment has its files in the store.
+
+    MLflow would have them in `mlruns` of the folder where the command happens to be started.
+    """
+    _local_client(path).search_experiments(max_results=1)  # the tables are made when they are first asked
+    with closing(sqlite3.connect(path)) as database, database:
+        place = store.join(REGISTRY_FOLDER, "0")
+        database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0", (place,))
 
 
 def _is_half_made(path: Path) -> bool:
@@ -92,4 +103,6 @@ def _downloaded(store: Store) -> Iterator[Path]:
         path = Path(local) / "mlflow.db"
         if store.exists(REGISTRY_DATABASE):
             path.write_bytes(store.read_bytes(REGISTRY_DATABASE))
+        else:
+            _make_tables(store, path)
         yield path

@@ -48,6 +48,19 @@ def test_a_new_file_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert store.list() == ()
 
 
+def test_the_first_experiment_of_a_new_registry_is_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started_in = tmp_path / "started-in"
+    started_in.mkdir()
+    monkeypatch.chdir(started_in)
+    store = open_store(str(tmp_path / "store"))
+    with closing(sqlite3.connect(make_database(store))) as database:
+        places = database.execute("SELECT artifact_location FROM experiments").fetchall()
+    assert places == [(store.join("registry", "0"),)]
+    assert not list(started_in.iterdir())
+
+
 @pytest.mark.parametrize("name", ["a%20b", "q?x", "100% \u00fc #1"])
 def test_the_name_of_a_folder_is_taken_as_it_is(tmp_path: Path, empty_registry: bytes, name: str) -> None:
     store = open_store(str(tmp_path / name))
