@@ -1,4 +1,4 @@
-"""Runs that a killed service left behind: Prefect takes them for running, and no other run gets their slot.
+"""Runs that ended with their service: Prefect takes them for running, and no other run gets their slot.
 
 Each run carries the name of its machine, because machines may share a database of Prefect.
 """
@@ -48,7 +48,7 @@ def end_leftover_runs(*, is_shared: bool = False) -> list[str]:
                 continue
             message = "the service was stopped while it ran: Run with the same values finds what was finished"
             client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-            logger.warning("run %s was left behind by a service that was killed", run.name)
+            logger.warning("run %s has ended with the service that it was started in", run.name)
             names.append(run.name)
     return names
 

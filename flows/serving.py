@@ -7,6 +7,7 @@ this process is killed.
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ from flows.prefect_database import SCHEME, check_database
 from flows.prefect_server import HOST, SERVER_AUTH, protection
 from flows.service_lock import only_service
 from pipelines.serving.request_guard import LOOPBACK_NAMES
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.extras import require_package
 from trrg_core.storage.store import Store, open_store
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 300  # on a machine that has other work; half a minute otherwise
 STOP_TIMEOUT_S = 120.0
+MIN_HOME_BYTES = 64 * 2**20
 DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
@@ -105,8 +107,11 @@ def _serve(
                         f"{'':<12} every user of this machine reaches them: {SERVER_AUTH}=USER:PASSWORD asks for it"
                     )
                 typer.echo(f"stop with Ctrl-C, or `trrg down --port {ports.prefect}`")
-                with suppress(KeyboardInterrupt, TerminationSignal):
-                    asyncio.run(runner.start())
+                try:
+                    with suppress(KeyboardInterrupt, TerminationSignal):
+                        asyncio.run(runner.start())
+                finally:
+                    _end_runs()
     finally:
         if mark:
             leash.end_marked(mark)
@@ -155,7 +160,7 @@ def down(port: int) -> str:
     os.kill(service.pid, signal.SIGTERM)  # a process that a script started in the background ignores an interrupt
     end = time.monotonic() + STOP_TIMEOUT_S
     while time.monotonic() < end:
-        if _start_time(service.pid) != service.started:
+        if leash.start_time(service.pid) != service.started:
             _state_file(port).unlink(missing_ok=True)
             return f"stopped process {service.pid} and all that it started"
         time.sleep(0.2)
@@ -168,7 +173,7 @@ def read_service(port: int) -> Service | None:
         service = Service(**json.loads(_state_file(port).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return service if service.started and _start_time(service.pid) == service.started else None
+    return service if service.started and leash.start_time(service.pid) == service.started else None
 
 
 def state_folder() -> Path:
@@ -244,6 +249,7 @@ def check_home() -> Path:
 
     Raises:
         ConfigError: if it cannot be written.
+        StorageError: if its disk is full.
     """
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     try:
@@ -255,6 +261,11 @@ def check_home() -> Path:
         raise ConfigError(
             f"Prefect keeps its settings and database in {home}, which cannot be used ({reason}): "
             "set PREFECT_HOME to a folder that can be written"
+        )
+    if (free := shutil.disk_usage(home).free) < MIN_HOME_BYTES:
+        raise StorageError(
+            f"{home} has {free / 2**20:.0f} MiB free, Prefect's database needs {MIN_HOME_BYTES // 2**20}: free some, "
+            "or set PREFECT_HOME to a folder on another disk"
         )
     return home
 
@@ -271,6 +282,7 @@ def _addresses(store: Store, ports: Ports) -> dict[str, str]:
 def _set_environment(ports: Ports, addresses: Mapping[str, str], database: str) -> None:
     os.environ["PREFECT_API_URL"] = f"{addresses['Prefect']}/api"
     os.environ.update(protection(ports.prefect, os.environ))
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")  # lines of the service are of no run
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it would run code that a request names
     if "pages" in addresses:
         os.environ["TRRG_PAGES_URL"] = addresses["pages"]
@@ -324,7 +336,7 @@ def _started(commands: Mapping[str, list[str]], addresses: Mapping[str, str]) ->
 def _recorded(ports: Ports, store: Store, addresses: Mapping[str, str]) -> Iterator[None]:
     path = _state_file(ports.prefect)
     path.parent.mkdir(parents=True, exist_ok=True)
-    service = Service(pid=os.getpid(), started=_start_time(os.getpid()), store=store.uri, addresses=addresses)
+    service = Service(pid=os.getpid(), started=leash.start_time(os.getpid()), store=store.uri, addresses=addresses)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(service)), "utf-8")
     partial.replace(path)
@@ -341,11 +353,25 @@ def _register(store: str, cron: str, timezone: str, *, is_active: bool) -> "Runn
     from flows.deployments import served
     from flows.leftover_runs import end_leftover_runs
 
-    end_leftover_runs(is_shared=os.environ.get(DATABASE_VARIABLE, "").startswith(SCHEME))
+    end_leftover_runs(is_shared=_is_shared())
     runner = Runner(limit=1)
     for deployment in served(store, cron=cron, timezone=timezone, is_active=is_active):
         runner.add_deployment(deployment)
     return runner
+
+
+def _is_shared() -> bool:
+    return os.environ.get(DATABASE_VARIABLE, "").startswith(SCHEME)
+
+
+def _end_runs() -> None:
+    """Say in Prefect that the runs of this service have ended with it; best effort, the next service says it, too."""
+    from flows.leftover_runs import end_leftover_runs
+
+    try:
+        end_leftover_runs(is_shared=_is_shared())
+    except Exception as error:  # what a missing server raises differs by how it is missing
+        typer.echo(f"the runs that were going on are not ended in Prefect ({type(error).__name__})", err=True)
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], address: str) -> None:
@@ -365,12 +391,3 @@ def _wait(name: str, process: subprocess.Popen[bytes], address: str) -> None:
 
 def _state_file(port: int) -> Path:
     return state_folder() / f"up-{port}.json"
-
-
-def _start_time(pid: int) -> str:
-    """When a process started, in ticks of the kernel; empty when it has ended. Tells it from a later one of its id."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if status[0] == "Z" else status[19]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -36,6 +37,35 @@ def test_grandchildren_end_with_a_command_that_is_killed_or_ends(how: str) -> No
     began = time.monotonic()
     wait_for(lambda: not leash.marked(mark), 30)
     assert time.monotonic() - began < 30
+
+
+def test_what_hides_its_environment_ends_with_the_process_that_started_it() -> None:
+    """As the agents of Ray do, whose titles are written over their environments."""
+    script = """
+import subprocess, sys, time
+from flows import leash
+print(leash.hold(), flush=True)
+hidden = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
+child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], env={}).wait()"
+subprocess.Popen([sys.executable, "-c", child, hidden])
+time.sleep(300)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        mark, hidden = command.stdout.readline().strip(), int(command.stdout.readline())
+        assert hidden in leash.marked(mark)
+        command.kill()
+    wait_for(lambda: not leash.start_time(hidden), 30)
+
+
+def test_an_orphan_that_was_seen_before_is_ended_and_a_later_process_of_its_id_is_not() -> None:
+    with subprocess.Popen(["sleep", "300"], env={}) as orphan:
+        started = leash.start_time(orphan.pid)
+        leash.end_marked("f" * 32, grace_s=0, known={orphan.pid: f"{int(started) - 1}"})
+        assert orphan.poll() is None
+        threading.Timer(0.1, orphan.wait).start()  # a child that has ended keeps its id until it is waited for
+        leash.end_marked("f" * 32, grace_s=5, known={orphan.pid: started})
+        assert orphan.wait(1) == -signal.SIGTERM
 
 
 def wait_for(condition, limit_s: float) -> None:

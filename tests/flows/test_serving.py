@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +18,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import leash, serving
+from flows import leash, leftover_runs, serving
 from flows.cli import app
 from flows.page_server import serve_pages
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import open_store
 
 
@@ -71,6 +72,50 @@ def test_a_home_of_prefect_is_made_or_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(ConfigError, match=r"file/home, which cannot be used \(not a directory\): set PREFECT_HOME"):
         serving.check_home()
+
+
+def test_a_full_disk_of_prefect_is_named_before_it_fills_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=5 * 2**20))
+    with pytest.raises(
+        StorageError, match=r"has 5 MiB free, Prefect's database needs 64: free some, or set PREFECT_HOME"
+    ):
+        serving.check_home()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_a_service_that_is_stopped_ends_its_runs_while_the_server_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: type[BaseException]
+) -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def started(*_: object) -> Iterator[None]:
+        yield
+        events.append("the servers end")
+
+    class Runner:
+        async def start(self) -> None:
+            raise end
+
+    def end_runs(**_: object) -> None:
+        events.append("the runs end")
+        raise OSError
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(serving.leash, "hold", lambda: "")
+    monkeypatch.setattr(serving.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(serving, "_started", started)
+    monkeypatch.setattr(serving, "_commands", lambda *_: {})
+    monkeypatch.setattr(serving, "_register", lambda *_, **__: Runner())
+    monkeypatch.setattr(leftover_runs, "end_leftover_runs", end_runs)
+    with contextlib.suppress(SystemExit):
+        serving._serve(open_store(str(tmp_path)), serving.Ports(), {}, "0 2 * * *", "Etc/UTC", is_active=False)
+    assert events[0] == "the runs end"
+    assert "are not ended in Prefect (OSError)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ def test_a_disk_too_small_stops_before_anything_is_read(tmp_path: Path, monkeypa
     check_free_space(store, IngestConfig(), studies(30_517))
     with pytest.raises(StorageError, match=r"40000 studies need at least 1\.3 GB .*only 1\.0 GB are free"):
         check_free_space(store, IngestConfig(), studies(40_000))
+    monkeypatch.setattr(local_disk, "free_bytes", lambda folder: 400_000)
+    with pytest.raises(StorageError, match=r"need at least 3\.3 MB .*only 0\.4 MB are free: free some"):
+        check_free_space(store, IngestConfig(), studies(100))
     check_free_space(open_store("s3://bucket/store"), IngestConfig(), studies(40_000))
 
 
