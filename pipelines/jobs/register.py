@@ -158,13 +158,19 @@ def _evidence(config: TrrgConfig, store: Store, generator: str, run_id: str) -> 
 
 
 def _decide_once(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str) -> Decision:
-    """The decision of this run: the one that an earlier attempt recorded, unless the champion has changed since."""
+    """The decision of this run: the one that an earlier attempt recorded, unless the champion has changed since.
+
+    The version that an interrupted attempt made is no rival of itself: it may hold an alias already.
+    """
     with open_registry(store, config.register_) as models:
-        champions, is_registered = standing_champions(models), models.find(run_id) is not None
+        champions, version = standing_champions(models), models.find(run_id)
+    own = models.uri(version) if version else ""
     path = f"{run_path(run_id)}/{DECISION_FILE}"
     if store.exists(path):
         recorded = decision_from_bytes(store.read_bytes(path))
-        if is_registered or _compared_models(recorded) == [standing.model for standing in champions]:
+        is_champion = (CHAMPION_ROLE, own) in [(one.role, one.model) for one in champions]
+        rivals = [one.model for one in champions if one.model != own]
+        if is_champion or rivals == [model for model in _compared_models(recorded) if model != own]:
             return recorded
     decision = _decide(config, store, inputs, champions)
     store.write_bytes(path, decision_to_bytes(decision))

@@ -292,6 +292,27 @@ def test_an_interrupted_attempt_goes_on_with_its_decision(
     assert result.notes["model"] == "models:/trrg/1"
 
 
+def test_an_interrupted_attempt_is_decided_anew_if_another_model_became_champion_meanwhile(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    register.run(config, store, write_model(store, "a", STUDIES.table(BASE)))
+    good, best = (
+        write_model(store, name, STUDIES.table(better(gain, seed)))
+        for name, gain, seed in (("b", 0.15, 2), ("c", 0.3, 3))
+    )
+    with monkeypatch.context() as broken:  # its version is made, no alias is set
+        broken.setattr(register, "_set_aliases", lambda *_: (_ for _ in ()).throw(StorageError("killed")))
+        with pytest.raises(StorageError, match="killed"):
+            register.run(config, store, good)
+    register.run(config, store, best)
+    result = register.run(config, store, good)
+    assert result.notes["model"] == "models:/trrg/2"
+    assert [rival["model"] for rival in record(store, result.ref)["compared_with"]] == ["models:/trrg/3"]
+    assert "fail: trrg13.micro.f1.u0 against the champion models:/trrg/3" in result.notes["reasons"]
+    assert aliases(store, config) == {CHALLENGER: "2", CHAMPION: "3", BEST_CHAMPION: "3"}
+
+
 def test_a_patient_who_is_withdrawn_before_or_during_the_registration_marks_the_model(
     store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
 ):
