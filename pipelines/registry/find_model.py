@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.registry.mlflow_model import registered_decoding
 from pipelines.registry.references import is_missing, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
@@ -26,12 +27,14 @@ class FoundModel:
     """A trained model. `name` is what its reports are marked with; it has a run of the store or a local folder.
 
     `digest` is the sha256 of its manifest as registered; empty where the registry has none, or was not asked.
+    `decoding` are the settings that it was scored and registered with, over those in its folder.
     """
 
     name: str
     run_id: str = ""
     folder: str = ""
     digest: str = ""
+    decoding: tuple[str, ...] = ()
 
 
 def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundModel:
@@ -39,6 +42,7 @@ def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundMod
 
     Raises:
         ConfigError: if there is no such model.
+        DataError: `damaged_record`, if the description of a registered one is damaged.
         StorageError: if the registry cannot be read.
     """
     if not reference.startswith("models:"):
@@ -52,7 +56,8 @@ def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundMod
         version = _find_version(client, named, reference)
     name = f"models:/{version.name}/{version.version}"
     if run_id := version.tags.get("trrg.generator", ""):
-        return FoundModel(name=f"{name}, run {run_id}", run_id=run_id, digest=version.tags.get("weights", ""))
+        digest, decoding = version.tags.get("weights", ""), registered_decoding(store, version.source or "")
+        return FoundModel(name=f"{name}, run {run_id}", run_id=run_id, digest=digest, decoding=decoding)
     return FoundModel(name=name, folder=str(version.source or "").removeprefix("file://"))
 
 

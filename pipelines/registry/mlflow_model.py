@@ -4,14 +4,17 @@ The weights stay in the folder of their training run, which is the one that was 
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store
+from trrg_core.storage.stored_record import read_record
 
 FOLDER = "mlflow"
 REFERENCE = "trrg_model.json"
@@ -19,11 +22,37 @@ LOADER = "pipelines.serving.pyfunc_model"
 
 # how many studies are decoded together and which split is scored do not change a report
 _NOT_DECODING = {"batch_size", "split"}
+_RUN_OF_SOURCE = re.compile(rf"runs/([^/]+)/{FOLDER}/?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """What is read of the description here."""
+
+    decoding: dict[str, Any]
 
 
 def decoding_of(config: GenerateConfig) -> dict[str, Any]:
     """The settings that decide what the model writes for an image."""
     return config.model_dump(mode="json", exclude=_NOT_DECODING)
+
+
+def settings_of(decoding: Mapping[str, Any]) -> tuple[str, ...]:
+    """A decoding as settings, `generate.NAME=VALUE`."""
+    return tuple(f"generate.{name}={json.dumps(value)}" for name, value in sorted(decoding.items()))
+
+
+def registered_decoding(store: Store, source: str) -> tuple[str, ...]:
+    """The decoding that a version with this source was registered with, as settings; none of another program's.
+
+    Raises:
+        DataError: `damaged_record`, if the description is damaged.
+    """
+    match = _RUN_OF_SOURCE.search(source)
+    path = f"{run_path(match[1])}/{FOLDER}/{REFERENCE}" if match else ""
+    if not path or not store.exists(path):
+        return ()
+    return settings_of(read_record(store, path, _Reference)["decoding"])
 
 
 def write_mlflow_model(store: Store, run_id: str, *, generator: str, decoding: Mapping[str, Any]) -> str:

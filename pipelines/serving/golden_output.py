@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.registry.find_model import FoundModel
+from pipelines.registry.mlflow_model import settings_of
 from pipelines.registry.model_list import ListedModel
 from pipelines.registry.model_signature import check_stored
 from pipelines.registry.registry_client import GOLDEN_TAG, WEIGHTS_TAG
@@ -97,8 +98,7 @@ def _found(generator: str, digest: str = "") -> FoundModel:
 
 
 def _load(store: Store, generator: str, decoding: Mapping[str, Any]) -> ReportWriter:
-    settings = [f"generate.{name}={json.dumps(value)}" for name, value in decoding.items()]
-    return load_writer(store, _found(generator), settings)
+    return load_writer(store, _found(generator), settings_of(decoding))
 
 
 def _write(writer: ReportWriter, film: bytes) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""A found model, loaded and ready to write reports, with settings of the user over those of its folder."""
+"""A found model, loaded and ready to write reports.
+
+Settings of the user go before the decoding that it was registered with, and this before the settings of its folder.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *
     Args:
         store: where the model was found.
         model: the model.
-        settings: `a.b=value` over the settings in the model folder, e.g. `generate.candidates=1`.
+        settings: `a.b=value` over those of the model, e.g. `generate.candidates=1`.
         device: as torch names it.
 
     Raises:
@@ -39,7 +42,7 @@ def load_writer(store: Store, model: FoundModel, settings: Sequence[str] = (), *
         except ValueError as error:  # a part of another format than this version reads
             raise ConfigError(f"{model.name}: the model folder cannot be read: {error}") from error
     loaded.generator.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return ReportWriter(loaded, _changed(loaded.config, settings))
+    return ReportWriter(loaded, _changed(loaded.config, (*model.decoding, *settings)))
 
 
 def _changed(config: TrrgConfig, settings: Sequence[str]) -> TrrgConfig:

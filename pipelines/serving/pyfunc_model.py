@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.registry.find_model import FoundModel
+from pipelines.registry.mlflow_model import settings_of
 from pipelines.serving.load_writer import load_writer
 from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import ReportWriter
@@ -63,8 +64,7 @@ def _load_pyfunc(path: str) -> TrrgModel:
     reference = json.loads(Path(path).read_text("utf-8"))
     store = open_store(os.environ.get(STORE_VARIABLE) or reference["store"])
     model = FoundModel(name=f"run {reference['generator']}", run_id=reference["generator"])
-    settings = [f"generate.{name}={json.dumps(value)}" for name, value in reference["decoding"].items()]
-    return TrrgModel(load_writer(store, model, settings))
+    return TrrgModel(load_writer(store, model, settings_of(reference["decoding"])))
 
 
 def _studies(model_input: Any) -> Iterable[StudyFiles]:

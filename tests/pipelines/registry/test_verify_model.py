@@ -8,14 +8,16 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.registry.bill_of_materials import write_bill
+from pipelines.registry.find_model import find_model
 from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
 from pipelines.registry.model_list import ScoreValue, find_listed, list_models
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from pipelines.registry.verify_model import verify, weights_digest
+from pipelines.serving.load_writer import load_writer
 from pipelines.serving.pyfunc_model import TrrgModel, _load_pyfunc
 from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision, decision_to_bytes
@@ -39,7 +41,7 @@ def store(store_with_registry: Store) -> Store:
     store.write_bytes(f"runs/evaluate-1/{SCORES_FILE}", json.dumps(scores).encode())
     check = Check(name="text.modal_share", verdict=Verdict.FAIL, reason="most are equal", number=0.9)
     store.write_bytes("runs/register-1/decision.json", decision_to_bytes(Decision(checks=(check,))))
-    toy = {"candidates": 2, "max_new_tokens": 12}
+    toy = {"candidates": 2, "max_new_tokens": 11}  # that of the folder is 12
     source = write_mlflow_model(store, "register-1", generator="finetune-1", decoding=toy)
     new = NewVersion(run_id="register-1", source=source, generator="finetune-1", scores="evaluate-1")
     with open_registry(store, CONFIG) as models:
@@ -135,6 +137,20 @@ def test_mlflow_opens_the_champion_and_predicts_on_image_paths(
     assert again["report"][1] == found["report"][0]
     with pytest.raises(ConfigError, match="expected a column 'image'"):
         list(TrrgModel(writer=None).predict(pd.DataFrame({"film": films})))  # type: ignore[arg-type]
+
+
+def test_the_champion_writes_with_the_decoding_that_it_was_registered_with(store: Store) -> None:
+    found = find_model(store, CONFIG, "models:/trrg@champion")
+    assert found.decoding == ("generate.candidates=2", "generate.max_new_tokens=11")
+    of_folder = load_writer(store, find_model(store, CONFIG, "finetune-1"), device="cpu").config.generate
+    writer = load_writer(store, found, device="cpu").config.generate
+    assert of_folder.max_new_tokens == 12
+    assert (writer.candidates, writer.max_new_tokens) == (2, 11)
+    asked = load_writer(store, found, ["generate.candidates=1"], device="cpu").config.generate
+    assert (asked.candidates, asked.max_new_tokens) == (1, 11)
+    store.write_bytes("runs/register-1/mlflow/trrg_model.json", b'{"decoding": 3}')
+    with pytest.raises(DataError, match=r"trrg_model\.json is damaged: restore it from a backup"):
+        find_model(store, CONFIG, "models:/trrg@champion")
 
 
 def test_a_store_that_has_moved_is_named_by_the_environment(
