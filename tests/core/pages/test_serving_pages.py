@@ -21,6 +21,7 @@ def test_the_page_to_drop_films_on_runs_its_own_script_only() -> None:
     assert len(page.all("input")) == 2
     # no film and no answer becomes markup of the page by way of a string
     assert "innerHTML" not in html
+    assert "isDirectory" in html  # a folder that is dropped is no film
     assert len(Page(render_upload_page(needs_token=False, path="/")[0]).all("input")) == 1
 
 
