@@ -45,9 +45,9 @@ _MOST_ENCODINGS = 3
 
 
 class ConfigSection(BaseModel):
-    """A frozen section of the configuration; an unknown key is an error, and so is an address with credentials."""
+    """A frozen section of the configuration. Unknown keys, nan, infinity and addresses with credentials are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod

@@ -336,3 +336,9 @@ def test_yaml_keeps_its_values_under_a_merge_key():
         "b": {"deep": True, "rate": 2},
         "c": {"deep": True, "rate": 1e-4, "n": 31},
     }
+
+
+@pytest.mark.parametrize("value", ["nan", ".nan", "inf", "-.inf"])
+def test_a_number_of_the_configuration_is_finite(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"pretrain\.optimizer\.learning_rate: Input should be a finite number"):
+        load_config("tiny", [f"pretrain.optimizer.learning_rate={value}"])
