@@ -38,8 +38,10 @@ def find_studies(names: Sequence[str], *, study_id: str = "", view_positions: Se
         view_positions: none, one for all images, or one for each image in order.
 
     Raises:
-        ConfigError: if a path does not exist, a folder has no image, or the view positions are wrong.
+        ConfigError: if a path is empty or does not exist, a folder has no image, or the view positions are wrong.
     """
+    if not all(names):
+        raise ConfigError("the name of an image is empty: give a file or a folder, . for this one")
     groups = [group for name in names for group in _groups_of(Path(name))]
     if study_id:
         groups = [(Path(study_id), tuple(path for _, paths in groups for path in paths))]

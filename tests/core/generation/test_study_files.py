@@ -103,3 +103,9 @@ def test_a_dicom_file_states_its_own_view_unless_another_is_given(tmp_path: Path
     assert read_study(find_studies([str(tmp_path)])[0], FilmFormat())[0][0].view_position == "LL"
     (given,) = find_studies([str(tmp_path / "IM1")], view_positions=["AP"])
     assert read_study(given, FilmFormat())[0][0].view_position == "AP"
+
+
+def test_an_empty_name_is_not_the_current_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    with pytest.raises(ConfigError, match="the name of an image is empty"):
+        find_studies([""])
