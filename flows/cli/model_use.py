@@ -182,11 +182,10 @@ def _write_for_images(
     found = find_model(opened_store, load_config(preset, settings).register_, model or DEFAULT_MODEL)
     # torch takes seconds to import: a model that does not exist is reported before
     from pipelines.serving.load_writer import load_writer
-    from trrg_core.generation.given_clues import parse_given_clue
     from trrg_core.generation.written_files import write_files
 
     writer = load_writer(opened_store, found, settings)
-    given = [parse_given_clue(clue, writer.observations) for clue in known.clues]
+    given = writer.parse_clues(known.clues)
     results: list[WrittenFiles] = []
     num_rejected = 0
     for result in write_files(writer, studies, given=given, context=known.context, with_heat_maps=bool(html)):

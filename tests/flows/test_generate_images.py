@@ -106,6 +106,11 @@ def test_a_page_holds_films_heat_maps_and_what_was_set_aside(place: Path) -> Non
         (["a.jpg"], "has no registered model"),
         (["--clue", "Edema=absent"], "--clue goes with images: give some"),
         (["a.jpg", "--model", "model", "--clue", "Pneumotorax=left"], "did you mean 'Pneumothorax'"),
+        (["a.jpg", "--model", "model", "--clue", "Cardiomegaly=left"], "'Cardiomegaly': the model knows no side of it"),
+        (
+            ["a.jpg", "--model", "model", "--set", "generate.clue_shift=nan"],
+            "clue_shift: Input should be a finite number",
+        ),
         (
             ["a.jpg", "--model", "model", "--set", "finetune.clues=off"],
             "--set finetune.clues: a trained model is built",

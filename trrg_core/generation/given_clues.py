@@ -61,6 +61,34 @@ def parse_given_clue(text: str, observations: Sequence[str]) -> GivenClue:
     )
 
 
+def check_given_clues(
+    given: Sequence[GivenClue], *, sided: Sequence[str], graded: Sequence[str], without: str | None
+) -> None:
+    """Check that a model can be given these clues, each finding once.
+
+    Args:
+        given: the clues of one study.
+        sided: the findings whose clues have sides.
+        graded: the findings whose clues have degrees.
+        without: the observation that stands for no finding, if there is one; no sentence states it.
+
+    Raises:
+        ConfigError: where a word would be left out in silence.
+    """
+    seen: set[str] = set()
+    for clue in given:
+        name = clue.observation
+        if name in seen:
+            raise ConfigError(f"clue {name!r}: given twice; say all of it in one, as in {name}=left small")
+        if name == without:
+            raise ConfigError(f"clue {name!r}: no sentence states it; give the findings, e.g. {_ABSENT}")
+        if clue.sides and name not in sided:
+            raise ConfigError(f"clue {name!r}: the model knows no side of it; expected one of {', '.join(sided)}")
+        if clue.degree and name not in graded:
+            raise ConfigError(f"clue {name!r}: the model knows no degree of it; expected one of {', '.join(graded)}")
+        seen.add(name)
+
+
 def with_given(clues: Clues, given: Sequence[Sequence[GivenClue]], observations: Sequence[str]) -> Clues:
     """`clues`, one per observation in order, with those of each study that a person gives."""
     codes, masks = [], []
@@ -78,4 +106,6 @@ def with_given(clues: Clues, given: Sequence[Sequence[GivenClue]], observations:
         masks.append([name in by_name for name in observations])
     device = clues.logit_BK.device
     facts = facts_tensor(codes, len(observations)).map(lambda tensor: tensor.to(device))
-    return give_clues(clues, facts, torch.tensor(masks, device=device).reshape(len(codes), -1))
+    changed = give_clues(clues, facts, torch.tensor(masks, device=device).reshape(len(codes), -1))
+    # a side that a person states is known also where lateral films show none
+    return changed._replace(has_side_BK=changed.has_side_BK | (facts.side_NO != 0))

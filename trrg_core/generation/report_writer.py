@@ -13,7 +13,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.generation.decoding import GeneratedReport, encode_studies, write_reports
 from trrg_core.generation.film_reading import ReadFilm
-from trrg_core.generation.given_clues import GivenClue
+from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clue
 from trrg_core.generation.heat_map import HeatMap, located_findings
 from trrg_core.generation.heat_reading import cut_to_views, read_heat_maps
 from trrg_core.generation.study_context import NO_CONTEXT, StudyContext, check_context
@@ -85,6 +85,21 @@ class ReportWriter:
     def observations(self) -> tuple[str, ...]:
         """The findings that the model has clues of."""
         return self._loaded.observations
+
+    def parse_clues(self, texts: Sequence[str]) -> tuple[GivenClue, ...]:
+        """The clues that a person gives of one study, as texts `FINDING=WORDS`.
+
+        Raises:
+            ConfigError: if one cannot be read, or the model has no place for a word of it.
+        """
+        given = tuple(parse_given_clue(text, self.observations) for text in texts)
+        perception = self._loaded.generator.perception
+        sided, graded = (
+            [name for name, has in zip(self.observations, flags.tolist(), strict=True) if has]
+            for flags in (perception.sided_O, perception.graded_O)
+        )
+        check_given_clues(given, sided=sided, graded=graded, without=self._parser.label_set.no_finding)
+        return given
 
     @property
     def context(self) -> tuple[str, ...]:

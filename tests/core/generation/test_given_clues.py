@@ -5,7 +5,7 @@ from trrg_core.errors import ConfigError
 from trrg_core.generation import decoding
 from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.drafts import Draft
-from trrg_core.generation.given_clues import GivenClue, parse_given_clue
+from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clue
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.training.collate import collate_images
@@ -43,6 +43,38 @@ def test_a_clue_is_read_from_its_words(text, clue):
 def test_a_clue_that_cannot_be_read_is_refused_with_what_was_expected(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_given_clue(text, OBSERVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["Pneumothorax=absent", "Pneumothorax=left"], "'Pneumothorax': given twice"),
+        (["Cardiomegaly=left"], "'Cardiomegaly': the model knows no side of it; expected one of Pleural Effusion"),
+        (["Pneumothorax=large"], "'Pneumothorax': the model knows no degree of it; expected one of Cardiomegaly"),
+        (["No Finding=present"], "'No Finding': no sentence states it"),
+    ],
+)
+def test_a_word_that_would_be_left_out_is_refused(words, message):
+    known = ["Pleural Effusion", "Cardiomegaly", "Pneumothorax", "No Finding"]
+    given = [parse_given_clue(word, known) for word in words]
+    sided, graded = ["Pleural Effusion", "Pneumothorax"], ["Cardiomegaly"]
+    with pytest.raises(ConfigError, match=message):
+        check_given_clues(given, sided=sided, graded=graded, without="No Finding")
+    one = parse_given_clue("Pleural Effusion=left", known)
+    check_given_clues([one], sided=sided, graded=graded, without="No Finding")
+
+
+def test_a_given_side_is_known_also_of_a_lateral_film(stage2, rows):
+    loaded = LoadedGenerator(config=toy_config(), generator=stage2.model, text_tokenizer=None)
+    lateral = [{**row, "views": [{**view, "view_position": "LATERAL"} for view in row["views"]]} for row in rows[:2]]
+    batch = collate_images(lateral, observations=OBSERVATIONS, config=toy_config().pretrain)
+    effusion = GivenClue(observation="Pleural Effusion", is_present=True, sides=SIDE_RIGHT)
+    given, plain = write_reports(
+        loaded, batch, toy_config("generate.max_new_tokens=4").generate, given=[[effusion], []]
+    )
+    assert given.clues[0].sides == SIDE_RIGHT
+    assert [clue.left for clue in given.clues[1:]] == [None, None]
+    assert [clue.left for clue in plain.clues] == [None, None, None]
 
 
 @pytest.mark.parametrize("candidates", [1, 2])
