@@ -73,10 +73,16 @@ class ModelVersions:
         return str(self._client.create_model_version(self.name, source=version.source, tags=tags).version)
 
     def describe(self, version: str, *, card: str, tags: Mapping[str, str]) -> None:
-        """Store the model card and tags of a version; a server gets the first lines of a long card."""
+        """Store the model card and tags of a version; a server gets the first lines of a long card.
+
+        Scores and checks of an earlier registration that are not among `tags` are removed.
+        """
         text = shorten_card(card) if self._is_remote else card
-        self._client.update_model_version(self.name, version, description=text)
+        known = self._client.update_model_version(self.name, version, description=text).tags
         self.tag(version, tags)
+        for name in known:
+            if name.startswith((SCORE_TAG, GATE_TAG)) and name not in tags:
+                self._client.delete_model_version_tag(self.name, version, name)
 
     def refer(self, version: str, to: NewVersion) -> None:
         """Let an existing version refer to another registration of the same weights and decoding."""

@@ -54,6 +54,19 @@ def test_versions_aliases_and_tags_are_kept_in_the_store(store_with_registry: St
         assert (second, newest.version) == ("2", "2")
 
 
+def test_a_version_that_is_judged_anew_keeps_no_score_or_check_of_before(store_with_registry: Store):
+    with open_registry(store_with_registry, CONFIG) as models:
+        version = models.create(new_version("register-1"))
+        before = {"gate.override": "a trial", "gate.champion.micro_f1": "fail: -0.1", "score.old": "1", "why": "x"}
+        models.describe(version, card="# Card", tags={**before, "gate.ruling": "promoted by a person"})
+        models.describe(version, card="# Card", tags={"gate.ruling": "promoted", "score.new": "2"})
+        models.set_alias(CHAMPION, version)
+        known = models.at(CHAMPION)
+    assert known is not None
+    kept = {name: value for name, value in known.tags.items() if not name.startswith("trrg.")}
+    assert kept == {"gate.ruling": "promoted", "score.new": "2", "why": "x"}
+
+
 def test_runs_that_a_version_refers_to_are_listed(store_with_registry: Store):
     store = store_with_registry
     assert registered_names(store, CONFIG) == {}
