@@ -27,13 +27,14 @@ from trrg_core.tables.table_ref import TableRef
 class EvaluationInputs:
     """The predictions of each system, the model first, and the parsed references, all in one order of studies.
 
-    `shards` has the shard row of each study by id, `options` how predictions are scored.
+    `shards` has the shard row of each study by id, `options` how predictions are scored, `split` is theirs.
     """
 
     systems: Mapping[System, list[Prediction]]
     references: list[ParsedReport]
     shards: Mapping[str, dict[str, Any]]
     options: ScoringOptions
+    split: str
 
 
 def gather_inputs(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> EvaluationInputs:
@@ -80,6 +81,7 @@ def gather_inputs(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
         },
         references=references,
         shards=truth,
+        split=split,
         options=ScoringOptions(
             label_set=label_set,
             section=config.shard.section,

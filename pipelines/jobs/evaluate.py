@@ -15,6 +15,7 @@ from pipelines.ray_data.image_work import ImageWork, choose_changed, do_image_wo
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
+from pipelines.registry.mlflow_model import DECODING, check_decoding
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.generation.heat_map import located_findings
@@ -44,16 +45,17 @@ from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.table_ref import TableRef
 
 REPORT = "report.html"
+SPLIT = "split"  # note of an evaluation: the split that it scored
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder.
 
     Raises:
-        ConfigError: if another model wrote the predictions.
+        ConfigError: if another model wrote the predictions, or this one with another decoding.
         DataError: `withdrawn`, if a patient was withdrawn meanwhile; nothing is written.
     """
-    _check_written_by(store, inputs)
+    decoding = _check_written_by(config, store, inputs)
     withdrawals = withdrawal_state(store)
     identity = job_fingerprint(
         "evaluate",
@@ -88,7 +90,12 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         inputs=inputs,
         code_version=code_version(),
         metrics=_metrics(scores) | (images.values(_score_name(evaluation.options)) if images else {}),
-        notes={"report": store.join(folder, REPORT), "scores": store.join(folder, SCORES_FILE)},
+        notes={
+            "report": store.join(folder, REPORT),
+            "scores": store.join(folder, SCORES_FILE),
+            SPLIT: evaluation.split,
+            DECODING: "\n".join(decoding),
+        },
         finished_ms=int(time.time() * 1000),
     )
     with unless_withdrawn(store, withdrawals, work=run_id):
@@ -103,14 +110,19 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     return JobResult.of_run(result)
 
 
-def _check_written_by(store: Store, inputs: Mapping[str, str]) -> None:
+def _check_written_by(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> tuple[str, ...]:
+    """How the predictions were decoded, as settings; none of those of an earlier version."""
     predictions, generator = TableRef.parse(inputs["predictions"]), inputs["generator"]
-    if generator not in (parents := find_commit(store, predictions).parents):
+    commit = find_commit(store, predictions)
+    if generator not in (parents := commit.parents):
         writers = ", ".join(parent for parent in parents if "@" not in parent) or "no model of this store"
         raise ConfigError(
             f"{predictions} was written by {writers}, not by {generator}: run generate with --input "
             f"generator={generator} first, or evaluate the model that wrote it"
         )
+    decoding = tuple(commit.notes.get(DECODING, ()))
+    check_decoding(config.generate, decoding, of=str(predictions))
+    return decoding
 
 
 def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:

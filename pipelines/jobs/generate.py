@@ -22,6 +22,7 @@ from pipelines.ray_data.write import BatchResult, write_parts
 from pipelines.records.commit import TableWork, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
+from pipelines.registry.mlflow_model import DECODING, decoding_of, settings_of
 from trrg_core.config.settings import GenerateConfig, TrrgConfig
 from trrg_core.errors import DataError
 from trrg_core.generation.abstention import abstains
@@ -123,7 +124,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     counts = {"studies_in": len(wanted), "predictions": output.num_out}
     if decoding.abstain_below:
         counts["abstained"] = _count_abstaining(store, output.parts)
-    return commit_output(work, output, counts=counts)
+    return commit_output(work, output, counts=counts, notes={DECODING: settings_of(decoding_of(config.generate))})
 
 
 def columns_read(store: Store, shards: TableRef) -> list[str]:

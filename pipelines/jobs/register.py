@@ -18,7 +18,7 @@ from pipelines.registry.bill_of_materials import write_bill
 from pipelines.registry.champion_page import champion_beside
 from pipelines.registry.find_model import FoundModel
 from pipelines.registry.lock import registry_lock
-from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
+from pipelines.registry.mlflow_model import DECODING, check_decoding, decoding_of, write_mlflow_model
 from pipelines.registry.model_signature import check_stored, sign_model
 from pipelines.registry.planned_changes import check_plan, declared_plan
 from pipelines.registry.references import CARD
@@ -67,18 +67,19 @@ from trrg_core.withdrawal.learned import withdrawn_since
 logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
+_JUDGED_ON = "test"
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
     """Register the model of a generator run with its card, and promote it if it passes the gate.
 
     Raises:
-        ConfigError: if the scores are of another model, or of an earlier version, which kept no outcomes study by
-            study.
+        ConfigError: if the scores are of another model, decoding or split, or of an earlier version, which kept no
+            outcomes study by study.
         DataError: `withdrawn`, if a patient was withdrawn meanwhile.
         StorageError: if another model became champion meanwhile; run again.
     """
-    _check_judged(store, inputs)
+    _check_judged(config, store, inputs)
     withdrawals, plan = withdrawal_state(store), declared_plan(store)
     identity = job_fingerprint("register", [config.register_, plan.sha256 if plan else ""], store, inputs)
     run_id = f"register-{identity}"
@@ -93,13 +94,21 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         return _register(config, store, inputs, run_id, withdrawals)
 
 
-def _check_judged(store: Store, inputs: Mapping[str, str]) -> None:
-    generator, judged = inputs["generator"], require_result(store, inputs["scores"]).inputs.get("generator", "")
+def _check_judged(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> None:
+    scores = require_result(store, inputs["scores"])
+    generator, judged = inputs["generator"], scores.inputs.get("generator", "")
     if judged != generator:
         raise ConfigError(
             f"{inputs['scores']} has the scores of {judged or 'no model'}, not of {generator}: run generate and "
             f"evaluate, each with --input generator={generator}, or register the model that was scored"
         )
+    # evaluations of an earlier version have no notes of these
+    if (split := scores.notes.get("split", _JUDGED_ON)) != _JUDGED_ON:
+        raise ConfigError(
+            f"{inputs['scores']} has the scores of split {split!r}, which calibrated the model; the gate judges by "
+            f"{_JUDGED_ON!r}: run generate and evaluate with --set generate.split={_JUDGED_ON}"
+        )
+    check_decoding(config.generate, scores.notes.get(DECODING, "").splitlines(), of=inputs["scores"])
 
 
 def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, withdrawals: str) -> JobResult:

@@ -6,16 +6,19 @@ The weights stay in the folder of their training run, which is the one that was 
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trrg_core.config.settings import GenerateConfig
+from trrg_core.errors import ConfigError
 from trrg_core.runs.results import run_path
 from trrg_core.storage.store import Store
 from trrg_core.storage.stored_record import read_record
 
+# notes of predictions and of their evaluation: how the reports were decoded
+DECODING = "decoding"
 FOLDER = "mlflow"
 REFERENCE = "trrg_model.json"
 LOADER = "pipelines.serving.pyfunc_model"
@@ -40,6 +43,26 @@ def decoding_of(config: GenerateConfig) -> dict[str, Any]:
 def settings_of(decoding: Mapping[str, Any]) -> tuple[str, ...]:
     """A decoding as settings, `generate.NAME=VALUE`."""
     return tuple(f"generate.{name}={json.dumps(value)}" for name, value in sorted(decoding.items()))
+
+
+def check_decoding(config: GenerateConfig, noted: Collection[str], *, of: str) -> None:
+    """Check that reports were decoded as `config` says; nothing is known of those of an earlier version.
+
+    Args:
+        config: how the model that is scored or registered decodes.
+        noted: how the reports were decoded, as settings.
+        of: what the reports are, for the message.
+
+    Raises:
+        ConfigError: if a setting differs.
+    """
+    present = settings_of(decoding_of(config))
+    if other := sorted(set(noted) - set(present)):
+        now = ", ".join(sorted(set(present) - set(noted))) or "none of them"
+        raise ConfigError(
+            f"{of} was decoded with {', '.join(other)}, this run has {now}: give it the same settings by --set, "
+            "or generate and evaluate again"
+        )
 
 
 def registered_decoding(store: Store, source: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from trrg_core.metrics.systems import System, clinical_score, findings_family, m
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.registry.check import Verdict
 from trrg_core.registry.decision import DECISION_FILE, Ruling, decision_from_bytes
-from trrg_core.runs.results import RunResult, run_path, write_result
+from trrg_core.runs.results import RunResult, read_result, run_path, write_result
 from trrg_core.storage.store import Store
 from trrg_core.withdrawal.record import Withdrawal, WithdrawalKey, write_withdrawals
 
@@ -113,6 +113,29 @@ def test_a_model_is_not_registered_with_the_scores_of_another(store_with_registr
     reason = "^evaluate-a has the scores of finetune-a, not of finetune-b: run generate and evaluate, each with"
     with pytest.raises(ConfigError, match=reason):
         register.run(config, store, {"generator": other["generator"], "scores": scored["scores"]})
+    assert aliases(store, config) == {}
+
+
+@pytest.mark.parametrize(
+    ("notes", "reason"),
+    [
+        ({"split": "validate"}, "^evaluate-a has the scores of split 'validate', which calibrated the model; the gate"),
+        (
+            {"decoding": "generate.num_beams=4"},
+            r"^evaluate-a was decoded with generate\.num_beams=4, this run has .*=1",
+        ),
+    ],
+)
+def test_a_model_is_not_registered_with_scores_of_another_split_or_decoding(
+    store_with_registry: Store, config: TrrgConfig, notes: dict[str, str], reason: str
+):
+    store = store_with_registry
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    scores = read_result(store, inputs["scores"])
+    assert scores is not None
+    write_result(store, replace(scores, notes=notes))
+    with pytest.raises(ConfigError, match=reason):
+        register.run(config, store, inputs)
     assert aliases(store, config) == {}
 
 
