@@ -117,8 +117,11 @@ def _add_job(job: Job) -> None:
 
     chosen = training_command if job.group == "training" else registering_command if job.output == "model" else command
     chosen.__doc__ = job.summary
+    source_words = " --source-root corpus" if job.reads_source else ""
     app.command(
-        job.name, epilog=f"Example: trrg {job.name} --store ./trrg-store", rich_help_panel=f"Jobs: {job.group}"
+        job.name,
+        epilog=f"Example: trrg {job.name}{source_words} --store ./trrg-store",
+        rich_help_panel=f"Jobs: {job.group}",
     )(chosen)
 
 

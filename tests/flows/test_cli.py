@@ -10,9 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
-from pipelines.running.catalog import JOBS
+from flows.cli import app
+from pipelines.running.catalog import FIRST_JOB, JOBS
 from tests.flows.command_line import QUIET, trrg_here
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
@@ -299,3 +301,11 @@ def test_parse_text_prints_a_table_of_labels() -> None:
     assert row.index("Edema") < row.index("Pneumothorax")
     with_flag = trrg_here("parse-text", "--json", stdin='{"id": "a7", "text": "No pneumothorax."}')
     assert json.loads(with_flag.stdout)["labels"]["Pneumothorax"] == 0
+
+
+def test_the_example_of_a_job_that_reads_the_source_names_one() -> None:
+    commands = typer.main.get_command(app)
+    context = typer.Context(commands)
+    examples = {name: commands.get_command(context, name).epilog for name in JOBS}
+    named = [name for name, example in examples.items() if "--source-root corpus" in example]
+    assert named == [FIRST_JOB]
