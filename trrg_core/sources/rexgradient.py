@@ -4,6 +4,7 @@ The JSON files list the radiographs of each study with their views; the CSV file
 published as sections and are formatted in the layout of MIMIC-CXR.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -88,8 +89,9 @@ def _read(store: Store, path: str) -> dict[str, Any]:
 def _draft(key: str, entry: Any, split: Split, path: str, root: ImageRoot) -> StudyDraft:
     if not isinstance(entry, dict):
         raise DataError("malformed_row", f"expected an object, found {type(entry).__name__}")
-    # without the column, the key is p<patient>_<accession>_<study>
-    subject_id = _text(entry, "PatientID") or key.split("_")[0].removeprefix("p")
+    # without the column, the key is p<patient>_<accession>_<study>; of another key a patient is not guessed
+    named = re.fullmatch(r"p([^_]+)_.+", key)
+    subject_id = _text(entry, "PatientID") or (named[1] if named else "")
     study_id = _text(entry, "StudyInstanceUid")
     if not is_usable_id(subject_id) or not is_usable_id(study_id):
         raise DataError("bad_id", "PatientID or StudyInstanceUid is empty, too long or not printable")

@@ -66,6 +66,13 @@ def test_the_patient_can_be_named_by_the_key_alone(tmp_path: Path) -> None:
     assert listed(tmp_path).studies[0].subject_id == "G1"
 
 
+def test_no_patient_is_made_of_a_key_of_another_form(tmp_path: Path) -> None:
+    write(tmp_path, "train", {"1.2.7_a": entry("G1", "7", PatientID=None), "x": entry("G1", "8", PatientID=" ")})
+    listing = listed(tmp_path)
+    assert listing.studies == ()
+    assert [reject.reason for reject in listing.rejects] == ["bad_id", "bad_id"]
+
+
 def test_entries_that_cannot_be_used_have_their_reasons(tmp_path: Path) -> None:
     write(
         tmp_path,
