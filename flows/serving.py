@@ -52,7 +52,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What runs: its process, when that started, its store, and the addresses of its parts by name."""
+    """What runs: its process, when that started, its store, its parts by name with their addresses, none until it is up."""
 
     pid: int
     started: str
@@ -96,7 +96,8 @@ def _serve(
     mark = leash.hold()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until Prefect's own handler, which ends in the same way
     try:
-        with _started(_commands(opened, ports), addresses):
+        # `trrg down` finds it before it is up, too
+        with _recorded(ports, opened, {}), _started(_commands(opened, ports), addresses):
             # first: who sees the addresses finds all deployments
             runner = _register(opened.uri, cron, timezone, is_active=is_active)
             with _recorded(ports, opened, addresses):
@@ -137,7 +138,7 @@ def up_detached(arguments: list[str], *, port: int) -> None:
         )
     end = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < end and process.poll() is None:
-        if (service := read_service(port)) and service.pid == process.pid:
+        if (service := read_service(port)) and service.pid == process.pid and service.addresses:
             for name, address in service.addresses.items():
                 typer.echo(f"{name:<12} {address}")
             typer.echo(f"log          {log}\nstop with `trrg down --port {port}`")

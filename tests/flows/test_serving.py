@@ -247,6 +247,26 @@ def test_up_serves_six_deployments_and_a_kill_ends_everything(tmp_path: Path, re
     assert stopped.stdout == f"nothing is up on port {prefect}\n"
 
 
+@pytest.mark.flow
+@pytest.mark.slow
+def test_down_stops_a_service_that_is_not_up_yet(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    words = ["--store", str(tmp_path / "store"), "--port", str(port), "--mlflow-port", "0", "--pages-port", "0"]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    trrg = [sys.executable, "-m", "flows.cli"]
+    with subprocess.Popen([*trrg, "up", *words], env=environment, stdout=subprocess.PIPE, text=True) as starting:
+        record = tmp_path / "state" / "trrg" / f"up-{port}.json"
+        end = time.monotonic() + 120
+        while not record.exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        stopped = subprocess.run([*trrg, "down", "--port", str(port)], env=environment, capture_output=True, text=True)
+        assert stopped.stdout == f"stopped process {starting.pid} and all that it started\n"
+        output = starting.communicate(timeout=30)[0]
+    assert (starting.returncode, record.exists()) == (130, False), "an interrupted start"
+    assert "stop with Ctrl-C" not in output, "it was up"
+
+
 def mark_of(pid: int) -> str:
     for child in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
