@@ -52,7 +52,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What runs: its process, when that started, its store, its parts by name with their addresses, none until it is up."""
+    """What runs: its process, when that started, its store, its parts with their addresses, none until it is up."""
 
     pid: int
     started: str
