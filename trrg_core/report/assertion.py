@@ -33,7 +33,7 @@ _AT_START = ".start"
 # of one that applies where no word ends right before it: "? small effusion", not "Effusion? Small."
 _APART = ".apart"
 # how far answers to what was asked about reach: "r/o pneumonia: no", "to exclude pneumonia, although none is seen"
-_ANSWERS = ("answer", "adjacent")
+_ANSWERS = ("answer", "adjacent", "list")
 # "chest tube out no pneumothorax"
 _OUT_AND_NEXT = tuple(f"out {word} " for word in ("no", "lungs", "heart", "left", "right", "picc", "ngt", "ett"))
 _BEHIND_ANSWER = ("", *".,;)]}>\"'")

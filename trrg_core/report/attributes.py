@@ -293,10 +293,13 @@ def _share_change(described: list[list[_Described]], sentence: _Sentence) -> Non
             if joint == " and " or _is_said_of_list(sentence, number - 1):
                 for part in two:
                     part["change"] = change
+    is_shared = False
     for number in range(len(described) - 1, 0, -1):
         one, two = described[number - 1], described[number]
         change, later = one[0].get("change"), two[0].get("change")
-        if later and not change and _is_listed(sentence, number) and _is_said_of_both(sentence, number):
+        is_shared = is_shared or _is_said_of_both(sentence, number)
+        is_shared = bool(later and not change and is_shared and _is_listed(sentence, number))
+        if later and is_shared:
             for part in one:
                 part["change"] = later
 

@@ -11,6 +11,10 @@ from trrg_core.report.scan import Hit
 
 # most characters between a state and its place: "blunting of the left costophrenic angle"
 _ATTRIBUTIVE_GAP = 36
+# and between "but" and the state that it denies
+_NOT_STATE = 24
+# a place whose states all tell one finding: "the heart is large but not globular"
+_ONE_STATE = "heart"
 
 
 @dataclass(slots=True)
@@ -75,14 +79,18 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
         entry = hit.entry
         role = entry.role
         if index in boundaries or role == "with":
-            pending.reset()
+            if _adds_state(hits, index):
+                pending.places = [at for at in pending.places if hits[at].entry.terms[0].name != _ONE_STATE]
+            else:
+                pending.reset()
         elif entry.is_finding:
             _pass_finding(pending, entry.is_state)
             continue
         elif role == "verb" or entry.has_verb:
             pending.state = -1
         elif role in ("comma", "and", "new_item"):
-            _pass_separator(pending, role)
+            if not (index + 1 < len(hits) and _adds_state(hits, index + 1)):
+                _pass_separator(pending, role)
         elif role == "colon":
             pending.is_titled = True
         if entry.is_place:
@@ -128,6 +136,19 @@ def _pass_state(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lex
     pending.state = -1
     for place in pending.places:
         yield from _pair(hits, place, index, lexicon)
+
+
+def _adds_state(hits: Sequence[Hit], index: int) -> bool:
+    """Whether "but not" at `index` denies another state of the place: "the aorta is tortuous but not aneurysmal"."""
+    but = hits[index]
+    if but.entry.role != "stop" or but.entry.length != len("but") or index + 1 == len(hits):
+        return False
+    following = hits[index + 1]
+    if following.entry.role == "cue" and following.entry.terms[0].value == "ABSENT" and index + 2 < len(hits):
+        following = hits[index + 2]
+    # "enlarged but of normal shape" says nothing new of the heart
+    is_near = following.start - but.end <= _NOT_STATE
+    return is_near and following.entry.is_state and following.entry.terms[0].name != "normal"
 
 
 def _describes_finding(hits: Sequence[Hit], index: int) -> bool:

@@ -29,6 +29,14 @@ _STATED = re.compile(
     r"(?:(?:bi)?bas(?:al|ilar)|linear|plate ?like|discoid|subsegmental|streaky|healed)\b"
 )
 _DENIAL_AND_FINDING = 2
+# of a phrase of doubt that holds the verb of its clause: "may reflect"
+_MODALS = ("may ", "might ", "could ", "can ", "would ")
+# of what is no subject
+_NO_SUBJECT = frozenset(("stop", "state", "colon", "with", "participle", "open", "close"))
+_MOST_SUBJECTS = 12
+_PLURAL_VERB = re.compile(r"(?:are|have|were|remain|appear|persist)\b")
+_SINGULAR = re.compile(r"(?:[^s]|sis|ss|us)\Z(?<!hila)(?<!ae)")
+_ARTICLE = re.compile(r"\b(?:the|both the|his|her)(?: [a-z]+){0,2} \Z")
 _ON_SIDE = re.compile(rf" {_SIDE} ")
 _GOES_ON = re.compile(r" (?:or|nor|and/or|and) |, (?:or|nor|and) ")
 
@@ -42,6 +50,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
     verb_ahead: list[bool] = []
     stated_ahead: list[bool] = []
     has_verb = has_target = has_preposition = is_removal = False
+    start = 0  # of the clause
     for index, hit in enumerate(hits):
         entry = hit.entry
         role = entry.role
@@ -55,19 +64,40 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
                 or (has_target and role == "comma" and _is_stated(hits, index, text))
             )
             and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
+            and not (role == "new_item" and not has_verb and _joins_subjects(hits, index, start, text))
             and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
         ):
             boundaries.add(index)
+            start = index + 1
             has_verb, has_target, has_preposition = entry.has_verb, False, False
             is_removal = False
         else:
-            has_verb = has_verb or entry.has_verb or role == "participle"
+            has_verb = has_verb or entry.has_verb or role == "participle" or text.startswith(_MODALS, hit.start)
             has_target = has_target or role in ("finding", "state")
             is_removal = is_removal or entry.terms[0].name == "absent.resolved"
             if not has_preposition and entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
                 stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"))
     return boundaries
+
+
+def _joins_subjects(hits: Sequence[Hit], index: int, start: int, text: str) -> bool:
+    """Whether the article behind the joint at `index` begins another subject of one verb: "the ETT and the NGT are".
+
+    The verb is a plural one behind a singular noun, or nothing but subjects with articles stands in front of it.
+    """
+    for hit in hits[start:index]:
+        if hit.entry.role in _NO_SUBJECT or hit.entry.directions:
+            return False
+    for hit in hits[index + 1 : index + _MOST_SUBJECTS]:
+        if hit.entry.has_verb:
+            before = text[: hit.start].rstrip()
+            first = hits[start].start if start < len(hits) else 0
+            is_plural = _PLURAL_VERB.match(text, hit.start) is not None
+            return is_plural and (_SINGULAR.search(before) is not None or _ARTICLE.search(text, 0, first) is not None)
+        if hit.entry.role in _NO_SUBJECT or (hit.entry.directions and not hit.entry.is_target):
+            return False
+    return False
 
 
 def _verbs(hits: Sequence[Hit]) -> list[bool]:

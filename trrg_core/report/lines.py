@@ -24,12 +24,18 @@ _LABEL = (
 )
 _ITEM = re.compile(rf"[ \t]*(?:{_MARK}|{_LABEL})")
 _MARKED = re.compile(rf"\s*(?:(?!\[){_MARK}\s*)?")
+_PLACES = (
+    "Heart|Heart size|Heart and mediastinum|Cardiac silhouette|Lungs?|Lung fields|Lung parenchyma|Pleurae?"
+    "|Pleural spaces?|Mediastinum|Hila|Aorta|Bones|Skeleton|Spine|Diaphragm"
+)
 # of a list, "Heart:\n- enlarged"; what is said "as follows:" is the list itself
 _TITLE = re.compile(
     rf"[ \t]*(?:{_MARK}[ \t]*)?"
     r"(?:(?!(?:No|NO|no|Without|Negative) )[A-Za-z][A-Za-z /&-]{0,40}(?<!follows)(?<!following):"
-    r"|(?:Heart|Cardiac silhouette|Lungs?|Pleurae?|Mediastinum|Bones|HEART|LUNGS?|PLEURAE?|MEDIASTINUM|BONES))"
+    rf"|(?:{_PLACES}|{_PLACES.upper()}))"
 )
+# in a line of its own, over what is said of it: "HEART\nNormal size."
+_HEADING = re.compile(rf"[ \t]*(?:{_PLACES}|{_PLACES.upper()})")
 _LONGEST_TITLE = 120
 # of a title without a colon
 _SHORT_TITLE = 24
@@ -225,6 +231,8 @@ def _line_breaks(text: str, start: int, end: int) -> tuple[list[int], bool]:
                 breaks.append(at)
         elif line[-1] not in _JUDGED_BY_ITSELF:
             shape = shape or _shape(lines)
+            if _HEADING.fullmatch(line) and not _HEADING.fullmatch(following):
+                continue
             if _ends_statement(margin + line, following.lstrip(), shape):
                 breaks.append(at)
                 listed = ""

@@ -75,6 +75,10 @@ _SIDE_LABEL = re.compile(
     r"[ \t]*:[ \t\r]*(\n|\Z)?",
     re.I,
 )
+# "RIBS, LEFT: no fracture"
+_SIDE_IN_LABEL = re.compile(
+    r"[A-Za-z][A-Za-z /]{1,30}(?:, ?| ?\(| ?- ?)(left|right|bilateral|both sides)\)?[ \t]*:", re.I
+)
 _BARE_SIDE = re.compile(r"(left|right)(?: (?:lung|side|chest|hemithorax))?", re.I)
 LONGEST_SIDE = len("right hemithorax")
 _PAIRED = re.compile(r"(?:lungs?|pleurae?|pleural spaces?|(?:upper|mid|middle|lower) (?:zone|lobe)|base|apex) ?:", re.I)
@@ -154,7 +158,7 @@ def _heading_side(sentence: str) -> str:
 
 def label_side(sentence: str) -> str:
     """The side in the label that `sentence` begins with ("Right lung: opacity, effusion"); "" for none."""
-    match = _SIDE_LABEL.match(sentence)
+    match = _SIDE_LABEL.match(sentence) or _SIDE_IN_LABEL.match(sentence)
     return _SIDES[match[1][0].lower()] if match else ""
 
 

@@ -39,6 +39,8 @@ _ANY_STATEMENT = re.compile(
 )
 # "Effusion, right: small"
 _LABEL = re.compile(r"\n[ \t]*(?:[-*+\u2022] ?|\d{1,2}[.)] )?(?=([A-Za-z][^:\n]{1,60}):)")
+# "RIBS, LEFT"
+_OF_SIDE = re.compile(r"[a-z /]+(?:, ?| ?\()(?:left|right)\)?[ \t]*")
 _OF_THE_IMAGES = ("comparison", "technique")
 _ON_LATER_IMAGES = ("recommendations", "notification")
 _LONGEST_HEADING = 48
@@ -219,7 +221,9 @@ def _section(name: str, rule: str, heading: tuple[int, int], body: tuple[int, in
     """The section of a heading and the text after it."""
     words = text[heading[0] : heading[1]].lower()
     keeps_heading = (
-        _names_finding(words) if "view heading" in rule else rule.endswith(_AS_WRITTEN) and _is_content(words)
+        _names_finding(words) or _OF_SIDE.fullmatch(words) is not None
+        if "view heading" in rule
+        else rule.endswith(_AS_WRITTEN) and _is_content(words)
     )
     return _build_section(name, heading[0] if keeps_heading else body[0], body[1], rule)
 

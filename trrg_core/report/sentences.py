@@ -24,7 +24,7 @@ _BEFORE_A_QUERY = (" ", "(", ",", ";", "/")
 _QUERIED = re.compile(r" ?(?:[a-z]|[A-Z]{2}|(?<=- \? )[A-Z])")
 _LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
-_ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca"])
+_ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca", "poss", "prob"])
 _ABBREVIATIONS |= {"pt", "pts", "no", "e.g", "i.e"}
 _ABBREVIATION_ENDS = frozenset(word[-2:] for word in _ABBREVIATIONS)
 

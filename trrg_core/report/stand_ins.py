@@ -4,8 +4,12 @@ The word becomes a hit of the same entry; cues and attributes are then read as o
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from operator import attrgetter
 
+from trrg_core.report.lexicon import load_lexicon
 from trrg_core.report.scan import Hit, Scan, add_hits
 from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
@@ -15,7 +19,8 @@ _ONE = re.compile(
 )
 # "the effusion on the left has cleared; that on the right is new"
 _THAT = re.compile(
-    r"[,;] (?:and |but |while |whereas )?(that|those|the ones?) (?:on|in|at) the (?:left|right|opposite|other|same)\b"
+    r"[,;] (?:and |but |while |whereas )?(?:(that|those)|the (ones?)) (?:on|in|at) the"
+    r" (?:left|right|opposite|other|same)\b"
 )
 # the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
 _NOT_THERE = re.compile(
@@ -29,6 +34,18 @@ _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (
 _ONLY = re.compile(
     r"(?:,|;|\band|\bbut) (?:only|just) (?:an? )?(?:very )?(?:trace|little|(?:small|minimal|tiny) (?:amount|one))"
     r" (?:on|in|at) the (left|right)\b"
+)
+# "absent on the left and small on the right", "none on the left, small on the right"
+_DENIAL = r"(?:absent|none|nil|not (?:seen|present|identified|visible|evident))"
+_EACH = re.compile(
+    rf"\b(?:(no [a-z ]{{3,40}}|{_DENIAL})|(?:{_DEGREE}|present|seen|visible|evident)(?: [a-z]+)?)"
+    r" (?:on|in|at) the (left|right)(?: side| base| apex)?"
+    rf"(?:,| and| but| while|, and|, but|;)(?: is| are)? (?:({_DENIAL})|{_DEGREE}|present|seen|visible|evident)"
+    r"(?: (?:is|are) (?:seen|present|visible|identified))? (?:on|in|at) the (?!\2)(left|right)\b"
+)
+# "effusion and collapse on the left, neither on the right"
+_NEITHER = re.compile(
+    r"[,;] (?:and |but |with )?(?:neither|none)(?: (?:is|are) (?:seen|present))? (?:on|in|at) the (left|right)\b"
 )
 # "the left effusion is small and the right is moderate", "the right lung is clear, the left is collapsed"
 _OTHER = re.compile(
@@ -71,10 +88,20 @@ _DENIED = re.compile(
     r"| (?:cannot|can not|could not|do not|did not) (?:see|find|identify|detect)) (it|one|them)\b(?!"
     r" [a-z]+ion)"
 )
-_NOT_SO = re.compile(r"\b(?:while|whereas|but|though|although|and) the [a-z ]{3,40} (?:is|are) not(?=[.,;]|$)()")
+# "edema is present, pneumonia is not", "the heart is enlarged, the nodes are not"
+_NOT_SO = re.compile(
+    r"(?<=[a-z] )(?:is|are|was|were) (not)\b(?=[.,;]|$| (?:but|while|whereas|and|although|though)\b)()"
+)
 # "nodules in the right and the left lung; the former is new": the two that are named before
 _FORMER = re.compile(r"\bthe (former|latter)\b(?! (?:side|lung|place|base|lobe))")
+_DENIED_TOGETHER = 2
+_IS_NOT = "is not present"
+_IS_THERE = re.compile(
+    r"\b(?:is|are|was|were) (?:[a-z]+ly |again |also )?(?:present|seen|visible|evident|noted|identified|there|found"
+    r"|demonstrated|apparent|appreciated|shown|recogni[sz]ed)\b"
+)
 _MOST_STAND_INS = 8
+_start = attrgetter("start")
 
 
 def add_stand_ins(scan: Scan) -> Scan:
@@ -109,8 +136,11 @@ def add_stand_ins(scan: Scan) -> Scan:
         hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(match.lastindex or 1)])}
     if names_side and "left" in text and "right" in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
-    if (text.endswith((" not", " not.")) or " not," in text or " not;" in text) and (match := _NOT_SO.search(text)):
+    if words & NOT and (match := _NOT_SO.search(text)):
+        scan = _with_denied_subject(scan, match)
         hits |= {hit.start: hit for hit in _of_state(scan, match.end(1))}
+    if words & LEFT and words & RIGHT and " the left" in text and " the right" in text:
+        hits |= {hit.start: hit for hit in _of_each_side(scan)}
     if "former" in text or "latter" in text:
         hits |= {hit.start: hit for hit in _of_former(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
@@ -120,7 +150,7 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
     text = scan.plain.text
     matches = [match.span(1) for match in _ONE.finditer(text)] if " one" in text else []
     if " that " in text or " those " in text or " the one" in text:
-        matches += [match.span(1) for match in _THAT.finditer(text)]
+        matches += [match.span(match.lastindex or 1) for match in _THAT.finditer(text)]
     matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
     if " not " in text or " none " in text:
         denied = [match.span(1) for match in _NOT_THERE.finditer(text)]
@@ -128,11 +158,24 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
     return _stand_for_last(scan, matches)
 
 
+def _with_denied_subject(scan: Scan, match: re.Match[str]) -> Scan:
+    """`scan` in which "is not" denies the finding in front of it, where another one is said to be there."""
+    index = bisect_left(scan.hits, match.start(), key=_start)
+    is_finding = index > 0 and scan.hits[index - 1].entry.is_finding
+    if not is_finding or not _IS_THERE.search(scan.plain.text, 0, match.start()):
+        return scan
+    at, end = match.start(), match.end(1)
+    kept = [hit for hit in scan.hits if hit.end <= at or hit.start >= end]
+    kept.insert(index, Hit(at, end, load_lexicon().automaton.get(_IS_NOT)))
+    return replace(scan, hits=kept)
+
+
 def _of_state(scan: Scan, at: int) -> Iterator[Hit]:
     """The state that "... is enlarged, whereas the nodes are not" leaves out, behind its "not"."""
-    named = [hit for hit in scan.hits if hit.entry.is_state and hit.end <= at]
-    if named:
-        yield Hit(at, at, named[-1].entry)
+    named = [hit for hit in scan.hits if hit.end <= at and (hit.entry.is_state or hit.entry.is_place)]
+    states = [hit for hit in named if hit.entry.is_state]
+    if states and named[-1] is not states[-1]:
+        yield Hit(at, at, states[-1].entry)
 
 
 def _of_former(scan: Scan) -> Iterator[Hit]:
@@ -142,6 +185,18 @@ def _of_former(scan: Scan) -> Iterator[Hit]:
         if named:
             is_first = match[1] == "former" and len(named) > 1
             yield Hit(*match.span(1), named[0 if is_first else -1].entry)
+
+
+def _of_each_side(scan: Scan) -> Iterator[Hit]:
+    """The second of two sides, where the finding is denied on one: "absent on the left and small on the right"."""
+    text = scan.plain.text
+    if (each := _EACH.search(text)) and (each[1] is None) != (each[3] is None):
+        yield from _stand_for_last(scan, [each.span(4)])
+    if neither := _NEITHER.search(text):
+        named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= neither.start()][-_DENIED_TOGETHER:]
+        if len(named) == _DENIED_TOGETHER and text[named[0].end : named[1].start] in (" and ", " or "):
+            terms = tuple(term for hit in named for term in hit.entry.terms if term.role == "finding")
+            yield Hit(*neither.span(1), replace(named[1].entry, terms=terms))
 
 
 def _stand_for_last(scan: Scan, matches: Sequence[tuple[int, int]]) -> Iterator[Hit]:

@@ -37,9 +37,14 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
             titles.add(number)
         elif later and asserted[number].assertion is not Assertion.ABSENT:
             is_answered = _YES.match(text, begin) or begin in described
-            if not is_answered:
+            if not is_answered and not _is_stated(candidate, scan):
                 titles.add(number)
     return titles
+
+
+def _is_stated(candidate: Candidate, scan: Scan) -> bool:
+    """Whether a clause with a verb ends in front of the colon: "the film shows heart failure: the heart is large"."""
+    return any(hit.entry.has_verb for hit in scan.hits[: candidate.first])
 
 
 def find_members(number: int, candidates: Sequence[Candidate], text: str) -> Sequence[int]:
