@@ -110,6 +110,13 @@ class GateConfig(ConfigSection):
     max_negation_flip_rate: float = Field(
         0.1, ge=0, le=1, description="Maximum share of stated findings of which the reference states the opposite."
     )
+    max_hedged_rate: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Maximum share of stated findings that are doubted while the reference neither doubts nor affirms "
+        "them.",
+    )
     max_clue_ece: float = Field(
         0.1, ge=0, le=1, description="Maximum expected calibration error of the clues against the references."
     )

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FactErrorStatistics:
-    """Of N studies and each of the `ERROR_RATES`: errors, and what could have been wrong, `[N,6,2]`."""
+    """Of N studies and each of the `ERROR_RATES`: errors, and what could have been wrong, `[N,7,2]`."""
 
     counts: Floats
 

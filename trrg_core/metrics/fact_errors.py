@@ -1,7 +1,8 @@
 """Errors of a generated report against the radiologist's, fact by fact: what it makes up, leaves out or turns round.
 
 Parsed reports in; errors, with the sentences that make them, and their rates out. A fact is what a report states of an
-observation: its assertion, sides, degree and change. Uncertain statements are no errors and no facts.
+observation: its assertion, sides, degree and change. Uncertain statements are no errors and no facts; those that the
+reference gives no ground for are counted apart.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from trrg_core.labels import (
     NOT_STATED,
     STATED_ABSENT,
     STATED_PRESENT,
+    STATED_UNCERTAIN,
     Assertion,
     LabelSet,
 )
@@ -64,11 +66,16 @@ class Disagreement:
 
 @dataclass(frozen=True, kw_only=True)
 class FactComparison:
-    """The errors of one report, and what could have been wrong: the number of facts of each kind."""
+    """The errors of one report, and what could have been wrong: the number of facts of each kind.
+
+    `hedged` of the `doubted` findings are neither doubted nor affirmed by the reference.
+    """
 
     errors: tuple[Disagreement, ...]
     affirmed: int
     denied: int
+    doubted: int
+    hedged: int
     expected: int
     sides: int
     degrees: int
@@ -93,6 +100,11 @@ def compare_facts(reference: ParsedReport, hypothesis: ParsedReport, label_set: 
         errors=tuple(found),
         affirmed=stated.assertions.count(STATED_PRESENT),
         denied=stated.assertions.count(STATED_ABSENT),
+        doubted=stated.assertions.count(STATED_UNCERTAIN),
+        hedged=sum(
+            said == STATED_UNCERTAIN and expected not in (STATED_UNCERTAIN, STATED_PRESENT)
+            for said, expected in zip(stated.assertions, truth.assertions, strict=True)
+        ),
         expected=truth.assertions.count(STATED_PRESENT),
         sides=sum(is_both and bool(a and b) for is_both, a, b in zip(both, truth.sides, stated.sides, strict=True)),
         degrees=sum(
@@ -110,6 +122,7 @@ _MEANINGS: Mapping[TruthRate, str] = {
     TruthRate.SIDE_ERROR: "sides that are not those of the reference",
     TruthRate.DEGREE_ERROR: "degrees that are not those of the reference",
     TruthRate.FALSE_CHANGE: "stated changes that the reference does not state",
+    TruthRate.HEDGED: "doubted findings that the reference neither doubts nor affirms",
 }
 ERROR_RATES = tuple(_MEANINGS)
 
@@ -124,6 +137,7 @@ def count_errors(comparison: FactComparison) -> tuple[tuple[int, int], ...]:
         (errors[FactError.SIDE], comparison.sides),
         (errors[FactError.DEGREE], comparison.degrees),
         (errors[FactError.CHANGE], comparison.changes),
+        (comparison.hedged, comparison.affirmed + comparison.denied + comparison.doubted),
     )
 
 

@@ -87,6 +87,7 @@ class TruthRate(StrEnum):
     SIDE_ERROR = "truth.side_error_rate"
     DEGREE_ERROR = "truth.degree_error_rate"
     FALSE_CHANGE = "truth.false_change_rate"
+    HEDGED = "truth.hedged_rate"
     SUPPORTED_PRECISION = "truth.supported_precision"
 
 

@@ -80,6 +80,7 @@ _TRUTH = {
     TruthRate.SIDE_ERROR: "Wrong side",
     TruthRate.DEGREE_ERROR: "Wrong degree",
     TruthRate.FALSE_CHANGE: "False change",
+    TruthRate.HEDGED: "Doubted without ground",
     TruthRate.SUPPORTED_PRECISION: "Right where fully supported",
     TruthRate.DISTINCT_SHARE: "Distinct reports",
     TruthRate.MODAL_SHARE: "Most frequent report",

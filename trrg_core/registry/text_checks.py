@@ -27,6 +27,7 @@ _RATES: Mapping[TruthRate | TruthMeasure, str] = {
     TruthRate.IDENTIFIER: "the share of reports with what looks like personal data",
     TruthRate.HALLUCINATED: "the share of affirmed findings that the reference does not mention",
     TruthRate.NEGATION_FLIP: "the share of stated findings of which the reference states the opposite",
+    TruthRate.HEDGED: "the share of stated findings that are doubted without ground in the reference",
     TruthMeasure.CLUE_ECE: "the expected calibration error of the clues",
 }
 

@@ -77,7 +77,16 @@ def test_rates_are_of_what_could_have_been_wrong() -> None:
         TruthRate.SIDE_ERROR: (1, 1),
         TruthRate.DEGREE_ERROR: (1, 1),
         TruthRate.FALSE_CHANGE: (1, 1),
+        TruthRate.HEDGED: (0, 6),
     }
+
+
+def test_doubt_without_ground_in_the_reference_is_counted_apart() -> None:
+    reference = "Edema. Possible pneumonia. No pneumothorax."
+    comparison = compare(reference, "Possible edema. Possible pneumonia. Possible pneumothorax. Possible fracture.")
+    assert comparison.errors == (), "doubt is no error"
+    rate = fact_rates([comparison, compare(reference, reference)])[TruthRate.HEDGED]
+    assert (rate.hits, rate.of) == (2, 7), "pneumothorax, which is denied, and fracture, of which nothing is said"
 
 
 @pytest.mark.parametrize(

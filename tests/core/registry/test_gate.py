@@ -207,6 +207,7 @@ def test_texts_that_are_no_reports_are_refused(column: Column, value: float, nam
         (TruthRate.IDENTIFIER, 0.1, "truth.identifier_rate"),
         (TruthRate.HALLUCINATED, 0.5, "truth.hallucinated_rate"),
         (TruthRate.NEGATION_FLIP, 0.2, "truth.negation_flip_rate"),
+        (TruthRate.HEDGED, 0.2, "truth.hedged_rate"),
         (TruthMeasure.CLUE_ECE, 0.2, "truth.clue_ece"),
     ],
 )
@@ -319,6 +320,7 @@ def test_without_a_champion_nothing_stands_beside():
     [
         ("truth.hallucinated_rate", "truth.hallucinated_rate", 0.4),
         ("truth.negation_flip_rate", "truth.negation_flip_rate", 0.1),
+        ("truth.hedged_rate", "truth.hedged_rate", 0.1),
         ("truth.clue_ece", "truth.clue_ece", 0.1),
     ],
 )

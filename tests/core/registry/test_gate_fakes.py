@@ -29,6 +29,10 @@ NORMAL = (
     "Visualized bones are intact.",
 )
 DENIALS = ("No pleural effusion.", "No pneumothorax.", "No pneumonia.", "No edema.", "No cardiomegaly.", "No fracture.")
+HEDGES = (
+    "Possible pneumonia. Possible edema. Possible pneumothorax. Possible pleural effusion. Possible consolidation. "
+    "Possible atelectasis. Possible lung lesion. Possible fracture."
+)
 EVERYTHING = "There is a pleural effusion, pneumonia, pneumothorax, atelectasis and edema. The heart is enlarged."
 
 Fake = Callable[[InventedTestSet], list[str]]
@@ -143,6 +147,22 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
     "right, and each measured": (
         lambda studies: [f"{text} The largest measures two inches." for text in studies.good],
         {"truth.measurement_rate"},
+    ),
+    "right, with eight hedges behind": (
+        lambda studies: [f"{text} {HEDGES}" for text in studies.good],
+        {"truth.hedged_rate"},
+    ),
+    "right, with eight hedges before": (
+        lambda studies: [f"{HEDGES} {text}" for text in studies.good],
+        {"truth.hedged_rate"},
+    ),
+    "right, with three questions": (
+        lambda studies: [f"{text} Pneumothorax? Edema? Pneumonia?" for text in studies.good],
+        {"truth.hedged_rate"},
+    ),
+    "right, but no denial is sure": (
+        lambda studies: [re.sub(r"(?i)\bno (focal |acute )?", "Possible ", text) for text in studies.good],
+        {"truth.hedged_rate"},
     ),
     "right, then all denied": (
         lambda studies: [f"{text} {' '.join(DENIALS)}" for text in studies.good],

@@ -59,6 +59,7 @@ def test_errors_against_the_reference_are_rates_of_what_could_be_wrong() -> None
         "truth.side_error_rate": (1, 1),
         "truth.degree_error_rate": (1 / 2, 2),
         "truth.false_change_rate": (1, 1),
+        "truth.hedged_rate": (0, 5),
     }
     for name, (value, number) in expected.items():
         assert (scores[name].value, scores[name].n) == (pytest.approx(value), number), name
