@@ -15,6 +15,7 @@ _ATTRIBUTIVE_GAP = 36
 _NOT_STATE = 24
 # a place whose states all tell one finding: "the heart is large but not globular"
 _ONE_STATE = "heart"
+_LISTED_UNDER = "pleura"
 
 
 @dataclass(slots=True)
@@ -79,12 +80,15 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
         entry = hit.entry
         role = entry.role
         if index in boundaries or role == "with":
-            if _adds_state(hits, index):
+            if pending.is_titled and role != "with" and _is_open_title(hits, pending):
+                pending.has_state, pending.state = False, -1
+            elif _adds_state(hits, index):
                 pending.places = [at for at in pending.places if hits[at].entry.terms[0].name != _ONE_STATE]
             else:
                 pending.reset()
         elif entry.is_finding:
-            _pass_finding(pending, entry.is_state)
+            if not _is_open_title(hits, pending):
+                _pass_finding(pending, entry.is_state)
             continue
         elif role == "verb" or entry.has_verb:
             pending.state = -1
@@ -136,6 +140,11 @@ def _pass_state(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lex
     pending.state = -1
     for place in pending.places:
         yield from _pair(hits, place, index, lexicon)
+
+
+def _is_open_title(hits: Sequence[Hit], pending: _Pending) -> bool:
+    """Whether all items behind a title speak of its place: "PLEURA: no effusion, no thickening"."""
+    return pending.is_titled and [hits[at].entry.terms[0].name for at in pending.places] == [_LISTED_UNDER]
 
 
 def _adds_state(hits: Sequence[Hit], index: int) -> bool:

@@ -63,7 +63,7 @@ _BY_PLACE = {
 }
 # "via the right jugular vein"
 _ACCESS = re.compile(
-    r"\b(?:via|through|from|by way of) (?:the |an? )?(left|right) (?:internal |external )?"
+    r"\b(?:via|through|from|by way of|in|within) (?:the |an? )?(left|right) (?:internal |external )?"
     r"(?:jugular|ij|subclavian|femoral|basilic|cephalic|brachial|axillary|arm)\b"
 )
 _BRONCHUS = re.compile(r"\b(left|right) (?:[a-z]+ ){0,3}bronchus\b")
@@ -181,7 +181,7 @@ def _mentions_of_one(
         for attributes in described[number]:
             if kinds[number] == "device":
                 attributes.pop("severity", None)  # "the tube is slightly low"
-            if sided_by and "laterality" not in attributes:
+            if sided_by and "laterality" not in attributes and not positions[number]:
                 place = sided_by.search(scan.plain.text, candidate.end)
                 attributes |= {"laterality": place[1]} if place else {}
             if positions[number] and assertion.assertion is not Assertion.ABSENT:

@@ -88,6 +88,15 @@ _ONE_SIDE = re.compile(r"\b(?:left|right)\b", re.I)
 _SIDES = {"l": "left", "r": "right", "b": "bilateral"}
 # over a list whose items speak of it: "Effusions:\n- left: small\n- right: none"
 _TITLE_OF_LIST = re.compile(r"([A-Za-z][^:\n]{0,40}):[ \t\r]*\n")
+_ANY_DEVICE = "other_device"
+_DEVICES = {
+    "tube": ("endotracheal_tube", "enteric_tube", "chest_tube", "tracheostomy"),
+    "catheter": ("central_venous_catheter", "chest_tube"),
+    "line": ("central_venous_catheter",),
+    "drain": ("chest_tube",),
+}
+_DEFINITE = re.compile(r"\b(?:the|this|that) \Z", re.I)
+_LONGEST_ARTICLE = len(" that ")
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
 
@@ -130,6 +139,24 @@ def on_side_of_before(mentions: Sequence[Mention], sentence: str, before: Sequen
     if match is None or side not in OPPOSITE or _ONE_SIDE.search(sentence, 0, match.start()):
         return tuple(mentions)
     return on_side(mentions, side if match[1] else OPPOSITE[side])
+
+
+def names_device(sentence: str) -> bool:
+    """Whether `sentence` may hold "the tube" or the like."""
+    return "tube " in sentence or "line " in sentence or "catheter " in sentence or "drain " in sentence
+
+
+def of_devices_before(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
+    """`mentions` in which "the tube" and the like are the device that was named last: "the tube should be advanced"."""
+    told = list(before)
+    for one in mentions:
+        of_word = _DEVICES.get(sentence[one.start : one.end].lower(), ()) if one.finding == _ANY_DEVICE else ()
+        if of_word and _DEFINITE.search(sentence, max(0, one.start - _LONGEST_ARTICLE), one.start):
+            device = next((other for other in reversed(told) if other.finding in of_word), None)
+            if device is not None:
+                one = _with(one, finding=device.finding, laterality=one.laterality or device.laterality)
+        told.append(one)
+    return tuple(told[len(before) :])
 
 
 def under_label(mentions: Sequence[Mention], sentence: str, side: str) -> tuple[str, tuple[Mention, ...]]:

@@ -18,6 +18,8 @@ from trrg_core.report.neighbours import (
     bare_side,
     complete,
     find_stand_in,
+    names_device,
+    of_devices_before,
     of_title,
     on_side,
     on_side_of_before,
@@ -127,6 +129,8 @@ class ReportParser:
                     mentions = self._of_stand_in(sentence, before)
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
+            if mentions and names_device(sentence):
+                mentions = of_devices_before(mentions, sentence, before)
             if ":" in sentence:
                 side, mentions = under_label(mentions, sentence, side)
                 title = title or (title_of_list(sentence) if mentions and "\n" in sentence else "")

@@ -10,6 +10,11 @@ from trrg_core.report.scan import Scan
 MALPOSITIONED = "malpositioned"
 # an endotracheal tube belongs 2 cm or more above the carina
 _ABOVE_CARINA = re.compile(r"(?<![\d.])(?:[01](?:\.\d+)? ?cm|1?\d ?mm) (?:above|from|proximal to) the carina")
+_LINE, _PERIPHERAL = "central_venous_catheter", "peripheral_line"
+# a line from the arm, or words of where a line ends
+_TIP = re.compile(
+    r"\b(?:piccs?|midline|tip|ends?|ending|terminat[a-z]+|lies|located|positioned|coil[a-z]*|loop[a-z]*)\b"
+)
 _DENIED = re.compile(r"\b(?:not|no|without) (?:\w+ )?$")
 
 
@@ -27,8 +32,13 @@ def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[s
         low = candidates[devices[at - 1]].end if at else 0
         high = candidates[devices[at + 1]].start if at + 1 < len(devices) else len(text)
         name = candidates[number].finding
-        named = (names for _, names in wrong[bisect_left(starts, low) : bisect_left(starts, high)])
-        is_wrong = any(name in names or "any" in names for names in named)
+        named = wrong[bisect_left(starts, low) : bisect_left(starts, high)]
+        is_wrong = any(
+            name in names
+            or "any" in names
+            or (name == _LINE and _PERIPHERAL in names and _TIP.search(text, candidates[number].start, start))
+            for start, names in named
+        )
         if is_wrong or (name == "endotracheal_tube" and _ABOVE_CARINA.search(text, low, high)):
             positions[number] = MALPOSITIONED
     return positions
