@@ -15,6 +15,8 @@ _YES = re.compile(r"(?:yes|present|positive|noted|seen|identified|again|l|r)\b")
 # names of a group of devices, which a list of them follows
 _GROUPS = ("other_device",)
 _LISTED = re.compile(r" ?\(|,? (?:including|namely|such as|i\.?e\.?) ")
+# bounds of the search, so that the work grows with the text and not with its square
+_MOST_MEMBERS, _LONGEST_LIST = 12, 200
 _END_OF_LIST = re.compile(r"\)|[.;]")
 
 
@@ -52,9 +54,11 @@ def find_members(number: int, candidates: Sequence[Candidate], text: str) -> Seq
     listed = _LISTED.match(text, candidates[number].end)
     if listed is None:
         return ()
-    end = _END_OF_LIST.search(text, listed.end())
-    limit = end.start() if end else len(text)
-    return [other for other in range(number + 1, len(candidates)) if listed.end() <= candidates[other].start < limit]
+    limit = listed.end() + _LONGEST_LIST
+    end = _END_OF_LIST.search(text, listed.end(), limit)
+    limit = end.start() if end else limit
+    later = range(number + 1, min(number + 1 + _MOST_MEMBERS, len(candidates)))
+    return [other for other in later if listed.end() <= candidates[other].start < limit]
 
 
 def share_with_members(
