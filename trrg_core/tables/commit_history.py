@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
@@ -14,7 +14,7 @@ from trrg_core.tables.table_log import LogEntry, read_log
 from trrg_core.tables.table_ref import TABLES, TableRef
 
 NAME_NOTE = "name"  # of `Commit.notes`
-_NAMED = re.compile(r"(?P<table>[a-z]+)(?:@(?P<day>\d{4}-\d{2}-\d{2})|:(?P<title>[A-Za-z0-9_.-]+))?")
+_NAMED = re.compile(r"(?P<table>[a-z]+)(?:@(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})|:(?P<title>[A-Za-z0-9_.-]+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,8 @@ def resolve_ref(store: Store, text: str) -> TableRef:
     if not match or match["table"] not in TABLES:
         return TableRef.parse(text)
     name, day, title = match["table"], match["day"], match["title"]
+    if day and not _is_date(day):
+        raise ConfigError(f"{text!r}: there is no day {day}; expected a date of the calendar, as {name}@2026-11-01")
     versions = history(store, name)
     if not versions:
         raise ConfigError(f"{store.uri} has no version of {name} yet")
@@ -127,6 +129,14 @@ def _newest_of_day(versions: Sequence[Commit], name: str, day: str) -> TableRef:
         before = f"the newest before it is {earlier[-1]}" if earlier else "all are newer"
         raise ConfigError(f"no version of {name} is of {day} (UTC): {before}; `trrg history {name}` lists them")
     return days[day]
+
+
+def _is_date(day: str) -> bool:
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return True
 
 
 def _day_of(commit: Commit) -> str:

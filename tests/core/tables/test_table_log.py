@@ -103,6 +103,9 @@ def test_a_day_names_its_newest_version(store: Store) -> None:
         resolve_ref(store, "studies@2026-10-31")
     with pytest.raises(ConfigError, match="all are newer"):
         resolve_ref(store, "studies@2020-01-01")
+    for day in ("2026-02-30", "2026-13-01", "0000-01-01", "2025-02-29"):
+        with pytest.raises(ConfigError, match=rf"'studies@{day}': there is no day {day}; expected a date of the cal"):
+            resolve_ref(store, f"studies@{day}")
 
 
 def test_a_name_means_the_newest_version_that_has_it(store: Store) -> None:
