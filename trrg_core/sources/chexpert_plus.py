@@ -7,7 +7,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import NamedTuple
 
 from trrg_core.config.settings import SourceConfig
@@ -41,7 +40,7 @@ _COLUMNS = (
     *(column for columns in _SECTIONS.values() for column in columns),
 )
 _STUDY = re.compile(r"(?:.*/)?(patient\w+)/(study\w+)/[^/]+")
-_NUM_PROBED = 20
+_NUM_PROBED = 200  # evenly over the table: a partial download may lack any one part of it
 
 
 class _Place(NamedTuple):
@@ -104,13 +103,14 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
 
 
 def _find_place(root: ImageRoot, rows: Sequence[Row]) -> _Place:
+    probed = rows[:: max(1, len(rows) // _NUM_PROBED)]
     for place in _PLACES:
-        paths = (_path(row, root, place) for row in rows)
-        if any(_exists(root.store, path) for path in islice(filter(None, paths), _NUM_PROBED)):
+        paths = (_path(row, root, place) for row in probed)
+        if any(_exists(root.store, path) for path in filter(None, paths)):
             return place
     expected = ", ".join(f"{place.folder or '.'}/*{place.suffix}" for place in _PLACES)
     raise ConfigError(
-        f"{root.store.uri}: none of the first {_NUM_PROBED} images of {TABLE} exists; expected one of {expected}. "
+        f"{root.store.uri}: none of {len(probed)} images from all parts of {TABLE} exists; expected one of {expected}. "
         "Name the folder that holds `train` and `valid` as source.image_folder"
     )
 

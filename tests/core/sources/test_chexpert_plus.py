@@ -127,8 +127,18 @@ def test_images_are_found_in_each_form_in_which_they_are_published(tmp_path: Pat
     assert study.images[0].path == expected
 
 
+def test_a_download_of_the_last_patients_alone_is_found(tmp_path: Path) -> None:
+    for patient in range(980, 1000):
+        path = tmp_path / f"PNG/train/patient{patient:05}/study1/view1_frontal.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"film")
+    listing = listed(tmp_path, [row(patient, 1) for patient in range(1000)], images="")
+    assert len(listing.studies) == 1000  # those without a file are set aside where files are read
+    assert {study.images[0].path.partition("/")[0] for study in listing.studies} == {"PNG"}
+
+
 def test_without_an_image_or_the_table_nothing_is_listed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of the first 20 images .* source\.image_folder"):
+    with pytest.raises(ConfigError, match=r"none of 1 images from all parts of .* source\.image_folder"):
         listed(tmp_path, [row(1, 1)], images="")
     (tmp_path / "df_chexpert_plus_240401.csv").unlink()
     with pytest.raises(ConfigError, match=r"no df_chexpert_plus_240401\.csv"):
