@@ -192,6 +192,7 @@ def _mentions_of_one(
 
 def _name_by_place(candidates: Sequence[Candidate], text: str) -> None:
     """Names a tube, catheter or line by where it is or goes: "the tube ends 5 cm above the carina"."""
+    is_intubated = "intubated" in text and _INTUBATED.search(text) is not None
     for number, candidate in enumerate(candidates):
         if candidate.finding != _ANY_DEVICE:
             continue
@@ -203,7 +204,7 @@ def _name_by_place(candidates: Sequence[Candidate], text: str) -> None:
                 candidate.finding = finding
                 break
         else:
-            if word == "tube" and _INTUBATED.search(text):
+            if word == "tube" and is_intubated:
                 candidate.finding = "endotracheal_tube"
 
 

@@ -5,6 +5,7 @@ The word that stands for the finding becomes a span that names it; the rules of 
 
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 
 from trrg_core.labels import Assertion
 from trrg_core.report.attribute_marks import OPPOSITE
@@ -148,15 +149,18 @@ def names_device(sentence: str) -> bool:
 
 def of_devices_before(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
     """`mentions` in which "the tube" and the like are the device that was named last: "the tube should be advanced"."""
-    told = list(before)
-    for one in mentions:
+    newest = {one.finding: (number, one) for number, one in enumerate(before)}
+    named: list[Mention] = []
+    for number, one in enumerate(mentions, len(before)):
         of_word = _DEVICES.get(sentence[one.start : one.end].lower(), ()) if one.finding == _ANY_DEVICE else ()
         if of_word and _DEFINITE.search(sentence, max(0, one.start - _LONGEST_ARTICLE), one.start):
-            device = next((other for other in reversed(told) if other.finding in of_word), None)
-            if device is not None:
+            known = [newest[finding] for finding in of_word if finding in newest]
+            if known:
+                device = max(known, key=itemgetter(0))[1]
                 one = _with(one, finding=device.finding, laterality=one.laterality or device.laterality)
-        told.append(one)
-    return tuple(told[len(before) :])
+        newest[one.finding] = (number, one)
+        named.append(one)
+    return tuple(named)
 
 
 def under_label(mentions: Sequence[Mention], sentence: str, side: str) -> tuple[str, tuple[Mention, ...]]:
