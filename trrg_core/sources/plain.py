@@ -3,7 +3,7 @@
 import io
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -60,7 +60,7 @@ def list_studies(store: Store, config: SourceConfig) -> Listing:
         if joined is None:
             rejects += [_conflict(part, plain.table) for part in parts]
         else:
-            drafts.append(joined)
+            drafts.append(_with_whole_prior(joined, by_study))
             num_identical += len(parts) - max(1, len(joined.images))
     counts = {"duplicate_rows": num_identical, "unread_dates": num_unread}
     return build_listing(drafts, config, rejects=rejects, counts=counts, unknown_columns=unknown)
@@ -214,6 +214,13 @@ def _id(row: Row, column: str) -> str:
 
 def _prior(row: Row, column: str) -> str:
     return _id(row, column) if row[column].strip() else ""
+
+
+def _with_whole_prior(draft: StudyDraft, by_study: Container[str]) -> StudyDraft:
+    """`draft` with the prior `10` where the table has `10.0`: pandas makes floats of numbers beside empty cells."""
+    prior = draft.prior_study_id or ""
+    whole = prior.removesuffix(".0")
+    return replace(draft, prior_study_id=whole) if prior not in by_study and whole in by_study else draft
 
 
 def _join(parts: Sequence[StudyDraft]) -> StudyDraft | None:

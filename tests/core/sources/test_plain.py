@@ -91,6 +91,10 @@ PRIOR = PlainConfig(
         ("P1,E1,a,Clear.,2020-01-01,,\nP1,E2,b,Clear.,2020-01-02,,", {"E1": "", "E2": ""}, {}),
         ("P1,E1,a,Clear.,,,\nP1,E2,b,Clear.,, E1 ,", {"E1": "", "E2": "E1"}, {}),
         ("P1,E2,b,Clear.,2020-01-02,E0,", {"E2": "E0"}, {}),  # not listed
+        # pandas makes floats of a column of numbers with empty cells
+        ("P1,10,a,Clear.,,,\nP1,11,b,Clear.,,10.0,", {"10": "", "11": "10"}, {}),
+        ("P1,10,a,Clear.,,,\nP2,11,b,Clear.,,10.0,", {"10": ""}, {"wrong_prior": 1}),
+        ("P1,10,a,Clear.,,,\nP1,10.0,b,Clear.,,,\nP1,11,c,Clear.,,10.0,", {"10": "", "10.0": "", "11": "10.0"}, {}),
         ("P1,E1,a,Clear.,,E1,", {}, {"wrong_prior": 1}),
         ("P1,E1,a,Clear.,,,\nP2,E2,b,Clear.,,E1,", {"E1": ""}, {"wrong_prior": 1}),
         ("P1,E1,a,Clear.,2020-01-03,,\nP1,E2,b,Clear.,2020-01-02,E1,", {"E1": ""}, {"wrong_prior": 1}),
