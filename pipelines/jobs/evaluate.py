@@ -37,7 +37,7 @@ from trrg_core.metrics.systems import System, clinical_score, metric_key
 from trrg_core.pages.image_section import ImageSection, view_images
 from trrg_core.pages.render import render_report
 from trrg_core.pages.report_page import ReportPage, StudyPage
-from trrg_core.runs.results import RunResult, read_result, run_path, write_result
+from trrg_core.runs.results import SPLIT_NOTE, RunResult, read_result, run_path, write_result
 from trrg_core.slicing.predicate import matching_rows
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
@@ -45,7 +45,6 @@ from trrg_core.tables.commit_history import find_commit
 from trrg_core.tables.table_ref import TableRef
 
 REPORT = "report.html"
-SPLIT = "split"  # note of an evaluation: the split that it scored
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -93,7 +92,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         notes={
             "report": store.join(folder, REPORT),
             "scores": store.join(folder, SCORES_FILE),
-            SPLIT: evaluation.split,
+            SPLIT_NOTE: evaluation.split,
             DECODING: "\n".join(decoding),
         },
         finished_ms=int(time.time() * 1000),

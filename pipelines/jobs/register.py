@@ -59,7 +59,7 @@ from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_b
 from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.registry.side_by_side import BESIDE
-from trrg_core.runs.results import RunResult, read_result, require_result, run_path, write_result
+from trrg_core.runs.results import SPLIT_NOTE, RunResult, read_result, require_result, run_path, write_result
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
 from trrg_core.withdrawal.learned import withdrawn_since
@@ -103,7 +103,7 @@ def _check_judged(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
             f"evaluate, each with --input generator={generator}, or register the model that was scored"
         )
     # evaluations of an earlier version have no notes of these
-    if (split := scores.notes.get("split", _JUDGED_ON)) != _JUDGED_ON:
+    if (split := scores.notes.get(SPLIT_NOTE, _JUDGED_ON)) != _JUDGED_ON:
         raise ConfigError(
             f"{inputs['scores']} has the scores of split {split!r}, which calibrated the model; the gate judges by "
             f"{_JUDGED_ON!r}: run generate and evaluate with --set generate.split={_JUDGED_ON}"

@@ -26,7 +26,7 @@ from trrg_core.exports.study_values import (
     study_values,
 )
 from trrg_core.exports.webdataset_tars import WebDatasetTars
-from trrg_core.storage.local_disk import free_bytes
+from trrg_core.storage.local_disk import free_bytes, size_text
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import REASON, withdrawal_state
 from trrg_core.study import SPLITS
@@ -220,7 +220,7 @@ def _check_space(folder: Path, selection: StudySelection) -> None:
     """Check that all images can fit; a slice may need less, but not much."""
     free, needed = free_bytes(folder), selection.num_bytes
     if selection.base is None and needed > free:
-        raise StorageError(f"{folder}: {selection.ref} needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} are free")
+        raise StorageError(f"{folder}: {selection.ref} needs {size_text(needed)}, but only {size_text(free)} are free")
 
 
 def _manifest(selection: StudySelection, request: ExportRequest, counted: _Counted) -> dict[str, Any]:

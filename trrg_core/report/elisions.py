@@ -6,7 +6,7 @@ enlarged last year, is now normal" as "the heart is now normal".
 
 import re
 
-from trrg_core.report.scan import Plain, Scan
+from trrg_core.report.scan import Plain, Scan, names_finding
 
 _IS = r"(?=(?:is|are|has|have|looks?|appears?|remains?)\b)"
 _IS_NOW = r"(?=(?:now|today|is|are|has|have|looks?|appears?)\b)"
@@ -38,10 +38,10 @@ def without_clauses(scan: Scan) -> Plain | None:
     """The sentence of `scan` without the first such clause; None where it has none."""
     text = scan.plain.text
     match = _RELATIVE.search(text)
-    if match and _follows(scan, match, is_place=False) and not _names(scan, *match.span()):
+    if match and _follows(scan, match, is_place=False) and not names_finding(scan, *match.span()):
         return _cut(scan.plain, match.start() + 1, match.end())
     match = _PAST.search(text)
-    if match and _follows(scan, match, is_place=True) and not _names(scan, *match.span()):
+    if match and _follows(scan, match, is_place=True) and not names_finding(scan, *match.span()):
         return _cut(scan.plain, match.start(), match.end() - 1 if match.end() < len(text) else match.end())
     match = _PAST_IN_FRONT.search(text)
     return _cut(scan.plain, *match.span()) if match else None
@@ -53,10 +53,6 @@ def _follows(scan: Scan, match: "re.Match[str]", *, is_place: bool) -> bool:
     if not before:
         return False
     return before[-1].is_place and not before[-1].is_finding if is_place else before[-1].is_target
-
-
-def _names(scan: Scan, start: int, end: int) -> bool:
-    return any(hit.entry.is_finding for hit in scan.hits if start <= hit.start < end)
 
 
 def _cut(plain: Plain, start: int, end: int) -> Plain:

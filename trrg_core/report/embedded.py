@@ -8,7 +8,7 @@ import re
 from functools import cache
 
 from trrg_core.report.lexicon import Entry, load_lexicon
-from trrg_core.report.scan import Hit, Scan
+from trrg_core.report.scan import Hit, Scan, names_finding
 from trrg_core.report.telling_words import CLAUSE
 
 _VERB = (
@@ -54,7 +54,7 @@ def move_cues(scan: Scan) -> Scan:
     if " that " not in text and "whether " not in text and " if " not in text and " to be " not in text:
         return scan
     match = _CLAUSE.search(text)
-    if match is None or not _names(scan, *match.span(2)):
+    if match is None or not names_finding(scan, *match.span(2)):
         return scan
     start = max((joint.end() for joint in _JOINTS.finditer(text, 0, match.end(1))), default=0)
     cue = _cue(text[max(start, match.start() - _LONGEST_INTRO) : match.end(1)], match[1])
@@ -67,7 +67,7 @@ def move_cues(scan: Scan) -> Scan:
         at, end = match.span(3)
         joint = _JOINTS.search(text, end)
         limit = joint.start() if joint else len(text)
-        if not _names(scan, end, limit):
+        if not names_finding(scan, end, limit):
             # "... is free or loculated cannot be judged"
             kept = [hit for hit in kept if not end <= hit.start < limit]
         attributes = [
@@ -77,10 +77,6 @@ def move_cues(scan: Scan) -> Scan:
         ]
     kept = [hit for hit in kept if hit.end <= at or hit.start >= end]
     return Scan(scan.plain, sorted([*kept, Hit(at, end, cue)], key=lambda hit: hit.start), attributes, scan.has_target)
-
-
-def _names(scan: Scan, start: int, end: int) -> bool:
-    return any(hit.entry.is_finding for hit in scan.hits if start <= hit.start < end)
 
 
 def _cue(intro: str, word: str) -> Entry | None:

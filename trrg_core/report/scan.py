@@ -161,6 +161,11 @@ def add_hits(scan: Scan, hits: Sequence[Hit]) -> Scan:
     return Scan(scan.plain, merged, scan.attributes, scan.has_target)
 
 
+def names_finding(scan: Scan, start: int, end: int) -> bool:
+    """Whether a hit that starts in [start, end) names a finding."""
+    return any(hit.entry.is_finding for hit in scan.hits if start <= hit.start < end)
+
+
 def named_entry(finding: str) -> Entry:
     """The entry of a span that names `finding` by another source than the rules."""
     return made_entry("finding", finding)

@@ -15,6 +15,7 @@ from trrg_core.storage.store import Store
 
 RESULT = "result.json"
 MAX_BYTES = 2**24
+SPLIT_NOTE = "split"  # of `RunResult.notes`: the split that an evaluation scored
 
 logger = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import StorageError
+from trrg_core.storage.local_disk import size_text
 from trrg_core.storage.store import Store
 from trrg_core.study import Study
 
@@ -21,10 +22,6 @@ def check_free_space(store: Store, config: IngestConfig, studies: Sequence[Study
     needed = sum(len(study.images) for study in studies) * config.max_side_px**2 // _PIXELS_PER_BYTE
     if free is not None and needed > free:
         raise StorageError(
-            f"{store.uri}: {len(studies)} studies need at least {_size(needed)} (ingest.max_side_px "
-            f"{config.max_side_px}), but only {_size(free)} are free: free some, or name a store on another disk"
+            f"{store.uri}: {len(studies)} studies need at least {size_text(needed)} (ingest.max_side_px "
+            f"{config.max_side_px}), but only {size_text(free)} are free: free some, or name a store on another disk"
         )
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

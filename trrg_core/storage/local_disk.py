@@ -87,6 +87,11 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
+def size_text(num_bytes: int) -> str:
+    """`1.3 GB`, or below one `12.5 MB`."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+
+
 def delete(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens when there is none."""
     with _explained(path):
