@@ -1,4 +1,4 @@
-"""The site builds without a warning, and a broken link is one."""
+"""The pages of the site are read without a warning, and a broken link is one."""
 
 import subprocess
 import sys
@@ -9,7 +9,8 @@ import pytest
 from tests.docs.pages import ROOT
 
 pytest.importorskip("sphinx")
-BUILD = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+# every page is read and every reference resolved, but no page is written, which would take as long again
+BUILD = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "dummy"]
 
 
 @pytest.mark.parametrize("link", ["(missing.md)", "(index.md#missing)", "(#missing)"])
@@ -24,9 +25,10 @@ def test_a_broken_link_fails_the_build(tmp_path: Path, link: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+def test_the_site_is_read_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [*BUILD, "docs", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, timeout=550
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert {"index.html", "architecture.html", "tutorial.html"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    read = {path.stem for path in (tmp_path / "out" / ".doctrees").glob("*.doctree")}
+    assert {"index", "architecture", "tutorial"} <= read

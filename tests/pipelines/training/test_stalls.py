@@ -45,6 +45,7 @@ def test_a_local_ray_is_reached_by_its_user_only(own_ray: None) -> None:
     assert not token.exists() or token.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.long  # it waits more than a minute for a batch; test_rank_status and test_watchdog have its parts
 def test_a_loader_that_stops_ends_the_run_and_is_named(tmp_path: Path, own_ray: None) -> None:
     ray.shutdown()
     began = time.monotonic()
