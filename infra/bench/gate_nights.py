@@ -17,7 +17,7 @@ from trrg_core.metrics.attribute_agreement import FactTable, findings_of
 from trrg_core.metrics.outcomes import Basis, Counts, OutcomeTable
 from trrg_core.metrics.significance import load_significance
 from trrg_core.metrics.study_outcomes import count_facts
-from trrg_core.metrics.systems import CHANGED_IMAGES, IMAGE_REMOVED_SHARE, System, TruthRate
+from trrg_core.metrics.systems import CHANGED_IMAGES, IMAGE_REMOVED_SHARE, System, TruthMeasure, TruthRate
 
 Array = npt.NDArray[np.float64]
 
@@ -38,7 +38,13 @@ OF_PATIENT = 0.2  # share of the difficulty that is the patient's
 SENSITIVITY = 0.5
 STATES_SIDE, RIGHT_SIDE = 0.5, 0.85
 WORDS = {System.MODEL: (30, 60, 60), System.MODAL_REPORT: (24, 50, 60), System.CLUE_TEMPLATE: (20, 60, 60)}
-RATES = {TruthRate.MODAL_SHARE: 0.1, TruthRate.DISTINCT_SHARE: 0.7, IMAGE_REMOVED_SHARE: 0.1}
+# None: nothing to count, as the invented models write no texts
+RATES: dict[str, float | None] = {
+    **dict.fromkeys((*TruthRate, *TruthMeasure)),
+    TruthRate.MODAL_SHARE: 0.1,
+    TruthRate.DISTINCT_SHARE: 0.7,
+    IMAGE_REMOVED_SHARE: 0.1,
+}
 IMAGE_STUDIES, IMAGE_LOSS = 200, 0.3  # studies with changed images, and what a changed image costs
 
 

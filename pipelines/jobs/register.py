@@ -55,11 +55,13 @@ from trrg_core.pages.champion_section import ChampionBeside, insert_champion, st
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.registry.champion_checks import CHAMPION as CHAMPION_ROLE
 from trrg_core.registry.champion_checks import Rival
+from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes, decision_to_bytes, tags_of
 from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.registry.side_by_side import BESIDE
 from trrg_core.runs.results import SPLIT_NOTE, RunResult, read_result, require_result, run_path, write_result
+from trrg_core.runs.stored_model import trained_settings
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
 from trrg_core.withdrawal.learned import withdrawn_since
@@ -198,7 +200,10 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
     plan, bounds = declared_plan(store), _bounds(config)
     return decide(
         table,
-        rates=scores_by_system(scores.metrics)[System.MODEL],
+        rates={
+            **dict.fromkeys(_read_scores(store, inputs["scores"])[0].absent),
+            **scores_by_system(scores.metrics)[System.MODEL],
+        },
         rivals=rivals,
         config=config.register_,
         score_name=clinical_score(findings_family(load_label_set(config.parse.label_set))),
@@ -207,8 +212,23 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
         override=config.register_.override.strip(),
         facts=_facts(config, inputs, table, rivals)
         | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {}),
-        more=check_plan(store, plan, generator=inputs["generator"], champions=champions, bounds=bounds) if plan else (),
+        more=(
+            *_check_clues(store, inputs["generator"]),
+            *(
+                check_plan(store, plan, generator=inputs["generator"], champions=champions, bounds=bounds)
+                if plan
+                else ()
+            ),
+        ),
     )
+
+
+def _check_clues(store: Store, generator: str) -> list[Check]:
+    """A refusal of a model that was given what the references state, and nothing otherwise."""
+    if (trained_settings(store, generator) or {}).get("finetune", {}).get("clues") != "oracle":
+        return []
+    reason = "its clues are the labels of the reports (finetune.clues=oracle), which no new study has: an ablation only"
+    return [Check(name="model.clues", verdict=Verdict.FAIL, reason=reason)]
 
 
 def _rescore(config: TrrgConfig, store: Store, inputs: Mapping[str, str], generator: str) -> str:
@@ -304,7 +324,7 @@ def _tags(decision: Decision, scores: Mapping[str, float]) -> dict[str, str]:
 
 
 def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, decision: Decision) -> ModelCard:
-    systems = scores_from_bytes(store.read_bytes(f"{run_path(inputs['scores'])}/{SCORES_FILE}"))
+    systems = _read_scores(store, inputs["scores"])
     model = systems[0]
     generator = require_result(store, inputs["generator"])
     return ModelCard(
@@ -322,6 +342,10 @@ def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: s
         conventions=model.conventions,
         decision=decision,
     )
+
+
+def _read_scores(store: Store, scores: str) -> list[SystemScores]:
+    return scores_from_bytes(store.read_bytes(f"{run_path(scores)}/{SCORES_FILE}"))
 
 
 def _card_row(name: str, systems: list[SystemScores]) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The change plan of a store, checked against what differs between a challenger and the champion."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from trrg_core.registry.change_plan import (
 )
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.runs.results import read_result
-from trrg_core.runs.stored_model import model_path
+from trrg_core.runs.stored_model import trained_settings
 from trrg_core.storage.store import Store
 
 
@@ -62,11 +61,11 @@ def _check_against(store: Store, declared: DeclaredPlan, champion: Standing, gen
 
 def _described(store: Store, run_id: str) -> dict[str, Any] | None:
     """The settings, data, slice and code of a training run; None if it or its model is gone."""
-    path, result = f"{model_path(run_id)}/config.json", read_result(store, run_id)
-    if result is None or not store.exists(path):
+    settings, result = trained_settings(store, run_id), read_result(store, run_id)
+    if result is None or settings is None:
         return None
     return {
-        "settings": json.loads(store.read_bytes(path))["trrg"],
+        "settings": settings,
         DATA: input_content(store, result.inputs["shards"]),
         SLICE: input_content(store, result.inputs["slice"]) if "slice" in result.inputs else "",
         CODE: result.code_version,

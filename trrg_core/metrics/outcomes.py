@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trrg_core.errors import DataError
 from trrg_core.labels import column_name
 from trrg_core.metrics.systems import System
 
@@ -109,11 +110,23 @@ def outcomes_to_bytes(table: OutcomeTable) -> bytes:
 
 
 def outcomes_from_bytes(data: bytes) -> OutcomeTable:
-    """The table that `outcomes_to_bytes` wrote."""
+    """The table that `outcomes_to_bytes` wrote.
+
+    Raises:
+        DataError: `damaged_outcomes`, if a count is negative or no number: a score of it would be no score.
+    """
     arrow = pq.read_table(io.BytesIO(data))
     described = json.loads(arrow.schema.metadata[_METADATA])
     findings: tuple[str, ...] = tuple(described["findings"])
     stacked = np.stack([arrow[name].to_numpy() for name in count_columns(findings)], axis=1)
+    is_count = np.isfinite(stacked) & (stacked >= 0)
+    if not is_count.all():
+        wrong = [name for name, column in zip(count_columns(findings), is_count.T, strict=True) if not column.all()]
+        raise DataError(
+            "damaged_outcomes",
+            f"outcomes of single studies have values that are no counts, in {len(wrong)} columns, e.g. {wrong[0]}: "
+            "remove the folder of the evaluate run, or restore it, and run `trrg evaluate` again",
+        )
     ids: dict[str, list[Any]] = {name: arrow[name].to_pylist() for name in ("system", "study_id", "subject_id")}
     systems = list(dict.fromkeys(ids["system"]))
     num = len(stacked) // len(systems)

@@ -10,13 +10,14 @@ SCORES_FILE = "scores.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SystemScores:
-    """The part of one system's entry that the model card shows."""
+    """The part of one system's entry that the model card and the gate read; `absent` has the scores without a value."""
 
     system: str
     section: str
     num_studies: int
     num_patients: int
     values: Mapping[str, float]
+    absent: Mapping[str, str]
     conventions: Mapping[str, str]
 
 

@@ -14,6 +14,7 @@ from trrg_core.metrics.systems import System
 from trrg_core.registry.check import Bound, Check, Verdict, check_estimate
 
 CHAMPION, BEST = "champion", "best champion"
+_FEW_PATIENTS = "so few test patients have it that too many resamples of patients have none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,10 @@ def _check_recall(
     """
     drop = Bound(relation=">=", value=-config.max_recall_drop, setting="register.max_recall_drop")
     together = resampler.difference(model, other, recall_of(findings))
-    yield check_estimate("champion.critical_recall", together, drop, "the recall of all critical findings together")
+    words = "the recall of all critical findings together"
+    yield check_estimate("champion.critical_recall", together, drop, words, few=_FEW_PATIENTS)
     kept = Bound(relation=">=", value=0.0)
     for name in findings:
         estimate = resampler.difference(model, other, recall_of([name]))
-        yield check_estimate(
-            f"champion.recall.{column_name(name)}", estimate, kept, f"the recall of {name}", end="high"
-        )
+        check = f"champion.recall.{column_name(name)}"
+        yield check_estimate(check, estimate, kept, f"the recall of {name}", end="high", few=_FEW_PATIENTS)

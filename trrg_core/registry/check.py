@@ -74,7 +74,7 @@ def check_number(
 ) -> Check:
     """A check of a single number; `words` says what it is, `otherwise` is the verdict where the bound is broken."""
     is_number = math.isfinite(number)
-    verdict = Verdict.PASS if bound.admits(number) else otherwise
+    verdict = Verdict.PASS if is_number and bound.admits(number) else otherwise
     shown = f"{number:.4g}" if is_number else "missing"
     return Check(
         name=name,
@@ -86,12 +86,17 @@ def check_number(
 
 
 def check_estimate(
-    name: str, estimate: Estimate, bound: Bound, words: str, *, end: Literal["low", "high"] = "low"
+    name: str, estimate: Estimate, bound: Bound, words: str, *, end: Literal["low", "high"] = "low", few: str = ""
 ) -> Check:
-    """A check of the lower or upper end of an interval; one that cannot be computed fails."""
+    """A check of the lower or upper end of an interval; one that cannot be computed fails.
+
+    Where too few cases are the only cause of that, `few` says of what, and the evidence is insufficient.
+    """
     decisive = getattr(estimate, end)
-    if not math.isfinite(decisive):
-        return Check(name=name, verdict=Verdict.FAIL, reason=f"{words} cannot be computed; needed {bound}", bound=bound)
+    if not all(map(math.isfinite, (estimate.value, estimate.low, estimate.high))):
+        verdict = Verdict.INSUFFICIENT if few else Verdict.FAIL
+        reason = f"{words} cannot be computed{f': {few}' if few else ''}; needed {bound}"
+        return Check(name=name, verdict=verdict, reason=reason, bound=bound)
     of: Bounded = "lower end" if end == "low" else "upper end"
     return Check(
         name=name,

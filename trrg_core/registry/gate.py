@@ -24,7 +24,7 @@ from trrg_core.registry.text_checks import check_texts
 def decide(
     table: OutcomeTable,
     *,
-    rates: Mapping[str, float],
+    rates: Mapping[str, float | None],
     rivals: Sequence[Rival],
     config: GateConfig,
     score_name: str,
@@ -38,7 +38,7 @@ def decide(
 
     Args:
         table: outcomes of the challenger and of the floors, study by study.
-        rates: the truth rates and measures of the challenger by name.
+        rates: the truth rates and measures of the challenger by name; None for one that had nothing to count.
         rivals: the champion and the best champion so far; none before the first promotion.
         config: the bounds.
         score_name: name of the micro-F1 that is compared, such as `trrg13.micro.f1.u0`.

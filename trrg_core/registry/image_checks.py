@@ -11,7 +11,7 @@ from trrg_core.registry.check import Bound, Check, Verdict, check_estimate, chec
 
 
 def check_images(
-    table: OutcomeTable | None, rates: Mapping[str, float], config: GateConfig, *, score_name: str, seed: int
+    table: OutcomeTable | None, rates: Mapping[str, float | None], config: GateConfig, *, score_name: str, seed: int
 ) -> Iterator[Check]:
     """The checks with changed images; without outcomes the evidence is insufficient.
 
@@ -41,9 +41,10 @@ def check_images(
         shown = f"an{system}" if system.startswith("other") else f"a {system}"  # another image
         words = f"the loss of {score_name} with {shown} in place of the own one"
         yield check_estimate(f"image.{system.key}", losses[system].loss, bound, words)
+    removed = rates.get(IMAGE_REMOVED_SHARE)
     yield check_number(
         IMAGE_REMOVED_SHARE,
-        rates.get(IMAGE_REMOVED_SHARE, math.nan),
+        math.nan if removed is None else removed,
         Bound(relation="<=", value=config.max_image_removed_share, setting="register.max_image_removed_share"),
         "the share of reports that stay the same without an image",
     )

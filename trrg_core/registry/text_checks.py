@@ -38,12 +38,14 @@ _ATTRIBUTES: Mapping[str, tuple[Column, Column]] = {
 }
 
 
-def check_texts(model: Pooled, rates: Mapping[str, float], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
+def check_texts(
+    model: Pooled, rates: Mapping[str, float | None], resampler: Resampler, config: GateConfig
+) -> Iterator[Check]:
     """The checks of the texts themselves.
 
     Args:
         model: the pooled outcomes of the model.
-        rates: its truth rates and measures by name; one that had nothing to count is absent.
+        rates: its truth rates and measures by name; None for one that had nothing to count. One that is missing fails.
         resampler: the one that pooled the outcomes.
         config: the bounds.
     """
@@ -54,17 +56,22 @@ def check_texts(model: Pooled, rates: Mapping[str, float], resampler: Resampler,
         "the share of reports that state a finding",
     )
     for rate, (relation, setting, words) in _SHARES.items():
-        yield check_number(f"text.{_short(rate)}", rates.get(rate, math.nan), _bound(relation, setting, config), words)
+        yield check_number(f"text.{_short(rate)}", _value(rates, rate), _bound(relation, setting, config), words)
     for name, words in _RATES.items():
         yield _check_rate(name, rates, _bound("<=", f"max_{_short(name)}", config), words)
     for attribute, (both, agree) in _ATTRIBUTES.items():
         yield _check_attribute(attribute, model.of(both)[0], resampler.interval(share_of(agree, both)(model)), config)
 
 
-def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float], bound: Bound, words: str) -> Check:
-    if rate not in rates:
+def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float | None], bound: Bound, words: str) -> Check:
+    if rate in rates and rates[rate] is None:
         return _not_judged(f"truth.{_short(rate)}", f"{words}: nothing to count", bound)
-    return check_number(f"truth.{_short(rate)}", rates[rate], bound, words)
+    return check_number(f"truth.{_short(rate)}", _value(rates, rate), bound, words)
+
+
+def _value(rates: Mapping[str, float | None], rate: TruthRate | TruthMeasure) -> float:
+    value = rates.get(rate)
+    return math.nan if value is None else value
 
 
 def _check_attribute(name: str, cases: float, agreement: Estimate, config: GateConfig) -> Check:

@@ -4,10 +4,12 @@ Where a key of manifests is configured, the HMAC of a folder's manifest lies bes
 """
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import run_path
@@ -23,6 +25,13 @@ _MAX_HMAC_BYTES = 128
 def model_path(run_id: str, folder: str = MODEL) -> str:
     """The model folder of run `run_id`, relative to the store."""
     return f"{run_path(run_id)}/{folder}"
+
+
+def trained_settings(store: Store, run_id: str) -> dict[str, Any] | None:
+    """The settings that the model of run `run_id` was trained with; None where they are not in the store."""
+    path = f"{model_path(run_id)}/config.json"
+    settings: dict[str, Any] | None = json.loads(store.read_bytes(path))["trrg"] if store.exists(path) else None
+    return settings
 
 
 @contextmanager

@@ -19,6 +19,7 @@ def test_the_card_reads_back_the_part_that_it_shows():
             num_studies=3,
             num_patients=2,
             values={"bleu4.full": 0.25},
+            absent={"meteor.full": "no Java"},
             conventions={"interval": "95 %"},
         )
     ]

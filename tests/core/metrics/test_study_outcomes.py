@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from trrg_core.clue import Clue
+from trrg_core.errors import DataError
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.attribute_agreement import report_facts
 from trrg_core.metrics.floors import clue_template
@@ -93,6 +96,11 @@ def test_a_table_survives_the_file_and_holds_no_report_text(parser):
     assert list(read.counts) == list(table.counts)
     assert all((read.counts[system] == table.counts[system]).all() for system in table.counts)
     assert b"ebra" not in data
+    for wrong in (np.nan, np.inf, -1.0):
+        counts = table.counts[System.MODEL].copy()
+        counts[0, 3] = wrong
+        with pytest.raises(DataError, match=f"no counts, in 1 columns, e.g. {table.columns[3]}: remove the folder of"):
+            outcomes_from_bytes(outcomes_to_bytes(replace(table, counts={**table.counts, System.MODEL: counts})))
 
 
 def test_other_references_other_studies_and_another_section_are_another_basis(parser):

@@ -26,7 +26,7 @@ class Evaluated:
     """The outcomes of a fake and of the floors, and the truth rates of the fake."""
 
     table: OutcomeTable
-    rates: dict[str, float]
+    rates: dict[str, float | None]
     images: OutcomeTable
 
 
@@ -61,10 +61,10 @@ class InventedTestSet:
         changed = self._count({System.MODEL: with_other_images}) if with_other_images else table
         images = {System.OWN_IMAGE: table, **dict.fromkeys(CHANGED_IMAGES, changed)}
         same = [one == other for one, other in zip(hypotheses, with_other_images or hypotheses, strict=True)]
+        truth = score_truth(judge_reports(self._predict(hypotheses), CHEXPERT), CHEXPERT)
         return Evaluated(
             table=replace(table, counts={**self._floors.counts, **table.counts}),
-            rates=score_truth(judge_reports(self._predict(hypotheses), CHEXPERT), CHEXPERT).values
-            | {IMAGE_REMOVED_SHARE: sum(same) / len(same)},
+            rates={**dict.fromkeys(truth.absent), **truth.values, IMAGE_REMOVED_SHARE: sum(same) / len(same)},
             images=replace(table, counts={system: of.counts[System.MODEL] for system, of in images.items()}),
         )
 

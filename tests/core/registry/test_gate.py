@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -6,15 +7,17 @@ import pytest
 
 from infra.bench.gate_nights import FINDINGS, RATES, Model, TestSet, expected_f1, shift_for
 from trrg_core.config.gate_settings import GateConfig
-from trrg_core.metrics.outcomes import Basis, Column, OutcomeTable, count_columns, outcome_column
+from trrg_core.metrics.outcomes import Basis, Column, Outcome, OutcomeTable, count_columns, outcome_column
 from trrg_core.metrics.systems import IMAGE_REMOVED_SHARE, System, TruthMeasure, TruthRate
 from trrg_core.registry.champion_checks import BEST, CHAMPION, Rival
 from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import Decision, Ruling, decision_from_bytes, decision_to_bytes, tags_of
 from trrg_core.registry.gate import decide, is_best
+from trrg_core.registry.text_checks import _RATES, _SHARES
 
 CONFIG = GateConfig(bootstrap_samples=200)
 SCORE = "trrg13.micro.f1.u0"
+MISSED = (Outcome.TRUE_POSITIVE, Outcome.FALSE_NEGATIVE)
 STUDIES = TestSet(1500, seed=5)
 MODEL = Model(shift=0.0, seed=1)
 TABLE = STUDIES.table(MODEL)
@@ -95,7 +98,9 @@ def test_few_studies_or_few_positives_are_insufficient_evidence_and_never_a_pass
     assert not rare.promote
     assert rare.against[0].startswith("insufficient evidence: the number of positive references of Pleural Other is ")
     unknown = gate(config=CONFIG.model_copy(update={"critical_findings": ("Rickets",)}))
-    assert check(unknown, "evidence.rickets").number == 0
+    assert unknown.ruling is Ruling.INSUFFICIENT
+    reason = "the label set has no finding 'Rickets': register.critical_findings must name some of Atelectasis, Card"
+    assert check(unknown, "evidence.rickets").reason.startswith(reason)
 
 
 @pytest.mark.parametrize("patients", [1, 3, 49])
@@ -103,9 +108,10 @@ def test_many_studies_of_few_patients_are_insufficient_evidence(patients: int):
     few = replace(TABLE, subject_ids=tuple(str(index % patients) for index in range(len(TABLE.study_ids))))
     decision = gate(few)
     assert decision.ruling is Ruling.INSUFFICIENT
-    assert decision.against == (
-        f"insufficient evidence: the number of test patients is {patients}; needed >= 50 (register.min_patients)",
-    )
+    words = f"insufficient evidence: the number of test patients is {patients}; needed >= 50 (register.min_patients)"
+    assert decision.against[0] == words
+    # of one patient, each critical finding is of one patient, too
+    assert len(decision.against) == (1 if patients > 2 else 1 + len(CONFIG.critical_findings))
 
 
 def test_outcomes_of_other_studies_cannot_be_compared_even_if_they_say_so():
@@ -216,10 +222,36 @@ def test_each_rate_stops_alone(rate: TruthRate, value: float, name: str):
 
 
 def test_a_rate_with_nothing_to_count_is_not_judged_and_a_missing_share_fails():
-    decision = gate(rates={TruthRate.DISTINCT_SHARE: 0.7, IMAGE_REMOVED_SHARE: 0.1})
+    decision = gate(rates=RATES | {TruthRate.MODAL_SHARE: None})
     assert check(decision, "truth.false_prior_rate").verdict is Verdict.NOT_JUDGED
     assert failed(decision) == {"text.modal_share"}
     assert check(decision, "text.modal_share").number is None
+
+
+@pytest.mark.parametrize("value", ["missing", math.nan, math.inf, -math.inf])
+def test_a_value_that_is_missing_or_not_finite_stops_every_check_of_a_rate(value: float | str):
+    names = (*_SHARES, *_RATES, IMAGE_REMOVED_SHARE)
+    wrong = [name for name in RATES if name not in names], dict.fromkeys(names, value) if value != "missing" else {}
+    decision = gate(rates={**dict.fromkeys(wrong[0]), **wrong[1]})
+    assert len(failed(decision)) == len(names)
+    assert all("is missing; needed" in item for item in decision.against)
+    assert decision_from_bytes(decision_to_bytes(decision)) == decision
+
+
+def test_few_patients_with_a_critical_finding_are_insufficient_evidence_with_the_reason():
+    """The 20 positives that are needed are of one patient: a third of the resamples have none."""
+    found = [TABLE.counts[System.MODEL][:, TABLE.columns.index(outcome_column(outcome, "Edema"))] for outcome in MISSED]
+    has_it = np.sum(found, axis=0) > 0
+    subjects = tuple("all" if has else each for has, each in zip(has_it, TABLE.subject_ids, strict=True))
+    other = rival(MODEL)
+    outcomes = replace(other.outcomes, subject_ids=subjects)
+    config = CONFIG.model_copy(update={"critical_findings": ("Edema",)})
+    decision = gate(replace(TABLE, subject_ids=subjects), [replace(other, outcomes=outcomes)], config)
+    assert decision.ruling is Ruling.INSUFFICIENT
+    reasons = {item.name: item.reason for item in decision.checks if item.verdict is Verdict.INSUFFICIENT}
+    assert reasons.keys() == {"evidence.edema", "champion.critical_recall", "champion.recall.edema"}
+    assert reasons["evidence.edema"].startswith("the number of patients with positive references of Edema is 1; needed")
+    assert "so few test patients have it that too many resamples" in reasons["champion.recall.edema"]
 
 
 def test_degrees_that_are_not_those_of_the_reference_are_refused():

@@ -49,7 +49,8 @@ def write_model(store: Store, name: str, table: OutcomeTable, *, finished_ms: in
     """A generator run and an `evaluate` run with these outcomes; the inputs of `register`."""
     inputs = {"generator": f"finetune-{name}", "scores": f"evaluate-{name}"}
     score = clinical_score(findings_family(load_label_set("chexpert14")))
-    values = {System.MODEL: {score: 0.4, **RATES}, System.MODAL_REPORT: {score: 0.3}}
+    rates = {name: value for name, value in RATES.items() if value is not None}
+    values = {System.MODEL: {score: 0.4, **rates}, System.MODAL_REPORT: {score: 0.3}}
     metrics = {metric_key(system, key): value for system, of in values.items() for key, value in of.items()}
     write_result(store, RunResult(run_id=inputs["generator"], job="finetune", inputs={"shards": "shards@0"}))
     made_of = {"shards": "shards@0", "generator": inputs["generator"], "predictions": "predictions@0"}
@@ -58,7 +59,8 @@ def write_model(store: Store, name: str, table: OutcomeTable, *, finished_ms: in
         RunResult(run_id=inputs["scores"], job="evaluate", inputs=made_of, metrics=metrics, finished_ms=finished_ms),
     )
     basis = {"section": "findings", "num_studies": 9, "num_patients": 8, "conventions": {"interval": "95 %"}}
-    entries = [{"system": system, "values": of, "absent": {}, **basis} for system, of in values.items()]
+    absent = {name: "nothing to count" for name, value in RATES.items() if value is None}
+    entries = [{"system": system, "values": of, "absent": absent, **basis} for system, of in values.items()]
     folder = run_path(inputs["scores"])
     store.write_bytes(f"{folder}/{SCORES_FILE}", scores_to_bytes(entries))
     store.write_bytes(f"{folder}/{OUTCOMES_FILE}", outcomes_to_bytes(table))
@@ -442,6 +444,7 @@ def test_a_change_outside_the_declared_plan_is_refused_and_its_hash_recorded(
     table = STUDIES.table(better(0.15, 2))
     for name, settings, reason in (
         ("b", ("finetune.epochs=99", "seed=8"), "changes outside the plan: finetune.epochs"),
+        ("o", ("finetune.clues=oracle",), "its clues are the labels of the reports (finetune.clues=oracle)"),
         ("c", None, "the configuration of finetune-c is not in the store"),
     ):
         inputs = write_model(store, name, table)
