@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pipelines.evaluation.checked_predictions import check_predictions
 from trrg_core.clue import Clue, clues_from_rows
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import DataError
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
@@ -17,7 +17,7 @@ from trrg_core.metrics.systems import System
 from trrg_core.model.calibration import thresholds_from_json
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
-from trrg_core.runs.stored_model import model_path
+from trrg_core.runs.stored_model import model_path, trained_settings
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_table
 from trrg_core.tables.table_ref import TableRef
@@ -46,20 +46,25 @@ def gather_inputs(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
         inputs: the versions of `shards` and `predictions`, and the run of the generator.
 
     Raises:
-        DataError: if `predictions` has not one row for each study of its split.
+        DataError: if `predictions` has not one whole row for each study of its split.
     """
     shards, label_set = TableRef.parse(inputs["shards"]), load_label_set(config.parse.label_set)
     predictions = read_table(store, TableRef.parse(inputs["predictions"])).to_pylist()
     split = predictions[0]["split"] if predictions else config.generate.split
     truth = {row["study_id"]: row for row in read_table(store, shards, split=split).to_pylist()}
-    if len(predictions) != len(truth) or {row["study_id"] for row in predictions} != set(truth):
-        raise DataError(
-            "predictions_incomplete", f"{len(predictions)} predictions for {len(truth)} studies of split {split!r}"
-        )
-    train = _train_reports(store, shards)
+    train, thresholds = _train_reports(store, shards), read_thresholds(store, inputs["generator"], label_set)
+    settings = trained_settings(store, inputs["generator"]) or {}
+    check_predictions(
+        predictions,
+        truth,
+        train=train,
+        observations=thresholds,
+        split=split,
+        of=inputs["predictions"],
+        with_clues=settings.get("finetune", {}).get("clues") != "off",
+    )
     corpus: Corpus = "iu-xray" if config.source.kind == "iu-xray" else "mimic-cxr"
     modal = modal_report(list(train.values()))
-    thresholds = read_thresholds(store, inputs["generator"], label_set)
     shown = [clues_from_rows(row["clues"], thresholds) for row in predictions]
     parse = partial(_parse_all, ReportParser(config.parse.label_set))
     hypotheses = {

@@ -13,7 +13,7 @@ from pipelines.evaluation.inputs import EvaluationInputs, gather_inputs
 from pipelines.evaluation.study_pages import study_pages
 from pipelines.ray_data.image_work import ImageWork, choose_changed, do_image_work
 from pipelines.records.code_version import code_version
-from pipelines.records.fingerprint import job_fingerprint
+from pipelines.records.fingerprint import input_content, job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.mlflow_model import DECODING, check_decoding
 from trrg_core.config.settings import TrrgConfig
@@ -51,8 +51,9 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     """Score a version of `predictions` and the floors; write scores, outcomes and the HTML report into a run folder.
 
     Raises:
-        ConfigError: if another model wrote the predictions, or this one with another decoding.
-        DataError: `withdrawn`, if a patient was withdrawn meanwhile; nothing is written.
+        ConfigError: if another model wrote the predictions, or this one for other shards or with another decoding.
+        DataError: if a row of the predictions is missing or damaged; `withdrawn`, if a patient was withdrawn
+            meanwhile; nothing is written.
     """
     decoding = _check_written_by(config, store, inputs)
     withdrawals = withdrawal_state(store)
@@ -119,9 +120,25 @@ def _check_written_by(config: TrrgConfig, store: Store, inputs: Mapping[str, str
             f"{predictions} was written by {writers}, not by {generator}: run generate with --input "
             f"generator={generator} first, or evaluate the model that wrote it"
         )
+    shards = [parent for parent in parents if parent.startswith("shards@")]
+    if shards and not any(_is_same(store, inputs["shards"], known) for known in shards):
+        raise ConfigError(
+            f"{predictions} was written for {', '.join(shards)}, not for {inputs['shards']}: run generate with "
+            f"--input shards={inputs['shards']} first, or evaluate with --input shards={shards[0]}"
+        )
     decoding = tuple(commit.notes.get(DECODING, ()))
     check_decoding(config.generate, decoding, of=str(predictions))
     return decoding
+
+
+def _is_same(store: Store, shards: str, known: str) -> bool:
+    """Whether two versions of `shards` have the same content; that of a version that was dropped is unknown."""
+    if shards == known:
+        return True
+    try:
+        return input_content(store, shards) == input_content(store, known)
+    except ConfigError:
+        return False
 
 
 def _outcomes(evaluation: EvaluationInputs) -> OutcomeTable:

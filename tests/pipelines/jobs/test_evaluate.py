@@ -33,3 +33,15 @@ def test_a_model_is_not_scored_by_what_another_one_wrote(tmp_path: Path) -> None
     reason = "^predictions@0 was written by finetune-a, not by finetune-b: run generate"
     with pytest.raises(ConfigError, match=reason):
         evaluate.run(load_config("tiny"), store, inputs)
+
+
+def test_a_model_is_not_scored_on_other_shards_than_it_wrote_for(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    metadata = CommitMetadata(fingerprint="a", parents=("shards@0", "finetune-a"))
+    commit_parts(store, "predictions", [], PREDICTIONS, metadata)
+    inputs = {"shards": "shards@1", "generator": "finetune-a", "predictions": "predictions@0"}
+    reason = (
+        "^predictions@0 was written for shards@0, not for shards@1: run generate with --input shards=shards@1 first"
+    )
+    with pytest.raises(ConfigError, match=reason):
+        evaluate.run(load_config("tiny"), store, inputs)
