@@ -34,6 +34,10 @@ _AT_START = ".start"
 _APART = ".apart"
 # how far answers to what was asked about reach: "r/o pneumonia: no", "to exclude pneumonia, although none is seen"
 _ANSWERS = ("answer", "adjacent", "list")
+# about what follows, also where no rule knows it: "opacities ?covid"
+_ASKS_NEXT = re.compile(r"[ ,]\?(?!(?:left|right|small|mild|trace|l|r)\b)[a-z]")
+# behind what they deny: "consolidation (-) effusion (+)"
+_MINUS = "( )"
 # "chest tube out no pneumothorax"
 _OUT_AND_NEXT = tuple(f"out {word} " for word in ("no", "lungs", "heart", "left", "right", "picc", "ngt", "ett"))
 _BEHIND_ANSWER = ("", *".,;)]}>\"'")
@@ -186,7 +190,7 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
     "Is likely" makes uncertain what follows it, and what precedes it only where no finding `follows`.
     """
     entry, start = hits[index].entry, hits[index].start
-    if term.gives_way and follows and entry.turns:
+    if term.gives_way and ((follows and entry.turns) or _ASKS_NEXT.match(text, max(0, start - 1))):
         return False
     if start > 0 and (
         term.name.endswith(_AT_START) or (term.name.endswith(_APART) and text[start - 1 : start].isalnum())
@@ -205,6 +209,8 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
     follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
     end = hits[index].end
+    if follows and text.startswith(_MINUS, hits[index].start) and text.find(_MINUS) >= hits[0].end:
+        return True
     return follows and (text[end : end + 2].lstrip()[:1] in _BEHIND_ANSWER or text.startswith(_OUT_AND_NEXT, end - 3))
 
 

@@ -22,6 +22,8 @@ from trrg_core.report.telling_words import CONCESSION
 _SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
 # "opacity at the left base (pneumonia or atelectasis)": what explains has no side of its own
 _BEGINS_EXPLANATION = ("(", " rather than ")
+# "cavity LUL ?TB"
+_QUERY = " ?"
 _LISTING = ("comma", "and", "new_item")
 _WORD = re.compile(r"[^\s,;:().]+")
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
@@ -70,6 +72,7 @@ class _Sentence:
         self._has_with = "with" in [hit.entry.role for hit in self._separators]
         self.boundaries = boundaries
         self._has_but = bool(plain.words & CONCESSION)
+        self._has_query = _QUERY in plain.text
         self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 
     def describe(self, number: int) -> list[_Described]:
@@ -130,6 +133,9 @@ class _Sentence:
                 low = other.end
         if low:
             low = max(low, *(self.text.rfind(word, low, candidate.start) for word in _BEGINS_EXPLANATION))
+            if self._has_query:
+                query = self.text.rfind(_QUERY, low, candidate.start + 1)
+                low = query if query >= 0 and self.text[query + len(_QUERY)] != " " else low
             cut = bisect_left(self._cuts, candidate.start)
             low = self._fronted(max(low, self._cuts[cut - 1]), max(low, self._cuts[cut - 2])) if cut else low
         elif self._clauses:

@@ -13,8 +13,12 @@ _NEW_CLAUSE = ("break", "stop", "place")
 # a list that goes on to its "or": "no pneumothorax, | small effusion, or consolidation"
 _LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,4}or ")
 # a whole statement without a verb: "right effusion bigger, | left effusion gone"
-_IS_STATED = re.compile(r" (?:bigger|smaller|larger|better|worse|gone|resolved|removed|up|down|progressing)\Z")
+_IS_STATED = re.compile(
+    r" (?:bigger|smaller|larger|better|worse|gone|resolved|removed|up|down|progressing|unchanged|stable|same|increased"
+    r"|decreased|likely|probable|possible|ok|no change)\Z"
+)
 _PREPOSITION = "absent.without"
+_ANY_DEVICE = "other_device"
 # what is stated where it is there and hardly ever denied: "no edema, calcified aorta" has two statements
 _SELDOM_DENIED = frozenset(
     (
@@ -23,7 +27,20 @@ _SELDOM_DENIED = frozenset(
         *("scar", "pleural_scar", "calcified_nodule"),
     )
 )
-_SIDE = r"(?:left|right|bilateral|lt|rt|l|r)"
+_SIDE = r"(?:left|right|bilateral|lt|rt|l|r|rul|rml|rll|lul|lll|b/l|bilat)"
+# behind the last item of a denial, with a denial of its own or none: "no ptx, effusion smaller", "no ptx, edema +"
+_SAID_BEHIND = re.compile(
+    r" ?\(?\+| (?:unchanged|stable|same|smaller|larger|bigger|better|worse|increased|decreased|improv(?:ed|ing)|ok)\b"
+    r"(?!,? (?:or|nor)\b)"
+)
+# the item is one of a list that goes on: "no effusion, chest tube or pneumothorax"
+_LISTED_WITH_OR = re.compile(r"[^,;:.]*(?:,? (?:or|nor) )")
+_DEVICES = frozenset(
+    (
+        *("endotracheal_tube", "tracheostomy", "enteric_tube", "central_venous_catheter", "chest_tube", "pacemaker"),
+        *("sternal_wires", "surgical_clips"),
+    )
+)
 _STATED = re.compile(
     rf" (?:(?:{_SIDE}|upper|lower|mid|middle|lobe) )*"
     r"(?:(?:bi)?bas(?:al|ilar)|linear|plate ?like|discoid|subsegmental|streaky|healed)\b"
@@ -142,6 +159,10 @@ def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
     if following is None or not following.entry.is_finding:
         return False
     comma = hits[index].end
+    if _SAID_BEHIND.match(text, following.end):
+        return True
+    if following.entry.terms[0].name in _DEVICES and _begins_devices(hits, index, text):
+        return True
     is_seldom_denied = following.entry.terms[0].name in _SELDOM_DENIED
     is_on_side = _ON_SIDE.match(text, comma) is not None
     if not (is_seldom_denied or is_on_side or _STATED.match(text, comma)) or _GOES_ON.search(text, comma):
@@ -151,6 +172,13 @@ def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
         return False
     is_alike = is_seldom_denied and denied[1].entry.terms[0].name in _SELDOM_DENIED
     return not is_alike and not (is_on_side and _ON_SIDE.search(text, denied[0].start, comma))
+
+
+def _begins_devices(hits: Sequence[Hit], index: int, text: str) -> bool:
+    """Whether the device behind the comma at `index` is the first one named: "no ptx, ETT 4 cm above carina"."""
+    before = hits[index - 1].entry
+    is_other = before.is_finding and before.terms[0].name not in _DEVICES and before.terms[0].name != _ANY_DEVICE
+    return is_other and _LISTED_WITH_OR.match(text, hits[index].end) is None
 
 
 def _is_described(hits: Sequence[Hit], index: int) -> bool:

@@ -9,12 +9,14 @@ from trrg_core.report.scan import Scan
 
 MALPOSITIONED = "malpositioned"
 # an endotracheal tube belongs 2 cm or more above the carina
-_ABOVE_CARINA = re.compile(r"(?<![\d.])(?:[01](?:\.\d+)? ?cm|1?\d ?mm) (?:above|from|proximal to) the carina")
+_ABOVE_CARINA = re.compile(r"(?<![\d.])(?:[01](?:\.\d+)? ?cm|1?\d ?mm) (?:above|from|proximal to) (?:the )?carina")
 _LINE, _PERIPHERAL = "central_venous_catheter", "peripheral_line"
 # a line from the arm, or words of where a line ends
 _TIP = re.compile(
     r"\b(?:piccs?|midline|tip|ends?|ending|terminat[a-z]+|lies|located|positioned|coil[a-z]*|loop[a-z]*)\b"
 )
+# what is said of a device ends there: "NGT coiled in esophagus, ETT ok"
+_JOINTS = (",", ";", " and ")
 _DENIED = re.compile(r"\b(?:not|no|without) (?:\w+ )?$")
 
 
@@ -32,6 +34,8 @@ def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[s
         low = candidates[devices[at - 1]].end if at else 0
         high = candidates[devices[at + 1]].start if at + 1 < len(devices) else len(text)
         name = candidates[number].finding
+        if at:
+            low = max(low, *(text.rfind(joint, low, candidates[number].start) for joint in _JOINTS))
         named = wrong[bisect_left(starts, low) : bisect_left(starts, high)]
         is_wrong = any(
             name in names

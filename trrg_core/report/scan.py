@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
+from trrg_core.report.shorthand import written_out
 from trrg_core.report.telling_words import ANY_WORD
 
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
@@ -81,19 +82,26 @@ def plain_sentence(sentence: str) -> Plain:
     return Plain(_SPACES.sub(" ", text), tuple(offsets))
 
 
-def _without_slips(plain: Plain, lexicon: Lexicon) -> Plain:
-    if lexicon.spelling.known.issuperset(plain.text.split()):
+def _without_slips(plain: Plain, sentence: str, lexicon: Lexicon) -> Plain:
+    """`plain`, which is `sentence`, without signs and slips."""
+    if lexicon.spelling.known.issuperset(plain.text.split()):  # no sign is a known word
         return plain
+    if (written := written_out(sentence)) is not None:
+        plain = _composed(plain_sentence(written[0]), written[1])
     mended = lexicon.spelling.mended(plain.text)
-    if mended is None:
+    return plain if mended is None else _composed(Plain(*mended), plain.offsets)
+
+
+def _composed(plain: Plain, before: tuple[int, ...] | None) -> Plain:
+    """`plain` with its offsets in the text of which those `before` are."""
+    if before is None:
         return plain
-    text, offsets = mended
-    return Plain(text, offsets if plain.offsets is None else tuple([plain.offsets[at] for at in offsets]))
+    return Plain(plain.text, before if plain.offsets is None else tuple([before[at] for at in plain.offsets]))
 
 
 def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) -> Scan:
     """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is set."""
-    return scan_plain(_without_slips(plain_sentence(sentence), lexicon), lexicon, everything=everything)
+    return scan_plain(_without_slips(plain_sentence(sentence), sentence, lexicon), lexicon, everything=everything)
 
 
 def scan_plain(plain: Plain, lexicon: Lexicon, *, everything: bool = False) -> Scan:

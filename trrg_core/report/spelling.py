@@ -10,6 +10,8 @@ from itertools import pairwise, takewhile
 from typing import Any
 
 _WORD = re.compile(r"[a-z]+")
+# no word is remembered with one: see shorthand.py
+_SIGN = re.compile(r"[^a-z0-9()\[\],;:.?!/\"']|[,;/].")
 _EDGES = "()[],;:.?!/\"'"
 _SHORTEST = 4
 # a word of this length is recognised with two slips, if its first letter and its last two are right
@@ -53,7 +55,9 @@ class Spelling:
         joined = self._joined(tokens, unknown - changed.keys()) if len(unknown) > len(changed) else frozenset()
         if not changed and not joined:
             if len(self.known) < self._most_known:
-                self.known.update(token for token in unknown if not self._may_be_joined(token))
+                self.known.update(
+                    token for token in unknown if not self._may_be_joined(token) and not _SIGN.search(token)
+                )
             return None
         return _replaced(tokens, changed, joined)
 

@@ -1,0 +1,90 @@
+"""Shorthand written out before the rules are matched: "effs (arrow up),no ptx" is read as "effs increased, no ptx".
+
+Signs become words (`signs` of `rules/spelling.yaml`), and a comma gets the space that was left out behind it.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from trrg_core.report.lexicon import load_rules
+
+# not the number of a series or a list: "#2", "# 2 of 3"
+_FRACTURE = r"(?<![^\s(,;/?])(?P<bone>#s?)(?=[,;.)]|\s*\Z| (?!\d)| ?\d{1,2}(?:st|nd|rd|th)?\b[^,;.]{0,12}\brib)"
+_COMMA = r"(?P<comma>[,;])(?=[a-z?#(+])"
+_WITH = r"\bw/(?=[a-z]{2})"
+# "ptx -, eff +" and "+ effusion, - ptx", where a plus shows that these are signs
+_MINUS = r"(?<=[a-z])(?P<minus> ?-)(?=[,;.]|\s*\Z)|(?<=[,;] )(?P<lead>-) ?(?=[a-z])"
+_SHIFT = re.compile(r"\b(?:shift(?:ed)?|dev|deviat(?:ed|ion)|pulled|pushed|displaced|rotated) ?\Z")
+_LONGEST_SHIFT = 12
+
+
+def written_out(sentence: str) -> tuple[str, tuple[int, ...]] | None:
+    """`sentence` in lower case and in words, and for each character where it was; None where it has no sign."""
+    text = sentence.lower()
+    if not _may_hold(text) or len(text) != len(sentence):
+        return None
+    pieces: list[str] = []
+    offsets: list[int] = []
+    reached = 0
+    for start, end, words in _replacements(text):
+        pieces += (text[reached:start], words)
+        offsets.extend(range(reached, start))
+        offsets.extend(start + min(number, end - start - 1) for number in range(len(words)))
+        reached = end
+    if not pieces:
+        return None
+    offsets.extend(range(reached, len(text)))
+    return "".join((*pieces, text[reached:])), tuple(offsets)
+
+
+def _may_hold(text: str) -> bool:
+    return (
+        not text.isascii()
+        or text.count(",") != text.count(", ")
+        or "#" in text
+        or "+" in text
+        or "@" in text
+        or "->" in text
+        or "w/" in text
+        or (";" in text and text.count(";") != text.count("; "))
+    )
+
+
+@cache
+def _signs() -> tuple[dict[str, str], re.Pattern[str]]:
+    signs: dict[str, str] = load_rules()["spelling.yaml"]["signs"]
+    singles = "|".join(re.escape(sign) for sign in signs if not sign.startswith("#"))
+    pattern = "|".join((_COMMA, _FRACTURE, _WITH, _MINUS, rf" ?(?P<sign>{singles})(?P=sign)*(?P<ending>ing|ed)? ?"))
+    return signs, re.compile(pattern)
+
+
+def _replacements(text: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, words) of each sign of `text` and what is written for it."""
+    signs, pattern = _signs()
+    has_plus = "+" in text
+    for match in pattern.finditer(text):
+        start, end = match.span()
+        kind = match.lastgroup
+        if kind == "comma":
+            yield start, end, f"{match[0]} "
+        elif kind == "bone":
+            yield start, end, signs[match[0]]
+        elif kind in ("minus", "lead"):
+            if has_plus:
+                yield start, end, " (-)" if kind == "minus" else "(-) "
+        elif kind is None:
+            yield start, end, "with "
+        else:
+            yield start, end, f" {_word_of(signs[match['sign']], match['ending'] or '', text, start, end)} "
+
+
+def _word_of(word: str, ending: str, text: str, start: int, end: int) -> str:
+    if word == "now" and _SHIFT.search(text, max(0, start - _LONGEST_SHIFT), start):
+        return "to"
+    if word in ("increased", "decreased"):
+        if ending == "ing":
+            return f"{word[:-2]}ing"
+        if text.startswith("in ", end):
+            return word[:-1]  # "interval increase in"
+    return word
