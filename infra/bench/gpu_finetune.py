@@ -17,6 +17,7 @@ from infra.bench.llm_steps import Corpus, invent_sequences, measure, read_loss, 
 from trrg_core.config.load import load_config
 from trrg_core.model.backbones import build_backbone
 from trrg_core.model.compiling import compile_layers
+from trrg_core.model.llm import recompute_activations
 
 GOAL_TOKENS_PER_S = 15_000  # on one H100
 MAX_PADDING = 0.05
@@ -56,7 +57,7 @@ def bench_finetune(options: argparse.Namespace) -> int:
         llm, adapters = with_adapters(llm, stage.lora.model_copy(update={"dropout": 0.0, "train_embeddings": False}))
     llm.train()
     if options.checkpoint:
-        llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        recompute_activations(llm)
     if options.compile:
         compile_layers(llm, "inductor", has_fixed_sizes=False)
     name = device_name(options.device)

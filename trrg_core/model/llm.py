@@ -58,7 +58,7 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
         eos_token_id=tokenizer.eos_token_id,
     )
     if config.engine.gradient_checkpointing:
-        llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        recompute_activations(llm)
         llm.enable_input_require_grads()
     if config.finetune.packing and not can_pack(llm):
         raise ConfigError(f"{type(llm).__name__} does not keep packed reports apart: set finetune.packing=false")
@@ -67,6 +67,13 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
     # under ZeRO-3 the weights of a layer are there only while the layer itself runs; those of 4 bits are no matrix
     folds = config.engine.zero_stage < 3 and config.finetune.lora.base == "full"
     return add_adapters(llm, config.finetune.lora, folds=folds)
+
+
+def recompute_activations(llm: Any) -> None:
+    """Makes the layers of `llm` compute their activations again in the backward pass instead of keeping them."""
+    # older versions of transformers have the second name only, of which newer ones warn
+    enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def can_pack(llm: Any) -> bool:

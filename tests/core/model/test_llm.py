@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from trrg_core.model.adapters import FoldedLinear, add_adapters
 from trrg_core.model.backbones import build_backbone
 from trrg_core.model.compiling import compile_layers
 from trrg_core.model.generator import build_generator
-from trrg_core.model.llm import attention_cost, can_pack, has_plain_head, read_tokens
+from trrg_core.model.llm import attention_cost, can_pack, has_plain_head, read_tokens, recompute_activations
 from trrg_core.model.packing import pack_tokens, place_apart, place_together
 from trrg_core.training.collate import collate_finetune
 
@@ -176,3 +178,14 @@ def test_compiled_layers_compute_what_layers_compute():
     counters = torch._dynamo.utils.counters
     assert counters["frames"]["ok"] == counters["frames"]["total"] > 0
     assert not counters["graph_break"]
+
+
+def test_activations_are_computed_again_without_a_warning():
+    config = EncoderConfig(config={"model_type": "llama", **FAMILIES["llama"]})
+    llm = build_backbone(config, role="causal", vocabulary_size=50)
+    layers = llm.model.layers
+    assert not any(layer.gradient_checkpointing for layer in layers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recompute_activations(llm)
+    assert all(layer.gradient_checkpointing for layer in layers)
