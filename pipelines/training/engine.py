@@ -63,6 +63,7 @@ class Engine:
         self._bad_in_a_row = 0
         self._record = bad_step_record
         self._buffer_versions = {name: buffer._version for name, buffer in self.engine.module.named_buffers()}
+        self._statistics = [buffer for norm in _batch_norms(self.engine.module) for buffer in norm.buffers()]
 
     @property
     def device(self) -> torch.device:
@@ -74,7 +75,8 @@ class Engine:
     ) -> dict[str, float]:
         """Loss and its parts, averaged over all micro-batches of all ranks, after one optimizer step.
 
-        If the loss or the gradient is not finite on any rank, no rank changes its weights, and the step is recorded.
+        If the loss or the gradient is not finite on any rank, no rank changes its weights or the statistics of its
+        batch norms, and the step is recorded.
 
         Args:
             micro_batches: this rank's; all ranks must give the same number.
@@ -88,6 +90,7 @@ class Engine:
         own = list(weights) if weights is not None else [1.0] * len(micro_batches)
         mean_weight = self._mean_weight(own) if weights is not None else float(len(own))
         self._set_learning_rate(step)
+        statistics = [buffer.clone() for buffer in self._statistics]
         sums: dict[str, Tensor] = {}
         for index, (batch, weight) in enumerate(zip(micro_batches, own, strict=True)):
             self.engine.set_gradient_accumulation_boundary(index + 1 == len(own))
@@ -112,6 +115,9 @@ class Engine:
                 self.average.update(num_steps(base_optimizer(self.engine), self.segments))
         else:
             self.engine.zero_grad()
+            # they are averages: one value that is not finite would stay in them to the end of the run
+            for buffer, before in zip(self._statistics, statistics, strict=True):
+                buffer.copy_(before)
             self._skip(step, losses, micro_batches)
         return losses
 
@@ -313,7 +319,10 @@ class Engine:
 
 def _share_statistics(module: nn.Module) -> None:
     """Give the running statistics of rank 0's batch norms, those of the saved model, to all ranks."""
-    for norm in module.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            for buffer in norm.buffers():
-                dist.broadcast(buffer, src=0)
+    for norm in _batch_norms(module):
+        for buffer in norm.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def _batch_norms(module: nn.Module) -> list[nn.Module]:
+    return [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]

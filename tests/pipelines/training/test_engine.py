@@ -410,9 +410,18 @@ class NormedModel(NumberModel):
 
 
 def keep_statistics(folder: Path) -> dict[str, Any]:
-    """The statistics of a batch norm after two steps: the model's, and what a checkpoint and the final state hold."""
+    """The statistics of a batch norm after two steps: the model's, and what a checkpoint and the final state hold.
+
+    A third step is skipped, since one of its inputs overflowed.
+    """
     engine = number_engine(0, model=NormedModel())
     _steps(engine, 0, 2)
+    norm = engine.engine.module.base[0]
+    before = {name: value.tolist() for name, value in norm.named_buffers()}
+    bad = number_batch(2, 0)
+    bad.x[0] = float("inf")
+    engine.train_step([bad], 2)
+    assert {name: value.tolist() for name, value in norm.named_buffers()} == before
     engine.save(folder)
     again = number_engine(0, model=NormedModel())
     again.load(folder)
