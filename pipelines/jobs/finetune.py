@@ -10,9 +10,10 @@ import torch
 from pipelines.records.job_result import JobResult
 from pipelines.training.deepspeed_setup import partitioned_build
 from pipelines.training.gpu_memory import check_gpu_memory
-from pipelines.training.runs import corpus_tokenizer, find_or_train, load_stage1, observations_of
+from pipelines.training.runs import check_label_set, corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
 from trrg_core.model.backbones import Weights
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.instruction import instruction_text
@@ -27,7 +28,12 @@ from trrg_core.training.prompts import load_prompts
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
-    """Train stage 2 on a version of `shards`, with the frozen image encoder and the perception of a pretrain run."""
+    """Train stage 2 on a version of `shards`, with the frozen image encoder and the perception of a pretrain run.
+
+    Raises:
+        ConfigError: if `shards`, or what stage 1 was trained on, has the labels of another label set.
+    """
+    check_label_set(config, store, inputs["shards"])
     stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, save=save, score=score)
     result, reused = find_or_train(stage, config, [config.finetune, instruction_text(config)], store, inputs)
     return JobResult.of_run(result, reused=reused)
@@ -35,11 +41,16 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGenerator:
     """The generator on top of the trained stage 1, the same on every rank; see `build_generator` for `weights`."""
-    stage1 = load_stage1(task)
+    stage1 = load_stage1(task, anew=weights == "pretrained")
     config = _with_stage1_settings(task.config, stage1.config)
     if weights == "pretrained":
         check_gpu_memory(config, finetune_size, config.finetune.optimizer)
     observations = observations_of(task.config)
+    if observations != stage1.perception.observations:
+        raise ConfigError(
+            f"{task.inputs['contrastive']} was trained with another label set than parse.label_set="
+            f"{task.config.parse.label_set}: train stage 1 on {task.inputs['shards']}"
+        )
     is_loaded = bool(config.finetune.llm.pretrained) and weights == "pretrained"
     with partitioned_build(config.engine) if is_loaded else nullcontext():
         return build_generator(

@@ -14,7 +14,7 @@ from torch import nn
 from pipelines.ray_data.map_split import map_split
 from pipelines.records.job_result import JobResult
 from pipelines.training.gpu_memory import check_gpu_memory
-from pipelines.training.runs import corpus_tokenizer, find_or_train, observations_of
+from pipelines.training.runs import check_label_set, corpus_tokenizer, find_or_train, observations_of
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import TrainingError
@@ -74,7 +74,9 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     Raises:
         TrainingError: if its perception fails a bound of `perception_gate`; the run is kept, and is judged again, not
             trained again, under other bounds.
+        ConfigError: if `shards` has the labels of another label set.
     """
+    check_label_set(config, store, inputs["shards"])
     stage = Stage(
         name="pretrain",
         schedule=config.pretrain,

@@ -13,7 +13,7 @@ from pipelines.training.stage import Stage, TrainingTask
 from pipelines.training.train import train
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
-from trrg_core.labels import load_label_set
+from trrg_core.labels import column_name, load_label_set
 from trrg_core.model.model_folder import LoadedContrastive, load_contrastive_folder
 from trrg_core.runs.results import RunResult, read_result
 from trrg_core.runs.stored_model import fetched_model
@@ -21,7 +21,7 @@ from trrg_core.signing.manifest_key import ManifestKey
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.commit_history import find_commit
-from trrg_core.tables.delta import read_table
+from trrg_core.tables.delta import read_schema, read_table
 from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.tokenization import load_tokenizer
 
@@ -83,8 +83,35 @@ def observations_of(config: TrrgConfig) -> tuple[str, ...]:
     return load_label_set(config.parse.label_set).observations
 
 
-def load_stage1(task: TrainingTask) -> LoadedContrastive:
-    """Stage 1 that a task of stage 2 builds on, loaded once per process."""
+def check_label_set(config: TrrgConfig, store: Store, shards: str) -> None:
+    """Check that a version of `shards` has the labels of `parse.label_set`.
+
+    Raises:
+        ConfigError: if it has others: what a report was never asked about would be learned as absent.
+    """
+    ref = TableRef.parse(shards)
+    if "labels" not in (schema := read_schema(store, ref)).names:
+        return
+    found = {field.name for field in schema.field("labels").type}
+    expected = {column_name(observation) for observation in observations_of(config)}
+    if found != expected:
+        raise ConfigError(
+            f"{ref} was parsed with another label set than parse.label_set={config.parse.label_set}: only one of them "
+            f"has {', '.join(sorted(found ^ expected)[:3])}; give the set that it was parsed with, or run parse and "
+            "shard again"
+        )
+
+
+def load_stage1(task: TrainingTask, *, anew: bool = False) -> LoadedContrastive:
+    """Stage 1 that a task of stage 2 builds on, loaded once per process.
+
+    Args:
+        task: the task.
+        anew: load it again, for a model that is trained: an earlier task of this process may have moved it or changed
+            its number format, and random numbers are then drawn as in a new process.
+    """
+    if anew:
+        _load_stage1.cache_clear()
     return _load_stage1(task.store, task.inputs["contrastive"], task.manifest_key)
 
 

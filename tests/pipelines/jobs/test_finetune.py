@@ -1,5 +1,7 @@
 """The model folder of stage 2, from a gathered state and a model without weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from pipelines.jobs import finetune
+from pipelines.training import runs
 from pipelines.training.stage import TrainingTask
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_texts
 from trrg_core.config.load import validate_config
@@ -52,7 +55,7 @@ def test_the_saved_model_has_the_weights_of_the_trained_one(
 ) -> None:
     task = _task(tmp_path, named=named)
     stage1 = _stage1(task.config)
-    monkeypatch.setattr(finetune, "load_stage1", lambda task: stage1)
+    monkeypatch.setattr(finetune, "load_stage1", lambda task, **_: stage1)
     monkeypatch.setattr(finetune, "observations_of", lambda config: OBSERVATIONS)
     monkeypatch.setattr(
         finetune, "corpus_tokenizer", lambda *_, **__: train_tokenizer(toy_texts(), vocabulary_size=600)
@@ -71,3 +74,17 @@ def test_the_saved_model_has_the_weights_of_the_trained_one(
         loaded = load_model_folder(folder).generator.state_dict()
     assert loaded.keys() == whole.keys()
     assert all(torch.equal(loaded[name], value) for name, value in whole.items())
+
+
+def test_stage_1_is_loaded_anew_for_a_model_that_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _task(tmp_path, named=False)
+
+    @contextmanager
+    def fetched(*_: Any, **__: Any) -> Iterator[Path]:
+        yield tmp_path
+
+    monkeypatch.setattr(runs, "fetched_model", fetched)
+    monkeypatch.setattr(runs, "load_contrastive_folder", lambda folder: object())
+    first = runs.load_stage1(task, anew=True)
+    assert runs.load_stage1(task) is first
+    assert runs.load_stage1(task, anew=True) is not first

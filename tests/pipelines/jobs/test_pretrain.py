@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from pipelines.jobs import pretrain
+from pipelines.jobs import finetune, pretrain
 from tests.core.toy_corpus import toy_config, toy_row
 from tests.core.toy_versions import LABEL_SET, write_version
+from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import shards_schema
 
@@ -46,3 +48,10 @@ def test_a_scored_run_has_a_page_that_its_result_names(store: Store, shards: str
     scores = json.loads(store.read_bytes(f"runs/{result.ref}/perception_scores.json"))
     assert sum(one["num"] for one in scores["detection"]["reliability"]) == 8 * len(LABEL_SET.observations)
     assert pretrain.run(toy_config(*QUICK), store, {"shards": shards}).notes == result.notes
+
+
+@pytest.mark.parametrize("job", [pretrain, finetune])
+def test_shards_of_another_label_set_are_refused(job: ModuleType, store: Store, shards: str) -> None:
+    config = toy_config(*QUICK, "parse.label_set=nih14")
+    with pytest.raises(ConfigError, match=r"shards@0 was parsed with another label set .* only one of them has"):
+        job.run(config, store, {"shards": shards, "contrastive": "pretrain-0"})
