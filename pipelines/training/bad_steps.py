@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from trrg_core.errors import DataError
 from trrg_core.runs.checkpoints import list_checkpoints
 from trrg_core.storage.store import Store
 
@@ -32,6 +33,15 @@ class BadStepRecord:
     def write(self, steps: Sequence[BadStep]) -> None:
         """Write all bad steps so far; study ids, but no text."""
         self.store.write_bytes(f"{self.path}/{FILE}", json.dumps([asdict(step) for step in steps]).encode())
+
+    def read(self, *, before: int) -> list[BadStep]:
+        """The bad steps that earlier attempts recorded before step `before`; none if there is no record to read."""
+        try:
+            stored = json.loads(self.store.read_bytes(f"{self.path}/{FILE}"))
+            steps = [BadStep(**{**one, "study_ids": tuple(one["study_ids"])}) for one in stored]
+            return [one for one in steps if one.step < before]
+        except (DataError, ValueError, TypeError, KeyError):
+            return []
 
     def last_good(self) -> str:
         """The newest checkpoint of the run, for an error message."""

@@ -198,6 +198,17 @@ class Engine:
         for name, buffer in buffers.items():
             own[name].copy_(buffer)
 
+    def recall_bad_steps(self, start: int) -> None:
+        """Take over the record of the attempts before this one, which begins after `start` steps."""
+        found: list[Any] = [[]]
+        with agreed("the record of skipped steps cannot be read"):
+            if dist.get_rank() == 0 and self._record is not None:
+                found = [self._record.read(before=start)]
+        dist.broadcast_object_list(found, src=0)
+        self.bad_steps = found[0]
+        numbers = {one.step for one in self.bad_steps}
+        self._bad_in_a_row = next(count for count in range(start + 1) if start - 1 - count not in numbers)
+
     def gather_state(self) -> dict[str, Tensor]:
         """The model's weights and buffers on CPU, on rank 0; empty elsewhere.
 

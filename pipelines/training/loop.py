@@ -7,6 +7,7 @@ newest intact checkpoint, with the same rows and random numbers as an uninterrup
 
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def train_rank(
         bad_step_record=BadStepRecord(task.store, task.path),
     )
     start, losses = _resume(task, engine)
+    engine.recall_bad_steps(start)
     size = stage.schedule.micro_batch_size * stage.schedule.num_micro_batches
     log = StepLog(task, start, total, studies_per_step=size)
     has_events = config.engine.tensorboard and rank == 0
@@ -187,6 +189,11 @@ def _read_losses(path: Path, num_steps: int) -> list[dict[str, float]]:
     return losses
 
 
+def _last_loss(losses: list[dict[str, float]]) -> dict[str, float]:
+    """The loss of the last step that has a finite one: others were skipped, and JSON has no number for theirs."""
+    return next(({"loss": step["loss"]} for step in reversed(losses) if math.isfinite(step["loss"])), {})
+
+
 def _save_model(
     stage: Stage,
     task: TrainingTask,
@@ -197,7 +204,9 @@ def _save_model(
     """Save the trained model; `TRAINED`, written last, says that only scoring is left to do."""
     state = engine.gather_state()
     if dist.get_rank() == 0:
-        metrics = {"steps": len(losses), "loss": losses[-1]["loss"], **stage.save(task, state)}
+        metrics = {"steps": len(losses), **_last_loss(losses), **stage.save(task, state)}
+        if engine.bad_steps:
+            metrics["skipped_steps"] = len(engine.bad_steps)
         task.store.write_bytes(f"{task.path}/{LOSSES}", json.dumps(losses).encode())
         trained = {"metrics": metrics, "speed": dict(speed)}
         with unless_withdrawn(task.store, task.withdrawals, work=task.run_id):

@@ -310,6 +310,11 @@ def go_wrong(folder: Path) -> dict[str, Any]:
             engine.train_step([replace(batch, fault="loss") for batch in own_batches(9, 4)], 9)
         result[name] = {"steps": steps, "error": str(caught.value)}
         engine.close()
+    again = number_engine(0, engine_max_bad_steps=3, bad_step_record=BadStepRecord(store, "runs/0-fp32"))
+    again.recall_bad_steps(8)
+    with pytest.raises(TrainingError, match="at 3 steps in a row, the last being 8"):
+        again.train_step([replace(batch, fault="loss") for batch in own_batches(8, 4)], 8)
+    again.close()
     return result
 
 
@@ -329,7 +334,7 @@ def test_a_step_without_finite_gradient_is_skipped_on_all_ranks_and_recorded(tmp
             (4, "loss"),
             (6, "gradient"),
             (7, "gradient"),
-            (9, "loss"),
+            (8 if name == "0-fp32" else 9, "loss"),  # an attempt that resumed goes on with the record
         ]
         assert sorted(bad[0]["study_ids"]) == sorted(f"s1-{index}-{row}" for index in range(4) for row in range(4))
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -62,6 +63,25 @@ def test_a_run_that_stopped_resumes_with_the_same_losses(
     assert not order.exists()
     train(toy.toy_stage(epochs=1), task)
     assert _losses(store, "stopped") == in_process
+
+
+class OverflowingModel(toy.ToyModel):
+    """Its last two steps of twelve have no finite loss."""
+
+    num_batches = 0
+
+    def forward(self, batch: toy.ToyBatch) -> toy.ToyOutput:
+        self.num_batches += 1
+        output = super().forward(batch)
+        return output._replace(loss=output.loss / 0) if self.num_batches > 20 else output
+
+
+def test_a_run_that_ends_with_skipped_steps_has_a_finite_loss(store: Store, shards: str) -> None:
+    stage = replace(toy.toy_stage(epochs=1), build=lambda task: OverflowingModel())
+    result = train(stage, toy.toy_task(store, shards, "overflow", 2, "engine.local=true"))
+    losses = _losses(store, "overflow")
+    assert [step for step, one in enumerate(losses) if math.isinf(one["loss"])] == [10, 11]
+    assert (result.metrics["loss"], result.metrics["skipped_steps"]) == (losses[9]["loss"], 2)
 
 
 def test_a_run_that_another_process_finishes_while_it_is_scored_is_taken_from_there(store: Store, shards: str) -> None:
