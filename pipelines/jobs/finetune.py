@@ -14,7 +14,7 @@ from pipelines.training.runs import check_label_set, corpus_tokenizer, find_or_t
 from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
-from trrg_core.model.backbones import Weights
+from trrg_core.model.backbones import Weights, check_values
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.instruction import instruction_text
 from trrg_core.model.model_folder import save_model_folder
@@ -31,8 +31,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     """Train stage 2 on a version of `shards`, with the frozen image encoder and the perception of a pretrain run.
 
     Raises:
-        ConfigError: if `shards`, or what stage 1 was trained on, has the labels of another label set.
+        ConfigError: if `shards`, or what stage 1 was trained on, has the labels of another label set, or the
+            LLM does not know a value.
     """
+    check_values(config.finetune.llm, "finetune.llm")
     check_label_set(config, store, inputs["shards"])
     stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, save=save, score=score)
     result, reused = find_or_train(stage, config, [config.finetune, instruction_text(config)], store, inputs)

@@ -28,6 +28,7 @@ from trrg_core.metrics.perception_scores import (
     scores_to_json,
     split_scores,
 )
+from trrg_core.model.backbones import check_values
 from trrg_core.model.calibration import fit_calibration, fit_degree_calibration, fit_side_calibration
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.model_folder import (
@@ -74,8 +75,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     Raises:
         TrainingError: if its perception fails a bound of `perception_gate`; the run is kept, and is judged again, not
             trained again, under other bounds.
-        ConfigError: if `shards` has the labels of another label set.
+        ConfigError: if `shards` has the labels of another label set, or a backbone does not know a value.
     """
+    check_values(config.pretrain.image_encoder, "pretrain.image_encoder")
+    check_values(config.pretrain.text_encoder, "pretrain.text_encoder")
     check_label_set(config, store, inputs["shards"])
     stage = Stage(
         name="pretrain",

@@ -157,6 +157,15 @@ class FinetuneConfig(StageConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_whole_heads(self) -> Self:
+        if self.interaction_size % self.interaction_heads:
+            raise ValueError(
+                f"interaction_size {self.interaction_size} is not a multiple of interaction_heads "
+                f"{self.interaction_heads}"
+            )
+        return self
+
     @field_validator("clues", mode="before")
     @classmethod
     def _undo_yaml_booleans(cls, value: object) -> object:

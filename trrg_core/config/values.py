@@ -166,7 +166,12 @@ def parse_override(override: str) -> dict[str, Any]:
 
 
 def merge_values(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` updated with `change`, section by section."""
+    """`base` updated with `change`, section by section.
+
+    The values of an architecture are replaced as a whole by those of another one.
+    """
+    if "model_type" in base and change.get("model_type", base["model_type"]) != base["model_type"]:
+        return dict(change)
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)

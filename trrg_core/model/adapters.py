@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trrg_core.config.settings import LoraSettings
+from trrg_core.errors import ConfigError
 
 
 class FoldedLinear(Linear):  # type: ignore[misc]  # peft has no types
@@ -35,6 +36,9 @@ def add_adapters(llm: Any, settings: LoraSettings, *, folds: bool = False) -> An
         settings: of the adapters.
         folds: whether adapters may be added to weights in training, where that saves time; not for weights that are
             quantised or not there outside of their own layer.
+
+    Raises:
+        ConfigError: if peft has no adapters for its layers, or it has none.
     """
     adapters = LoraConfig(
         task_type="CAUSAL_LM",
@@ -48,7 +52,12 @@ def add_adapters(llm: Any, settings: LoraSettings, *, folds: bool = False) -> An
     with warnings.catch_warnings():
         # peft asks for it by its old name
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        wrapped = get_peft_model(llm, adapters, autocast_adapter_dtype=False)
+        try:
+            wrapped = get_peft_model(llm, adapters, autocast_adapter_dtype=False)
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"{type(llm).__name__} takes no adapters: {' '.join(str(error).split())[:200]}"
+            ) from error
     if settings.train_embeddings:
         for module in wrapped.modules():
             if isinstance(module, nn.Embedding) or type(module).__name__.endswith("Norm"):

@@ -5,21 +5,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import transformers
 import yaml
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.utils import logging as transformers_log
 
 from trrg_core.config.settings import EncoderConfig
+from trrg_core.config.values import nearest
 from trrg_core.config.weights_cache import resolve_pretrained
 from trrg_core.errors import ConfigError
 from trrg_core.model.weight_origin import check_pinned
 
 Weights = Literal["pretrained", "random"]
 Role = Literal["image", "text", "causal"]
+
+# what a library raises that is given values, or a package that it needs, which do not fit
+_UNFIT = (ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, ImportError, StrictDataclassError)
+# values of published configurations that the library takes, and keeps under another name
+_RENAMED = {"rope_theta", "rotary_emb_base", "rotary_pct", "torch_dtype"}
 
 # the part of a model of images and texts (CLIP, SigLIP) that a role needs
 _TOWERS = {"image": "vision_config", "text": "text_config"}
@@ -56,7 +65,25 @@ def build_backbone(
         return _load(encoder, role, dtype, {} if quantization is None else {"quantization_config": quantization})
     config = architecture_of(encoder, role=role, vocabulary_size=vocabulary_size, **values)
     model_class = _model_class(config, role)
-    return model_class._from_config(config, dtype=dtype, **_attention(encoder), **without_pooler(model_class))
+    try:
+        return model_class._from_config(config, dtype=dtype, **_attention(encoder), **without_pooler(model_class))
+    except _UNFIT as error:
+        raise ConfigError(f"{encoder.pretrained or config.model_type!r} cannot be built: {_brief(error)}") from error
+
+
+def check_values(encoder: EncoderConfig, setting: str) -> None:
+    """Check that the architecture of `encoder`, which is that of `setting`, knows all values of its `config`.
+
+    Raises:
+        ConfigError: if it would ignore one, as transformers does.
+    """
+    if encoder.pretrained:
+        return
+    model_type = str(encoder.config["model_type"])
+    known = _from_values({"model_type": model_type})
+    for name in encoder.config:
+        if not hasattr(known, name) and name not in _RENAMED:
+            raise ConfigError(f"{setting}.config: {model_type!r} has no value {name!r}{nearest(name, known.to_dict())}")
 
 
 def architecture_of(encoder: EncoderConfig, *, role: Role, vocabulary_size: int = 0, **values: Any) -> Any:
@@ -102,9 +129,16 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype, options: dict[
             )
     except OSError as error:
         at = f" at revision {encoder.revision!r}" if encoder.revision else ""
-        raise ConfigError(f"cannot load {name!r}{at} as safetensors: expected a cached model or a folder") from error
+        raise ConfigError(
+            f"cannot load {name!r}{at} as safetensors: expected a cached model, or a folder with config.json and "
+            "safetensors files"
+        ) from error
+    except SafetensorError as error:
+        raise ConfigError(f"{name!r} has a damaged safetensors file ({error}): fetch it again") from error
     except RuntimeError as error:
         raise ConfigError(f"{name!r} has weights of other shapes than its config.json says") from error
+    except _UNFIT as error:
+        raise ConfigError(f"{name!r} cannot be built: {_brief(error)}") from error
     check_pinned(encoder)
     missing = sorted(report["missing_keys"])
     if missing:  # they would be random
@@ -129,6 +163,8 @@ def _without_messages() -> Iterator[None]:
 def _read_config(encoder: EncoderConfig) -> Any:
     """The transformers config of a named backbone; code that comes with it never runs."""
     name = resolve_pretrained(encoder.pretrained)
+    if encoder.revision and Path(name).is_dir():
+        raise ConfigError(f"{name!r} is a folder, which has no revision {encoder.revision!r}: pin it by `sha256`")
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False, **_revision(encoder))
     except ValueError as error:
@@ -162,10 +198,17 @@ def _revision(encoder: EncoderConfig) -> dict[str, str]:
 def _from_values(values: dict[str, Any]) -> Any:
     values = dict(values)
     model_type = values.pop("model_type")
+    if model_type not in CONFIG_MAPPING:
+        raise ConfigError(f"unknown model_type {model_type!r}{nearest(str(model_type), CONFIG_MAPPING)}")
     try:
         return AutoConfig.for_model(model_type, **values)
-    except ValueError as error:
-        raise ConfigError(f"unknown model_type {model_type!r}, or a value it does not take: {error}") from error
+    except _UNFIT as error:
+        raise ConfigError(f"model_type {model_type!r} does not take its values: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    """The message of a library's error in one line."""
+    return " ".join(str(error).split())[:200]
 
 
 def _model_class(config: Any, role: Role) -> Any:

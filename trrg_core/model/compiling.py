@@ -1,8 +1,10 @@
 """Compiling the layers that a model repeats."""
 
+import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from trrg_core.errors import ConfigError
 from trrg_core.model.similarity import LocalSimilarity
 
 
@@ -18,7 +20,13 @@ def compile_layers(model: nn.Module, backend: str, *, has_fixed_sizes: bool = Tr
         backend: a name that torch.compile knows, e.g. "inductor".
         has_fixed_sizes: whether to compile for the sizes of the first step, and for variable ones only when others
             come; otherwise for variable ones at once.
+
+    Raises:
+        ConfigError: if torch does not know the backend.
     """
+    if backend not in torch.compiler.list_backends(exclude_tags=()):
+        known = ", ".join(torch.compiler.list_backends())
+        raise ConfigError(f"unknown engine.compile_backend={backend!r}; torch has {known}")
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     similarities = [module for module in model.modules() if isinstance(module, LocalSimilarity)]
     for module in [*layers, *similarities] if layers else [model]:

@@ -342,3 +342,16 @@ def test_yaml_keeps_its_values_under_a_merge_key():
 def test_a_number_of_the_configuration_is_finite(value: str) -> None:
     with pytest.raises(ConfigError, match=r"pretrain\.optimizer\.learning_rate: Input should be a finite number"):
         load_config("tiny", [f"pretrain.optimizer.learning_rate={value}"])
+
+
+def test_another_architecture_takes_no_value_of_the_one_before() -> None:
+    own = {"model_type": "vit", "hidden_size": 32}
+    config = load_config("tiny", ["pretrain.image_encoder.config={model_type: vit, hidden_size: 32}"])
+    assert config.pretrain.image_encoder.config == own
+    changed = load_config("tiny", ["pretrain.image_encoder.config={embedding_size: 8}"])
+    assert changed.pretrain.image_encoder.config["hidden_sizes"] == [24, 48, 96]
+
+
+def test_heads_that_do_not_divide_the_size_are_refused() -> None:
+    with pytest.raises(ConfigError, match="interaction_size 128 is not a multiple of interaction_heads 3"):
+        load_config("tiny", ["finetune.interaction_heads=3"])

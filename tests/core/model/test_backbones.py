@@ -12,7 +12,7 @@ from trrg_core.config.load import validate_config
 from trrg_core.config.settings import EncoderConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.backbone_layout import image_layout
-from trrg_core.model.backbones import build_backbone
+from trrg_core.model.backbones import build_backbone, check_values
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.manifest import read_json, sha256_of
 from trrg_core.model.model_folder import load_contrastive_folder, save_contrastive_folder
@@ -218,6 +218,46 @@ def test_missing_weights_are_an_error_and_not_random(text_tokenizer, tmp_path):
         AutoConfig.for_model("siglip", **values).save_pretrained(folder)
         with pytest.raises(ConfigError, match=message):
             build_contrastive(config_with(image=folder), text_tokenizer, OBSERVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "vitt"}, "unknown model_type 'vitt'; did you mean 'vit'"),
+        ({"hidden_size": -1}, "'vit' cannot be built: Trying to create tensor with negative dimension -1"),
+        ({"hidden_size": "big"}, "'vit' does not take its values: .* expected int, got str"),
+        ({"num_attention_heads": 0}, "'vit' cannot be built: integer .* by zero"),
+    ],
+)
+def test_values_that_make_no_model_are_an_error_of_the_configuration(change, message):
+    with pytest.raises(ConfigError, match=message):
+        build_backbone(EncoderConfig(config={"model_type": "vit", **VIT, **change}), role="image")
+
+
+def test_attention_that_a_backbone_lacks_is_an_error_of_the_configuration():
+    encoder = toy_config().pretrain.image_encoder.model_copy(update={"attention": "flash_attention_2"})
+    with pytest.raises(ConfigError, match=r"'resnet' cannot be built: .* does not support Flash Attention 2"):
+        build_backbone(encoder, role="image")
+
+
+def test_a_value_that_the_architecture_would_ignore_is_refused():
+    check_values(EncoderConfig(config={"model_type": "gpt2", "n_embd": 32, "hidden_size": 32}), "finetune.llm")
+    check_values(EncoderConfig(config={"model_type": "llama", "rope_theta": 1e5}), "finetune.llm")
+    encoder = EncoderConfig(config={"model_type": "vit", **VIT, "patch_sizes": 8})
+    with pytest.raises(
+        ConfigError, match=r"image_encoder\.config: 'vit' has no value 'patch_sizes'; did you mean 'patch"
+    ):
+        check_values(encoder, "pretrain.image_encoder")
+
+
+def test_a_damaged_folder_is_an_error_of_the_configuration(tmp_path):
+    save_folder(tmp_path, "vit", VIT, AutoModel)
+    with pytest.raises(ConfigError, match="is a folder, which has no revision '0f3a'"):
+        build_backbone(EncoderConfig(pretrained=str(tmp_path), revision="0f3a"), role="image")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(ConfigError, match=r"damaged safetensors file .* fetch it again"):
+        build_backbone(EncoderConfig(pretrained=str(tmp_path)), role="image")
 
 
 def test_a_frozen_backbone_keeps_its_weights_and_batch_statistics(rows, prompts, text_tokenizer):

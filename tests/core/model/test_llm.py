@@ -189,3 +189,10 @@ def test_activations_are_computed_again_without_a_warning():
         warnings.simplefilter("error")
         recompute_activations(llm)
     assert all(layer.gradient_checkpointing for layer in layers)
+
+
+def test_an_llm_without_layers_to_adapt_and_an_unknown_compiler_are_errors_of_the_configuration() -> None:
+    with pytest.raises(ConfigError, match="LlamaForCausalLM takes no adapters"):
+        build("llama", num_hidden_layers=0)
+    with pytest.raises(ConfigError, match=r"unknown engine\.compile_backend='indictor'; torch has .*inductor"):
+        compile_layers(nn.Linear(2, 2), "indictor")

@@ -14,6 +14,7 @@ import pytest
 from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
+from trrg_core.errors import ConfigError
 from trrg_core.storage.store import Store, open_store
 
 
@@ -115,3 +116,12 @@ def test_training_in_one_process_does_not_import_ray() -> None:
     code = "import sys, pipelines.jobs.finetune, pipelines.jobs.pretrain; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "False"
+
+
+def test_a_gpu_that_is_not_there_is_an_error_of_the_configuration(
+    store: Store, shards: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    task = toy.toy_task(store, shards, "gpu", 2, "engine.local=true", "engine.use_gpu=true")
+    with pytest.raises(ConfigError, match=r"engine\.use_gpu=true, and torch sees no GPU"):
+        train(toy.toy_stage(epochs=1), task)
