@@ -44,7 +44,7 @@ def memory(
         ("finetune", finetune_size, config.finetune.optimizer),
     ):
         size, towers = size_of_stage(config)
-        world_size, has_average = config.engine.num_workers, optimizer.ema_decay > 0
+        world_size, has_average = config.engine.num_ranks, optimizer.ema_decay > 0
         try:
             estimate = check_memory(
                 size, towers, config.engine, world_size=world_size, available=gib * GIB, has_average=has_average

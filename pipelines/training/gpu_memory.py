@@ -28,7 +28,9 @@ def check_gpu_memory(
     """
     if not (config.engine.use_gpu and config.engine.check_memory):
         return
-    size, towers = size_of_stage(config)
+    # of a group that is smaller than configured, each rank has more micro-batches in memory
+    engine = config.engine.model_copy(update={"num_workers": dist.get_world_size()})
+    size, towers = size_of_stage(config.model_copy(update={"engine": engine}))
     available = float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
     estimate = check_memory(
         size,

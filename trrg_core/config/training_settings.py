@@ -156,6 +156,11 @@ class EngineConfig(ConfigSection):
         1800, ge=10, description="Timeout of a collective operation, seconds; after it the worker fails."
     )
 
+    @property
+    def num_ranks(self) -> int:
+        """Processes of a whole training group: one where training is local."""
+        return 1 if self.local else self.num_workers
+
     @field_validator("offload_optimizer", mode="before")
     @classmethod
     def _read_switch(cls, value: object) -> object:

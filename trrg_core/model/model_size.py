@@ -37,7 +37,7 @@ def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     model = _contrastive(config)
     stage = config.pretrain
     # all micro-batches of a rank are compared with each other, so that they are in memory together, or else two of them
-    per_rank = -(-stage.num_micro_batches // config.engine.num_workers)
+    per_rank = -(-stage.num_micro_batches // config.engine.num_ranks)
     num_studies = stage.micro_batch_size * (min(per_rank, 2) if config.engine.gradient_checkpointing else per_rank)
     num_texts = 2 * (num_studies * stage.sentences_per_study) + 2 * len(_observations(config))
     image = _image_tower(config, model, trained=not stage.image_encoder.freeze, num_studies=num_studies)
@@ -115,7 +115,9 @@ def _image_tower(config: TrrgConfig, model: ContrastiveModel, *, trained: bool, 
             for level, (width, depth) in enumerate(zip(widths, depths, strict=False))
         ]
     elif hasattr(architecture, "num_hidden_layers") and hasattr(architecture, "patch_size"):
-        tokens = images * (1 + (side // int(architecture.patch_size)) ** 2)
+        patch = architecture.patch_size
+        rows, columns = patch if isinstance(patch, list | tuple) else (patch, patch)
+        tokens = images * (1 + (side // int(rows)) * (side // int(columns)))
         towers = [_tower("image encoder", architecture, tokens, config.engine, checkpoint=False)]
     else:
         towers = []

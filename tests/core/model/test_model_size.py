@@ -20,6 +20,15 @@ def test_stage_one_of_base_is_two_encoders_of_base_size() -> None:
     assert towers[0].tokens == 64 * 2 * (1 + 14 * 14)
 
 
+def test_one_process_has_more_micro_batches_in_memory_than_one_of_eight() -> None:
+    _, (shared, *_) = pretrain_size(load_config("base", []))
+    _, (alone, *_) = pretrain_size(load_config("base", ["engine.local=true"]))
+    assert alone.tokens == 2 * shared.tokens  # the others are computed again
+    values = "pretrain.image_encoder={pretrained: '', config: {model_type: vit, patch_size: [16, 32]}}"
+    _, (towers, *_) = pretrain_size(load_config("base", [values]))
+    assert towers.tokens == 64 * 2 * (1 + 14 * 7)
+
+
 def test_stage_two_of_base_fits_an_80_gb_gpu_and_its_llm_is_frozen() -> None:
     config = load_config("base", [])
     size, towers = finetune_size(config)

@@ -74,7 +74,13 @@ def test_training_that_does_not_fit_the_gpu_is_refused_before_it_starts(monkeypa
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=8 * GIB))
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
     with pytest.raises(ConfigError, match=r"needs .* GiB per GPU of 8\.0: .*it fits with|use more GPUs"):
+        check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=40 * GIB))
+    check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    with pytest.raises(ConfigError, match=r"needs 6\d\.\d GiB per GPU of 40\.0"):
         check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
     unchecked = load_config("base", ["engine.check_memory=false"])
     check_gpu_memory(unchecked, pretrain_size, unchecked.pretrain.optimizer)
