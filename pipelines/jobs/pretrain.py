@@ -1,6 +1,7 @@
 """`shards` -> a contrastive run: stage 1 trained, its disease perception calibrated on `validate`."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -53,6 +54,8 @@ from trrg_core.tables.schema import STUDY_SCORES
 from trrg_core.training.collate import collate_pretrain
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.statement_pairs import PairMaker
+
+logger = logging.getLogger(__name__)
 
 SCORES = "perception_scores.json"
 PAGE = "perception.html"
@@ -134,8 +137,11 @@ def score(task: TrainingTask) -> dict[str, float]:
     with fetched_model(task.store, task.run_id, UNSCORED, key=task.manifest_key) as folder:
         model = load_contrastive_folder(folder)
     no_finding = load_label_set(config.parse.label_set).no_finding
-    calibrate(model.perception, score_split(task, "validate"), no_finding=no_finding)
-    test = score_split(task, "test")
+    validate, test = score_split(task, "validate"), score_split(task, "test")
+    for split, scored, lack in (("validate", validate, "calibrated"), ("test", test, "scored")):
+        if not scored.study_ids:
+            logger.warning("%s has no studies of split %r: perception is not %s", task.shards, split, lack)
+    calibrate(model.perception, validate, no_finding=no_finding)
     scores = score_perception(
         test, *calibrated_probabilities(model.perception, test), observations=observations, seed=config.seed
     )
