@@ -146,6 +146,8 @@ def _reaching_cues(
             for number in waiting[index]:
                 reached[number] = dict(active)
             _drop(active, "adjacent")
+            if not is_forward and index and _ends_query(active, hits, index, text):
+                del active["UNCERTAIN"]
             if is_narrow:
                 _drop(active, _ANTECEDENT)
         if direction in entry.directions:
@@ -155,6 +157,14 @@ def _reaching_cues(
         # in the backward pass: whether a finding was passed since the last comma, stop or similar
         follows = entry.is_target or (follows and role not in _ENDS_PHRASE)
     return reached
+
+
+def _ends_query(active: _Reaching, hits: Sequence[Hit], index: int, text: str) -> bool:
+    """Whether a question mark behind the finding at `index` asks about it alone: "infiltrates ARDS?"."""
+    if "UNCERTAIN" not in active or not hits[index - 1].entry.is_finding:
+        return False
+    cue = hits[active["UNCERTAIN"][0]]
+    return text[cue.start : cue.end] == "?" and text[hits[index - 1].end : hits[index].start] == " "
 
 
 def _slot(term: Term) -> str:

@@ -41,6 +41,8 @@ _FORMER = re.compile(r"\b(?:the|that) (former|latter)\b")
 _CHOICES = re.compile(r"\((?:[a-z ]+/){2,}[a-z ]+\)")
 _MOST_CHOICES = 8
 OPPOSITE = {"left": "right", "right": "left"}
+# words of change at the end alone: "effs same", "R IJ remains"
+_LAST_STABLE = (" same", " remains", " remain")
 _start = attrgetter("start")
 
 
@@ -76,8 +78,8 @@ def find_marks(attributes: Sequence[Hit], candidates: Sequence[Candidate], plain
         marks.extend([Mark(*match.span(), (("size", match[0]),)) for match in _SIZE.finditer(text)])
     if words & LONE_SIDE and (_LONE_LETTER.search(f" {text} ") or "(" in text or ":" in text or ">" in text):
         marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
-    if text.endswith(" same"):
-        marks.append(Mark(len(text) - len("same"), len(text), (("change", "stable"),)))
+    if text.endswith(_LAST_STABLE):
+        marks.append(Mark(text.rindex(" ") + 1, len(text), (("change", "stable"),)))
     if not marks:
         return marks
     if len(marks) > 1:

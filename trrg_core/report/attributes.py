@@ -375,7 +375,7 @@ def _is_said_of_list(sentence: _Sentence, number: int) -> bool:
     marks = [mark for mark in sentence.between(max(0, start - _NEAR), start) if mark.value("change")]
     text = sentence.text
     return bool(marks) and (
-        text[marks[-1].start : marks[-1].end].endswith((" in", " of", ":"))
+        text[marks[-1].start : marks[-1].end].endswith((" in", " of", ":", "no change"))
         or _CHANGE_OF.match(text, marks[-1].end) is not None
     )
 

@@ -33,6 +33,11 @@ _SAID_BEHIND = re.compile(
     r" ?\(?\+| (?:unchanged|stable|same|smaller|larger|bigger|better|worse|increased|decreased|improv(?:ed|ing)|ok)\b"
     r"(?!,? (?:or|nor)\b)"
 )
+# between denials: "no consolidation, cardiomegaly, no edema"
+_STATED_BETWEEN = re.compile(
+    r" (?:cardiomegaly|(?:raised|elevated|flattened|tortuous|unfolded|calcified) [a-z ]{3,24}"
+    r"|(?:heart|aorta) (?:is )?(?:enlarged|big|large|tortuous|unfolded|calcified)),"
+)
 # the item is one of a list that goes on: "no effusion, chest tube or pneumothorax"
 _LISTED_WITH_OR = re.compile(r"[^,;:.]*(?:,? (?:or|nor) )")
 _DEVICES = frozenset(
@@ -156,9 +161,12 @@ def _opens_clause(hits: Sequence[Hit], index: int, role: str) -> bool:
 def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
     """Whether a denial before the comma at `index` says nothing of the last item behind it: "no ptx, left effusion"."""
     following = hits[index + 1] if index + 1 < len(hits) else None
-    if following is None or not following.entry.is_finding:
+    if following is None:
         return False
     comma = hits[index].end
+    is_stated = _STATED_BETWEEN.match(text, comma) if text.startswith(" no ", text.find(",", comma) + 1) else None
+    if is_stated or not following.entry.is_finding:
+        return is_stated is not None
     if _SAID_BEHIND.match(text, following.end):
         return True
     if following.entry.terms[0].name in _DEVICES and _begins_devices(hits, index, text):

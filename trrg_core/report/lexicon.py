@@ -39,10 +39,8 @@ _BRITISH = (
 _DONE = ("absent.removal", "absent.after", "absent.dictated_after", "absent.resolved")
 _JOINTS = frozenset(("comma", "and", "new_item", "stop", "with", "colon", "open"))
 _PLACE_ALONE = "mass_effect"  # what only looks like a finding: "line-related pneumothorax"
-# places that are typed without their article too: "ngt coiled in esophagus"
-_TYPED_SHORT = tuple(
-    f"{word}in the {place}" for word in ("", "coiled ") for place in ("esoph", "oesoph", "dist", "right m", "left m")
-)
+# of a place, in a note: "ngt coiled in esophagus", "in r main bronchus"
+_TYPED_SIDES = (("right", "r"), ("right", "rt"), ("left", "l"), ("left", "lt"))
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
@@ -316,10 +314,19 @@ def _all_positions(rules: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]
     devices: dict[str, list[str]] = {}
     for device, phrases in rules.items():
         plain = [phrase for listed in phrases for phrase in expand(listed)]
-        typed = [phrase.replace(" the ", " ") for phrase in plain if phrase.startswith(_TYPED_SHORT)]
+        typed = [short for phrase in plain for short in _as_typed(phrase)]
         for phrase in dict.fromkeys([*plain, *typed]):
             devices.setdefault(phrase, []).append(device)
     yield from ((phrase, tuple(names)) for phrase, names in devices.items())
+
+
+def _as_typed(phrase: str) -> Iterator[str]:
+    """`phrase` without its article, and with a letter for its side."""
+    if " the " not in phrase:
+        return
+    short = phrase.replace(" the ", " ")
+    yield short
+    yield from (short.replace(f" {side} ", f" {letter} ") for side, letter in _TYPED_SIDES if f" {side} " in short)
 
 
 def _pairs(rules: dict[str, Any]) -> Iterator[tuple[tuple[str, str], Pair]]:

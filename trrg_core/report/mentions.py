@@ -71,6 +71,7 @@ _BRONCHUS = re.compile(r"\b(left|right) (?:[a-z]+ ){0,3}bronchus\b")
 _SIDED_BY = {"central_venous_catheter": _ACCESS, "foreign_body": _BRONCHUS}
 _NEAR = 80
 _REMOVAL = "absent.removal"
+_RESOLVED = "resolved"
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
 
 
@@ -181,6 +182,8 @@ def _mentions_of_one(
         for attributes in described[number]:
             if kinds[number] == "device":
                 attributes.pop("severity", None)  # "the tube is slightly low"
+                if attributes.get("change") == _RESOLVED:  # "drain in situ, lung re-expanded"
+                    del attributes["change"]
             if sided_by and "laterality" not in attributes and not positions[number]:
                 place = sided_by.search(scan.plain.text, candidate.end)
                 attributes |= {"laterality": place[1]} if place else {}

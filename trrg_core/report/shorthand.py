@@ -10,13 +10,18 @@ from functools import cache
 from trrg_core.report.lexicon import load_rules
 
 # not the number of a series or a list: "#2", "# 2 of 3"
-_FRACTURE = r"(?<![^\s(,;/?])(?P<bone>#s?)(?=[,;.)]|\s*\Z| (?!\d)| ?\d{1,2}(?:st|nd|rd|th)?\b[^,;.]{0,12}\brib)"
+_FRACTURE = r"(?<![^\s(,;/?])(?P<bone>#s?)(?=[,;.)]|\s*\Z|[a-z]| (?!\d)| ?\d{1,2}(?:st|nd|rd|th)?\b[^,;.]{0,12}\brib)"
 _COMMA = r"(?P<comma>[,;])(?=[a-z?#(+])"
+# "r/o # - no fracture"
+_DASH = r" -(?P<dash> )(?=(?:no|nil)\b)"
 _WITH = r"\bw/(?=[a-z]{2})"
 # "ptx -, eff +" and "+ effusion, - ptx", where a plus shows that these are signs
 _MINUS = r"(?<=[a-z])(?P<minus> ?-)(?=[,;.]|\s*\Z)|(?<=[,;] )(?P<lead>-) ?(?=[a-z])"
 _SHIFT = re.compile(r"\b(?:shift(?:ed)?|dev|deviat(?:ed|ion)|pulled|pushed|displaced|rotated) ?\Z")
-_LONGEST_SHIFT = 12
+_LONGEST_SHIFT = 16
+# what rises and does not grow
+_DIAPHRAGM = re.compile(r"diaph[a-z]* ?\Z")
+_RAISED = re.compile(r"(?:[lr]t? |left |right )?(?:hemi[ -]?)?diaph")
 
 
 def written_out(sentence: str) -> tuple[str, tuple[int, ...]] | None:
@@ -46,6 +51,7 @@ def _may_hold(text: str) -> bool:
         or "+" in text
         or "@" in text
         or "->" in text
+        or " - n" in text
         or "w/" in text
         or (";" in text and text.count(";") != text.count("; "))
     )
@@ -55,7 +61,9 @@ def _may_hold(text: str) -> bool:
 def _signs() -> tuple[dict[str, str], re.Pattern[str]]:
     signs: dict[str, str] = load_rules()["spelling.yaml"]["signs"]
     singles = "|".join(re.escape(sign) for sign in signs if not sign.startswith("#"))
-    pattern = "|".join((_COMMA, _FRACTURE, _WITH, _MINUS, rf" ?(?P<sign>{singles})(?P=sign)*(?P<ending>ing|ed)? ?"))
+    pattern = "|".join(
+        (_COMMA, _FRACTURE, _WITH, _DASH, _MINUS, rf" ?(?P<sign>{singles})(?P=sign)*(?P<ending>ing|ed)? ?")
+    )
     return signs, re.compile(pattern)
 
 
@@ -69,7 +77,9 @@ def _replacements(text: str) -> Iterator[tuple[int, int, str]]:
         if kind == "comma":
             yield start, end, f"{match[0]} "
         elif kind == "bone":
-            yield start, end, signs[match[0]]
+            yield start, end, f"{signs[match[0]]} "
+        elif kind == "dash":
+            yield start, end, "; "
         elif kind in ("minus", "lead"):
             if has_plus:
                 yield start, end, " (-)" if kind == "minus" else "(-) "
@@ -82,6 +92,10 @@ def _replacements(text: str) -> Iterator[tuple[int, int, str]]:
 def _word_of(word: str, ending: str, text: str, start: int, end: int) -> str:
     if word == "now" and _SHIFT.search(text, max(0, start - _LONGEST_SHIFT), start):
         return "to"
+    if word == "increased" and (
+        _DIAPHRAGM.search(text, max(0, start - _LONGEST_SHIFT), start) or _RAISED.match(text, end)
+    ):
+        return "elevated"
     if word in ("increased", "decreased"):
         if ending == "ing":
             return f"{word[:-2]}ing"

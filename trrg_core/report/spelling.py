@@ -9,9 +9,11 @@ from functools import lru_cache
 from itertools import pairwise, takewhile
 from typing import Any
 
+from trrg_core.report.heard import Heard
+
 _WORD = re.compile(r"[a-z]+")
 # no word is remembered with one: see shorthand.py
-_SIGN = re.compile(r"[^a-z0-9()\[\],;:.?!/\"']|[,;/].")
+_SIGN = re.compile(r"[^a-z0-9()\[\],;:.?!/\"']|[,;].|\bw/")
 _EDGES = "()[],;:.?!/\"'"
 _SHORTEST = 4
 # a word of this length is recognised with two slips, if its first letter and its last two are right
@@ -31,11 +33,14 @@ class Spelling:
     """
 
     def __init__(self, rules: Mapping[str, Any], phrases: Iterable[str]) -> None:
+        shorthand: Mapping[str, str] = rules.get("shorthand", {})
         words = {word for phrase in phrases for word in _WORD.findall(phrase)}
         self._targets = frozenset(rules.get("words", ()))
-        self._slips: Mapping[str, str] = {**rules.get("contractions", {}), **rules.get("slips", {})}
+        self._slips: Mapping[str, str] = {**rules.get("contractions", {}), **rules.get("slips", {}), **shorthand}
+        self._heard = Heard(rules.get("heard", ()))
         self._before, self._behind = (frozenset(rules.get(key, ())) for key in ("glued_before", "glued_behind"))
-        self._known = words | self._targets | frozenset(rules.get("no_slips", ()))
+        # what is shorthand for a word stands for it also where a rule has it
+        self._known = (words | self._targets | frozenset(rules.get("no_slips", ()))) - shorthand.keys()
         # with the stops that follow most words, so that one look tells that a sentence has no slip; grows by those met
         self.known = {word + stop for word in self._known for stop in ("", ",", ".", ":", ";")}
         self._most_known = len(self.known) + _NUM_CACHED
@@ -52,7 +57,12 @@ class Spelling:
         tokens = text.split(" ")
         unknown = {token for token in tokens if token not in self.known}
         changed = {token: new for token in unknown if (new := self.mend(token)) is not None}
-        joined = self._joined(tokens, unknown - changed.keys()) if len(unknown) > len(changed) else frozenset()
+        joined: frozenset[int] = frozenset()
+        if len(unknown) > len(changed):
+            rest = unknown - changed.keys()
+            if heard := list(self._heard.find(tokens, rest, _EDGES)):
+                return _replaced(*_with_heard(tokens, heard, changed))
+            joined = self._joined(tokens, rest)
         if not changed and not joined:
             if len(self.known) < self._most_known:
                 self.known.update(
@@ -94,7 +104,9 @@ class Spelling:
     def _may_be_joined(self, token: str) -> bool:
         """Whether `token` can be a part of a word that was cut in two."""
         end = token.rstrip(_EDGES)
-        return any(target.startswith(token) or target.endswith(end) for target in self._targets)
+        return any(target.startswith(token) or target.endswith(end) for target in self._targets) or (
+            self._heard.ends_word(end)
+        )
 
     def _joined(self, tokens: Sequence[str], unknown: set[str]) -> frozenset[int]:
         """Where a word was cut in two: numbers of the first tokens."""
@@ -130,6 +142,21 @@ def _distance(one: str, two: str) -> int:
                 least = min(least, earlier[j - 2] + 1)
             row.append(least)
     return row[-1]
+
+
+def _with_heard(
+    tokens: Sequence[str], heard: Sequence[tuple[int, int, str]], changed: Mapping[str, str]
+) -> tuple[Sequence[str], Mapping[str, str], frozenset[int]]:
+    """`tokens` with those of each word that was `heard` as one, and what each token is replaced by."""
+    pieces: list[str] = []
+    words = dict(changed)
+    reached = 0
+    for start, end, word in heard:
+        piece = " ".join(tokens[start:end])
+        words[piece] = word
+        pieces += (*tokens[reached:start], piece)
+        reached = end
+    return [*pieces, *tokens[reached:]], words, frozenset()
 
 
 def _replaced(tokens: Sequence[str], changed: Mapping[str, str], joined: frozenset[int]) -> tuple[str, tuple[int, ...]]:

@@ -23,6 +23,15 @@ NOTES = [
     "new b/l opacities, edema likely,pna cant be excluded => +opacity bilateral new | ?edema | ?pneumonia",
     "cardiomegaly unch, edema resolved => +cardiomegaly stable | -edema",
     "no ptx, effusion smaller => -pneumothorax | +pleural_effusion improved",
+    "RLL aspiration pna, linear atx L base => +pneumonia right | +atelectasis left",
+    "diffuse infil ARDS? => +infiltrate | ?airspace_disease",
+    "r/o pna - no consol, heart N => ?pneumonia@hypothetical | -consolidation | -cardiomegaly",
+    "no consolidation,cardiomegaly,no edema => -consolidation | +cardiomegaly | -edema",
+    "L drain in situ,lung re-expanded,no ptx => +other_device left | -pneumothorax",
+    "NG tip in R lower lobe bronchus => +enteric_tube malpositioned",
+    f"R hemidiaph {UP}, L base atx => +elevated_diaphragm right | +atelectasis left",
+    "no new mow thorax; media stinal widening => -pneumothorax | +enlarged_cardiomediastinum",
+    "card you megaly with at electasis,nopneumothorax => +cardiomegaly | +atelectasis | -pneumothorax",
     "No pneumothorax, chest tube or effusion => -pneumothorax | -chest_tube | -pleural_effusion",
 ]
 

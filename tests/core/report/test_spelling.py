@@ -17,10 +17,14 @@ from trrg_core.report.parser import ReportParser
         ("the heartis large", "the heart is large"),
         ("isno effusion", "is no effusion"),
         ("bibasilaratelectasis", "bibasilar atelectasis"),
-        ("noptx, noacute fracture", "no ptx, no acute fracture"),
+        ("noptx, noacute fracture", "no pneumothorax, no acute fracture"),
         ("the nodule hasn't grown", "the nodule has not grown"),
         ("atel ectasis at the base", "atelectasis at the base"),
         ("plural effusion", "pleural effusion"),
+        ("no new monia,", "no pneumonia,"),
+        ("granny loma in the media stynum", "granuloma in the mediastinum"),
+        ("nopneumothorax", "no pneumothorax"),
+        ("aspiration pna", "aspiration pneumonia"),
     ],
 )
 def test_a_slip_is_mended(written: str, read: str) -> None:
