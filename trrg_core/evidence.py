@@ -97,8 +97,8 @@ class SentenceEvidence:
 class ReportEvidence:
     """The evidence for one generated report.
 
-    `omitted` are shown clues of which the report mentions nothing. `has_prior` is None when it is unknown whether the
-    study has a prior; comparisons are not judged then.
+    `omitted` are shown clues of which the report mentions nothing, or denies other sides or degrees only. `has_prior`
+    is None when it is unknown whether the study has a prior; comparisons are not judged then.
     """
 
     sentences: tuple[SentenceEvidence, ...]
@@ -204,5 +204,12 @@ def _find_omitted(sentences: Sequence[Sentence], clues: Mapping[str, Clue], labe
         for mention in sentence.mentions
         if mention.is_current or _NOT_ASSESSED.search(sentence.text)
         for name in label_set.observations_of(mention.finding)
+        if name in clues and not _denies_other(mention, clues[name])
     }
     return tuple(clue for name, clue in clues.items() if clue.is_shown and name not in mentioned)
+
+
+def _denies_other(mention: Mention, clue: Clue) -> bool:
+    """Whether a mention denies the finding on other sides or in another degree only, which leaves the clue's open."""
+    sides, degree = CODE_OF_SIDE.get(mention.laterality, 0), DEGREE_OF_SEVERITY.get(mention.severity, 0)
+    return mention.assertion is Assertion.ABSENT and _is_other(clue, sides, degree)

@@ -79,6 +79,8 @@ def test_a_clue_on_one_side_supports_no_statement_of_the_other(assertion, side, 
     report = ParsedReport(sections=(), sentences=(stated,), labels={}, parser_id="test")
     evidence = gather_evidence(report, clues=[clue], label_set=LABELS, has_prior=None)
     assert evidence.sentences[0].status is status
+    # "no right effusion" is true and leaves out the left one
+    assert bool(evidence.omitted) == (assertion is A and status is Support.SUPPORTED)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +111,11 @@ def test_a_clue_of_one_degree_supports_no_other(assertion, severity, probability
     clue = Clue(observation="Edema", probability=0.95, threshold=0.5, degrees=(0.9, 0.06, 0.04))
     stated = sentence(mention("edema", assertion, severity=severity))
     report = ParsedReport(sections=(), sentences=(stated,), labels={}, parser_id="test")
-    judged = gather_evidence(report, clues=[clue], label_set=LABELS, has_prior=None).sentences[0]
+    evidence = gather_evidence(report, clues=[clue], label_set=LABELS, has_prior=None)
+    judged = evidence.sentences[0]
     assert judged.status is status
     assert judged.probability == pytest.approx(probability)
+    assert bool(evidence.omitted) == (assertion is A and status is Support.SUPPORTED)
 
 
 def test_side_and_degree_count_together():
