@@ -44,6 +44,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         415: "Not a form, or a file that is no image.",
         421: "The name of the server is not one of the loopback interface, and it has no token.",
         422: "An image is cut, damaged or of an unsupported kind.",
+        500: "The report could not be written: the log of the server has the kind of error.",
         503: "The server is busy, or has no model: try again later.",
         504: "The report was not written in time.",
     }.items()
@@ -174,7 +175,12 @@ def _add_answers(app: FastAPI, server: _Server) -> None:
         body = {"status": "ok", "model": status.name, "loaded_at": status.loaded_at, "failure": status.failure}
         return JSONResponse(body)
 
-    @app.get("/metrics", summary="Counts and times for Prometheus", responses=_busy(), response_model=None)
+    @app.get(
+        "/metrics",
+        summary="Counts and times for Prometheus",
+        responses={**_busy(), 401: _ERRORS[401]},
+        response_model=None,
+    )
     async def _metrics(request: Request) -> Response:
         """Prometheus' text format."""
         check_token(request, server.limits.token_sha256)

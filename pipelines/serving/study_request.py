@@ -15,6 +15,7 @@ from trrg_core.training.views import VIEW_POSITIONS
 
 _MOST_ID_CHARACTERS = 200
 _UNKNOWN_NAME = "film"
+_FIELDS = ("view", "id", "indication", "prior")
 
 
 def read_study_request(body: bytes, content_type: str, model: ModelStatus, limits: ServingLimits) -> StudyRequest:
@@ -32,12 +33,22 @@ def read_study_request(body: bytes, content_type: str, model: ModelStatus, limit
         raise ApiError(400, "no_film", "the form has no file named film")
     if len(files) > limits.max_films:
         raise ApiError(413, "too_many_films", f"{len(files)} films, the limit is {limits.max_films}")
+    _check_fields([part.name for part in parts if part.name != "film"])
     views = _views([part.text for part in parts if part.name == "view"], len(files))
     films = tuple(_read_film(part, view, model.form, limits) for part, view in zip(files, views, strict=True))
     given = next((part.text for part in parts if part.name == "id"), "")
     if len(given) > _MOST_ID_CHARACTERS:
         raise ApiError(400, "id_too_long", f"an id has at most {_MOST_ID_CHARACTERS} characters")
     return StudyRequest(study_id=given or digest_of(films), films=films, context=_context(parts, model))
+
+
+def _check_fields(names: Sequence[str]) -> None:
+    """A field that is not read would be left out without a word: a misspelt view, or a clue."""
+    for name in names:
+        if name not in _FIELDS:
+            raise ApiError(400, "unknown_field", f"field {name[:20]!r}: expected film, {', '.join(_FIELDS)}")
+        if name != "view" and names.count(name) > 1:
+            raise ApiError(400, "field_given_twice", f"field {name}: expected at most once")
 
 
 def _context(parts: Sequence[Part], model: ModelStatus) -> StudyContext:

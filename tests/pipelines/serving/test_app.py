@@ -16,9 +16,11 @@ from PIL import Image
 
 from pipelines.serving.api_schema import ErrorBody, StudyReport
 from pipelines.serving.app import build_app
+from pipelines.serving.http_answers import TOKEN_VARIABLE, configured_token
 from pipelines.serving.limits import ServingLimits
 from tests.core.toy_corpus import draw
 from tests.pipelines.serving.fake_service import REPORT, FakeService
+from trrg_core.errors import ConfigError
 from trrg_core.generation.study_context import StudyContext
 
 FILM = draw(1, "e")
@@ -123,6 +125,9 @@ def test_an_image_that_cannot_be_read_is_refused_by_its_name(film: bytes, expect
     [
         ({"data": {"view": "front"}}, {}, (400, "unknown_view")),
         ({"data": {"view": ["PA", "PA", "PA"]}}, {}, (400, "views_do_not_match")),
+        ({"data": {"views": "PA"}}, {}, (400, "unknown_field")),
+        ({"data": {"clue": "Edema=absent"}}, {}, (400, "unknown_field")),
+        ({"data": {"id": ["7", "8"]}}, {}, (400, "field_given_twice")),
         ({"data": {"id": "x" * 201}}, {}, (400, "id_too_long")),
         ({"data": {"indication": "Cough."}}, {}, (400, "context_not_read")),
         ({"data": {"prior": "x" * 100_001}}, {}, (413, "prior_too_long")),
@@ -143,7 +148,9 @@ def test_other_bodies_paths_and_methods_are_refused_as_json() -> None:
             await client.get(REPORTS),
         ]
 
-    assert [refused(response) for response in run(ask)] == [
+    responses = run(ask)
+    assert responses[-1].headers["allow"] == "POST"
+    assert [refused(response) for response in responses] == [
         (415, "not_a_form"),
         (400, "no_film"),
         (404, "not_found"),
@@ -236,6 +243,20 @@ def test_the_token_is_needed_for_reports_and_metrics_and_not_for_health_and_page
     refusal = [401, 401, 200, 200]
     statuses = run(ask, token_sha256=hashlib.sha256(TOKEN.encode()).hexdigest())
     assert statuses == {"none": refusal, "wrong": refusal, "basic": refusal, "right": [200] * 4}
+
+
+@pytest.mark.parametrize("given", [" ", "two words", "t\u00f6ken", "a\nb", "\udcff"])
+def test_a_token_that_no_header_can_have_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, given)
+    with pytest.raises(ConfigError, match="TRRG_SERVE_TOKEN: expected printable ASCII characters without spaces"):
+        configured_token()
+
+
+def test_white_space_around_a_token_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, f"{TOKEN}\n")
+    assert configured_token() == hashlib.sha256(TOKEN.encode()).hexdigest()
+    monkeypatch.setenv(TOKEN_VARIABLE, "")
+    assert configured_token() == ""
 
 
 def test_a_refusal_for_want_of_a_token_comes_before_the_body_is_read() -> None:
