@@ -75,6 +75,9 @@ class ServedModel:
         except TrrgError as error:
             self._failure = str(error)
             logger.warning("the model stays %s: %s", self._loaded.found.name, error)
+        except Exception as error:  # of torch, the registry or the disk: the next look may find it well
+            self._failure = f"unexpected {type(error).__name__}"
+            logger.warning("the model stays %s: unexpected %s", self._loaded.found.name, type(error).__name__)
         return False
 
     def _load(self, found: FoundModel) -> _Loaded:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
+from pipelines.serving import served_model
 from pipelines.serving.model_choice import ModelChoice
 from pipelines.serving.served_model import ServedModel
 from tests.core.toy_corpus import draw
@@ -68,6 +69,24 @@ def test_a_model_that_cannot_be_loaded_does_not_replace_the_present_one(
     shutil.copytree(folder, store.join(model_path("finetune-gone")))
     assert model.refresh() is True
     assert (model.status.name, model.status.failure) == ("models:/m/2, run finetune-gone", "")
+
+
+def test_a_failure_of_any_kind_leaves_the_model_and_the_next_look(
+    store_with_registry: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_with_registry
+    promote(store, "finetune-1", folder)
+    model = ServedModel(choice(store))
+    promote(store, "finetune-2", folder)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served_model, "load_writer", fail)
+        assert model.refresh() is False
+    assert (model.status.name, model.status.failure) == ("models:/m/1, run finetune-1", "unexpected RuntimeError")
+    assert model.refresh() is True
 
 
 def test_a_version_or_a_folder_is_not_followed(store_with_registry: Store, folder: Path) -> None:
