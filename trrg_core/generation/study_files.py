@@ -4,10 +4,12 @@ A file is a study of its own, and so are the images that lie directly in one fol
 films of that one study.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 from trrg_core.errors import ConfigError, DataError, StorageError
 from trrg_core.generation.film_reading import FilmFormat, ReadFilm, RejectedFilm, read_film
@@ -34,7 +36,7 @@ def find_studies(names: Sequence[str], *, study_id: str = "", view_positions: Se
     Args:
         names: paths of image files and folders.
         study_id: if given, all images are films of one study with this id. Otherwise the id is the name of the file
-            without its suffix, or of the folder; the whole path where two have the same.
+            without its suffix, or of the folder; the whole path where two have the same, with its suffix if it must be.
         view_positions: none, one for all images, or one for each image in order.
 
     Raises:
@@ -44,16 +46,16 @@ def find_studies(names: Sequence[str], *, study_id: str = "", view_positions: Se
         raise ConfigError("the name of an image is empty: give a file or a folder, . for this one")
     groups = [group for name in names for group in _groups_of(Path(name))]
     if study_id:
-        groups = [(Path(study_id), tuple(path for _, paths in groups for path in paths))]
-    views = iter(_check_views(view_positions, sum(len(paths) for _, paths in groups)))
-    counts = Counter(_short_name(place) for place, _ in groups)
+        groups = [_Group((study_id,), tuple(path for group in groups for path in group.paths))]
+    views = iter(_check_views(view_positions, sum(len(group.paths) for group in groups)))
+    counts = Counter(name for group in groups for name in set(group.names))
     return [
         StudyFiles(
-            study_id=study_id or (_short_name(place) if counts[_short_name(place)] == 1 else place.as_posix()),
-            paths=paths,
-            view_positions=tuple(next(views) for _ in paths),
+            study_id=next((name for name in group.names if counts[name] == 1), group.names[-1]),
+            paths=group.paths,
+            view_positions=tuple(next(views) for _ in group.paths),
         )
-        for place, paths in groups
+        for group in groups
     ]
 
 
@@ -79,18 +81,50 @@ def _read_file(path: Path, max_bytes: int) -> bytes:
         raise DataError("unreadable_file" if error.reason == "missing_file" else error.reason, str(error)) from error
 
 
-def _groups_of(path: Path) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+class _Group(NamedTuple):
+    """The films of one study: the names that it may have, the shortest first, and their paths."""
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+
+def _groups_of(path: Path) -> Iterator[_Group]:
     if not path.is_dir():
         if not path.exists():
             raise ConfigError(f"{path}: there is no such file or folder")
         # the names of DICOM files may be numbers with dots
-        yield path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path, (path,)
+        place = path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
+        yield _Group((place.name, place.as_posix(), path.as_posix()), (path,))
         return
-    folders = sorted({found.parent for found in path.rglob("*") if _is_image(found)})
-    if not folders:
+    is_empty = True
+    for folder in sorted(_folders_in(path)):
+        if paths := tuple(sorted(filter(_is_image, folder.iterdir()))):
+            is_empty = False
+            place = folder.resolve() if folder == Path() else folder
+            yield _Group((place.name or str(place), place.as_posix()), paths)
+    if is_empty:
         raise ConfigError(f"{path}: no JPEG, PNG or DICOM file in this folder")
-    for folder in folders:
-        yield folder.resolve() if folder == Path() else folder, tuple(sorted(filter(_is_image, folder.iterdir())))
+
+
+def _folders_in(path: Path) -> Iterator[Path]:
+    """`path` and the folders within at any depth; links are followed, and each folder is entered once.
+
+    Raises:
+        OSError: if a folder cannot be read: its studies would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise error
+
+    entered: set[str] = set()
+    for parent, names, _ in os.walk(path, followlinks=True, onerror=refuse):
+        own = os.path.realpath(parent)
+        if own in entered:
+            names.clear()
+            continue
+        entered.add(own)
+        names.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))  # a link to a folder beside it
+        yield Path(parent)
 
 
 def _is_image(path: Path) -> bool:
@@ -101,10 +135,6 @@ def _is_image(path: Path) -> bool:
         return path.suffix.lower() in _SUFFIXES
     with path.open("rb") as file:
         return file.read(_DICOM_MARK.stop)[_DICOM_MARK] == b"DICM"
-
-
-def _short_name(place: Path) -> str:
-    return place.name or str(place)
 
 
 def _check_views(given: Sequence[str], num_images: int) -> list[str]:

@@ -1,5 +1,6 @@
 """How files and folders become studies, and how images that cannot be read are set aside."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,33 @@ def test_with_a_study_id_all_images_are_films_of_one_study(place: Path) -> None:
 def test_two_studies_of_the_same_name_are_told_apart_by_their_paths(place: Path) -> None:
     ids = [study_id for study_id, _ in found(place, "tree/p1/s1/x.jpg", "tree/p1/s2/x.jpg", "a.jpg")]
     assert ids == [f"{place}/tree/p1/s1/x", f"{place}/tree/p1/s2/x", "a"]
+
+
+def test_two_files_that_differ_in_their_suffix_are_told_apart_by_it(place: Path) -> None:
+    (place / "a.png").write_bytes(FILM)
+    assert [study_id for study_id, _ in found(place, "a.jpg", "a.png")] == [f"{place}/a.jpg", f"{place}/a.png"]
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_read_once(place: Path) -> None:
+    (place / "chosen").mkdir()
+    (place / "chosen/first").symlink_to(place / "tree/p1/s2")
+    (place / "chosen/back").symlink_to(place / "chosen")
+    assert found(place, "chosen") == [("first", ["chosen/first/IM0001", "chosen/first/x.jpg"])]
+    (place / "tree/p1/s1/again").symlink_to(place / "tree/p1/s1")
+    assert [study_id for study_id, _ in found(place, "tree")] == ["s1", "s2"]
+
+
+def test_a_folder_that_cannot_be_read_is_no_folder_without_images(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("s1"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="s1"):
+        find_studies([str(place / "tree")])
 
 
 def test_a_number_with_dots_is_the_whole_name_of_a_dicom_file(place: Path) -> None:
