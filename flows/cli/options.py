@@ -11,6 +11,8 @@ from trrg_core.errors import ConfigError
 from trrg_core.storage.given_file import MAX_TEXTS_BYTES, read_given_text, write_given_file
 from trrg_core.storage.store import open_store
 
+_PAGE = b"<!doctype html"  # what every page of ours begins with
+
 
 def _note_missing(context: typer.Context, store: str) -> str:
     """`store`; without such a folder a note follows at the end, since a mistyped one looks like an empty store."""
@@ -122,6 +124,26 @@ def check_folder_of(path: str, option: str) -> None:
     """
     if not Path(path).parent.is_dir():
         raise ConfigError(f"{option} {path}: there is no folder {Path(path).parent}")
+
+
+def check_page(path: str, option: str) -> None:
+    """Check that a page can be written as file `path`, before the work: what is no page is not overwritten.
+
+    Raises:
+        ConfigError: if its folder does not exist, or a folder or a file that is no page has the name.
+    """
+    check_folder_of(path, option)
+    place = Path(path)
+    if place.is_dir():
+        raise ConfigError(f"{option}: {place} is a folder: give the name of a file")
+    if not place.is_file():
+        return
+    with place.open("rb") as file:
+        start = file.read(len(_PAGE))
+    if start and start.lower() != _PAGE:
+        raise ConfigError(
+            f"{option}: {place} exists and is no page: {option} takes the name of the page to write, give another one"
+        )
 
 
 def write_page(folder: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.options import check_folder_of, read_text
+from flows.cli.options import check_page, read_text
 from trrg_core.storage.given_file import write_given_file
 
 app = typer.Typer()
@@ -103,7 +103,7 @@ def explain(
     # os.path, because pathlib raises when a text is too long for a file name, and the error would quote the report
     text = read_text(report, "REPORT") if os.path.isfile(report) else report
     if html:
-        check_folder_of(html, "--html")
+        check_page(html, "--html")
         write_given_file(html, explain_html(text), "--html")
         typer.echo(f"wrote {html}")
     else:

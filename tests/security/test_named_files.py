@@ -149,6 +149,10 @@ def test_a_page_takes_the_place_of_a_file_or_a_link_and_of_nothing_else(tmp_path
     with pytest.raises(ConfigError, match="is no regular file"):
         write_given_file("/dev/null", "x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    stream = tmp_path / "stdout"
+    stream.symlink_to(f"/proc/self/fd/{kept.open().fileno()}")  # as /dev/stdout, of which a file would take the place
+    with pytest.raises(ConfigError, match="is a stream: give the name of a file"):
+        write_given_file(stream, "x")
     with pytest.raises(ConfigError, match="kept is not a folder"):
         write_given_file(kept / "page" / "index.html", "x")
 

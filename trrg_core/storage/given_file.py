@@ -65,6 +65,8 @@ def write_given_file(path: str | Path, data: bytes | str, option: str = "") -> N
         if place.exists() and not stat.S_ISREG(os.stat(place).st_mode):
             kind = "a folder" if place.is_dir() else "no regular file"
             raise ConfigError(_named(option, f"{place} is {kind}: give the name of a file"))
+        if place.is_symlink() and os.readlink(place).startswith("/proc/"):  # /dev/stdout: the link would be replaced
+            raise ConfigError(_named(option, f"{place} is a stream: give the name of a file"))
         local_disk.write(place, content)
     except DataError as error:
         raise ConfigError(_named(option, str(error))) from error
