@@ -11,7 +11,7 @@ from pipelines.registry.mlflow_model import registered_decoding
 from pipelines.registry.references import is_missing, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
-from trrg_core.runs.stored_model import fetched_model, model_path
+from trrg_core.runs.stored_model import MODEL, fetched_model, model_path
 from trrg_core.storage.store import Store
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 DEFAULT_MODEL = "models:/trrg@champion"
+_DESCRIPTION = "config.json"  # of a model folder
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 
@@ -79,13 +80,21 @@ def opened_model(store: Store, model: FoundModel) -> Iterator[Path]:
 
 
 def _find_unregistered(store: Store, reference: str) -> FoundModel:
-    if (Path(reference) / "config.json").is_file():
+    if (Path(reference) / _DESCRIPTION).is_file():
         return FoundModel(name=reference, folder=reference)
     if "/" not in reference and store.exists(model_path(reference)):
         return FoundModel(name=f"run {reference}", run_id=reference)
     raise ConfigError(
-        f"model {reference!r}: expected models:/NAME@ALIAS, a run with a trained model in {store.uri}, or a folder"
+        f"model {reference!r}: expected models:/NAME@ALIAS, models:/NAME/VERSION, a run with a trained model in "
+        f"{store.uri}, or a model folder{_meant(Path(reference))}"
     )
+
+
+def _meant(path: Path) -> str:
+    """A hint where the model folder is next to what was named: within a folder of a run, or around a file."""
+    near = (path / MODEL, path.parent)
+    found = next((folder for folder in near if path.exists() and (folder / _DESCRIPTION).is_file()), None)
+    return f"; did you mean {found}?" if found else ""
 
 
 def _find_version(client: "MlflowClient", named: re.Match[str], reference: str) -> "ModelVersion":

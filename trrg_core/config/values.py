@@ -197,6 +197,8 @@ def _explain_item(item: Any, model: type[BaseModel]) -> str:
         return f"unknown key {where!r}{nearest(key, _all_keys(model))}"
     if item["type"] == "credentials":
         return f"{where}: {item['msg']}"  # without the input, which holds the credentials
+    if item["type"] == "value_error":  # of our own check, which says what it found; pydantic puts its own words before
+        return f"{where}: {item['ctx']['error']}"
     return f"{where}: {item['msg']}, found {redact(repr(item['input']))[:200]}"
 
 

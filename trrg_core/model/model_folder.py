@@ -184,7 +184,11 @@ def _open(folder: Path, stage: str) -> dict[str, Any]:
     check_folder(folder)
     described: dict[str, Any] = read_json(folder / "config.json")
     if described.get("stage") != stage or described.get("format") != FORMAT_VERSION:
-        raise ConfigError(f"{folder}: expected a {stage} of format {FORMAT_VERSION}, found {described.get('stage')!r}")
+        found = f"{described.get('stage')!r} of format {described.get('format')!r}"
+        raise ConfigError(
+            f"{folder}: expected a {stage} of format {FORMAT_VERSION}, found {found}; `finetune` trains a generator, "
+            "`pretrain` its contrastive model"
+        )
     return described
 
 

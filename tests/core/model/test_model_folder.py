@@ -121,7 +121,7 @@ def test_stage_one_comes_back_as_it_went(stage1, text_tokenizer, rows, tmp_path)
     after = perceive(loaded.contrastive, loaded.perception, batch)
     assert torch.equal(before.logit_BO, after.logit_BO)
     assert loaded.perception.calibrations == stage1.perception.calibrations
-    with pytest.raises(ConfigError, match="expected a generator"):
+    with pytest.raises(ConfigError, match="expected a generator of format 2, found 'contrastive' of format 2"):
         load_model_folder(tmp_path / "one")
 
 

@@ -44,8 +44,8 @@ def test_a_version_that_another_program_registered_is_found_by_its_folder(store_
         ("models:/other@champion", "no such version or alias"),
         ("models:/m", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
         ("models:/m@a/1", "expected models:/NAME@ALIAS or models:/NAME/VERSION"),
-        ("finetune-gone", "expected models:/NAME@ALIAS, a run with a trained model in"),
-        ("../outside", "expected models:/NAME@ALIAS, a run with a trained model in"),
+        ("finetune-gone", r"expected models:/NAME@ALIAS, .* a run with a trained model in .*, or a model folder$"),
+        ("../outside", r"expected models:/NAME@ALIAS, .* a run with a trained model in .*, or a model folder$"),
     ],
 )
 def test_a_model_that_does_not_exist_is_a_mistake(store_with_registry: Store, reference: str, reason: str) -> None:
@@ -65,6 +65,9 @@ def test_a_run_and_a_folder_are_opened_where_they_are(tmp_path: Path) -> None:
     run = find_model(store, CONFIG, "finetune-1")
     with opened_model(store, run) as folder:
         assert folder == Path(store.join(model_path("finetune-1")))
+    for near in (folder.parent, folder / "config.json"):
+        with pytest.raises(ConfigError, match=f"or a model folder; did you mean {folder}\\?"):
+            find_model(store, CONFIG, str(near))
     found = find_model(store, CONFIG, str(folder))
     assert (found.run_id, found.folder) == ("", str(folder))
     with opened_model(store, found) as again:
