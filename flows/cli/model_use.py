@@ -16,9 +16,9 @@ from flows.cli.options import (
     SetOption,
     SourceOption,
     StoreOption,
-    check_folder_of,
+    check_page,
 )
-from flows.render.plain_text import printable
+from flows.render.plain_text import printable_line
 from pipelines.running.catalog import find_job
 from trrg_core.errors import ConfigError
 from trrg_core.storage.given_file import write_given_file
@@ -64,7 +64,7 @@ def generate(
         typer.Option(
             "--view",
             metavar="POSITION",
-            help="With images: PA, AP, LATERAL or LL, once for all images or once for each in order; "
+            help="With images: PA, AP, LATERAL, LL or OTHER, once for all images or once for each in order; "
             "otherwise that of the DICOM header.",
         ),
     ] = None,
@@ -141,7 +141,7 @@ def _find_studies(images: Sequence[str], study: str, views: Sequence[str], html:
     from trrg_core.generation.study_files import find_studies
 
     if html:
-        check_folder_of(html, "--html")
+        check_page(html, "--html")
     return find_studies(images, study_id=study, view_positions=views)
 
 
@@ -186,11 +186,17 @@ def _write_for_images(
 
     writer = load_writer(opened_store, found, settings)
     given = writer.parse_clues(known.clues)
+    if num_unread := writer.num_unread_tokens(known.context):
+        typer.echo(
+            f"note: the model has no room for the last {num_unread} tokens of what --indication and --prior tell: "
+            "shorten it to what matters",
+            err=True,
+        )
     results: list[WrittenFiles] = []
     num_rejected = 0
     for result in write_files(writer, studies, given=given, context=known.context, with_heat_maps=bool(html)):
         for film in result.rejected:
-            typer.echo(printable(f"set aside: {film.name}: {film.reason}: {film.message}"), err=True)
+            typer.echo(printable_line(f"set aside: {film.name}: {film.reason}: {film.message}"), err=True)
         num_rejected += len(result.rejected)
         if html:
             results.append(result)

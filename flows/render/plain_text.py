@@ -11,3 +11,8 @@ _UNPRINTABLE = re.compile(
 def printable(text: str) -> str:
     """`text` with each such character written out, e.g. ESC as `\\\\x1b`."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def printable_line(text: str) -> str:
+    """`text` as `printable`, on one line: what stands in it could pass for a line of its own."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from flows.render.plain_text import printable_line
 from flows.render.terminal import Column, build_table, print_line, print_table
 from trrg_core.clue import Clue
 from trrg_core.evidence import Support
@@ -19,10 +20,11 @@ _WORDS = {
 def print_written(study: WrittenStudy, model: str) -> None:
     """Print one study: what wrote it, each sentence with its status, and the clues, furthest above threshold first."""
     views = ", ".join(film.view_position or "view unknown" for film in study.films)
-    print_line(f"Study {study.study_id} ({views})")
-    print_line(f"GENERATED REPORT by {model}. Not for clinical use.")
+    print_line(f"Study {printable_line(study.study_id)} ({views})")
+    print_line(f"GENERATED REPORT by {printable_line(model)}. Not for clinical use.")
     if study.unread:
-        print_line(f"Not read, since the model takes {len(study.films)} views at most: {', '.join(study.unread)}")
+        names = printable_line(", ".join(film.name for film in study.unread))
+        print_line(f"Not read, since the model takes {len(study.films)} views at most: {names}")
     print_line("")
     for status, probability, sentence in _lines(study):
         print_line(f"  {status:14}{probability:>4}  {sentence}")

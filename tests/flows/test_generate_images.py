@@ -31,6 +31,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(draw(len(name), "e"))
     (folder / "cut.jpg").write_bytes(film[: len(film) // 2])
     (folder / "text.jpg").write_bytes(b"secretive words")
+    (folder / "two\nlines.jpg").write_bytes(b"no film")
+    (folder / "empty.txt").write_bytes(b"\xef\xbb\xbf \n")
     return folder
 
 
@@ -44,29 +46,30 @@ def generate(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_each_study_is_one_line_of_json_and_a_bad_image_sets_the_exit_code() -> None:
-    words = ("--model", "model", "--json", "--view", "PA", "a.jpg", "cut.jpg", "studies", "text.jpg")
+    words = ("--model", "model", "--json", "--view", "PA", "a.jpg", "cut.jpg", "studies", "text.jpg", "two\nlines.jpg")
     done = generate(*words)
     assert done.returncode == 1, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [record["id"] for record in records] == ["a", "cut", "s1", "text"]
-    assert [record["report"] is None for record in records] == [False, True, False, True]
+    assert [record["id"] for record in records] == ["a", "cut", "s1", "text", "two\nlines"]
+    assert [record["report"] is None for record in records] == [False, True, False, True, True]
     assert [clue["finding"] for clue in records[0]["clues"]] == list(OBSERVATIONS)
     assert [film["view"] for film in records[2]["films"]] == ["PA", "PA"]
     assert records[0]["model"] == "model"
     assert done.stderr.splitlines() == [
         "set aside: cut.jpg: jpeg_truncated: JPEG of 64 x 56: Premature end of JPEG file",
         "set aside: text.jpg: not_an_image: 15 bytes that are not a JPEG, PNG or DICOM file",
+        "set aside: two\\nlines.jpg: not_an_image: 7 bytes that are not a JPEG, PNG or DICOM file",
     ]
 
 
 def test_neither_ray_nor_prefect_nor_mlflow_is_imported() -> None:
-    words = ["generate", "--model", "model", "--study", "7", "a.jpg", "b.jpg"]
+    words = ["generate", "--model", "model", "--study", "7\nGENERATED", "a.jpg", "b.jpg"]
     environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", RUN_AND_LIST, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "[]\n"
-    assert "Study 7 (view unknown, view unknown)" in done.stdout
+    assert "Study 7\\nGENERATED (view unknown, view unknown)\n" in done.stdout
     assert "GENERATED REPORT by model. Not for clinical use." in done.stdout
     assert all(name in done.stdout for name in OBSERVATIONS)
 
@@ -103,6 +106,9 @@ def test_a_page_holds_films_heat_maps_and_what_was_set_aside(place: Path) -> Non
         (["a.jpg", "--source-root", "x"], "--source-root goes with the job: give no images"),
         (["gone.jpg"], "gone.jpg: there is no such file or folder"),
         (["a.jpg", "--html", "no/page.html"], "there is no folder no"),
+        (["--html", "a.jpg", "b.jpg"], "--html: a.jpg exists and is no page"),
+        (["a.jpg", "--html", "studies"], "--html: studies is a folder"),
+        (["a.jpg", "--prior", "empty.txt"], "--prior: empty.txt is empty"),
         (["a.jpg"], "has no registered model"),
         (["--clue", "Edema=absent"], "--clue goes with images: give some"),
         (["a.jpg", "--model", "model", "--clue", "Pneumotorax=left"], "did you mean 'Pneumothorax'"),

@@ -18,12 +18,14 @@ from trrg_core.generation.heat_map import HeatMap, located_findings
 from trrg_core.generation.heat_reading import cut_to_views, read_heat_maps
 from trrg_core.generation.study_context import NO_CONTEXT, StudyContext, check_context
 from trrg_core.labels import load_label_set
+from trrg_core.model.instruction import context_text
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.operating_points import with_clue_shift
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
 from trrg_core.training.collate import collate_images
+from trrg_core.training.tokenization import encode_texts
 from trrg_core.training.views import choose_views, is_frontal
 
 
@@ -41,7 +43,7 @@ class StudyRequest:
 class WrittenStudy:
     """What the model wrote for one study.
 
-    `films` are those that it read, in its order; `unread` are the names of further ones, for which it has no room.
+    `films` are those that it read, in its order; `unread` are further ones, for which it has no room.
     `given` are the findings whose clues a person gave, `abstained` those that the report says cannot be assessed.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
     """
@@ -52,7 +54,7 @@ class WrittenStudy:
     parsed: ParsedReport
     clues: tuple[Clue, ...]
     evidence: ReportEvidence
-    unread: tuple[str, ...] = ()
+    unread: tuple[ReadFilm, ...] = ()
     given: tuple[str, ...] = ()
     abstained: tuple[str, ...] = ()
     heat_maps: tuple[HeatMap, ...] = ()
@@ -105,6 +107,15 @@ class ReportWriter:
     def context(self) -> tuple[str, ...]:
         """What the model reads beside films, of "indication" and "prior"."""
         return self._loaded.config.finetune.context
+
+    def num_unread_tokens(self, context: StudyContext) -> int:
+        """The number of tokens at the end of `context` that the model has no room for."""
+        text = context_text(self.context, indication=context.indication, prior=context.prior_report)
+        # a token has at least one byte
+        (ids,) = encode_texts(
+            self._loaded.generator.tokenizer, [text], max_tokens=len(text.encode()) + 1, special_tokens=False
+        )
+        return max(0, len(ids) - self._loaded.config.finetune.max_context_tokens)
 
     def write(self, studies: Sequence[StudyRequest], *, with_heat_maps: bool = False) -> list[WrittenStudy]:
         """What the model writes for each study, in their order.
@@ -163,7 +174,7 @@ class ReportWriter:
             parsed=parsed,
             clues=report.clues,
             evidence=evidence,
-            unread=tuple(film.name for film in study.films if not any(film is other for other in read)),
+            unread=tuple(film for film in study.films if not any(film is other for other in read)),
             given=tuple(clue.observation for clue in study.given),
             abstained=report.abstained,
             heat_maps=cut_to_views(heat_maps, len(read)),

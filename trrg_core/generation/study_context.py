@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from trrg_core.errors import ConfigError, DataError
-from trrg_core.storage.local_disk import read
+from trrg_core.errors import ConfigError
+from trrg_core.storage.given_file import read_given_text
 
 MOST_BYTES = 100_000  # of one text
 _NAMES = {"indication": "indication", "prior": "earlier report"}
@@ -32,14 +31,12 @@ def read_prior_report(path: str) -> str:
     """The earlier report in a text file.
 
     Raises:
-        ConfigError: if it cannot be read, is larger than `MOST_BYTES`, or is no UTF-8 text.
+        ConfigError: if it cannot be read, is empty, is larger than `MOST_BYTES`, or is no UTF-8 text.
     """
-    try:
-        return read(Path(path), MOST_BYTES).decode("utf-8").strip()
-    except (FileNotFoundError, DataError) as error:
-        raise ConfigError(f"--prior {path}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--prior {path}: no UTF-8 text") from error
+    text = read_given_text(path, "--prior", max_bytes=MOST_BYTES).strip()
+    if not text:
+        raise ConfigError(f"--prior: {path} is empty: give the report, or leave the option out")
+    return text
 
 
 def check_context(context: StudyContext, read: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from trrg_core.generation.film_reading import RejectedFilm
 from trrg_core.generation.report_writer import WrittenStudy
 
 _DIGITS = 4
+_BY_SEVERITY = tuple(Support)
 
 
 def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[RejectedFilm] = ()) -> dict[str, Any]:
@@ -37,8 +38,11 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         "abstained": list(study.abstained),
         "generated": True,
         "model": model,
-        "films": [{"name": film.name, "view": film.view_position, "is_read": True} for film in study.films]
-        + [{"name": name, "view": "", "is_read": False} for name in study.unread],
+        "films": [
+            {"name": film.name, "view": film.view_position, "is_read": is_read}
+            for films, is_read in ((study.films, True), (study.unread, False))
+            for film in films
+        ],
         "set_aside": _set_aside(rejected),
     }
 
@@ -53,7 +57,7 @@ def record_line(
         nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted", "abstained")}
         record = {"id": study_id, "report": None, **nothing, "generated": True, "model": model, "films": []}
         record["set_aside"] = _set_aside(rejected)
-    return json.dumps(record, ensure_ascii=False)
+    return json.dumps(record)  # in ASCII: of a file name, a terminal obeys some characters, and others end a line
 
 
 def _set_aside(rejected: Sequence[RejectedFilm]) -> list[dict[str, str]]:
@@ -72,13 +76,15 @@ def _clue(clue: Clue, *, is_given: bool) -> dict[str, Any]:
 
 
 def _entries(sentence: SentenceEvidence, report: str) -> Iterator[dict[str, Any]]:
-    """One entry per finding of a sentence, with the most severe status of its mentions; a single one without any."""
+    """One entry per finding of a sentence, with the most severe status of its mentions; a single one without any.
+
+    Of several with that status the least probable counts, as it does in a sentence.
+    """
     text = report[sentence.start : sentence.end]
-    severity = list(Support)
     found: dict[str, MentionEvidence] = {}
     for item in sentence.mentions:
         name = item.clue.observation if item.clue else item.mention.finding
-        if name not in found or severity.index(item.status) < severity.index(found[name].status):
+        if name not in found or _severity(item) < _severity(found[name]):
             found[name] = item
     for name, item in found.items():
         yield {
@@ -89,6 +95,10 @@ def _entries(sentence: SentenceEvidence, report: str) -> Iterator[dict[str, Any]
         }
     if not found:
         yield {"sentence": text, "finding": None, "status": str(sentence.status), "probability": None}
+
+
+def _severity(item: MentionEvidence) -> tuple[int, float]:
+    return _BY_SEVERITY.index(item.status), 1.0 if item.probability is None else item.probability
 
 
 def _rounded(value: float | None) -> float | None:

@@ -36,9 +36,15 @@ def context_texts(batch: Batch, context: Sequence[str]) -> list[str]:
 
     Empty for a study of which nothing is known.
     """
-    known = {"indication": ("Indication", batch.indications), "prior": ("Earlier report", batch.prior_reports)}
-    given = [(heading, texts or ("",) * len(batch)) for name, (heading, texts) in known.items() if name in context]
-    return ["".join(f" {heading}: {texts[at]}" for heading, texts in given if texts[at]) for at in range(len(batch))]
+    nothing = ("",) * len(batch)
+    known = zip(batch.indications or nothing, batch.prior_reports or nothing, strict=True)
+    return [context_text(context, indication=indication, prior=prior) for indication, prior in known]
+
+
+def context_text(context: Sequence[str], *, indication: str, prior: str) -> str:
+    """As `context_texts`, of one study."""
+    known = {"indication": ("Indication", indication), "prior": ("Earlier report", prior)}
+    return "".join(f" {heading}: {text}" for name, (heading, text) in known.items() if text and name in context)
 
 
 def encode_instruction(tokenizer: Any, text: str, *, chat_template: bool) -> Instruction:

@@ -90,6 +90,9 @@ def test_an_earlier_report_makes_comparisons_possible(loaded) -> None:
     study = replace(request("a", film()), context=StudyContext(prior_report="Clear."))
     (written,) = reads.write([study])
     assert written.evidence.has_prior is True
+    room = config.finetune.max_context_tokens
+    long = StudyContext(prior_report="Clear. " * 1000)
+    assert (reads.num_unread_tokens(study.context), reads.num_unread_tokens(long) > 1000 - room) == (0, True)
     (alone,) = reads.write([request("a", film())])
     assert alone.evidence.has_prior is None
 
@@ -99,7 +102,7 @@ def test_views_beyond_those_that_the_model_takes_are_named(writer, loaded) -> No
     films = [film(number, "e") for number in range(num_views + 1)]
     (written,) = writer.write([request("a", *films)], with_heat_maps=True)
     assert len(written.films) == num_views
-    assert written.unread == (films[-1].name,)
+    assert written.unread == (films[-1],)
     assert all(len(heat.values_VHW) == num_views for heat in written.heat_maps)
 
 
@@ -138,7 +141,7 @@ def written_study(report: str, clues: tuple[Clue, ...]) -> WrittenStudy:
         parsed=parsed,
         clues=clues,
         evidence=evidence,
-        unread=("more.jpg",),
+        unread=(replace(film(view="LL"), name="more.jpg"),),
     )
 
 
@@ -176,7 +179,7 @@ def test_the_record_has_one_entry_of_evidence_per_sentence_and_finding() -> None
     ]
     assert record["omitted"] == ["Cardiomegaly"]
     assert record["generated"] is True
-    assert record["films"][1] == {"name": "more.jpg", "view": "", "is_read": False}
+    assert record["films"][1] == {"name": "more.jpg", "view": "LL", "is_read": False}
     assert record["set_aside"] == [{"name": "x", "reason": "r"}]
 
 
@@ -189,15 +192,25 @@ def test_a_finding_named_twice_in_a_sentence_has_its_most_severe_status() -> Non
     assert entries[0]["status"] == "UNSUPPORTED"
 
 
+def test_a_sentence_has_the_least_probability_of_its_entries_with_its_status() -> None:
+    written = written_study("There is a pleural effusion, and a slight left pleural effusion.", CLUES)
+    (sentence,) = written.evidence.sentences
+    (entry,) = study_record(written, model="m")["evidence"]
+    # .9 of .5 for the second mention, .91 for the first
+    assert (entry["status"], entry["probability"]) == ("WEAK", 0.45)
+    assert sentence.probability == pytest.approx(entry["probability"])
+
+
 def test_a_record_is_one_line_also_without_a_report() -> None:
     lines = [
         record_line("7", written_study("No\npneumothorax.", CLUES), model="m"),
-        record_line("8", None, model="m", rejected=[RejectedFilm(name="x", reason="not_an_image", message="")]),
+        record_line("8", None, model="m", rejected=[RejectedFilm(name="x\x9b\u2028\udcff", reason="r", message="")]),
     ]
-    assert not any("\n" in line for line in lines)
+    assert all(line.isascii() and line.isprintable() for line in lines)
     records = [json.loads(line) for line in lines]
     assert [list(record) for record in records] == [RECORD_KEYS, RECORD_KEYS]
     assert (records[1]["report"], records[1]["evidence"]) == (None, [])
+    assert records[1]["set_aside"][0]["name"] == "x\x9b\u2028\udcff"
 
 
 def test_a_film_has_the_bytes_that_models_are_trained_on(tmp_path) -> None:

@@ -49,6 +49,10 @@ def study(report: str = "No pneumothorax. Right pleural effusion.", **changed: o
     return replace(made, **changed)
 
 
+def unread(name: str) -> tuple[ReadFilm, ...]:
+    return (ReadFilm(name=name, view_position="", jpeg=b"", picture=b""),)
+
+
 def page(*studies: WrittenStudy, rejected: tuple[RejectedFilm, ...] = ()) -> WrittenPage:
     return WrittenPage(title="Generated reports", model="models:/m/1", studies=studies, rejected=rejected)
 
@@ -81,7 +85,7 @@ def test_the_heat_map_of_a_finding_below_its_threshold_is_not_shown_at_first() -
 
 def test_films_that_were_not_read_and_images_set_aside_are_named() -> None:
     bad = RejectedFilm(name="cut.jpg", reason="jpeg_truncated", message="Premature end")
-    shown = Page(render_written(page(study(unread=("third.jpg",)), rejected=(bad,))))
+    shown = Page(render_written(page(study(unread=unread("third.jpg")), rejected=(bad,))))
     assert "takes 2 views at most: third.jpg" in shown.text
     assert "cut.jpg jpeg_truncated Premature end" in shown.text
     assert "No study to show" in Page(render_written(page(rejected=(bad,)))).text
@@ -89,7 +93,7 @@ def test_films_that_were_not_read_and_images_set_aside_are_named() -> None:
 
 def test_no_text_becomes_markup_and_only_our_script_may_run() -> None:
     bad = RejectedFilm(name=HOSTILE, reason=HOSTILE, message=HOSTILE)
-    html = render_written(page(study(HOSTILE, study_id=HOSTILE, unread=(HOSTILE,)), rejected=(bad,)))
+    html = render_written(page(study(HOSTILE, study_id=HOSTILE, unread=unread(HOSTILE)), rejected=(bad,)))
     shown = Page(html)
     assert len(shown.all("script")) == 1
     assert not [attributes for _, attributes in shown.tags if any(name.startswith("on") for name in attributes)]
