@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.evaluation.checked_predictions import check_predictions
 from trrg_core.clue import Clue, clues_from_rows
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import ConfigError
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
@@ -46,6 +47,7 @@ def gather_inputs(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
         inputs: the versions of `shards` and `predictions`, and the run of the generator.
 
     Raises:
+        ConfigError: if the model was trained for another label set.
         DataError: if `predictions` has not one whole row for each study of its split.
     """
     shards, label_set = TableRef.parse(inputs["shards"]), load_label_set(config.parse.label_set)
@@ -142,6 +144,18 @@ def _train_reports(store: Store, shards: TableRef) -> dict[str, str]:
 
 
 def read_thresholds(store: Store, run_id: str, label_set: LabelSet) -> dict[str, float]:
-    """The calibrated threshold of each observation, of the model of generator run `run_id`."""
+    """The calibrated threshold of each observation, of the model of generator run `run_id`.
+
+    Raises:
+        ConfigError: if the model knows other observations.
+    """
     data = json.loads(store.read_bytes(f"{model_path(run_id)}/perception.json"))
-    return thresholds_from_json(data, label_set.observations)
+    try:
+        return thresholds_from_json(data, label_set.observations)
+    except ValueError as error:
+        settings = trained_settings(store, run_id) or {}
+        trained = settings.get("parse", {}).get("label_set", "unknown")
+        raise ConfigError(
+            f"{run_id} was trained with label set {trained!r}, this run has {label_set.name!r}: {error}; give "
+            "parse.label_set as it was, or train a model for this one"
+        ) from error

@@ -16,7 +16,7 @@ from pipelines.records.job_result import JobResult
 from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, record_move
 from pipelines.registry.bill_of_materials import write_bill
 from pipelines.registry.champion_page import champion_beside
-from pipelines.registry.find_model import FoundModel
+from pipelines.registry.find_model import FoundModel, is_deleted
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.mlflow_model import DECODING, check_decoding, decoding_of, write_mlflow_model
 from pipelines.registry.model_signature import check_stored, sign_model
@@ -38,7 +38,8 @@ from pipelines.registry.registry_client import (
     NewVersion,
     open_registry,
 )
-from pipelines.registry.rivals import Standing, find_rival, read_outcomes, standing_champions
+from pipelines.registry.rivals import Standing, find_rival, naming_file, read_outcomes, standing_champions
+from pipelines.registry.seen_studies import check_unseen
 from pipelines.registry.verify_model import weights_digest
 from pipelines.registry.withdrawn_models import WITHDRAWN_TAG, with_section
 from trrg_core.config.fingerprint import fingerprint
@@ -46,6 +47,7 @@ from trrg_core.config.gate_settings import GateConfig
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, StorageError, TrrgError
 from trrg_core.labels import load_label_set
+from trrg_core.metrics.attribute_agreement import findings_of
 from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE
 from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.score_file import SCORES_FILE, SystemScores, scores_from_bytes
@@ -55,13 +57,11 @@ from trrg_core.pages.champion_section import ChampionBeside, insert_champion, st
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.registry.champion_checks import CHAMPION as CHAMPION_ROLE
 from trrg_core.registry.champion_checks import Rival
-from trrg_core.registry.check import Check, Verdict
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes, decision_to_bytes, tags_of
 from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import ModelCard, render_card
 from trrg_core.registry.side_by_side import BESIDE
 from trrg_core.runs.results import SPLIT_NOTE, RunResult, read_result, require_result, run_path, write_result
-from trrg_core.runs.stored_model import trained_settings
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
 from trrg_core.withdrawal.learned import withdrawn_since
@@ -85,15 +85,19 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     withdrawals, plan = withdrawal_state(store), declared_plan(store)
     identity = job_fingerprint("register", [config.register_, plan.sha256 if plan else ""], store, inputs)
     run_id = f"register-{identity}"
-    existing = read_result(store, run_id)
-    if existing:
+    if existing := _registered(config, store, run_id):
         return JobResult.of_run(existing, reused=True)
     with registry_lock(store):
         # another process may have registered the same model while this one waited
-        existing = read_result(store, run_id)
-        if existing:
+        if existing := _registered(config, store, run_id):
             return JobResult.of_run(existing, reused=True)
         return _register(config, store, inputs, run_id, withdrawals)
+
+
+def _registered(config: TrrgConfig, store: Store, run_id: str) -> RunResult | None:
+    """The result of this registration; None where there is none, or where its version was deleted by hand."""
+    existing = read_result(store, run_id)
+    return None if existing and is_deleted(store, config.register_, existing.notes["model"]) else existing
 
 
 def _check_judged(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> None:
@@ -114,6 +118,8 @@ def _check_judged(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
 
 
 def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, withdrawals: str) -> JobResult:
+    if before := read_result(store, run_id):
+        logger.warning("register: %s is not in the registry any more and is registered again", before.notes["model"])
     decision = _decide_once(config, store, inputs, run_id)
     logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
     evidence = _evidence(config, store, inputs["generator"], run_id)
@@ -192,10 +198,17 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
     table = read_outcomes(store, inputs["scores"])
     if table is None:
         raise ConfigError(f"{inputs['scores']} keeps no outcomes of single studies: run `trrg evaluate` again")
+    label_set = load_label_set(config.parse.label_set)
+    if sorted(table.findings) != sorted(findings_of(label_set)):
+        raise ConfigError(
+            f"{inputs['scores']} counts the findings {', '.join(table.findings)}, which are not those of label set "
+            f"{label_set.name!r}: give parse.label_set as it was for evaluate"
+        )
     scores = require_result(store, inputs["scores"])
+    shards = scores.inputs["shards"]
     rivals = [
-        find_rival(store, standing, table.basis, lambda generator: _rescore(config, store, scores.inputs, generator))
-        for standing in champions
+        find_rival(store, one, table, shards, lambda generator: _rescore(config, store, scores.inputs, generator))
+        for one in champions
     ]
     plan, bounds = declared_plan(store), _bounds(config)
     return decide(
@@ -206,14 +219,14 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
         },
         rivals=rivals,
         config=config.register_,
-        score_name=clinical_score(findings_family(load_label_set(config.parse.label_set))),
+        score_name=clinical_score(findings_family(label_set)),
         seed=config.seed,
         images=read_outcomes(store, inputs["scores"], IMAGE_OUTCOMES_FILE),
         override=config.register_.override.strip(),
         facts=_facts(config, inputs, table, rivals)
         | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {}),
         more=(
-            *_check_clues(store, inputs["generator"]),
+            *check_unseen(store, inputs["generator"], table, shards=shards),
             *(
                 check_plan(store, plan, generator=inputs["generator"], champions=champions, bounds=bounds)
                 if plan
@@ -221,14 +234,6 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
             ),
         ),
     )
-
-
-def _check_clues(store: Store, generator: str) -> list[Check]:
-    """A refusal of a model that was given what the references state, and nothing otherwise."""
-    if (trained_settings(store, generator) or {}).get("finetune", {}).get("clues") != "oracle":
-        return []
-    reason = "its clues are the labels of the reports (finetune.clues=oracle), which no new study has: an ablation only"
-    return [Check(name="model.clues", verdict=Verdict.FAIL, reason=reason)]
 
 
 def _rescore(config: TrrgConfig, store: Store, inputs: Mapping[str, str], generator: str) -> str:
@@ -294,14 +299,16 @@ def _compared_models(decision: Decision) -> list[str]:
 def _set_aliases(store: Store, models: ModelVersions, version: str, decision: Decision) -> None:
     """The aliases after a decision; before the champion's moves, the best champion is kept."""
     models.set_alias(CHALLENGER, version)
+    before = models.at(CHAMPION)
     if not decision.promote:
+        if before and before.version == version:
+            logger.warning("register: %s stays champion until `trrg rollback` or `trrg promote`", models.uri(version))
         return
-    best = models.at(BEST_CHAMPION) or _unless_overridden(models.at(CHAMPION))
+    best = models.at(BEST_CHAMPION) or _unless_overridden(before)
     if is_best(decision):
         models.set_alias(BEST_CHAMPION, version)
     elif best:
         models.set_alias(BEST_CHAMPION, best.version)
-    before = models.at(CHAMPION)
     if before is None or before.version != version:
         reason, kind = decision.override or decision.ruling, BY_GATE if decision.passes else BY_PERSON
         earlier = before.version if before else ""
@@ -345,7 +352,9 @@ def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: s
 
 
 def _read_scores(store: Store, scores: str) -> list[SystemScores]:
-    return scores_from_bytes(store.read_bytes(f"{run_path(scores)}/{SCORES_FILE}"))
+    data = store.read_bytes(path := f"{run_path(scores)}/{SCORES_FILE}")
+    with naming_file(path):
+        return scores_from_bytes(data)
 
 
 def _card_row(name: str, systems: list[SystemScores]) -> dict[str, str]:

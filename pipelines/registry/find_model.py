@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.registry.mlflow_model import registered_decoding
 from pipelines.registry.references import is_missing, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.runs.stored_model import MODEL, fetched_model, model_path
 from trrg_core.storage.store import Store
 
@@ -60,6 +60,17 @@ def find_model(store: Store, config: RegisterConfig, reference: str) -> FoundMod
         digest, decoding = version.tags.get("weights", ""), registered_decoding(store, version.source or "")
         return FoundModel(name=f"{name}, run {run_id}", run_id=run_id, digest=digest, decoding=decoding)
     return FoundModel(name=name, folder=str(version.source or "").removeprefix("file://"))
+
+
+def is_deleted(store: Store, config: RegisterConfig, reference: str) -> bool:
+    """Whether a registered version, `models:/NAME/VERSION`, is gone; a registry that does not answer has it."""
+    try:
+        find_model(store, config, reference)
+    except ConfigError:
+        return True
+    except StorageError:
+        return False
+    return False
 
 
 @contextmanager

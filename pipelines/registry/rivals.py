@@ -5,12 +5,14 @@ scored again; where that is impossible, the rival says why, and the gate refuses
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipelines.registry.registry_client import BEST_CHAMPION, CHAMPION, KnownVersion, ModelVersions
-from trrg_core.errors import StorageError, TrrgError
-from trrg_core.metrics.outcomes import OUTCOMES_FILE, Basis, OutcomeTable, outcomes_from_bytes
+from pipelines.registry.seen_studies import count_seen
+from trrg_core.errors import DataError, StorageError, TrrgError
+from trrg_core.metrics.outcomes import OUTCOMES_FILE, OutcomeTable, outcomes_from_bytes
 from trrg_core.registry import champion_checks
 from trrg_core.registry.champion_checks import Rival
 from trrg_core.runs.results import read_result, run_path
@@ -43,13 +45,20 @@ def standing_champions(models: ModelVersions) -> tuple[Standing, ...]:
     )
 
 
-def find_rival(store: Store, standing: Standing, basis: Basis, rescore: Rescore) -> Rival:
-    """The rival with its outcomes on `basis`, or with the reason why it has none.
+def find_rival(store: Store, standing: Standing, table: OutcomeTable, shards: str, rescore: Rescore) -> Rival:
+    """The rival with its outcomes on the studies of `table`, or with the reason why it has none.
+
+    Args:
+        store: the store.
+        standing: the version that holds an alias.
+        table: the outcomes of the challenger.
+        shards: the version of `shards` that these are of.
+        rescore: scores the rival on the same studies.
 
     Raises:
         StorageError: if the store failed; the comparison may succeed later.
     """
-    known = read_outcomes(store, standing.known.scores)
+    known, basis = read_outcomes(store, standing.known.scores), table.basis
     if known is not None and known.basis == basis:
         return _rival(standing, standing.known.scores, known)
     different = "no outcomes are kept" if known is None else f"another {', '.join(known.basis.differences(basis))}"
@@ -57,6 +66,8 @@ def find_rival(store: Store, standing: Standing, basis: Basis, rescore: Rescore)
         return _refused(standing, f"{different}, and its training run {standing.known.generator} is not in the store")
     logger.info("register: %s is scored again on these studies (%s)", standing.model, different)
     try:
+        if seen := count_seen(store, standing.known.generator, table, shards=shards):
+            return _refused(standing, f"it was trained or calibrated on {seen} of them, so that no comparison is fair")
         scores = rescore(standing.known.generator)
         outcomes = read_outcomes(store, scores)
     except StorageError:
@@ -67,9 +78,26 @@ def find_rival(store: Store, standing: Standing, basis: Basis, rescore: Rescore)
 
 
 def read_outcomes(store: Store, scores: str, file: str = OUTCOMES_FILE) -> OutcomeTable | None:
-    """The outcomes of an `evaluate` run, or those in another `file` of it; None of a run that keeps none."""
+    """The outcomes of an `evaluate` run, or those in another `file` of it; None of a run that keeps none.
+
+    Raises:
+        DataError: `damaged_outcomes`, naming the file.
+    """
     path = f"{run_path(scores)}/{file}"
-    return outcomes_from_bytes(store.read_bytes(path)) if scores and store.exists(path) else None
+    if not scores or not store.exists(path):
+        return None
+    with naming_file(path):
+        return outcomes_from_bytes(store.read_bytes(path))
+
+
+@contextmanager
+def naming_file(path: str) -> Iterator[None]:
+    """Name a file of an `evaluate` run in the errors that its content raises, and what to do then."""
+    try:
+        yield
+    except DataError as error:
+        advice = f"restore it from a backup, or remove {path.rpartition('/')[0]} and run `trrg evaluate` again"
+        raise DataError(error.reason, f"{path} is damaged: {error}; {advice}") from error
 
 
 def _rival(standing: Standing, scores: str, outcomes: OutcomeTable | None, *, rescored: bool = False) -> Rival:

@@ -113,20 +113,23 @@ def outcomes_from_bytes(data: bytes) -> OutcomeTable:
     """The table that `outcomes_to_bytes` wrote.
 
     Raises:
-        DataError: `damaged_outcomes`, if a count is negative or no number: a score of it would be no score.
+        DataError: `damaged_outcomes`, if it holds no table, or a count that is negative or no number: a score of it
+            would be no score.
     """
-    arrow = pq.read_table(io.BytesIO(data))
+    try:
+        return _read(pq.read_table(io.BytesIO(data)))
+    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise DataError("damaged_outcomes", f"no table of outcomes ({type(error).__name__})") from error
+
+
+def _read(arrow: pa.Table) -> OutcomeTable:
     described = json.loads(arrow.schema.metadata[_METADATA])
     findings: tuple[str, ...] = tuple(described["findings"])
-    stacked = np.stack([arrow[name].to_numpy() for name in count_columns(findings)], axis=1)
-    is_count = np.isfinite(stacked) & (stacked >= 0)
+    columns = count_columns(findings)
+    stacked = np.stack([arrow[name].to_numpy() for name in columns], axis=1)
+    is_count = (np.isfinite(stacked) & (stacked >= 0)).all(axis=0)
     if not is_count.all():
-        wrong = [name for name, column in zip(count_columns(findings), is_count.T, strict=True) if not column.all()]
-        raise DataError(
-            "damaged_outcomes",
-            f"outcomes of single studies have values that are no counts, in {len(wrong)} columns, e.g. {wrong[0]}: "
-            "remove the folder of the evaluate run, or restore it, and run `trrg evaluate` again",
-        )
+        raise DataError("damaged_outcomes", f"column {columns[int(is_count.argmin())]!r} has values that are no counts")
     ids: dict[str, list[Any]] = {name: arrow[name].to_pylist() for name in ("system", "study_id", "subject_id")}
     systems = list(dict.fromkeys(ids["system"]))
     num = len(stacked) // len(systems)

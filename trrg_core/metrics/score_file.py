@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trrg_core.errors import DataError
+
 SCORES_FILE = "scores.json"
 
 
@@ -27,6 +29,16 @@ def scores_to_bytes(systems: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def scores_from_bytes(data: bytes) -> list[SystemScores]:
-    """The systems of a file that `scores_to_bytes` wrote."""
+    """The systems of a file that `scores_to_bytes` wrote.
+
+    Raises:
+        DataError: `damaged_record`, if it holds none.
+    """
     fields = SystemScores.__dataclass_fields__
-    return [SystemScores(**{name: item[name] for name in fields}) for item in json.loads(data)]
+    try:
+        found = [SystemScores(**{name: item[name] for name in fields}) for item in json.loads(data)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError("damaged_record", f"no scores ({type(error).__name__})") from error
+    if not found:
+        raise DataError("damaged_record", "no scores of any system")
+    return found

@@ -99,7 +99,7 @@ def test_a_table_survives_the_file_and_holds_no_report_text(parser):
     for wrong in (np.nan, np.inf, -1.0):
         counts = table.counts[System.MODEL].copy()
         counts[0, 3] = wrong
-        with pytest.raises(DataError, match=f"no counts, in 1 columns, e.g. {table.columns[3]}: remove the folder of"):
+        with pytest.raises(DataError, match=f"column '{table.columns[3]}' has values that are no counts"):
             outcomes_from_bytes(outcomes_to_bytes(replace(table, counts={**table.counts, System.MODEL: counts})))
 
 

@@ -13,9 +13,10 @@ import pytest
 from infra.bench.gate_nights import RATES, Model, TestSet, shift_for
 from pipelines.jobs import register
 from pipelines.records.job_result import JobResult
-from pipelines.registry import planned_changes
+from pipelines.registry import planned_changes, rivals, seen_studies
 from pipelines.registry.alias_moves import BY_PERSON, list_moves
 from pipelines.registry.registry_client import BEST_CHAMPION, CHALLENGER, CHAMPION, open_registry
+from pipelines.registry.seen_studies import count_seen
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, DataError, StorageError
@@ -291,6 +292,67 @@ def test_a_person_can_promote_and_the_reason_is_in_the_record_the_tags_and_the_c
     assert BEST_CHAMPION not in aliases(store, config)
     register.run(given, store, write_model(store, "b", bad))
     assert (aliases(store, config)[CHAMPION], BEST_CHAMPION in aliases(store, config)) == ("2", False)
+
+
+def test_what_was_registered_and_promoted_and_deleted_by_hand_is_registered_again(
+    store_with_registry: Store, config: TrrgConfig, caplog: pytest.LogCaptureFixture
+):
+    store = store_with_registry
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    register.run(config, store, inputs)
+    with open_registry(store, config.register_) as models:
+        models._client.delete_model_version("trrg", "1")
+    assert aliases(store, config) == {}
+    again = register.run(config, store, inputs)
+    assert (again.reused, again.notes["model"], again.notes["alias"]) == (False, "models:/trrg/2", CHAMPION)
+    assert aliases(store, config) == {CHALLENGER: "2", CHAMPION: "2", BEST_CHAMPION: "2"}
+    assert "models:/trrg/1 is not in the registry any more and is registered again" in caplog.text
+    assert register.run(config, store, inputs).reused
+    # judged anew by other bounds, it is refused and stays champion, which is said
+    strict = load_config("tiny", [*SETTINGS, "register.min_studies=401"])
+    assert register.run(strict, store, inputs).counts["promoted"] == 0.0
+    assert aliases(store, config)[CHAMPION] == "2"
+    assert "models:/trrg/2 stays champion until `trrg rollback` or `trrg promote`" in caplog.text
+
+
+def test_a_model_is_not_registered_with_the_findings_of_another_label_set(
+    store_with_registry: Store, config: TrrgConfig
+):
+    store = store_with_registry
+    inputs = write_model(store, "a", STUDIES.table(BASE))
+    other = load_config("tiny", [*SETTINGS, "parse.label_set=nih14"])
+    reason = r"^evaluate-a counts the findings Atelectasis, .* not those of label set 'nih14'"
+    with pytest.raises(ConfigError, match=reason):
+        register.run(other, store, inputs)
+    for file in (SCORES_FILE, OUTCOMES_FILE):
+        store.write_bytes(f"{run_path('evaluate-a')}/{file}", b"{")
+        with pytest.raises(DataError, match=f"^runs/evaluate-a/{file} is damaged: no .* or remove runs/evaluate-a and"):
+            register.run(config, store, inputs)
+    assert aliases(store, config) == {}
+
+
+def test_a_model_that_has_seen_the_test_studies_is_refused_and_is_no_champion_to_compare_with(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    old = replace(STUDIES.table(BASE), basis=Basis(test="older", section="findings", labeler="x", rules="invented"))
+    register.run(config, store, write_model(store, "a", old))
+    for module in (seen_studies, rivals):
+        monkeypatch.setattr(module, "count_seen", lambda *_, **__: 12)
+    result = register.run(config, store, write_model(store, "b", STUDIES.table(better(0.15, 2))))
+    assert result.notes["reasons"].splitlines() == [
+        "fail: champion models:/trrg/1 cannot be compared on these studies: it was trained or calibrated on 12 of "
+        "them, so that no comparison is fair",
+        "fail: the number of test studies that the model was trained or calibrated on is 12; needed <= 0",
+    ]
+    # the shards of its training are gone
+    monkeypatch.setattr(seen_studies, "count_seen", count_seen)
+    inputs = write_model(store, "c", STUDIES.table(better(0.15, 2)))
+    write_result(store, RunResult(run_id="finetune-c", job="finetune", inputs={"shards": "shards@9"}))
+    assert (
+        "was trained or calibrated on is unknown: no version shards@9"
+        in register.run(config, store, inputs).notes["reasons"]
+    )
 
 
 def test_scores_without_outcomes_must_be_made_again(store_with_registry: Store, config: TrrgConfig):

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from infra.bench.gate_nights import Model, TestSet
+from pipelines.evaluation.inputs import read_thresholds
 from pipelines.registry.champion_page import champion_beside, compare_slices
 from tests.core.toy_versions import LABEL_SET, NO, YES, write_chain, write_version
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import TrrgError
+from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.evidence import Support
+from trrg_core.labels import load_label_set
 from trrg_core.metrics.outcomes import OUTCOMES_FILE, outcomes_to_bytes
 from trrg_core.metrics.slice_members import SLICE_MEMBERS_FILE, members_to_bytes
 from trrg_core.model.calibration import FORMAT_VERSION, Calibration
@@ -87,3 +89,15 @@ def test_other_studies_or_a_run_without_slices_are_not_compared(store: Store, co
     assert compare_slices(config, store, scores="evaluate-c", champion="evaluate-c") == ()
     with pytest.raises(TrrgError, match="evaluate-c"):
         champion_beside(config, store, scores="evaluate-a", champion="evaluate-c", model="m", shown=["1"])
+
+
+def test_a_model_of_another_label_set_has_no_thresholds_and_the_error_says_what_it_was_trained_with(
+    store: Store,
+) -> None:
+    trained = {"trrg": {"parse": {"label_set": "chexpert14"}}}
+    store.write_bytes(f"{model_path('finetune-a')}/config.json", json.dumps(trained).encode())
+    reason = (
+        "^finetune-a was trained with label set 'chexpert14', this run has 'nih14': perception has no calibration of"
+    )
+    with pytest.raises(ConfigError, match=reason):
+        read_thresholds(store, "finetune-a", load_label_set("nih14"))
