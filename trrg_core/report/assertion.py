@@ -40,7 +40,7 @@ _ASKS_NEXT = re.compile(r"[ ,]\?(?!(?:left|right|small|mild|trace|l|r)\b)[a-z]")
 _MINUS = "( )"
 # "chest tube out no pneumothorax"
 _OUT_AND_NEXT = tuple(f"out {word} " for word in ("no", "lungs", "heart", "left", "right", "picc", "ngt", "ett"))
-_BEHIND_ANSWER = ("", *".,;)]}>\"'")
+_BEHIND_ANSWER = ("", *".,;/|)]}>\"'")
 _BEFORE_ANSWER = ("colon", "open", "close")
 # of a relative clause: up to the last thing named before it
 _ANTECEDENT = "antecedent"

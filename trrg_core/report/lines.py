@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from trrg_core.report.forms import field_breaks
 from trrg_core.report.lexicon import load_rules
 from trrg_core.report.lists import LIST_MARK, MARKED_ITEM, holds_for_all_items, kind_of_mark
 
@@ -167,6 +168,8 @@ def _inline_marks(text: str, start: int, end: int) -> tuple[list[int], bool]:
 def _unstopped(text: str, start: int, end: int) -> list[int]:
     """Where a statement begins with no stop before it: "Heart normal No effusion", "* No effusion * Small nodule"."""
     found = [mark.end() for mark in _BULLET.finditer(text, start, end)] if "*" in text or "\u2022" in text else []
+    if "]" in text or "?" in text or "/" in text or "|" in text or ";" in text or ": N" in text or ": Y" in text:
+        found += field_breaks(text, start, end)
     colon = text.find(": ", start, end)
     while colon >= 0 and (following := text.find(": ", colon + 2, end)) >= 0:
         low = max(colon + 2, following - _LONGEST_LABEL)

@@ -157,7 +157,7 @@ def of_devices_before(mentions: Sequence[Mention], sentence: str, before: Sequen
             known = [newest[finding] for finding in of_word if finding in newest]
             if known:
                 device = max(known, key=itemgetter(0))[1]
-                one = _with(one, finding=device.finding, laterality=one.laterality or device.laterality)
+                one = with_values(one, finding=device.finding, laterality=one.laterality or device.laterality)
         newest[one.finding] = (number, one)
         named.append(one)
     return tuple(named)
@@ -208,12 +208,14 @@ def of_title(title: str, item: str, mentions: Sequence[Mention]) -> tuple[Mentio
         or one.end > len(title)
         or any((one.laterality, one.severity, one.change, one.size))
     ]
-    return tuple(_with(one, start=0, end=len(item)) for one in says)
+    return tuple(with_values(one, start=0, end=len(item)) for one in says)
 
 
 def on_side(mentions: Sequence[Mention], side: str) -> tuple[Mention, ...]:
     """`mentions` behind the label of a side or below its heading, which is that of each that names no other."""
-    return tuple(one if one.laterality or one.finding in MIDLINE else _with(one, laterality=side) for one in mentions)
+    return tuple(
+        one if one.laterality or one.finding in MIDLINE else with_values(one, laterality=side) for one in mentions
+    )
 
 
 def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
@@ -224,7 +226,7 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
     (mention,), antecedent = mentions, before[-1]
     word = sentence[mention.start : mention.end].lower()
     if word in ("none", "not") or (mention.assertion is Assertion.ABSENT and _DENIED.search(sentence)):
-        return (_with(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
+        return (with_values(mention, assertion=Assertion.ABSENT, rule="stand_in", cue=word),)
     if word in _SIDES or word in _SIDES.values():
         return (mention,)
     if word in ("one", "ones", "that", "those"):
@@ -242,8 +244,9 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
     }
     is_doubted = antecedent.assertion is Assertion.UNCERTAIN and mention.assertion is Assertion.PRESENT
     assertion = Assertion.UNCERTAIN if is_doubted else mention.assertion
-    return (_with(mention, **inherited, assertion=assertion),)
+    return (with_values(mention, **inherited, assertion=assertion),)
 
 
-def _with(mention: Mention, **values: object) -> Mention:
+def with_values(mention: Mention, **values: object) -> Mention:
+    """`mention` with other `values` of its fields."""
     return build_value(Mention, vars(mention) | values)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_label_set
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
 from trrg_core.report.current_fact import is_current_fact
+from trrg_core.report.forms import find_field, of_field
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.lists import is_marked
 from trrg_core.report.mentions import find_mentions
@@ -25,11 +26,13 @@ from trrg_core.report.neighbours import (
     on_side_of_before,
     title_of_list,
     under_label,
+    with_values,
 )
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
+from trrg_core.report.tables import Cell, is_header, split_row, statements_of
 
 # half the sentences of a corpus are among its most common few thousand
 _CACHED_SENTENCES = 16_384
@@ -118,8 +121,18 @@ class ReportParser:
         """The sentences of a section that is read, with their mentions."""
         before: tuple[Mention, ...] = ()
         side = title = ""
+        header: Sequence[Cell] = ()
+        in_table = False
         for start, end in spans:
             sentence = text[start:end]
+            cells = split_row(sentence) if "|" in sentence else ()
+            if cells:
+                header = cells if not in_table and is_header(cells) else header
+                in_table = True
+                before = self._of_row(cells, header)
+                yield _sentence(sentence, start, end, section, _shifted(before, start))
+                continue
+            header, in_table = (), False
             mentions = self._mentions(sentence, find_defined(sentence, named) if named else ())
             title = title if title and is_marked(text, start) else ""
             if title and not mentions:
@@ -129,6 +142,9 @@ class ReportParser:
                     mentions = self._of_stand_in(sentence, before)
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
+                if ":" in sentence and (field := find_field(sentence)):
+                    found = mentions or self._mentions(sentence, ((*field, before[-1].finding),))
+                    mentions = of_field(found, before) or mentions
             if mentions and names_device(sentence):
                 mentions = of_devices_before(mentions, sentence, before)
             if ":" in sentence:
@@ -140,6 +156,13 @@ class ReportParser:
                 side = bare_side(sentence) or side
             before = mentions
             yield _sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ())
+
+    def _of_row(self, cells: Sequence[Cell], header: Sequence[Cell]) -> tuple[Mention, ...]:
+        """The mentions of a row of a table, which stand at its label; none of the row that is the `header`."""
+        if cells is header:
+            return ()
+        found = [one for statement in statements_of(cells, header) for one in self._mentions(statement, ())]
+        return tuple(with_values(one, start=cells[0].start, end=cells[0].end) for one in found)
 
     def _of_stand_in(self, sentence: str, before: tuple[Mention, ...]) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
-from trrg_core.report.shorthand import written_out
+from trrg_core.report.shorthand import ends_in_answer, written_out
 from trrg_core.report.telling_words import ANY_WORD
 
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
@@ -84,7 +84,8 @@ def plain_sentence(sentence: str) -> Plain:
 
 def _without_slips(plain: Plain, sentence: str, lexicon: Lexicon) -> Plain:
     """`plain`, which is `sentence`, without signs and slips."""
-    if lexicon.spelling.known.issuperset(plain.text.split()):  # no sign is a known word
+    # no sign but a dash is a known word
+    if lexicon.spelling.known.issuperset(plain.text.split()) and not ends_in_answer(sentence):
         return plain
     if (written := written_out(sentence)) is not None:
         plain = _composed(plain_sentence(written[0]), written[1])

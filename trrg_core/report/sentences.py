@@ -12,7 +12,7 @@ from trrg_core.report.lists import is_within_list
 _STOP = re.compile(r"[.!?][.!?]*")
 # the answer to a question is read with it: "Pneumothorax? No."
 _ANSWER = re.compile(
-    r"\s+(?:no(?! (?!evidence|signs?|definite|change)[a-z]{3})"
+    r"\s+(?:no(?! (?!evidence|signs?|definite|change)[a-z]{3})|[yn](?=[.,;]|\s*\Z|\s*\n)"
     r"|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
     r"possibl[ey]|probabl[ey]|likely|suspected|"
     r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",

@@ -16,12 +16,16 @@ _COMMA = r"(?P<comma>[,;])(?=[a-z?#(+])"
 _DASH = r" -(?P<dash> )(?=(?:no|nil)\b)"
 _WITH = r"\bw/(?=[a-z]{2})"
 # "ptx -, eff +" and "+ effusion, - ptx", where a plus shows that these are signs
-_MINUS = r"(?<=[a-z])(?P<minus> ?-)(?=[,;.]|\s*\Z)|(?<=[,;] )(?P<lead>-) ?(?=[a-z])"
+_MINUS = r"(?<=[a-z])(?P<minus> ?-)(?=[,;.\n]|\s*\Z)|(?<=[,;] )(?P<lead>-) ?(?=[a-z])"
+# the answer of a form, and what it offers to choose from: "Effusion: -", "Size [small/large]: small"
+_NIL = r"(?<=[a-z)\]])(?P<nil> ?[:=] ?[-\u2013\u2014])(?=\s*[,;/|.]|\s*\Z)"
+_CHOICES = r"(?P<choices> ?[(\[{][a-z ]+(?:[/|][a-z ]+)+[)\]}])(?=\s*[:=])"
 _SHIFT = re.compile(r"\b(?:shift(?:ed)?|dev|deviat(?:ed|ion)|pulled|pushed|displaced|rotated) ?\Z")
 _LONGEST_SHIFT = 16
 # what rises and does not grow
 _DIAPHRAGM = re.compile(r"diaph[a-z]* ?\Z")
 _RAISED = re.compile(r"(?:[lr]t? |left |right )?(?:hemi[ -]?)?diaph")
+_DASHES = ("-", "\u2013", "\u2014")
 
 
 def written_out(sentence: str) -> tuple[str, tuple[int, ...]] | None:
@@ -53,6 +57,11 @@ def _may_hold(text: str) -> bool:
         or "->" in text
         or " - n" in text
         or "w/" in text
+        or text.endswith(_DASHES)
+        or ": -" in text
+        or "):" in text
+        or "]:" in text
+        or "}:" in text
         or (";" in text and text.count(";") != text.count("; "))
     )
 
@@ -62,7 +71,16 @@ def _signs() -> tuple[dict[str, str], re.Pattern[str]]:
     signs: dict[str, str] = load_rules()["spelling.yaml"]["signs"]
     singles = "|".join(re.escape(sign) for sign in signs if not sign.startswith("#"))
     pattern = "|".join(
-        (_COMMA, _FRACTURE, _WITH, _DASH, _MINUS, rf" ?(?P<sign>{singles})(?P=sign)*(?P<ending>ing|ed)? ?")
+        (
+            _COMMA,
+            _FRACTURE,
+            _WITH,
+            _DASH,
+            _NIL,
+            _CHOICES,
+            _MINUS,
+            rf" ?(?P<sign>{singles})(?P=sign)*(?P<ending>ing|ed)? ?",
+        )
     )
     return signs, re.compile(pattern)
 
@@ -80,6 +98,8 @@ def _replacements(text: str) -> Iterator[tuple[int, int, str]]:
             yield start, end, f"{signs[match[0]]} "
         elif kind == "dash":
             yield start, end, "; "
+        elif kind in ("nil", "choices"):
+            yield start, end, ": (-)" if kind == "nil" else ""
         elif kind in ("minus", "lead"):
             if has_plus:
                 yield start, end, " (-)" if kind == "minus" else "(-) "
@@ -102,3 +122,8 @@ def _word_of(word: str, ending: str, text: str, start: int, end: int) -> str:
         if text.startswith("in ", end):
             return word[:-1]  # "interval increase in"
     return word
+
+
+def ends_in_answer(sentence: str) -> bool:
+    """Whether the dash that may be an answer is at the end of `sentence`: "Effusion: -"."""
+    return sentence.endswith(_DASHES)
