@@ -8,8 +8,11 @@ from torch import nn
 
 from trrg_core.config.settings import OptimizerConfig
 
-# as in the optimizers of BERT, ViT and Swin: positions are not decayed, nor are biases, norms and scales (see `decays`)
-_POSITIONS = re.compile(r"position|pos_embed|cell_GW")
+# as in the optimizers of BERT, ViT and Swin: positions are not decayed, nor are biases, norms and scales, for which see
+# `decays`. The further names are those of GPT-2, of T5 and MPNet, of DeBERTa, and of the register tokens of DINOv2
+_POSITIONS = re.compile(
+    r"position|pos_embed|cell_GW|\bwpe\b|relative_attention_bias|rel_embeddings|\breg(ister)?_tokens?\b"
+)
 RATE = "rate_scale"
 
 
@@ -31,7 +34,7 @@ def parameter_groups(model: nn.Module, optimizer: OptimizerConfig) -> list[dict[
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter is decayed: all but embeddings of positions and vectors.
+    """Whether a parameter is decayed: all but embeddings of positions, register tokens and vectors.
 
     Vectors are biases, weights of norms, gates, scales and single tokens; some have further axes of size 1. Under
     ZeRO-3 the parameter itself has no shape, `ds_shape` is that of the whole.
