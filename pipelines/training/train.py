@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.training.loop import LOSSES, TRAINED
 from pipelines.training.single_process import train_in_process
 from pipelines.training.stage import UNSCORED, Stage, TrainingTask
-from trrg_core.errors import TrainingError
+from trrg_core.errors import DataError, TrainingError
 from trrg_core.pages.loss_chart import draw_losses
 from trrg_core.runs.results import RunResult, read_result, write_result
 from trrg_core.signing.manifest_key import read_manifest_key
@@ -24,7 +24,8 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
 
     Raises:
         ConfigError: if the key of manifests cannot be read.
-        DataError: `withdrawn`, if a patient was withdrawn since the task was made.
+        DataError: `withdrawn`, if a patient was withdrawn since the task was made; `damaged_run`, if a file that says
+            that the model is trained is damaged.
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
     read_manifest_key(task.config.engine.manifest_key_file, task.store.uri)  # a wrong one stops before workers start
@@ -82,4 +83,11 @@ def _read_trained(stage: Stage, task: TrainingTask) -> Mapping[str, Mapping[str,
 
 
 def _read(task: TrainingTask, name: str) -> Any:
-    return json.loads(task.store.read_bytes(f"{task.path}/{name}"))
+    path = f"{task.path}/{name}"
+    try:
+        return json.loads(task.store.read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        message = (
+            f"{path} is no JSON: it is damaged; remove {task.path}/{TRAINED}, and the run goes on from its checkpoint"
+        )
+        raise DataError("damaged_run", message) from error

@@ -168,8 +168,9 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> TrrgError:
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return ConfigError(f"{path}: {error.strerror}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        size = f"for {num_bytes} bytes " if num_bytes else ""
         return StorageError(
-            f"no space for {num_bytes} bytes at {path}: {error.strerror}; no partial file remains: free some, and "
-            "start again; finished work is kept"
+            f"no space {size}at {path}: {error.strerror}; no partial file remains: free some, and start again; "
+            "finished work is kept"
         )
     return StorageError(f"{path}: {error.strerror}")

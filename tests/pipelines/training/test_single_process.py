@@ -14,7 +14,7 @@ import pytest
 from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.storage.store import Store, open_store
 
 
@@ -81,6 +81,10 @@ def test_a_run_that_ends_with_skipped_steps_has_a_finite_loss(store: Store, shar
     stage = replace(toy.toy_stage(epochs=1), build=lambda task: OverflowingModel())
     result = train(stage, toy.toy_task(store, shards, "overflow", 2, "engine.local=true"))
     losses = _losses(store, "overflow")
+    store.delete("runs/overflow/result.json")
+    store.write_bytes("runs/overflow/trained.json", b"")
+    with pytest.raises(DataError, match=r"trained\.json is no JSON: it is damaged; remove runs/overflow/trained\.json"):
+        train(stage, toy.toy_task(store, shards, "overflow", 2, "engine.local=true"))
     assert [step for step, one in enumerate(losses) if math.isinf(one["loss"])] == [10, 11]
     assert (result.metrics["loss"], result.metrics["skipped_steps"]) == (losses[9]["loss"], 2)
 
