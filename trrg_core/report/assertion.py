@@ -146,7 +146,7 @@ def _reaching_cues(
             for number in waiting[index]:
                 reached[number] = dict(active)
             _drop(active, "adjacent")
-            if not is_forward and index and _ends_query(active, hits, index, text):
+            if not is_forward and "UNCERTAIN" in active and index and _ends_query(active, hits, index, text):
                 del active["UNCERTAIN"]
             if is_narrow:
                 _drop(active, _ANTECEDENT)
@@ -161,7 +161,7 @@ def _reaching_cues(
 
 def _ends_query(active: _Reaching, hits: Sequence[Hit], index: int, text: str) -> bool:
     """Whether a question mark behind the finding at `index` asks about it alone: "infiltrates ARDS?"."""
-    if "UNCERTAIN" not in active or not hits[index - 1].entry.is_finding:
+    if not hits[index - 1].entry.is_finding:
         return False
     cue = hits[active["UNCERTAIN"][0]]
     return text[cue.start : cue.end] == "?" and text[hits[index - 1].end : hits[index].start] == " "
@@ -206,6 +206,8 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
         term.name.endswith(_AT_START) or (term.name.endswith(_APART) and text[start - 1 : start].isalnum())
     ):
         return False
+    if term.name == "uncertain.likely" and text.startswith(",", hits[index].end) and start > 0 and entry.turns:
+        return False  # "TTN likely, fluid in the fissure"
     is_answer = entry.may_answer and _is_answer(hits, index, text)
     if term.reach == "answer":
         return is_answer

@@ -21,9 +21,10 @@ from trrg_core.report.telling_words import CONCESSION
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
 # "opacity at the left base (pneumonia or atelectasis)": what explains has no side of its own
-_BEGINS_EXPLANATION = ("(", " rather than ")
+_BEGINS_EXPLANATION = ("(", " rather than ", " s/o ", " c/w ")
 # "cavity LUL ?TB"
 _QUERY = " ?"
+_DENIED = ", no "
 _LISTING = ("comma", "and", "new_item")
 _WORD = re.compile(r"[^\s,;:().]+")
 # of the words of change "again" and the like tell least: "again noted, slightly larger"
@@ -73,6 +74,7 @@ class _Sentence:
         self.boundaries = boundaries
         self._has_but = bool(plain.words & CONCESSION)
         self._has_query = _QUERY in plain.text
+        self._has_denied = _DENIED in plain.text
         self._clauses = _clause_starts(hits, boundaries) if boundaries else []
 
     def describe(self, number: int) -> list[_Described]:
@@ -141,6 +143,11 @@ class _Sentence:
         elif self._clauses:
             at = bisect_left(self._clauses, candidate.start + 1)
             low = self._clauses[at - 1] if at else 0
+        if self._has_denied and not low:
+            denied = self.text.rfind(_DENIED, 0, candidate.start)
+            # "AC joint separation L, no ptx", not "on the left, no ptx"
+            if denied > self._starts[0] and not self._says_only_marks(0, denied):
+                low = denied
         cut = bisect_left(self._cuts, candidate.end)
         if cut < len(self._cuts):
             high = self._cuts[cut]

@@ -16,6 +16,10 @@ _NOT_STATE = 24
 # a place whose states all tell one finding: "the heart is large but not globular"
 _ONE_STATE = "heart"
 _LISTED_UNDER = "pleura"
+# "heart enlarged edema worse"
+_NEVER_ENLARGED = frozenset(
+    ("edema", "pleural_effusion", "pneumothorax", "atelectasis", "consolidation", "heart_failure")
+)
 
 
 @dataclass(slots=True)
@@ -161,9 +165,12 @@ def _adds_state(hits: Sequence[Hit], index: int) -> bool:
 
 
 def _describes_finding(hits: Sequence[Hit], index: int) -> bool:
-    """Whether a state stands right before a finding: "behind the heart is a large hernia"."""
+    """Whether a state stands right before a finding and speaks of it: "behind the heart is a large hernia"."""
     following = hits[index + 1] if index + 1 < len(hits) else None
-    return following is not None and following.entry.is_finding and following.start <= hits[index].end + 1
+    if following is None or not following.entry.is_finding or following.start > hits[index].end + 1:
+        return False
+    is_enlarged = hits[index].entry.length == len("enlarged") and hits[index].entry.terms[0].name == "enlarged"
+    return not (is_enlarged and following.entry.terms[0].name in _NEVER_ENLARGED)
 
 
 def _pair(hits: Sequence[Hit], place: int, state: int, lexicon: Lexicon) -> Iterator[Candidate]:

@@ -19,6 +19,7 @@ _IS_STATED = re.compile(
 )
 _PREPOSITION = "absent.without"
 _ANY_DEVICE = "other_device"
+_LARGE_HEART = "cardiomegaly"
 # what is stated where it is there and hardly ever denied: "no edema, calcified aorta" has two statements
 _SELDOM_DENIED = frozenset(
     (
@@ -36,7 +37,7 @@ _SAID_BEHIND = re.compile(
 # between denials: "no consolidation, cardiomegaly, no edema"
 _STATED_BETWEEN = re.compile(
     r" (?:cardiomegaly|(?:raised|elevated|flattened|tortuous|unfolded|calcified) [a-z ]{3,24}"
-    r"|(?:heart|aorta) (?:is )?(?:enlarged|big|large|tortuous|unfolded|calcified)),"
+    r"|(?:heart|aorta) (?:is )?(?:enlarged|big|large|tortuous|unfolded|calcified)),(?= no )"
 )
 # the item is one of a list that goes on: "no effusion, chest tube or pneumothorax"
 _LISTED_WITH_OR = re.compile(r"[^,;:.]*(?:,? (?:or|nor) )")
@@ -48,7 +49,7 @@ _DEVICES = frozenset(
 )
 _STATED = re.compile(
     rf" (?:(?:{_SIDE}|upper|lower|mid|middle|lobe) )*"
-    r"(?:(?:bi)?bas(?:al|ilar)|linear|plate ?like|discoid|subsegmental|streaky|healed)\b"
+    r"(?:(?:bi)?bas(?:al|ilar)|bibas|linear|plate ?like|discoid|subsegmental|streaky|healed)\b"
 )
 _DENIAL_AND_FINDING = 2
 # of a phrase of doubt that holds the verb of its clause: "may reflect"
@@ -164,10 +165,11 @@ def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
     if following is None:
         return False
     comma = hits[index].end
-    is_stated = _STATED_BETWEEN.match(text, comma) if text.startswith(" no ", text.find(",", comma) + 1) else None
-    if is_stated or not following.entry.is_finding:
-        return is_stated is not None
+    if not following.entry.is_finding:
+        return following.entry.part in ("place", "state") and _STATED_BETWEEN.match(text, comma) is not None
     if _SAID_BEHIND.match(text, following.end):
+        return True
+    if following.entry.terms[0].name == _LARGE_HEART and _STATED_BETWEEN.match(text, comma):
         return True
     if following.entry.terms[0].name in _DEVICES and _begins_devices(hits, index, text):
         return True

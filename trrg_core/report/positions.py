@@ -10,6 +10,10 @@ from trrg_core.report.scan import Scan
 MALPOSITIONED = "malpositioned"
 # an endotracheal tube belongs 2 cm or more above the carina
 _ABOVE_CARINA = re.compile(r"(?<![\d.])(?:[01](?:\.\d+)? ?cm|1?\d ?mm) (?:above|from|proximal to) (?:the )?carina")
+# "adv 2cm", "pull 1 cm"; what was "pulled back" has been moved
+_MOVE = re.compile(
+    r"\b(?:adv|advance|pull|push|withdraw|retract)(?: back| in| out| by)*(?: now| asap| ?~?\d+(?:\.\d+)? ?[cm]m)\b"
+)
 _LINE, _PERIPHERAL = "central_venous_catheter", "peripheral_line"
 # a line from the arm, or words of where a line ends
 _TIP = re.compile(
@@ -27,6 +31,7 @@ def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[s
     if not devices:
         return positions
     text = scan.plain.text
+    typed = "adv" in text or "pull" in text or "push" in text or "ract" in text or "withdraw" in text
     wrong = [(hit.start, hit.entry.positions) for hit in scan.attributes if hit.entry.positions]
     wrong = sorted((start, names) for start, names in wrong if not _DENIED.search(text, max(0, start - 16), start))
     starts = [start for start, _ in wrong]
@@ -43,6 +48,10 @@ def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[s
             or (name == _LINE and _PERIPHERAL in names and _TIP.search(text, candidates[number].start, start))
             for start, names in named
         )
-        if is_wrong or (name == "endotracheal_tube" and _ABOVE_CARINA.search(text, low, high)):
+        if (
+            is_wrong
+            or (typed and _MOVE.search(text, low, high))
+            or (name == "endotracheal_tube" and _ABOVE_CARINA.search(text, low, high))
+        ):
             positions[number] = MALPOSITIONED
     return positions

@@ -98,8 +98,8 @@ _OFTEN_DENIED = frozenset(
         *("pneumonia", "ptx"),
     )
 )
-_ENDS = re.compile(r"(?: (?:seen|identified|noted|present))?\.?$")
-_LIST_GOES_ON = re.compile(r"(?: [a-z]+){0,3} (?:or|nor|and/or) ")
+_ENDS = re.compile(r"(?: (?:seen|identified|noted|present))?(?:\.?$|,)")
+_LIST_GOES_ON = re.compile(r"(?: [a-z]+){0,3},? (?:or|nor|and/or) ")
 
 
 def add_run_on_stops(scan: Scan) -> Scan:
@@ -108,8 +108,8 @@ def add_run_on_stops(scan: Scan) -> Scan:
     if "enlarged " in text and _TWO_ENLARGED.search(text):
         scan = _split(scan)
         hits = scan.hits
-    if len(hits) < _FEWEST or "," in text:
-        return scan  # whoever sets commas sets stops
+    if len(hits) < _FEWEST:
+        return scan
     last = -1
     has_place = False
     cuts: list[int] = []

@@ -14,6 +14,8 @@ _FRACTURE = r"(?<![^\s(,;/?])(?P<bone>#s?)(?=[,;.)]|\s*\Z|[a-z]| (?!\d)| ?\d{1,2
 _COMMA = r"(?P<comma>[,;])(?=[a-z?#(+])"
 # "r/o # - no fracture"
 _DASH = r" -(?P<dash> )(?=(?:no|nil)\b)"
+# "mod R / sm L effs"
+_SLASH = r" (?P<slash>/) (?=(?:sm|small|mod|moderate|large|lg|mild|tiny|trace|min|minimal)\b)"
 _WITH = r"\bw/(?=[a-z]{2})"
 # "ptx -, eff +" and "+ effusion, - ptx", where a plus shows that these are signs
 _MINUS = r"(?<=[a-z])(?P<minus> ?-)(?=[,;.\n]|\s*\Z)|(?<=[,;] )(?P<lead>-) ?(?=[a-z])"
@@ -56,6 +58,7 @@ def _may_hold(text: str) -> bool:
         or "@" in text
         or "->" in text
         or " - n" in text
+        or " / " in text
         or "w/" in text
         or text.endswith(_DASHES)
         or ": -" in text
@@ -76,6 +79,7 @@ def _signs() -> tuple[dict[str, str], re.Pattern[str]]:
             _FRACTURE,
             _WITH,
             _DASH,
+            _SLASH,
             _NIL,
             _CHOICES,
             _MINUS,
@@ -96,6 +100,8 @@ def _replacements(text: str) -> Iterator[tuple[int, int, str]]:
             yield start, end, f"{match[0]} "
         elif kind == "bone":
             yield start, end, f"{signs[match[0]]} "
+        elif kind == "slash":
+            yield start, end, " and "
         elif kind == "dash":
             yield start, end, "; "
         elif kind in ("nil", "choices"):

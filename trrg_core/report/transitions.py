@@ -25,7 +25,7 @@ _NOW_BEFORE = re.compile(
 _NOW_BEHIND = re.compile(r"(?: [a-z]+){0,3} (?:now|today|currently|this (?:morning|evening|afternoon))\b")
 _NOW_AFTER_THEN = re.compile(r"\b(?:is|are)(?: only| just| merely)?(?: an?)? ?\Z")
 _THEN_BETWEEN = re.compile(
-    r"\b(?:previously|formerly|versus|vs\.?|compared (?:with|to)|was|were|had been|against|prior|before"
+    r"\b(?:previously|formerly|versus|vs\.?|compared (?:with|to)|was|were|had been|against|prior|previous|before"
     r"|yesterday|from|down|up)\b"
 )
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?) ?(mm|cm)\Z")

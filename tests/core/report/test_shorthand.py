@@ -32,6 +32,14 @@ NOTES = [
     f"R hemidiaph {UP}, L base atx => +elevated_diaphragm right | +atelectasis left",
     "no new mow thorax; media stinal widening => -pneumothorax | +enlarged_cardiomediastinum",
     "card you megaly with at electasis,nopneumothorax => +cardiomegaly | +atelectasis | -pneumothorax",
+    "no ptx ETT ok, NGT ok => -pneumothorax | +endotracheal_tube | +enteric_tube",
+    "consol no eff, heart enlarged edema worse => +consolidation | -pleural_effusion | +cardiomegaly | +edema worse",
+    "No pneumothorax pleural effusion, or consolidation => -pneumothorax | -pleural_effusion | -consolidation",
+    "UVC high in RA pull 1cm, UAC T8 => +central_venous_catheter malpositioned | +central_venous_catheter",
+    "AC joint separation L, no ptx => -pneumothorax",
+    "TTN likely, fluid in fissure => +pleural_effusion",
+    "fibrocavitary lesion LUZ s/o koch's => +cavity left | ?tuberculosis",
+    "mod R / sm L effs => +pleural_effusion right moderate | +pleural_effusion left small",
     "No pneumothorax, chest tube or effusion => -pneumothorax | -chest_tube | -pleural_effusion",
 ]
 
