@@ -85,6 +85,28 @@ def image_layout(backbone: Any, *, size_px: int) -> ImageLayout:
 
 
 @torch.enable_grad()
+def num_kept_numbers(backbone: Any, *, size_px: int) -> int:
+    """How many numbers one image of `size_px` x `size_px` pixels leaves for the backward pass of feature maps.
+
+    0 where the output is no feature map: attention keeps other numbers on a GPU than in a copy without weights.
+    """
+    twin = _twin(backbone)
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[tensor.untyped_storage()._cdata] = tensor.numel()
+            held.append(tensor)
+        return tensor
+
+    held: list[Tensor] = []  # so that no address is used twice
+    pixels = torch.zeros((1, _num_channels(backbone), size_px, size_px), device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = twin(pixel_values=pixels, **_size_options(twin, size_px)).last_hidden_state
+    return sum(kept.values()) if output.ndim == 4 else 0
+
+
+@torch.enable_grad()
 def unused_text_parameters(backbone: Any) -> frozenset[str]:
     """Names of the parameters of a text backbone that its token states do not depend on."""
     twin = _twin(backbone)

@@ -7,10 +7,11 @@ import torch
 
 from trrg_core.config.settings import EngineConfig, TrrgConfig
 from trrg_core.labels import load_label_set
+from trrg_core.model.backbone_layout import num_kept_numbers
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.perception import DiseasePerception
-from trrg_core.training.memory_estimate import ModelSize, Tower, size_of
+from trrg_core.training.memory_estimate import SAVED_ELEMENTS, ModelSize, Tower, size_of
 
 # instruction, in a chat template with the message of a system
 _PROMPT_TOKENS = 64
@@ -50,7 +51,8 @@ def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:
     )
     # each rank compares the sentences of all ranks with its own patches; about half of what a layer keeps per unit
     all_sentences = stage.batch_size * stage.sentences_per_study
-    num_patches = sum(tower.tokens for tower in image[-1:]) // num_studies
+    rows, columns = model.image.layout.grid_hw
+    num_patches = stage.max_views * rows * columns
     similarity = Tower(
         name="sentence-patch similarity",
         tokens=all_sentences * stage.micro_batch_size * per_rank,
@@ -102,7 +104,7 @@ def _observations(config: TrrgConfig) -> tuple[str, ...]:
 
 
 def _image_tower(config: TrrgConfig, model: ContrastiveModel, *, trained: bool, num_studies: int) -> list[Tower]:
-    """The towers of an image encoder: one, or one per resolution; none where the architecture does not say."""
+    """The towers of an image encoder: one, or one per resolution; none where nothing says what it keeps."""
     architecture = model.image.backbone.config
     images = num_studies * config.pretrain.max_views
     side = config.pretrain.image_size_px
@@ -120,7 +122,10 @@ def _image_tower(config: TrrgConfig, model: ContrastiveModel, *, trained: bool, 
         tokens = images * (1 + (side // int(rows)) * (side // int(columns)))
         towers = [_tower("image encoder", architecture, tokens, config.engine, checkpoint=False)]
     else:
-        towers = []
+        kept = num_kept_numbers(model.image.backbone, size_px=side) if trained else 0
+        # as one layer that keeps as much
+        tower = Tower(name="image encoder", tokens=images, hidden=-(-kept // SAVED_ELEMENTS), layers=1)
+        towers = [tower] if kept else []
     return towers if trained else [_without_gradient(tower) for tower in towers]
 
 

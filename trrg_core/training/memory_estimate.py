@@ -19,7 +19,7 @@ from trrg_core.errors import ConfigError
 GIB = 2**30
 # context of CUDA and NCCL, and what the allocator cannot use
 _RESERVE_BYTES, _FRAGMENTATION = 2 * GIB, 1.05
-_SAVED_ELEMENTS, _SAVED_INPUT = 17, 1
+SAVED_ELEMENTS, _SAVED_INPUT = 17, 1  # per token and unit of width, of a layer and of its input
 # DeepSpeed updates ZeRO-3 weights in groups of at most this many elements, and reduces gradients in buckets
 _SUB_GROUP, _BUCKET = 10**9, 5 * 10**8
 
@@ -158,8 +158,8 @@ def check_memory(
 def _activations(tower: Tower, element: int) -> float:
     """Bytes kept for the backward pass of a tower, with those of one layer at work, and of the logits in fp32."""
     per_layer = element * tower.tokens * tower.hidden
-    kept = {"all": _SAVED_ELEMENTS * tower.layers, "inputs": _SAVED_INPUT * tower.layers, "nothing": 0}[tower.keeps]
-    at_work = 0 if tower.keeps == "all" else _SAVED_ELEMENTS
+    kept = {"all": SAVED_ELEMENTS * tower.layers, "inputs": _SAVED_INPUT * tower.layers, "nothing": 0}[tower.keeps]
+    at_work = 0 if tower.keeps == "all" else SAVED_ELEMENTS
     # the logits, their fp32 copy, and its gradient
     logits = tower.tokens * tower.vocabulary * (element + 4 + 4)
     return float(per_layer * (kept + at_work) + logits)

@@ -4,7 +4,7 @@ import pytest
 
 from trrg_core.config.load import load_config
 from trrg_core.model.model_size import finetune_size, pretrain_size
-from trrg_core.training.memory_estimate import GIB, estimate_memory
+from trrg_core.training.memory_estimate import GIB, SAVED_ELEMENTS, estimate_memory
 
 
 def test_stage_one_of_base_is_two_encoders_of_base_size() -> None:
@@ -15,7 +15,7 @@ def test_stage_one_of_base_is_two_encoders_of_base_size() -> None:
     assert [(tower.name, tower.hidden, tower.layers) for tower in towers] == [
         ("image encoder", 768, 12),
         ("text encoder", 768, 12),
-        ("sentence-patch similarity", (2 * 197 + 256) // 2, 1),
+        ("sentence-patch similarity", (2 * 196 + 256) // 2, 1),
     ]
     assert towers[0].tokens == 64 * 2 * (1 + 14 * 14)
 
@@ -57,3 +57,13 @@ def test_convolutional_encoders_have_a_tower_per_resolution() -> None:
         (96, 1),
     ]
     assert size.trained < 1e6
+
+
+def test_an_encoder_of_unknown_layers_is_counted_by_what_it_keeps() -> None:
+    values = "{model_type: efficientnet, width_coefficient: 1.0, depth_coefficient: 1.0, hidden_dim: 1280}"
+    _, (image, *_) = pretrain_size(load_config("tiny", [f"pretrain.image_encoder.config={values}"]))
+    kept = image.hidden * SAVED_ELEMENTS
+    # the convolutions of EfficientNet-B0 put out 6.7 million numbers at 224 px (Radosavovic et al. 2020), so 2.2 at 128;
+    # each is kept for the norm and the activation behind it, too
+    assert 2 * 2.2e6 < kept < 4 * 2.2e6
+    assert (image.tokens, image.layers, image.keeps) == (16 * 2, 1, "all")
