@@ -63,7 +63,7 @@ def test_an_encoder_of_unknown_layers_is_counted_by_what_it_keeps() -> None:
     values = "{model_type: efficientnet, width_coefficient: 1.0, depth_coefficient: 1.0, hidden_dim: 1280}"
     _, (image, *_) = pretrain_size(load_config("tiny", [f"pretrain.image_encoder.config={values}"]))
     kept = image.hidden * SAVED_ELEMENTS
-    # the convolutions of EfficientNet-B0 put out 6.7 million numbers at 224 px (Radosavovic et al. 2020), so 2.2 at 128;
+    # the convolutions of EfficientNet-B0 put out 6.7 million numbers at 224 px (Radosavovic et al. 2020), 2.2 at 128;
     # each is kept for the norm and the activation behind it, too
     assert 2 * 2.2e6 < kept < 4 * 2.2e6
     assert (image.tokens, image.layers, image.keeps) == (16 * 2, 1, "all")
