@@ -110,6 +110,7 @@ def build_application(
     model = serve.deployment(
         name="model",
         num_replicas=num_replicas,
+        max_constructor_retry_count=1,  # a model that cannot be loaded is no better the third time, a minute later
         graceful_shutdown_wait_loop_s=_DRAIN_S,
         max_ongoing_requests=max(pending, 2 * batches.max_studies) + _SPARE_REQUESTS,
         ray_actor_options={"num_gpus": 1} if use_gpu else {"num_cpus": 1},

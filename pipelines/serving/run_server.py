@@ -3,10 +3,12 @@
 import ipaddress
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelChoice
@@ -22,6 +24,7 @@ _ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
 }
 _MARGIN_S = 10.0
+_OWN_ERROR = re.compile(r"trrg_core\.errors\.ConfigError: (.+)")  # of a replica, in the traceback that Ray passes on
 _APPLICATION = "trrg"
 
 
@@ -59,6 +62,7 @@ def running_server(
     """The address of a server that runs within the block.
 
     Raises:
+        ConfigError: if the model cannot be loaded.
         StorageError: if Ray does not start, or the application does not become healthy.
     """
     for name, value in _ENVIRONMENT.items():
@@ -86,6 +90,8 @@ def running_server(
             )
             serve.run(application, name=_APPLICATION, route_prefix="/", logging_config=_QUIET)
         except (RuntimeError, ray.exceptions.RayError) as error:
+            if own := own_error(_messages(serve.status())):
+                raise ConfigError(own) from error
             reason = str(error).strip().partition("\n")[0]
             raise StorageError(f"Ray Serve did not start; run again, or look at its logs: {reason}") from error
         try:
@@ -95,6 +101,17 @@ def running_server(
             serve.delete(_APPLICATION)
     finally:
         ray.shutdown()
+
+
+def own_error(messages: str) -> str:
+    """The message of a ConfigError of ours in what Ray Serve says of a replica, a traceback among others; or empty."""
+    return next((found.strip() for found in reversed(_OWN_ERROR.findall(messages))), "")
+
+
+def _messages(status: Any) -> str:
+    """What Ray Serve says of each deployment of the application; empty if there is none."""
+    application = status.applications.get(_APPLICATION)
+    return "\n".join(one.message for one in application.deployments.values()) if application else ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelChoice
-from pipelines.serving.run_server import ServerSettings, check_address, running_server
+from pipelines.serving.run_server import ServerSettings, check_address, own_error, running_server
 from tests.core.toy_corpus import draw
 from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import RayConfig, RegisterConfig
@@ -42,6 +42,16 @@ def test_an_address_in_use_is_reported_before_anything_starts() -> None:
             check_address(taken, ServingLimits())
     check_address(ServerSettings(port=free_port()), ServingLimits())
     check_address(ServerSettings(host="localhost", port=free_port()), ServingLimits())
+
+
+def test_what_is_wrong_with_the_model_is_found_in_what_ray_serve_says() -> None:
+    said = (
+        "The deployment failed to start 1 times in a row. Error:\nray::ServeReplica:trrg:model.initialize() (pid=1)\n"
+        '  File "manifest.py", line 9, in check_folder\n    raise ConfigError(message)\n'
+        "trrg_core.errors.ConfigError: m/model.safetensors was changed\n\nThe above exception was the cause of"
+    )
+    assert own_error(said) == "m/model.safetensors was changed"
+    assert own_error("RuntimeError: CUDA out of memory") == ""
 
 
 def promote(store: Store, run_id: str, folder: Path) -> None:
