@@ -34,7 +34,7 @@ def check_folder(folder: Path) -> None:
         raise ConfigError(f"{folder} has no {MANIFEST}: not a finished model folder")
     for file in _files(folder):
         if file.suffix not in _PLAIN or file.is_symlink():
-            raise ConfigError(f"{file} is refused: a model folder holds only {', '.join(_PLAIN)} files")
+            raise ConfigError(f"{file} is refused: a model folder holds only {', '.join(_PLAIN)} files, and no links")
     manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT_VERSION:
         raise ConfigError(

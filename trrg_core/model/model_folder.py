@@ -176,7 +176,7 @@ def load_model_folder(folder: Path, *, merge_adapter: bool = False) -> LoadedGen
 
         generator.llm = merge_adapters(generator.llm)
     generator.eval()
-    config = validate_config(described["trrg"])
+    config = _validated(described["trrg"], folder)
     return LoadedGenerator(config=config, generator=generator, text_tokenizer=stage1.tokenizer)
 
 
@@ -198,7 +198,7 @@ def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedCont
     values["pretrain"] = dict(values["pretrain"])
     for part, architecture in described["architectures"].items():
         values["pretrain"][part] = {**values["pretrain"][part], "pretrained": "", "config": architecture}
-    config = validate_config(values)
+    config = _validated(values, folder)
     observations = tuple(described["observations"])
     tokenizer = _load_tokenizer(folder / "text_tokenizer")
     contrastive = build_contrastive(config, tokenizer, observations).eval()
@@ -207,6 +207,14 @@ def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedCont
     perception.set_calibrations(*calibrations_from_json(calibrated, observations))
     perception.operating_points = operating_points_from_json(calibrated)
     return LoadedContrastive(config=config, contrastive=contrastive, perception=perception, tokenizer=tokenizer)
+
+
+def _validated(values: Mapping[str, Any], folder: Path) -> TrrgConfig:
+    try:
+        return validate_config(values)
+    except ConfigError as error:
+        message = f"{folder / 'config.json'}, which another version of TRRG may have written: {error}"
+        raise ConfigError(message) from error
 
 
 def _save_common(
