@@ -43,7 +43,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         413: "Too many bytes, films or pixels.",
         415: "Not a form, or a file that is no image.",
         421: "The name of the server is not one of the loopback interface, and it has no token.",
-        422: "An image is cut, damaged or of an unsupported kind.",
+        422: "An image is cut, damaged, of an unsupported kind or blank.",
         500: "The report could not be written: the log of the server has the kind of error.",
         503: "The server is busy, or has no model: try again later.",
         504: "The report was not written in time.",

@@ -42,7 +42,13 @@ def png(rows: int, columns: int) -> bytes:
 
 def whole_png() -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.full((90, 80), 70, dtype=np.uint8)).save(buffer, format="PNG")
+    Image.fromarray(np.tile(np.arange(80, dtype=np.uint8), (90, 1))).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def blank_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (80, 90), 70).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -106,6 +112,7 @@ def test_without_an_id_the_films_give_it() -> None:
         (FILM[:800] + b"\0" * 100 + FILM[900:], (422, "jpeg_corrupt")),
         (png(60_000, 60_000), (413, "too_many_pixels")),
         (png(900, 900), (422, "png_corrupt")),
+        (blank_png(), (422, "blank_image")),
         (b"hello", (415, "not_an_image")),
         (b"", (415, "empty_file")),
         (b"\0" * 128 + b"DICM", (422, "dicom_no_pixels")),
