@@ -50,7 +50,7 @@ class GateConfig(ConfigSection):
         ge=0,
         le=1,
         description="Maximum drop of the recall of all critical findings together below the champion; the lower end "
-        "decides.",
+        "decides. Of each below the clue labels; there the upper end decides.",
     )
     max_truth_drop: float = Field(
         0.02,

@@ -11,10 +11,9 @@ from trrg_core.labels import column_name
 from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.paired import Pooled, Resampler, macro_f1, micro_f1, recall_of, truth_score
 from trrg_core.metrics.systems import System
-from trrg_core.registry.check import Bound, Check, Verdict, check_estimate
+from trrg_core.registry.check import FEW_PATIENTS, Bound, Check, Verdict, check_estimate
 
 CHAMPION, BEST = "champion", "best champion"
-_FEW_PATIENTS = "so few test patients have it that too many resamples of patients have none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +99,9 @@ def _check_recall(
     drop = Bound(relation=">=", value=-config.max_recall_drop, setting="register.max_recall_drop")
     together = resampler.difference(model, other, recall_of(findings))
     words = "the recall of all critical findings together"
-    yield check_estimate("champion.critical_recall", together, drop, words, few=_FEW_PATIENTS)
+    yield check_estimate("champion.critical_recall", together, drop, words, few=FEW_PATIENTS)
     kept = Bound(relation=">=", value=0.0)
     for name in findings:
         estimate = resampler.difference(model, other, recall_of([name]))
         check = f"champion.recall.{column_name(name)}"
-        yield check_estimate(check, estimate, kept, f"the recall of {name}", end="high", few=_FEW_PATIENTS)
+        yield check_estimate(check, estimate, kept, f"the recall of {name}", end="high", few=FEW_PATIENTS)

@@ -10,6 +10,9 @@ from trrg_core.metrics.paired import Estimate
 # the verdict is second: on a narrow screen the last columns are out of sight
 CHECK_COLUMNS = ("check", "verdict", "number", "interval", "needed")
 
+# why the recall of a finding may have no interval
+FEW_PATIENTS = "so few test patients have it that too many resamples of patients have none"
+
 Relation = Literal[">", ">=", "<="]
 Bounded = Literal["number", "lower end", "upper end"]
 

@@ -1,19 +1,21 @@
 """Is the model better than what needs no model of language: silence, a fixed report, a copied one, the clues alone?
 
 The model must beat the modal report, the nearest neighbour and the empty report with its whole interval. With the clue
-labels it can only tie, because it is written from the clues: there it must not fall behind. The template says the same
-as the clue labels in fixed sentences; the model must be the better text.
+labels it can only tie, because it is written from the clues: there it must not fall behind, nor in a critical finding,
+which a high F1 may hide. The template says the same as the clue labels in fixed sentences; the model must be the better
+text.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from trrg_core.config.gate_settings import GateConfig
+from trrg_core.labels import column_name
 from trrg_core.metrics.outcomes import Counts
-from trrg_core.metrics.paired import Pooled, Resampler, Score, bleu1, micro_f1
+from trrg_core.metrics.paired import Pooled, Resampler, Score, bleu1, micro_f1, recall_of
 from trrg_core.metrics.systems import System
-from trrg_core.registry.check import Bound, Check, Verdict, check_estimate
+from trrg_core.registry.check import FEW_PATIENTS, Bound, Check, Verdict, check_estimate
 
 Comparison = Callable[[Pooled, Pooled], Counts]
 
@@ -24,7 +26,10 @@ _TO_KEEP_UP_WITH = (System.CLUE_LABELS, System.CLUE_TEMPLATE)
 def check_floors(
     systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig, *, score_name: str
 ) -> list[Check]:
-    """One check per floor of the gate score, and two of language; a floor that was not scored fails."""
+    """One check per floor of the gate score and per critical finding, and two of language.
+
+    A floor that was not scored fails.
+    """
     gain = Bound(relation=">", value=config.min_f1_gain, setting="register.min_f1_gain")
     below = Bound(relation=">=", value=-config.max_f1_below_clues, setting="register.max_f1_below_clues")
     ratio = Bound(relation=">=", value=config.min_bleu1_ratio, setting="register.min_bleu1_ratio")
@@ -44,6 +49,7 @@ def check_floors(
             for floors, bound in ((_TO_BEAT, gain), (_TO_KEEP_UP_WITH, below))
             for other in floors
         ),
+        *_check_recalls(systems, resampler, config),
         check(
             "language.clue_template",
             System.CLUE_TEMPLATE,
@@ -53,6 +59,21 @@ def check_floors(
         ),
         check("language.modal_report", System.MODAL_REPORT, ratio, "the ratio of BLEU-1", _bleu1_ratio),
     ]
+
+
+def _check_recalls(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
+    """The recall of each critical finding must not be shown to be below that of the clue labels.
+
+    A first model has no champion to fall behind: one that always denies a rare finding would lose little F1.
+    """
+    model, clues = systems[System.MODEL], systems.get(System.CLUE_LABELS)
+    bound = Bound(relation=">=", value=-config.max_recall_drop, setting="register.max_recall_drop")
+    for name in config.critical_findings:
+        if clues is not None and name in model.findings:
+            estimate = resampler.difference(model, clues, recall_of([name]))
+            words = f"the recall of {name} against the {System.CLUE_LABELS}"
+            check = f"floor.recall.{column_name(name)}"
+            yield check_estimate(check, estimate, bound, words, end="high", few=FEW_PATIENTS)
 
 
 def _gain_of(score: Score) -> Comparison:

@@ -249,7 +249,12 @@ def test_few_patients_with_a_critical_finding_are_insufficient_evidence_with_the
     decision = gate(replace(TABLE, subject_ids=subjects), [replace(other, outcomes=outcomes)], config)
     assert decision.ruling is Ruling.INSUFFICIENT
     reasons = {item.name: item.reason for item in decision.checks if item.verdict is Verdict.INSUFFICIENT}
-    assert reasons.keys() == {"evidence.edema", "champion.critical_recall", "champion.recall.edema"}
+    assert reasons.keys() == {
+        "evidence.edema",
+        "floor.recall.edema",
+        "champion.critical_recall",
+        "champion.recall.edema",
+    }
     assert reasons["evidence.edema"].startswith("the number of patients with positive references of Edema is 1; needed")
     assert "so few test patients have it that too many resamples" in reasons["champion.recall.edema"]
 

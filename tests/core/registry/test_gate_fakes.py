@@ -200,6 +200,14 @@ def test_a_writer_that_is_nearly_always_right_is_promoted_on_every_seed(seeds: r
         assert decision.ruling is Ruling.PROMOTED, (seed, decision.against)
 
 
+@pytest.mark.parametrize("denial", ["", " No pneumothorax."])
+def test_a_first_model_that_is_right_but_never_says_pneumothorax_is_refused_for_that_alone(denial: str) -> None:
+    studies = test_set(0)
+    texts = [re.sub(r"[^.]*pneumothora[^.]*\.", "", text) + denial for text in studies.good]
+    decision = gate(studies.evaluate(texts, shuffled(texts)))
+    assert {check.name for check in decision.checks if check.is_against} == {"floor.recall.pneumothorax"}
+
+
 def test_a_good_writer_that_does_not_look_at_the_image_is_refused() -> None:
     decision = gate(test_set(0).evaluate(test_set(0).good))
     failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
