@@ -100,6 +100,18 @@ _DEFINITE = re.compile(r"\b(?:the|this|that) \Z", re.I)
 _LONGEST_ARTICLE = len(" that ")
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
+# "not seen today", of what the sentence before tells of the past
+_NOT_NOW = re.compile(
+    r"(?:(?:is |are )?(?:now |today )?(?:not|no longer) (?:seen|visible|present|evident|identified|apparent|there)"
+    r"|gone|cleared|resolved|none)(?: (?:now|today|currently|any more|anymore|on this (?:film|study)))?\.?",
+    re.I,
+)
+_TOLD_PAST = re.compile(r"\b(?:was|were|had|showed|demonstrated|revealed)\b", re.I)
+_EARLIER = re.compile(
+    r"\b(?:yesterday|previous(?:ly)?|prior|earlier|before|last|this morning|ago|(?:on|in) (?:\d|[a-z]+ary|march|april|may"
+    r"|june|july|august|[a-z]+(?:to|em)ber))\b",
+    re.I,
+)
 
 
 def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, str] | None:
@@ -131,6 +143,28 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
         if match and (len({one.finding for one in before}) != 1 or before[-1].assertion is Assertion.ABSENT):
             return None
     return (*match.span(match.lastindex or 1), before[-1].finding) if match else None
+
+
+def deny_now(sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
+    """The denial of the finding `before`, which was stated of the past, by "Not seen today."; none where it is not so."""
+    if not _NOT_NOW.fullmatch(sentence) or len({one.finding for one in before}) != 1:
+        return ()
+    of_now = {"assertion": Assertion.ABSENT, "rule": "stand_in", "cue": sentence, "historical": False}
+    return (with_values(before[-1], start=0, end=len(sentence), severity="", **of_now),)
+
+
+def is_told_past(sentence: str) -> bool:
+    """Whether `sentence` tells of the past: "a small effusion was seen yesterday"."""
+    return _TOLD_PAST.search(sentence) is not None
+
+
+def replaces(mentions: Sequence[Mention], stated: str) -> bool:
+    """Whether `mentions`, which speak of the finding that `stated` tells of the past, say what became of it.
+
+    "There was a small effusion yesterday" is a statement of its own.
+    """
+    is_own = stated[:7].lower() == "there w"
+    return not is_own and (mentions[0].assertion is Assertion.ABSENT or _EARLIER.search(stated) is not None)
 
 
 def on_side_of_before(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
@@ -218,8 +252,10 @@ def on_side(mentions: Sequence[Mention], side: str) -> tuple[Mention, ...]:
     )
 
 
-def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
-    """`mentions` of a stand-in, with what the sentence before says of the same thing.
+def complete(
+    mentions: Sequence[Mention], sentence: str, before: Sequence[Mention], *, was_past: bool = False
+) -> tuple[Mention, ...]:
+    """`mentions` of a stand-in, with what the sentence before says of the same thing, which `was_past` tells of then.
 
     None for a pronoun of which nothing is said: neither where, how much, since when, nor that it is gone.
     """
@@ -235,7 +271,7 @@ def complete(mentions: Sequence[Mention], sentence: str, before: Sequence[Mentio
         # "the left is clear" may speak of the lung
         return (mention,) if antecedent.laterality and (mention.change or mention.severity) else ()
     if mention.assertion is Assertion.ABSENT:
-        if not _GONE.search(mention.cue):  # "this is not seen on the lateral view"
+        if not (was_past or _GONE.search(mention.cue)):  # "this is not seen on the lateral view"
             return ()
     elif not (mention.change or mention.severity or mention.laterality):
         return ()

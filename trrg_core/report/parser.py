@@ -18,12 +18,15 @@ from trrg_core.report.neighbours import (
     LONGEST_SIDE,
     bare_side,
     complete,
+    deny_now,
     find_stand_in,
+    is_told_past,
     names_device,
     of_devices_before,
     of_title,
     on_side,
     on_side_of_before,
+    replaces,
     title_of_list,
     under_label,
     with_values,
@@ -117,8 +120,9 @@ class ReportParser:
 
     def _read(
         self, text: str, spans: Sequence[tuple[int, int]], section: str, named: Mapping[str, str]
-    ) -> Iterator[Sentence]:
+    ) -> Sequence[Sentence]:
         """The sentences of a section that is read, with their mentions."""
+        read: list[Sentence] = []
         before: tuple[Mention, ...] = ()
         side = title = ""
         header: Sequence[Cell] = ()
@@ -130,7 +134,7 @@ class ReportParser:
                 header = cells if not in_table and is_header(cells) else header
                 in_table = True
                 before = self._of_row(cells, header)
-                yield _sentence(sentence, start, end, section, _shifted(before, start))
+                read.append(_sentence(sentence, start, end, section, _shifted(before, start)))
                 continue
             header, in_table = (), False
             mentions = self._mentions(sentence, find_defined(sentence, named) if named else ())
@@ -139,7 +143,10 @@ class ReportParser:
                 mentions = of_title(title, sentence, self._mentions(f"{title}: {sentence}", ()))
             if before:
                 if not mentions:
-                    mentions = self._of_stand_in(sentence, before)
+                    was_past = is_told_past(stated := read[-1].text)
+                    mentions = self._of_stand_in(sentence, before, was_past=was_past)
+                    if mentions and was_past and replaces(mentions, stated):
+                        read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
                 if ":" in sentence and (field := find_field(sentence)):
@@ -155,7 +162,8 @@ class ReportParser:
             elif len(sentence) <= LONGEST_SIDE and not mentions:
                 side = bare_side(sentence) or side
             before = mentions
-            yield _sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ())
+            read.append(_sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ()))
+        return read
 
     def _of_row(self, cells: Sequence[Cell], header: Sequence[Cell]) -> tuple[Mention, ...]:
         """The mentions of a row of a table, which stand at its label; none of the row that is the `header`."""
@@ -164,11 +172,13 @@ class ReportParser:
         found = [one for statement in statements_of(cells, header) for one in self._mentions(statement, ())]
         return tuple(with_values(one, start=cells[0].start, end=cells[0].end) for one in found)
 
-    def _of_stand_in(self, sentence: str, before: tuple[Mention, ...]) -> tuple[Mention, ...]:
+    def _of_stand_in(self, sentence: str, before: tuple[Mention, ...], *, was_past: bool) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""
+        if was_past and (denied := deny_now(sentence, before)):
+            return denied
         stand_in = find_stand_in(sentence, before)
         found = self._mentions(sentence, (stand_in,)) if stand_in else ()
-        return complete(found, sentence, before) if len(found) == 1 else ()
+        return complete(found, sentence, before, was_past=was_past) if len(found) == 1 else ()
 
     def _find_mentions(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()
