@@ -10,7 +10,7 @@ FILLERS = frozenset(
         *("sides", "greater", "than", "only", "present", "seen", "again", "size", "sized", "degree", "component"),
         *("from", "this", "morning", "since", "prior", "previous", "comparison", "overall", "last", "with"),
         *("aspect", "yes", "exam", "examination", "study", "film", "radiograph", "ct", "slowly", "slightly", "today"),
-        *("yesterday", "then", "before", "sl", "lesser", "extent", "earlier", "ago", "atrium", "ventricle"),
+        *("yesterday", "yest", "then", "before", "sl", "lesser", "extent", "earlier", "ago", "atrium", "ventricle"),
         # a degree of then, which is no attribute
         *("trace", "tiny", "minimal", "small", "mild", "moderate", "large", "severe"),
     )

@@ -31,6 +31,8 @@ _WORD = re.compile(r"[^\s,;:().]+")
 _WEAK_CHANGE = "stable"
 # a comparison of the sides: "larger than the left"
 _COMPARED = "compared"
+# a verb takes no side from in front of it: "pneumothorax on the left | displacing the mediastinum"
+_DISPLACES = re.compile(r"(?:push|pull|shift|displac|deviat|draw)(?:es|s|ing) ")
 _start = attrgetter("start")
 _Described = dict[str, str]
 
@@ -155,7 +157,9 @@ class _Sentence:
             if other.start >= candidate.end:
                 if (choice := self.text.find(" or a ", candidate.end, other.start)) >= 0:
                     return low, min(high, choice)  # "scarring or | a trace of fluid"
-                return low, high if high < other.start else self._before_modifiers(other.start, candidate.end)
+                if high >= other.start and not _DISPLACES.match(self.text, other.start):
+                    high = self._before_modifiers(other.start, candidate.end)
+                return low, min(high, other.start)
         return low, high
 
     def _fronted(self, low: int, earlier: int) -> int:

@@ -20,6 +20,8 @@ _LISTED_UNDER = "pleura"
 _NEVER_ENLARGED = frozenset(
     ("edema", "pleural_effusion", "pneumothorax", "atelectasis", "consolidation", "heart_failure")
 )
+# and one of which each state tells another finding
+_OF_MANY_STATES = "aorta"
 
 
 @dataclass(slots=True)
@@ -97,13 +99,16 @@ def _pair_up(hits: Sequence[Hit], boundaries: set[int], lexicon: Lexicon) -> Ite
         elif role == "verb" or entry.has_verb:
             pending.state = -1
         elif role in ("comma", "and", "new_item"):
-            if not (index + 1 < len(hits) and _adds_state(hits, index + 1)):
+            if not (index + 1 < len(hits) and (_adds_state(hits, index + 1) or _lists_state(hits, index, pending))):
                 _pass_separator(pending, role)
         elif role == "colon":
             pending.is_titled = True
         if entry.is_place:
             yield from _pass_place(pending, hits, index, lexicon)
-        elif entry.is_state and not (pending.places and _describes_finding(hits, index)):
+        elif entry.is_state and not (
+            pending.places
+            and _describes_finding(hits, index, is_far=pending.has_state and entry.length == len("large"))
+        ):
             yield from _pass_state(pending, hits, index, lexicon)
 
 
@@ -164,10 +169,24 @@ def _adds_state(hits: Sequence[Hit], index: int) -> bool:
     return is_near and following.entry.is_state and following.entry.terms[0].name != "normal"
 
 
-def _describes_finding(hits: Sequence[Hit], index: int) -> bool:
-    """Whether a state stands right before a finding and speaks of it: "behind the heart is a large hernia"."""
+def _lists_state(hits: Sequence[Hit], comma: int, pending: _Pending) -> bool:
+    """Whether another state of the aorta stands behind a comma, and no other place: "Aorta: tortuous, calcified"."""
+    state = hits[comma + 1]
+    is_next = state.start <= hits[comma].end + 1 and state.entry.is_state
+    if not is_next or [hits[at].entry.terms[0].name for at in pending.places] != [_OF_MANY_STATES]:
+        return False
+    following = hits[comma + 2] if comma + 2 < len(hits) else None
+    return following is None or not (following.start <= state.end + 1 and following.entry.is_target)
+
+
+def _describes_finding(hits: Sequence[Hit], index: int, *, is_far: bool) -> bool:
+    """Whether a state stands right before a finding and speaks of it: "behind the heart is a large hernia".
+
+    With `is_far` a side may stand between: "the mediastinum is shifted by a large right effusion".
+    """
     following = hits[index + 1] if index + 1 < len(hits) else None
-    if following is None or not following.entry.is_finding or following.start > hits[index].end + 1:
+    gap = len(" right ") if is_far else 1
+    if following is None or not following.entry.is_finding or following.start > hits[index].end + gap:
         return False
     is_enlarged = hits[index].entry.length == len("enlarged") and hits[index].entry.terms[0].name == "enlarged"
     return not (is_enlarged and following.entry.terms[0].name in _NEVER_ENLARGED)

@@ -40,10 +40,19 @@ _FRONTED_SIDE = re.compile(
     r"|(?:is|appears|looks) (?:otherwise |entirely )?(?:clear|normal|unremarkable),?"
     r" (?:apart from|except for|except|but for|save for|save|other than|aside from)))\b"
 )
+# "both lungs are free of nodules and consolidation"
+_FREE = re.compile(
+    r"\b(?:(both)|the (left|right)) (?:lungs?|lung fields|bases?|ap(?:ices|ex)|hemithora(?:x|ces)|pleural spaces?)"
+    r" (?:is|are|appears?|remains?) (?:free|clear) (?:of|from)\b"
+)
 _STATES = re.compile(
     r" (?:there|we|one|i|lies?|show|contain|demonstrat|exhibit|reveal|harbo|apart|except|but|save|other|aside)"
 )
 _END_OF_FRONTED = re.compile(r"[;]|\b(?:left|right|bilateral|both|while|whereas|but)\b")
+# what begins another statement behind such a list
+_END_OF_LIST = re.compile(
+    r"[;:.]|,? and (?:the|there)\b|,? (?:but|with|while|whereas)\b|, (?!(?:[a-z]+ ){0,3}(?:and|or|nor)\b|[a-z ]+,)"
+)
 _ADJACENT = re.compile(
     r" with (?:[a-z]+ ){0,3}(?:adjacent|associated|overlying|underlying|compressive|subjacent|accompanying)\b"
 )
@@ -83,6 +92,8 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
         and _FRONTED_SIDE.search(text)
     ):
         _share_fronted(described, candidates, text)
+    if (" free " in text or " clear " in text) and len(candidates) > 1 and (free := _FREE.search(text)):
+        _share_freedom(described, candidates, text, free)
     if len(candidates) == 1 or not words & JOINT:
         return
     if " or " in text and _DOUBT.search(text):
@@ -110,6 +121,17 @@ def _share_fronted(described: Sequence[list[Described]], candidates: Sequence[Ca
             if match.end() <= candidate.start < limit and candidate.finding not in MIDLINE:
                 for part in parts:
                     part.setdefault("laterality", match[1] or match[2])
+
+
+def _share_freedom(
+    described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str, match: re.Match[str]
+) -> None:
+    """The side of what a lung is free of, for the later ones of a list."""
+    end = _END_OF_LIST.search(text, match.end())
+    for candidate, parts in zip(candidates, described, strict=True):
+        if match.end() <= candidate.start < (end.start() if end else len(text)) and candidate.finding not in MIDLINE:
+            for part in parts:
+                part.setdefault("laterality", match[2] or "bilateral")
 
 
 def of_two_sides(first: Described, second: Described, *, shared: Described) -> list[Described]:

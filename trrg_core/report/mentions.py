@@ -30,10 +30,15 @@ _WITHOUT_SIDE = frozenset(("endotracheal_tube", "tracheostomy", "enteric_tube", 
 # what is said of a device behind its part: "the cuff of the tube is overinflated", "leads without fracture"
 _OF_DEVICE = {
     "hyperinflation": re.compile(r"\b(?:cuff|balloon)\b(?:(?!\blungs?\b)[^,;.])*\Z"),
-    "fracture": re.compile(r"\b(?:leads?|wires?|sternotomy)\b(?:(?!\b(?:there|ribs?|bones?|clavicle)\b)[^,;.])*\Z"),
+    "fracture": re.compile(
+        r"\b(?:leads?|wires?|sternotomy)\b(?:(?!\b(?:there|ribs?|bones?|clavicle|and an?)\b)[^,;.])*\Z"
+    ),
 }
 _BROKEN_DEVICE = re.compile(
-    r"broken (?:[a-z]+ ){0,2}(?:sternotomy|sternal|wires?|leads?|catheters?|lines?|clips?|screws?|rods?)\b"
+    r"(?:broken (?:[a-z]+ ){0,2}|fracture(?:d|s)? (?:of (?:the |an? )?)?(?:(?:left|right|ventricular|atrial|lower"
+    r"|epicardial|upper|first|second|third|inferior|superior|median|pacemaker|pacing|pacer|icd|defibrillator|port|picc|central|old"
+    r"|most|single|two|shunt|chest) ){0,4})"
+    r"(?:sternotomy|sternal|wires?|leads?|catheters?|lines?|clips?|screws?|rods?|plates?)\b"
 )
 # "there was a small effusion yesterday", and nothing of today
 _OF_THE_PAST = re.compile(

@@ -108,8 +108,8 @@ _NOT_NOW = re.compile(
 )
 _TOLD_PAST = re.compile(r"\b(?:was|were|had|showed|demonstrated|revealed)\b", re.I)
 _EARLIER = re.compile(
-    r"\b(?:yesterday|previous(?:ly)?|prior|earlier|before|last|this morning|ago|(?:on|in) (?:\d|[a-z]+ary|march|april|may"
-    r"|june|july|august|[a-z]+(?:to|em)ber))\b",
+    r"\b(?:yesterday|previous(?:ly)?|prior|earlier|before|last|this morning|ago|(?:on|in) (?:\d|[a-z]+ary|march|april"
+    r"|may|june|july|august|[a-z]+(?:to|em)ber))\b",
     re.I,
 )
 
@@ -158,12 +158,12 @@ def is_told_past(sentence: str) -> bool:
     return _TOLD_PAST.search(sentence) is not None
 
 
-def replaces(mentions: Sequence[Mention], stated: str) -> bool:
-    """Whether `mentions`, which speak of the finding that `stated` tells of the past, say what became of it.
+def replaces(mentions: Sequence[Mention], before: Sequence[Mention], stated: str) -> bool:
+    """Whether `mentions`, which speak of the finding `before` that `stated` tells of the past, say what became of it.
 
-    "There was a small effusion yesterday" is a statement of its own.
+    "There was a small effusion yesterday" is a statement of its own, and so is a question.
     """
-    is_own = stated[:7].lower() == "there w"
+    is_own = stated[:7].lower() == "there w" or before[-1].hypothetical
     return not is_own and (mentions[0].assertion is Assertion.ABSENT or _EARLIER.search(stated) is not None)
 
 

@@ -39,6 +39,8 @@ from trrg_core.report.tables import Cell, is_header, split_row, statements_of
 
 # half the sentences of a corpus are among its most common few thousand
 _CACHED_SENTENCES = 16_384
+# states nothing of the images, but what a test is advised for
+_OF_ADVICE = "recommendations"
 
 
 class ReportParser:
@@ -88,6 +90,8 @@ class ReportParser:
             spans = find_sentences(text, section.start, section.end)
             if section.start in read:
                 sentences.extend(self._read(text, spans, section.name, named))
+            elif section.name == _OF_ADVICE:
+                sentences.extend(map(_advised, self._read(text, spans, section.name, named)))
             else:
                 sentences.extend([_sentence(text[start:end], start, end, section.name, ()) for start, end in spans])
         values = {
@@ -145,7 +149,7 @@ class ReportParser:
                 if not mentions:
                     was_past = is_told_past(stated := read[-1].text)
                     mentions = self._of_stand_in(sentence, before, was_past=was_past)
-                    if mentions and was_past and replaces(mentions, stated):
+                    if mentions and was_past and replaces(mentions, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
@@ -204,6 +208,12 @@ class ReportParser:
 def _sentence(text: str, start: int, end: int, section: str, mentions: tuple[Mention, ...]) -> Sentence:
     values = {"text": text, "start": start, "end": end, "section": section, "mentions": mentions}
     return build_value(Sentence, values)
+
+
+def _advised(sentence: Sentence) -> Sentence:
+    """A sentence of advice, which mentions only what is asked for."""
+    asked = tuple(one for one in sentence.mentions if one.hypothetical)
+    return build_value(Sentence, vars(sentence) | {"mentions": asked}) if sentence.mentions else sentence
 
 
 def _shifted(mentions: tuple[Mention, ...], offset: int) -> tuple[Mention, ...]:

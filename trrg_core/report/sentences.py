@@ -25,7 +25,7 @@ _QUERIED = re.compile(r" ?(?:[a-z]|[A-Z]{2}|(?<=- \? )[A-Z])")
 _LONGEST_QUESTION = 60
 _LONGEST_WORD = 24
 _ABBREVIATIONS = frozenset(["dr", "mr", "mrs", "ms", "vs", "approx", "st", "inc", "cf", "fig", "ca", "poss", "prob"])
-_ABBREVIATIONS |= {"pt", "pts", "no", "e.g", "i.e"}
+_ABBREVIATIONS |= {"pt", "pts", "no", "e.g", "i.e", "c.p"}
 _ABBREVIATION_ENDS = frozenset(word[-2:] for word in _ABBREVIATIONS)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from trrg_core.report.lexicon import load_lexicon
-from trrg_core.report.scan import Hit, Scan, add_hits
+from trrg_core.report.scan import Hit, Scan, add_hits, made_entry
 from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
 _ONE = re.compile(
@@ -35,6 +35,14 @@ _ONLY = re.compile(
     r"(?:,|;|\band|\bbut) (?:only|just) (?:an? )?(?:very )?(?:trace|little|(?:small|minimal|tiny) (?:amount|one))"
     r" (?:on|in|at) the (left|right)\b"
 )
+# "no effusion on the right, and on the left only a trace"
+_FRONTED = re.compile(
+    r"(?:[,;:]|(?<= )(?:and|but|while|whereas|with)\b)(?: (?:and|but|while|whereas|with))?,? (?:on|in|at) the"
+    r" (left|right)(?: side| base| apex)?,? (?:there (?:is|are|was|were) )?"
+    r"(?:(none|nothing|not)|(?:(?:only|just|merely|at most) )?(?:an? )?(?:very )?"
+    rf"(?:trace|sliver|hint|little|{_DEGREE}(?: (?:one|ones|amount|quantity|rim))?))(?= ?(?:[.;,]|$))"
+)
+_NONE_HERE = "none on the"
 # "absent on the left and small on the right", "none on the left, small on the right"
 _DENIAL = r"(?:absent|none|nil|not (?:seen|present|identified|visible|evident))"
 _EACH = re.compile(
@@ -101,6 +109,7 @@ _IS_THERE = re.compile(
     r"|demonstrated|apparent|appreciated|shown|recogni[sz]ed)\b"
 )
 _MOST_STAND_INS = 8
+_STOP = made_entry("stop", "stop.fronted_side", length=1)
 _start = attrgetter("start")
 
 
@@ -114,6 +123,8 @@ def add_stand_ins(scan: Scan) -> Scan:
     ):
         return scan
     text = scan.plain.text
+    if words & LEFT and words & RIGHT and (match := _FRONTED.search(text)):
+        scan = _with_fronted_side(scan, match)
     names_side = "left" in text or "right" in text
     hits: dict[int, Hit] = {}
     if (" it" in text or " one" in text or " them" in text) and _PRONOUN.search(text) and _DENIED.search(text):
@@ -144,6 +155,19 @@ def add_stand_ins(scan: Scan) -> Scan:
     if "former" in text or "latter" in text:
         hits |= {hit.start: hit for hit in _of_former(scan)}
     return add_hits(scan, list(hits.values())[:_MOST_STAND_INS]) if hits else scan
+
+
+def _with_fronted_side(scan: Scan, match: re.Match[str]) -> Scan:
+    """`scan` in which the words behind a second side stand for the finding before it."""
+    named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= match.start()]
+    if not named:
+        return scan
+    start, side, end = match.start(), match.start(1), match.end()
+    joint = load_lexicon().automaton.get(_NONE_HERE) if match[2] else None
+    new = [Hit(start, start + 1, _STOP), Hit(side, end, named[-1].entry)]
+    new += [Hit(start + 1, side, joint)] if joint else []
+    kept = [hit for hit in scan.hits if hit.end <= start or hit.start >= end]
+    return replace(scan, hits=sorted([*kept, *new], key=_start))
 
 
 def _of_findings(scan: Scan) -> Iterator[Hit]:

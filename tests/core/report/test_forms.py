@@ -6,6 +6,7 @@ import pytest
 
 from infra.bench.challenge import read_facts
 from infra.bench.challenge_rows import ChallengeRow, read_rows
+from trrg_core.labels import Assertion
 from trrg_core.report.parser import ReportParser
 
 ROWS = {
@@ -35,3 +36,16 @@ def test_a_mention_of_a_cell_stands_at_the_label_of_its_row() -> None:
     text = "| Finding | R | L |\n| Effusion | small | none |"
     mentions = [one for sentence in ReportParser().parse(text).sentences for one in sentence.mentions]
     assert [text[one.start : one.end] for one in mentions] == ["Effusion", "Effusion"]
+
+
+def test_what_was_told_of_the_past_is_no_fact_beside_its_denial() -> None:
+    report = ReportParser().parse("A small left effusion was seen yesterday. It is no longer visible.")
+    mentions = [one for sentence in report.sentences for one in sentence.mentions]
+    assert [(one.assertion, one.laterality) for one in mentions] == [(Assertion.ABSENT, "left")]
+
+
+def test_of_advice_only_what_is_asked_for_is_mentioned() -> None:
+    text = "FINDINGS: No edema.\nRECOMMENDATION: CT if pulmonary embolism is suspected. Follow the right nodule."
+    report = ReportParser().parse(text)
+    mentions = [one for sentence in report.sentences for one in sentence.mentions if sentence.section != "findings"]
+    assert [(one.finding, one.hypothetical) for one in mentions] == [("pulmonary_embolism", True)]
