@@ -45,6 +45,7 @@ from trrg_core.model.study_scores import score_studies
 from trrg_core.pages.perception_page import PerceptionPage, render_perception
 from trrg_core.pages.seen_studies import choose_varied, see_studies
 from trrg_core.registry.perception_gate import failed_bounds
+from trrg_core.runs.results import run_path
 from trrg_core.runs.stored_model import fetched_model, uploaded_model
 from trrg_core.signing.manifest_key import read_manifest_key
 from trrg_core.storage.store import Store
@@ -132,7 +133,11 @@ def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, flo
 
 
 def score(task: TrainingTask) -> dict[str, float]:
-    """Calibrate perception on `validate`, score it on `test`, write the final model folder."""
+    """Calibrate perception on `validate`, score it on `test`, write the final model folder.
+
+    Raises:
+        TrainingError: if the scores of the model are not finite.
+    """
     config, observations = task.config, observations_of(task.config)
     with fetched_model(task.store, task.run_id, UNSCORED, key=task.manifest_key) as folder:
         model = load_contrastive_folder(folder)
@@ -141,6 +146,7 @@ def score(task: TrainingTask) -> dict[str, float]:
     for split, scored, lack in (("validate", validate, "calibrated"), ("test", test, "scored")):
         if not scored.study_ids:
             logger.warning("%s has no studies of split %r: perception is not %s", task.shards, split, lack)
+        check_scores(scored, split=split, run_id=task.run_id)
     calibrate(model.perception, validate, no_finding=no_finding)
     scores = score_perception(
         test, *calibrated_probabilities(model.perception, test), observations=observations, seed=config.seed
@@ -157,6 +163,24 @@ def score(task: TrainingTask) -> dict[str, float]:
     write_page(task, model, scores, test)
     metrics = headline_metrics(scores, is_zero_shot=not config.pretrain.prompt_supervision)
     return metrics | {"test_studies": float(len(test.study_ids))}
+
+
+def check_scores(scored: SplitScores, *, split: str, run_id: str) -> None:
+    """Check that a model gives numbers.
+
+    Raises:
+        TrainingError: if a score is not finite: what is made of it would look like a bad model, or like none.
+    """
+    bad = [
+        study
+        for study, is_good in zip(scored.study_ids, np.isfinite(scored.score_NO).all(1), strict=True)
+        if not is_good
+    ]
+    if bad:
+        raise TrainingError(
+            f"the model of {run_id} has no finite scores for {len(bad)} of {len(scored.study_ids)} studies of split "
+            f"{split!r}, e.g. {bad[0]}: train with a lower learning rate, and look at {run_path(run_id)}/losses.json"
+        )
 
 
 def write_page(task: TrainingTask, model: LoadedContrastive, scores: PerceptionScores, test: SplitScores) -> None:

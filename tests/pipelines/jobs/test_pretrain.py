@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines.jobs import finetune, pretrain
 from tests.core.toy_corpus import toy_config, toy_row
 from tests.core.toy_versions import LABEL_SET, write_version
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, TrainingError
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.schema import shards_schema
 
@@ -55,3 +57,11 @@ def test_shards_of_another_label_set_are_refused(job: ModuleType, store: Store, 
     config = toy_config(*QUICK, "parse.label_set=nih14")
     with pytest.raises(ConfigError, match=r"shards@0 was parsed with another label set .* only one of them has"):
         job.run(config, store, {"shards": shards, "contrastive": "pretrain-0"})
+
+
+def test_a_model_whose_scores_are_not_finite_is_no_result() -> None:
+    scored: Any = SimpleNamespace(study_ids=("s1", "s2"), score_NO=np.array([[0.5, -1.0], [0.5, np.nan]]))
+    with pytest.raises(TrainingError, match="no finite scores for 1 of 2 studies of split 'test'"):
+        pretrain.check_scores(scored, split="test", run_id="pretrain-1")
+    scored.score_NO[1, 1] = 0
+    pretrain.check_scores(scored, split="test", run_id="pretrain-1")
