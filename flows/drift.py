@@ -14,6 +14,7 @@ from flows.render.labels import drift_rows
 from pipelines.registry.lineage import champion_shards
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import DataError
+from trrg_core.label_stats.labelled_version import SHIPPED_SETS
 from trrg_core.label_stats.version_comparison import measure_drift
 from trrg_core.storage.store import open_store
 from trrg_core.tables.table_ref import TableRef
@@ -38,7 +39,9 @@ def watch_drift(shards: str, store_uri: str, config: TrrgConfig, on_drift: OnDri
     if not baseline or baseline == shards:
         logger.info("drift: %s", "the champion was trained on the same shards" if baseline else "no champion")
         return {"baseline": baseline, "shards": shards, "alarms": 0, "largest": []}
-    drift = measure_drift(store, TableRef.parse(baseline), TableRef.parse(shards), label_set=config.parse.label_set)
+    # of shipped label sets each version has its own: the champion may know other findings
+    label_set = "" if config.parse.label_set in SHIPPED_SETS else config.parse.label_set
+    drift = measure_drift(store, TableRef.parse(baseline), TableRef.parse(shards), label_set=label_set)
     description = f"{baseline}, of the champion, to {shards}"
     store_artifact(create_table_artifact, artifact_rows(drift_rows(drift)), key="drift", description=description)
     largest = [f"{shift.name} ({shift.reason})" for shift in drift.alarms[:SHOWN]]

@@ -9,6 +9,7 @@ from pipelines.registry.lineage import score_values
 from pipelines.registry.references import CARD, SHORTENED, no_answer, read_only_client
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.label_stats.labelled_version import SHIPPED_SETS
 from trrg_core.labels import load_label_set
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.metrics.systems import headline
@@ -102,7 +103,7 @@ def find_listed(store: Store, config: RegisterConfig, name: str) -> ListedModel:
 def shown_scores(models: Sequence[ListedModel], limit: int) -> list[str]:
     """Names of the first scores of a first look that any version has, at most `limit`."""
     known = {name for model in models for name in model.scores}
-    preferred = [name for set_ in ("chexpert14", "nih14") for name in headline(load_label_set(set_))]
+    preferred = [name for set_ in SHIPPED_SETS for name in headline(load_label_set(set_))]
     return [name for name in dict.fromkeys(preferred) if name in known][:limit] or sorted(known)[:limit]
 
 

@@ -46,3 +46,9 @@ def test_drift_is_counted_and_stops_the_flow_only_when_asked(store: Store):
     with pytest.raises(DataError, match=r"drifted from shards@0.*Edema") as caught:
         watch_drift("shards@2", store.uri, CONFIG, "stop")
     assert caught.value.reason == "drift"
+    # a model of another label set is trained beside a champion that does not know it
+    other = load_label_set("cxr-lt")
+    rows = [shard_row(f"{number}", {"Edema": YES}) | {"labels": {"hernia": 1}} for number in range(600)]
+    write_version(store, "shards", rows, shards_schema(other), fingerprint="other")
+    changed = watch_drift("shards@3", store.uri, load_config("tiny", ["parse.label_set=cxr-lt"]), "warn")
+    assert any("Hernia PRESENT" in alarm for alarm in changed["largest"])

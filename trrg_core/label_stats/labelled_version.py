@@ -26,7 +26,7 @@ from trrg_core.tables.schema import AGE, TEXT, VIEW
 from trrg_core.tables.slice_reader import SliceReader
 from trrg_core.tables.table_ref import TableRef
 
-SHIPPED_SETS = ("chexpert14", "nih14")
+SHIPPED_SETS = ("chexpert14", "nih14", "cxr-lt", "padchest", "vindr")
 _REPORT_COLUMNS = ("subject_id", "study_id", "split", "labels", "findings", "impression", "sentences")
 
 

@@ -87,7 +87,8 @@ def measure_drift(
     """The drift of labels, report length, views and vocabulary of a split between two versions that have labels.
 
     Raises:
-        ConfigError: for an unknown split, one that a slice does not have, or reports compared with shards.
+        ConfigError: for an unknown split, one that a slice does not have or a version has no study of, or reports
+            compared with shards.
     """
     if (before.name == "reports") != (after.name == "reports"):
         raise ConfigError(f"{before} and {after} cannot be compared: reports have no views and hold all sections")
@@ -97,6 +98,9 @@ def measure_drift(
         raise ConfigError("a slice has train rows only: compare the versions of shards for other splits")
     versions = read_labelled_versions(store, (before, after), label_set=label_set)
     old, new = map(partial(_profile, split=split), versions)
+    for ref, profile in ((before, old), (after, new)):
+        if not profile.studies:  # no share of nothing has shifted, and nobody would hear of it
+            raise ConfigError(f"{ref} has no studies of split {split!r}: there is nothing to compare")
     return compare_profiles(old, new, thresholds or DriftThresholds())
 
 

@@ -101,6 +101,12 @@ def test_thresholds_decide_what_is_an_alarm(store: Store) -> None:
         ("shards@0", "shards@1", "trian", "no split 'trian'"),
         ("slices@0", "shards@1", "test", "a slice has train rows only"),
         ("shards@0", "studies@1", "train", "studies@1 has no labels"),
+        (
+            "shards@0",
+            "shards@1",
+            "validate",
+            "shards@0 has no studies of split 'validate'",
+        ),
     ],
 )
 def test_versions_that_cannot_be_compared_are_refused(
