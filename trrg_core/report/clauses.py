@@ -31,8 +31,13 @@ _SELDOM_DENIED = frozenset(
 _SIDE = r"(?:left|right|bilateral|lt|rt|l|r|rul|rml|rll|lul|lll|b/l|bilat)"
 # behind the last item of a denial, with a denial of its own or none: "no ptx, effusion smaller", "no ptx, edema +"
 _SAID_BEHIND = re.compile(
-    r" ?\(?\+| (?:unchanged|stable|same|smaller|larger|bigger|better|worse|increased|decreased|improv(?:ed|ing)|ok)\b"
-    r"(?!,? (?:or|nor)\b)"
+    r" ?\(?\+| (?:unchanged|stable|same|smaller|larger|bigger|better|worse|increased|decreased"
+    r"|improv(?:ed|ing)|gone|ok)\b(?!,? (?:or|nor)\b)"
+)
+# in notes: "no ptx, consolidation R base"
+_SIDE_BEHIND = re.compile(
+    r" (?:(?:l|r|lt|rt) (?:base|apex|lung|side|hilum|chest|upper|mid|lower)|rul|rml|rll|lul|lll|b/l|bilat"
+    r"|[lr](?=[,;.]|\Z))(?![a-z ]*,? (?:or|nor)\b)"
 )
 # between denials: "no consolidation, cardiomegaly, no edema"
 _STATED_BETWEEN = re.compile(
@@ -165,9 +170,11 @@ def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
     if following is None:
         return False
     comma = hits[index].end
+    if following.entry.is_place and _ON_SIDE.match(text, comma) and not _GOES_ON.search(text, comma):
+        return _is_described(hits, index + 1)  # "no edema, R CP angle blunted"
     if not following.entry.is_finding:
         return following.entry.part in ("place", "state") and _STATED_BETWEEN.match(text, comma) is not None
-    if _SAID_BEHIND.match(text, following.end):
+    if _SAID_BEHIND.match(text, following.end) or _SIDE_BEHIND.match(text, following.end):
         return True
     if following.entry.terms[0].name == _LARGE_HEART and _STATED_BETWEEN.match(text, comma):
         return True

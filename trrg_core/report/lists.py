@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-# a bullet, a letter or a number, as plain lists have them
-_BULLET = r"[-*>+#\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u00b7\u2013\u2014]"
+# a bullet, a letter or a number, as plain lists have them; "#L clavicle" is a fracture
+_HASH = r"#(?! ?(?:[LlRr][Tt]?\b|[Rr]ibs?\b|[Cc]lav|\d{1,2}(?:st|nd|rd|th)))"
+_BULLET = rf"(?:{_HASH}|[-*>+\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u00b7\u2013\u2014])"
 _COUNT = r"\d{1,2}|[a-hA-H]|i{1,3}|iv|vi{0,3}"
 LIST_MARK = rf"(?:{_BULLET}|=>|---?|\(?(?:{_COUNT})\)|\d{{1,2}}\.|(?:{_COUNT})\.(?=\s))"
 # where an item begins, at the start of a line

@@ -40,6 +40,11 @@ NOTES = [
     "TTN likely, fluid in fissure => +pleural_effusion",
     "fibrocavitary lesion LUZ s/o koch's => +cavity left | ?tuberculosis",
     "mod R / sm L effs => +pleural_effusion right moderate | +pleural_effusion left small",
+    "#L clavicle mid 1/3, no ptx => +fracture left | -pneumothorax",
+    "no pulm edema,R CPA blunted => -edema | +blunted_angle right",
+    "RUL consol cleared,residual linear atx, eff gone => -consolidation right | +atelectasis | -pleural_effusion",
+    "ett in,no ptx,consol R base => +endotracheal_tube | -pneumothorax | +consolidation right",
+    "tension ptx L!!! mediast shift to R => +pneumothorax left | +mediastinal_shift right",
     "No pneumothorax, chest tube or effusion => -pneumothorax | -chest_tube | -pleural_effusion",
 ]
 
