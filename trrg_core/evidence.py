@@ -6,13 +6,13 @@ status is whether the report agrees with what the model itself perceived.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from trrg_core.clue import Clue
 from trrg_core.labels import CODE_OF_SIDE, DEGREE_OF_SEVERITY, Assertion, LabelSet
-from trrg_core.report.contradictions import Contradiction, find_contradictions
+from trrg_core.report.contradictions import Contradiction, ContradictionKind, find_contradictions
 from trrg_core.report.identifiers import count_identifiers
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence
 from trrg_core.report.prior_comparison import compares_with_prior
@@ -51,6 +51,12 @@ class Support(StrEnum):
 
 
 _BY_SEVERITY = tuple(Support)
+_CONTRADICTS = {
+    ContradictionKind.DENIED: "contradicts itself",
+    ContradictionKind.NORMAL: "contradicts a normal statement",
+    ContradictionKind.OTHER_SIDE: "another side in findings and impression",
+    ContradictionKind.OTHER_DEGREE: "another degree in findings and impression",
+}
 
 # a report that abstains from a finding does not leave it out; it states nothing of it either
 _NOT_ASSESSED = re.compile(r"\bcannot be assessed\b", re.IGNORECASE)
@@ -132,6 +138,27 @@ def gather_evidence(
         omitted=_find_omitted(report.sentences, known, label_set),
         has_prior=has_prior,
     )
+
+
+def remarks_on(evidence: ReportEvidence) -> list[tuple[str, ...]]:
+    """What is to be said of each sentence beside its status, in words; mostly nothing."""
+    contradicting = {
+        index: _CONTRADICTS[item.kind]
+        for item in evidence.contradictions
+        for index in (item.affirmed_in, item.denied_in)
+    }
+    return [tuple(_remarks(item, contradicting.get(index))) for index, item in enumerate(evidence.sentences)]
+
+
+def _remarks(sentence: SentenceEvidence, contradicts: str | None) -> Iterator[str]:
+    if contradicts:
+        yield contradicts
+    if sentence.false_prior:
+        yield "no prior to compare with"
+    if sentence.unknown_prior:
+        yield "prior unknown"
+    for kind in sentence.invented:
+        yield f"{kind}: no film tells it"
 
 
 def find_inventions(text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flows.render.plain_text import printable_line
 from flows.render.terminal import Column, build_table, print_line, print_table
 from trrg_core.clue import Clue
-from trrg_core.evidence import Support
+from trrg_core.evidence import Support, remarks_on
 from trrg_core.generation.report_writer import WrittenStudy
 
 _WORDS = {
@@ -46,11 +46,12 @@ def print_written(study: WrittenStudy, model: str) -> None:
 def _lines(study: WrittenStudy) -> Iterator[tuple[str, str, str]]:
     """Status, probability and text of each sentence, and of text outside all: it is part of what the model wrote."""
     end = 0
-    for item in study.evidence.sentences:
+    for item, remarks in zip(study.evidence.sentences, remarks_on(study.evidence), strict=True):
         if any(char.isalnum() for char in study.report[end : item.start]):
             yield "not parsed", "", study.report[end : item.start].strip()
         probability = "" if item.probability is None else f"{item.probability:.2f}"
-        yield _WORDS[item.status], probability, study.report[item.start : item.end]
+        remarked = f" [{'; '.join(remarks)}]" if remarks else ""
+        yield _WORDS[item.status], probability, study.report[item.start : item.end] + remarked
         end = item.end
     if any(char.isalnum() for char in study.report[end:]):
         yield "not parsed", "", study.report[end:].strip()

@@ -68,6 +68,9 @@ class EvidenceValue(_Described):
     probability: float | None = Field(
         description="Of the statement, with its side and degree; null where no clue knows it."
     )
+    remarks: list[str] = Field(
+        description='On the sentence, in words, such as "contradicts itself" or "prior unknown".'
+    )
 
 
 class FilmValue(_Described):

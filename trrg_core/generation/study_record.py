@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trrg_core.clue import Clue
-from trrg_core.evidence import MentionEvidence, SentenceEvidence, Support
+from trrg_core.evidence import MentionEvidence, SentenceEvidence, Support, remarks_on
 from trrg_core.generation.film_reading import RejectedFilm
 from trrg_core.generation.report_writer import WrittenStudy
 
@@ -24,7 +24,7 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
     Returns:
         `id`, `report`, `clues` (finding, probability, left, right, degrees, and `given` where a person gave it),
         `evidence` (one entry per sentence and finding: sentence, finding, status, calibrated probability of the
-        statement with its side and degree, null where no clue knows it),
+        statement with its side and degree, null where no clue knows it, and remarks on the sentence),
         `omitted` (findings that the clues show and the report does not mention), `abstained` (findings that the report
         says cannot be assessed), `generated`, always true, `model`, and
         `films` (name, view, and whether the model read it), `set_aside` (name, reason).
@@ -33,7 +33,11 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         "id": study.study_id,
         "report": study.report,
         "clues": [_clue(clue, is_given=clue.observation in study.given) for clue in study.clues],
-        "evidence": [entry for sentence in study.evidence.sentences for entry in _entries(sentence, study.report)],
+        "evidence": [
+            {**entry, "remarks": list(remarks)}
+            for sentence, remarks in zip(study.evidence.sentences, remarks_on(study.evidence), strict=True)
+            for entry in _entries(sentence, study.report)
+        ],
         "omitted": [clue.observation for clue in study.evidence.omitted],
         "abstained": list(study.abstained),
         "generated": True,

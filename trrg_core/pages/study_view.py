@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trrg_core.clue import Clue
-from trrg_core.evidence import SentenceEvidence, Support
+from trrg_core.evidence import SentenceEvidence, Support, remarks_on
 from trrg_core.labels import DEGREE_OF_SEVERITY, column_name
 from trrg_core.metrics.fact_errors import FactError
 from trrg_core.pages.film_view import FilmsView, view_films
 from trrg_core.pages.marked_text import Piece, cut_at_mentions, describe_mention
 from trrg_core.pages.report_page import StudyPage
-from trrg_core.report.contradictions import ContradictionKind
 from trrg_core.report.parsed import Mention, Sentence
 
 # what a reader should look at in a study; the keys are those of the page's filter
@@ -28,11 +27,6 @@ ISSUES: Mapping[str, str] = {
 }
 _ATTRIBUTES = (FactError.SIDE, FactError.DEGREE, FactError.CHANGE)
 
-_CONTRADICTS = {
-    ContradictionKind.DENIED: "contradicts itself",
-    ContradictionKind.NORMAL: "contradicts a normal statement",
-    ContradictionKind.OTHER_SIDE: "another side in findings and impression",
-}
 _DIFFERS = {
     FactError.HALLUCINATED: "not in the reference",
     FactError.AFFIRMED: "denied by the reference",
@@ -97,11 +91,7 @@ def view_study(study: StudyPage) -> StudyView:
 
 
 def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
-    contradicting = {
-        index: _CONTRADICTS[item.kind]
-        for item in study.evidence.contradictions
-        for index in (item.affirmed_in, item.denied_in)
-    }
+    remarks = remarks_on(study.evidence)
     lines: list[Line] = []
     end = 0
     pairs = zip(study.hypothesis, study.evidence.sentences, strict=True)
@@ -112,22 +102,11 @@ def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
                 pieces=_pieces(sentence, evidence),
                 status=evidence.status,
                 probability=evidence.probability,
-                flags=(*_flags(evidence, contradicting.get(index)), *_differences(study, index)),
+                flags=(*remarks[index], *_differences(study, index)),
             )
         )
         end = sentence.end
     return (*lines, *_unparsed(study.hypothesis_text[end:]))
-
-
-def _flags(evidence: SentenceEvidence, contradicts: str | None) -> Iterator[str]:
-    if contradicts:
-        yield contradicts
-    if evidence.false_prior:
-        yield "no prior to compare with"
-    if evidence.unknown_prior:
-        yield "prior unknown"
-    for kind in evidence.invented:
-        yield f"{kind}: no film tells it"
 
 
 def _differences(study: StudyPage, index: int) -> Iterator[str]:

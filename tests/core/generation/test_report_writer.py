@@ -11,7 +11,7 @@ from PIL import Image
 from tests.core.toy_corpus import OBSERVATIONS, draw, toy_config
 from trrg_core.clue import Clue
 from trrg_core.errors import ConfigError
-from trrg_core.evidence import gather_evidence
+from trrg_core.evidence import gather_evidence, remarks_on
 from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, film_format, read_film
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
@@ -168,13 +168,20 @@ def test_the_record_has_one_entry_of_evidence_per_sentence_and_finding() -> None
     assert (record["clues"][2]["left"], record["clues"][2]["degrees"]) == (None, None)
     first = "No pleural effusion or pneumothorax."
     assert record["evidence"] == [
-        {"sentence": first, "finding": "Pleural Effusion", "status": "CONTRADICTED", "probability": 0.0876},
-        {"sentence": first, "finding": "Pneumothorax", "status": "SUPPORTED", "probability": 0.8},
+        {
+            "sentence": first,
+            "finding": "Pleural Effusion",
+            "status": "CONTRADICTED",
+            "probability": 0.0876,
+            "remarks": [],
+        },
+        {"sentence": first, "finding": "Pneumothorax", "status": "SUPPORTED", "probability": 0.8, "remarks": []},
         {
             "sentence": "The patient is rotated.",
             "finding": None,
             "status": "NOT_CHECKABLE",
             "probability": None,
+            "remarks": [],
         },
     ]
     assert record["omitted"] == ["Cardiomegaly"]
@@ -199,6 +206,20 @@ def test_a_sentence_has_the_least_probability_of_its_entries_with_its_status() -
     # .9 of .5 for the second mention, .91 for the first
     assert (entry["status"], entry["probability"]) == ("WEAK", 0.45)
     assert sentence.probability == pytest.approx(entry["probability"])
+
+
+def test_a_record_remarks_what_its_page_does() -> None:
+    written = written_study("A left effusion has increased. No effusion. A 4 cm right nodule.", CLUES)
+    remarks = {entry["sentence"]: entry["remarks"] for entry in study_record(written, model="m")["evidence"]}
+    assert remarks == {
+        "A left effusion has increased.": ["contradicts itself", "prior unknown"],
+        "No effusion.": ["contradicts itself"],
+        "A 4 cm right nodule.": ["measurement: no film tells it"],
+    }
+    degrees = written_study("FINDINGS: Slight left effusion.\nIMPRESSION: Severe left effusion.", CLUES)
+    assert [remarks for remarks in remarks_on(degrees.evidence) if remarks] == [
+        ("another degree in findings and impression",)
+    ] * 2
 
 
 def test_a_record_is_one_line_also_without_a_report() -> None:
