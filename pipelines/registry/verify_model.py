@@ -1,7 +1,8 @@
 """Whether a registered model is still what was registered: its files, its evaluation, its decision."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,10 @@ from pipelines.registry.bill_of_materials import check_bill
 from pipelines.registry.find_model import FoundModel, opened_model
 from pipelines.registry.model_list import ListedModel
 from pipelines.registry.model_signature import check_stored, signature_path
-from pipelines.registry.registry_client import BILL_TAG, WEIGHTS_TAG
+from pipelines.registry.registry_client import BILL_TAG, GATE_TAG, WEIGHTS_TAG
 from trrg_core.errors import DataError, TrrgError
 from trrg_core.model.manifest import MANIFEST, check_folder
-from trrg_core.registry.decision import DECISION_FILE
+from trrg_core.registry.decision import DECISION_FILE, decision_from_bytes, tags_of
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.signing.key_pair import VERIFYING_VARIABLE, read_verifying_key
@@ -65,12 +66,24 @@ def _decision(store: Store, model: ListedModel) -> Finding:
     if not model.registration or not store.exists(path):
         return Finding(name="decision", passed=False, detail=f"no decision of {model.model}: `trrg register` makes one")
     try:
-        ruling = read_record(store, path, dict[str, Any]).get("ruling", "")
+        record = read_record(store, path, dict[str, Any])
+        checks = _verdicts(tags_of(decision_from_bytes(json.dumps(record).encode())))
     except DataError as error:
         return Finding(name="decision", passed=False, detail=str(error))
+    ruling = record.get("ruling", "")
+    gate = {name.removeprefix(GATE_TAG): value for name, value in model.tags.items() if name.startswith(GATE_TAG)}
+    other = sorted({name for name, _ in checks.items() ^ _verdicts(gate).items()})
+    if ruling == model.ruling and other:
+        detail = f"the record and the registry differ in {', '.join(other[:3])} ({len(other)} in all): restore {path}"
+        return Finding(name="decision", passed=False, detail=detail)
     same = ruling == model.ruling
     detail = ruling if same else f"the record says {ruling!r}, the registry {model.ruling!r}"
     return Finding(name="decision", passed=same, detail=detail)
+
+
+def _verdicts(tags: Mapping[str, str]) -> dict[str, str]:
+    """The verdict of each check of a decision, of the ruling and of an override, from its tags."""
+    return {name: value.partition(":")[0] for name, value in tags.items()}
 
 
 def _manifest(store: Store, model: ListedModel) -> Finding:

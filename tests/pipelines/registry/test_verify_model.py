@@ -170,3 +170,11 @@ def test_what_does_not_change_a_report_is_no_other_model() -> None:
 
     assert decoding_of(GenerateConfig(batch_size=1)) == decoding_of(GenerateConfig(batch_size=64, split="validate"))
     assert decoding_of(GenerateConfig(guidance=0.5)) != decoding_of(GenerateConfig())
+
+
+def test_a_decision_whose_checks_were_changed_is_found(store: Store) -> None:
+    path = "runs/register-1/decision.json"
+    record = json.loads(store.read_bytes(path))
+    store.write_bytes(path, json.dumps(record | {"checks": []}).encode())
+    detail = "the record and the registry differ in ruling, text.modal_share (2 in all): restore"
+    assert failed(store) == {"decision": f"{detail} {path}"}
