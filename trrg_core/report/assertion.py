@@ -46,10 +46,14 @@ _BEFORE_ANSWER = ("colon", "open", "close")
 _ANTECEDENT = "antecedent"
 # between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
 _GAP = re.compile(
-    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*[\[({<\"']? ?| (?:left|right|l|r) ?[:=] ?|"
+    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*[\[({<\"']? ?|,? (?:left|right|l|r|bilateral|both sides) ?[:=] ?|"
+    r" (?:in|at|of|on|under|over|within|beneath|below|along|behind) (?:the |any |both |either )?[a-z ]{3,40} ?[:=] ?|"
     rf" ?:\s*(?:{LIST_MARK}\s*)?(?:(?:left|right|l|r) ?:? ?)?",
     re.IGNORECASE,
 )
+# "Effusion, right: none"
+_ANSWERED = re.compile(r" (?:small|moderate|large|trace|tiny|mild|minimal|severe|present|yes|noted|seen)\Z")
+_SIDE_OF_LABEL = re.compile(r" (?:left|right|l|r|bilateral|both sides) ?[:=]")
 _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
@@ -121,6 +125,13 @@ def _reaching_cues(
         if active:
             if index in boundaries:
                 active.clear()
+            elif (
+                role == "comma"
+                and not is_forward
+                and _ANSWERED.search(text, max(0, hits[index].start - 12), hits[index].start)
+            ):
+                _drop(active, "answer")  # "effusion small, pneumothorax none"
+                _shorten(active, role)
             elif role in _JOINS:
                 # "removal of the tube and the line"
                 is_and = role == "new_item" and text.startswith("and the", hits[index].start)
@@ -218,6 +229,10 @@ def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     before = index - 1
     while before >= 0 and hits[before].entry.role in _BEFORE_ANSWER:
         before -= 1
+    if before > 0 and hits[before].entry.role == "comma" and _SIDE_OF_LABEL.match(text, hits[before].end):
+        before -= 1
+    while before > 0 and hits[before].entry.is_place and not hits[before].entry.is_target:
+        before -= 1  # "nodule in the lung: none"
     gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
     follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
     end = hits[index].end

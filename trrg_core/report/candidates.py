@@ -145,10 +145,14 @@ def _pass_state(pending: _Pending, hits: Sequence[Hit], index: int, lexicon: Lex
         pending.reset()
         pending.state = index
         return
+    paired = [one for place in pending.places for one in _pair(hits, place, index, lexicon)]
+    if pending.is_titled and not paired:  # "PLEURA: blunting of the right angle"
+        pending.reset()
+        pending.state = index
+        return
     pending.has_state = True
     pending.state = -1
-    for place in pending.places:
-        yield from _pair(hits, place, index, lexicon)
+    yield from paired
 
 
 def _is_open_title(hits: Sequence[Hit], pending: _Pending) -> bool:

@@ -28,6 +28,15 @@ _PAST = re.compile(
     r"| (?:was|were|had been) [^,;:.]{3,50},? (?:and|but) (?=(?:is|are|has|have) (?:now|today|since|returned|become)\b)"
     r"|, having been [^,;:.]{3,60}(?=\.?$))"
 )
+_ADVERBIAL = (
+    r"(?:in contrast|by contrast|in comparison|by comparison|on the other hand|on the contrary|meanwhile"
+    r"|in the meantime|in the interim|fortunately|happily|thankfully|unfortunately|conversely|as expected"
+    r"|as anticipated|as hoped|reassuringly|notably|of note|incidentally|in retrospect|in turn|likewise|similarly"
+    r"|(?:i am|we are) (?:pleased|glad|happy|sorry) to (?:say|report|note))"
+)
+_VERB = r"(?:is|are|was|were|has|have|looks?|appears?|remains?|persists?|shows?|can|cannot|no longer)"
+# "the effusions, in contrast, have resolved", "has, in contrast, decreased"
+_ASIDE = re.compile(rf", {_ADVERBIAL}, (?={_VERB}\b)|(?<=\bhas)(?:, {_ADVERBIAL}, )|(?<=\bhave)(?:, {_ADVERBIAL}, )")
 _PAST_IN_FRONT = re.compile(
     r"(?:\b(?:previously|formerly|once|initially) (?:[a-z]+ly )?(?:enlarged|large|prominent|widened|elevated|raised"
     r"|dilated|normal|congested) )(?=[a-z ]{4,40} (?:is|are|has|have) (?:now|today|returned|become)\b)"
@@ -43,6 +52,9 @@ def without_clauses(scan: Scan) -> Plain | None:
     match = _PAST.search(text)
     if match and _follows(scan, match, is_place=True) and not names_finding(scan, *match.span()):
         return _cut(scan.plain, match.start(), match.end() - 1 if match.end() < len(text) else match.end())
+    match = _ASIDE.search(text)
+    if match:
+        return _cut(scan.plain, match.start(), match.end() - 1)
     match = _PAST_IN_FRONT.search(text)
     return _cut(scan.plain, *match.span()) if match else None
 

@@ -27,6 +27,7 @@ RULE_FILES = (
     "lines.yaml",
     "positions.yaml",
     "spelling.yaml",
+    "forms.yaml",
 )
 RULES_VERSION = "5"
 

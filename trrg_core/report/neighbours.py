@@ -4,7 +4,7 @@ The word that stands for the finding becomes a span that names it; the rules of 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
 from trrg_core.labels import Assertion
@@ -97,6 +97,17 @@ _DEVICES = {
     "drain": ("chest_tube",),
 }
 _DEFINITE = re.compile(r"\b(?:the|this|that) \Z", re.I)
+# "Line in good position.", of what the report has named before
+_BARE_DEVICE = re.compile(
+    r"(?:(?:good|satisfactory|unchanged|stable|adequate|appropriate) )?(?:tube|line|catheter|drain)s?", re.I
+)
+_BARE_WORDS = (
+    *("Tube", "Line", "Catheter", "Drain", "TUBE", "LINE", "CATHETER", "DRAIN"),
+    *("Good ", "Satisfactory ", "Unchanged ", "Stable ", "Adequate ", "Appropriate "),
+)
+NAMED_DEVICES = frozenset(
+    ("endotracheal_tube", "enteric_tube", "chest_tube", "tracheostomy", "central_venous_catheter")
+)
 _LONGEST_ARTICLE = len(" that ")
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120
@@ -177,24 +188,42 @@ def on_side_of_before(mentions: Sequence[Mention], sentence: str, before: Sequen
 
 
 def names_device(sentence: str) -> bool:
-    """Whether `sentence` may hold "the tube" or the like."""
+    """Whether `sentence` may hold "the tube" or the like, or begins with it."""
+    if sentence.startswith(_BARE_WORDS):
+        return True
     return "tube " in sentence or "line " in sentence or "catheter " in sentence or "drain " in sentence
 
 
-def of_devices_before(mentions: Sequence[Mention], sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
-    """`mentions` in which "the tube" and the like are the device that was named last: "the tube should be advanced"."""
+def of_devices_before(
+    mentions: Sequence[Mention], sentence: str, before: Sequence[Mention], devices: Mapping[str, Mention]
+) -> tuple[Mention, ...]:
+    """`mentions` in which "the tube" and the like are the device that was named last: "the tube should be advanced".
+
+    A bare "Line in good position." is that of the report's `devices`, by finding, which was named last.
+    """
     newest = {one.finding: (number, one) for number, one in enumerate(before)}
     named: list[Mention] = []
     for number, one in enumerate(mentions, len(before)):
-        of_word = _DEVICES.get(sentence[one.start : one.end].lower(), ()) if one.finding == _ANY_DEVICE else ()
-        if of_word and _DEFINITE.search(sentence, max(0, one.start - _LONGEST_ARTICLE), one.start):
-            known = [newest[finding] for finding in of_word if finding in newest]
-            if known:
-                device = max(known, key=itemgetter(0))[1]
-                one = with_values(one, finding=device.finding, laterality=one.laterality or device.laterality)
+        known = _known_devices(one, sentence, newest, devices) if one.finding == _ANY_DEVICE else []
+        if known:
+            device = max(known, key=itemgetter(0))[1]
+            one = with_values(one, finding=device.finding, laterality=one.laterality or device.laterality)
         newest[one.finding] = (number, one)
         named.append(one)
     return tuple(named)
+
+
+def _known_devices(
+    mention: Mention, sentence: str, newest: Mapping[str, tuple[int, Mention]], devices: Mapping[str, Mention]
+) -> list[tuple[int, Mention]]:
+    """The devices that a bare tube, line or the like may be, each with its number."""
+    word = sentence[mention.start : mention.end].lower()
+    if _DEFINITE.search(sentence, max(0, mention.start - _LONGEST_ARTICLE), mention.start):
+        return [newest[finding] for finding in _DEVICES.get(word, ()) if finding in newest]
+    if _BARE_DEVICE.fullmatch(sentence, 0, mention.end):
+        of_word = _DEVICES.get(word.rstrip("s"), ())
+        return [(at, one) for at, one in enumerate(devices.values()) if one.finding in of_word]
+    return []
 
 
 def under_label(mentions: Sequence[Mention], sentence: str, side: str) -> tuple[str, tuple[Mention, ...]]:

@@ -16,6 +16,7 @@ from trrg_core.report.lists import is_marked
 from trrg_core.report.mentions import find_mentions
 from trrg_core.report.neighbours import (
     LONGEST_SIDE,
+    NAMED_DEVICES,
     bare_side,
     complete,
     deny_now,
@@ -29,13 +30,12 @@ from trrg_core.report.neighbours import (
     replaces,
     title_of_list,
     under_label,
-    with_values,
 )
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
-from trrg_core.report.tables import Cell, is_header, split_row, statements_of
+from trrg_core.report.unfolding.unfold import in_report, unfold
 
 # half the sentences of a corpus are among its most common few thousand
 _CACHED_SENTENCES = 16_384
@@ -82,16 +82,25 @@ class ReportParser:
 
     def parse(self, text: str) -> ParsedReport:
         """The parse of one report. Any text is accepted; an empty one gives no sections and null labels."""
+        form = unfold(text)
+        if form is None:
+            return self._parse(text)
+        report = self._parse(form.text)
+        return in_report(report, text, form)
+
+    def _parse(self, text: str) -> ParsedReport:
+        """The parse of a report without forms."""
         sections = find_sections(text)
         read = {section.start for section in sections_read(sections)}
         named = name_definitions(find_definitions(text), self._lexicon) if "(" in text else {}
         sentences: list[Sentence] = []
+        devices: dict[str, Mention] = {}
         for section in sections:
             spans = find_sentences(text, section.start, section.end)
             if section.start in read:
-                sentences.extend(self._read(text, spans, section.name, named))
+                sentences.extend(self._read(text, spans, section.name, named, devices))
             elif section.name == _OF_ADVICE:
-                sentences.extend(map(_advised, self._read(text, spans, section.name, named)))
+                sentences.extend(map(_advised, self._read(text, spans, section.name, named, devices)))
             else:
                 sentences.extend([_sentence(text[start:end], start, end, section.name, ()) for start, end in spans])
         values = {
@@ -123,24 +132,19 @@ class ReportParser:
         return self._find_mentions(sentence, ())
 
     def _read(
-        self, text: str, spans: Sequence[tuple[int, int]], section: str, named: Mapping[str, str]
-    ) -> Sequence[Sentence]:
-        """The sentences of a section that is read, with their mentions."""
+        self,
+        text: str,
+        spans: Sequence[tuple[int, int]],
+        section: str,
+        named: Mapping[str, str],
+        devices: dict[str, Mention],
+    ) -> list[Sentence]:
+        """The sentences of a section that is read, with their mentions; `devices` are those of the report so far."""
         read: list[Sentence] = []
         before: tuple[Mention, ...] = ()
         side = title = ""
-        header: Sequence[Cell] = ()
-        in_table = False
         for start, end in spans:
             sentence = text[start:end]
-            cells = split_row(sentence) if "|" in sentence else ()
-            if cells:
-                header = cells if not in_table and is_header(cells) else header
-                in_table = True
-                before = self._of_row(cells, header)
-                read.append(_sentence(sentence, start, end, section, _shifted(before, start)))
-                continue
-            header, in_table = (), False
             mentions = self._mentions(sentence, find_defined(sentence, named) if named else ())
             title = title if title and is_marked(text, start) else ""
             if title and not mentions:
@@ -157,7 +161,7 @@ class ReportParser:
                     found = mentions or self._mentions(sentence, ((*field, before[-1].finding),))
                     mentions = of_field(found, before) or mentions
             if mentions and names_device(sentence):
-                mentions = of_devices_before(mentions, sentence, before)
+                mentions = of_devices_before(mentions, sentence, before, devices)
             if ":" in sentence:
                 side, mentions = under_label(mentions, sentence, side)
                 title = title or (title_of_list(sentence) if mentions and "\n" in sentence else "")
@@ -166,15 +170,11 @@ class ReportParser:
             elif len(sentence) <= LONGEST_SIDE and not mentions:
                 side = bare_side(sentence) or side
             before = mentions
+            for one in mentions:
+                if one.finding in NAMED_DEVICES:
+                    devices[one.finding] = one
             read.append(_sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ()))
         return read
-
-    def _of_row(self, cells: Sequence[Cell], header: Sequence[Cell]) -> tuple[Mention, ...]:
-        """The mentions of a row of a table, which stand at its label; none of the row that is the `header`."""
-        if cells is header:
-            return ()
-        found = [one for statement in statements_of(cells, header) for one in self._mentions(statement, ())]
-        return tuple(with_values(one, start=cells[0].start, end=cells[0].end) for one in found)
 
     def _of_stand_in(self, sentence: str, before: tuple[Mention, ...], *, was_past: bool) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""

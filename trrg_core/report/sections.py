@@ -14,7 +14,8 @@ from trrg_core.report.lines import is_open
 from trrg_core.report.parsed import ParsedReport, Section, build_value
 from trrg_core.report.scan import scan_sentence
 
-_MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
+# not "  R: effusion" below a title
+_MIMIC_HEADING = re.compile(r"\n (?! *[LR]:)([A-Z ()/,-]+):\s")
 # "\n \n" in MIMIC's files, which MIT-LCP's parser looks for; other files have no space there
 _BLANK_LINE = re.compile(r"\n[ \t\r]?\n")
 _FIRST_WORD = re.compile(r"\S")
@@ -199,7 +200,12 @@ def _name_heading(heading: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _is_content(heading: str) -> bool:
-    """Whether an unknown heading states something itself: it names a finding, a side, or a place other than a lung."""
+    """Whether an unknown heading states something itself: it names a finding, a side, or a place other than a lung.
+
+    Or it tells something of what follows: "RESOLVED: left effusion".
+    """
+    if heading in load_rules()["sections.yaml"]["telling"]:
+        return True
     scan = scan_sentence(heading, load_lexicon(), everything=True)
     places = {term.name for hit in scan.hits for term in hit.entry.terms if term.role == "place"}
     sided = any(kind == "laterality" for hit in scan.attributes for kind, _ in hit.entry.attributes)

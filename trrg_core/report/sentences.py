@@ -12,7 +12,8 @@ from trrg_core.report.lists import is_within_list
 _STOP = re.compile(r"[.!?][.!?]*")
 # the answer to a question is read with it: "Pneumothorax? No."
 _ANSWER = re.compile(
-    r"\s+(?:no(?! (?!evidence|signs?|definite|change)[a-z]{3})|[yn](?=[.,;]|\s*\Z|\s*\n)"
+    r"\s+(?:[ny](?=[ .,;:-]|\s|\Z)|unlikely|not (?:present|identified|visible|evident)"
+    r"|no(?! (?!evidence|signs?|definite|change)[a-z]{3})"
     r"|none|nil|yes|present|absent|not seen|negative|positive|mild|small|moderate|large|trace|tiny|minimal|"
     r"possibl[ey]|probabl[ey]|likely|suspected|"
     r"there (?:is|are) no(?:t|ne)?|there isn't|it (?:is|does) not|i see none)\b",

@@ -17,6 +17,15 @@ _GROUPS = ("other_device",)
 _LISTED = re.compile(r" ?\(|,? (?:including|namely|such as|i\.?e\.?) ")
 # bounds of the search, so that the work grows with the text and not with its square
 _MOST_MEMBERS, _LONGEST_LIST = 12, 200
+_DEVICE = r"(?:lines?|tubes?|devices?|catheters?|drains?|hardware|equipment|apparatus)"
+_PLURAL = r"(?:lines|tubes|devices|catheters|drains|hardware|equipment|apparatus)"
+# in a line of its own, over what is said of each: "Lines and tubes", "Tube position"
+_HEADING = re.compile(
+    rf"(?:(?:support|supporting|life support|monitoring|indwelling|medical)(?: and monitoring)? )?"
+    rf"(?:{_PLURAL}|{_DEVICE}(?:(?: ?/ ?|, ?| and | & |, and ){_DEVICE})+"
+    rf"|{_DEVICE} (?:positions?|placement|status|check))"
+    r"[ :.]*"
+)
 _END_OF_LIST = re.compile(r"\)|[.;]")
 
 
@@ -25,6 +34,8 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
     text = scan.plain.text
     titles: set[int] = set()
     described = {mark.start for mark in scan.attributes}
+    if candidates[0].finding in _GROUPS and _HEADING.fullmatch(text):
+        return set(range(len(candidates)))
     for number, candidate in enumerate(candidates):
         begin = _behind_colon(text, candidate.end)
         if begin < 0:

@@ -32,12 +32,6 @@ def test_forms_and_tables_are_read(tmp_path: Path, text: str, facts: str) -> Non
     assert read_facts(ReportParser(), row) == row.facts
 
 
-def test_a_mention_of_a_cell_stands_at_the_label_of_its_row() -> None:
-    text = "| Finding | R | L |\n| Effusion | small | none |"
-    mentions = [one for sentence in ReportParser().parse(text).sentences for one in sentence.mentions]
-    assert [text[one.start : one.end] for one in mentions] == ["Effusion", "Effusion"]
-
-
 def test_what_was_told_of_the_past_is_no_fact_beside_its_denial() -> None:
     report = ReportParser().parse("A small left effusion was seen yesterday. It is no longer visible.")
     mentions = [one for sentence in report.sentences for one in sentence.mentions]
