@@ -18,6 +18,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "ray",
             "torch",
             "transformers",
+            "huggingface_hub",
             "tokenizers",
             "safetensors",
             "peft",
