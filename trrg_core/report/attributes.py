@@ -198,6 +198,8 @@ class _Sentence:
         separator = self._separators[cut]
         start, end, entry = separator.start, separator.end, separator.entry
         floor = max((other.end for other in self.candidates[max(0, number - 3) : number]), default=0)
+        if number and floor > (self._cuts[cut - 1] if cut else 0) and self._says_only_marks(floor, start):
+            return []  # "pneumonia RLL improving, small left effusion"
         floor = max(floor, self._cuts[cut - 1] if cut else 0)
         if not any(mark.value("laterality") for mark in self.between(end, candidate.end)):
             return []  # "no effusion on the right, moderate effusion on the left"

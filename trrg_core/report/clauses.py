@@ -15,7 +15,7 @@ _LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,
 # a whole statement without a verb: "right effusion bigger, | left effusion gone"
 _IS_STATED = re.compile(
     r" (?:bigger|smaller|larger|better|worse|gone|resolved|removed|up|down|progressing|unchanged|stable|same|increased"
-    r"|decreased|likely|probable|possible|ok|no change)\Z"
+    r"|decreased|likely|probable|possible|ok|no change|persistent|persisting|persists|resolving|clearing)\Z"
 )
 _PREPOSITION = "absent.without"
 _ANY_DEVICE = "other_device"
