@@ -117,6 +117,7 @@ _NOT_NOW = re.compile(
     r"|gone|cleared|resolved|none)(?: (?:now|today|currently|any more|anymore|on this (?:film|study)))?\.?",
     re.I,
 )
+_LONGEST_DENIAL = len("are currently no longer identified on this study.")
 _TOLD_PAST = re.compile(r"\b(?:was|were|had|showed|demonstrated|revealed)\b", re.I)
 _EARLIER = re.compile(
     r"\b(?:yesterday|previous(?:ly)?|prior|earlier|before|last|this morning|ago|(?:on|in) (?:\d|[a-z]+ary|march|april"
@@ -156,9 +157,11 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
     return (*match.span(match.lastindex or 1), before[-1].finding) if match else None
 
 
-def deny_now(sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
-    """The denial of the finding `before`, which was stated of the past, by "Not seen today."; none where it is not so."""
-    if not _NOT_NOW.fullmatch(sentence) or len({one.finding for one in before}) != 1:
+def deny_now(sentence: str, before: Sequence[Mention], stated: str) -> tuple[Mention, ...]:
+    """The denial by "Not seen today." of the finding `before`, where `stated` tells of the past; none where not so."""
+    if len(sentence) > _LONGEST_DENIAL or not _NOT_NOW.fullmatch(sentence):
+        return ()
+    if not is_told_past(stated) or len({one.finding for one in before}) != 1:
         return ()
     of_now = {"assertion": Assertion.ABSENT, "rule": "stand_in", "cue": sentence, "historical": False}
     return (with_values(before[-1], start=0, end=len(sentence), severity="", **of_now),)
@@ -174,7 +177,7 @@ def replaces(mentions: Sequence[Mention], before: Sequence[Mention], stated: str
 
     "There was a small effusion yesterday" is a statement of its own, and so is a question.
     """
-    is_own = stated[:7].lower() == "there w" or before[-1].hypothetical
+    is_own = stated[:7].lower() == "there w" or before[-1].hypothetical or not is_told_past(stated)
     return not is_own and (mentions[0].assertion is Assertion.ABSENT or _EARLIER.search(stated) is not None)
 
 

@@ -151,9 +151,8 @@ class ReportParser:
                 mentions = of_title(title, sentence, self._mentions(f"{title}: {sentence}", ()))
             if before:
                 if not mentions:
-                    was_past = is_told_past(stated := read[-1].text)
-                    mentions = self._of_stand_in(sentence, before, was_past=was_past)
-                    if mentions and was_past and replaces(mentions, before, stated):
+                    mentions = self._of_stand_in(sentence, before, read[-1].text)
+                    if mentions and replaces(mentions, before, stated := read[-1].text):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
@@ -176,13 +175,13 @@ class ReportParser:
             read.append(_sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ()))
         return read
 
-    def _of_stand_in(self, sentence: str, before: tuple[Mention, ...], *, was_past: bool) -> tuple[Mention, ...]:
-        """The mention of a sentence such as "It is unchanged.", which speaks of the finding of the one before."""
-        if was_past and (denied := deny_now(sentence, before)):
+    def _of_stand_in(self, sentence: str, before: tuple[Mention, ...], stated: str) -> tuple[Mention, ...]:
+        """The mention of a sentence such as "It is unchanged.", which speaks of the finding `before`, in `stated`."""
+        if denied := deny_now(sentence, before, stated):
             return denied
         stand_in = find_stand_in(sentence, before)
         found = self._mentions(sentence, (stand_in,)) if stand_in else ()
-        return complete(found, sentence, before, was_past=was_past) if len(found) == 1 else ()
+        return complete(found, sentence, before, was_past=is_told_past(stated)) if len(found) == 1 else ()
 
     def _find_mentions(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()
