@@ -12,7 +12,7 @@ from trrg_core.report.parsed import Mention, build_value
 
 _LABEL = r"[A-Z][A-Za-z/ -]{1,40}(?:[(\[][^()\[\]\n]{1,40}[)\]])? ?[:?]"
 # "Edema: present / Effusion: none"
-_NEXT_FIELD = re.compile(rf"(?:[;/|]|//)[ \t]+(?={_LABEL})")
+_NEXT_FIELD = re.compile(rf"[;/|]/?[ \t]+(?={_LABEL})")
 _ANSWERED = re.compile(r"[:?=\]]")
 # "[ETT removed] [right line unchanged] Lungs: [clear]", "Effusion [none] Nodule [left]"
 _BRACKETS = re.compile(
@@ -28,6 +28,11 @@ _FIELD = re.compile(
     re.IGNORECASE,
 )
 _KINDS = ("laterality", "severity", "change", "anatomy", "size")
+
+
+def may_hold_fields(text: str) -> bool:
+    """Whether `text` can be a form: nearly no prose has a colon, a question or a bracket."""
+    return ":" in text or "?" in text or "]" in text
 
 
 def field_breaks(text: str, start: int, end: int) -> Iterator[int]:

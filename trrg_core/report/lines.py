@@ -11,7 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from trrg_core.report.forms import field_breaks
+from trrg_core.report.forms import field_breaks, may_hold_fields
 from trrg_core.report.lexicon import load_rules
 from trrg_core.report.lists import LIST_MARK, MARKED_ITEM, holds_for_all_items, kind_of_mark
 
@@ -115,7 +115,7 @@ def stretches(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]
     if ")" in whole or "2." in whole:
         marks, is_one = _inline_marks(text, start, end)
         breaks, may_list = sorted({*breaks, *marks}) if marks else breaks, may_list or is_one
-    unstopped = _unstopped(text, start, end)
+    unstopped = _unstopped(text, start, end, whole)
     if unstopped:
         breaks = sorted({*breaks, *unstopped})
     if not breaks:
@@ -165,10 +165,13 @@ def _inline_marks(text: str, start: int, end: int) -> tuple[list[int], bool]:
     return marks, has_one
 
 
-def _unstopped(text: str, start: int, end: int) -> list[int]:
-    """Where a statement begins with no stop before it: "Heart normal No effusion", "* No effusion * Small nodule"."""
+def _unstopped(text: str, start: int, end: int, whole: str) -> list[int]:
+    """Where in [start, end), which is `whole`, a statement begins with no stop before it.
+
+    "Heart normal No effusion", "* No effusion * Small nodule".
+    """
     found = [mark.end() for mark in _BULLET.finditer(text, start, end)] if "*" in text or "\u2022" in text else []
-    if "]" in text or "?" in text or "/" in text or "|" in text or ";" in text or ": N" in text or ": Y" in text:
+    if may_hold_fields(whole):
         found += field_breaks(text, start, end)
     colon = text.find(": ", start, end)
     while colon >= 0 and (following := text.find(": ", colon + 2, end)) >= 0:

@@ -16,6 +16,7 @@ WRONG_SHARES = {
     "challenge_eighth_author_2": 0.07,
     "challenge_ninth_author_2": 0.05,
     "challenge_tenth_author_2": 0.06,
+    "challenge_fifteenth_author": 0.04,
 }
 
 
