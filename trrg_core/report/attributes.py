@@ -14,6 +14,7 @@ from operator import attrgetter
 from trrg_core.report.attribute_marks import find_marks, said_of_state
 from trrg_core.report.attribute_words import BUT, CLAUSE_END, DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
 from trrg_core.report.candidates import Candidate
+from trrg_core.report.clauses import clause_starts
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
 from trrg_core.report.mark import Mark
 from trrg_core.report.scan import Hit, Plain
@@ -77,7 +78,7 @@ class _Sentence:
         self._has_but = bool(plain.words & CONCESSION)
         self._has_query = _QUERY in plain.text
         self._has_denied = _DENIED in plain.text
-        self._clauses = _clause_starts(hits, boundaries) if boundaries else []
+        self._clauses = clause_starts(hits, boundaries) if boundaries else []
 
     def describe(self, number: int) -> list[_Described]:
         """The attributes of candidate `number`, once for each side that has its own degree."""
@@ -261,19 +262,6 @@ class _Sentence:
             word[0] in FILLERS or DATE.match(word[0]) or any(start <= word.start() < end for start, end in spans)
             for word in _WORD.finditer(self.text, low, high)
         )
-
-
-def _clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
-    """Where clauses begin that follow a whole statement; "in the right lung, there is" is none."""
-    starts = []
-    states = False
-    for index, hit in enumerate(hits):
-        if index in boundaries:
-            if states or hit.entry.length == 1:  # a semicolon ends any statement
-                starts.append(hit.start)
-            states = hit.entry.has_verb and hit.entry.role != "stop"
-        states = states or hit.entry.is_target or (hit.entry.role == "verb" and index not in boundaries)
-    return starts
 
 
 def _choose(candidate: Candidate | None, window: Sequence[Mark]) -> _Described:

@@ -206,3 +206,16 @@ def _is_described(hits: Sequence[Hit], index: int) -> bool:
         if hit.entry.has_verb or hit.entry.is_target:
             return True
     return False
+
+
+def clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
+    """Where clauses begin that follow a whole statement; "in the right lung, there is" is none."""
+    starts = []
+    states = False
+    for index, hit in enumerate(hits):
+        if index in boundaries:
+            if states or hit.entry.length == 1:  # a semicolon ends any statement
+                starts.append(hit.start)
+            states = hit.entry.has_verb and hit.entry.role != "stop"
+        states = states or hit.entry.is_target or (hit.entry.role == "verb" and index not in boundaries)
+    return starts

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from trrg_core.report.forms import field_breaks, may_hold_fields
+from trrg_core.report.form_fields import field_breaks, may_hold_fields
 from trrg_core.report.lexicon import load_rules
 from trrg_core.report.lists import LIST_MARK, MARKED_ITEM, holds_for_all_items, kind_of_mark
 

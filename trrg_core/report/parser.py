@@ -10,7 +10,7 @@ from functools import lru_cache
 from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_label_set
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
 from trrg_core.report.current_fact import is_current_fact
-from trrg_core.report.forms import find_field, of_field
+from trrg_core.report.form_fields import find_field, of_field
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
 from trrg_core.report.lists import is_marked
 from trrg_core.report.mentions import find_mentions
