@@ -52,7 +52,7 @@ _ALONE = (
     r"|increas(?:ed|ing)|decreas(?:ed|ing)|resolv(?:ed|ing)|cleared|gone|lies?|measures?|extends?|may|might|could)\b))"
 )
 _PRONOUN = re.compile(
-    rf"(it|they|(?:this|these|both)\b{_ALONE})\b"
+    rf"(it|they|(?:this|that|these|both)\b{_ALONE})\b"
     r"(?! (?:\w+ )?(?:may|might|could|likely|represents?|reflects?|suggests?))",
     re.I,
 )

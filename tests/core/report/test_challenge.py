@@ -17,6 +17,10 @@ WRONG_SHARES = {
     "challenge_ninth_author_2": 0.05,
     "challenge_tenth_author_2": 0.06,
     "challenge_fifteenth_author": 0.04,
+    "challenge_twelfth_author_2": 0.12,
+    "challenge_thirteenth_author_2": 0.13,
+    "challenge_fourteenth_author_2": 0.12,
+    "challenge_fifteenth_author_2": 0.1,
 }
 
 
