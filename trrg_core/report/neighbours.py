@@ -105,9 +105,7 @@ _BARE_WORDS = (
     *("Tube", "Line", "Catheter", "Drain", "TUBE", "LINE", "CATHETER", "DRAIN"),
     *("Good ", "Satisfactory ", "Unchanged ", "Stable ", "Adequate ", "Appropriate "),
 )
-NAMED_DEVICES = frozenset(
-    ("endotracheal_tube", "enteric_tube", "chest_tube", "tracheostomy", "central_venous_catheter")
-)
+NAMED_DEVICES = frozenset(name for names in _DEVICES.values() for name in names)
 _LONGEST_ARTICLE = len(" that ")
 _GONE = re.compile(r"resol|clear|gone|disappear|vanish|no longer|remov")
 _LONGEST = 120

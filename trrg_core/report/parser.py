@@ -151,8 +151,8 @@ class ReportParser:
                 mentions = of_title(title, sentence, self._mentions(f"{title}: {sentence}", ()))
             if before:
                 if not mentions:
-                    mentions = self._of_stand_in(sentence, before, read[-1].text)
-                    if mentions and replaces(mentions, before, stated := read[-1].text):
+                    mentions = self._of_stand_in(sentence, before, stated := read[-1].text)
+                    if mentions and replaces(mentions, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)

@@ -35,19 +35,9 @@ _WORDS = {
     PAST: (
         *("you", "we", "i", "he", "she", "they", "patient", "was", "were", "been", "now", "today", "last", "ago"),
         *("yesterday", "film", "previously", "formerly", "once", "initially", "originally", "earlier"),
-        *(
-            "contrast",
-            "comparison",
-            "contrary",
-            "other hand",
-            "meanwhile",
-            "meantime",
-            "interim",
-            "fortunately",
-            "happily",
-        ),
+        *("contrast", "comparison", "contrary", "other hand", "meanwhile", "meantime", "interim"),
         *("thankfully", "unfortunately", "conversely", "as expected", "as anticipated", "as hoped", "reassuringly"),
-        *("notably", "of note", "incidentally", "in retrospect", "in turn", "likewise", "similarly"),
+        *("fortunately", "happily", "notably", "of note", "incidentally", "in retrospect", "in turn", "likewise", "similarly"),
     ),
 }
 

@@ -35,13 +35,12 @@ _OUTER = " \t,;."
 
 
 class _Option(NamedTuple):
-    """The words at a box, [start, end) of the text, and whether the box is checked; `reach`: where the next begins."""
+    """The words at a box, [start, end) of the text up to the next option, and whether the box is checked."""
 
     words: str
     start: int
     end: int
     is_checked: bool
-    reach: int
 
 
 class _Group(NamedTuple):
@@ -55,13 +54,12 @@ class _Group(NamedTuple):
 
 def box_edits(text: str) -> Iterator[Edit]:
     """The edits that leave of the boxes of each line what they state."""
-    title, is_open = "", False
+    title = ""
     for line in _LINE.finditer(text):
         boxes = list(_BOX.finditer(text, line.start(), line.end()))
         if not boxes:
             named = _TITLE.fullmatch(line[0].strip())
             title = named[1] if named and names_anything(named[1]) else ""
-            is_open = False
             continue
         head = text[line.start() : boxes[0].start()]
         if len(head) - head.rfind(":") > _LONGEST_HEAD:
@@ -70,18 +68,17 @@ def box_edits(text: str) -> Iterator[Edit]:
         first = groups[0]
         is_of_title = bool(title) and not first.label and not any(states_anything(one.words) for one in first.options)
         if is_of_title:
-            yield from _of_title(title, groups, line, is_open)
-            is_open = is_open or any(one.is_checked for one in first.options)
+            yield _of_title(title, groups, line)
             continue
         title = ""
         yield from _line(groups, line.start(), line.end())
 
 
-def _of_title(title: str, groups: Sequence[_Group], line: "re.Match[str]", is_open: bool) -> Iterator[Edit]:
+def _of_title(title: str, groups: Sequence[_Group], line: "re.Match[str]") -> Edit:
     """The options below a title, each in its line: "Effusion:\n[ ] none\n[x] small"."""
     checked = [side_of(one.words) for group in groups for one in group.options if one.is_checked and one.words]
     words = ", ".join(checked)
-    yield Edit(line.start(), line.end(), f"{title}: {words}" if words else "")
+    return Edit(line.start(), line.end(), f"{title}: {words}" if words else "")
 
 
 def _groups(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"]) -> Iterator[_Group]:
@@ -101,20 +98,20 @@ def _groups(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"]) -
     if is_word_first:
         label = _LABEL.match(head)
         size = label.end() if label else 0
-        options = _words_first(text, begin + size, end, boxes, is_sign)
+        options = _words_first(text, begin + size, end, boxes)
         yield from _split(text, begin, begin + size, options)
     else:
         yield from _split(text, begin, boxes[0].start(), _boxes_first(text, end, boxes))
 
 
-def _words_first(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"], is_sign: bool) -> list[_Option]:
+def _words_first(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"]) -> list[_Option]:
     options = []
     at = start
     for number, box in enumerate(boxes):
         words = text[at : box.start()]
         if number + 1 == len(boxes) and text[box.end() : end].strip():
             words = f"{words.rstrip()} {text[box.end() : end].strip(_OUTER)}"
-        options.append(_Option(words.strip(_OUTER), at, box.end(), box[1] is not None, box.end()))
+        options.append(_Option(words.strip(_OUTER), at, box.end(), box[1] is not None))
         at = box.end()
     return options
 
@@ -123,9 +120,8 @@ def _boxes_first(text: str, end: int, boxes: Sequence["re.Match[str]"]) -> list[
     options = []
     for number, box in enumerate(boxes):
         reach = boxes[number + 1].start() if number + 1 < len(boxes) else end
-        words = text[box.end() : reach]
-        is_checked = box[1] is not None
-        options.append(_Option(words.strip(" \t"), box.start(), reach, is_checked, reach))
+        words = text[box.end() : reach].strip(" \t")
+        options.append(_Option(words, box.start(), reach, box[1] is not None))
     return options
 
 
@@ -139,7 +135,7 @@ def _split(text: str, start: int, end: int, options: Sequence[_Option]) -> Itera
         if following and (following[1] or names_finding(named)):
             kept = option.words[: following.start()].strip(_OUTER)
             at = option.start + text[option.start : option.end].rfind(named)
-            held.append(option._replace(words=kept, end=at, reach=at))
+            held.append(option._replace(words=kept, end=at))
             yield _Group(label, start, end, tuple(held))
             label, start, end, held = named, at, at + len(named), []
         else:
@@ -172,7 +168,7 @@ def _line(groups: Sequence[_Group], start: int, end: int) -> Iterator[Edit]:
 def _statements(group: _Group, before: list[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
     label = group.label.rstrip(":? ")
     kind = attribute_kind(label) if label else ""
-    low, high = group.start, group.options[-1].reach
+    low, high = group.start, group.options[-1].end
     checked = [side_of(one.words) for one in group.options if one.is_checked]
     if kind and before:
         if checked and kind != "presence":  # "Side: [x] left" tells more of the statement before
@@ -183,7 +179,7 @@ def _statements(group: _Group, before: list[tuple[int, int, str]]) -> Iterator[t
         prefix = f"{group.label} " if label else "- "
         for number, one in enumerate(group.options):
             words = _of_box(one)
-            yield (low if not number else one.start), one.reach, (prefix + words) if words else ""
+            yield (low if not number else one.start), one.end, (prefix + words) if words else ""
         return
     values = [one for one in checked if one]
     if {"left", "right"} <= {one.lower() for one in values}:

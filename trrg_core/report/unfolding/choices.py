@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from trrg_core.report.unfolding.edits import Edit
-from trrg_core.report.unfolding.words import names_finding, names_place
+from trrg_core.report.unfolding.words import names_finding, names_place, side_of
 
 # bounded, so that the work grows with the text and not with its square
 _GAP = r"[ \t]{0,4}"
@@ -39,7 +39,6 @@ _PLUS_OR_MINUS = re.compile(r"(?<=[A-Za-z)] )([-+])(?=[,;\n]|\Z| [(A-Z])")
 _PLURAL = re.compile(r"(?<=[a-z])\(s\)")
 # "Effusion, left: large"
 _SIDE = r"(?:[Rr]ight|RIGHT|[Ll]eft|LEFT|R|L)"
-_SIDES = {"l": "Left", "r": "Right"}
 _SIDE_BEHIND_LABEL = re.compile(rf"(?:\A|(?<=\n)|(?<=[.;*\u2022-] ))([A-Za-z][A-Za-z /]{{2,40}}), ?({_SIDE}) ?:")
 # "Costophrenic angles: right sharp, left blunted"
 _PART = r"[A-Za-z][A-Za-z -]{2,40}?"
@@ -76,7 +75,7 @@ def _edits(text: str) -> Iterator[Edit]:
     if _PLUS.search(text):
         yield from (Edit(*match.span(), f"({match[1]})") for match in _PLUS_OR_MINUS.finditer(text))
     for match in _SIDE_BEHIND_LABEL.finditer(text):
-        side = _SIDES[match[2][0].lower()]
+        side = side_of(match[2][0]).capitalize()
         if names_finding(match[1]):
             yield Edit(match.start(1), match.start(1), f"{side} ")
             yield Edit(match.end(1), match.end() - 1, "")
@@ -90,7 +89,7 @@ def _edits(text: str) -> Iterator[Edit]:
 def _of_each_side(match: "re.Match[str]") -> Iterator[Edit]:
     """The edits of a label with what is said of its two sides: one statement for each."""
     parts = (2, 3, 4, 5) if match[2] else (7, 6, 9, 8)
-    sides = [_SIDES[match[part][0].lower()] for part in (parts[0], parts[2])]
+    sides = [side_of(match[part][0]).capitalize() for part in (parts[0], parts[2])]
     if sides[0] == sides[1] or any(_NO.match(match[part]) for part in (parts[1], parts[3])):
         return
     place = match[1].lower()

@@ -22,23 +22,8 @@ _AT_SLASH = ("N/A", "n/a", "/N", "/n", "/y", "one/", "ent/", "mal/", "es/", "cor
 # how the labels end that tell something of a side, or of a finding above them
 _LABELS = frozenset(
     (
-        *(
-            "left",
-            "ight",
-            "lity",
-            "side",
-            "sent",
-            "ence",
-            "seen",
-            "atus",
-            "lobe",
-            "size",
-            "rity",
-            "situ",
-            "ible",
-            "fied",
-        ),
-        *("gles", "ulci", "agms", "ases", "ices", "hila", "omes", "rend", "rade"),
+        *("left", "ight", "lity", "side", "sent", "ence", "seen", "atus", "lobe", "size", "rity", "situ", "ible"),
+        *("fied", "gles", "ulci", "agms", "ases", "ices", "hila", "omes", "rend", "rade"),
     )
 )
 _STAGES: tuple[Callable[[str], Iterator[Edit]], ...] = (choice_edits, table_edits, box_edits, block_edits)
