@@ -13,7 +13,7 @@ from pipelines.evaluation.inputs import EvaluationInputs, gather_inputs
 from pipelines.evaluation.study_pages import study_pages
 from pipelines.ray_data.image_work import ImageWork, choose_changed, do_image_work
 from pipelines.records.code_version import code_version
-from pipelines.records.fingerprint import input_content, job_fingerprint
+from pipelines.records.fingerprint import have_same_content, job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.mlflow_model import DECODING, check_decoding
 from trrg_core.config.settings import TrrgConfig
@@ -133,10 +133,8 @@ def _check_written_by(config: TrrgConfig, store: Store, inputs: Mapping[str, str
 
 def _is_same(store: Store, shards: str, known: str) -> bool:
     """Whether two versions of `shards` have the same content; that of a version that was dropped is unknown."""
-    if shards == known:
-        return True
     try:
-        return input_content(store, shards) == input_content(store, known)
+        return have_same_content(store, shards, known)
     except ConfigError:
         return False
 

@@ -21,3 +21,12 @@ def input_content(store: Store, ref: str) -> str:
     if "@" in ref:
         return find_commit(store, TableRef.parse(ref)).content
     return require_result(store, ref).run_id
+
+
+def have_same_content(store: Store, one: str, other: str) -> bool:
+    """Whether two references stand for the same content, as two versions of the same rows do.
+
+    Raises:
+        ConfigError: if they differ and one of them is gone.
+    """
+    return one == other or input_content(store, one) == input_content(store, other)

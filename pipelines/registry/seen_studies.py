@@ -6,7 +6,7 @@ whose source assigns the splits otherwise.
 
 from typing import Any
 
-from pipelines.records.fingerprint import input_content
+from pipelines.records.fingerprint import have_same_content
 from trrg_core.errors import ConfigError
 from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.registry.check import Bound, Check, Verdict, check_number
@@ -45,8 +45,8 @@ def count_seen(store: Store, generator: str, table: OutcomeTable, *, shards: str
     """
     tested = set(zip(table.subject_ids, table.study_ids, strict=True))
     seen: set[tuple[str, str]] = set()
-    for ref in _trained_on(store, generator) - {shards}:
-        if input_content(store, ref) == input_content(store, shards):
+    for ref in _trained_on(store, generator):
+        if have_same_content(store, ref, shards):
             continue
         rows: list[dict[str, Any]] = read_table(
             store, TableRef.parse(ref), columns=["subject_id", "study_id", "split"]

@@ -1,7 +1,6 @@
 """Whether a registered model is still what was registered: its files, its evaluation, its decision."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from pipelines.registry.model_signature import check_stored, signature_path
 from pipelines.registry.registry_client import BILL_TAG, GATE_TAG, WEIGHTS_TAG
 from trrg_core.errors import DataError, TrrgError
 from trrg_core.model.manifest import MANIFEST, check_folder
-from trrg_core.registry.decision import DECISION_FILE, decision_from_bytes, tags_of
+from trrg_core.registry.decision import DECISION_FILE, decision_from_record, tags_of
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.signing.key_pair import VERIFYING_VARIABLE, read_verifying_key
@@ -67,7 +66,7 @@ def _decision(store: Store, model: ListedModel) -> Finding:
         return Finding(name="decision", passed=False, detail=f"no decision of {model.model}: `trrg register` makes one")
     try:
         record = read_record(store, path, dict[str, Any])
-        checks = _verdicts(tags_of(decision_from_bytes(json.dumps(record).encode())))
+        checks = _verdicts(tags_of(decision_from_record(record)))
     except DataError as error:
         return Finding(name="decision", passed=False, detail=str(error))
     ruling = record.get("ruling", "")

@@ -85,17 +85,29 @@ def decision_from_bytes(data: bytes) -> Decision:
     Raises:
         DataError: `damaged_record`, if it holds none.
     """
-    known = ("ruling", "promote", "override", "score", "checks")
     try:
         record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _damaged() from error
+    return decision_from_record(record)
+
+
+def decision_from_record(record: Any) -> Decision:
+    """As `decision_from_bytes`, of what its JSON holds."""
+    known = ("ruling", "promote", "override", "score", "checks")
+    try:
         return Decision(
             checks=tuple(_check_from_json(row) for row in record["checks"]),
             score=record["score"],
             override=record["override"],
             facts={name: value for name, value in record.items() if name not in known},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError("damaged_record", "a decision is damaged: restore it from a backup") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged() from error
+
+
+def _damaged() -> DataError:
+    return DataError("damaged_record", "a decision is damaged: restore it from a backup")
 
 
 def _check_to_json(check: Check) -> dict[str, Any]:

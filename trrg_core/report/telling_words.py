@@ -37,7 +37,17 @@ _WORDS = {
         *("yesterday", "film", "previously", "formerly", "once", "initially", "originally", "earlier"),
         *("contrast", "comparison", "contrary", "other hand", "meanwhile", "meantime", "interim"),
         *("thankfully", "unfortunately", "conversely", "as expected", "as anticipated", "as hoped", "reassuringly"),
-        *("fortunately", "happily", "notably", "of note", "incidentally", "in retrospect", "in turn", "likewise", "similarly"),
+        *(
+            "fortunately",
+            "happily",
+            "notably",
+            "of note",
+            "incidentally",
+            "in retrospect",
+            "in turn",
+            "likewise",
+            "similarly",
+        ),
     ),
 }
 
