@@ -102,7 +102,7 @@ def _describe(
     """
     sides, degrees = [], []
     for name, code, has_side in zip(observations, stated, sided, strict=True):
-        same = [fact for fact in of_name.get(name, ()) if code != NOT_STATED and _assertion(fact) == code]
+        same = [fact for fact in of_name[name] if _assertion(fact) == code] if code and name in of_name else ()
         sides.append(reduce(or_, (CODE_OF_SIDE[fact.get("laterality") or ""] for fact in same), 0) if has_side else 0)
         found = {DEGREE_OF_SEVERITY[fact.get("severity") or ""] for fact in same} - {0}
         degrees.append(found.pop() if len(found) == 1 else 0)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from trrg_core.config.settings import FinetuneConfig, PretrainConfig, TrrgConfig
-from trrg_core.imaging.transforms import letterbox
+from trrg_core.imaging.transforms import letterbox_all
 from trrg_core.labels import Assertion, stated_codes
 from trrg_core.report.facts import FactCodes, no_facts, study_facts
 from trrg_core.training.batch import NEGATIVE_KINDS, Batch, ClueEdits, Reports, Sentences
@@ -44,11 +44,14 @@ def collate_images(
     pixels = np.zeros((len(rows), num_views, side, side), dtype=np.uint8)
     view_ids = torch.zeros((len(rows), num_views), dtype=torch.int64)
     view_mask = torch.zeros((len(rows), num_views), dtype=torch.bool)
+    jpegs: list[bytes] = []
     for index, row in enumerate(rows):
         for slot, view in enumerate(choose_views(row["views"], num_views=num_views)):
-            pixels[index, slot] = letterbox(view["jpeg"], side_px=side)
+            jpegs.append(view["jpeg"])
             view_ids[index, slot] = view_id(view["view_position"])
             view_mask[index, slot] = True
+    for at, square in zip(view_mask.nonzero().tolist(), letterbox_all(jpegs, side_px=side), strict=True):
+        pixels[tuple(at)] = square
     sided = [prompt.has_side for prompt in load_prompts(observations)]
     facts = [_facts(row, observations, sided) for row in rows]
     return Batch(

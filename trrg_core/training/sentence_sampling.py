@@ -96,8 +96,8 @@ def draw_prompts(prompts: Sequence[Prompts], rng: Generator) -> list[str]:
     Left and right prompts are of the observations that have a side; both sides use the same words. Prompts of a slight,
     of a moderate and of a severe finding are of the observations that are graded, in the same words as well.
     """
-    present = [str(rng.choice(entry.present)) for entry in prompts]
-    absent = [str(rng.choice(entry.absent)) for entry in prompts]
+    present = [_pick(entry.present, rng) for entry in prompts]
+    absent = [_pick(entry.absent, rng) for entry in prompts]
     sided = [(entry, int(rng.integers(len(entry.left)))) for entry in prompts if entry.has_side]
     left, right = [entry.left[index] for entry, index in sided], [entry.right[index] for entry, index in sided]
     graded = [(entry, int(rng.integers(len(entry.degrees[0])))) for entry in prompts if entry.has_degree]
@@ -148,7 +148,7 @@ def _draw_prompt_statements(
         pool = prompts[index].present if code == STATED_PRESENT else prompts[index].absent
         assertions = tuple(code if other == index else NOT_STATED for other in range(len(stated)))
         nothing = (0,) * len(stated)
-        drawn.append(_Statement(str(rng.choice(pool)), FactCodes(assertions, nothing, nothing)))
+        drawn.append(_Statement(_pick(pool, rng), FactCodes(assertions, nothing, nothing)))
     return drawn
 
 
@@ -170,7 +170,7 @@ def _draw_negatives(
         if by_prompt and (not texts or rng.random() < _PROMPT_NEGATIVE_SHARE):
             texts = _opposite_prompts(statement.facts, prompts, rng)
         if texts:
-            yield HardNegative(kind, str(rng.choice(texts)))
+            yield HardNegative(kind, _pick(texts, rng))
 
 
 def _opposite_prompts(facts: FactCodes, prompts: Sequence[Prompts], rng: Generator) -> Sequence[str]:
@@ -196,6 +196,11 @@ def _stating_sentences(
         if any(facts.assertions):
             stating.append(_Statement(sentence["text"], facts, sentence.get("flips") or ()))
     return stating
+
+
+def _pick(texts: Sequence[str], rng: Generator) -> str:
+    # `rng.choice` draws the same, and makes an array of the texts first
+    return texts[int(rng.integers(len(texts)))]
 
 
 def _is_negated(facts: FactCodes) -> bool:

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
 from tests.core.toy_corpus import draw
-from trrg_core.imaging.transforms import _affine_grid, augment, letterbox
+from trrg_core.imaging.transforms import _affine_grid, augment, letterbox, letterbox_all
 
 
 def test_letterbox_keeps_the_aspect_and_the_sides():
@@ -13,6 +14,15 @@ def test_letterbox_keeps_the_aspect_and_the_sides():
     assert (square[:, :4] == 0).all()
     assert (square[:, 60:] == 0).all()
     assert square[10, 9] < 40 < square[10, 50]
+
+
+@pytest.mark.parametrize("count", [1, 50])  # a few in turn, many by threads
+def test_images_are_letterboxed_in_their_order(count):
+    jpegs = [draw(number, "p") for number in range(count)]
+    squares = letterbox_all(jpegs, side_px=32)
+    assert all(np.array_equal(square, letterbox(jpeg, side_px=32)) for square, jpeg in zip(squares, jpegs, strict=True))
+    with pytest.raises(OSError, match="identify"):
+        letterbox_all([*jpegs, b"no image"], side_px=32)
 
 
 def test_augmentation_is_seeded_small_and_never_a_flip():
