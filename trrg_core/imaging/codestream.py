@@ -4,6 +4,7 @@ A decoder allocates memory for the size that the codestream states, whatever the
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trrg_core.errors import DataError
@@ -54,6 +55,13 @@ def check_codestream(frame: bytes, syntax: str, size: FrameSize) -> None:
         _compare(_jpeg_2000_size(frame), size)
     else:
         raise DataError("dicom_unsupported", f"transfer syntax {syntax[:64]!r} is not decoded")
+
+
+def count_frames(fragments: Iterable[bytes], syntax: str) -> int:
+    """The number of frames in fragments of encapsulated pixels, of which each begins a frame or goes on with one."""
+    starts = (_JPEG_START, _J2K_START, _JP2_START)
+    # a run-length frame is one fragment
+    return sum(1 for fragment in fragments if syntax == _RLE or fragment.startswith(starts))
 
 
 def is_jpeg_2000(syntax: str) -> bool:

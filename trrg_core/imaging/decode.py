@@ -81,8 +81,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Grey:
 
     Raises:
         DataError: `empty_file`, `not_an_image`, `too_many_pixels`, `too_small`, `jpeg_truncated`, `jpeg_corrupt`,
-            `jpeg_unsupported`, `png_corrupt`, a reason of `trrg_core.imaging.dicom`, or `undecodable_image` when a
-            decoder fails in any other way.
+            `jpeg_unsupported`, `png_corrupt`, `png_multiframe`, a reason of `trrg_core.imaging.dicom`, or
+            `undecodable_image` when a decoder fails in any other way.
     """
     return decode(data, max_pixels=max_pixels).pixels
 
@@ -214,6 +214,8 @@ def _check_chunks(data: bytes) -> None:
             raise DataError("png_corrupt", f"the file of {len(data)} bytes ends before its last chunk")
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             raise DataError("png_corrupt", f"the chunk at byte {at} does not match its checksum")
+        if data[at + 4 : at + 8] == b"fdAT":  # the pixels of a further frame
+            raise DataError("png_multiframe", "an animated PNG, expected one picture")
         if data[at + 4 : at + 8] == b"IEND":
             return
         at = end

@@ -7,18 +7,19 @@ import io
 import struct
 import warnings
 import zlib
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_fragments, get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.pixels.processing import apply_windowing
 
 from trrg_core.errors import DataError
-from trrg_core.imaging.codestream import FrameSize, check_codestream
+from trrg_core.imaging.codestream import FrameSize, check_codestream, count_frames
 from trrg_core.imaging.header_tags import ALLOWED_TAGS
 from trrg_core.imaging.intensity import Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly
@@ -154,6 +155,10 @@ def _raw_pixels(header: Any, max_pixels: int, min_side_px: int) -> NDArray[Any]:
     syntax = str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
     try:
         if syntax and header.file_meta.TransferSyntaxUID.is_compressed:
+            # after the table of offsets; the header may state one frame where there are several
+            num_frames = count_frames(islice(generate_fragments(header.PixelData), 1, None), syntax)
+            if num_frames > 1:
+                raise DataError("dicom_multiframe", f"{num_frames} compressed frames, expected one")
             frame = get_frame(header.PixelData, 0, number_of_frames=1)
             check_codestream(frame, syntax, _frame_size(header))
             if syntax == _JPEG_BASELINE:

@@ -42,6 +42,7 @@ def reason_of(data: bytes, **options: int) -> str:
 
 JPEG = saved(Pillow.fromarray(film()), "JPEG", quality=90)
 PNG = saved(Pillow.fromarray(film()), "PNG")
+TURNED = Pillow.fromarray(film()[::-1].copy())
 
 
 def zeroed(data: bytes, start: int, size: int) -> bytes:
@@ -88,6 +89,7 @@ def test_a_sound_jpeg_of_any_colour_space_becomes_grey(mode: str, options: dict[
         (PNG[:20], "png_corrupt"),
         (zeroed(PNG, len(PNG) // 2, 3000), "png_corrupt"),
         (saved(Pillow.new("L", (2, 2)), "PNG"), "too_small"),
+        (saved(Pillow.fromarray(film()), "PNG", save_all=True, append_images=[TURNED]), "png_multiframe"),
     ],
 )
 def test_a_bad_file_has_its_reason(data: bytes, reason: str) -> None:
@@ -226,6 +228,8 @@ def dicom(
         ({"BodyPartExamined": "THORACIC SPINE"}, "wrong_body_part"),
         ({"Modality": "CT"}, "wrong_modality"),
         ({"NumberOfFrames": 3, "data": raw12().tobytes() * 3}, "dicom_multiframe"),
+        # the header states one frame
+        ({"syntax": JPEGBaseline8Bit, "data": encapsulate([JPEG, saved(TURNED, "JPEG")])}, "dicom_multiframe"),
         ({"PixelData": None}, "dicom_no_pixels"),
         ({"PhotometricInterpretation": "RGB"}, "dicom_not_grey"),
         ({"BurnedInAnnotation": "YES"}, "burned_in_annotation"),
