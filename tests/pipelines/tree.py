@@ -92,4 +92,6 @@ def make_tree(root: Path, num_studies: int) -> Tree:
 
 
 def _picture(shade: int) -> bytes:
-    return encode_jpeg(np.full((24, 32), shade % 256, np.uint8))
+    pixels = np.full((24, 32), shade % 256, np.uint8)
+    pixels[:8, :8] = (shade + 128) % 256  # an image of one value is blank
+    return encode_jpeg(pixels)

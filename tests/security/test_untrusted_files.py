@@ -73,6 +73,7 @@ def test_one_bad_file_of_each_kind_costs_one_study_each(tmp_path: Path, monkeypa
         hostile_images.dicom_with_unknown_vr,
         hostile_images.dicom_of_deep_sequences,
         hostile_images.dicom_of_32_bits,
+        lambda: hostile_images.large_png(64, 64),
     )
     for attack in hostile:
         tree.image(next(numbers)).write_bytes(attack())
@@ -81,9 +82,10 @@ def test_one_bad_file_of_each_kind_costs_one_study_each(tmp_path: Path, monkeypa
     store = open_store(str(tmp_path / "store"))
     result = ingest.run(config, store, {})
     reasons = count_rejects(read_rejects(store))["ingest"]
-    assert reasons.pop("no_usable_image") == 7
-    assert reasons == {"not_a_file": 6, "unreadable_file": 1, "undecodable_image": 2, "dicom_unsupported": 1}
-    assert result.counts["studies"] == 24 - 10
+    assert reasons.pop("no_usable_image") == 8
+    undecoded = {"undecodable_image": 2, "dicom_unsupported": 1, "blank_image": 1}
+    assert reasons == {"not_a_file": 6, "unreadable_file": 1} | undecoded
+    assert result.counts["studies"] == 24 - 11
 
 
 def refuse_to_open(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:

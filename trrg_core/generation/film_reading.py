@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trrg_core.config.settings import IngestConfig, ShardConfig, TrrgConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode_image, shrink_jpeg
+from trrg_core.imaging.decode import shrink_jpeg
 from trrg_core.imaging.decoder_pool import prepare_isolated
 from trrg_core.imaging.stored_image import decoder_limits, image_form
 
@@ -57,18 +57,13 @@ def read_film(data: bytes, *, name: str, view_position: str = "", form: FilmForm
         form: limits, sizes and quality.
 
     Raises:
-        DataError: `file_too_large`, `blank_image`, or as `trrg_core.imaging.decoder_pool.prepare_isolated`.
+        DataError: `file_too_large`, or as `trrg_core.imaging.decoder_pool.prepare_isolated`.
     """
     form = form or FilmFormat()
     ingest = form.ingest
     if len(data) > ingest.max_file_bytes:
         raise DataError("file_too_large", f"{len(data)} bytes, the limit is {ingest.max_file_bytes}")
     prepared = prepare_isolated(data, image_form(ingest), decoder_limits(ingest))
-    pixels = decode_image(prepared.jpeg)
-    if (
-        pixels.min() == pixels.max()
-    ):  # a model writes a report of any image: of a failed export most likely a normal one
-        raise DataError("blank_image", f"all pixels have the value {pixels[0, 0]}, so it shows nothing")
     return ReadFilm(
         name=name,
         view_position=view_position or prepared.tags.get("ViewPosition", ""),

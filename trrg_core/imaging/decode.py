@@ -127,10 +127,14 @@ def _decode(data: bytes, max_pixels: int, min_side_px: int) -> DecodedImage:
 
 
 def prepare_image(data: bytes, form: ImageForm) -> PreparedImage:
-    """The image file `data` checked, resized and encoded; raises as `decode_image`."""
+    """The image file `data` checked, resized and encoded.
+
+    Raises:
+        DataError: `blank_image` where all pixels have one value, or as `decode_image`.
+    """
     decoded = decode(data, max_pixels=form.max_pixels, min_side_px=form.max_side_px)
     small = resize_long_side(decoded.pixels, form.max_side_px)
-    return PreparedImage(
+    prepared = PreparedImage(
         jpeg=encode_jpeg(small, form.jpeg_quality),
         rows=small.shape[0],
         columns=small.shape[1],
@@ -139,6 +143,10 @@ def prepare_image(data: bytes, form: ImageForm) -> PreparedImage:
         tags=decoded.tags,
         text_rows=_count_text_rows(decoded, form.find_text),
     )
+    # a model learns a report from any image and writes one of any: of a failed export most likely a normal one
+    if small.min() == small.max():
+        raise DataError("blank_image", f"all pixels have the value {small[0, 0]}, so it shows nothing")
+    return prepared
 
 
 def _count_text_rows(decoded: DecodedImage, find_text: str) -> int | None:

@@ -102,7 +102,7 @@ def prepare_isolated(data: bytes, form: ImageForm, limits: DecoderLimits | None 
     new one.
 
     Raises:
-        DataError: `decoder_timeout`, `decoder_crashed`, or as `trrg_core.imaging.decode.decode_image`.
+        DataError: `decoder_timeout`, `decoder_crashed`, or as `trrg_core.imaging.decode.prepare_image`.
         StorageError: if no process can be started.
     """
     with _slots():

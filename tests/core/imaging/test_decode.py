@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from tests.real_data import REAL_DATA
 from trrg_core.config.settings import IngestConfig
 from trrg_core.errors import DataError
-from trrg_core.imaging.decode import decode, decode_image, encode_jpeg, resize_long_side
+from trrg_core.imaging.decode import ImageForm, decode, decode_image, encode_jpeg, prepare_image, resize_long_side
 from trrg_core.imaging.stored_image import read_image
 from trrg_core.study import Image
 
@@ -185,6 +185,21 @@ def test_a_file_that_cannot_be_read_has_its_reason(
     with pytest.raises(DataError) as caught:
         read_image(str(tmp_path), Image(dicom_id="a", path=path), IngestConfig(**settings))
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "image", [Pillow.new("L", (90, 80), 70), Pillow.new("RGB", (90, 80)), Pillow.new("I;16", (90, 80), 3000)]
+)
+def test_an_image_of_one_value_is_blank(image: Pillow.Image) -> None:
+    with pytest.raises(DataError) as caught:
+        prepare_image(saved(image, "PNG"), ImageForm())
+    assert caught.value.reason == "blank_image"
+
+
+def test_16_bits_of_low_contrast_are_not_blank() -> None:
+    pixels = np.full((90, 80), 3000, np.uint16)
+    pixels[30:60] += 2
+    assert prepare_image(saved(Pillow.fromarray(pixels), "PNG"), ImageForm()).rows == 90
 
 
 def raw12() -> NDArray[np.uint16]:

@@ -345,7 +345,7 @@ def test_text_in_the_column_of_splits_is_not_quoted(tmp_path: Path) -> None:
 def test_a_source_crosses_to_a_worker_and_reads_there(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_text(HEADER + ROWS)
     (tmp_path / "scans").mkdir()
-    (tmp_path / "scans/a.jpg").write_bytes(encode_jpeg(np.full((40, 50), 90, np.uint8)))
+    (tmp_path / "scans/a.jpg").write_bytes(encode_jpeg(np.arange(50, dtype=np.uint8)[None].repeat(40, 0)))
     source = pickle.loads(pickle.dumps(opened(tmp_path)))
     study = source.list_studies().studies[0]
     assert source.read_report(study).text == "Clear."

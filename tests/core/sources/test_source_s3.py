@@ -24,7 +24,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
 def test_a_source_in_s3_reads_through_faults_and_follows_content(service: FaultyS3) -> None:
     store = open_store("s3://source/export")
     store.write_bytes("export.csv", b"patient,image,report\nP1,a,Clear.\nP2,b,Stable.\n")
-    store.write_bytes("a.jpg", encode_jpeg(np.full((40, 50), 90, np.uint8)))
+    store.write_bytes("a.jpg", encode_jpeg(np.arange(50, dtype=np.uint8)[None].repeat(40, 0)))
     plain = PlainConfig(table="export.csv", image_path="{image}.jpg")
     source = open_source(SourceConfig(kind="plain", root="s3://source/export", plain=plain))
     service.faults += ["503", "reset"]
