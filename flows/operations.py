@@ -92,7 +92,7 @@ def promote_model(
     """Make a registered version the champion, whatever the gate said.
 
     Args:
-        version: the number of the version, e.g. 3.
+        version: the number of the version, e.g. 3; `none` where the last champion is gone for good.
         reason: why; it is kept in the registry.
         store: folder or s3:// prefix where everything is kept.
         preset: `tiny`, `small`, `base`, or the path of a YAML file.
@@ -104,13 +104,14 @@ def promote_model(
         config = read_config(preset, "", "", settings).register_
         move = move_champion(open_store(store), config, version, reason)
         name = config.model_name
-        before = f"models:/{name}/{move.before}" if move.before else "none"
-        text = f"Champion: **models:/{name}/{move.after}** (before: {before}), because: {escape(move.reason)}"
+        before, after = (f"models:/{name}/{one}" if one else "none" for one in (move.before, move.after))
+        text = f"Champion: **{after}** (before: {before}), because: {escape(move.reason)}"
         store_artifact(create_markdown_artifact, text, key="decision", description="Promoted by a person")
-        logger.info("models:/%s/%s is champion (before: %s), because: %s", name, move.after, before, move.reason)
+        logger.info("champion: %s (before: %s), because: %s", after, before, move.reason)
         payload = {"before": move.before, "after": move.after, "reason": move.reason}
-        send_event("gate.promoted", f"model.models:/{name}/{move.after}", payload)
-        return {"promote": {"ref": f"models:/{name}/{move.after}"}}
+        if move.after:
+            send_event("gate.promoted", f"model.{after}", payload)
+        return {"promote": {"ref": after}}
 
     return ended(run)
 

@@ -166,19 +166,22 @@ def sign(
 
 @app.command(rich_help_panel=PANEL, epilog='Example: trrg promote 3 --reason "agreed in the reading meeting"')
 def promote(
-    version: Annotated[str, typer.Argument(help="The version to make champion, e.g. 3.")],
+    version: Annotated[
+        str, typer.Argument(help="The version to make champion, e.g. 3; `none` where the last one is gone for good.")
+    ],
     reason: ReasonOption = "",
     store: StoreOption = DEFAULT_STORE,
     preset: PresetOption = "tiny",
     settings: SetOption = None,
 ) -> None:
     """Make a registered version the champion, whatever the gate said; servers that follow the alias load it."""
+    from pipelines.registry.alias_moves import NONE
     from pipelines.registry.alias_moves import promote as promoted
     from pipelines.registry.model_list import find_listed
     from trrg_core.storage.store import open_store
 
     opened, config = open_store(store), _register_config(preset, settings)
-    number = find_listed(opened, config, version).version
+    number = version if version == NONE else find_listed(opened, config, version).version
     _print_move(promoted(opened, config, number, reason), config)
 
 
@@ -234,5 +237,5 @@ def _register_config(preset: str, settings: list[str] | None) -> "RegisterConfig
 
 
 def _print_move(move: "Move", config: "RegisterConfig") -> None:
-    before = f"models:/{config.model_name}/{move.before}" if move.before else "none"
-    typer.echo(f"champion: models:/{config.model_name}/{move.after} (before: {before})")
+    before, after = (f"models:/{config.model_name}/{one}" if one else "none" for one in (move.before, move.after))
+    typer.echo(f"champion: {after} (before: {before})")

@@ -88,8 +88,9 @@ def check_champion(store: str, config: TrrgConfig) -> Check:
 
 
 def _none(moves: "Sequence[Move]", config: TrrgConfig) -> Check:
-    if not moves:
-        return Check(name="champion", passed=True, detail="none yet")
+    if not moves or not moves[-1].after:
+        return Check(name="champion", passed=True, detail="none, as a person declared" if moves else "none yet")
+    from pipelines.registry.lost_champion import ADVICE
+
     last = f"models:/{config.register_.model_name}/{moves[-1].after}"
-    advice = "restore the registry from a backup, or name one with `trrg promote VERSION --reason TEXT`"
-    return Check(name="champion", passed=False, detail=f"none, though {last} became it last: {advice}")
+    return Check(name="champion", passed=False, detail=f"none, though {last} became it last: {ADVICE}")

@@ -15,9 +15,11 @@ from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, record_move
 from pipelines.registry.bill_of_materials import write_bill
+from pipelines.registry.card_of_registration import make_card, read_scores
 from pipelines.registry.champion_page import champion_beside
 from pipelines.registry.find_model import FoundModel, is_deleted
 from pipelines.registry.lock import registry_lock
+from pipelines.registry.lost_champion import check_lost, find_lost
 from pipelines.registry.mlflow_model import DECODING, check_decoding, decoding_of, write_mlflow_model
 from pipelines.registry.model_signature import check_stored, sign_model
 from pipelines.registry.planned_changes import check_plan, declared_plan
@@ -38,7 +40,7 @@ from pipelines.registry.registry_client import (
     NewVersion,
     open_registry,
 )
-from pipelines.registry.rivals import Standing, find_rival, naming_file, read_outcomes, standing_champions
+from pipelines.registry.rivals import Standing, find_rival, read_outcomes, standing_champions
 from pipelines.registry.seen_studies import check_unseen
 from pipelines.registry.verify_model import weights_digest
 from pipelines.registry.withdrawn_models import WITHDRAWN_TAG, with_section
@@ -50,7 +52,6 @@ from trrg_core.labels import load_label_set
 from trrg_core.metrics.attribute_agreement import findings_of
 from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE
 from trrg_core.metrics.outcomes import OutcomeTable
-from trrg_core.metrics.score_file import SCORES_FILE, SystemScores, scores_from_bytes
 from trrg_core.metrics.study_slices import SLICES_FILE
 from trrg_core.metrics.systems import System, clinical_score, findings_family, scores_by_system
 from trrg_core.pages.champion_section import ChampionBeside, insert_champion, studies_in
@@ -59,7 +60,7 @@ from trrg_core.registry.champion_checks import CHAMPION as CHAMPION_ROLE
 from trrg_core.registry.champion_checks import Rival
 from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes, decision_to_bytes, tags_of
 from trrg_core.registry.gate import decide, is_best
-from trrg_core.registry.model_card import ModelCard, render_card
+from trrg_core.registry.model_card import render_card
 from trrg_core.registry.side_by_side import BESIDE
 from trrg_core.runs.results import SPLIT_NOTE, RunResult, read_result, require_result, run_path, write_result
 from trrg_core.storage.store import Store
@@ -70,6 +71,7 @@ logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
 _JUDGED_ON = "test"
+_LOST = "lost_champion"  # in a decision and in the notes of a registration: the champion that was missing
 
 
 def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResult:
@@ -95,9 +97,17 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 
 def _registered(config: TrrgConfig, store: Store, run_id: str) -> RunResult | None:
-    """The result of this registration; None where there is none, or where its version was deleted by hand."""
+    """The result of this registration; None where there is none, or where it is to be made again.
+
+    That is so where its version was deleted by hand, or where it was refused for a lost champion that is lost no more.
+    """
     existing = read_result(store, run_id)
-    return None if existing and is_deleted(store, config.register_, existing.notes["model"]) else existing
+    if existing is None or is_deleted(store, config.register_, existing.notes["model"]):
+        return None
+    if lost := existing.notes.get(_LOST):
+        with open_registry(store, config.register_) as models:
+            return existing if find_lost(store, models) == lost else None
+    return existing
 
 
 def _check_judged(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> None:
@@ -118,13 +128,14 @@ def _check_judged(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
 
 
 def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, withdrawals: str) -> JobResult:
-    if before := read_result(store, run_id):
+    before = read_result(store, run_id)
+    if before and is_deleted(store, config.register_, before.notes["model"]):
         logger.warning("register: %s is not in the registry any more and is registered again", before.notes["model"])
     decision = _decide_once(config, store, inputs, run_id)
     logger.info("register: %s", "; ".join((decision.ruling, *decision.against)))
     evidence = _evidence(config, store, inputs["generator"], run_id)
     with unless_withdrawn(store, withdrawals, work=run_id):
-        card = render_card(_card(config, store, inputs, run_id, decision))
+        card = render_card(make_card(config, store, inputs, run_id, decision))
         # a withdrawal marks the models that are registered by then
         day = withdrawn_since(store, inputs["generator"])
         card, marks = (with_section(card, day), {WITHDRAWN_TAG: day}) if day else (card, {})
@@ -149,6 +160,7 @@ def _register(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_i
                 "decision": store.join(run_path(run_id), DECISION_FILE),
                 "ruling": decision.ruling,
                 "reasons": "\n".join(decision.against),
+                **({_LOST: decision.facts[_LOST]} if _LOST in decision.facts else {}),
                 **_write_report(config, store, inputs["scores"], run_id, decision),
             },
             finished_ms=int(time.time() * 1000),
@@ -177,24 +189,30 @@ def _evidence(config: TrrgConfig, store: Store, generator: str, run_id: str) -> 
 def _decide_once(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str) -> Decision:
     """The decision of this run: the one that an earlier attempt recorded, unless the champion has changed since.
 
-    The version that an interrupted attempt made is no rival of itself: it may hold an alias already.
+    The version that an interrupted attempt made is no rival of itself: it may hold an alias already. Nor is it a lost
+    champion where it was promoted and deleted by hand.
     """
     with open_registry(store, config.register_) as models:
-        champions, version = standing_champions(models), models.find(run_id)
+        champions, version, lost = standing_champions(models), models.find(run_id), find_lost(store, models)
     own = models.uri(version) if version else ""
     path = f"{run_path(run_id)}/{DECISION_FILE}"
-    if store.exists(path):
-        recorded = decision_from_bytes(store.read_bytes(path))
+    recorded = decision_from_bytes(store.read_bytes(path)) if store.exists(path) else None
+    before = read_result(store, run_id)
+    if recorded and recorded.promote and lost in (own, before.notes["model"] if before else ""):
+        lost = ""
+    if recorded and recorded.facts.get(_LOST, "") == lost:
         is_champion = (CHAMPION_ROLE, own) in [(one.role, one.model) for one in champions]
         rivals = [one.model for one in champions if one.model != own]
         if is_champion or rivals == [model for model in _compared_models(recorded) if model != own]:
             return recorded
-    decision = _decide(config, store, inputs, champions)
+    decision = _decide(config, store, inputs, champions, lost)
     store.write_bytes(path, decision_to_bytes(decision))
     return decision
 
 
-def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champions: Sequence[Standing]) -> Decision:
+def _decide(
+    config: TrrgConfig, store: Store, inputs: Mapping[str, str], champions: Sequence[Standing], lost: str
+) -> Decision:
     table = read_outcomes(store, inputs["scores"])
     if table is None:
         raise ConfigError(f"{inputs['scores']} keeps no outcomes of single studies: run `trrg evaluate` again")
@@ -214,7 +232,7 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
     return decide(
         table,
         rates={
-            **dict.fromkeys(_read_scores(store, inputs["scores"])[0].absent),
+            **dict.fromkeys(read_scores(store, inputs["scores"])[0].absent),
             **scores_by_system(scores.metrics)[System.MODEL],
         },
         rivals=rivals,
@@ -224,8 +242,10 @@ def _decide(config: TrrgConfig, store: Store, inputs: Mapping[str, str], champio
         images=read_outcomes(store, inputs["scores"], IMAGE_OUTCOMES_FILE),
         override=config.register_.override.strip(),
         facts=_facts(config, inputs, table, rivals)
-        | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {}),
+        | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {})
+        | ({_LOST: lost} if lost else {}),
         more=(
+            *((check_lost(lost),) if lost else ()),
             *check_unseen(store, inputs["generator"], table, shards=shards),
             *(
                 check_plan(store, plan, generator=inputs["generator"], champions=champions, bounds=bounds)
@@ -330,37 +350,6 @@ def _tags(decision: Decision, scores: Mapping[str, float]) -> dict[str, str]:
     }
 
 
-def _card(config: TrrgConfig, store: Store, inputs: Mapping[str, str], run_id: str, decision: Decision) -> ModelCard:
-    systems = _read_scores(store, inputs["scores"])
-    model = systems[0]
-    generator = require_result(store, inputs["generator"])
-    return ModelCard(
-        name=config.register_.model_name,
-        run_id=run_id,
-        lineage={
-            "generator run": inputs["generator"],
-            "scores": inputs["scores"],
-            **generator.inputs,
-            "code version": generator.code_version,
-            "configuration": fingerprint(config),
-        },
-        basis=f"{model.num_studies} studies of {model.num_patients} patients, section {model.section}",
-        scores=[_card_row(name, systems) for name in sorted(model.values)],
-        conventions=model.conventions,
-        decision=decision,
-    )
-
-
-def _read_scores(store: Store, scores: str) -> list[SystemScores]:
-    data = store.read_bytes(path := f"{run_path(scores)}/{SCORES_FILE}")
-    with naming_file(path):
-        return scores_from_bytes(data)
-
-
-def _card_row(name: str, systems: list[SystemScores]) -> dict[str, str]:
-    return {"score": name} | {item.system: _show(item.values.get(name)) for item in systems}
-
-
 def _write_report(config: TrrgConfig, store: Store, scores: str, run_id: str, decision: Decision) -> dict[str, str]:
     """The report of the evaluation with decision and champion in it, as a note; none where there is no report."""
     source, folder = f"{run_path(scores)}/{REPORT}", run_path(run_id)
@@ -389,7 +378,3 @@ def _champion_beside(
         # the decision stands without it
         logger.warning("register: the champion %s is not shown beside the model: %s", model, error)
         return None
-
-
-def _show(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pipelines.registry.find_model import find_model
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.model_signature import check_stored
-from pipelines.registry.registry_client import CHAMPION, WHY_TAG, ModelVersions, open_registry
+from pipelines.registry.registry_client import BEST_CHAMPION, CHAMPION, WHY_TAG, ModelVersions, open_registry
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
 from trrg_core.storage.folders import REGISTRY_FOLDER
@@ -22,6 +22,7 @@ from trrg_core.storage.stored_record import read_record
 
 MOVES = f"{REGISTRY_FOLDER}/moves"
 BY_GATE, BY_PERSON, BACK = "gate", "person", "rollback"
+NONE = "none"  # in place of a version: a person says that there is no champion
 _VERSION = re.compile("[1-9][0-9]*")
 
 
@@ -29,6 +30,7 @@ _VERSION = re.compile("[1-9][0-9]*")
 class Move:
     """One change of the champion. `before` is empty for the first; `kind` is `gate`, `person` or `rollback`.
 
+    `after` is empty where a person declared that there is no champion.
     `name` is that of the registered model; earlier records have none.
     """
 
@@ -61,13 +63,15 @@ def list_moves(store: Store, name: str = "") -> list[Move]:
 
 
 def promote(store: Store, config: RegisterConfig, version: str, reason: str) -> Move:
-    """Make `version` the champion, for the reason of a person.
+    """Make `version` the champion, for the reason of a person; `NONE` declares that the lost one has no successor.
 
     Raises:
         ConfigError: without a reason, or if there is no such version, it is the champion already, or its files are
-            not those that were registered and signed.
+            not those that were registered and signed; for `NONE`, if there is a champion.
         StorageError: if another process changes the registry.
     """
+    if version == NONE:
+        return _declare_none(store, config, reason)
     if not _VERSION.fullmatch(version):
         raise ConfigError(f"version {version!r}: expected its number, e.g. 3; `trrg models` lists them")
     return _move(store, config, version, kind=BY_PERSON, reason=reason)
@@ -85,8 +89,7 @@ def rollback(store: Store, config: RegisterConfig, reason: str) -> Move:
 
 
 def _move(store: Store, config: RegisterConfig, version: str, *, kind: str, reason: str) -> Move:
-    if not reason.strip():
-        raise ConfigError("a reason is needed, which is kept in the registry: --reason TEXT")
+    _check_reason(reason)
     with registry_lock(store), open_registry(store, config) as models:
         champion = models.at(CHAMPION)
         before = champion.version if champion else ""
@@ -103,6 +106,25 @@ def _move(store: Store, config: RegisterConfig, version: str, *, kind: str, reas
         record_move(store, move)
         models.set_alias(CHAMPION, after)
     return move
+
+
+def _declare_none(store: Store, config: RegisterConfig, reason: str) -> Move:
+    """Record that there is no champion, so that the next model is judged as the first; the best one is forgotten."""
+    _check_reason(reason)
+    with registry_lock(store), open_registry(store, config) as models:
+        if champion := models.at(CHAMPION):
+            raise ConfigError(f"{models.uri(champion.version)} is the champion: promote another version in its place")
+        moves = list_moves(store, config.model_name)
+        before = moves[-1].after if moves else ""
+        move = Move(before=before, after="", kind=BY_PERSON, reason=reason.strip(), by=_user(), name=config.model_name)
+        record_move(store, move)
+        models.delete_alias(BEST_CHAMPION)
+    return move
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise ConfigError("a reason is needed, which is kept in the registry: --reason TEXT")
 
 
 def _earlier(moves: Sequence[Move], models: ModelVersions, champion: str) -> str:

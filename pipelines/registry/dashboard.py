@@ -176,6 +176,8 @@ def _reigns(models: Sequence[ListedModel], moves: Sequence[Move], name: str) -> 
     """Who was champion when, newest first; an alias that was moved by hand was moved at an unknown time."""
     reigns: list[Reign] = []
     for at, move in enumerate(moves):
+        if not move.after:  # a person declared that there is none
+            continue
         until = moves[at + 1].when_ms if at + 1 < len(moves) else 0
         how = _HOW.get(move.kind, move.kind)
         reigns.append(
@@ -189,7 +191,7 @@ def _reigns(models: Sequence[ListedModel], moves: Sequence[Move], name: str) -> 
             )
         )
     now = next((model for model in models if CHAMPION in model.aliases), None)
-    if reigns and (now is None or reigns[-1].model != now.model):
+    if reigns and (now is None or reigns[-1].model != now.model) and moves[-1].after:
         reigns[-1] = replace(reigns[-1], until_ms=None)
     if now and (not reigns or reigns[-1].model != now.model):
         reigns.append(Reign(model=now.model, from_ms=0, how="alias set by hand"))

@@ -6,7 +6,7 @@ manifest, of the bill of materials and of the golden output, `why` for the last 
 of the champion's alias to a version.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -95,8 +95,15 @@ class ModelVersions:
 
     def find_tagged(self, name: str, value: str) -> str | None:
         """The newest version with this tag."""
+        return self._newest(lambda tags: tags.get(name) == value)
+
+    def find_promoted(self) -> str | None:
+        """The newest version that was champion at any time."""
+        return self._newest(lambda tags: WHY_TAG in tags)
+
+    def _newest(self, is_meant: Callable[[Mapping[str, str]], bool]) -> str | None:
         versions = self._client.search_model_versions(f"name='{self.name}'", max_results=1000)
-        found = [int(item.version) for item in versions if item.tags.get(name) == value]
+        found = [int(item.version) for item in versions if is_meant(item.tags)]
         return str(max(found)) if found else None
 
     def has(self, version: str) -> bool:
@@ -112,6 +119,11 @@ class ModelVersions:
     def set_alias(self, alias: str, version: str) -> None:
         """Point `alias` at a version."""
         self._client.set_registered_model_alias(self.name, alias, version)
+
+    def delete_alias(self, alias: str) -> None:
+        """Remove `alias`; nothing where there is none."""
+        if self.at(alias):
+            self._client.delete_registered_model_alias(self.name, alias)
 
     def at(self, alias: str) -> KnownVersion | None:
         """The version that `alias` points at; None when there is none."""

@@ -14,7 +14,9 @@ from infra.bench.gate_nights import RATES, Model, TestSet, shift_for
 from pipelines.jobs import register
 from pipelines.records.job_result import JobResult
 from pipelines.registry import planned_changes, rivals, seen_studies
-from pipelines.registry.alias_moves import BY_PERSON, list_moves
+from pipelines.registry.alias_moves import BY_PERSON, MOVES, list_moves, promote
+from pipelines.registry.dashboard import build_dashboard
+from pipelines.registry.lost_champion import find_lost
 from pipelines.registry.registry_client import BEST_CHAMPION, CHALLENGER, CHAMPION, open_registry
 from pipelines.registry.seen_studies import count_seen
 from trrg_core.config.load import load_config
@@ -29,6 +31,7 @@ from trrg_core.pages.gate_section import insert_decision
 from trrg_core.registry.check import Verdict
 from trrg_core.registry.decision import DECISION_FILE, Ruling, decision_from_bytes
 from trrg_core.runs.results import RunResult, read_result, run_path, write_result
+from trrg_core.storage.folders import REGISTRY_DATABASE
 from trrg_core.storage.store import Store
 from trrg_core.withdrawal.record import Withdrawal, WithdrawalKey, write_withdrawals
 
@@ -313,6 +316,66 @@ def test_what_was_registered_and_promoted_and_deleted_by_hand_is_registered_agai
     assert register.run(strict, store, inputs).counts["promoted"] == 0.0
     assert aliases(store, config)[CHAMPION] == "2"
     assert "models:/trrg/2 stays champion until `trrg rollback` or `trrg promote`" in caplog.text
+
+
+def test_a_champion_that_was_deleted_by_hand_leaves_no_first_model(store_with_registry: Store, config: TrrgConfig):
+    store = store_with_registry
+    first, second = (
+        write_model(store, name, STUDIES.table(better(0.15 * place, place + 2))) for place, name in enumerate("ab")
+    )
+    register.run(config, store, first)
+    with open_registry(store, config.register_) as models:
+        models._client.delete_registered_model("trrg")
+    refused = register.run(config, store, second)
+    assert (refused.counts["promoted"], aliases(store, config)) == (0.0, {CHALLENGER: "1"})
+    assert refused.notes["reasons"] == (
+        "fail: no version has the alias 'champion', though models:/trrg/1 was champion: restore the registry from a "
+        "backup, or name a champion with `trrg promote VERSION --reason TEXT`; if there is to be none, say so with "
+        "`trrg promote none --reason TEXT`, and register again"
+    )
+    # the new version has the number of the lost one, and is not it
+    assert register.run(config, store, second).reused
+    with open_registry(store, config.register_) as models:
+        assert find_lost(store, models) == "models:/trrg/1"
+    with pytest.raises(ConfigError, match="a reason is needed"):
+        promote(store, config.register_, "none", " ")
+    promote(store, config.register_, "none", "a new series of another scanner")
+    again = register.run(config, store, second)
+    assert (again.reused, again.counts["promoted"]) == (False, 1.0)
+    assert "lost_champion" not in record(store, again.ref)
+    with pytest.raises(ConfigError, match="models:/trrg/1 is the champion: promote another"):
+        promote(store, config.register_, "none", "no more")
+    assert [(move.before, move.after) for move in list_moves(store)] == [("", "1"), ("1", ""), ("", "1")]
+    page = build_dashboard(store, config.register_)
+    assert [(reign.model, reign.until_ms == 0) for reign in page.reigns] == [
+        ("models:/trrg/1", True),
+        ("models:/trrg/1", False),
+    ]
+
+
+def test_a_lost_champion_is_told_by_tags_and_registrations_where_its_moves_are_gone(
+    store_with_registry: Store, config: TrrgConfig, empty_registry: bytes
+):
+    store = store_with_registry
+    register.run(config, store, write_model(store, "a", STUDIES.table(BASE)))
+    for path in store.list(MOVES):
+        store.delete(path)
+
+    def lost() -> str:
+        with open_registry(store, config.register_) as models:
+            return find_lost(store, models)
+
+    def remove(alias: str) -> None:
+        with open_registry(store, config.register_) as models:
+            models.delete_alias(alias)
+
+    assert lost() == "", "there is a champion"
+    remove(CHAMPION)
+    assert lost() == "models:/trrg/1", "by the alias of the best one"
+    remove(BEST_CHAMPION)
+    assert lost() == "models:/trrg/1", "by the tags of its version"
+    store.write_bytes(REGISTRY_DATABASE, empty_registry)
+    assert lost() == "models:/trrg/1", "by its registration"
 
 
 def test_a_model_is_not_registered_with_the_findings_of_another_label_set(
