@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.runtime import task_run
 
 from flows.artifacts import page_link, picture_text, send_event, store_artifact
 from flows.outcome import report_failure
@@ -32,6 +33,7 @@ LINKS = {
     "report": "Reports beside the references, with scores and evidence",
     "page": "What it perceives, finding by finding",
 }
+RETRY_WAITS_S = (5, 30, 120)  # after a storage error
 
 
 def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
@@ -47,8 +49,8 @@ def is_worth_retrying(task_object: Any, task_run: Any, state: Any) -> bool:
 
 @task(
     task_run_name="{job}",
-    retries=3,
-    retry_delay_seconds=[5, 30, 120],
+    retries=len(RETRY_WAITS_S),
+    retry_delay_seconds=list(RETRY_WAITS_S),
     retry_jitter_factor=0.5,
     retry_condition_fn=is_worth_retrying,
     persist_result=False,
@@ -59,7 +61,12 @@ def run_stage(job: str, config: TrrgConfig, store: str, inputs: dict[str, str]) 
         with progress_artifacts(job):
             result = run_job(job, config, store, inputs)
     except TrrgError as error:
-        report_failure(job, error)
+        if isinstance(error, StorageError) and 0 < task_run.run_count <= len(RETRY_WAITS_S):
+            wait_s, attempt = RETRY_WAITS_S[task_run.run_count - 1], task_run.run_count + 1
+            attempts = f"attempt {attempt} of {len(RETRY_WAITS_S) + 1}"
+            logger.warning("%s: %s; %s begins in about %d s", job, error, attempts, wait_s)
+        else:
+            report_failure(job, error)
         raise
     _create_artifacts(result, open_store(store), load_label_set(config.parse.label_set))
     values: dict[str, Any] = json.loads(to_json(result))

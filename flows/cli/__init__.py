@@ -179,7 +179,6 @@ def _set_up() -> None:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "pipelines,trrg_core,flows",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a quarter of a minute; MLflow's own 7 are four
         "TOKENIZERS_PARALLELISM": "false",
         "OPENBLAS_NUM_THREADS": "1",  # the matrices of numpy are small: a second thread waits, which takes CPU time
         "PYDANTIC_DISABLE_PLUGINS": "__all__",  # else each start reads the metadata of all installed packages

@@ -1,14 +1,16 @@
 """Runs and table versions that the model registry refers to: they must be kept as long as the model. Read only."""
 
 import logging
+import os
 import re
+import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, StorageError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
 
+logger = logging.getLogger(__name__)
+
 CARD = "README.md"  # in the folder of a registration
 # the last line of a card that is too long for the registry of a server
 SHORTENED = f"The whole card is `{CARD}` in the folder of this run."
@@ -28,8 +32,10 @@ _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
 _HTTP = ("http://", "https://")
 _MAX_MESSAGE = 300
-_WAITS_S = (1.0, 3.0)  # between attempts to connect to a database; MLflow's own ten take two minutes
+_WAITS_S = (1.0, 3.0)  # between attempts to connect; MLflow's own take minutes, and say nothing
 _CONNECT_TIMEOUT_S = 4
+# MLflow's own 7 attempts of 120 s each take minutes where a server answers with an error, or not at all
+_HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _WITH_TIMEOUT = ("postgresql", "mysql")  # SQLAlchemy's names of databases whose drivers know `connect_timeout`
 _RUN_OF_SOURCE = re.compile(r"runs/([^/]+)/")
 
@@ -109,14 +115,17 @@ def open_client(uri: str, shown: str) -> "MlflowClient":
     from sqlalchemy.exc import OperationalError
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs the traceback of what it raises
+    if uri.startswith(_HTTP):
+        for name, value in _HTTP_LIMITS.items():
+            os.environ.setdefault(name, value)
     try:
-        _connect(uri)
+        _connect(uri, shown)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         if not uri.startswith(_HTTP):
             client.search_registered_models(max_results=1)  # MLflow opens the registry's tables when first asked
         return client
-    except OperationalError as error:
-        cause = " ".join(str(error.orig).split())
+    except (OperationalError, OSError) as error:
+        cause = " ".join(str(error.orig if isinstance(error, OperationalError) else error).split())
         raise StorageError(f"the model registry at {shown} did not answer: {cause[:_MAX_MESSAGE]}") from error
     except MlflowException as error:
         if error.error_code == _UNAVAILABLE:
@@ -135,27 +144,43 @@ def _no_registry(shown: str, error: Exception) -> ConfigError:
     )
 
 
-def _connect(uri: str) -> None:
-    """Connect to a database server once, with a few attempts within seconds; nothing for a file or an HTTP server."""
+def _connect(uri: str, shown: str) -> None:
+    """Connect to a server once, with a few attempts within seconds; nothing for a file, or behind a proxy."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    if uri.startswith("sqlite:"):
+        return
+    if uri.startswith(_HTTP):
+        if not select_proxy(uri, get_environ_proxies(uri)):
+            _try(lambda: _connect_to_host(uri), OSError, shown)
+        return
     from sqlalchemy import create_engine
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import OperationalError
 
-    if uri.startswith((*_HTTP, "sqlite:")):
-        return
     name = make_url(uri).get_backend_name()
     engine = create_engine(uri, connect_args={"connect_timeout": _CONNECT_TIMEOUT_S} if name in _WITH_TIMEOUT else {})
     try:
-        for wait_s in (*_WAITS_S, None):
-            try:
-                engine.connect().close()
-                return
-            except OperationalError:
-                if wait_s is None:
-                    raise
-                time.sleep(wait_s)
+        _try(lambda: engine.connect().close(), OperationalError, shown)
     finally:
         engine.dispose()
+
+
+def _try(connect: Callable[[], None], failure: type[Exception], shown: str) -> None:
+    for wait_s in (*_WAITS_S, None):
+        try:
+            return connect()
+        except failure:
+            if wait_s is None:
+                raise
+            logger.info("the model registry at %s does not answer: trying again in %g s", shown, wait_s)
+            time.sleep(wait_s)
+
+
+def _connect_to_host(uri: str) -> None:
+    address = urlsplit(uri)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    socket.create_connection((address.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
 
 
 def _versions(client: "MlflowClient") -> Iterator["ModelVersion"]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pipelines.running.catalog import JOBS
 from tests.core.toy_versions import write_version
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
+from trrg_core.errors import StorageError
 from trrg_core.storage.store import open_store
 from trrg_core.tables.schema import SLICES
 
@@ -128,3 +130,23 @@ main()
 def test_the_form_offers_every_job_to_enter_at() -> None:
     field = retraining.retrain.parameters.properties["enter_at"]
     assert (field["type"], field["enum"], field["default"]) == ("string", list(JOBS), "ingest")
+
+
+def test_a_storage_error_is_a_failure_after_the_last_attempt_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reported: list[str] = []
+
+    def fail(*_: object) -> None:
+        raise StorageError("the model registry at http://mlflow did not answer")
+
+    monkeypatch.setattr(tasks, "run_job", fail)
+    monkeypatch.setattr(tasks, "report_failure", lambda job, error: reported.append(f"{job}: {error}"))
+    for attempt in range(1, 5):
+        monkeypatch.setattr(tasks, "task_run", SimpleNamespace(run_count=attempt))
+        with pytest.raises(StorageError):
+            tasks.run_stage.fn("register", load_config("tiny", []), "", {})
+    cause = "register: the model registry at http://mlflow did not answer"
+    waits = ((2, 5), (3, 30), (4, 120))
+    assert caplog.messages == [f"{cause}; attempt {number} of 4 begins in about {wait} s" for number, wait in waits]
+    assert reported == [cause]

@@ -1,3 +1,4 @@
+import logging
 import sqlite3
 import sys
 from contextlib import closing
@@ -170,3 +171,30 @@ def test_a_database_that_is_stopped_is_given_up_within_seconds(monkeypatch: pyte
         open_client("postgresql+psycopg2://user:secret@host/name", "SHOWN")
     assert server.attempts == 3
     assert sum(waits) + 3 * words["connect_args"]["connect_timeout"] < 20, "seconds until the one line"
+
+
+def test_a_server_that_is_stopped_is_given_up_within_seconds_and_each_attempt_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    waits, addresses = list[float](), list[tuple[Any, float]]()
+
+    def refuse(address: tuple[str, int], timeout: float) -> None:
+        addresses.append((address, timeout))
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("pipelines.registry.references.time.sleep", waits.append)
+    monkeypatch.setattr("pipelines.registry.references.socket.create_connection", refuse)
+    monkeypatch.setenv("no_proxy", "mlflow")
+    with pytest.raises(StorageError, match=r"^the model registry at SHOWN did not answer: .*Connection refused$"):
+        open_client("https://mlflow/prefix", "SHOWN")
+    assert [address for address, _ in addresses] == [("mlflow", 443)] * 3
+    assert sum(waits) + sum(timeout for _, timeout in addresses) < 20
+    assert caplog.messages == [
+        f"the model registry at SHOWN does not answer: trying again in {wait_s} s" for wait_s in (1, 3)
+    ]
+    # a proxy reaches what this machine does not
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    assert open_client("https://mlflow/prefix", "SHOWN")
+    assert len(addresses) == 3
