@@ -26,7 +26,16 @@ Weights = Literal["pretrained", "random"]
 Role = Literal["image", "text", "causal"]
 
 # what a library raises that is given values, or a package that it needs, which do not fit
-_UNFIT = (ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, ImportError, StrictDataclassError)
+_UNFIT = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    ImportError,
+    StrictDataclassError,
+)
 # values of published configurations that the library takes, and keeps under another name
 _RENAMED = {"rope_theta", "rotary_emb_base", "rotary_pct", "torch_dtype"}
 

@@ -25,6 +25,7 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.calibration import calibrations_from_json, calibrations_to_json
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
+from trrg_core.model.folder_description import FolderDescription, read_description
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.manifest import FORMAT_VERSION, check_folder, read_json, write_json, write_manifest
 from trrg_core.model.operating_points import operating_points_from_json, operating_points_to_json
@@ -66,13 +67,13 @@ def take_weights(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     What a pretrained backbone of `module` does not train may be missing: it keeps its own.
 
     Raises:
-        ConfigError: if other weights are missing.
+        ConfigError: if other weights are missing, or have other shapes.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - state.keys() - _untrained_backbone(module))
     if missing:
         raise ConfigError(f"weights are missing: {len(missing)}, the first being {missing[0]}")
-    module.load_state_dict({name: state.get(name, value) for name, value in own.items()})
+    _load_state(module, {name: state.get(name, value) for name, value in own.items()}, strict=True)
 
 
 def _untrained_backbone(module: nn.Module) -> set[str]:
@@ -163,7 +164,8 @@ def load_model_folder(folder: Path, *, merge_adapter: bool = False) -> LoadedGen
     """
     described = _open(folder, "generator")
     stage1 = _empty_contrastive(folder, described)
-    check_origin(described.get("origins", {}).get("llm"), stage1.config.finetune.llm)
+    origin = described.origins.get("llm")
+    check_origin(origin.model_dump() if origin else None, stage1.config.finetune.llm)
     tokenizer = _load_tokenizer(folder / "llm_tokenizer")
     generator = build_generator(
         stage1.config, stage1.contrastive, stage1.perception, tokenizer, stage1.perception.observations
@@ -176,37 +178,36 @@ def load_model_folder(folder: Path, *, merge_adapter: bool = False) -> LoadedGen
 
         generator.llm = merge_adapters(generator.llm)
     generator.eval()
-    config = _validated(described["trrg"], folder)
+    config = _validated(described.trrg, folder)
     return LoadedGenerator(config=config, generator=generator, text_tokenizer=stage1.tokenizer)
 
 
-def _open(folder: Path, stage: str) -> dict[str, Any]:
+def _open(folder: Path, stage: str) -> FolderDescription:
     check_folder(folder)
-    described: dict[str, Any] = read_json(folder / "config.json")
-    if described.get("stage") != stage or described.get("format") != FORMAT_VERSION:
-        found = f"{described.get('stage')!r} of format {described.get('format')!r}"
-        raise ConfigError(
-            f"{folder}: expected a {stage} of format {FORMAT_VERSION}, found {found}; `finetune` trains a generator, "
-            "`pretrain` its contrastive model"
-        )
-    return described
+    return read_description(folder, stage)
 
 
-def _empty_contrastive(folder: Path, described: Mapping[str, Any]) -> LoadedContrastive:
+def _empty_contrastive(folder: Path, described: FolderDescription) -> LoadedContrastive:
     """Stage 1 of the right shape, built from the architectures in the folder, without the hub."""
-    values = dict(described["trrg"])
-    values["pretrain"] = dict(values["pretrain"])
-    for part, architecture in described["architectures"].items():
-        values["pretrain"][part] = {**values["pretrain"][part], "pretrained": "", "config": architecture}
+    values = _validated(described.trrg, folder).model_dump(mode="json")
+    for part, architecture in described.architectures.model_dump().items():
+        values["pretrain"][part] |= {"pretrained": "", "config": architecture}
     config = _validated(values, folder)
-    observations = tuple(described["observations"])
+    observations = tuple(described.observations)
     tokenizer = _load_tokenizer(folder / "text_tokenizer")
     contrastive = build_contrastive(config, tokenizer, observations).eval()
     perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size).eval()
-    calibrated = read_json(folder / "perception.json")
-    perception.set_calibrations(*calibrations_from_json(calibrated, observations))
-    perception.operating_points = operating_points_from_json(calibrated)
+    _calibrate(perception, folder / "perception.json")
     return LoadedContrastive(config=config, contrastive=contrastive, perception=perception, tokenizer=tokenizer)
+
+
+def _calibrate(perception: DiseasePerception, path: Path) -> None:
+    calibrated = read_json(path)
+    try:
+        perception.set_calibrations(*calibrations_from_json(calibrated, perception.observations))
+        perception.operating_points = operating_points_from_json(calibrated)
+    except (TypeError, LookupError, AttributeError) as error:  # a part is missing or of another kind
+        raise ConfigError(f"{path} cannot be read as calibrations: {type(error).__name__}: {error}") from error
 
 
 def _validated(values: Mapping[str, Any], folder: Path) -> TrrgConfig:
@@ -286,11 +287,19 @@ def _load_adapter(folder: Path, generator: ReportGenerator) -> None:
 
 
 def _check_and_load(generator: ReportGenerator, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    result = generator.load_state_dict(dict(tensors), strict=False)
+    result = _load_state(generator, tensors, strict=False)
     named = bool((folder / _ADAPTER).is_dir())
     missing = [name for name in result.missing_keys if not (named and name.startswith("llm."))]
     if missing or result.unexpected_keys:
         raise ConfigError(f"{folder}: weights do not fit, e.g. {(missing or result.unexpected_keys)[0]}")
+
+
+def _load_state(module: nn.Module, state: Mapping[str, Tensor], *, strict: bool) -> Any:
+    try:
+        return module.load_state_dict(dict(state), strict=strict)
+    except RuntimeError as error:  # a title, and a line for each that does not fit
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(f"weights do not fit what the configuration builds: {first}") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

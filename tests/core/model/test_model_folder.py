@@ -107,6 +107,36 @@ def test_a_folder_without_a_manifest_is_unfinished(folder, tmp_path):
         load_model_folder(copy)
 
 
+@pytest.mark.parametrize(
+    ("file", "keys", "value", "message"),
+    [
+        ("config.json", ["architectures"], None, r"config\.json: architectures: field required"),
+        ("config.json", ["architectures", "image_encoder"], None, r"architectures\.image_encoder: field required"),
+        ("config.json", ["observations"], None, "observations: field required"),
+        ("config.json", ["observations"], [], "observations: list should have at least 1 item"),
+        ("config.json", ["trrg"], None, "trrg: field required"),
+        ("config.json", ["origins"], [], "origins: input should be a valid dictionary"),
+        ("config.json", ["architectures", "text_encoder", "hidden_act"], "no", "'bert' cannot be built"),
+        ("config.json", ["architectures", "text_encoder", "hidden_size"], 16, "weights do not fit .* size mismatch"),
+        ("perception.json", ["observations"], None, r"perception\.json cannot be read as calibrations: KeyError"),
+        ("perception.json", ["operating_points"], [1], r"perception\.json cannot be read as calibrations: TypeError"),
+    ],
+)
+def test_a_part_that_is_missing_or_of_another_kind_is_named(folder, tmp_path, file, keys, value, message):
+    copy = copy_of(folder, tmp_path)
+    values = json.loads((copy / file).read_text())
+    place = values
+    for key in keys[:-1]:
+        place = place[key]
+    place.pop(keys[-1])
+    if value is not None:
+        place[keys[-1]] = value
+    (copy / file).write_text(json.dumps(values))
+    write_manifest(copy)
+    with pytest.raises(ConfigError, match=message):
+        load_model_folder(copy)
+
+
 def test_stage_one_comes_back_as_it_went(stage1, text_tokenizer, rows, tmp_path):
     save_contrastive_folder(
         tmp_path / "one",
