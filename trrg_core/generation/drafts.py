@@ -38,7 +38,11 @@ def write_drafts(
     A sampled draft is seeded by its study and its number: it depends neither on the other studies nor on the number of
     drafts. Tokens that are less likely than `config.min_share` of the likeliest are never sampled: a word from the far
     tail garbles a sentence and does not lead to a useful finding.
+
+    Raises:
+        ConfigError: if the LLM has fewer positions than a study and `config.max_new_tokens` take.
     """
+    generator.check_positions(config.max_new_tokens, setting="generate.max_new_tokens")
     if config.num_beams > 1:
         yield from _search(generator, prompts, config)
         return

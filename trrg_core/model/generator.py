@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trrg_core.clue import describe_clues
 from trrg_core.config.settings import FinetuneConfig, TrrgConfig
+from trrg_core.errors import ConfigError
 from trrg_core.model.backbones import Weights
 from trrg_core.model.clues import ClueInjection, Clues, clues_of, read_clues, shift_clues, train_clues
 from trrg_core.model.contrastive import ContrastiveModel
@@ -37,6 +38,7 @@ from trrg_core.training.token_loss import num_token_chunks, token_loss
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
 _MAX_CLUE_TOKENS = 128  # of clues in words
+_SHORTEST_REPORT = 8  # tokens, the least that finetune.max_report_tokens can be
 _ATTRIBUTE_WEIGHT = 0.5  # of sides and of degrees in the consistency loss, beside findings
 
 
@@ -85,6 +87,39 @@ class ReportGenerator(nn.Module):
         )
         self.to_llm = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, llm_width))
         self.disease_head = DiseaseHead(len(perception.observations), width=llm_width)
+
+    @property
+    def max_prefix_tokens(self) -> int:
+        """The most positions of the LLM that a study takes before its report."""
+        config, (rows, columns) = self.config, self.contrastive.image.layout.grid_hw
+        of_view = min(config.grid_size, rows) * min(config.grid_size, columns)
+        if config.patch_tokens:
+            of_view += rows * columns
+        instruction = len(self.before_ids) + len(self.prompt_ids) + len(self.after_ids)
+        words = (config.max_context_tokens if config.context else 0) + (_MAX_CLUE_TOKENS if config.clue_text else 0)
+        visual = 1 + self.contrastive.config.max_views * of_view
+        return instruction + words + visual + len(self.perception.observations)
+
+    def check_positions(self, num_report_tokens: int, *, setting: str) -> None:
+        """Check that the LLM has a position for every token of the longest input.
+
+        Args:
+            num_report_tokens: of the longest report.
+            setting: which sets that number.
+
+        Raises:
+            ConfigError: if it has fewer: tables of positions end there, and others were not trained for more.
+        """
+        positions, prefix = getattr(self.llm.config, "max_position_embeddings", None), self.max_prefix_tokens
+        if not positions or prefix + num_report_tokens <= positions:
+            return
+        fewer = f"set {setting} to at most {positions - prefix}, " if positions - prefix >= _SHORTEST_REPORT else ""
+        raise ConfigError(
+            f"{type(self.llm.get_base_model()).__name__} has {positions} positions (max_position_embeddings), and a "
+            f"study needs up to {prefix + num_report_tokens}: {prefix} for images, clues and instruction and "
+            f"{num_report_tokens} for its report ({setting}); {fewer}show less of the images (finetune.grid_size, "
+            "pretrain.max_views), or take an LLM with more positions"
+        )
 
     def train(self, mode: bool = True) -> "ReportGenerator":
         """As `nn.Module.train`, but stage 1 stays in eval mode: it is frozen, with its batch statistics."""
@@ -274,11 +309,15 @@ def build_generator(
     """The stage-2 model of `config` on top of a trained stage 1, which it freezes.
 
     Raises:
-        ConfigError: if the LLM cannot be built.
+        ConfigError: if the LLM cannot be built, or has fewer positions than a study and its report take.
         ValueError: if perception has other observations.
     """
     if tuple(observations) != perception.observations:
         raise ValueError("perception was built for other observations")
     llm = build_llm(config, tokenizer, weights=weights)
     instruction = encode_instruction(tokenizer, instruction_text(config), chat_template=config.finetune.chat_template)
-    return ReportGenerator(contrastive, perception, llm, tokenizer, instruction=instruction, config=config.finetune)
+    generator = ReportGenerator(
+        contrastive, perception, llm, tokenizer, instruction=instruction, config=config.finetune
+    )
+    generator.check_positions(config.finetune.max_report_tokens, setting="finetune.max_report_tokens")
+    return generator

@@ -17,8 +17,21 @@ from trrg_core.model.packed_attention import PACKED, packed_inputs
 from trrg_core.model.packing import PackedTokens
 from trrg_core.model.quantization import quantization_of
 
-# beginnings and ends of settings that change logits after the output layer: of Gemma 2, Granite, Cohere, Falcon H1
-_LOGIT_SETTINGS = ("logit_", "logits_", "_logit_softcapping", "output_multiplier", "lm_head_multiplier")
+# beginnings and ends of settings that change logits beside the output layer: of Gemma 2, Granite, Cohere, Falcon H1,
+# MiniCPM3, xLSTM
+_LOGIT_SETTINGS = (
+    "logit_",
+    "logits_",
+    "_logit_softcapping",
+    "output_multiplier",
+    "lm_head_multiplier",
+    "dim_model_base",
+    "output_logit_soft_cap",
+)
+# models of `AutoModelForCausalLM` that read in both directions and have nothing to say so, and one that says so wrongly
+_BOTH_WAYS, _CAUSAL = ("cpmant", "xlm", "xlnet"), ("gpt_neox_japanese",)
+# models that say they keep sequences apart, and do not: found by changing the first of two sequences in a row
+_ONE_MASK = ("afmoe", "gpt_oss", "lfm3", "minimax", "opt")
 # of attention per column of a row, times the width of the LLM; on a CPU
 _ATTENTION_COST = 0.5
 
@@ -38,7 +51,11 @@ class Reading(NamedTuple):
 
 
 def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrained") -> Any:
-    """The LLM of `config` with LoRA on all its linear layers but the output, ready for training and generation."""
+    """The LLM of `config` with LoRA on all its linear layers but the output, ready for training and generation.
+
+    Raises:
+        ConfigError: if it cannot be built, reads in both directions, or does not keep packed reports apart.
+    """
     dtype = torch.bfloat16 if config.engine.precision == "bf16" else torch.float32
     llm = build_backbone(
         config.finetune.llm,
@@ -51,6 +68,13 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
+    if not is_causal(llm):
+        name = config.finetune.llm.pretrained or llm.config.model_type
+        raise ConfigError(
+            f"finetune.llm: {name!r} ({type(llm).__name__}) reads in both directions, so that it sees the words that it "
+            "is to write: expected a causal language model, e.g. llama, qwen2 or gpt2; a model of the family of BERT "
+            "that is built from values is one with finetune.llm.config.is_decoder=true"
+        )
     # A named model has its own sampling, length and repetition settings; ours are plain (see decoding).
     llm.generation_config = GenerationConfig(
         pad_token_id=tokenizer.pad_token_id,
@@ -76,8 +100,21 @@ def recompute_activations(llm: Any) -> None:
     enable({"use_reentrant": False})
 
 
+def is_causal(llm: Any) -> bool:
+    """Whether the tokens of `llm` see those before them only; those of BERT do so if it is a decoder."""
+    if llm.config.model_type in _BOTH_WAYS + _CAUSAL:
+        return llm.config.model_type in _CAUSAL
+    has_causal_layer = any(getattr(module, "is_causal", False) for module in llm.modules())
+    return has_causal_layer or getattr(llm.config, "is_decoder", None) is not False
+
+
 def can_pack(llm: Any) -> bool:
-    """Whether several sequences in a row do not see each other: all layers that mix tokens are masked attention."""
+    """Whether several sequences in a row do not see each other: all layers that mix tokens are masked attention.
+
+    Their mask must be made from the positions, too: that of encoders which became decoders is not.
+    """
+    if llm.config.model_type in _ONE_MASK or getattr(llm.config, "is_decoder", False):
+        return False
     return bool(llm._supports_attention_backend and not llm._is_stateful)
 
 
@@ -102,6 +139,10 @@ def read_tokens(llm: Any, packed: PackedTokens) -> Reading:
 
 def has_plain_head(llm: Any) -> bool:
     """Whether logits are the output layer of the last states and nothing else, so that it can be applied to a few."""
+    model, output = llm.get_base_model(), llm.get_output_embeddings()
+    known = {id(one) for part in (model.base_model, output) for one in part.parameters()}
+    if any(id(one) not in known for one in model.parameters()):  # further layers, as in BERT and ModernBERT decoders
+        return False
     values = llm.config.to_dict()
     names = [name for name in values if name.startswith(_LOGIT_SETTINGS) or name.endswith(_LOGIT_SETTINGS)]
     return all(values[name] in (None, 1.0) for name in names)

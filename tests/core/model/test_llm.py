@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import pytest
@@ -5,13 +6,14 @@ import torch
 from torch import nn
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
-from trrg_core.config.settings import EncoderConfig, LoraSettings
+from trrg_core.config.settings import EncoderConfig, GenerateConfig, LoraSettings
 from trrg_core.errors import ConfigError
+from trrg_core.generation.drafts import write_drafts
 from trrg_core.model.adapters import FoldedLinear, add_adapters
 from trrg_core.model.backbones import build_backbone
 from trrg_core.model.compiling import compile_layers
 from trrg_core.model.generator import build_generator
-from trrg_core.model.llm import attention_cost, can_pack, has_plain_head, read_tokens, recompute_activations
+from trrg_core.model.llm import attention_cost, can_pack, has_plain_head, is_causal, read_tokens, recompute_activations
 from trrg_core.model.packing import pack_tokens, place_apart, place_together
 from trrg_core.training.collate import collate_finetune
 
@@ -25,6 +27,8 @@ FAMILIES = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
     "gpt_neox": _SHAPE,
 }
+# with further layers before its output
+DECODER = {**_SHAPE, "is_decoder": True}
 LENGTHS = (9, 3, 6, 2, 1, 4)
 
 
@@ -95,11 +99,65 @@ def test_packed_attention_leaves_no_padding_and_has_the_gradient_of_masked_atten
 
 def test_heads_that_change_logits_are_known():
     assert [name for name in FAMILIES if not has_plain_head(build(name))] == ["gemma2", "granite"]
+    assert not has_plain_head(build("bert", **DECODER))
+    assert not has_plain_head(build("minicpm3", **_SHAPE, q_lora_rank=8, kv_lora_rank=8, dim_model_base=16))
+
+
+@pytest.mark.parametrize("model_type", [*FAMILIES, "bert", "electra", "xlnet", "gpt_neox_japanese"])
+def test_an_llm_that_sees_the_words_after_its_own_is_told_from_others(model_type):
+    small = {**FAMILIES.get(model_type, _SHAPE), "pad_token_id": 0}
+    if model_type == "xlnet":
+        small = {"d_model": 32, "n_layer": 1, "n_head": 4, "d_head": 8, "d_inner": 48}
+    llm = build_backbone(
+        EncoderConfig(config={"model_type": model_type, **small}), role="causal", vocabulary_size=50
+    ).eval()
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]])
+    with torch.no_grad():
+        first, second = llm(input_ids=ids).logits[:, :3]
+    sees_only_before = torch.allclose(first, second, atol=1e-6)
+    assert is_causal(llm) == sees_only_before == (model_type not in ("bert", "electra", "xlnet"))
+
+
+def test_a_bidirectional_llm_is_refused(stage1, llm_tokenizer):
+    config = toy_config("finetune.llm.config={model_type: bert, hidden_size: 48, num_attention_heads: 4}")
+    with pytest.raises(ConfigError, match=r"'bert' \(BertLMHeadModel\) reads in both directions.*is_decoder=true"):
+        build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+
+
+def test_an_llm_with_too_few_positions_for_a_study_is_refused_when_it_is_built(stage1, llm_tokenizer):
+    # 5 visual tokens of each of two views and 1 of the study, 3 clues, and the instruction
+    values = "finetune.llm.config={model_type: gpt2, n_embd: 48, n_layer: 1, n_head: 4, n_positions: %d}"
+    needed = r"GPT2LMHeadModel has 64 positions .* needs up to (\d+): (\d+) for images.* and 160 for its report"
+    with pytest.raises(ConfigError, match=needed + r" \(finetune.max_report_tokens\); set .* at most") as caught:
+        built(values % 64, stage1, llm_tokenizer)
+    total, prefix = map(int, re.search(needed, str(caught.value)).groups())
+    assert total == prefix + 160
+    generator = built(values % total, stage1, llm_tokenizer)
+    with pytest.raises(ConfigError, match=r"161 for its report \(generate.max_new_tokens\)"):
+        next(write_drafts(generator, [], GenerateConfig(max_new_tokens=161)), None)
+
+
+def test_the_longest_study_and_report_fill_the_positions_of_the_llm(stage1, llm_tokenizer, rows):
+    report = {"report": " ".join(["No pneumothorax."] * 100)}
+    values = "finetune.llm.config={model_type: gpt2, n_embd: 48, n_layer: 1, n_head: 4}"
+    model = built(values, stage1, llm_tokenizer)
+    config = toy_config(values)
+    longest = [{**row, **report, "sentences": []} for row in rows if len(row["views"]) == 2]
+    batch = collate_finetune(longest, tokenizer=llm_tokenizer, observations=OBSERVATIONS, config=config, seed=0)
+    assert model.prefix(batch).mask_BL.sum(1).max() == model.max_prefix_tokens
+    assert batch.reports.mask_BT.sum(1).max() <= config.finetune.max_report_tokens
+
+
+def built(values, stage1, llm_tokenizer):
+    config = toy_config(values, "finetune.hidden_share=0.0")
+    return build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS).eval()
 
 
 UNPACKABLE = {
     "recurrent_gemma": {**_SHAPE, "num_key_value_heads": 2, "lru_width": 32, "block_types": ["recurrent", "attention"]},
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "bert": DECODER,
+    "opt": {**_SHAPE, "ffn_dim": 48, "word_embed_proj_dim": 32},
 }
 
 
