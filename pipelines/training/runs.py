@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipelines.records.code_version import code_version
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.training.stage import Stage, TrainingTask
-from pipelines.training.train import train
+from pipelines.training.train import delete_unscored, train
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.labels import column_name, load_label_set
@@ -55,6 +55,7 @@ def find_or_train(
     run_id = f"{stage.name}-{identity}"
     existing = read_result(store, run_id)
     if existing:
+        delete_unscored(store, run_id)  # left there by a kill behind the result
         return existing, True
     task = TrainingTask(
         run_id=run_id,

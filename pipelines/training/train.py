@@ -3,15 +3,18 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pipelines.training.loop import LOSSES, TRAINED
 from pipelines.training.single_process import train_in_process
 from pipelines.training.stage import UNSCORED, Stage, TrainingTask
-from trrg_core.errors import DataError, TrainingError
+from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError
 from trrg_core.pages.loss_chart import draw_losses
-from trrg_core.runs.results import RunResult, read_result, write_result
+from trrg_core.runs.results import RunResult, read_result, run_path, write_result
+from trrg_core.runs.stored_model import HMAC_SUFFIX
 from trrg_core.signing.manifest_key import read_manifest_key
+from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import check_unchanged, unless_withdrawn
 
 CURVES = "losses.svg"
@@ -54,8 +57,17 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
     )
     with unless_withdrawn(task.store, task.withdrawals, work=task.run_id):
         write_result(task.store, result)
-    task.store.delete(f"{task.path}/{UNSCORED}")
+    delete_unscored(task.store, task.run_id)
     return result
+
+
+def delete_unscored(store: Store, run_id: str) -> None:
+    """Delete what the scoring of a finished run read. Whoever may not write to the store leaves it there."""
+    path = f"{run_path(run_id)}/{UNSCORED}"
+    for name in (path, f"{path}{HMAC_SUFFIX}"):
+        with suppress(ConfigError, StorageError):
+            if store.exists(name):
+                store.delete(name)
 
 
 def _places(stage: Stage, task: TrainingTask) -> dict[str, str]:

@@ -71,8 +71,8 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
     if not is_causal(llm):
         name = config.finetune.llm.pretrained or llm.config.model_type
         raise ConfigError(
-            f"finetune.llm: {name!r} ({type(llm).__name__}) reads in both directions, so that it sees the words that it "
-            "is to write: expected a causal language model, e.g. llama, qwen2 or gpt2; a model of the family of BERT "
+            f"finetune.llm: {name!r} ({type(llm).__name__}) reads in both directions, so that it sees the words that "
+            "it is to write: expected a causal language model, e.g. llama, qwen2 or gpt2; one of the family of BERT "
             "that is built from values is one with finetune.llm.config.is_decoder=true"
         )
     # A named model has its own sampling, length and repetition settings; ours are plain (see decoding).

@@ -7,7 +7,7 @@ from tests.pipelines.training import toy_stage as toy
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
-from trrg_core.runs.results import RunResult
+from trrg_core.runs.results import RunResult, write_result
 from trrg_core.storage.store import Store, open_store
 
 
@@ -50,6 +50,17 @@ def test_a_setting_that_changes_numbers_makes_another_run(store: Store, setting:
 )
 def test_how_it_is_run_does_not(store: Store, setting: str) -> None:
     assert _run_id(store, setting) == _run_id(store)
+
+
+def test_what_a_kill_behind_the_result_left_is_deleted_when_the_run_is_found(store: Store) -> None:
+    config, settings, inputs = load_config("tiny"), "found", {"shards": "shards@0"}
+    result, _ = runs.find_or_train(toy.toy_stage(), config, settings, store, inputs)
+    write_result(store, result)
+    for name in ("unscored/model.safetensors", "unscored.hmac", "model/model.safetensors"):
+        store.write_bytes(f"{result.path}/{name}", b"")
+    found, is_old = runs.find_or_train(toy.toy_stage(), config, settings, store, inputs)
+    assert (found, is_old) == (result, True)
+    assert store.list(result.path) == (f"{result.path}/model/model.safetensors", f"{result.path}/result.json")
 
 
 def test_a_batch_that_is_not_made_of_whole_micro_batches_is_refused() -> None:
