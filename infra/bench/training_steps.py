@@ -121,8 +121,7 @@ def bare_loop(rank: int, world: int, task: TrainingTask, marks: Path) -> None:
     model = build_marked(marks, task).train()
     optimizer = build_optimizer(model, config.optimizer)
     trained = list(model.parameters())
-    # the batch norms of the other ranks keep their own statistics, as under DeepSpeed
-    joined = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False) if world > 1 else model
+    joined = _joined(model) if world > 1 else model
     losses = []
     for step, batch in enumerate(_batches(task, rank, world)):
         torch.manual_seed(step_seed(task.config.seed, step, rank))
@@ -137,6 +136,14 @@ def bare_loop(rank: int, world: int, task: TrainingTask, marks: Path) -> None:
         losses.append(_mean(loss))
     if rank == 0:
         (marks / LOSSES).write_text(json.dumps(losses))
+
+
+def _joined(model: nn.Module) -> nn.Module:
+    joined = nn.parallel.DistributedDataParallel(model)
+    # the batch norms of the other ranks keep their own statistics, as under DeepSpeed; not as an argument, whose name
+    # depends on the version of torch. All processes begin with the same statistics
+    joined.broadcast_buffers = False
+    return joined
 
 
 def _batches(task: TrainingTask, rank: int, world: int) -> Iterator[DeviceBatch]:
