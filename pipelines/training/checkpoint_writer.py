@@ -26,6 +26,7 @@ from trrg_core.runs.checkpoints import (
     upload_files,
 )
 from trrg_core.signing.manifest_key import ManifestKey
+from trrg_core.storage.local_disk import temporary_room
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn
 
@@ -67,19 +68,23 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def save(self, state: StateCopy, *, step: int, files: Mapping[str, bytes]) -> None:
+    def save(self, state: StateCopy, *, step: int, files: Mapping[str, bytes], best: int = 0) -> None:
         """Start to write a checkpoint after `step` steps; waits for the one before it.
 
         Args:
             state: this rank's copy.
             step: optimizer steps done.
             files: further files, by name; those of rank 0 are written.
+            best: the step of a checkpoint that is kept beside the newest ones; 0 for none.
 
         Raises:
-            TrainingError: on every rank, if the checkpoint before it could not be written on any.
+            StorageError: on every rank, if the checkpoint before it could not be written on any, for lack of space or
+                another fault of the store.
+            TrainingError: likewise, for any other reason.
         """
         self.wait()
-        self._pending = self._thread.submit(self._write, state, step, dict(files) if dist.get_rank() == 0 else {})
+        own = dict(files) if dist.get_rank() == 0 else {}
+        self._pending = self._thread.submit(self._write, state, step, own, best)
 
     def wait(self) -> None:
         """Wait until the last checkpoint is complete. Raises as `save`."""
@@ -94,11 +99,12 @@ class CheckpointWriter:
         finally:
             self._thread.shutdown()
 
-    def _write(self, state: StateCopy, step: int, files: Mapping[str, bytes]) -> None:
+    def _write(self, state: StateCopy, step: int, files: Mapping[str, bytes], best: int) -> None:
         path = f"{self.folder}/step-{step:07d}"
         digests: dict[str, str] = {}
         with (
             agreed(f"checkpoint {path} cannot be written", self._group),
+            temporary_room(),
             tempfile.TemporaryDirectory() as local,
         ):
             state.write(Path(local))
@@ -113,29 +119,32 @@ class CheckpointWriter:
                 all_files = {name: digest for of_rank in gathered for name, digest in of_rank.items()}
                 with unless_withdrawn(self.store, self._withdrawals, work=path):
                     finish_checkpoint(self.store, path, step=step, files=all_files, notes=notes, key=self._key)
-                remove_old(self.store, self.folder, self.keep, self._key)
+                remove_old(self.store, self.folder, self.keep, self._key, best=best)
 
 
-def fetch_on_all_ranks(store: Store, folder: str, local: Path, *, key: ManifestKey | None = None) -> Checkpoint | None:
+def fetch_on_all_ranks(
+    store: Store, folder: str, local: Path, *, key: ManifestKey | None = None, step: int = 0
+) -> Checkpoint | None:
     """Download the newest intact checkpoint into `local`; None when there is none. Collective.
 
     Rank 0 says which checkpoint. Each rank fetches the common files and its part of the shares: those whose position
     among all shares, modulo the number of ranks, is its own. If a file is damaged or missing on any rank, all try the
-    checkpoint before it, as where a manifest does not have the HMAC of `key`.
+    checkpoint before it, as where a manifest does not have the HMAC of `key`. With `step` only that one counts.
 
     Raises:
-        TrainingError: on every rank at once, if the store fails on any, or no checkpoint has the HMAC of `key`.
+        StorageError: on every rank at once, if the store fails on any.
+        TrainingError: likewise, if no checkpoint has the HMAC of `key`.
     """
     listed: list[Any] = [None]
     with agreed("the checkpoints cannot be listed"):
         if dist.get_rank() == 0:
             listed = [list_checkpoints(store, folder, key)]
     dist.broadcast_object_list(listed, src=0)
-    checkpoints: list[Checkpoint] = listed[0]
+    checkpoints: list[Checkpoint] = [one for one in listed[0] if step in (0, one.step)]
     for checkpoint in checkpoints:
         damage: list[Any] = [None] * dist.get_world_size()
         found = ""
-        with agreed(f"{checkpoint.path} cannot be fetched"):
+        with agreed(f"{checkpoint.path} cannot be fetched"), temporary_room():
             try:
                 fetch_checkpoint(store, checkpoint, local, own_files(checkpoint))
             except TrainingError as error:

@@ -25,7 +25,7 @@ from pipelines.training.rank_status import (
     written_status,
 )
 from pipelines.training.stage import Stage, TrainingTask
-from trrg_core.errors import TrainingError
+from trrg_core.errors import ConfigError, StorageError, TrainingError, TrrgError
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
     """Train `stage` to its end on Ray Train workers, until the model is saved.
 
     Raises:
-        ConfigError: if the cluster has too few CPUs or GPUs for the workers.
+        ConfigError: if the cluster has too few CPUs or GPUs for the workers, or they raised one.
+        StorageError: if the store failed in the workers.
         TrainingError: when the workers failed more often than `engine.max_failures` allows, or no step ended for
             `ray.stall_minutes`.
     """
@@ -108,7 +109,7 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
                 poll_s=POLL_S,
             )
     except ray.train.TrainingFailedError as error:
-        raise TrainingError(f"{stage.name} run {task.run_id} failed: {_root_cause(error)}") from error
+        raise failure_of(f"{stage.name} run {task.run_id} failed", error) from error
     task.store.delete(task.rank_statuses)
 
 
@@ -148,9 +149,15 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
         train_rank(stage, task, ray.train.report, status)
 
 
-def _root_cause(error: BaseException) -> str:
-    """The first line of what a worker raised, without its traceback."""
-    failures = getattr(error, "worker_failures", None) or {}
-    first = next(iter(failures.values()), error)
+def failure_of(what: str, error: BaseException) -> TrrgError:
+    """The error of a run whose workers failed: with the last line of what one raised, and of its kind if it is ours."""
+    failures = list((getattr(error, "worker_failures", None) or {}).values())
+    # the others wait for the one that failed, and end by what that does to them
+    first = next((one for one in failures if isinstance(one, TrrgError)), next(iter(failures), error))
+    kind = next((one for one in (ConfigError, StorageError) if isinstance(first, one)), TrainingError)
+    return kind(f"{what}: {_brief(first)}")
+
+
+def _brief(first: BaseException) -> str:
     lines = [line for line in str(first).strip().splitlines() if line.strip()]
     return f"{type(first).__name__}: {lines[-1] if lines else ''}"

@@ -108,9 +108,14 @@ def fetch_checkpoint(store: Store, checkpoint: Checkpoint, local: Path, names: I
         target.write_bytes(data)
 
 
-def remove_old(store: Store, folder: str, keep: int, key: ManifestKey | None = None) -> None:
-    """Delete all but the `keep` newest checkpoints; the manifest is deleted first, so that none remains half valid."""
+def remove_old(store: Store, folder: str, keep: int, key: ManifestKey | None = None, *, best: int = 0) -> None:
+    """Delete all but the `keep` newest checkpoints, and that of step `best`.
+
+    The manifest is deleted first, so that none remains half valid.
+    """
     for checkpoint in list_checkpoints(store, folder, key)[keep:]:
+        if checkpoint.step == best:
+            continue
         store.delete(f"{checkpoint.path}/{MANIFEST}")
         store.delete(checkpoint.path)
 

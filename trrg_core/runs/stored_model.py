@@ -14,6 +14,7 @@ from typing import Any
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import run_path
 from trrg_core.signing.manifest_key import KEY_VARIABLE, ManifestKey
+from trrg_core.storage.local_disk import temporary_room
 from trrg_core.storage.store import Store
 
 MODEL = "model"
@@ -52,10 +53,15 @@ def fetched_model(store: Store, run_id: str, folder: str = MODEL, *, key: Manife
 
 @contextmanager
 def uploaded_model(store: Store, run_id: str, folder: str = MODEL, *, key: ManifestKey | None = None) -> Iterator[Path]:
-    """A local path to write a run's model folder to; it is uploaded when the block ends without an error."""
+    """A local path to write a run's model folder to; it is uploaded when the block ends without an error.
+
+    Raises:
+        StorageError: if there is no room for it.
+    """
     with tempfile.TemporaryDirectory() as local:
         written = Path(local) / folder
-        yield written
+        with temporary_room():
+            yield written
         store.upload_dir(written, model_path(run_id, folder))
         if key is not None:
             seal_model(store, model_path(run_id, folder), key)

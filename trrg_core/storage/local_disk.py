@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from trrg_core.errors import ConfigError, DataError, StorageError, TrrgError
 
 _TEMPORARY = ".trrg-tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def read(path: Path, max_bytes: int | None = None) -> bytes:
@@ -92,6 +94,26 @@ def size_text(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
+@contextmanager
+def temporary_room() -> Iterator[None]:
+    """Within the block temporary files are written, by whatever library.
+
+    Raises:
+        StorageError: if their disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        # some libraries have errors of their own, without a number
+        is_full = getattr(error, "errno", None) in _FULL or os.strerror(errno.ENOSPC) in str(error)
+        if isinstance(error, TrrgError) or not is_full:
+            raise
+        raise StorageError(
+            f"no space for temporary files in {tempfile.gettempdir()}: free some, or let TMPDIR name another folder, "
+            "and start again; finished work is kept"
+        ) from error
+
+
 def delete(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens when there is none."""
     with _explained(path):
@@ -167,7 +189,7 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> TrrgError:
         return DataError("not_a_file", f"{path} is not a regular file: {error.strerror}")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return ConfigError(f"{path}: {error.strerror}")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in _FULL:
         size = f"for {num_bytes} bytes " if num_bytes else ""
         return StorageError(
             f"no space {size}at {path}: {error.strerror}; no partial file remains: free some, and start again; "

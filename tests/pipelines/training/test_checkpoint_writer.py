@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_ranks
 from tests.pipelines.training.engine_ranks import run_ranks
-from trrg_core.errors import StorageError, TrainingError
+from trrg_core.errors import StorageError
 from trrg_core.runs.checkpoints import MANIFEST, list_checkpoints
 from trrg_core.storage.store import Store
 
@@ -76,7 +76,7 @@ def fail_on_one_rank(folder: Path) -> dict[str, Any]:
     store.gate.set()
     writer = CheckpointWriter(store, FOLDER, keep=1)
     writer.save(Share("one"), step=1, files={})
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(StorageError) as caught:
         writer.save(Share("two"), step=2, files={})
     writer.close()
     return {"error": str(caught.value), "checkpoints": len(list_checkpoints(store, FOLDER))}
@@ -163,7 +163,7 @@ def fetch_damaged(folder: Path) -> dict[str, Any]:
     dist.barrier()
     result = fetch(folder)
     began = time.monotonic()
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(StorageError) as caught:
         fetch_on_all_ranks(UnreadableStore(store.uri), FOLDER, folder / "unused")
     return {**result, "error": str(caught.value), "is_quick": time.monotonic() - began < 60}
 

@@ -6,10 +6,11 @@ import pytest
 from ray.train import ScalingConfig
 
 from pipelines.training.elastic_group import SizedPolicy, group_sizes
+from pipelines.training.workers import failure_of
 from tests.pipelines.training.toy_stage import toy_stage
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EngineConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, StorageError, TrainingError
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,17 @@ def test_a_smaller_cluster_takes_the_largest_group_that_fits(cpus: tuple[int, ..
 def test_more_workers_at_least_than_at_most_are_refused() -> None:
     with pytest.raises(ConfigError, match="min_workers=3 is more than num_workers=2"):
         load_config("tiny", ["engine.num_workers=2", "engine.min_workers=3"])
+
+
+def test_the_error_of_a_run_is_of_the_kind_of_its_worker() -> None:
+    collateral, ours = RuntimeError("connection reset"), StorageError("no space")
+    error = Exception()
+    for failures, kind, text in (
+        ({0: collateral, 1: ours}, StorageError, "run r failed: StorageError: no space"),
+        ({0: ConfigError("an LLM")}, ConfigError, "run r failed: ConfigError: an LLM"),
+        ({0: collateral}, TrainingError, "run r failed: RuntimeError: connection reset"),
+        ({}, TrainingError, "run r failed: Exception: "),
+    ):
+        error.worker_failures = failures  # type: ignore[attr-defined]
+        found = failure_of("run r failed", error)
+        assert (type(found), str(found)) == (kind, text)
