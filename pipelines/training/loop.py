@@ -28,7 +28,7 @@ from pipelines.training.rank_status import CHECKPOINT, SAVING, STEP, WAITING, Ra
 from pipelines.training.stage import DeviceBatch, Stage, TrainingTask
 from pipelines.training.step_log import StepLog
 from pipelines.training.step_profile import TRACE, StepProfile
-from pipelines.training.validation import VALIDATE_LOSS, Validation, has_converged
+from pipelines.training.validation import VALIDATE_LOSS, Validation, best_step, has_converged
 from trrg_core.errors import ConfigError, TrainingError
 from trrg_core.storage.withdrawal_lock import check_unchanged, unless_withdrawn
 
@@ -94,6 +94,8 @@ def train_rank(
         )
         attempt.train(batches)
     status.enter(SAVING, len(losses))
+    if config.engine.patience:
+        _take_best(task, engine, losses)
     _save_model(stage, task, engine, losses, log.measure(len(losses)))
     engine.close()
 
@@ -134,10 +136,11 @@ class _Attempt:
                 self.log.write(step, self.losses[-1], is_last=is_done)
             if self.events:
                 self.events.write(step, self.losses[-1])
-            if is_done or step % config.checkpoint_every_steps == 0:
+            best = best_step(self.losses) if config.patience else 0
+            if is_done or step % config.checkpoint_every_steps == 0 or best == step:
                 self.status.enter(CHECKPOINT, step)
                 files = {LOSSES: json.dumps(self.losses).encode()}
-                checkpoints.save(self.engine.copy_state(), step=step, files=files)
+                checkpoints.save(self.engine.copy_state(), step=step, files=files, best=best)
                 if self.events:
                     self.events.upload()
                 self.report({"step": step, **self.losses[-1]})
@@ -169,6 +172,26 @@ def _resume(task: TrainingTask, engine: Engine) -> tuple[int, list[dict[str, flo
     if dist.get_rank() == 0:
         logger.info("run %s resumes from step %d", task.run_id, newest.step)
     return newest.step, losses
+
+
+def _take_best(task: TrainingTask, engine: Engine, losses: list[dict[str, float]]) -> None:
+    """Give the engine the weights of the lowest loss on `validate`, from their checkpoint; collective.
+
+    Raises:
+        TrainingError: if the checkpoint is damaged or gone.
+    """
+    best, folder = best_step(losses), f"{task.path}/checkpoints"
+    if best in (0, len(losses)):
+        return
+    with tempfile.TemporaryDirectory() as local:
+        if fetch_on_all_ranks(task.store, folder, Path(local), key=task.manifest_key, step=best) is None:
+            raise TrainingError(
+                f"the checkpoint of step {best}, whose loss on `validate` is the lowest, is damaged or gone from "
+                f"{folder}: delete that folder, and the run starts again, or set engine.patience=0"
+            )
+        engine.load(Path(local))
+    if dist.get_rank() == 0:
+        logger.info("run %s keeps the weights of step %d of %d", task.run_id, best, len(losses))
 
 
 def _read_losses(path: Path, num_steps: int) -> list[dict[str, float]]:
@@ -205,6 +228,8 @@ def _save_model(
     state = engine.gather_state()
     if dist.get_rank() == 0:
         metrics = {"steps": len(losses), **_last_loss(losses), **stage.save(task, state)}
+        if task.config.engine.patience:
+            metrics["kept_step"] = best_step(losses) or len(losses)
         if engine.bad_steps:
             metrics["skipped_steps"] = len(engine.bad_steps)
         task.store.write_bytes(f"{task.path}/{LOSSES}", json.dumps(losses).encode())

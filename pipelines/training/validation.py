@@ -52,6 +52,13 @@ class Validation:
             return [self.plan.take_step(batches, step, torch.device("cpu")) for step in range(num_steps)]
 
 
+def best_step(losses: Sequence[Mapping[str, float]]) -> int:
+    """After how many steps the loss on `validate` was the lowest, the first if several; 0 if none was finite."""
+    values = {step: one[VALIDATE_LOSS] for step, one in enumerate(losses, 1) if VALIDATE_LOSS in one}
+    finite = [step for step, value in values.items() if math.isfinite(value)]
+    return min(finite, key=values.__getitem__, default=0)
+
+
 def has_converged(losses: Sequence[Mapping[str, float]], patience: int) -> bool:
     """Whether the last `patience` validations brought no lower loss than the one before them; never for 0."""
     values = [step[VALIDATE_LOSS] for step in losses if VALIDATE_LOSS in step]

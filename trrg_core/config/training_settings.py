@@ -143,8 +143,9 @@ class EngineConfig(ConfigSection):
     patience: int = Field(
         0,
         ge=0,
-        description="Number of consecutive measurements without a lower loss on `validate` after which training stops, "
-        "with the weights of its last step, not those of the lowest loss; 0 never stops early.",
+        description="Number of consecutive measurements without a lower loss on `validate` after which training stops. "
+        "The model has the weights of the lowest loss, also where training ends before; they are kept as a checkpoint. "
+        "0 never stops early, and keeps the weights of the last step.",
     )
     clip_norm: float = Field(1.0, gt=0, description="Maximum norm of the gradient; larger gradients are clipped.")
     max_bad_steps: int = Field(

@@ -1,5 +1,6 @@
 """A run in one process: no Ray, resumed like any other, with the losses of a run on one Ray worker."""
 
+import errno
 import gzip
 import json
 import math
@@ -10,11 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import SafetensorError
 
+from pipelines.training import state_files
 from pipelines.training.stage import TrainingTask
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
-from trrg_core.errors import ConfigError, DataError
+from tests.pipelines.training.engine_ranks import read_state
+from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError
+from trrg_core.runs.checkpoints import list_checkpoints
+from trrg_core.storage import local_disk
 from trrg_core.storage.store import Store, open_store
 
 
@@ -103,7 +110,14 @@ def test_a_run_that_another_process_finishes_while_it_is_scored_is_taken_from_th
 def test_training_stops_when_the_loss_on_validate_no_longer_falls(store: Store, shards: str) -> None:
     settings = ("engine.local=true", "engine.validate_every_steps=2", "engine.patience=2", "engine.profile_steps=2")
     task = toy.toy_task(store, shards, "stops-early", 2, *settings)
-    result = train(toy.toy_stage(epochs=10, learning_rate=2.0), task)
+    weights: list[Mapping[str, torch.Tensor]] = []
+
+    def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> Mapping[str, float]:
+        weights.append(state)
+        return toy.save(task, state)
+
+    stage = replace(toy.toy_stage(epochs=10, learning_rate=2.0), save=save)
+    result = train(stage, task)
     losses = _losses(store, "stops-early")
     validated = {step: one["validate_loss"] for step, one in enumerate(losses, 1) if "validate_loss" in one}
     assert list(validated) == list(range(2, len(losses) + 1, 2))
@@ -112,8 +126,49 @@ def test_training_stops_when_the_loss_on_validate_no_longer_falls(store: Store, 
     assert min(values[-2:]) >= min(values[:-2]), "it stopped too early"
     stopped_before = [at for at in range(3, len(values)) if min(values[at - 2 : at]) >= min(values[: at - 2])]
     assert not stopped_before, "it stopped too late"
+    best, folder = 2 + 2 * values.index(min(values)), "runs/stops-early/checkpoints"
+    assert result.metrics["kept_step"] == best < len(losses)
+    kept = read_state(Path(store.join(f"{folder}/step-{best:07d}")))
+    for name, weight in ((name, one) for name, one in weights[0].items() if not name.startswith("frozen")):
+        assert torch.equal(weight.flatten(), kept[f"weight/{name}"]), name
+    # a kill behind the last step, before the model was saved; then without the checkpoint
+    for name in ("result.json", "trained.json"):
+        store.delete(f"runs/stops-early/{name}")
+    assert train(stage, task).metrics["kept_step"] == best
+    assert all(torch.equal(one, weights[1][name]) for name, one in weights[0].items())
+    store.delete("runs/stops-early/trained.json")
+    store.delete(f"{folder}/step-{best:07d}")
+    with pytest.raises(TrainingError, match=rf"checkpoint of step {best}, .* is damaged or gone .*engine\.patience=0"):
+        train(stage, task)
     trace = json.loads(gzip.decompress(store.read_bytes("runs/stops-early/trace.json.gz")))
     assert any("addmm" in event.get("name", "") for event in trace["traceEvents"])
+
+
+def test_a_full_disk_during_a_checkpoint_may_pass_and_the_one_before_stays(
+    store: Store, shards: str, in_process: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy.toy_task(store, shards, "full-disk", 2, "engine.local=true", "engine.checkpoint_every_steps=2")
+    copy, write = local_disk.shutil.copyfile, state_files.save_file
+
+    def fill_store(source: Path, target: Path) -> None:
+        if "step-0000004" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy(source, target)
+
+    def fill_temporary(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(local_disk.shutil, "copyfile", fill_store)
+        with pytest.raises(StorageError, match=r"step-0000004 cannot be written.*no space .*free some, and start"):
+            train(toy.toy_stage(epochs=1), task)
+        assert [one.step for one in list_checkpoints(store, f"{task.path}/checkpoints")] == [2]
+        patched.setattr(state_files, "save_file", fill_temporary)
+        with pytest.raises(StorageError, match=r"no space for temporary files in .*TMPDIR"):
+            train(toy.toy_stage(epochs=1), task)
+    assert state_files.save_file is write
+    train(toy.toy_stage(epochs=1), task)
+    assert _losses(store, "full-disk") == in_process
 
 
 def test_training_in_one_process_does_not_import_ray() -> None:
