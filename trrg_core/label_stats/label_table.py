@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from trrg_core.errors import ConfigError
 from trrg_core.labels import LABEL_OF_ASSERTION, Assertion, column_name
 from trrg_core.report.target_sentences import find_sentences
 from trrg_core.tables.arrow_numpy import filled, text_scalar, to_arrow, to_numpy, whole
@@ -23,6 +24,9 @@ from trrg_core.tables.arrow_numpy import filled, text_scalar, to_arrow, to_numpy
 Ints = NDArray[np.int64]
 
 _COPIED_COLUMNS = ("subject_id", "study_id", "split", "has_prior", "sex", "age_years")
+FILLED_COLUMNS = ("subject_id", "study_id", "split", "report")
+READ_COLUMNS = (*_COPIED_COLUMNS, "views", "report", "sentences", "labels")
+_HINT = "write it with all columns of docs/data.md, or make the version by `trrg run`"
 _AGE_BANDS = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # name -> least age, years
 _ORDER = ("split", "subject_id", "study_id")
 NOT_MENTIONED = 127  # not the value of any label
@@ -92,6 +96,31 @@ def label_rows(shards: pa.Table, observations: Sequence[str]) -> pa.Table:
     sentences = whole(shards["sentences"])
     columns |= _sentence_columns(sentences, _in_report(sentences, whole(shards["report"])), observations)
     return pa.table(columns)
+
+
+def check_columns(
+    rows: pa.Table, path: str, *, read: Sequence[str] = READ_COLUMNS, filled: Sequence[str] = FILLED_COLUMNS
+) -> pa.Table:
+    """`rows` of the file `path`, if they have what labels are counted with: a file that no job wrote may lack it.
+
+    Args:
+        rows: of `shards`, or of another table.
+        path: of the file.
+        read: the columns that are read.
+        filled: those that may not be null.
+
+    Raises:
+        ConfigError: naming the missing columns, or one that is null in some rows.
+    """
+    missing = [name for name in read if name not in rows.column_names]
+    if missing:
+        raise ConfigError(
+            f"{path} has no column {', '.join(map(repr, missing))}, which labels are counted with: {_HINT}"
+        )
+    for name in filled:
+        if num_null := rows[name].null_count:
+            raise ConfigError(f"{path} has {num_null:,} of {rows.num_rows:,} rows without {name!r}: {_HINT}")
+    return rows
 
 
 def states(rows: pa.Table, observation: str, assertion: Assertion) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.errors import DataError
-from trrg_core.label_stats.label_table import LabelTable, join_label_tables, label_rows
+from trrg_core.label_stats.label_table import LabelTable, check_columns, join_label_tables, label_rows
 from trrg_core.storage.folders import LABEL_TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn, withdrawal_state
@@ -83,7 +83,7 @@ def _read_columns(store: Store, path: str) -> pa.Table:
         # shards of before 0.3 do not store whether a sentence is of the report: its text tells
         leaves = {column.path for column in map(file.schema.column, range(len(file.schema.names)))}
         more = _IN_REPORT if _IN_REPORT in leaves else _SENTENCE_TEXT
-        return file.read(columns=[*_SHARD_COLUMNS, more])
+        return check_columns(file.read(columns=[*_SHARD_COLUMNS, more]), path)
 
 
 def _to_bytes(labels: LabelTable) -> bytes:

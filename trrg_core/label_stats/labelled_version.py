@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trrg_core.errors import ConfigError
-from trrg_core.label_stats.label_table import LabelTable, join_label_tables, label_rows
+from trrg_core.label_stats.label_table import LabelTable, check_columns, join_label_tables, label_rows
 from trrg_core.label_stats.label_table_cache import read_label_table
 from trrg_core.label_stats.word_sketch import WordSketch
 from trrg_core.labels import column_name, load_label_set
@@ -28,6 +28,7 @@ from trrg_core.tables.table_ref import TableRef
 
 SHIPPED_SETS = ("chexpert14", "nih14", "cxr-lt", "padchest", "vindr")
 _REPORT_COLUMNS = ("subject_id", "study_id", "split", "labels", "findings", "impression", "sentences")
+_FILLED_OF_REPORTS = ("subject_id", "study_id", "split", "sentences")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,10 @@ def find_observations(store: Store, ref: TableRef, label_set: str = "") -> tuple
     Raises:
         ConfigError: if they are not those of `label_set`, or of no shipped set.
     """
-    labels_type: Any = read_schema(store, ref).field("labels").type
+    schema = read_schema(store, ref)
+    if "labels" not in schema.names:
+        raise ConfigError(f"{ref} has no column 'labels': it was not written by a job of TRRG")
+    labels_type: Any = schema.field("labels").type
     columns = [labels_type.field(index).name for index in range(labels_type.num_fields)]
     for name in (label_set,) if label_set else SHIPPED_SETS:
         observations = load_label_set(name).observations
@@ -132,8 +136,13 @@ def _read_table(store: Store, base: TableRef, label_set: str) -> LabelTable:
         return read_label_table(store, base, observations)
     paths = file_paths(store, base)
     empty = iter([read_schema(store, base).empty_table()])
-    files = (read_file(store, path, _REPORT_COLUMNS) for path in paths) if paths else empty
+    files = (_read_reports(store, path) for path in paths) if paths else empty
     return join_label_tables((label_rows(_as_shards(rows), observations) for rows in files), observations)
+
+
+def _read_reports(store: Store, path: str) -> pa.Table:
+    rows = read_file(store, path, _REPORT_COLUMNS)
+    return check_columns(rows, path, read=_REPORT_COLUMNS, filled=_FILLED_OF_REPORTS)
 
 
 def _shard_texts(store: Store, path: str) -> pa.Table:

@@ -9,6 +9,9 @@ from trrg_core.label_stats.distribution import label_distribution
 from trrg_core.label_stats.labelled_version import read_labelled_version
 from trrg_core.labels import Assertion
 from trrg_core.storage.store import Store, open_store
+from trrg_core.tables.commit_history import CommitMetadata
+from trrg_core.tables.delta import commit_parts, read_table
+from trrg_core.tables.parquet import write_part
 from trrg_core.tables.schema import SLICES, reports_schema
 from trrg_core.tables.table_ref import TableRef
 
@@ -84,3 +87,27 @@ def test_a_table_without_labels_and_an_unknown_set_are_refused(store: Store) -> 
         read_labelled_version(store, TableRef.parse("studies@0"))
     with pytest.raises(ConfigError, match=r"the labels of shards@0 are not of nih14: .*--label-set"):
         read_labelled_version(store, TableRef.parse("shards@0"), label_set="nih14")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "is_dropped", "reason"),
+    [
+        ("shards", "views", True, "a.parquet has no column 'views', which labels are counted with: write it with all"),
+        ("shards", "labels", True, "shards@1 has no column 'labels': it was not written by a job"),
+        ("shards", "report", False, "a.parquet has 3 of 3 rows without 'report': write it with all columns of docs"),
+        ("reports", "sentences", True, "a.parquet has no column 'sentences', which labels are counted with"),
+        ("reports", "study_id", False, "a.parquet has 3 of 3 rows without 'study_id'"),
+    ],
+)
+def test_a_file_that_lacks_what_is_counted_is_named(
+    store: Store, table: str, column: str, is_dropped: bool, reason: str
+) -> None:
+    rows = read_table(store, TableRef.parse(f"{table}@0"))
+    at = rows.schema.get_field_index(column)
+    empty = pa.nulls(rows.num_rows, rows.schema.field(at).type)
+    rows = rows.remove_column(at) if is_dropped else rows.set_column(at, rows.schema.field(at), empty)
+    part = write_part(store, table, "parts/x/a.parquet", rows)
+    store.write_bytes(f"tables/{table}/parts/x/a.json", b"{}")
+    ref = commit_parts(store, table, [part], rows.schema, CommitMetadata(fingerprint="x"))
+    with pytest.raises(ConfigError, match=reason):
+        read_labelled_version(store, ref)
