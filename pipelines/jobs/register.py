@@ -17,6 +17,7 @@ from pipelines.registry.alias_moves import BY_GATE, BY_PERSON, Move, record_move
 from pipelines.registry.bill_of_materials import write_bill
 from pipelines.registry.card_of_registration import make_card, read_scores
 from pipelines.registry.champion_page import champion_beside
+from pipelines.registry.evaluation_files import digests
 from pipelines.registry.find_model import FoundModel, is_deleted
 from pipelines.registry.lock import registry_lock
 from pipelines.registry.lost_champion import check_lost, find_lost
@@ -58,7 +59,14 @@ from trrg_core.pages.champion_section import ChampionBeside, insert_champion, st
 from trrg_core.pages.gate_section import insert_decision
 from trrg_core.registry.champion_checks import CHAMPION as CHAMPION_ROLE
 from trrg_core.registry.champion_checks import Rival
-from trrg_core.registry.decision import DECISION_FILE, Decision, decision_from_bytes, decision_to_bytes, tags_of
+from trrg_core.registry.decision import (
+    DECISION_FILE,
+    EVALUATION_FILES,
+    Decision,
+    decision_from_bytes,
+    decision_to_bytes,
+    tags_of,
+)
 from trrg_core.registry.gate import decide, is_best
 from trrg_core.registry.model_card import render_card
 from trrg_core.registry.side_by_side import BESIDE
@@ -241,7 +249,7 @@ def _decide(
         seed=config.seed,
         images=read_outcomes(store, inputs["scores"], IMAGE_OUTCOMES_FILE),
         override=config.register_.override.strip(),
-        facts=_facts(config, inputs, table, rivals)
+        facts=_facts(config, store, inputs, table, rivals)
         | ({"change_plan": {"name": plan.plan.name, "sha256": plan.sha256}} if plan else {})
         | ({_LOST: lost} if lost else {}),
         more=(
@@ -267,10 +275,11 @@ def _rescore(config: TrrgConfig, store: Store, inputs: Mapping[str, str], genera
 
 
 def _facts(
-    config: TrrgConfig, inputs: Mapping[str, str], table: OutcomeTable, rivals: Sequence[Rival]
+    config: TrrgConfig, store: Store, inputs: Mapping[str, str], table: OutcomeTable, rivals: Sequence[Rival]
 ) -> dict[str, Any]:
     return {
         "challenger": dict(inputs),
+        EVALUATION_FILES: digests(store, inputs["scores"]),
         "compared_with": [
             {"role": rival.role, "model": rival.model, "scores": rival.scores, "rescored": rival.rescored}
             for rival in rivals

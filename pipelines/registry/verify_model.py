@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.registry.bill_of_materials import check_bill
+from pipelines.registry.evaluation_files import compare_digests
 from pipelines.registry.find_model import FoundModel, opened_model
 from pipelines.registry.model_list import ListedModel
 from pipelines.registry.model_signature import check_stored, signature_path
 from pipelines.registry.registry_client import BILL_TAG, GATE_TAG, WEIGHTS_TAG
 from trrg_core.errors import DataError, TrrgError
 from trrg_core.model.manifest import MANIFEST, check_folder
-from trrg_core.registry.decision import DECISION_FILE, decision_from_record, tags_of
+from trrg_core.registry.decision import DECISION_FILE, EVALUATION_FILES, decision_from_record, tags_of
 from trrg_core.runs.results import read_result, run_path
 from trrg_core.runs.stored_model import model_path
 from trrg_core.signing.key_pair import VERIFYING_VARIABLE, read_verifying_key
@@ -43,6 +44,7 @@ def verify(store: Store, model: ListedModel) -> Iterator[Finding]:
             name=name, passed=exists, detail=run_id if exists else f"{run_id or 'no run'} is not in the store"
         )
     yield _evaluated(store, model)
+    yield _evaluation_files(store, model)
     yield _decision(store, model)
     yield _manifest(store, model)
     yield _files(store, model)
@@ -58,6 +60,18 @@ def _evaluated(store: Store, model: ListedModel) -> Finding:
         f"of {of}" if same else f"the scores are of {of or 'nothing'}, the model is {model.generator}: evaluate again"
     )
     return Finding(name="evaluated weights", passed=same, detail=detail)
+
+
+def _evaluation_files(store: Store, model: ListedModel) -> Finding:
+    """Whether scores and outcomes are those of the decision, whose own hash of them is in the registry."""
+    name, path = "evaluation files", f"{run_path(model.registration)}/{DECISION_FILE}"
+    try:
+        known = model.registration and store.exists(path)
+        recorded = read_record(store, path, dict[str, Any]).get(EVALUATION_FILES, {}) if known else {}
+        detail = compare_digests(store, model.scores_run, recorded) if recorded else "not recorded, as before 0.3"
+    except TrrgError as error:
+        return Finding(name=name, passed=False, detail=str(error))
+    return Finding(name=name, passed=True, detail=detail)
 
 
 def _decision(store: Store, model: ListedModel) -> Finding:

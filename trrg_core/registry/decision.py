@@ -1,5 +1,6 @@
 """The decision of the gate as a record: every check with its numbers, bound and reason. It is kept as JSON."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +11,8 @@ from trrg_core.errors import DataError
 from trrg_core.registry.check import Bound, Check, Verdict, check_cells
 
 DECISION_FILE = "decision.json"
+# key of the facts: sha256 of each file of the evaluation that the decision was made from, by name
+EVALUATION_FILES = "evaluation_files"
 
 
 class Ruling(StrEnum):
@@ -136,9 +139,15 @@ def _check_from_json(row: Mapping[str, Any]) -> Check:
 
 
 def tags_of(decision: Decision) -> dict[str, str]:
-    """The decision as short strings by name, for a registry: the ruling, an override, and each check."""
+    """The decision as short strings by name, for a registry: the ruling, an override, and each check.
+
+    The hashes of the evaluation's files are there as one hash.
+    """
     override = {"override": decision.override} if decision.override else {}
-    return {"ruling": decision.ruling, **override, **{check.name: _sum_up(check) for check in decision.checks}}
+    files = decision.facts.get(EVALUATION_FILES)
+    digest = {EVALUATION_FILES: hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()} if files else {}
+    checks = {check.name: _sum_up(check) for check in decision.checks}
+    return {"ruling": decision.ruling, **override, **digest, **checks}
 
 
 def _sum_up(check: Check) -> str:

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.registry.bill_of_materials import write_bill
+from pipelines.registry.evaluation_files import digests
 from pipelines.registry.find_model import find_model
 from pipelines.registry.mlflow_model import decoding_of, write_mlflow_model
 from pipelines.registry.model_list import ScoreValue, find_listed, list_models
@@ -18,12 +19,13 @@ from pipelines.serving.pyfunc_model import TrrgModel, _load_pyfunc
 from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError, DataError
+from trrg_core.metrics.outcomes import OUTCOMES_FILE
 from trrg_core.metrics.score_file import SCORES_FILE
 from trrg_core.registry.check import Check, Verdict
-from trrg_core.registry.decision import Decision, decision_to_bytes
+from trrg_core.registry.decision import EVALUATION_FILES, Decision, decision_to_bytes, tags_of
 from trrg_core.runs.results import RunResult, write_result
 from trrg_core.sources.sample.layout import write_sample
-from trrg_core.storage.folders import REGISTRY_DATABASE
+from trrg_core.storage.folders import REGISTRY_DATABASE, WITHDRAWAL_RECORD
 from trrg_core.storage.store import Store
 
 CONFIG = RegisterConfig()
@@ -39,14 +41,17 @@ def store(store_with_registry: Store) -> Store:
     write_result(store, RunResult(run_id="evaluate-1", job="evaluate", inputs={"generator": "finetune-1"}))
     scores = [{"system": "model", "intervals": {"f1": {"low": 0.1, "high": 0.3}}}]
     store.write_bytes(f"runs/evaluate-1/{SCORES_FILE}", json.dumps(scores).encode())
+    store.write_bytes(f"runs/evaluate-1/{OUTCOMES_FILE}", b"outcomes")
     check = Check(name="text.modal_share", verdict=Verdict.FAIL, reason="most are equal", number=0.9)
-    store.write_bytes("runs/register-1/decision.json", decision_to_bytes(Decision(checks=(check,))))
+    facts = {EVALUATION_FILES: digests(store, "evaluate-1")}
+    decision = Decision(checks=(check,), facts=facts)
+    store.write_bytes("runs/register-1/decision.json", decision_to_bytes(decision))
     toy = {"candidates": 2, "max_new_tokens": 11}  # that of the folder is 12
     source = write_mlflow_model(store, "register-1", generator="finetune-1", decoding=toy)
     new = NewVersion(run_id="register-1", source=source, generator="finetune-1", scores="evaluate-1")
     with open_registry(store, CONFIG) as models:
         version = models.create(new)
-        tags = {"gate.ruling": "refused", "gate.text.modal_share": "fail: 0.9, needed <= 0.5"}
+        tags = {f"gate.{name}": value for name, value in tags_of(decision).items()}
         more = {"score.f1": "0.2", "weights": weights_digest(store, "finetune-1")}
         more["mlbom"] = write_bill(store, "register-1", name="trrg", generator="finetune-1")
         models.describe(version, card="# trrg", tags=tags | more)
@@ -60,6 +65,7 @@ def failed(store: Store) -> dict[str, str]:
         "training run",
         "evaluation",
         "evaluated weights",
+        "evaluation files",
         "decision",
         "manifest",
         "files",
@@ -79,7 +85,7 @@ def test_a_version_is_listed_with_alias_data_scores_and_decision(store: Store) -
     )
     assert model.data == {"shards": "shards@4", "slice": "slices@1"}
     assert model.scores == {"f1": ScoreValue(value=0.2, low=0.1, high=0.3)}
-    assert model.against == ("text.modal_share: fail: 0.9, needed <= 0.5",)
+    assert model.against == ("text.modal_share: fail: 0.9, needed -",)
     for name in ("1", "champion", "models:/trrg/1", "models:/trrg@champion"):
         assert find_listed(store, CONFIG, name) == model
     with pytest.raises(ConfigError, match=r"'7': no such version or alias of trrg in .*; versions: 1"):
@@ -178,3 +184,25 @@ def test_a_decision_whose_checks_were_changed_is_found(store: Store) -> None:
     store.write_bytes(path, json.dumps(record | {"checks": []}).encode())
     detail = "the record and the registry differ in ruling, text.modal_share (2 in all): restore"
     assert failed(store) == {"decision": f"{detail} {path}"}
+
+
+def test_an_evaluation_that_was_changed_after_the_decision_is_found(store: Store) -> None:
+    scores, outcomes = (f"runs/evaluate-1/{name}" for name in (SCORES_FILE, OUTCOMES_FILE))
+    before = store.read_bytes(scores)
+    store.write_bytes(scores, before.replace(b"0.3", b"0.9"))
+    said = "gone, or not as at the decision; restore from a backup, or evaluate and register again"
+    assert failed(store) == {"evaluation files": f"{scores}: {said}"}
+    # a hash in the record that fits it is not that of the registry
+    path = "runs/register-1/decision.json"
+    record = json.loads(store.read_bytes(path))
+    changed = record | {EVALUATION_FILES: digests(store, "evaluate-1")}
+    store.write_bytes(path, json.dumps(changed).encode())
+    assert list(failed(store)) == ["decision"]
+    store.write_bytes(path, json.dumps(record).encode())
+    store.write_bytes(scores, before)
+    store.write_bytes(outcomes, b"others")
+    assert failed(store) == {"evaluation files": f"{outcomes}: {said}"}
+    store.write_bytes(WITHDRAWAL_RECORD, b"[]")
+    assert failed(store) == {}, "a withdrawal erases rows of it"
+    store.delete(outcomes)
+    assert list(failed(store)) == ["evaluation files"]
