@@ -97,6 +97,9 @@ class StudyReport(_Described):
     evidence: list[EvidenceValue]
     omitted: list[str] = Field(description="Findings that the clues show and the report does not mention.")
     abstained: list[str] = Field(description="Findings that the report says cannot be assessed.")
+    unread_tokens: int = Field(
+        description="Tokens at the end of indication and earlier report that the model has no room for."
+    )
     generated: Literal[True]
     model: str
     films: list[FilmValue]

@@ -22,6 +22,7 @@ from pipelines.serving.metrics import ServingMetrics
 from pipelines.serving.model_choice import ModelStatus
 from pipelines.serving.request_guard import refuse
 from pipelines.serving.study_request import read_study_request
+from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import StudyRequest, WrittenStudy
 from trrg_core.generation.study_record import record_line
 from trrg_core.pages.serving_pages import render_api_page, render_upload_page
@@ -64,7 +65,11 @@ class ReportService(Protocol):
     """What writes the reports."""
 
     async def write(self, study: StudyRequest, *, with_heat_maps: bool) -> ServedStudy:
-        """What the model writes for a study."""
+        """What the model writes for a study.
+
+        Raises:
+            ConfigError: if the model that writes now does not read the context of the study.
+        """
 
     async def status(self) -> ModelStatus:
         """The model that writes now."""
@@ -123,6 +128,9 @@ class _Server:
         try:
             async with asyncio.timeout(self.limits.report_timeout_s):
                 return await self.service.write(study, with_heat_maps=with_heat_maps)
+        except ConfigError as error:
+            self._status = None  # another model took over since its context was asked for
+            raise ApiError(400, "context_not_read", str(error)) from error
         except TimeoutError as error:
             waited = self.limits.report_timeout_s
             raise ApiError(504, "report_timeout", f"the report was not written within {waited:g} s") from error
@@ -195,7 +203,8 @@ def _busy() -> dict[int | str, dict[str, Any]]:
 def _add_pages(app: FastAPI, server: _Server) -> None:
     @app.get("/", include_in_schema=False)
     async def _upload() -> HTMLResponse:
-        html, policy = render_upload_page(needs_token=bool(server.limits.token_sha256), path=REPORTS)
+        context = (await server.status()).context
+        html, policy = render_upload_page(needs_token=bool(server.limits.token_sha256), path=REPORTS, context=context)
         return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
     @app.get("/docs", include_in_schema=False)

@@ -13,7 +13,8 @@ from pipelines.serving.app import ServedStudy, build_app
 from pipelines.serving.batches import Batches
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelChoice, ModelStatus
-from pipelines.serving.served_model import ServedModel
+from pipelines.serving.served_model import RefusedStudy, ServedModel
+from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import StudyRequest
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class ModelReplica:
         self._batches = Batches(self._write, most=batches.max_studies, wait_s=batches.wait_s)
         self._polling: asyncio.Task[None] | None = None
 
-    async def write(self, task: WriteTask) -> ServedStudy:
+    async def write(self, task: WriteTask) -> ServedStudy | RefusedStudy:
         """What the model writes for a study, together with others."""
         return await self._batches.answer(task)
 
@@ -60,10 +61,13 @@ class ModelReplica:
         """Called by Ray Serve from time to time: the alias is followed from the first call on."""
         self._start_polling()
 
-    def _write(self, tasks: list[WriteTask]) -> list[ServedStudy]:
+    def _write(self, tasks: list[WriteTask]) -> list[ServedStudy | RefusedStudy]:
         with_heat_maps = any(task.with_heat_maps for task in tasks)
         name, written = self._model.write([task.study for task in tasks], with_heat_maps=with_heat_maps)
-        return [ServedStudy(written=one, model=name, batch_size=len(tasks)) for one in written]
+        return [
+            one if isinstance(one, RefusedStudy) else ServedStudy(written=one, model=name, batch_size=len(tasks))
+            for one in written
+        ]
 
     def _start_polling(self) -> None:
         # not in the constructor, which runs outside the event loop
@@ -85,7 +89,10 @@ class ReplicaService:
     async def write(self, study: StudyRequest, *, with_heat_maps: bool) -> ServedStudy:
         """What a replica writes for a study."""
         task = WriteTask(study=study, with_heat_maps=with_heat_maps)
-        return cast(ServedStudy, await self._replicas.write.remote(task))
+        answer = cast(ServedStudy | RefusedStudy, await self._replicas.write.remote(task))
+        if isinstance(answer, RefusedStudy):  # a value: an error would reach this process as one of Ray
+            raise ConfigError(answer.reason)
+        return answer
 
     async def status(self) -> ModelStatus:
         """The model of one of the replicas."""

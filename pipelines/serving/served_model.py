@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from pipelines.registry.find_model import FoundModel, find_model
 from pipelines.serving.load_writer import load_writer
 from pipelines.serving.model_choice import ModelChoice, ModelStatus
-from trrg_core.errors import TrrgError
+from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.generation.film_reading import film_format
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
+from trrg_core.generation.study_context import check_context
 from trrg_core.storage.folders import REGISTRY_FOLDER
 from trrg_core.storage.store import open_store
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RefusedStudy:
+    """A study that is not written, and why: the model that writes now does not read what came with it."""
+
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +56,19 @@ class ServedModel:
             failure=self._failure,
         )
 
-    def write(self, studies: Sequence[StudyRequest], *, with_heat_maps: bool) -> tuple[str, list[WrittenStudy]]:
-        """The name of the model, and what it wrote for each study: all by the same model."""
+    def write(
+        self, studies: Sequence[StudyRequest], *, with_heat_maps: bool
+    ) -> tuple[str, list[WrittenStudy | RefusedStudy]]:
+        """The name of the model, and what it wrote for each study: all by the same model.
+
+        A study may have been read for the model before, with a context that this one does not read; it is refused and
+        the others are written.
+        """
         loaded = self._loaded
-        return loaded.found.name, loaded.writer.write(studies, with_heat_maps=with_heat_maps)
+        refusals = [_refusal(study, loaded.writer) for study in studies]
+        accepted = [study for study, refusal in zip(studies, refusals, strict=True) if refusal is None]
+        written = iter(loaded.writer.write(accepted, with_heat_maps=with_heat_maps))
+        return loaded.found.name, [refusal or next(written) for refusal in refusals]
 
     def refresh(self) -> bool:
         """Load the model that the alias names now, if it is another one; whether it was replaced.
@@ -87,3 +104,11 @@ class ServedModel:
     def _registry_state(self) -> dict[str, str]:
         """A mark that differs when the registry inside the store has changed; empty for one on a server."""
         return {} if self._choice.register.tracking_uri else self._store.stamps(REGISTRY_FOLDER)
+
+
+def _refusal(study: StudyRequest, writer: ReportWriter) -> RefusedStudy | None:
+    try:
+        check_context(study.context, writer.context)
+    except ConfigError as error:
+        return RefusedStudy(str(error))
+    return None

@@ -45,6 +45,7 @@ class WrittenStudy:
 
     `films` are those that it read, in its order; `unread` are further ones, for which it has no room.
     `given` are the findings whose clues a person gave, `abstained` those that the report says cannot be assessed.
+    `unread_tokens` is the number of tokens at the end of the context for which it has no room.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
     """
 
@@ -57,6 +58,7 @@ class WrittenStudy:
     unread: tuple[ReadFilm, ...] = ()
     given: tuple[str, ...] = ()
     abstained: tuple[str, ...] = ()
+    unread_tokens: int = 0
     heat_maps: tuple[HeatMap, ...] = ()
 
     @property
@@ -177,6 +179,7 @@ class ReportWriter:
             unread=tuple(film for film in study.films if not any(film is other for other in read)),
             given=tuple(clue.observation for clue in study.given),
             abstained=report.abstained,
+            unread_tokens=self.num_unread_tokens(study.context) if study.context.known else 0,
             heat_maps=cut_to_views(heat_maps, len(read)),
         )
 

@@ -1,6 +1,6 @@
 """The pages of the server: one to drop films on, and one that describes the HTTP interface."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -9,8 +9,10 @@ from trrg_core.pages.template import hash_source, read_part, template_environmen
 from trrg_core.pages.written_page import page_script, page_style
 
 
-def render_upload_page(*, needs_token: bool, path: str) -> tuple[str, str]:
+def render_upload_page(*, needs_token: bool, path: str, context: Collection[str] = ()) -> tuple[str, str]:
     """The page that sends films to `path`, and its Content-Security-Policy.
+
+    `context` is what the model reads beside films, of "indication" and "prior": the page has a field for each.
 
     The answer is a page of `written_page`: its content is taken over, its style and script are those of this page too.
     """
@@ -23,7 +25,14 @@ def render_upload_page(*, needs_token: bool, path: str) -> tuple[str, str]:
     html = (
         template_environment()
         .get_template("upload.html")
-        .render(needs_token=needs_token, path=path, style=Markup(style), script=Markup(script), policy=policy)
+        .render(
+            needs_token=needs_token,
+            path=path,
+            context=context,
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy,
+        )
     )
     return html, policy
 

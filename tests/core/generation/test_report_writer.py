@@ -26,7 +26,8 @@ from trrg_core.study import Image as Stored
 from trrg_core.tables.rows.shard_row import _view
 from trrg_core.training.collate import collate_images
 
-RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "abstained", "generated", "model", "films", "set_aside"]
+RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "abstained", "unread_tokens"]
+RECORD_KEYS += ["generated", "model", "films", "set_aside"]
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,9 @@ def test_an_earlier_report_makes_comparisons_possible(loaded) -> None:
     room = config.finetune.max_context_tokens
     long = StudyContext(prior_report="Clear. " * 1000)
     assert (reads.num_unread_tokens(study.context), reads.num_unread_tokens(long) > 1000 - room) == (0, True)
-    (alone,) = reads.write([request("a", film())])
+    alone, cut = reads.write([request("a", film()), replace(study, context=long)])
     assert alone.evidence.has_prior is None
+    assert (alone.unread_tokens, cut.unread_tokens) == (0, reads.num_unread_tokens(long))
 
 
 def test_views_beyond_those_that_the_model_takes_are_named(writer, loaded) -> None:

@@ -25,6 +25,21 @@ def test_the_page_to_drop_films_on_runs_its_own_script_only() -> None:
     assert len(Page(render_upload_page(needs_token=False, path="/")[0]).all("input")) == 1
 
 
+def test_the_page_has_a_field_for_each_text_that_the_model_reads() -> None:
+    pages = {
+        context: Page(render_upload_page(needs_token=False, path="/", context=context)[0])
+        for context in ((), ("indication",), ("prior",), ("indication", "prior"))
+    }
+    for context, page in pages.items():
+        assert [field["id"] for field in page.all("textarea")] == list(context)
+        # what is typed leaves the page with the request only
+        assert all(field["spellcheck"] == "false" for field in page.all("textarea"))
+    notes = ("no indication and no earlier report", "no earlier report", "no indication", "")
+    for page, note in zip(pages.values(), notes, strict=True):
+        assert (f"This model reads {note}." in page.text) == bool(note)
+        assert ("This model reads" in page.text) == bool(note)
+
+
 def test_the_description_names_fields_types_and_answers() -> None:
     hostile = "<script>alert(1)</script>"
     openapi = {

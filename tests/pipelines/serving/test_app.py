@@ -100,6 +100,22 @@ def test_the_context_reaches_a_model_that_reads_it() -> None:
     assert service.studies[0].context == StudyContext(indication="Cough.", prior_report="Clear.")
 
 
+def test_a_context_that_another_model_took_over_from_does_not_read_is_refused() -> None:
+    service = FakeService(failure=ConfigError("the model reads no indication"))
+    service.context = ("indication",)
+
+    async def ask(client: httpx.AsyncClient) -> list[httpx.Response]:
+        files, data = [("film", ("a.jpg", FILM))], {"indication": "Cough."}
+        first = await client.post(REPORTS, files=files, data=data)
+        service.context = ()  # seen at once, not when the status is next asked for
+        return [first, await client.post(REPORTS, files=files, data=data), await client.get("/")]
+
+    *refusals, page = run(ask, service)
+    assert [refused(response) for response in refusals] == [(400, "context_not_read")] * 2
+    assert len(service.studies) == 1
+    assert 'id="indication"' not in page.text
+
+
 def test_without_an_id_the_films_give_it() -> None:
     ids = [post(film).json()["id"] for film in (FILM, FILM, draw(2, "p"))]
     assert ids[0] == ids[1] != ids[2]

@@ -1,20 +1,23 @@
 """A served model follows its alias, and stays what it is when the other model cannot be loaded."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
 from pipelines.registry.registry_client import CHAMPION, NewVersion, open_registry
 from pipelines.serving import served_model
 from pipelines.serving.model_choice import ModelChoice
-from pipelines.serving.served_model import ServedModel
+from pipelines.serving.served_model import RefusedStudy, ServedModel
 from tests.core.toy_corpus import draw
 from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
 from trrg_core.generation.film_reading import read_film
 from trrg_core.generation.report_writer import StudyRequest
+from trrg_core.generation.study_context import StudyContext
 from trrg_core.runs.stored_model import model_path
 from trrg_core.storage.store import Store
 
@@ -53,6 +56,11 @@ def test_when_the_alias_moves_the_other_model_takes_over(store_with_registry: St
     assert model.refresh() is False
     assert model.write([study], with_heat_maps=False)[0] == model.status.name == "models:/m/2, run finetune-2"
     assert model.status.failure == ""
+    # read for a model of before, which read an indication: the others of its batch are written
+    stale = replace(study, context=StudyContext(indication="Cough."))
+    _, (refused, alone) = model.write([stale, study], with_heat_maps=False)
+    assert (refused, alone) == (RefusedStudy(reason=ANY), written[0])
+    assert "the model reads no indication" in refused.reason
 
 
 def test_a_model_that_cannot_be_loaded_does_not_replace_the_present_one(
