@@ -53,7 +53,10 @@ def labels(
         print_counts(counts)
 
 
-@app.command(rich_help_panel=PANEL, epilog="Example: trrg drift shards@0 shards@1 --psi 0.1 --fail")
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples: trrg drift shards@0 shards@1 --psi 0.1 --fail; trrg drift shards@0 slices@0 --html page",
+)
 def drift(
     before: RefArgument,
     after: RefArgument,
@@ -65,6 +68,7 @@ def drift(
     new_words: Annotated[float, typer.Option(help="Share of words never used before, for an alarm.")] = 0.05,
     only_alarms: Annotated[bool, typer.Option("--alarms", help="Show only the alarms.")] = False,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 when there is an alarm.")] = False,
+    html: Annotated[str, typer.Option("--html", help="Folder for an HTML page of the drift.")] = "",
     label_set: LabelSetOption = "",
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -79,6 +83,11 @@ def drift(
     opened_store = open_store(store)
     old, new = resolve_ref(opened_store, before), resolve_ref(opened_store, after)
     measured = measure_drift(opened_store, old, new, split=split, thresholds=limits, label_set=label_set)
+    if html:
+        from trrg_core.pages.drift_page import DriftPage, render_drift
+
+        page = DriftPage(before=str(old), after=str(new), split=split, drift=measured)
+        typer.echo(str(write_page(Path(html), render_drift(page))), err=as_json)
     if as_json:
         typer.echo(json.dumps(describe_drift(measured), indent=1))
     else:

@@ -14,8 +14,10 @@ from trrg_core.label_stats.word_sketch import WordSketch
 from trrg_core.labels import Assertion
 
 Floats = NDArray[np.float64]
+Interval = tuple[float, float]
 
 _LENGTH_BINS = 10
+_Z = 1.96  # of the normal distribution, for 95 %
 _MAX_WORDS = 2000  # the most frequent; all others are one class
 
 
@@ -33,7 +35,8 @@ class DriftThresholds(ConfigSection):
 class Shift:
     """The shift of one quantity; `reason` says why it is an alarm, and is empty if it is none.
 
-    `before` and `after` are shares of studies (label, several views), means (length) or the share of new words.
+    `before` and `after` are shares of studies (label, several views), means (length) or the share of new words. Shares
+    of studies have 95 % intervals, which take the studies as independent.
     """
 
     name: str
@@ -41,13 +44,15 @@ class Shift:
     after: float
     divergence: Divergence
     reason: str = ""
+    intervals: tuple[Interval, Interval] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """The shifts of all quantities."""
+    """The shifts of all quantities; `studies` are those of the baseline and of the version compared with it."""
 
     shifts: tuple[Shift, ...]
+    studies: tuple[int, int] = (0, 0)
 
     @property
     def alarms(self) -> tuple[Shift, ...]:
@@ -63,7 +68,7 @@ def compare_profiles(before: Profile, after: Profile, thresholds: DriftThreshold
     shifts += [_length_shift(before, after, limits), _view_shift(before, after, limits)]
     if before.words and after.words and before.words.total and after.words.total:
         shifts.append(_word_shift(before.words, after.words, limits))
-    return Drift(shifts=tuple(shifts))
+    return Drift(shifts=tuple(shifts), studies=(before.studies, after.studies))
 
 
 def _label_shift(
@@ -73,7 +78,7 @@ def _label_shift(
     stated = [profile.labels.get((observation, assertion), 0) for profile in profiles]
     rows = [(count, profile.studies - count) for count, profile in zip(stated, profiles, strict=True)]
     shares = [count / max(1, profile.studies) for count, profile in zip(stated, profiles, strict=True)]
-    shift = _shift(f"{observation} {assertion}", shares, rows, limits)
+    shift = replace(_shift(f"{observation} {assertion}", shares, rows, limits), intervals=_intervals(shares, profiles))
     # the indices miss the doubling of a rare finding
     lower, higher = sorted(shares)
     if shift.divergence.p_value <= limits.p_value and higher >= limits.ratio * lower:
@@ -114,7 +119,22 @@ def _view_shift(before: Profile, after: Profile, limits: DriftThresholds) -> Shi
         sum(count for name, count in profile.views.items() if "+" in name) / max(1, profile.studies)
         for profile in (before, after)
     ]
-    return _shift("view mix", several, rows, limits)
+    return replace(_shift("view mix", several, rows, limits), intervals=_intervals(several, (before, after)))
+
+
+def _intervals(shares: Sequence[float], profiles: Sequence[Profile]) -> tuple[Interval, Interval]:
+    first, second = (wilson(share, profile.studies) for share, profile in zip(shares, profiles, strict=True))
+    return first, second
+
+
+def wilson(share: float, total: int) -> Interval:
+    """The 95 % interval of a share of `total` independent cases, by Wilson's score; 0 to 1 where there are none."""
+    if not total:
+        return 0.0, 1.0
+    square = _Z * _Z / total
+    middle, width = share + square / 2, _Z * np.sqrt(share * (1 - share) / total + square / (4 * total))
+    low, high = ((middle + sign * width) / (1 + square) for sign in (-1, 1))
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def _word_shift(before: WordSketch, after: WordSketch, limits: DriftThresholds) -> Shift:
