@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from infra.bench import stage2_conditions as conditions
-from infra.bench.stage2_conditions import StudyFacts, Writer
+from infra.bench.stage2_conditions import StudyFacts, Writer, unchecked
 from infra.bench.stage2_scores import Floats, interval, paired_differences, score_text, score_turn
 from infra.bench.variants import (
     add_run_options,
@@ -75,6 +75,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
         "finetune.given_share=0",
     ),
 }
+UNCHECKED = "on, not checked"
 _EVERY_CLUE = ("on", "off", "shuffled", "oracle")
 _TURNS = ("up", "down", "side")
 _FEW = 500  # studies for other images, and for turning the probability alone
@@ -107,6 +108,7 @@ class Measured:
 
     scores: Mapping[str, Scores]
     written: StudyFacts
+    unchecked: StudyFacts | None
     clues: StudyFacts
     judges: Mapping[str, StudyFacts]
     subject_ids: Sequence[str]
@@ -149,6 +151,8 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> Measured:
     if name == FULL:
         for source in _EVERY_CLUE[1:]:
             written[source] = drafts.facts(source, partial(_write, writer, judges, source))
+        if decoding.check_margin is not None:
+            written[UNCHECKED] = drafts.facts(UNCHECKED, partial(writer.write, decoding=unchecked(decoding)))
         few = Writer(loaded, rows[:_FEW], decoding=decoding)
         scores |= _turn(writer, few, drafts, columns)
         scores |= _ground(few, drafts, judges["reference"].first(_FEW), columns)
@@ -158,6 +162,7 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> Measured:
     return Measured(
         scores=scores,
         written=written["on"],
+        unchecked=written.get(UNCHECKED),
         clues=written["clues alone"],
         judges=judges,
         subject_ids=[row["subject_id"] for row in rows],
@@ -268,7 +273,8 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
     for judge in ("reference", "drawn"):
         rows = {name: [one.scores[f"{judge}/on"] for one in found] for name, found in results.items()}
         if full:
-            rows |= {f"full, {key}": [one.scores[f"{judge}/{key}"] for one in full] for key in _EVERY_CLUE[1:]}
+            conditions_of_full = [key for key in (*_EVERY_CLUE[1:], UNCHECKED) if f"{judge}/{key}" in full[0].scores]
+            rows |= {f"full, {key}": [one.scores[f"{judge}/{key}"] for one in full] for key in conditions_of_full}
             rows["clues alone, no text"] = [one.scores[f"{judge}/clues alone"] for one in full]
         print(f"\nJudged by the {judge}, {names}:\n")
         print(_table(rows, TEXT_SCORES))
@@ -277,6 +283,9 @@ def _print_tables(results: Mapping[str, Sequence[Measured]], seeds: Sequence[int
         for judge in ("reference", "drawn") if base in results else ():
             of_base = results[base]
             _print_differences(f"{judge}: {base} minus clues alone", [one.minus(one.clues, judge) for one in of_base])
+            checks = [one.minus(one.unchecked, judge) for one in of_base if one.unchecked is not None]
+            if checks:
+                _print_differences(f"{judge}: {base} minus the same, not checked", checks)
             for name in sorted(set(results) - {base}):
                 pairs = zip(results[name], of_base, strict=True)
                 differences = [one.minus(own.written, judge) for one, own in pairs]

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from trrg_core.config.settings import GenerateConfig
+from trrg_core.generation.clue_check import overrule
 from trrg_core.generation.decoding import encode_studies, generate_reports
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
@@ -141,7 +142,9 @@ class Writer:
             clues = clues_of(perceived, batch, source=source)
             if change is not None:
                 clues = change(clues, number * _BATCH)
-            reports = generate_reports(generator, batch, decoding, clues=clues, features=features)
+            reports = generate_reports(
+                generator, batch, decoding, clues=clues, features=features, label_set=self.parser.label_set
+            )
             texts += [report.text for report in reports]
         return texts
 
@@ -174,18 +177,30 @@ class Writer:
                 return clues._replace(logit_BK=torch.where(given, sign * CERTAIN_LOGIT, clues.logit_BK))
             return give_clues(clues, facts, given)
 
-        return self.write(change, decoding=self.decoding.for_denied_findings() if guided else None)
+        decoding = self.decoding.for_denied_findings() if guided else self.decoding
+        return self.write(change, decoding=unchecked(decoding))
 
     def revised(self, drafts: Sequence[str], rewritten: Sequence[str], turn: Turn) -> list[str]:
-        """Each draft with its statements of the turned finding replaced by those of the rewritten text."""
+        """Each draft with its statements of the turned finding replaced by those of the rewritten text.
+
+        Where reports are checked, a denied finding that the rewritten text affirms is not mentioned.
+        """
         reviser = ReportReviser(self.parser)
         texts = list(drafts)
         for study in np.flatnonzero(turn.index_N >= 0):
             at = turn.index_N[study]
             is_present = bool(turn.facts.assertion_NO[study, at] == STATED_PRESENT)
             given = [GivenClue(observation=self.observations[at], is_present=is_present)]
-            texts[study] = reviser.revise(drafts[study], rewritten[study], given)
+            if self.decoding.check_margin is None:
+                texts[study] = reviser.revise(drafts[study], rewritten[study], given)
+            else:
+                texts[study] = overrule(drafts[study], rewritten[study], given, parser=self.parser, reviser=reviser)
         return texts
+
+
+def unchecked(decoding: GenerateConfig) -> GenerateConfig:
+    """`decoding` without the check of a report against its clues: what the LLM alone writes."""
+    return decoding.model_copy(update={"check_margin": None})
 
 
 def stated_facts(parsed: ParsedReport, observations: Sequence[str], sided: Sequence[bool]) -> FactCodes:

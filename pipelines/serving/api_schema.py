@@ -96,6 +96,9 @@ class StudyReport(_Described):
     clues: list[ClueValue]
     evidence: list[EvidenceValue]
     omitted: list[str] = Field(description="Findings that the clues show and the report does not mention.")
+    overruled: list[str] = Field(
+        description="Findings of which the draft contradicted its clues, so that it was revised."
+    )
     abstained: list[str] = Field(description="Findings that the report says cannot be assessed.")
     unread_tokens: int = Field(
         description="Tokens at the end of indication and earlier report that the model has no room for."

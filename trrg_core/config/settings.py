@@ -81,6 +81,13 @@ class GenerateConfig(ConfigSection):
         description="Findings whose clue decides rightly with a probability below this are said to be beyond "
         "assessment, 0 to 1; 0 never abstains.",
     )
+    check_margin: float | None = Field(
+        None,
+        ge=0,
+        description="Revise a report where it contradicts a clue that is more than this beyond its threshold, log "
+        "odds: one that shows a finding that the report does not affirm, or the other way round. Without a value "
+        "reports are not checked.",
+    )
     guidance: float = Field(
         0.0,
         ge=0,

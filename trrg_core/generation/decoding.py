@@ -8,13 +8,15 @@ the study's clues is kept.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 
 import torch
 
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.abstention import abstain_from, undecided_findings
+from trrg_core.generation.clue_check import contradicted_clues, overrule
 from trrg_core.generation.continuous import Prompt
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.given_clues import GivenClue, with_given
@@ -34,8 +36,8 @@ from trrg_core.training.batch import Batch
 class GeneratedReport:
     """A hypothesis, and the clues that it was written from.
 
-    `score` is its agreement with them, the best of `num_candidates` drafts; None for a single draft. `abstained` are
-    the findings that the report says cannot be assessed.
+    `score` is its agreement with them, the best of `num_candidates` drafts; None for a single draft. `overruled` are
+    the findings of which the draft contradicted its clues, `abstained` those that the report says cannot be assessed.
     """
 
     study_id: str
@@ -43,6 +45,7 @@ class GeneratedReport:
     clues: tuple[Clue, ...] = ()
     num_candidates: int = 1
     score: float | None = None
+    overruled: tuple[str, ...] = ()
     abstained: tuple[str, ...] = ()
 
 
@@ -57,6 +60,11 @@ class EncodedStudies:
     features: ImageFeatures
     clues: Clues | None = None
     chosen: Sequence[int] | None = None
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Those of the studies that are written, in the batch."""
+        return range(len(self.batch)) if self.chosen is None else self.chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,41 +100,86 @@ def write_reports(
     own = EncodedStudies(batch=batch, features=features)
     if not any(given):
         return list(stream_reports(loaded, [own], config))
+    config = with_clue_shift(config, loaded.generator.perception.operating_points)
     label_set = load_label_set(loaded.config.parse.label_set)
-    plain = config.model_copy(update={"abstain_below": 0.0})  # what is undecided is known once the texts are joined
-    return [_abstain(report, config, label_set) for report in _write_given(loaded, own, plain, given)]
+    stated, reports = _write_given(loaded.generator, own, config, given, label_set)
+    checked = _check(loaded.generator, stated, reports, config, label_set)
+    return [_abstain(report, config, label_set) for report in checked]
 
 
 def _write_given(
-    loaded: LoadedGenerator, own: EncodedStudies, config: GenerateConfig, given: Sequence[Sequence[GivenClue]]
-) -> list[GeneratedReport]:
-    generator = loaded.generator
-    clues = clues_of(generator.perception(own.features), own.batch, source=generator.config.clues)
-    stated = replace(own, clues=with_given(clues, given, generator.perception.observations))
-    denying = [at for at, of_study in enumerate(given) if any(not clue.is_present for clue in of_study)]
-    affirming = [at for at, of_study in enumerate(given) if of_study and at not in denying]
-    rewritten = _write_chosen(loaded, stated, config.for_denied_findings(), denying)
-    rewritten |= _write_chosen(loaded, stated, config, affirming)
+    generator: ReportGenerator,
+    own: EncodedStudies,
+    config: GenerateConfig,
+    given: Sequence[Sequence[GivenClue]],
+    label_set: LabelSet,
+) -> tuple[EncodedStudies, list[GeneratedReport]]:
+    """The studies with the given clues, and their reports."""
+    stated, rewritten = _rewrite(generator, own, config, given, label_set)
     if not config.revise:
-        silent = [at for at in range(len(given)) if at not in rewritten]
-        written = rewritten | _write_chosen(loaded, own, config, silent)
-        return [written[at] for at in range(len(given))]
-    reviser = _reviser(load_label_set(loaded.config.parse.label_set))
-    return [
+        silent = replace(own, chosen=[at for at in range(len(given)) if at not in rewritten])
+        written = rewritten | dict(zip(silent.places, _stream(generator, [silent], config, label_set), strict=True))
+        return stated, [written[at] for at in range(len(given))]
+    reviser = _reviser(label_set)
+    return stated, [
         replace(rewritten[at], text=reviser.revise(draft.text, rewritten[at].text, given[at]))
         if at in rewritten
         else draft
-        for at, draft in enumerate(stream_reports(loaded, [own], config))
+        for at, draft in enumerate(_stream(generator, [own], config, label_set))
     ]
 
 
-def _write_chosen(
-    loaded: LoadedGenerator, studies: EncodedStudies, config: GenerateConfig, chosen: Sequence[int]
-) -> dict[int, GeneratedReport]:
-    """The reports of the studies at `chosen`, by their place in the batch."""
-    if not chosen:
-        return {}
-    return dict(zip(chosen, stream_reports(loaded, [replace(studies, chosen=chosen)], config), strict=True))
+def _rewrite(
+    generator: ReportGenerator,
+    studies: EncodedStudies,
+    config: GenerateConfig,
+    given: Sequence[Sequence[GivenClue]],
+    label_set: LabelSet,
+) -> tuple[EncodedStudies, dict[int, GeneratedReport]]:
+    """The studies with the given clues, and the reports of those that have any, by their place in the batch."""
+    clues = studies.clues
+    if clues is None:
+        clues = clues_of(generator.perception(studies.features), studies.batch, source=generator.config.clues)
+    stated = replace(studies, clues=with_given(clues, given, generator.perception.observations))
+    denying = [at for at, of_study in enumerate(given) if any(not clue.is_present for clue in of_study)]
+    affirming = [at for at, of_study in enumerate(given) if of_study and at not in denying]
+    rewritten: dict[int, GeneratedReport] = {}
+    for places, decoding in ((denying, config.for_denied_findings()), (affirming, config)):
+        if not places:
+            continue
+        reports = _stream(generator, [replace(stated, chosen=places)], decoding, label_set)
+        rewritten |= dict(zip(places, reports, strict=True))
+    return stated, rewritten
+
+
+def _check(
+    generator: ReportGenerator,
+    studies: EncodedStudies,
+    reports: Sequence[GeneratedReport],
+    config: GenerateConfig,
+    label_set: LabelSet,
+) -> list[GeneratedReport]:
+    """The reports of `studies`, revised where they contradict a clue that is clear (`config.check_margin`)."""
+    if config.check_margin is None:
+        return list(reports)
+    parser, reviser = _parser(label_set), _reviser(label_set)
+    contradicted = partial(
+        contradicted_clues, margin=config.check_margin, shift=config.clue_shift / config.clue_sharpness, parser=parser
+    )
+    given: list[tuple[GivenClue, ...]] = [()] * len(studies.batch)
+    for at, report in zip(studies.places, reports, strict=True):
+        given[at] = contradicted(report.text, report.clues)
+    _, rewritten = _rewrite(generator, studies, config, given, label_set)
+
+    def revised(report: GeneratedReport, at: int) -> GeneratedReport:
+        text = overrule(report.text, rewritten[at].text, given[at], parser=parser, reviser=reviser)
+        remaining = contradicted(text, report.clues)
+        overruled = tuple(clue.observation for clue in given[at] if clue not in remaining)
+        return replace(report, text=text, overruled=overruled)
+
+    return [
+        revised(report, at) if at in rewritten else report for at, report in zip(studies.places, reports, strict=True)
+    ]
 
 
 def stream_reports(
@@ -141,8 +194,24 @@ def stream_reports(
     """
     config = with_clue_shift(config, loaded.generator.perception.operating_points)
     label_set = load_label_set(loaded.config.parse.label_set)
-    for report in _stream(loaded.generator, studies, config, label_set):
-        yield _abstain(report, config, label_set)
+    if config.check_margin is None:
+        for report in _stream(loaded.generator, studies, config, label_set):
+            yield _abstain(report, config, label_set)
+        return
+    started: deque[EncodedStudies] = deque()
+
+    def noted() -> Iterator[EncodedStudies]:
+        for encoded in studies:
+            if encoded.places:
+                started.append(encoded)
+                yield encoded
+
+    reports = _stream(loaded.generator, noted(), config, label_set)
+    for first in reports:
+        encoded = started.popleft()
+        of_batch = [first, *islice(reports, len(encoded.places) - 1)]
+        for report in _check(loaded.generator, encoded, of_batch, config, label_set):
+            yield _abstain(report, config, label_set)
 
 
 def generate_reports(
@@ -152,16 +221,20 @@ def generate_reports(
     *,
     clues: Clues | None = None,
     features: ImageFeatures | None = None,
+    label_set: LabelSet | None = None,
 ) -> list[GeneratedReport]:
     """One report per study, in the batch's order, of a single draft; the generator is put into eval mode.
 
     All studies are written at once, and a study's report does not depend on the others. Of `config` the search, the
-    length, the guidance and what is done to the clues count. `clues` replaces those that the generator perceives, for
-    instance with some given by a person; `features` are those of the batch's images if they are encoded already.
+    length, the guidance and what is done to the clues count, and with a label set the check against them. `clues`
+    replaces those that the generator perceives, for instance with some given by a person; `features` are those of the
+    batch's images if they are encoded already.
     """
     features = encode_studies(generator, batch) if features is None else features
     single = config.model_copy(update={"batch_size": len(batch.study_ids), "candidates": 1})
-    return list(_stream(generator, [EncodedStudies(batch=batch, features=features, clues=clues)], single, None))
+    studies = EncodedStudies(batch=batch, features=features, clues=clues)
+    reports = list(_stream(generator, [studies], single, None))
+    return reports if label_set is None else _check(generator, studies, reports, single, label_set)
 
 
 def _stream(
@@ -205,7 +278,7 @@ def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: Generate
             batch.study_ids, zip(*rows, strict=True), read, batch.has_prior, strict=True
         )
     ]
-    return texts if encoded.chosen is None else [texts[at] for at in encoded.chosen]
+    return [texts[at] for at in encoded.places]
 
 
 def _choose_report(

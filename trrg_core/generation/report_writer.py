@@ -44,7 +44,8 @@ class WrittenStudy:
     """What the model wrote for one study.
 
     `films` are those that it read, in its order; `unread` are further ones, for which it has no room.
-    `given` are the findings whose clues a person gave, `abstained` those that the report says cannot be assessed.
+    `given` are the findings whose clues a person gave, `overruled` those of which the draft contradicted its clues, so
+    that it was revised, `abstained` those that the report says cannot be assessed.
     `unread_tokens` is the number of tokens at the end of the context for which it has no room.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
     """
@@ -57,6 +58,7 @@ class WrittenStudy:
     evidence: ReportEvidence
     unread: tuple[ReadFilm, ...] = ()
     given: tuple[str, ...] = ()
+    overruled: tuple[str, ...] = ()
     abstained: tuple[str, ...] = ()
     unread_tokens: int = 0
     heat_maps: tuple[HeatMap, ...] = ()
@@ -178,6 +180,7 @@ class ReportWriter:
             evidence=evidence,
             unread=tuple(film for film in study.films if not any(film is other for other in read)),
             given=tuple(clue.observation for clue in study.given),
+            overruled=report.overruled,
             abstained=report.abstained,
             unread_tokens=self.num_unread_tokens(study.context) if study.context.known else 0,
             heat_maps=cut_to_views(heat_maps, len(read)),

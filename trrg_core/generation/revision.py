@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from trrg_core.generation.given_clues import GivenClue
-from trrg_core.labels import Assertion
+from trrg_core.labels import CODE_OF_SIDE, Assertion
 from trrg_core.report.facts import current_facts
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.counterfactuals import is_false_when_present
@@ -56,6 +56,12 @@ class ReportReviser:
                 kept.append(segment)
         at = min(first_of_new, len(kept)) if place is None else place
         return join_segments([*kept[:at], *new, *kept[at:]])
+
+    def plain_sentence(self, clue: GivenClue) -> str:
+        """What a clue says of its finding and the side of it, in the words of a prompt."""
+        side = next(name for name, bits in CODE_OF_SIDE.items() if bits == clue.sides)
+        assertion = Assertion.PRESENT if clue.is_present else Assertion.ABSENT
+        return self._sentence({"observation": clue.observation, "assertion": assertion, "laterality": side})
 
     def _segments(self, text: str) -> list[Segment]:
         """The sentences of a generated text with their current facts, and the pieces between them."""

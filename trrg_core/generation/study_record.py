@@ -25,8 +25,9 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         `id`, `report`, `clues` (finding, probability, left, right, degrees, and `given` where a person gave it),
         `evidence` (one entry per sentence and finding: sentence, finding, status, calibrated probability of the
         statement with its side and degree, null where no clue knows it, and remarks on the sentence),
-        `omitted` (findings that the clues show and the report does not mention), `abstained` (findings that the report
-        says cannot be assessed), `unread_tokens` (of the context, at its end), `generated`, always true, `model`, and
+        `omitted` (findings that the clues show and the report does not mention), `overruled` (findings of which the
+        draft contradicted its clues, so that it was revised), `abstained` (findings that the report says cannot be
+        assessed), `unread_tokens` (of the context, at its end), `generated`, always true, `model`, and
         `films` (name, view, and whether the model read it), `set_aside` (name, reason).
     """
     return {
@@ -39,6 +40,7 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
             for entry in _entries(sentence, study.report)
         ],
         "omitted": [clue.observation for clue in study.evidence.omitted],
+        "overruled": list(study.overruled),
         "abstained": list(study.abstained),
         "unread_tokens": study.unread_tokens,
         "generated": True,
@@ -59,7 +61,7 @@ def record_line(
     if written is not None:
         record = study_record(written, model=model, rejected=rejected)
     else:
-        nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted", "abstained")}
+        nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted", "overruled", "abstained")}
         record = {"id": study_id, "report": None, **nothing, "unread_tokens": 0, "generated": True, "model": model}
         record |= {"films": [], "set_aside": _set_aside(rejected)}
     return json.dumps(record)  # in ASCII: of a file name, a terminal obeys some characters, and others end a line

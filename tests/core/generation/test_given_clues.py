@@ -104,7 +104,12 @@ def test_a_report_is_kept_but_for_what_it_says_of_given_findings(stage2, rows, m
 
     monkeypatch.setattr(decoding, "write_drafts", write)
     texts = [
-        write_reports(loaded, batch, toy_config(f"generate.revise={revise}").generate, given=[[effusion]])[0].text
+        write_reports(
+            loaded,
+            batch,
+            toy_config(f"generate.revise={revise}", "generate.check_margin=null").generate,
+            given=[[effusion]],
+        )[0].text
         for revise in ("true", "false")
     ]
     assert texts == ["No effusion. Normal heart size.", "No effusion. Big heart."]
@@ -123,7 +128,12 @@ def test_only_studies_with_given_clues_are_written_again(revise, written, stage2
             yield [Draft(text="No effusion.", log_probability=0.0)]
 
     monkeypatch.setattr(decoding, "write_drafts", write)
-    settings = (f"generate.revise={revise}", "generate.guidance=0.5", "generate.denied_guidance=1")
+    settings = (
+        f"generate.revise={revise}",
+        "generate.check_margin=null",
+        "generate.guidance=0.5",
+        "generate.denied_guidance=1",
+    )
     config = toy_config(*settings).generate
     reports = write_reports(loaded, batch, config, given=[[present], [], [absent]])
     assert [report.study_id for report in reports] == list(batch.study_ids)

@@ -26,7 +26,7 @@ from trrg_core.study import Image as Stored
 from trrg_core.tables.rows.shard_row import _view
 from trrg_core.training.collate import collate_images
 
-RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "abstained", "unread_tokens"]
+RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "overruled", "abstained", "unread_tokens"]
 RECORD_KEYS += ["generated", "model", "films", "set_aside"]
 
 

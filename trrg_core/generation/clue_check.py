@@ -1,0 +1,79 @@
+"""A draft against its clues: which of them it contradicts, and the draft without these contradictions.
+
+A text states a finding or not; a clue says how likely it is. Where the two disagree about a finding and the clue is
+near its threshold, the text is right as often as not, since it was written from more than the clue. Where the clue is
+clear, the text is mostly wrong.
+"""
+
+import math
+from collections.abc import Sequence
+
+from trrg_core.clue import Clue
+from trrg_core.generation.given_clues import GivenClue
+from trrg_core.generation.revision import ReportReviser
+from trrg_core.labels import STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.report.facts import current_facts, sentence_facts
+from trrg_core.report.parser import ReportParser
+
+_LEAST = 1e-6  # keeps the log odds of a certain clue finite
+
+
+def contradicted_clues(
+    text: str, clues: Sequence[Clue], *, margin: float, shift: float, parser: ReportParser
+) -> tuple[GivenClue, ...]:
+    """The clues that `text` contradicts, as what a person would say in their place.
+
+    Args:
+        text: a generated report.
+        clues: those that it was written from.
+        margin: how far above its threshold the clue of a finding is that the text does not affirm, or below it of one
+            that the text affirms, in log odds. A finding that the text calls possible contradicts no clue.
+        shift: added to the log odds of each clue, as when the text was written.
+        parser: reads `text`.
+    """
+    label_set = parser.label_set
+    names = [clue.observation for clue in clues]
+    stated = dict(zip(names, _assertions(text, names, parser), strict=True))
+    found: list[GivenClue] = []
+    for clue in clues:
+        if clue.observation == label_set.no_finding or stated[clue.observation] == STATED_UNCERTAIN:
+            continue
+        odds = _log_odds(clue.probability) - _log_odds(clue.threshold) + shift
+        is_affirmed = stated[clue.observation] == STATED_PRESENT
+        if is_affirmed and odds < -margin:
+            found.append(GivenClue(observation=clue.observation, is_present=False))
+        elif not is_affirmed and odds > margin:
+            degree = 1 + clue.degrees.index(max(clue.degrees)) if clue.degrees else 0
+            found.append(GivenClue(observation=clue.observation, is_present=True, sides=clue.sides, degree=degree))
+    return tuple(found)
+
+
+def overrule(
+    draft: str, rewritten: str, contradicted: Sequence[GivenClue], *, parser: ReportParser, reviser: ReportReviser
+) -> str:
+    """`draft` with what `rewritten` says of the findings of `contradicted`.
+
+    `rewritten` was written with these clues given. Where it does not follow one, a plain sentence affirms a finding
+    that is given as present, and one that is given as absent is not mentioned any more.
+    """
+    names = [clue.observation for clue in contradicted]
+    text = draft
+    followed: list[GivenClue] = []
+    for clue, code in zip(contradicted, _assertions(rewritten, names, parser), strict=True):
+        if clue.is_present == (code == STATED_PRESENT):
+            followed.append(clue)
+        else:
+            text = reviser.revise(text, reviser.plain_sentence(clue) if clue.is_present else "", [clue])
+    return reviser.revise(text, rewritten, followed) if followed else text
+
+
+def _assertions(text: str, names: Sequence[str], parser: ReportParser) -> tuple[int, ...]:
+    """What the text states of each observation, as assertion codes."""
+    mentions = (mention for sentence in parser.parse(text).sentences for mention in sentence.mentions)
+    facts = current_facts(mentions, parser.label_set)
+    return sentence_facts(facts, names, sided=[False] * len(names)).assertions
+
+
+def _log_odds(probability: float) -> float:
+    clipped = min(max(probability, _LEAST), 1 - _LEAST)
+    return math.log(clipped / (1 - clipped))
