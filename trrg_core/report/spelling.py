@@ -48,6 +48,9 @@ class Spelling:
         for target in self._targets:
             for shorter in _shortened(target, 2 if len(target) >= _LONG else 1):
                 self._near.setdefault(shorter, set()).add(target)
+        self._outer = {_outer_letters(target) for target in self._targets if len(target) >= _LONG}
+        self._beginnings = {target[:at] for target in self._targets for at in range(len(target) + 1)}
+        self._ends = {target[at:] for target in self._targets for at in range(len(target) + 1)}
         self.mend = lru_cache(maxsize=_NUM_CACHED)(self._mend)
 
     def mended(self, text: str) -> tuple[str, tuple[int, ...]] | None:
@@ -82,7 +85,8 @@ class Spelling:
     def _closest(self, word: str) -> str | None:
         if len(word) < _SHORTEST:
             return None
-        near = {target for shorter in _shortened(word, 2) for target in self._near.get(shorter, ())}
+        num_shorter = 2 if _outer_letters(word) in self._outer else 1
+        near = {target for shorter in _shortened(word, num_shorter) for target in self._near.get(shorter, ())}
         allowed = {target: _distance(word, target) for target in near}
         right = [target for target, slips in allowed.items() if slips <= _most_slips(word, target)]
         return min(right, key=lambda target: (allowed[target], target)) if right else None
@@ -104,9 +108,7 @@ class Spelling:
     def _may_be_joined(self, token: str) -> bool:
         """Whether `token` can be a part of a word that was cut in two."""
         end = token.rstrip(_EDGES)
-        return any(target.startswith(token) or target.endswith(end) for target in self._targets) or (
-            self._heard.ends_word(end)
-        )
+        return token in self._beginnings or end in self._ends or self._heard.ends_word(end)
 
     def _joined(self, tokens: Sequence[str], unknown: set[str]) -> frozenset[int]:
         """Where a word was cut in two: numbers of the first tokens."""
@@ -118,8 +120,12 @@ class Spelling:
 
 
 def _most_slips(word: str, target: str) -> int:
-    is_sure = len(target) >= _LONG and word[0] == target[0] and word[-2:] == target[-2:]
-    return 2 if is_sure else 1
+    return 2 if len(target) >= _LONG and _outer_letters(word) == _outer_letters(target) else 1
+
+
+def _outer_letters(word: str) -> tuple[str, str]:
+    """The letters that must be right where a word has two slips."""
+    return word[0], word[-2:]
 
 
 def _shortened(word: str, count: int) -> Iterator[str]:
