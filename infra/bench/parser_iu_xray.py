@@ -24,7 +24,7 @@ def score_iu_xray() -> list[Row]:
     lexicon = load_lexicon()
     phrases = {
         " ".join(phrase.split()): finding
-        for phrase, entry in lexicon.automaton.items()
+        for phrase, entry in lexicon.phrases()
         for finding in [next((term.name for term in entry.terms if term.role == "finding"), "")]
         if any(finding in parser.label_set.findings[name] for name in names)
     }

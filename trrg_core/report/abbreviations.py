@@ -36,7 +36,7 @@ def name_definitions(definitions: Mapping[str, str], lexicon: Lexicon) -> dict[s
     """
     named = {}
     for short, long_form in definitions.items():
-        entry = lexicon.automaton.get(short.lower(), None)
+        entry = lexicon.entry_of(short.lower())
         if entry is None or not entry.attributes:
             hits = [hit for hit in scan_sentence(long_form, lexicon).hits if hit.entry.is_finding]
             term = hits[-1].term("finding") if hits else None

@@ -6,7 +6,8 @@ candidates, assertion and attributes.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+import string
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -43,6 +44,9 @@ _PLACE_ALONE = "mass_effect"  # what only looks like a finding: "line-related pn
 # of a place, in a note: "ngt coiled in esophagus", "in r main bronchus"
 _TYPED_SIDES = (("right", "r"), ("right", "rt"), ("left", "l"), ("left", "lt"))
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
+# as a part of other words "i", "r" or "ng" would be two of three matches
+_OFTEN_WITHIN_WORDS = 2
+_BEFORE_WORDS = f" {string.punctuation}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,15 @@ class Lexicon:
     kinds: dict[str, str]
     spelling: Spelling
 
+    def entry_of(self, phrase: str) -> Entry | None:
+        """The entry of `phrase`; None where the rules have no such phrase."""
+        entry: Entry | None = self.automaton.get(_keys(phrase)[0], None)
+        return entry
+
+    def phrases(self) -> Iterator[tuple[str, Entry]]:
+        """The phrases of all rules with their entries; the very short ones more than once."""
+        return ((key[-entry.length :], entry) for key, entry in self.automaton.items())
+
 
 @cache
 def load_rules() -> dict[str, Any]:
@@ -151,12 +164,19 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
     shared: dict[Entry, Entry] = {}
     for phrase, (terms, attributes) in keys.items():
         entry = _entry(phrase, terms, attributes, verbs, positions.get(phrase, ()))
-        automaton.add_word(phrase, shared.setdefault(entry, entry))
+        for key in _keys(phrase):
+            automaton.add_word(key, shared.setdefault(entry, entry))
     automaton.make_automaton()
     kinds = {name: body.get("kind", "finding") for name, body in rules["findings.yaml"].items()}
     pairs = dict(_pairs(rules["patterns.yaml"]["pairs"]))
     spelling = Spelling(rules.get("spelling.yaml", {}), keys)
     return Lexicon(automaton=automaton, pairs=pairs, kinds=kinds, spelling=spelling)
+
+
+def _keys(phrase: str) -> Sequence[str]:
+    """What the automaton looks for to find `phrase`: itself, or where it is very short also a character before it."""
+    is_short = len(phrase) <= _OFTEN_WITHIN_WORDS and phrase.isalpha()
+    return [before + phrase for before in _BEFORE_WORDS] if is_short else [phrase]
 
 
 def expand(phrase: str) -> Iterator[str]:
@@ -208,7 +228,7 @@ def phrases_by_words(lexicon: Lexicon) -> dict[frozenset[str], str]:
     """The finding of each phrase, by its words in any order."""
     return {
         frozenset(phrase.split()): term.name
-        for phrase, entry in lexicon.automaton.items()
+        for phrase, entry in lexicon.phrases()
         for term in entry.terms
         if term.role == "finding"
     }

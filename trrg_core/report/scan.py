@@ -13,6 +13,8 @@ from trrg_core.report.telling_words import ANY_WORD
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
 _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
+# of which no phrase has one
+_OTHER_SIGNS = re.compile(r"[^\w -~]")
 _GLUED = ("is", "are", "the")
 _SPACES = re.compile("  +")
 
@@ -108,6 +110,8 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
 def scan_plain(plain: Plain, lexicon: Lexicon, *, everything: bool = False) -> Scan:
     """The same for a sentence that is ready to be matched."""
     padded = f" {plain.text} "
+    if not (padded.isascii() and padded.isprintable()):
+        padded = _OTHER_SIGNS.sub("~", padded)
     spans: list[tuple[int, int, Entry]] = []
     attributes: list[Hit] = []
     has_target = False
