@@ -36,6 +36,7 @@ from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
 from trrg_core.report.unfolding.unfold import in_report, unfold
+from trrg_core.report.wraps import in_one_line, of_wrapped
 
 # half the sentences of a corpus are among its most common few thousand
 _CACHED_SENTENCES = 16_384
@@ -70,7 +71,7 @@ class ReportParser:
 
             self._entities = EntityFinder(spacy_model, spacy_model_sha256, self._lexicon)
             self.parser_id += f"-{self._entities.sha256[:12]}"
-        self._mentions = lru_cache(maxsize=_CACHED_SENTENCES)(self._find_mentions)
+        self._mentions = lru_cache(maxsize=_CACHED_SENTENCES)(self._of_new_sentence)
 
     def __reduce__(self) -> tuple[type["ReportParser"], tuple[str | LabelSet, str, str]]:
         return type(self), self._arguments
@@ -182,6 +183,12 @@ class ReportParser:
         stand_in = find_stand_in(sentence, before)
         found = self._mentions(sentence, (stand_in,)) if stand_in else ()
         return complete(found, sentence, before, was_past=is_told_past(stated)) if len(found) == 1 else ()
+
+    def _of_new_sentence(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
+        """The mentions of a sentence that was not read before, unless with other line ends."""
+        if "\n" in sentence and not (defined or self._entities) and (line := in_one_line(sentence)) is not None:
+            return of_wrapped(self._mentions(line, ()), sentence)
+        return self._find_mentions(sentence, defined)
 
     def _find_mentions(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         entities = self._entities.find(sentence) if self._entities else ()
