@@ -1,4 +1,4 @@
-"""Statements in parentheses, which no cue outside reaches, and whose cues reach nothing outside.
+"""Statements in parentheses, and neighbors of a subject, which no cue outside reaches, nor their cues anything outside.
 
 "No pneumothorax (small left effusion)" holds such a statement; "(PTX)" and "(pleural or pericardial)" only explain.
 """
@@ -12,8 +12,18 @@ _OWN_STATEMENT = re.compile(
     r"(?:a |an |there |with |but |no |only |just |also |otherwise |now )*"
     r"(?:small|mild|moderate|mod|large|tiny|trace|minimal|slight|severe|stable|unchanged|new|old|chronic|known|left|right|"
     r"bilateral|bibasilar|improved|worse|persistent|residual|likely|probabl[ey]|possibl[ey]|no|there|with|but)\b"
-    r"|[^()]* (?:only|noted|seen|present|persists)$"
+    r"|[^()]* (?:only|noted|seen|present|persists|as before|again)$"
 )
+# and one that begins with what only explains, whatever it says: "(that is, ...)"
+_EXPLAINS = re.compile(r"(?:i\.?e|e\.?g|that is|such as|including|or|nor|and|which|if|whether|for|as|than)\b")
+_LIMITS = re.compile(r" (?:limits?|obscures?|precludes?|overl(?:ies|ying)|hides?|mimics?|simulates?) ")
+# "a mass underlying the consolidation is not seen": what the subject is near, up to the verb
+_NEAR_SUBJECT = re.compile(
+    r"(?:accompanying|alongside|complicating|underlying|beneath|adjacent to|next to|close to|associated with"
+    r"|related to|distinct from|separate from)\b"
+)
+_STOPS = ("stop.in_spite", "stop.dictated")
+_JOINTS = ("comma", "and", "new_item", "stop", "with", "colon", "open", "close")
 
 
 def find_asides(hits: Sequence[Hit], text: str) -> dict[int, int]:
@@ -25,9 +35,39 @@ def find_asides(hits: Sequence[Hit], text: str) -> dict[int, int]:
         if hit.entry.role == "open":
             opened, names_finding = index, False
         elif hit.entry.role == "close":
-            if opened >= 0 and names_finding and _OWN_STATEMENT.match(text, hits[opened].end, hit.start):
+            if opened >= 0 and names_finding and _is_own(hits[opened : index + 1], text):
                 asides[opened] = index
             opened = -1
         else:
-            names_finding = names_finding or hit.entry.is_finding
+            names_finding = names_finding or hit.entry.is_target
     return asides
+
+
+def _is_own(hits: Sequence[Hit], text: str) -> bool:
+    """Whether the parentheses around `hits` hold a statement: one of its own words, or one with a verb."""
+    start, end = hits[0].end, hits[-1].start
+    if _OWN_STATEMENT.match(text, start, end):
+        return True
+    has_verb = any(hit.entry.has_verb for hit in hits) or _LIMITS.search(text, start, end) is not None
+    return has_verb and _EXPLAINS.match(text, start) is None
+
+
+def find_neighbors(hits: Sequence[Hit], boundaries: set[int], text: str) -> dict[int, int]:
+    """Index of the first hit -> index of the last one, of each thing that only tells where the subject of a verb is.
+
+    What is said behind the verb is said of the subject: "a mass underlying the consolidation is not seen".
+    """
+    neighbors: dict[int, int] = {}
+    for index in boundaries:
+        if not index or hits[index].entry.terms[0].name not in _STOPS or not hits[index - 1].entry.is_finding:
+            continue
+        if not _NEAR_SUBJECT.match(text, hits[index].start):
+            continue
+        for behind in range(index + 1, len(hits)):
+            entry = hits[behind].entry
+            if entry.role in _JOINTS:
+                break
+            if entry.has_verb and not entry.is_target:
+                neighbors[index] = behind - 1
+                break
+    return neighbors

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from trrg_core.labels import Assertion
-from trrg_core.report.asides import find_asides
+from trrg_core.report.answers import is_answer
+from trrg_core.report.asides import find_asides, find_neighbors
 from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.joint_attributes import denies_change
 from trrg_core.report.lexicon import Term, load_lexicon
-from trrg_core.report.lists import LIST_MARK
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
 from trrg_core.report.sentences import find_sentences
 
@@ -36,28 +36,24 @@ _APART = ".apart"
 _ANSWERS = ("answer", "adjacent", "list")
 # about what follows, also where no rule knows it: "opacities ?covid"
 _ASKS_NEXT = re.compile(r"[ ,]\?(?!(?:left|right|small|mild|trace|l|r)\b)[a-z]")
-# behind what they deny: "consolidation (-) effusion (+)"
-_MINUS = "( )"
-# "chest tube out no pneumothorax"
-_OUT_AND_NEXT = tuple(f"out {word} " for word in ("no", "lungs", "heart", "left", "right", "picc", "ngt", "ett"))
-_BEHIND_ANSWER = ("", *".,;/|)]}>\"'")
-_BEFORE_ANSWER = ("colon", "open", "close")
 # of a relative clause: up to the last thing named before it
 _ANTECEDENT = "antecedent"
-# between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
-_GAP = re.compile(
-    r"[ .:=_]*(?:\((?:left|right|l|r)\))?[ .:=_]*[\[({<\"']? ?|,? (?:left|right|l|r|bilateral|both sides) ?[:=] ?|"
-    r" (?:in|at|of|on|under|over|within|beneath|below|along|behind) (?:the |any |both |either )?[a-z ]{3,40} ?[:=] ?|"
-    rf" ?:\s*(?:{LIST_MARK}\s*)?(?:(?:left|right|l|r) ?:? ?)?",
-    re.IGNORECASE,
-)
 # "Effusion, right: none"
 _ANSWERED = re.compile(r" (?:small|moderate|large|trace|tiny|mild|minimal|severe|present|yes|noted|seen)\Z")
-_SIDE_OF_LABEL = re.compile(r" (?:left|right|l|r|bilateral|both sides) ?[:=]")
+# what is denied is not in a thing that is there: "no air bronchogram within the consolidation"
+_IN_KNOWN = re.compile(
+    r" (?:[a-z]+ ){0,3}(?:within|inside|adjacent to|next to|close to) (?:the|this|that|these|those) (?:[a-z]+ )*"
+)
+_SHORTEST_IN_KNOWN = len(" within the ")
+# a preposition reaches its object, not what the verb behind that says: "lacking bronchograms favors collapse"
+_ENDS_OBJECT = re.compile(
+    r"(?<!to )(?:favou?rs?|suggests?|argues?|makes?|accounts? for|explains?|supports?|points? to|causes?)\b"
+)
 _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
 _NOTHING: _Reaching = {}
+_PREPOSITION = "absent.without"
 _NO_DIRECTION: frozenset[str] = frozenset()
 
 
@@ -81,9 +77,13 @@ def assert_candidates(
     directions = _NO_DIRECTION.union(*[hit.entry.directions for hit in hits])
     if not directions:
         return [_decide(candidate, _NOTHING, _NOTHING, hits, plain) for candidate in candidates]
-    reach = partial(_reaching_cues, candidates, hits, boundaries, plain.text, asides)
-    forward = reach("forward") if "forward" in directions else {}
-    backward = reach("backward") if "backward" in directions else {}
+    reach = partial(_reaching_cues, candidates, hits, boundaries, plain.text)
+    forward = reach("forward", asides) if "forward" in directions else {}
+    if "backward" in directions:
+        neighbors = find_neighbors(hits, boundaries, plain.text) if boundaries else {}
+        backward = reach("backward", asides | neighbors if neighbors else asides)
+    else:
+        backward = {}
     if "both" in directions:
         _add_alternatives(candidates, hits, forward)
     if denies_change(plain):
@@ -103,8 +103,8 @@ def _reaching_cues(
     hits: Sequence[Hit],
     boundaries: set[int],
     text: str,
-    asides: Mapping[int, int],
     direction: str,
+    asides: Mapping[int, int],
 ) -> dict[int, _Reaching]:
     """The cues of `direction` that reach each candidate, by candidate index."""
     is_forward = direction == "forward"
@@ -122,6 +122,8 @@ def _reaching_cues(
     for index in order:
         entry = hits[index].entry
         role = entry.role
+        if asides.get(index) == index:
+            continue  # a neighbor without a name: "a pneumothorax complicating the biopsy is not seen"
         if active:
             if index in boundaries:
                 active.clear()
@@ -140,6 +142,8 @@ def _reaching_cues(
                     active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
             elif role == "verb":
                 _drop(active, "adjacent")
+                if is_forward and index > answered >= 0:
+                    _end_object(active, answered)
             elif role == "pseudo" and not is_forward and text.startswith(("which has", "which is"), hits[index].start):
                 _narrow(active)
                 is_narrow = True
@@ -153,15 +157,20 @@ def _reaching_cues(
         elif asides and index in left:
             active = outside
         if index in waiting and active:
+            is_known = is_forward and "ABSENT" in active and _is_in_known(hits, answered, index, text)
             answered = index
             for number in waiting[index]:
                 reached[number] = dict(active)
+                if is_known:
+                    del reached[number]["ABSENT"]
             _drop(active, "adjacent")
             if not is_forward and "UNCERTAIN" in active and index and _ends_query(active, hits, index, text):
                 del active["UNCERTAIN"]
             if is_narrow:
                 _drop(active, _ANTECEDENT)
         if direction in entry.directions:
+            if answered >= 0 and is_forward and "ABSENT" in active and _ENDS_OBJECT.match(text, hits[index].start):
+                _end_object(active, answered)
             for term in entry.terms:
                 if term.direction == direction and _applies(term, hits, index, text, follows):
                     active[_slot(term)] = (index, term)
@@ -176,6 +185,20 @@ def _ends_query(active: _Reaching, hits: Sequence[Hit], index: int, text: str) -
         return False
     cue = hits[active["UNCERTAIN"][0]]
     return text[cue.start : cue.end] == "?" and text[hits[index - 1].end : hits[index].start] == " "
+
+
+def _end_object(active: _Reaching, answered: int) -> None:
+    """Drops a denying preposition whose object was reached: "fluid overload rather than pneumonia accounts for"."""
+    cue = active.get("ABSENT")
+    if cue is not None and cue[0] < answered and cue[1].name == _PREPOSITION:
+        del active["ABSENT"]
+
+
+def _is_in_known(hits: Sequence[Hit], denied: int, index: int, text: str) -> bool:
+    """Whether what is denied at hit `denied` would be in or at the thing at `index`, which is there."""
+    if denied < 0 or hits[index].start - hits[denied].end < _SHORTEST_IN_KNOWN:
+        return False
+    return _IN_KNOWN.fullmatch(text, hits[denied].end, hits[index].start) is not None
 
 
 def _slot(term: Term) -> str:
@@ -219,26 +242,10 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
         return False
     if term.name == "uncertain.likely" and text.startswith(",", hits[index].end) and start > 0 and entry.turns:
         return False  # "TTN likely, fluid in the fissure"
-    is_answer = entry.may_answer and _is_answer(hits, index, text)
+    answers = entry.may_answer and is_answer(hits, index, text)
     if term.reach == "answer":
-        return is_answer
-    return not (is_answer and term.direction == "forward")
-
-
-def _is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
-    before = index - 1
-    while before >= 0 and hits[before].entry.role in _BEFORE_ANSWER:
-        before -= 1
-    if before > 0 and hits[before].entry.role == "comma" and _SIDE_OF_LABEL.match(text, hits[before].end):
-        before -= 1
-    while before > 0 and hits[before].entry.is_place and not hits[before].entry.is_target:
-        before -= 1  # "nodule in the lung: none"
-    gap = text[hits[before].end : hits[index].start] if before >= 0 else ""
-    follows = before >= 0 and hits[before].entry.is_target and (len(gap) <= 2 or _GAP.fullmatch(gap) is not None)
-    end = hits[index].end
-    if follows and text.startswith(_MINUS, hits[index].start) and text.find(_MINUS) >= hits[0].end:
-        return True
-    return follows and (text[end : end + 2].lstrip()[:1] in _BEHIND_ANSWER or text.startswith(_OUT_AND_NEXT, end - 3))
+        return answers
+    return not (answers and term.direction == "forward")
 
 
 def _add_alternatives(candidates: Sequence[Candidate], hits: Sequence[Hit], reached: dict[int, _Reaching]) -> None:

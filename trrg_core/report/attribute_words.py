@@ -21,7 +21,10 @@ DATE = re.compile(
     r"|month|year|film|hour)s?$|(?:for|two|three|four|five|six|several|many|some|past)$"
 )
 # a place in front of a clause
-FRONTED = re.compile(r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: side| lung| base| apex)?")
+FRONTED = re.compile(
+    r"[,;] (?:and |but |while )?(?:on|in|at) the (?:left|right)(?: side| lung| base| apex"
+    r"| (?:upper|middle|lower) (?:lobe|zone))?"
+)
 # words between a side and what it belongs to
 PARTS = ("", "upper", "lower", "middle", "mid")
 # a finding of its own where it stands for one

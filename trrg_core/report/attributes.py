@@ -238,6 +238,8 @@ class _Sentence:
             is_joint = is_only or entry.role in _LISTING or self.text[start:end] == "which"
             if not is_joint or start >= limit or following > limit or not self._says_only_marks(end, following):
                 break
+            if self.text.startswith(",", end) and number + 1 < len(self.candidates):
+                break  # "opacity on the left and, on the right, a granuloma"
             groups.append(self.between(end, following))
         if len(groups) == 1:
             return []

@@ -32,13 +32,16 @@ _SIDE = r"(?:left|right|bilateral|lt|rt|l|r|rul|rml|rll|lul|lll|b/l|bilat)"
 # behind the last item of a denial, with a denial of its own or none: "no ptx, effusion smaller", "no ptx, edema +"
 _SAID_BEHIND = re.compile(
     r" ?\(?\+| (?:unchanged|stable|same|smaller|larger|bigger|better|worse|increased|decreased"
-    r"|improv(?:ed|ing)|gone|ok)\b(?!,? (?:or|nor)\b)"
+    r"|improv(?:ed|ing)|gone|ok|(?:most )?likely|probab(?:ly|le)|possib(?:ly|le)|presumably)\b(?!,? (?:or|nor)\b)"
 )
 # in notes: "no ptx, consolidation R base"
 _SIDE_BEHIND = re.compile(
     r" (?:(?:l|r|lt|rt) (?:base|apex|lung|side|hilum|chest|upper|mid|lower)|rul|rml|rll|lul|lll|b/l|bilat"
     r"|[lr](?=[,;.]|\Z))(?![a-z ]*,? (?:or|nor)\b)"
 )
+# behind a denial that lists with a slash: "no ptx/eff, atelectasis at both bases"
+_SLASHED = re.compile(r"\b(?:no|nil|without) [a-z ]+(?:/[a-z ]+)+\Z")
+_WHERE_BEHIND = re.compile(r" (?:at|in|on|of|over|with|to) ")
 # between denials: "no consolidation, cardiomegaly, no edema"
 _STATED_BETWEEN = re.compile(
     r" (?:cardiomegaly|(?:raised|elevated|flattened|tortuous|unfolded|calcified) [a-z ]{3,24}"
@@ -175,6 +178,8 @@ def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
     if not following.entry.is_finding:
         return following.entry.part in ("place", "state") and _STATED_BETWEEN.match(text, comma) is not None
     if _SAID_BEHIND.match(text, following.end) or _SIDE_BEHIND.match(text, following.end):
+        return True
+    if _WHERE_BEHIND.match(text, following.end) and _SLASHED.search(text, 0, hits[index].start):
         return True
     if following.entry.terms[0].name == _LARGE_HEART and _STATED_BETWEEN.match(text, comma):
         return True

@@ -7,6 +7,7 @@ enlarged last year, is now normal" as "the heart is now normal".
 import re
 
 from trrg_core.report.scan import Plain, Scan, names_finding
+from trrg_core.report.telling_words import NOT, PAST
 
 _IS = r"(?=(?:is|are|has|have|looks?|appears?|remains?)\b)"
 _IS_NOW = r"(?=(?:now|today|is|are|has|have|looks?|appears?)\b)"
@@ -37,6 +38,24 @@ _ADVERBIAL = (
 _VERB = r"(?:is|are|was|were|has|have|looks?|appears?|remains?|persists?|shows?|can|cannot|no longer)"
 # "the effusions, in contrast, have resolved", "has, in contrast, decreased"
 _ASIDE = re.compile(rf", {_ADVERBIAL}, (?={_VERB}\b)|(?<=\bhas)(?:, {_ADVERBIAL}, )|(?<=\bhave)(?:, {_ADVERBIAL}, )")
+# "not present on the 06:00 film", "not seen on the film of 3 May"
+_CLOCK = r"(?:\d{1,2}[:.]\d\d|\d{4})(?: ?(?:h|hrs?|hours?|am|pm)\b)?|\d{1,2} ?(?:am|pm)\b"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DATE = (
+    rf"\d{{1,2}}[/. ]\d{{1,2}}(?:[/. ]\d{{2,4}})?|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH}(?: \d{{4}})?"
+    rf"|{_MONTH} \d{{1,4}}(?:st|nd|rd|th)?|[a-z]+day(?:'s)?(?: (?:morning|night|evening))?"
+    r"|last (?:night|week|month|year)(?:'s)?"
+    r"|(?:\d{1,2}|two|three|four|a few|several) (?:hour|day|week|month|year)s ago"
+)
+_FILM = r"(?:(?:chest |portable )?(?:film|study|radiograph|x ?ray|cxr|ct|examination|exam|image|scan|view))"
+_ON_EARLIER = re.compile(
+    r"(?<!\bis )(?<!\bare )\b(?:not (?:present|seen|visible|evident|identified|noted|there|apparent|found"
+    r"|appreciated|demonstrated|shown)|absent)"
+    rf"( (?:on|in|at) (?:the |a )?(?:(?:{_CLOCK}|{_DATE})(?: {_FILM})?"
+    rf"|{_FILM} (?:of|from|at|taken at|dated|on) (?:the )?(?:{_CLOCK}|{_DATE})))(?![\w:/])"
+)
+_TIMED = re.compile(r"\d|[a-z]day\b| ago\b| last ")
+_ON_PRIOR = " on the prior film"
 _PAST_IN_FRONT = re.compile(
     r"(?:\b(?:previously|formerly|once|initially) (?:[a-z]+ly )?(?:enlarged|large|prominent|widened|elevated|raised"
     r"|dilated|normal|congested) )(?=[a-z ]{4,40} (?:is|are|has|have) (?:now|today|returned|become)\b)"
@@ -44,8 +63,15 @@ _PAST_IN_FRONT = re.compile(
 
 
 def without_clauses(scan: Scan) -> Plain | None:
-    """The sentence of `scan` without the first such clause; None where it has none."""
-    text = scan.plain.text
+    """The sentence of `scan` without the first such clause; None where it has none.
+
+    An earlier film that is named by its time, "not seen on the 06:00 film", is the prior film.
+    """
+    text, words = scan.plain.text, scan.plain.words
+    if words & NOT and _TIMED.search(text) and (match := _ON_EARLIER.search(text)):
+        return _replaced(scan.plain, *match.span(1), _ON_PRIOR)
+    if not words & PAST:
+        return None
     match = _RELATIVE.search(text)
     if match and _follows(scan, match, is_place=False) and not names_finding(scan, *match.span()):
         return _cut(scan.plain, match.start() + 1, match.end())
@@ -68,5 +94,10 @@ def _follows(scan: Scan, match: "re.Match[str]", *, is_place: bool) -> bool:
 
 
 def _cut(plain: Plain, start: int, end: int) -> Plain:
+    return _replaced(plain, start, end, "")
+
+
+def _replaced(plain: Plain, start: int, end: int, words: str) -> Plain:
     offsets = plain.offsets or tuple(range(len(plain.text)))
-    return Plain(plain.text[:start] + plain.text[end:], offsets[:start] + offsets[end:])
+    at = tuple([offsets[min(start + number, end - 1)] for number in range(len(words))])
+    return Plain(plain.text[:start] + words + plain.text[end:], offsets[:start] + at + offsets[end:])

@@ -21,7 +21,7 @@ from trrg_core.report.positions import find_positions
 from trrg_core.report.run_ons import add_run_on_stops
 from trrg_core.report.scan import Plain, add_spans, scan_plain, scan_sentence
 from trrg_core.report.stand_ins import add_stand_ins
-from trrg_core.report.telling_words import PAST
+from trrg_core.report.telling_words import NOT, PAST
 from trrg_core.report.titles import find_titles, share_with_members
 
 _Span = tuple[int, int, str]
@@ -74,7 +74,9 @@ _ACCESS = re.compile(
 _BRONCHUS = re.compile(r"\b(left|right) (?:[a-z]+ ){0,3}bronchus\b")
 # what has its side from its way or place
 _SIDED_BY = {"central_venous_catheter": _ACCESS, "foreign_body": _BRONCHUS}
+_COILING = re.compile(r"(?:tube|catheter|line|[no]g|[no]gt|dobhoff|dobbhoff|picc|wire|lead|drain|it) (?:tip )?\Z")
 _NEAR = 80
+_CONSOLIDATION = "consolidation"
 _REMOVAL = "absent.removal"
 _RESOLVED = "resolved"
 _NO_ATTRIBUTES = dict.fromkeys(("change", "laterality", "severity", "anatomy", "size", "position"), "")
@@ -155,11 +157,13 @@ def _mentions_of_one(
         scan = add_spans(scan, entities)
     if not scan.has_target:
         return ()
-    if scan.plain.words & PAST and (plain := without_clauses(scan)):
+    if scan.plain.words & (PAST | NOT) and (plain := without_clauses(scan)):
         scan = scan_plain(plain, lexicon)
     scan = add_run_on_stops(add_stand_ins(move_cues(scan)))
     boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)
+    if " coils " in scan.plain.text:
+        candidates = [one for one in candidates if not _is_verb(one, scan.plain.text)]
     if not candidates:
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
@@ -177,6 +181,8 @@ def _mentions_of_one(
     mentions: list[Mention] = []
     for number, candidate in enumerate(candidates):
         if kinds[number] == "decoy" or number in titles:
+            continue
+        if candidate.finding == _CONSOLIDATION and _is_lone_sign(candidate, asserted[number], scan.plain.text):
             continue
         if candidate.finding in _OF_DEVICE and _is_of_device(candidate, scan.plain.text):
             continue
@@ -235,6 +241,16 @@ def _is_of_device(candidate: Candidate, text: str) -> bool:
     if _BROKEN_DEVICE.match(text, candidate.start):
         return True
     return is_bare and _OF_DEVICE[candidate.finding].search(text, before, candidate.start) is not None
+
+
+def _is_verb(candidate: Candidate, text: str) -> bool:
+    """Whether "coils" is what a tube does: "the NG tube coils in the pharynx"."""
+    return text.startswith("coils ", candidate.start) and _COILING.search(text, 0, candidate.start) is not None
+
+
+def _is_lone_sign(candidate: Candidate, asserted: Asserted, text: str) -> bool:
+    """Whether an air bronchogram is denied, which tells nothing of a consolidation."""
+    return asserted.assertion is Assertion.ABSENT and "bronchogram" in text[candidate.start : candidate.end]
 
 
 def _in_its_kind(asserted: Asserted, kind: str | None) -> Asserted:

@@ -21,6 +21,10 @@ _TIP = re.compile(
 )
 # what is said of a device ends there: "NGT coiled in esophagus, ETT ok"
 _JOINTS = (",", ";", " and ")
+# said of the device in front of it: "NGT in oesophagus ETT ok"
+_BEHIND_DEVICE = re.compile(
+    r"(?:in|into|within|at|above|below|beyond|over|to|down|too|tip|coil|loop|is|lies|ends|kinked)"
+)
 _DENIED = re.compile(r"\b(?:not|no|without) (?:\w+ )?$")
 
 
@@ -34,6 +38,7 @@ def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[s
     typed = "adv" in text or "pull" in text or "push" in text or "ract" in text or "withdraw" in text
     wrong = [(hit.start, hit.entry.positions) for hit in scan.attributes if hit.entry.positions]
     wrong = sorted((start, names) for start, names in wrong if not _DENIED.search(text, max(0, start - 16), start))
+    ends = [candidates[number].end for number in devices]
     starts = [start for start, _ in wrong]
     for at, number in enumerate(devices):
         low = candidates[devices[at - 1]].end if at else 0
@@ -42,6 +47,8 @@ def find_positions(candidates: Sequence[Candidate], scan: Scan, kinds: Mapping[s
         if at:
             low = max(low, *(text.rfind(joint, low, candidates[number].start) for joint in _JOINTS))
         named = wrong[bisect_left(starts, low) : bisect_left(starts, high)]
+        if at and low == ends[at - 1]:
+            named = [one for one in named if one[0] >= ends[at] or not _BEHIND_DEVICE.match(text, one[0])]
         is_wrong = any(
             name in names
             or "any" in names

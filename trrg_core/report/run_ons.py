@@ -83,8 +83,17 @@ _TWO_ENLARGED = re.compile(
 )
 # "effusions unchanged | ett 3 cm above carina"
 _WHERE_DEVICE = re.compile(r" (?:\d|tip\b|ends\b|ok\b|(?:in|at|above|below) [a-z])")
+# items that are numbered in words: "impression one no pneumothorax two small left effusion"
+_NUMBERED = re.compile(
+    r"(?:(?:impression|findings?|conclusion|summary|opinion)s?[:,.]? (?:number )?one|number one"
+    r"|one(?= (?:no|the|there|normal|stable|unchanged)\b))[:,.]? "
+)
+_FIRST_WORDS = ("one ", "number one", "impression", "finding", "conclusion", "summary", "opinion")
+_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight")
 # a list of places that a denial ends: "infiltrates rul and rml | no cavity"
-_PLACE_BEFORE = re.compile(r"\b(?:rul|rml|rll|lul|lll|lingula|bases?|lobes?|apex|apices|zones?|lungs?) \Z")
+_PLACE_BEFORE = re.compile(
+    r"\b(?:rul|rml|rll|lul|lll|lingula|bases?|lobes?|apex|apices|zones?|lungs?|to (?:the )?(?:left|right|l|r)) \Z"
+)
 _DEVICES = frozenset(("endotracheal_tube", "enteric_tube", "central_venous_catheter", "tracheostomy", "chest_tube"))
 _DENIALS = ("absent.no", "absent.without")
 _FEWEST = 3
@@ -112,7 +121,7 @@ def add_run_on_stops(scan: Scan) -> Scan:
         return scan
     last = -1
     has_place = False
-    cuts: list[int] = []
+    cuts = _numbered_items(text) if text.startswith(_FIRST_WORDS) else []
     for index, hit in enumerate(hits):
         part = hit.entry.part
         if not part:
@@ -122,7 +131,7 @@ def add_run_on_stops(scan: Scan) -> Scan:
         elif last < 0 and part == "place":
             has_place = True
         elif part == "no":
-            is_listed = last < 0 and _PLACE_BEFORE.search(text, max(0, hit.start - 10), hit.start) is not None
+            is_listed = last < 0 and _PLACE_BEFORE.search(text, max(0, hit.start - 13), hit.start) is not None
             if (last >= 0 or is_listed) and text[hit.end :][:1] == " " and _ends_before(text, hit.start):
                 cuts.append(hit.start)
                 last = -1
@@ -146,6 +155,23 @@ def add_run_on_stops(scan: Scan) -> Scan:
     stops = [Hit(cut - 1, cut, _STOP) for cut in cuts]
     merged = sorted([*stops, *hits], key=lambda one: (one.start, one.end))
     return Scan(scan.plain, merged, scan.attributes, scan.has_target)
+
+
+def _numbered_items(text: str) -> list[int]:
+    """Where the second and later items begin that are numbered in words."""
+    cuts: list[int] = []
+    first = _NUMBERED.match(text)
+    at = first.end() if first else len(text)
+    for number in _NUMBERS:
+        for words in (f" number {number} ", f" {number} "):
+            found = text.find(words, at)
+            if found >= 0:
+                cuts.append(found + 1)
+                at = found + len(words)
+                break
+        else:
+            break
+    return cuts
 
 
 def _split(scan: Scan) -> Scan:

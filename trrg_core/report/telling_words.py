@@ -17,7 +17,7 @@ _WORDS = {
     RIGHT: ("right",),
     LONE_SIDE: ("l", "r"),
     NO: ("no",),
-    NOT: ("not", "none"),
+    NOT: ("not", "none", "absent"),
     NEITHER: ("neither", "none"),
     CLAUSE: ("that", "whether", "if", "to be"),
     STAND_IN: (

@@ -30,6 +30,7 @@ _NEXT_LABEL = re.compile(
 _LABEL = re.compile(r"[^:?]*[:?]|")
 _DENIAL = re.compile(r"(?:no|not|none|normal|clear|without|negative|unremarkable|absent|free)\b", re.I)
 _TITLE = re.compile(r"(?:[-*\u2022] {1,4}|\d{1,2}[.)] {1,4})?([A-Za-z][A-Za-z /()-]{2,40}?) ?[:?]?")
+_DETAIL = re.compile(r"([A-Za-z ]{1,20}?) ?\(([^()]{2,60})\)\.?")
 _LONGEST_HEAD = 45
 _OUTER = " \t,;."
 
@@ -93,21 +94,35 @@ def _groups(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"]) -
         bool(bare)
         and not bare.endswith((":", "?"))
         and (is_sign or not tail.strip() or tail.lstrip()[:1] in ",;(")
-        and not (len(boxes) > 1 and is_yes(text[boxes[0].end() : boxes[1].start()]) and not is_sign)
+        and not (
+            len(boxes) > 1
+            and is_yes(text[boxes[0].end() : boxes[1].start()])
+            and not is_sign
+            and not is_no(re.split(r"[:?\s]", bare)[-1])
+        )
     )
     if is_word_first:
         label = _LABEL.match(head)
         size = label.end() if label else 0
-        options = _words_first(text, begin + size, end, boxes)
+        options = _words_first(text, begin + size, end, boxes, is_sign=is_sign)
         yield from _split(text, begin, begin + size, options)
     else:
         yield from _split(text, begin, boxes[0].start(), _boxes_first(text, end, boxes))
 
 
-def _words_first(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"]) -> list[_Option]:
-    options = []
+def _words_first(text: str, start: int, end: int, boxes: Sequence["re.Match[str]"], *, is_sign: bool) -> list[_Option]:
+    options: list[_Option] = []
     at = start
     for number, box in enumerate(boxes):
+        if (
+            is_sign
+            and options
+            and (joint := max(text.rfind(",", at, box.start()), text.rfind(";", at, box.start()))) > at
+        ):
+            # "effusion (+) small, PTX (-)": what stands behind a sign is said of the finding in front of it
+            last = options[-1]
+            options[-1] = last._replace(words=f"{last.words} {text[at:joint].strip(_OUTER)}", end=joint)
+            at = joint
         words = text[at : box.start()]
         if number + 1 == len(boxes) and text[box.end() : end].strip():
             words = f"{words.rstrip()} {text[box.end() : end].strip(_OUTER)}"
@@ -122,6 +137,12 @@ def _boxes_first(text: str, end: int, boxes: Sequence["re.Match[str]"]) -> list[
         reach = boxes[number + 1].start() if number + 1 < len(boxes) else end
         words = text[box.end() : reach].strip(" \t")
         options.append(_Option(words, box.start(), reach, box[1] is not None))
+    if (more := _DETAIL.fullmatch(options[-1].words)) and not options[-1].is_checked:
+        # "[x] yes [ ] no (right, small)"
+        options[-1] = options[-1]._replace(words=more[1])
+        for number, one in enumerate(options):
+            if one.is_checked and is_yes(one.words):
+                options[number] = one._replace(words=more[2])
     return options
 
 

@@ -23,6 +23,7 @@ _TAB = re.compile(r"\t+")
 _BAR = re.compile(r"\|")
 _ONE_TAB = re.compile(r"\t")
 _GAP = re.compile(r" {2,}")
+_SEMICOLON = re.compile(r";")
 _LONGEST_LABEL = 40
 _SIDES = ("left", "right")
 _ZONES = ("upper", "mid", "middle", "lower")
@@ -57,7 +58,7 @@ def table_edits(text: str) -> Iterator[Edit]:
             yield Edit(line.start(), line.end(), "")
         elif header and len(cells) <= len(header):
             yield from _row(line, cells, header)
-        elif by != " ":
+        elif by not in (" ", ";"):
             header = []
             yield from _row(line, cells, [])
 
@@ -80,6 +81,10 @@ def _cells(line: str, at: int, known: str, num_columns: int) -> tuple[str, list[
         if len(label) <= _LONGEST_LABEL and (known or not label.endswith((":", ".", ")"))):
             return "\t", found
         return "", []
+    if ";" in line and known in ("", ";"):
+        found = list(_parted(line.rstrip().rstrip(";"), at, _SEMICOLON))
+        if known or all(column_kind(one.text) for one in found[1:]):
+            return ";", found
     if "  " in line.strip() or known == " ":
         indent = len(line) - len(line.lstrip())
         found = list(_parted(line[indent:], at + indent, _GAP))

@@ -27,6 +27,8 @@ _LABELS = frozenset(
     )
 )
 _STAGES: tuple[Callable[[str], Iterator[Edit]], ...] = (choice_edits, table_edits, box_edits, block_edits)
+# "Finding;Present;Side" in a line of its own
+_ROW = re.compile(r"(?:\A|\n)[A-Za-z][\w /]{0,30}(?:;[\w /()]{1,30}){1,6};?(?=\n)")
 _SIGNS = re.compile("[\u2610-\u2612\u2713\u2714\u2717\u2718\u2705\u274c\u25a1\u25a0]")
 
 
@@ -97,6 +99,7 @@ def _may_hold_form(text: str) -> bool:
         or ("/" in text and any(map(text.__contains__, _AT_SLASH)))
         or (not text.isascii() and _SIGNS.search(text) is not None)
         or ("?" in text and _has_label(text, "?"))
+        or (";" in text and "\n" in text and _ROW.search(text) is not None)
     )
 
 
