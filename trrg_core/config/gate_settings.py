@@ -76,6 +76,12 @@ class GateConfig(ConfigSection):
     min_distinct_share: float = Field(
         0.05, ge=0, le=1, description="Minimum share of distinct reports among the generated ones."
     )
+    max_length_ratio: float = Field(
+        1.5,
+        ge=1,
+        description="Maximum number of words of the generated reports per word of the references: more are repetitions "
+        "or filler.",
+    )
     min_bleu1_ratio: float = Field(
         0.8, ge=0, description="Minimum BLEU-1 as a share of that of the modal report; the lower end decides."
     )

@@ -12,6 +12,7 @@ from trrg_core.metrics.outcomes import OutcomeTable
 from trrg_core.metrics.paired import Pooled, Resampler, macro_f1, micro_f1, recall_of, truth_score
 from trrg_core.metrics.systems import System
 from trrg_core.registry.check import FEW_PATIENTS, Bound, Check, Verdict, check_estimate
+from trrg_core.registry.stated_checks import check_stated
 
 CHAMPION, BEST = "champion", "best champion"
 
@@ -84,6 +85,7 @@ def _champion_only(model: Pooled, other: Pooled, resampler: Resampler, config: G
     truth = Bound(relation=">=", value=-config.max_truth_drop, setting="register.max_truth_drop")
     estimate = resampler.difference(model, other, truth_score)
     yield check_estimate("champion.truth_score", estimate, truth, "the truth score, weighted by significance,")
+    yield from check_stated("champion", model, other, resampler, config, words=CHAMPION)
     known = tuple(name for name in config.critical_findings if name in model.findings)
     if known:
         yield from _check_recall(known, model, other, resampler, config)

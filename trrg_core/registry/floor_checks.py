@@ -16,6 +16,7 @@ from trrg_core.metrics.outcomes import Counts
 from trrg_core.metrics.paired import Pooled, Resampler, Score, bleu1, micro_f1, recall_of
 from trrg_core.metrics.systems import System
 from trrg_core.registry.check import FEW_PATIENTS, Bound, Check, Verdict, check_estimate
+from trrg_core.registry.stated_checks import check_stated
 
 Comparison = Callable[[Pooled, Pooled], Counts]
 
@@ -50,6 +51,7 @@ def check_floors(
             for other in floors
         ),
         *_check_recalls(systems, resampler, config),
+        *_check_stated(systems, resampler, config),
         check(
             "language.clue_template",
             System.CLUE_TEMPLATE,
@@ -74,6 +76,14 @@ def _check_recalls(systems: Mapping[System, Pooled], resampler: Resampler, confi
             words = f"the recall of {name} against the {System.CLUE_LABELS}"
             check = f"floor.recall.{column_name(name)}"
             yield check_estimate(check, estimate, bound, words, end="high", few=FEW_PATIENTS)
+
+
+def _check_stated(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
+    """A copied report has the sides and degrees that reports have; a model of films must not be shown to tell fewer."""
+    neighbour = systems.get(System.NEAREST_NEIGHBOUR)
+    if neighbour is not None:
+        words = str(System.NEAREST_NEIGHBOUR)
+        yield from check_stated("floor", systems[System.MODEL], neighbour, resampler, config, words=words)
 
 
 def _gain_of(score: Score) -> Comparison:

@@ -55,6 +55,12 @@ def check_texts(
         _bound(">=", "min_parsed_share", config),
         "the share of reports that state a finding",
     )
+    yield check_number(
+        "text.length_ratio",
+        float(share_of(Column.WORDS, Column.WORDS_EXPECTED)(model)[0]),
+        _bound("<=", "max_length_ratio", config),
+        "the number of words of the reports per word of the references",
+    )
     for rate, (relation, setting, words) in _SHARES.items():
         yield check_number(f"text.{_short(rate)}", _value(rates, rate), _bound(relation, setting, config), words)
     for name, words in _RATES.items():

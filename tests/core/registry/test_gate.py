@@ -391,3 +391,22 @@ def test_an_image_that_no_study_could_be_shown_is_insufficient_evidence():
     decision = gate(images=replace(IMAGES, counts=others))
     assert decision.ruling is Ruling.INSUFFICIENT
     assert check(decision, "image.other_image").verdict is Verdict.INSUFFICIENT
+
+
+def test_a_model_that_tells_fewer_sides_or_degrees_than_the_champion_is_refused():
+    silent = gate(changed(TABLE, Column.SIDES_BOTH, 0.0), [rival(MODEL)])
+    assert {"champion.sides_stated", "floor.sides_stated"} <= failed(silent)
+    reported = changed(changed(TABLE, Column.DEGREES_BOTH, 0.3), Column.DEGREES_AGREE, 0.3)
+    champion = Rival(role=CHAMPION, model="models:/trrg/1", outcomes=reported)
+    assert failed(gate(TABLE, [champion])) == {"champion.degrees_stated"}
+    assert failed(gate(reported, [rival(MODEL)])) == set(), "more of them are no fault"
+    # the champion has none: nothing to fall behind
+    none = check(gate(), "floor.degrees_stated")
+    assert (none.verdict, "0 cases are too few to judge" in none.reason) == (Verdict.NOT_JUDGED, True)
+
+
+def test_reports_much_longer_than_the_references_are_refused():
+    column = TABLE.columns.index(Column.WORDS)
+    words = float(TABLE.counts[System.MODEL][:, column].mean())
+    assert failed(gate(changed(TABLE, Column.WORDS, 3 * words))) >= {"text.length_ratio"}
+    assert check(gate(), "text.length_ratio").verdict is Verdict.PASS

@@ -33,6 +33,11 @@ HEDGES = (
     "Possible pneumonia. Possible edema. Possible pneumothorax. Possible pleural effusion. Possible consolidation. "
     "Possible atelectasis. Possible lung lesion. Possible fracture."
 )
+FILLER = (
+    "This was dictated with a new program, which adds these words at the end of whatever is written by it, so that all "
+    "of it is longer than anybody has asked for today"
+)
+DEGREES = r"(?i)\b(minimal|mild|mildly|small|tiny|trace|slight|slightly|moderate|moderately|large|severe|marked)\b"
 EVERYTHING = "There is a pleural effusion, pneumonia, pneumothorax, atelectasis and edema. The heart is enlarged."
 
 Fake = Callable[[InventedTestSet], list[str]]
@@ -163,6 +168,22 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
     "right, but no denial is sure": (
         lambda studies: [re.sub(r"(?i)\bno (focal |acute )?", "Possible ", text) for text in studies.good],
         {"truth.hedged_rate"},
+    ),
+    "right, written twice": (
+        lambda studies: [f"{text} {text}" for text in studies.good],
+        {"text.length_ratio"},
+    ),
+    "right, with thirty words of filler": (
+        lambda studies: [f"{text} {FILLER}" for text in studies.good],
+        {"text.length_ratio"},
+    ),
+    "right but without a side": (
+        lambda studies: [re.sub(r"(?i)\b(left|right|bilateral|both)\b", "", text) for text in studies.good],
+        {"floor.sides_stated"},
+    ),
+    "right but without a degree": (
+        lambda studies: [re.sub(DEGREES, "", text) for text in studies.good],
+        {"floor.degrees_stated"},
     ),
     "right, then all denied": (
         lambda studies: [f"{text} {' '.join(DENIALS)}" for text in studies.good],
