@@ -34,14 +34,16 @@ def bench_input(rounds: int) -> bool:
     print(f"{f'64 studies a step, {cpus} CPUs':28}{'wait per step, ms':>18}{'stall':>8}{'CPU ms per batch':>18}")
     stalls = {}
     with bench_task("tiny", *SETTINGS, num_rows=256) as task:
-        for num in sorted({-1, 0, 1, cpus, choose_num_workers()}):
+        chosen = choose_num_workers(on_gpu=True)  # as where a GPU makes the steps
+        for num in sorted({-1, 0, 1, cpus, chosen}):
             runs = [_run(task, num) for _ in range(rounds)]
             wait = statistics.median(waiting_s for waiting_s, _ in runs)
             cpu_s = statistics.median(used_s for _, used_s in runs)
             stalls[num] = wait / (wait + STEP_S)
-            name = {0: "no reading ahead", -1: "as chosen"}.get(num, f"{num} process{'es' * (num > 1)}")
+            name = {0: "no reading ahead", -1: "a thread"}.get(num, f"{num} process{'es' * (num > 1)}")
+            name += ", as chosen" * (num == chosen)
             print(f"{name:28}{1000 * wait:18.0f}{stalls[num]:8.0%}{1000 * cpu_s:18.0f}")
-    best = stalls[-1]
+    best = stalls[chosen]
     passed = best <= FLOOR_STALL
     needed = cpu_s / STEP_S
     print(

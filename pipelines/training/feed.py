@@ -1,7 +1,7 @@
 """Rows of training steps -> batches, collated ahead of the training thread.
 
 Decoding, resizing and tokenising a step of 64 studies takes longer than a training step on a GPU, so processes do it
-or, where there are few CPUs, a background thread: the libraries that decode and tokenise release Python's lock.
+or, where a few CPUs train as well, a background thread: the libraries that decode and tokenise release Python's lock.
 Batches, their order and their random draws are the same in each way.
 """
 
@@ -21,7 +21,7 @@ from pipelines.training.stage import Collate, DeviceBatch
 from trrg_core.errors import TrainingError, TrrgError
 
 AHEAD = 2  # batches per process, or of the thread, that are made before they are used
-# with fewer CPUs per rank, more processes would only take them from the training thread
+# with fewer CPUs per rank, processes would only take them from a training thread that computes on them
 _MIN_CPUS_FOR_PROCESSES = 4
 _MAX_PROCESSES = 8
 
@@ -44,13 +44,14 @@ def feed(
     Args:
         portions: returns an iterator; it is used in a background thread.
         collate: called with the rows of a batch and `seed`; sent to the processes.
-        num_workers: number of processes; 0 for none: batches are made when they are asked for; -1 chooses by the CPUs.
+        num_workers: number of processes; 0 for none: batches are made when they are asked for; -1 chooses by the CPUs
+            and by `pin`.
         pin: whether to put batches in page-locked memory, from which copies to a GPU are asynchronous.
 
     Raises:
         TrainingError: in the loop over the batches, if a row cannot be used or a process died.
     """
-    count = choose_num_workers() if num_workers < 0 else num_workers
+    count = choose_num_workers(on_gpu=pin) if num_workers < 0 else num_workers
     if count:
         # a second thread receives the batches: opening their shared memory takes a few milliseconds
         with (
@@ -65,9 +66,14 @@ def feed(
             yield iter(made)
 
 
-def choose_num_workers() -> int:
-    """Number of processes for each rank of this machine: its CPUs but one, at most 8; 0, a thread, if it has few."""
+def choose_num_workers(*, on_gpu: bool) -> int:
+    """Number of processes for each rank of this machine: its CPUs but one, at most 8.
+
+    If it has few CPUs: with a GPU two processes, since the training thread waits for the GPU; else 0, a thread.
+    """
     cpus = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if on_gpu:
+        return min(_MAX_PROCESSES, max(cpus - 1, min(cpus, 2), 1))
     return min(_MAX_PROCESSES, cpus - 1) if cpus >= _MIN_CPUS_FOR_PROCESSES else 0
 
 

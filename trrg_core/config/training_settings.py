@@ -94,7 +94,8 @@ class EngineConfig(ConfigSection):
         -1,
         ge=-1,
         description="Number of processes per worker that decode images and tokenise; 0 does it in the training thread; "
-        "-1 takes the worker's share of the CPUs but one, at most 8, or a background thread if that share is under 4.",
+        "-1 takes the worker's share of the CPUs but one, at most 8. If that share is under 4: with a GPU two, else a "
+        "background thread.",
     )
     zero_stage: int = Field(2, ge=0, le=3, description="DeepSpeed ZeRO stage, 0 to 3.")
     offload_optimizer: Literal["none", "cpu"] = Field(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipelines.training.feed import AHEAD, Portion, feed
+from pipelines.training.feed import AHEAD, Portion, choose_num_workers, feed
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows, toy_texts
 from tests.pipelines.training.number_batches import SECRET, collate_numbers, make_portions
 from trrg_core.errors import TrainingError
@@ -29,6 +29,19 @@ IN_THIS_THREAD, IN_A_THREAD, IN_PROCESSES = 0, -1, 2
 @pytest.fixture(autouse=True)
 def two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+
+
+@pytest.mark.parametrize(
+    ("cpus", "ranks", "on_cpu", "on_gpu"),
+    [(1, 1, 0, 1), (2, 1, 0, 2), (3, 1, 0, 2), (4, 1, 3, 3), (16, 1, 8, 8), (16, 8, 0, 2)],
+)
+def test_processes_make_batches_where_the_training_thread_leaves_cpus_to_them(
+    cpus: int, ranks: int, on_cpu: int, on_gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cpus)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
+    assert choose_num_workers(on_gpu=False) == on_cpu
+    assert choose_num_workers(on_gpu=True) == on_gpu
 
 
 def _tensors(value: Any) -> list[Any]:
