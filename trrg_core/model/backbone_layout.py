@@ -35,6 +35,7 @@ class ImageLayout:
         width: size C of a patch token.
         grid_hw: rows and columns of patches; patches are in row-major order.
         num_prefix_tokens: class and register tokens before the patches.
+        is_map: whether the output is a feature map, not a sequence of tokens.
         channels_last: whether a feature map is `[M,h,w,C]` instead of `[M,C,h,w]`.
         num_channels: channels of the input.
         options: arguments of the forward pass, e.g. that position embeddings are interpolated.
@@ -44,6 +45,7 @@ class ImageLayout:
     width: int
     grid_hw: tuple[int, int]
     num_prefix_tokens: int
+    is_map: bool
     channels_last: bool
     num_channels: int
     options: dict[str, bool]
@@ -77,6 +79,7 @@ def image_layout(backbone: Any, *, size_px: int) -> ImageLayout:
         width=output.shape[1] if output.ndim == 4 and not channels_last else output.shape[-1],
         grid_hw=_grid(output, channels_last, prefix, backbone, size_px),
         num_prefix_tokens=prefix,
+        is_map=output.ndim == 4,
         channels_last=channels_last,
         num_channels=num_channels,
         options=options,
@@ -104,6 +107,12 @@ def num_kept_numbers(backbone: Any, *, size_px: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         output = twin(pixel_values=pixels, **_size_options(twin, size_px)).last_hidden_state
     return sum(kept.values()) if output.ndim == 4 else 0
+
+
+def num_blocks(backbone: Any) -> int:
+    """The number of layers of a stack: the most neighbours of one class in a list of modules; 0 without such a list."""
+    lists = [list(module) for module in backbone.modules() if isinstance(module, nn.ModuleList | nn.Sequential)]
+    return max((len(one) for one in lists if len({type(layer) for layer in one}) == 1), default=0)
 
 
 @torch.enable_grad()

@@ -7,7 +7,7 @@ import torch
 
 from trrg_core.config.settings import EngineConfig, TrrgConfig
 from trrg_core.labels import load_label_set
-from trrg_core.model.backbone_layout import num_kept_numbers
+from trrg_core.model.backbone_layout import num_blocks, num_kept_numbers
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.perception import DiseasePerception
@@ -121,6 +121,12 @@ def _image_tower(config: TrrgConfig, model: ContrastiveModel, *, trained: bool, 
         rows, columns = patch if isinstance(patch, list | tuple) else (patch, patch)
         tokens = images * (1 + (side // int(rows)) * (side // int(columns)))
         towers = [_tower("image encoder", architecture, tokens, config.engine, checkpoint=False)]
+    elif not model.image.layout.is_map and num_blocks(model.image.backbone):
+        # a transformer that says nothing of its layers, as those of timm
+        rows, columns = model.image.layout.grid_hw
+        tokens = images * (model.image.layout.num_prefix_tokens + rows * columns)
+        width, depth = model.image.layout.width, num_blocks(model.image.backbone)
+        towers = [Tower(name="image encoder", tokens=tokens, hidden=width, layers=depth)]
     else:
         kept = num_kept_numbers(model.image.backbone, size_px=side) if trained else 0
         # as one layer that keeps as much

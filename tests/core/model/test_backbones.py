@@ -16,6 +16,7 @@ from trrg_core.model.backbones import build_backbone, check_values
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.manifest import read_json, sha256_of
 from trrg_core.model.model_folder import load_contrastive_folder, save_contrastive_folder
+from trrg_core.model.model_size import pretrain_size
 from trrg_core.model.perception import build_perception
 from trrg_core.model.weight_origin import check_origin, origin_of
 from trrg_core.training.collate import collate_images, collate_pretrain
@@ -321,6 +322,9 @@ def test_timm_models_come_through_their_wrapper(rows, prompts, text_tokenizer, t
         model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
         layout = model.image.layout
         assert (layout.width, layout.grid_hw, layout.num_prefix_tokens) == expected
+        if layout.num_prefix_tokens:  # 64 px in patches of 16, two views of 16 studies
+            tower = next(one for one in pretrain_size(config)[1] if one.name == "image encoder")
+            assert (tower.tokens, tower.hidden, tower.layers) == (16 * 2 * 17, 192, 12)
         model(batch_of(rows, config, prompts, text_tokenizer)).loss.backward()
         assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
         model.eval()

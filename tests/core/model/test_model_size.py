@@ -1,9 +1,11 @@
 """Sizes of the presets' models, which take no memory to build."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from trrg_core.config.load import load_config
-from trrg_core.model.model_size import finetune_size, pretrain_size
+from trrg_core.model.model_size import _contrastive, _image_tower, finetune_size, pretrain_size
 from trrg_core.training.memory_estimate import GIB, SAVED_ELEMENTS, estimate_memory
 
 
@@ -57,6 +59,15 @@ def test_convolutional_encoders_have_a_tower_per_resolution() -> None:
         (96, 1),
     ]
     assert size.trained < 1e6
+
+
+def test_a_transformer_whose_config_names_no_layers_is_counted_by_its_blocks() -> None:
+    config = load_config("base", [])
+    model = _contrastive(config)
+    named = _image_tower(config, model, trained=True, num_studies=4)
+    model.image.backbone.config = SimpleNamespace()  # as that of timm's wrapper
+    assert _image_tower(config, model, trained=True, num_studies=4) == named
+    assert (named[0].tokens, named[0].hidden, named[0].layers) == (4 * 2 * 197, 768, 12)
 
 
 def test_an_encoder_of_unknown_layers_is_counted_by_what_it_keeps() -> None:
