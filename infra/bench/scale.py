@@ -142,7 +142,7 @@ def _first_chunk(store: Store, slice_ref: str | None) -> None:
     reader = open_slice(store, slice_ref) if slice_ref else None
     groups = list_row_groups(store, SHARDS[0], "train", reader)
     plan = Plan(groups=groups, batch_size=64, seed=0, lane=0, num_lanes=1)
-    read_chunk(store, plan.chunks(0, 1)[0], reader)
+    read_chunk(store, next(plan.chunks(0, 1)), reader)
 
 
 # in the order in which they are measured: a re-slice reads the copy of the label table, training the slice

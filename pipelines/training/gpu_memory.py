@@ -46,19 +46,28 @@ def check_gpu_memory(
 
 @contextmanager
 def explained_out_of_memory(batch: Any, engine: EngineConfig) -> Iterator[None]:
-    """Turn the error of an exhausted GPU in the body into one that says what was in it and what to change.
+    """Turn the error of exhausted memory in the body into one that says what was in it and what to change.
 
     Raises:
         TrainingError: with the shapes of the batch's tensors, the precision, and settings that save memory.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        # that of a GPU has a class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
         first_line = str(error).splitlines()[0] if str(error) else "out of memory"
         raise TrainingError(
-            f"{first_line} The micro-batch was {', '.join(_shapes(batch)) or 'unknown'}, in {engine.precision} with "
-            f"engine.zero_stage={engine.zero_stage}. To save memory: {', '.join(_advice(engine))}"
+            f"{first_line} {_micro_batch(batch)}, in {engine.precision} with engine.zero_stage={engine.zero_stage}. "
+            f"To save memory: {', '.join(_advice(engine))}"
         ) from error
+
+
+def _micro_batch(batch: Any) -> str:
+    if batch is None:
+        return "That was while the model was built"
+    return f"The micro-batch was {', '.join(_shapes(batch)) or 'unknown'}"
 
 
 def _advice(engine: EngineConfig) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_
 from pipelines.training.engine import Engine
 from pipelines.training.event_log import EventLog, open_event_log
 from pipelines.training.feed import feed
+from pipelines.training.gpu_memory import explained_out_of_memory
 from pipelines.training.micro_batches import StepPlan, plan_steps
 from pipelines.training.rank_status import CHECKPOINT, SAVING, STEP, WAITING, RankStatus
 from pipelines.training.stage import DeviceBatch, Stage, TrainingTask
@@ -57,19 +58,22 @@ def train_rank(
     if not any(group.num_rows for group in groups):
         raise ConfigError(f"{task.inputs.get('slice', task.shards)} has no rows of split 'train'")
     plan = plan_steps(stage, groups, config.seed, rank=rank, world_size=world)
+    size = stage.schedule.micro_batch_size * stage.schedule.num_micro_batches
+    if rank == 0:
+        _warn_of_repeats(task, stage, found=sum(group.num_rows for group in groups), size=size)
     total = max(1, round(stage.schedule.epochs * plan.steps_per_epoch))
     torch.manual_seed(config.seed)
-    engine = Engine(
-        stage.build(task),
-        config=config.engine,
-        optimizer=stage.schedule.optimizer,
-        batch_size=stage.schedule.micro_batch_size,
-        total_steps=total,
-        bad_step_record=BadStepRecord(task.store, task.path),
-    )
+    with explained_out_of_memory(None, config.engine):
+        engine = Engine(
+            stage.build(task),
+            config=config.engine,
+            optimizer=stage.schedule.optimizer,
+            batch_size=stage.schedule.micro_batch_size,
+            total_steps=total,
+            bad_step_record=BadStepRecord(task.store, task.path),
+        )
     start, losses = _resume(task, engine)
     engine.recall_bad_steps(start)
-    size = stage.schedule.micro_batch_size * stage.schedule.num_micro_batches
     log = StepLog(task, start, total, studies_per_step=size)
     has_events = config.engine.tensorboard and rank == 0
     with (
@@ -98,6 +102,16 @@ def train_rank(
         _take_best(task, engine, losses)
     _save_model(stage, task, engine, losses, log.measure(len(losses)))
     engine.close()
+
+
+def _warn_of_repeats(task: TrainingTask, stage: Stage, *, found: int, size: int) -> None:
+    if found < size:
+        rows = task.inputs.get("slice", task.shards)
+        logger.warning(
+            "%s has %d studies of split 'train', and a step takes %d, some of them several times: "
+            "set %s.batch_size to at most %d",
+            *(rows, found, size, stage.name, found),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,7 +235,7 @@ class RayConfig(ConfigSection):
 class TrrgConfig(ConfigSection):
     """All settings of a retraining run. Secrets are never fields: they come from the environment."""
 
-    seed: int = Field(7, ge=0, description="Seed of all random numbers.")
+    seed: int = Field(7, ge=0, lt=2**32, description="Seed of all random numbers.")
     source: SourceConfig = SourceConfig()
     ingest: IngestConfig = IngestConfig()
     parse: ParseConfig = ParseConfig()

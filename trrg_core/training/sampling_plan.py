@@ -6,7 +6,7 @@ rows before it. Row groups are distributed over the lanes and shuffled, rows are
 so that a lane reads only its own groups, each once per epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,15 +56,13 @@ class Plan:
         """Steps of one epoch, the same for all lanes; at least one."""
         return max(1, sum(group.num_rows for group in self.groups) // (self.batch_size * self.num_lanes))
 
-    def chunks(self, start: int, stop: int) -> list[Chunk]:
-        """The chunks that hold exactly the rows of the steps [start, stop), in order."""
-        chunks: list[Chunk] = []
+    def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
+        """The chunks that hold exactly the rows of the steps [start, stop), in order, drawn an epoch at a time."""
         per_epoch = self.steps_per_epoch
         for epoch in range(start // per_epoch, -(-stop // per_epoch)):
             first = max(start - epoch * per_epoch, 0) * self.batch_size
             last = min(stop - epoch * per_epoch, per_epoch) * self.batch_size
-            chunks += _cut(self._epoch(epoch, last), first, last)
-        return chunks
+            yield from _cut(self._epoch(epoch, last), first, last)
 
     def _epoch(self, epoch: int, num_rows: int) -> list[Chunk]:
         rng = np.random.default_rng((self.seed, epoch))

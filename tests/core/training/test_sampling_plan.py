@@ -100,6 +100,11 @@ def test_epochs_and_seeds_differ_and_the_same_seed_does_not() -> None:
     assert _rows(_plan(sizes, batch_size=4, seed=8), 0, per_epoch) != first
 
 
+@pytest.mark.timeout(10)
+def test_the_first_rows_of_a_very_long_run_are_there_at_once() -> None:
+    assert next(_plan([8], batch_size=4).chunks(3, 10**15)).order == next(_plan([8], batch_size=4).chunks(3, 4)).order
+
+
 def test_a_chunk_holds_no_more_groups_than_the_window() -> None:
     plan = _plan([4] * 20, batch_size=4, window=3)
     assert {len(chunk.groups) for chunk in plan.chunks(0, plan.steps_per_epoch)} == {3, 2}

@@ -58,7 +58,7 @@ def test_row_groups_are_listed_without_opening_a_file(store: Store, monkeypatch:
     assert list_row_groups(store, ref, "train") == expected
     assert list_row_groups(store, ref, "test") == ()
     with pytest.raises(StorageError, match="cannot be read"):
-        read_chunk(store, Plan(groups=expected, batch_size=7, seed=3, lane=0, num_lanes=1).chunks(0, 1)[0])
+        read_chunk(store, next(Plan(groups=expected, batch_size=7, seed=3, lane=0, num_lanes=1).chunks(0, 1)))
 
 
 def test_row_groups_of_a_version_without_their_size_are_read_from_its_files(store: Store) -> None:

@@ -64,6 +64,13 @@ def test_what_is_used_already_is_not_advised() -> None:
     assert "checkpointing" not in str(caught.value)
 
 
+def test_memory_that_the_cpu_does_not_have_is_told_with_what_to_change() -> None:
+    with pytest.raises(TrainingError) as caught, explained_out_of_memory(None, EngineConfig()):
+        torch.empty(2**60)
+    assert "you tried to allocate" in str(caught.value)
+    assert "That was while the model was built, in fp32 with engine.zero_stage=2. To save memory: " in str(caught.value)
+
+
 def test_other_errors_are_left_alone() -> None:
     with pytest.raises(RuntimeError, match="other"), explained_out_of_memory(object(), EngineConfig()):
         raise RuntimeError("other")
