@@ -128,12 +128,14 @@ def _add_job(job: Job) -> None:
 def run_one_job(job: Job, config: "TrrgConfig", store: str, inputs: Sequence[str], *, as_json: bool) -> None:
     """Run `job` on the given inputs, by default the newest ones, and print its result."""
     from pipelines.records.job_result import describe, to_json
+    from pipelines.running.catalog import check_input_names
     from pipelines.running.newest_outputs import newest_outputs
     from pipelines.running.run_job import run_job
     from trrg_core.storage.store import open_store
 
     leash.hold()  # a local Ray that the job starts must not outlive it
     given = dict(parse_input(text) for text in inputs)
+    check_input_names(job, given)
     missing = [name for name in job.inputs if name not in given]
     result = run_job(job.name, config, store, {**newest_outputs(open_store(store), missing, given), **given})
     typer.echo(to_json(result) if as_json else describe(result))

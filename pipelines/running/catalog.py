@@ -5,11 +5,13 @@ results are references, never rows. `reslice` is not listed: it is driven by a s
 configuration, and no run needs it; training reads its output as the optional input `slice`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from trrg_core.config.values import nearest
 from trrg_core.errors import ConfigError
+from trrg_core.tables.table_ref import TableRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,36 @@ JOBS: Mapping[str, Job] = {
     )
 }
 FIRST_JOB = next(iter(JOBS))
+
+
+def check_input_names(job: Job, names: Iterable[str]) -> None:
+    """Check that a job reads all inputs of these names.
+
+    Raises:
+        ConfigError: if it does not read one, which would otherwise count for nothing.
+    """
+    known = (*job.inputs, *job.optional)
+    for name in names:
+        if name not in known:
+            reads = f"it reads {', '.join(known)}{nearest(name, known)}" if known else "it reads the source only"
+            raise ConfigError(f"--input {name}=...: {job.name} has no such input: {reads}")
+
+
+def check_inputs(refs: Mapping[str, str]) -> None:
+    """Check that each reference is of a result of the job whose output it is given as.
+
+    Raises:
+        ConfigError: if one is a version of another table, or a run of another job.
+    """
+    for name, ref in refs.items():
+        table, made_by = "slices" if name == "slice" else "", ""
+        for job in JOBS.values():
+            if job.output == name:
+                table, made_by = (name, "") if job.writes_table else ("", job.name)
+        if table and TableRef.parse(ref).name != table:
+            raise ConfigError(f"--input {name}={ref}: expected a version of {table}, e.g. {table}@0")
+        if made_by and not ref.startswith(f"{made_by}-"):
+            raise ConfigError(f"--input {name}={ref}: expected a run of {made_by}; `trrg show` lists runs")
 
 
 def find_job(name: str) -> Job:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipelines.records.job_result import JobResult, describe
 from pipelines.records.json_log import log_ids
 from pipelines.records.tracing import span
-from pipelines.running.catalog import Job, find_job
+from pipelines.running.catalog import Job, check_inputs, find_job
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, TrrgError
 from trrg_core.storage.store import open_store
@@ -38,6 +38,7 @@ def run_job(name: str, config: TrrgConfig, store_uri: str, inputs: Mapping[str, 
 def _run(job: Job, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]) -> JobResult:
     name, store = job.name, open_store(store_uri)
     inputs = {role: resolve_input(store, ref) for role, ref in inputs.items()}
+    check_inputs(job.inputs_of(inputs))
     if config.ray.jobs_address:
         from pipelines.running.ray_jobs import run_remote  # imports Ray, which a run in this process may not need
 

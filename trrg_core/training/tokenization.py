@@ -28,13 +28,18 @@ def load_tokenizer(
     A pretrained tokenizer without a padding token pads with its end token; masks, not ids, hide padding.
 
     Raises:
-        ConfigError: if the tokenizer would need code of its own, which is never run.
+        ConfigError: if there is none, or it would need code of its own, which is never run.
     """
     if not pretrained:
         return train_tokenizer(texts, vocabulary_size=vocabulary_size, lowercase=lowercase)
     name, options = resolve_pretrained(pretrained), {"revision": revision} if revision else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+    except OSError as error:
+        at = f" at revision {revision!r}" if revision else ""
+        raise ConfigError(
+            f"cannot load the tokenizer of {name!r}{at}: expected a cached model, or a folder with a tokenizer"
+        ) from error
     except ValueError as error:
         raise ConfigError(
             f"the tokenizer of {name!r} is none that transformers knows, or code of its own, which is never run"

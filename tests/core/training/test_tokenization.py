@@ -1,4 +1,12 @@
-from trrg_core.training.tokenization import decode_ids, encode_texts, pad_ids
+import pytest
+
+from trrg_core.errors import ConfigError
+from trrg_core.training.tokenization import decode_ids, encode_texts, load_tokenizer, pad_ids
+
+
+def test_a_tokenizer_that_is_not_there_is_an_error_of_the_configuration(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot load the tokenizer of .*/nothing': expected a cached model, or"):
+        load_tokenizer(str(tmp_path / "nothing"), [], vocabulary_size=300)
 
 
 def test_special_tokens_in_a_report_lose_their_power(llm_tokenizer):

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 import pipelines.jobs
-from pipelines.running.catalog import FIRST_JOB, JOBS, find_job, jobs_before, jobs_from
+from pipelines.running.catalog import (
+    FIRST_JOB,
+    JOBS,
+    check_input_names,
+    check_inputs,
+    find_job,
+    jobs_before,
+    jobs_from,
+)
 from pipelines.running.newest_outputs import newest_outputs
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import RunResult, write_result
@@ -31,6 +39,27 @@ def test_a_job_reads_only_what_an_earlier_job_writes() -> None:
         assert set(job.inputs) <= {earlier.output for earlier in jobs_before(job.name)}, job.name
         assert job.optional in ((), ("slice",))
     assert [job.name for job in JOBS.values() if job.reads_source] == [FIRST_JOB]
+
+
+def test_an_input_of_another_kind_is_refused_before_a_job_reads_it() -> None:
+    check_inputs({"shards": "shards@3", "slice": "slices@0", "contrastive": "pretrain-1", "scores": "evaluate-1"})
+    for name, ref, expected in (
+        ("shards", "reports@0", "--input shards=reports@0: expected a version of shards, e.g. shards@0"),
+        ("slice", "shards@0", "--input slice=shards@0: expected a version of slices, e.g. slices@0"),
+        ("contrastive", "finetune-1", "--input contrastive=finetune-1: expected a run of pretrain"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            check_inputs({name: ref})
+
+
+def test_an_input_that_a_job_does_not_read_is_refused() -> None:
+    check_input_names(JOBS["pretrain"], ("shards", "slice"))
+    with pytest.raises(
+        ConfigError, match=r"--input slices=.*: pretrain has no .* did you mean 'slice'"
+    ):
+        check_input_names(JOBS["pretrain"], ("slices",))
+    with pytest.raises(ConfigError, match=r"ingest has no such input: it reads the source only"):
+        check_input_names(JOBS["ingest"], ("shards",))
 
 
 def test_the_outputs_that_are_tables_are_tables_of_the_store() -> None:
