@@ -36,7 +36,15 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     """
     check_values(config.finetune.llm, "finetune.llm")
     check_label_set(config, store, inputs["shards"])
-    stage = Stage(name="finetune", schedule=config.finetune, build=build, collate=collate, save=save, score=score)
+    stage = Stage(
+        name="finetune",
+        schedule=config.finetune,
+        build=build,
+        collate=collate,
+        save=save,
+        score=score,
+        collate_validation=collate_validation,
+    )
     result, reused = find_or_train(stage, config, [config.finetune, instruction_text(config)], store, inputs)
     return JobResult.of_run(result, reused=reused)
 
@@ -61,15 +69,29 @@ def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGener
 
 
 def collate(task: TrainingTask) -> Collate:
-    """Makes a step's batch: radiographs, labels and reference reports."""
-    stage1, observations = load_stage1(task), observations_of(task.config)
+    """Makes a step's batch: radiographs, labels and reference reports, some of them counterfactual."""
+    observations = observations_of(task.config)
     reports = read_table(task.store, task.shards, columns=["split", "report", "sentences"], split="train").to_pylist()
+    editor = ReportEditor(reports, prompts=load_prompts(observations), observations=observations)
+    return _collate(task, editor)
+
+
+def collate_validation(task: TrainingTask) -> Collate:
+    """As `collate`, of the reports as they are.
+
+    In evaluation mode clues are as perceived, so that a counterfactual report
+    would contradict them, and the loss would rise with a model that follows its clues.
+    """
+    return _collate(task, None)
+
+
+def _collate(task: TrainingTask, editor: ReportEditor | None) -> Collate:
     return partial(
         collate_finetune,
         tokenizer=_tokenizer(task),
-        observations=observations,
-        config=_with_stage1_settings(task.config, stage1.config),
-        editor=ReportEditor(reports, prompts=load_prompts(observations), observations=observations),
+        observations=observations_of(task.config),
+        config=_with_stage1_settings(task.config, load_stage1(task).config),
+        editor=editor,
     )
 
 

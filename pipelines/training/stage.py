@@ -108,6 +108,7 @@ class Stage:
             and returns plain numbers for the result. Called again when the driver died before the result was written.
         joins_micro_batches: whether the loss compares the micro-batches of a step with each other, so that the model
             receives those of a rank together; their number must then be a multiple of the number of workers.
+        collate_validation: as `collate`, for the loss on `validate`; that of training if None.
         page: the HTML file in the run's folder that `score` writes; empty if it writes none.
     """
 
@@ -118,4 +119,5 @@ class Stage:
     save: Callable[[TrainingTask, Mapping[str, torch.Tensor]], Mapping[str, float]]
     score: Callable[[TrainingTask], Mapping[str, float]]
     joins_micro_batches: bool = False
+    collate_validation: Callable[[TrainingTask], Collate] | None = None
     page: str = ""

@@ -46,7 +46,7 @@ class Validation:
         num_steps = self.plan.steps_per_epoch
         with feed(
             lambda: self.plan.portions(self.task.store, 0, num_steps, None),
-            self.stage.collate(self.task),
+            (self.stage.collate_validation or self.stage.collate)(self.task),
             num_workers=self.task.config.engine.feed_workers,
         ) as batches:
             return [self.plan.take_step(batches, step, torch.device("cpu")) for step in range(num_steps)]
