@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trrg_core.config.values import nearest
 from trrg_core.errors import ConfigError
 from trrg_core.tables.table_ref import TableRef
 
@@ -114,7 +113,7 @@ def check_input_names(job: Job, names: Iterable[str]) -> None:
     known = (*job.inputs, *job.optional)
     for name in names:
         if name not in known:
-            reads = f"it reads {', '.join(known)}{nearest(name, known)}" if known else "it reads the source only"
+            reads = f"it reads {', '.join(known)}" if known else "it reads the source only"
             raise ConfigError(f"--input {name}=...: {job.name} has no such input: {reads}")
 
 
