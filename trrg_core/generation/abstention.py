@@ -7,7 +7,6 @@ out. The sentence is worded so that the parser reads no fact from it.
 from collections.abc import Sequence
 
 from trrg_core.clue import Clue
-from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
 
 _START = "It cannot be assessed if there is"  # the parser reads a condition and no fact
@@ -27,11 +26,10 @@ def undecided_findings(clues: Sequence[Clue], *, below: float, no_finding: str |
 
 
 def abstain_from(report: str, findings: Sequence[str], reviser: ReportReviser) -> str:
-    """`report` with its statements of `findings` replaced by a sentence that they cannot be assessed."""
+    """`report` with what states or denies `findings` replaced by a sentence that they cannot be assessed."""
     if not findings:
         return report
-    silent = [GivenClue(observation=name, is_present=False) for name in findings]
-    return f"{reviser.revise(report, '', silent)} {abstention_sentence(findings)}".strip()
+    return f"{reviser.without(report, findings)} {abstention_sentence(findings)}".strip()
 
 
 def abstains(report: str) -> bool:

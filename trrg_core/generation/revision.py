@@ -63,6 +63,20 @@ class ReportReviser:
         assertion = Assertion.PRESENT if clue.is_present else Assertion.ABSENT
         return self._sentence({"observation": clue.observation, "assertion": assertion, "laterality": side})
 
+    def without(self, report: str, names: Collection[str]) -> str:
+        """`report` without its statements of the findings `names`, as it is if it has none.
+
+        Sentences that one of the findings would make false ("the lungs are clear") go too: they deny it.
+        """
+        kept: list[Segment] = []
+        segments = self._segments(report)
+        for segment in segments:
+            if _states(segment, names):
+                kept += self._of(segment, {fact["observation"] for fact in segment.facts}.difference(names))
+            elif segment.facts or not any(is_false_when_present(segment.text, name) for name in names):
+                kept.append(segment)
+        return report if kept == segments else join_segments(kept)
+
     def _segments(self, text: str) -> list[Segment]:
         """The sentences of a generated text with their current facts, and the pieces between them."""
         parsed = self._parser.parse(text)

@@ -70,6 +70,15 @@ def test_statements_of_undecided_findings_give_way_and_others_stay(reviser):
     assert not abstains(report)
 
 
+def test_a_normal_sentence_denies_what_is_undecided(reviser):
+    report = "The lungs are clear. No pneumothorax. No acute cardiopulmonary process."
+    found = abstain_from(report, ("Consolidation",), reviser)
+    assert found == "No pneumothorax. It cannot be assessed if there is consolidation."
+    kept = abstain_from(report, ("Fracture",), reviser)
+    assert kept == "The lungs are clear. No pneumothorax. It cannot be assessed if there is fracture."
+    assert reviser.without("The  lungs are clear.\nNo edema.", ["Fracture"]) == "The  lungs are clear.\nNo edema."
+
+
 def test_evidence_takes_it_for_no_statement_and_no_omission(parser):
     report = "No edema. It cannot be assessed if there is pleural effusion."
     clues = [clue("Edema", 0.05), clue("Pleural Effusion", 0.5), clue("Fracture", 0.9)]
