@@ -23,6 +23,7 @@ from trrg_core.imaging.intensity import MAX_PIXELS, Grey, check_size, stretch
 from trrg_core.imaging.jpeg import decode_jpeg_strictly, jpeg_orientation
 
 _BLOCK_ROWS = 256
+_FEWEST_LEVELS = 4  # between the darkest and the brightest pixel: a compressed black picture has some noise
 _MAX_CHUNKS = 100_000  # of a PNG; encoders write 8 kB and more into each
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TURNED = {
@@ -130,7 +131,7 @@ def prepare_image(data: bytes, form: ImageForm) -> PreparedImage:
     """The image file `data` checked, resized and encoded.
 
     Raises:
-        DataError: `blank_image` where all pixels have one value, or as `decode_image`.
+        DataError: `blank_image` where all pixels have one value or nearly so, or as `decode_image`.
     """
     decoded = decode(data, max_pixels=form.max_pixels, min_side_px=form.max_side_px)
     small = resize_long_side(decoded.pixels, form.max_side_px)
@@ -144,8 +145,10 @@ def prepare_image(data: bytes, form: ImageForm) -> PreparedImage:
         text_rows=_count_text_rows(decoded, form.find_text),
     )
     # a model learns a report from any image and writes one of any: of a failed export most likely a normal one
-    if small.min() == small.max():
-        raise DataError("blank_image", f"all pixels have the value {small[0, 0]}, so it shows nothing")
+    low, high = int(small.min()), int(small.max())
+    if high - low < _FEWEST_LEVELS:
+        values = f"the value {low}" if low == high else f"values from {low} to {high} of 255"
+        raise DataError("blank_image", f"all pixels have {values}, so it shows nothing")
     return prepared
 
 

@@ -188,7 +188,13 @@ def test_a_file_that_cannot_be_read_has_its_reason(
 
 
 @pytest.mark.parametrize(
-    "image", [Pillow.new("L", (90, 80), 70), Pillow.new("RGB", (90, 80)), Pillow.new("I;16", (90, 80), 3000)]
+    "image",
+    [
+        Pillow.new("L", (90, 80), 70),
+        Pillow.new("RGB", (90, 80)),
+        Pillow.new("I;16", (90, 80), 3000),
+        Pillow.fromarray((film() % 3).astype(np.uint8)),
+    ],
 )
 def test_an_image_of_one_value_is_blank(image: Pillow.Image) -> None:
     with pytest.raises(DataError) as caught:
