@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.evaluation.checked_predictions import check_predictions
 from trrg_core.clue import Clue, clues_from_rows
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import ConfigError
+from trrg_core.errors import ConfigError, DataError
 from trrg_core.labels import LabelSet, load_label_set
 from trrg_core.metrics.floors import clue_template, modal_report
 from trrg_core.metrics.r2gen_text import Corpus, build_vocabulary
@@ -54,6 +54,7 @@ def gather_inputs(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -
     predictions = read_table(store, TableRef.parse(inputs["predictions"])).to_pylist()
     split = predictions[0]["split"] if predictions else config.generate.split
     truth = {row["study_id"]: row for row in read_table(store, shards, split=split).to_pylist()}
+    _check_patients(store, shards, split=split)
     train, thresholds = _train_reports(store, shards), read_thresholds(store, inputs["generator"], label_set)
     settings = trained_settings(store, inputs["generator"]) or {}
     check_predictions(
@@ -135,6 +136,22 @@ def prediction_of(
 
 def _parse_all(parser: ReportParser, texts: Sequence[str]) -> list[ParsedReport]:
     return list(parser.parse_many(texts))
+
+
+def _check_patients(store: Store, shards: TableRef, *, split: str) -> None:
+    """Check that no patient of the split has studies in another one: of those the model has learned.
+
+    Raises:
+        DataError: `patient_in_two_splits`; no job writes such shards.
+    """
+    rows = read_table(store, shards, columns=["subject_id", "split"]).to_pylist()
+    scored = {row["subject_id"] for row in rows if row["split"] == split}
+    if shared := scored & {row["subject_id"] for row in rows if row["split"] != split}:
+        raise DataError(
+            "patient_in_two_splits",
+            f"{shards}: {len(shared)} of {len(scored)} patients of split {split!r} are in another split, so that no "
+            "score of it is one of new patients: make the shards by `trrg run`, which gives each patient one split",
+        )
 
 
 def _train_reports(store: Store, shards: TableRef) -> dict[str, str]:

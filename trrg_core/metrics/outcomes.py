@@ -113,8 +113,8 @@ def outcomes_from_bytes(data: bytes) -> OutcomeTable:
     """The table that `outcomes_to_bytes` wrote.
 
     Raises:
-        DataError: `damaged_outcomes`, if it holds no table, or a count that is negative or no number: a score of it
-            would be no score.
+        DataError: `damaged_outcomes`, if it holds no table, a study twice, other studies of one system than of another,
+            or a count that is negative or no number: a score of it would be no score.
     """
     try:
         return _read(pq.read_table(io.BytesIO(data)))
@@ -133,6 +133,9 @@ def _read(arrow: pa.Table) -> OutcomeTable:
     ids: dict[str, list[Any]] = {name: arrow[name].to_pylist() for name in ("system", "study_id", "subject_id")}
     systems = list(dict.fromkeys(ids["system"]))
     num = len(stacked) // len(systems)
+    keys = list(zip(ids["study_id"], ids["subject_id"], strict=True))
+    if len(set(keys[:num])) < num or keys != keys[:num] * len(systems):
+        raise DataError("damaged_outcomes", "a study is there twice, or not in the same order for every system")
     return OutcomeTable(
         basis=Basis(**described["basis"]),
         findings=findings,

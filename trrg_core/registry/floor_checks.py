@@ -64,18 +64,23 @@ def check_floors(
 
 
 def _check_recalls(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
-    """The recall of each critical finding must not be shown to be below that of the clue labels.
+    """The recall of the critical findings, together and each, must not be shown to be below that of the clue labels.
 
-    A first model has no champion to fall behind: one that always denies a rare finding would lose little F1.
+    A first model has no champion to fall behind: one that always denies a rare finding would lose little F1. Of one
+    that leaves out each in half of its cases, only all of them together show it.
     """
     model, clues = systems[System.MODEL], systems.get(System.CLUE_LABELS)
     bound = Bound(relation=">=", value=-config.max_recall_drop, setting="register.max_recall_drop")
-    for name in config.critical_findings:
-        if clues is not None and name in model.findings:
-            estimate = resampler.difference(model, clues, recall_of([name]))
-            words = f"the recall of {name} against the {System.CLUE_LABELS}"
-            check = f"floor.recall.{column_name(name)}"
-            yield check_estimate(check, estimate, bound, words, end="high", few=FEW_PATIENTS)
+    known = [name for name in config.critical_findings if name in model.findings]
+    if clues is None or not known:
+        return
+    for check, words, names in (
+        ("floor.critical_recall", "all critical findings together", known),
+        *((f"floor.recall.{column_name(name)}", name, [name]) for name in known),
+    ):
+        estimate = resampler.difference(model, clues, recall_of(names))
+        words = f"the recall of {words} against the {System.CLUE_LABELS}"
+        yield check_estimate(check, estimate, bound, words, end="high", few=FEW_PATIENTS)
 
 
 def _check_stated(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:

@@ -101,6 +101,10 @@ def test_a_table_survives_the_file_and_holds_no_report_text(parser):
         counts[0, 3] = wrong
         with pytest.raises(DataError, match=f"column '{table.columns[3]}' has values that are no counts"):
             outcomes_from_bytes(outcomes_to_bytes(replace(table, counts={**table.counts, System.MODEL: counts})))
+    two = count(parser, [predict(parser, study_id, EFFUSION, EFFUSION) for study_id in "12"])
+    twice = replace(two, study_ids=("1", "1"), subject_ids=("p1", "p1"))
+    with pytest.raises(DataError, match="a study is there twice"):
+        outcomes_from_bytes(outcomes_to_bytes(twice))
 
 
 def test_other_references_other_studies_and_another_section_are_another_basis(parser):

@@ -251,6 +251,7 @@ def test_few_patients_with_a_critical_finding_are_insufficient_evidence_with_the
     reasons = {item.name: item.reason for item in decision.checks if item.verdict is Verdict.INSUFFICIENT}
     assert reasons.keys() == {
         "evidence.edema",
+        "floor.critical_recall",
         "floor.recall.edema",
         "champion.critical_recall",
         "champion.recall.edema",

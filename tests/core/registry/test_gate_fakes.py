@@ -229,6 +229,14 @@ def test_a_first_model_that_is_right_but_never_says_pneumothorax_is_refused_for_
     assert {check.name for check in decision.checks if check.is_against} == {"floor.recall.pneumothorax"}
 
 
+def test_a_first_model_that_leaves_out_critical_findings_in_half_of_their_studies_is_refused() -> None:
+    studies, rng = test_set(0), Random(4)
+    critical = r"(?i)[^.]*(pneumothora|edema|pneumonia)[^.]*\."
+    texts = [re.sub(critical, "", text) if rng.random() < 0.5 else text for text in studies.good]
+    decision = gate(studies.evaluate(texts, shuffled(texts)))
+    assert "floor.critical_recall" in {check.name for check in decision.checks if check.is_against}
+
+
 def test_a_good_writer_that_does_not_look_at_the_image_is_refused() -> None:
     decision = gate(test_set(0).evaluate(test_set(0).good))
     failed = {check.name for check in decision.checks if check.verdict is Verdict.FAIL}
