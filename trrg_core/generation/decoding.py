@@ -66,6 +66,17 @@ class EncodedStudies:
         """Those of the studies that are written, in the batch."""
         return range(len(self.batch)) if self.chosen is None else self.chosen
 
+    def narrowed(self) -> "EncodedStudies":
+        """The studies that are written, without the others of their batch."""
+        if self.chosen is None:
+            return self
+        index = torch.tensor(self.chosen, dtype=torch.int64, device=self.features.study_BD.device)
+        return EncodedStudies(
+            batch=self.batch.at(self.chosen),
+            features=self.features.at(index),
+            clues=None if self.clues is None else Clues(*(part[index] for part in self.clues)),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Text:
@@ -145,8 +156,6 @@ def _rewrite(
     affirming = [at for at, of_study in enumerate(given) if of_study and at not in denying]
     rewritten: dict[int, GeneratedReport] = {}
     for places, decoding in ((denying, config.for_denied_findings()), (affirming, config)):
-        if not places:
-            continue
         reports = _stream(generator, [replace(stated, chosen=places)], decoding, label_set)
         rewritten |= dict(zip(places, reports, strict=True))
     return stated, rewritten
@@ -259,6 +268,9 @@ def _stream(
 @torch.no_grad()
 def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: GenerateConfig) -> list[_Text]:
     """The reports to write, one per chosen study; with guidance the LLM also reads each without its clues."""
+    if not encoded.places:
+        return []
+    encoded = encoded.narrowed()
     batch, features = encoded.batch, encoded.features
     shown = generator.prefix(
         batch, encoded.clues, clue_shift=config.clue_shift, clue_sharpness=config.clue_sharpness, features=features
@@ -272,13 +284,12 @@ def _texts(generator: ReportGenerator, encoded: EncodedStudies, config: Generate
         for prefix in prefixes
     ]
     read = read_clues(shown.clues, generator.perception)
-    texts = [
+    return [
         _Text(prompt=Prompt(study_id=study_id, streams=streams), clues=own, has_prior=has_prior)
         for study_id, streams, own, has_prior in zip(
             batch.study_ids, zip(*rows, strict=True), read, batch.has_prior, strict=True
         )
     ]
-    return [texts[at] for at in encoded.places]
 
 
 def _choose_report(

@@ -36,6 +36,12 @@ class ImageFeatures(NamedTuple):
     frontal_BV: Tensor
     grid_hw: tuple[int, int]
 
+    def at(self, index: Tensor) -> "ImageFeatures":
+        """Those of the studies at these places."""
+        *parts, grid_hw = self
+        chosen = [part[index] for part in parts]
+        return ImageFeatures._make([*chosen, grid_hw])
+
 
 class ImageEncoder(nn.Module):
     """Any `AutoModel` of images (ViT, Swin, DINOv2, ResNet, ConvNeXt, timm...) over several views of a study.

@@ -6,7 +6,7 @@ side, J graded observations, T tokens.
 
 # ruff: noqa: N802, N815 -- names carry their axes
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -103,6 +103,28 @@ class Batch:
     def label_mask_BO(self) -> Tensor:
         """1 where the report states something of the observation, else 0."""
         return (self.stated_BO != NOT_STATED).float()
+
+    def at(self, places: Sequence[int]) -> "Batch":
+        """The studies at these places, in this order: their films, facts and context, without sentences and reports."""
+        index = torch.tensor(places, dtype=torch.int64, device=self.pixels_BVHW.device)
+
+        def chosen(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[at] for at in places) if values else ()
+
+        return replace(
+            self,
+            study_ids=chosen(self.study_ids),
+            has_prior=chosen(self.has_prior),
+            indications=chosen(self.indications),
+            prior_reports=chosen(self.prior_reports),
+            pixels_BVHW=self.pixels_BVHW[index],
+            view_ids_BV=self.view_ids_BV[index],
+            view_mask_BV=self.view_mask_BV[index],
+            facts=self.facts.map(lambda tensor: tensor[index.to(tensor.device)]),
+            sentences=None,
+            reports=None,
+            clue_edits=None,
+        )
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""

@@ -147,3 +147,12 @@ def test_reports_of_a_stream_of_batches_are_those_of_each_batch(loaded, rows):
     assert len(taken) < len(rows) / 2  # batches are taken when there is room for them
     found = [first, *stream]
     assert [(one.study_id, one.text) for one in found] == [(one.study_id, one.text) for one in expected]
+
+
+def test_chosen_studies_have_the_reports_that_they_have_among_all(loaded, rows):
+    batch = images_of(rows[:5])
+    own = EncodedStudies(batch=batch, features=encode_studies(loaded.generator, batch))
+    given = toy_config("generate.guidance=0.5", "generate.max_new_tokens=20", "generate.check_margin=null").generate
+    every = list(stream_reports(loaded, [own], given))
+    some = list(stream_reports(loaded, [replace(own, chosen=[4, 1]), replace(own, chosen=[])], given))
+    assert some == [every[4], every[1]]
