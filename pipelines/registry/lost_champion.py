@@ -18,8 +18,8 @@ ADVICE = (
 def find_lost(store: Store, models: ModelVersions) -> str:
     """The address of the version that was champion last, where none is now; empty where none is missing.
 
-    It is that of the recorded moves, the last of which may declare that there is no champion; without any, by the alias
-    of the best champion, the tags of versions, or the registrations of the store.
+    It is that of the recorded moves, the last of which may declare that there is no champion; without any, that of the
+    alias of the best champion, the tags of versions, or the registrations of the store.
 
     Raises:
         DataError: `damaged_record`, naming the file, if a move cannot be read.
