@@ -138,6 +138,9 @@ def _reaching_cues(
                 # "removal of the tube and the line"
                 is_and = role == "new_item" and text.startswith("and the", hits[index].start)
                 _shorten(active, "and" if is_and else role)
+                if is_forward and text.startswith(" definite", hits[index].end):
+                    active.pop("UNCERTAIN", None)  # "possible hernia, definite cardiomegaly"
+                    active.pop("STRONG", None)
                 if role == "with" and is_forward and hits[index - 1].entry.role == "comma":
                     active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
             elif role == "verb":

@@ -16,7 +16,7 @@ _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
 # "L effusion", "R base"; not the vertebra "L 1", "R/O" or "l spine"
 _RIBS = r"1?\d(?:(?: ?[,&] ?| (?:and |to )?)1?\d){0,5} (?:(?:lateral|posterior|anterior|lat|post|ant) )?ribs?\b"
 _SIDE_LETTER = re.compile(
-    rf"([lr])(?= [a-z](?!/)|[,;:)!]|\.?$| 1?\d(?:st|nd|rd|th)\b| (?:19|20)\d\d\b| {_RIBS})"
+    rf"([lr])(?= [a-z](?!/)|[,;:)!]|\.?$| 1?\d(?:st|nd|rd|th)\b| (?:19|20)\d\d\b| 1?\d(?: 1?\d)?\)| {_RIBS})"
     r"(?<![\w/.'][lr])(?! spine| o )"
 )
 _LONE_LETTER = re.compile(r" [lr][ ,;).?!]")

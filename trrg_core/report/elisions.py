@@ -10,6 +10,8 @@ from trrg_core.report.scan import Plain, Scan, names_finding
 from trrg_core.report.telling_words import NOT, PAST
 
 _IS = r"(?=(?:is|are|has|have|looks?|appears?|remains?)\b)"
+# "compared with 06:00, when the pleural spaces were clear, ..."
+_WHEN_PAST = re.compile(r", when (?:[^,;:.]|:\d){3,60}? (?:was|were|had) (?:[^,;:.]|:\d){2,60}(?=,)")
 _IS_NOW = r"(?=(?:now|today|is|are|has|have|looks?|appears?)\b)"
 _WHEN = (
     r"(?:ago|yesterday|previously|before|earlier|then|last (?:week|month|year|night|time|spring|summer|autumn|winter)"
@@ -72,6 +74,8 @@ def without_clauses(scan: Scan) -> Plain | None:
         return _replaced(scan.plain, *match.span(1), _ON_PRIOR)
     if not words & PAST:
         return None
+    if ", when " in text and (match := _WHEN_PAST.search(text)):
+        return _cut(scan.plain, *match.span())
     match = _RELATIVE.search(text)
     if match and _follows(scan, match, is_place=False) and not names_finding(scan, *match.span()):
         return _cut(scan.plain, match.start() + 1, match.end())

@@ -58,6 +58,10 @@ _ADJACENT = re.compile(
 )
 _WITH_PART = re.compile(r"\bwith (?:an? |central |small |early )*\Z")
 _DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
+_SO_IS = re.compile(r",? and so (?:is|are) (?:the |both )?(?:left |right )?\Z")
+_BY_IT = re.compile(
+    r" (?:just |immediately |right )?(?:above|below|beneath|beside|behind|next to|around) (?:it|this)\b"
+)
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
 
@@ -81,6 +85,8 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
             for part in parts:
                 if candidate.end <= all_of.start():
                     part.setdefault("change", _CHANGE_OF_ALL[all_of[1]])
+    if len(candidates) > 1 and " is " in text:
+        _share_likeness(described, candidates, text)
     if words & JOINT and "/" in text:
         _share_over_slash(described, candidates, text)
     if words & LUNG and _LESS.search(text):
@@ -110,6 +116,18 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
             if side and "laterality" not in described[number][0] and _WHERE.search(joint):
                 for part in described[number]:
                     part["laterality"] = side
+
+
+def _share_likeness(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:
+    """The change in "is unchanged and so is the PICC", and the side in "and there is atelectasis above it"."""
+    for number in range(1, len(candidates)):
+        one, two = described[number - 1][-1], described[number]
+        if "change" in one and _SO_IS.search(text, candidates[number - 1].end, candidates[number].start):
+            for part in two:
+                part.setdefault("change", one["change"])
+        if "laterality" in one and _BY_IT.match(text, candidates[number].end):
+            for part in two:
+                part.setdefault("laterality", one["laterality"])
 
 
 def _share_fronted(described: Sequence[list[Described]], candidates: Sequence[Candidate], text: str) -> None:

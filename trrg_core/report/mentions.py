@@ -50,6 +50,15 @@ _OF_THE_PAST = re.compile(
 _PAST_CONTRAST = re.compile(
     rf"(?:,|;) (?:where(?:as|)|while|although|though|but|and) (?={_OF_THE_PAST.pattern})", re.IGNORECASE
 )
+# "the film of 12 May showed a right pneumothorax; ..."
+_PRIOR_SHOWED = re.compile(
+    r"(?:the )?(?:chest )?(?:(?:prior|previous|last|earlier|outside|old) (?:chest )?"
+    r"(?:film|study|radiograph|x-?ray|ct|examination)"
+    r"|(?:film|study|radiograph|x-?ray|ct|examination) (?:of|from|dated) [^,;:.]{3,20})"
+    r" (?:had )?(?:showed|demonstrated|revealed|shown) [^,;:.]{3,60}",
+    re.IGNORECASE,
+)
+_ABSENT = Assertion.ABSENT
 _ANY_DEVICE = "other_device"
 _PLACE_ALONE = "mass_effect"  # a vein is a decoy
 _INTUBATED = re.compile(r"\bintubated\b(?! (?:with|via))")
@@ -75,6 +84,11 @@ _BRONCHUS = re.compile(r"\b(left|right) (?:[a-z]+ ){0,3}bronchus\b")
 # what has its side from its way or place
 _SIDED_BY = {"central_venous_catheter": _ACCESS, "foreign_body": _BRONCHUS}
 _COILING = re.compile(r"(?:tube|catheter|line|[no]g|[no]gt|dobhoff|dobbhoff|picc|wire|lead|drain|it) (?:tip )?\Z")
+# "the line over the left apex is a skin fold"
+_FOLD = re.compile(
+    r"lines? (?:(?!and )[a-z]+ ){0,6}(?:is|are|represents?|reflects?) (?:(?:only|probably|likely|merely|just) )?"
+    r"(?:an? |the )?(?:skin ?folds?|folds?|artifacts?|artefacts?|companion shadows?|mach|clothing|blanket|sheet)\b"
+)
 _NEAR = 80
 _CONSOLIDATION = "consolidation"
 _REMOVAL = "absent.removal"
@@ -101,6 +115,12 @@ def find_mentions(
         mentions = tuple([_of_past(one) for one in mentions])
     elif mentions and " there w" in sentence and (past := _PAST_CONTRAST.search(sentence)):
         mentions = tuple([_of_past(one) if one.start > past.start() else one for one in mentions])
+    elif mentions and (" showed " in sentence or " revealed " in sentence or " demonstrated " in sentence):
+        shown = _PRIOR_SHOWED.match(sentence)
+        if shown:
+            mentions = tuple(
+                [_of_past(one) if one.start < shown.end() and one.assertion is not _ABSENT else one for one in mentions]
+            )
     side = label_side(sentence) if mentions and ":" in sentence else ""
     return on_side(mentions, side) if side else mentions
 
@@ -162,8 +182,8 @@ def _mentions_of_one(
     scan = add_run_on_stops(add_stand_ins(move_cues(scan)))
     boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)
-    if " coils " in scan.plain.text:
-        candidates = [one for one in candidates if not _is_verb(one, scan.plain.text)]
+    if " coils " in scan.plain.text or "line" in scan.plain.text:
+        candidates = [one for one in candidates if not _is_no_device(one, scan.plain.text)]
     if not candidates:
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
@@ -243,9 +263,11 @@ def _is_of_device(candidate: Candidate, text: str) -> bool:
     return is_bare and _OF_DEVICE[candidate.finding].search(text, before, candidate.start) is not None
 
 
-def _is_verb(candidate: Candidate, text: str) -> bool:
-    """Whether "coils" is what a tube does: "the NG tube coils in the pharynx"."""
-    return text.startswith("coils ", candidate.start) and _COILING.search(text, 0, candidate.start) is not None
+def _is_no_device(candidate: Candidate, text: str) -> bool:
+    """Whether "coils" is what a tube does ("the NG tube coils in the pharynx"), or a line that of a fold."""
+    if text.startswith("coils ", candidate.start):
+        return _COILING.search(text, 0, candidate.start) is not None
+    return candidate.finding == _ANY_DEVICE and _FOLD.match(text, candidate.start) is not None
 
 
 def _is_lone_sign(candidate: Candidate, asserted: Asserted, text: str) -> bool:

@@ -43,6 +43,12 @@ _SIDE_ANSWER = re.compile(
     r"(?=(?:none|nil|no|absent|negative|small|moderate|large|trace|tiny|minimal|mild|severe)\b[^a-z]*\Z)",
     re.I,
 )
+# in front of another statement: "That one has cleared, but a new right infiltrate has come up."
+_GONE_CLAUSE = re.compile(
+    r"(?:it|(?:that|this)(?: one)?|they|these|those)(?= (?:has|have|is|are) (?:since |now |completely |entirely )*"
+    r"(?:cleared|resolved|disappeared|gone|no longer (?:seen|visible|present))(?:,|;| and| but))",
+    re.I,
+)
 _PRONOUNS = ("it", "this", "these", "they", "both")
 # not of another thing: "both lungs are clear", "this film is unchanged"
 _ALONE = (
@@ -62,6 +68,7 @@ _CHANGES = (
     *("resolved", "slightly", "mildly", "minimally", "markedly", "significantly", "somewhat", "not significantly"),
 )
 _BEGINS = (*_PRONOUNS, *_CHANGES, "that", "those", "the left ", "the right ", "on the ", "in the ", "at the ")
+_CLAUSE_ENDS = (",", ";", " and", " but")
 _BARE = re.compile(
     r"((?:slightly |mildly |minimally |markedly |significantly |somewhat |not (?:significantly |much )?)?"
     r"(?:unchanged|stable|larger|smaller|improved|worse|worsened|increased|decreased|new|resolved|changed))"
@@ -116,7 +123,7 @@ _NOT_NOW = re.compile(
     re.I,
 )
 _LONGEST_DENIAL = len("are currently no longer identified on this study.")
-_TOLD_PAST = re.compile(r"\b(?:was|were|had|showed|demonstrated|revealed)\b", re.I)
+_TOLD_PAST = re.compile(r"\b(?:was|were|had|saw|showed|demonstrated|revealed)\b", re.I)
 _EARLIER = re.compile(
     r"\b(?:yesterday|previous(?:ly)?|prior|earlier|before|last|this morning|ago|(?:on|in) (?:\d|[a-z]+ary|march|april"
     r"|may|june|july|august|[a-z]+(?:to|em)ber))\b",
@@ -163,6 +170,12 @@ def deny_now(sentence: str, before: Sequence[Mention], stated: str) -> tuple[Men
         return ()
     of_now = {"assertion": Assertion.ABSENT, "rule": "stand_in", "cue": sentence, "historical": False}
     return (with_values(before[-1], start=0, end=len(sentence), severity="", **of_now),)
+
+
+def end_of_denial(sentence: str) -> int:
+    """Where the clause ends by which `sentence` first denies what the one before it named; 0 for none."""
+    match = _GONE_CLAUSE.match(sentence)
+    return min(at for at in (sentence.find(end, match.end()) for end in _CLAUSE_ENDS) if at > 0) if match else 0
 
 
 def is_told_past(sentence: str) -> bool:
@@ -296,7 +309,8 @@ def complete(
     if word in _SIDES or word in _SIDES.values():
         return (mention,)
     if word in ("one", "ones", "that", "those"):
-        return (mention,)
+        is_gone = mention.assertion is Assertion.ABSENT and not mention.laterality
+        return (with_values(mention, laterality=antecedent.laterality) if is_gone else mention,)
     if word in ("the left", "the right"):
         # "the left is clear" may speak of the lung
         return (mention,) if antecedent.laterality and (mention.change or mention.severity) else ()

@@ -20,6 +20,7 @@ from trrg_core.report.neighbours import (
     bare_side,
     complete,
     deny_now,
+    end_of_denial,
     find_stand_in,
     is_told_past,
     names_device,
@@ -155,6 +156,11 @@ class ReportParser:
                     mentions = self._of_stand_in(sentence, before, stated := read[-1].text)
                     if mentions and replaces(mentions, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
+                elif sentence[:1] in "IiTt" and (clause := end_of_denial(sentence)):
+                    denied = self._of_stand_in(sentence[:clause], before, stated := read[-1].text)
+                    if denied and replaces(denied, before, stated):
+                        read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
+                    mentions = (*denied, *_shifted(self._mentions(sentence[clause:], ()), clause))
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
                 if ":" in sentence and (field := find_field(sentence)):

@@ -31,7 +31,7 @@ _ADJECTIVES = frozenset(
         *("residual", "apical", "basal", "basilar", "patchy", "linear", "focal", "healed", "healing", "old"),
         *("displaced", "multiple", "scattered", "diffuse", "few", "loculated", "layering", "dense", "vague"),
         *("bony", "acute", "known", "retrocardiac", "perihilar", "hilar", "interstitial", "pleural"),
-        *("l", "r", "lt", "rt", "subsegmental", "bibasal", "adjacent"),
+        *("l", "r", "lt", "rt", "some", "subsegmental", "bibasal", "adjacent"),
     )
 )
 _WORD = re.compile(r"[^ ]+")
@@ -52,7 +52,7 @@ _THAN = re.compile(
     r"| (?:is |are )?in (?:place|situ|(?:(?:good|satisfactory|unchanged|standard) )?position))(?= )"
 )
 _PLACE = re.compile(
-    r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax)\b"
+    r"(?: (?:left|right|upper|mid|lower))+ (?:lung|base|apex|lobe|zone|hemithorax|side)\b"
     r"(?! (?:is|are|remains|clear|normal)\b)"
 )
 # organs of which a statement may say something: not "consolidation right lower lobe"
@@ -69,7 +69,8 @@ _BONES = frozenset(("fracture", "dislocation", "bone_lesion", "degenerative_chan
 # a change behind a finding that the next one has too: "left effusion improved | right effusion unchanged"
 _CHANGED = (
     r" (?:(?:is|are|has|have|slightly|much) )*(?:unchanged|stable|the same|same|improved|improving|worse|worsened"
-    r"|better|smaller|larger|bigger|less|increased|decreased|resolved|gone)\b"
+    r"|better|smaller|larger|bigger|less|increased|decreased|resolved|gone|(?:clearing|resolving)(?: nicely| well)?"
+    r"|getting (?:smaller|larger|better|worse))\b"
 )
 _SAID_BEHIND = re.compile(_CHANGED)
 # a side behind a finding: "effusion left small | effusion right moderate"
@@ -248,11 +249,15 @@ def _behind(hits: Sequence[Hit], last: int, index: int, text: str) -> int:
     side = _SIDE_BEHIND.fullmatch(text, one.end, two.start)
     if side is not None and (other := _OTHER_SIDE.match(text, two.end)) and other[1] != side[1]:
         return side.end()
-    change = _SAID_BEHIND.match(text, one.end, two.start)
+    place = _PLACE.match(text, one.end, two.start)
+    change = _SAID_BEHIND.match(text, place.end() if place else one.end, two.start)
     if change is None:
         return -1
+    place = _PLACE.match(text, two.end)
     is_device = two.entry.terms[0].name in _DEVICES and hits[last - 1].entry.terms[0].name not in _DENIALS
-    is_said = _SAID_BEHIND.match(text, two.end) or (is_device and _WHERE_DEVICE.match(text, two.end))
+    is_said = _SAID_BEHIND.match(text, place.end() if place else two.end) or (
+        is_device and _WHERE_DEVICE.match(text, two.end)
+    )
     return change.end() + 1 if is_said else -1
 
 

@@ -27,6 +27,8 @@ _LONGEST_SHIFT = 16
 # what rises and does not grow
 _DIAPHRAGM = re.compile(r"diaph[a-z]* ?\Z")
 _RAISED = re.compile(r"(?:[lr]t? |left |right )?(?:hemi[ -]?)?diaph")
+# one word that a dash answers without any plus: "ETT in situ, PTX -"
+_OF_NOTE = re.compile(r"(?:\A|[,;:.] )((?:pleural )?[a-z]+)\Z")
 _DASHES = ("-", "\u2013", "\u2014")
 
 
@@ -107,6 +109,10 @@ def _replacements(text: str) -> Iterator[tuple[int, int, str]]:
         elif kind in ("nil", "choices"):
             yield start, end, ": (-)" if kind == "nil" else ""
         elif kind in ("minus", "lead"):
+            if not has_plus and kind == "minus" and (note := _OF_NOTE.search(text, 0, start)):
+                word = note.start(1)
+                yield word, word + 1, f"no {text[word]}"
+                yield start, end, ""
             if has_plus:
                 yield start, end, " (-)" if kind == "minus" else "(-) "
         elif kind is None:

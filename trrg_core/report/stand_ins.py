@@ -14,7 +14,7 @@ from trrg_core.report.scan import Hit, Scan, add_hits, made_entry
 from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
 _ONE = re.compile(
-    r"\b(?:(?:a|an|another) (?:[a-z]+ )?|the (?:old|known|previous|other|existing|larger|smaller|older|first"
+    r"\b(?:(?:a|an|another) (?:new )?(?:[a-z]+ )?|the (?:old|known|previous|other|existing|larger|smaller|older|first"
     r"|second) )(one)\b"
 )
 # "the effusion on the left has cleared; that on the right is new"

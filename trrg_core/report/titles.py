@@ -17,6 +17,7 @@ _GROUPS = ("other_device",)
 _LISTED = re.compile(r" ?\(|,? (?:including|namely|such as|i\.?e\.?) ")
 # bounds of the search, so that the work grows with the text and not with its square
 _MOST_MEMBERS, _LONGEST_LIST = 12, 200
+_EXPLAINED = ("opacity", "nodular_opacity", "ground_glass_opacity", "airspace_disease", "infiltrate", "consolidation")
 _DEVICE = r"(?:lines?|tubes?|devices?|catheters?|drains?|hardware|equipment|apparatus)"
 _PLURAL = r"(?:lines|tubes|devices|catheters|drains|hardware|equipment|apparatus)"
 # in a line of its own, over what is said of each: "Lines and tubes", "Tube position"
@@ -56,8 +57,17 @@ def find_titles(candidates: Sequence[Candidate], asserted: Sequence[Asserted], s
 
 
 def _is_stated(candidate: Candidate, scan: Scan) -> bool:
-    """Whether a clause with a verb ends in front of the colon: "the film shows heart failure: the heart is large"."""
-    return any(hit.entry.has_verb for hit in scan.hits[: candidate.first])
+    """Whether a statement ends in front of the colon: "the film shows heart failure: the heart is large".
+
+    So does a shadow with its place, of which an explanation follows: "bilateral opacities: edema versus pneumonia".
+    """
+    if any(hit.entry.has_verb for hit in scan.hits[: candidate.first]):
+        return True
+    return candidate.finding in _EXPLAINED and any(
+        hit.end == candidate.start - 1 or hit.end == candidate.start - len(" lobe ")
+        for hit in scan.attributes
+        if hit.entry.attributes and hit.entry.attributes[0][0] in ("laterality", "anatomy", "change")
+    )
 
 
 def find_members(number: int, candidates: Sequence[Candidate], text: str) -> Sequence[int]:

@@ -13,6 +13,7 @@ FILES = sorted(Path(__file__).parent.glob("challenge*.txt"))
 WRONG_SHARES = {
     "challenge_second_author": 0.08,
     "challenge_14": 0.07,
+    "challenge_15": 0.04,
     "challenge_eighth_author_2": 0.07,
     "challenge_ninth_author_2": 0.05,
     "challenge_tenth_author_2": 0.06,
@@ -21,6 +22,8 @@ WRONG_SHARES = {
     "challenge_thirteenth_author_2": 0.13,
     "challenge_fourteenth_author_2": 0.12,
     "challenge_fifteenth_author_2": 0.1,
+    "challenge_sixteenth_author": 0.12,
+    "challenge_seventeenth_author": 0.18,
 }
 
 
