@@ -10,18 +10,25 @@ from collections.abc import Sequence
 from trrg_core.report.parsed import Mention, build_value
 
 _WORDS = re.compile(r"[\w ,;.'\n-]*", re.ASCII)
-_LOOKS_AT_LINES = re.compile(
-    r"\s*if\b|\bthere\s+w"  # conditions and what was there in the past are known by their spaces
-    r"|\n(?! ?(?![iv]+\.)[a-z]{2})|\b[1a]\.(?!\d)"  # list marks
-    r"|(?<!\w)-|-(?!\w)",  # dashes
-    re.IGNORECASE,
-)
+_LIST_MARK = re.compile(r"\n(?! ?(?![ivIV]+\.)[A-Za-z]{2})")
+_FIRST_ITEM = re.compile(r"\b[1aA]\.(?!\d)")
+_DASH = re.compile(r"(?<!\w)-|-(?!\w)")
+# what is stated as a condition, or of the past, is known by its spaces
+_CONDITION = ("If", "if", "IF")
+_THERE_WAS = re.compile(r"there\s+w", re.IGNORECASE)
 _WRAP = "\n "
 
 
 def in_one_line(sentence: str) -> str | None:
     """`sentence`, which has a line end, with spaces for its line ends; None where a rule may look at these."""
-    if _WORDS.fullmatch(sentence) is None or _LOOKS_AT_LINES.search(sentence):
+    if (
+        _WORDS.fullmatch(sentence) is None
+        or _LIST_MARK.search(sentence)
+        or (("1." in sentence or "a." in sentence or "A." in sentence) and _FIRST_ITEM.search(sentence))
+        or ("-" in sentence and _DASH.search(sentence))
+        or sentence.startswith(_CONDITION)
+        or (("here" in sentence or "HERE" in sentence) and _THERE_WAS.search(sentence))
+    ):
         return None
     return sentence.replace(_WRAP, " ").replace("\n", " ")
 
