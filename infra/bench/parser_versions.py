@@ -4,7 +4,9 @@
 the same distinct reports in turns, each round with a parser that remembers nothing; CPU seconds of each process count,
 of each report those of its fastest round: on a busy machine whole rounds differ by tenths, and these by a hundredth.
 Reports: the synthetic ones of radlabels where `infra/bench/peers.sh` has fetched them, those of IU-Xray in MIMIC's
-layout where TRRG_REAL_DATA has them, and invented ones.
+layout where TRRG_REAL_DATA has them, and invented ones, also of the length of MIMIC's reports. Sentences that repeat
+are read once, so the share of them that are distinct is printed; of the challenge sentences, joined to reports, nearly
+all are.
 """
 
 import argparse
@@ -13,20 +15,25 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.bench.challenge_rows import FOLDER, read_rows
 from infra.bench.parser_iu_xray import read_iu_xray
 from infra.bench.parser_row import DATA, PEERS
+from trrg_core.report.parser import ReportParser
 from trrg_core.sources.sample import generate_studies
 
 Seconds = NDArray[np.float64]
 
 _NUM_REPORTS = 1_000
+# characters of a report of MIMIC-CXR, about
+_LONG = range(450, 601)
 # reads the reports again for each line of its input, and answers with the CPU seconds
 _READER = """
 import gc, json, sys, time
@@ -55,7 +62,8 @@ def main() -> None:
         now, before = (float(one.min(axis=0).sum()) for one in (ours, theirs))
         of_rounds = theirs.sum(axis=1) / ours.sum(axis=1)
         print(
-            f"{name}, {len(texts)} distinct reports of {statistics.mean(map(len, texts)):.0f} characters: "
+            f"{name}, {len(texts)} distinct reports of {statistics.mean(map(len, texts)):.0f} characters, "
+            f"{share_distinct(texts):.0%} of the sentences distinct: "
             f"{len(texts) / now:,.0f} reports per CPU-second, the other version {len(texts) / before:,.0f}; "
             f"ratio {before / now:.3f}, of whole rounds {of_rounds.min():.2f} to {of_rounds.max():.2f}",
             flush=True,
@@ -72,6 +80,27 @@ def corpora() -> Iterator[tuple[str, list[str]]]:
         yield "IU-Xray in MIMIC's layout", texts[:: max(1, len(texts) // _NUM_REPORTS)][:_NUM_REPORTS]
     invented = dict.fromkeys(study.report.text for study in generate_studies(2 * _NUM_REPORTS, seed=11))
     yield "invented", list(invented)[:_NUM_REPORTS]
+    mixed = (study.report.text for study in generate_studies(5 * _NUM_REPORTS, seed=21, styles="mixed"))
+    yield "invented in mixed styles", list(dict.fromkeys(text for text in mixed if len(text) in _LONG))[:_NUM_REPORTS]
+    rows = (row.text for file in sorted(FOLDER.glob("challenge*.txt")) for row in read_rows(file))
+    yield "challenge sentences", list(_joined(text for text in rows if "\n" not in text))[:_NUM_REPORTS]
+
+
+def share_distinct(texts: list[str]) -> float:
+    """The share of the sentences of `texts` that differ in more than their line ends from all before them."""
+    parsed = ReportParser().parse_many(texts)
+    sentences = [" ".join(sentence.text.split()) for report in parsed for sentence in report.sentences]
+    return len(set(sentences)) / len(sentences)
+
+
+def _joined(sentences: Iterable[str]) -> Iterator[str]:
+    """Reports of at least 450 characters, wrapped as those of MIMIC."""
+    pieces: list[str] = []
+    for sentence in sentences:
+        pieces.append(sentence)
+        if len(text := " ".join(pieces)) >= _LONG.start:
+            yield "\n FINAL REPORT\n FINDINGS: \n \n " + "\n ".join(textwrap.wrap(text, 78)) + "\n"
+            pieces = []
 
 
 def _in_mimic_layout(text: str) -> str:
