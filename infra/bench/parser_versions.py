@@ -12,6 +12,7 @@ all are.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,7 @@ Seconds = NDArray[np.float64]
 _NUM_REPORTS = 1_000
 # characters of a report of MIMIC-CXR, about
 _LONG = range(450, 601)
+_HEADING = re.compile(r"(?:FINDINGS|IMPRESSION):")
 # reads the reports again for each line of its input, and answers with the CPU seconds
 _READER = """
 import gc, json, sys, time
@@ -76,8 +78,11 @@ def corpora() -> Iterator[tuple[str, list[str]]]:
     if synthetic:
         yield "radlabels", [path.read_text("utf-8") for path in synthetic][:_NUM_REPORTS]
     if (DATA / "iu_xray").is_dir():
-        texts = sorted({_in_mimic_layout(text) for text in read_iu_xray()[1].values()})
+        written = read_iu_xray()[1].values()
+        texts = sorted({_in_mimic_layout(text) for text in written})
         yield "IU-Xray in MIMIC's layout", texts[:: max(1, len(texts) // _NUM_REPORTS)][:_NUM_REPORTS]
+        statements = (" ".join(_HEADING.sub("", text).split()) for text in dict.fromkeys(written))
+        yield "IU-Xray, joined and wrapped", [text for text in _joined(statements) if len(text) in _LONG][:_NUM_REPORTS]
     invented = dict.fromkeys(study.report.text for study in generate_studies(2 * _NUM_REPORTS, seed=11))
     yield "invented", list(invented)[:_NUM_REPORTS]
     mixed = (study.report.text for study in generate_studies(5 * _NUM_REPORTS, seed=21, styles="mixed"))
@@ -93,11 +98,11 @@ def share_distinct(texts: list[str]) -> float:
     return len(set(sentences)) / len(sentences)
 
 
-def _joined(sentences: Iterable[str]) -> Iterator[str]:
+def _joined(statements: Iterable[str]) -> Iterator[str]:
     """Reports of at least 450 characters, wrapped as those of MIMIC."""
     pieces: list[str] = []
-    for sentence in sentences:
-        pieces.append(sentence)
+    for one in statements:
+        pieces.append(one)
         if len(text := " ".join(pieces)) >= _LONG.start:
             yield "\n FINAL REPORT\n FINDINGS: \n \n " + "\n ".join(textwrap.wrap(text, 78)) + "\n"
             pieces = []
