@@ -24,6 +24,10 @@ _READ_WHOLE = {"slices": 65_536}
 # what the AWS SDK in pyarrow reports, and does not repeat, when the text of a refusal ("503, slow down") is longer than
 # the few bytes that were asked for
 _REFUSED_READ = "Failed to flush response stream"
+_GONE = (
+    "it is gone, though the log of its table names it: another program deleted it, such as VACUUM; restore it from a "
+    "backup, or make the version again"
+)
 _ATTEMPTS = 8  # as pyarrow's own
 
 
@@ -125,4 +129,6 @@ def open_file(store: Store, path: str) -> Iterator[TableFile]:
             yield file
     except (OSError, pa.ArrowException) as error:
         store.check_access(TABLE_FOLDER)
+        if isinstance(error, FileNotFoundError):
+            raise StorageError(f"{path} cannot be read: {_GONE}") from error
         raise StorageError(f"{path} cannot be read: {error}") from error
