@@ -7,6 +7,7 @@ from trrg_core.errors import DataError
 from trrg_core.metrics.image_use import IMAGE_OUTCOMES_FILE
 from trrg_core.metrics.outcomes import OUTCOMES_FILE
 from trrg_core.metrics.score_file import SCORES_FILE
+from trrg_core.registry.decision import DECISION_FILE, EVALUATION_FILES, decision_from_bytes
 from trrg_core.runs.results import run_path
 from trrg_core.storage.folders import WITHDRAWAL_RECORD
 from trrg_core.storage.store import Store
@@ -20,6 +21,21 @@ def digests(store: Store, scores: str) -> dict[str, str]:
     return {
         name: hashlib.sha256(store.read_bytes(path)).hexdigest() for name, path in paths.items() if store.exists(path)
     }
+
+
+def has_changed_outcomes(store: Store, scores: str, registration: str) -> bool:
+    """Whether the outcomes of an `evaluate` run are not those of the decision of a registration, where it has a hash.
+
+    Nobody can tell in a store with withdrawals, which erase rows of them.
+
+    Raises:
+        DataError: `damaged_record`, if the decision cannot be read.
+    """
+    path = f"{run_path(registration)}/{DECISION_FILE}"
+    if not registration or not store.exists(path) or store.exists(WITHDRAWAL_RECORD):
+        return False
+    recorded = decision_from_bytes(store.read_bytes(path)).facts.get(EVALUATION_FILES, {}).get(OUTCOMES_FILE)
+    return bool(recorded) and digests(store, scores).get(OUTCOMES_FILE) != recorded
 
 
 def compare_digests(store: Store, scores: str, recorded: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pipelines.registry.evaluation_files import has_changed_outcomes
 from pipelines.registry.registry_client import BEST_CHAMPION, CHAMPION, KnownVersion, ModelVersions
 from pipelines.registry.seen_studies import count_seen
 from trrg_core.errors import DataError, StorageError, TrrgError
@@ -59,9 +60,16 @@ def find_rival(store: Store, standing: Standing, table: OutcomeTable, shards: st
         StorageError: if the store failed; the comparison may succeed later.
     """
     known, basis = read_outcomes(store, standing.known.scores), table.basis
-    if known is not None and known.basis == basis:
+    is_changed = has_changed_outcomes(store, standing.known.scores, standing.known.tags.get("trrg.run", ""))
+    if known is not None and known.basis == basis and not is_changed:
         return _rival(standing, standing.known.scores, known)
-    different = "no outcomes are kept" if known is None else f"another {', '.join(known.basis.differences(basis))}"
+    different = (
+        "no outcomes are kept"
+        if known is None
+        else f"another {', '.join(known.basis.differences(basis))}"
+        if known.basis != basis
+        else "its outcomes were changed after its decision"
+    )
     if read_result(store, standing.known.generator) is None:
         return _refused(standing, f"{different}, and its training run {standing.known.generator} is not in the store")
     logger.info("register: %s is scored again on these studies (%s)", standing.model, different)

@@ -218,6 +218,21 @@ def test_a_champion_of_other_studies_is_scored_again_on_those_of_the_challenger(
     assert (compared["scores"], compared["rescored"]) == ("evaluate-a-again", True)
 
 
+def test_a_champion_whose_outcomes_were_changed_by_hand_is_scored_again(
+    store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
+):
+    store = store_with_registry
+    champion = STUDIES.table(better(0.15, 2))
+    register.run(config, store, write_model(store, "a", champion))
+    worse = {**champion.counts, System.MODEL: champion.counts[System.EMPTY_REPORT]}
+    store.write_bytes(f"{run_path('evaluate-a')}/{OUTCOMES_FILE}", outcomes_to_bytes(replace(champion, counts=worse)))
+    again = write_model(store, "a-again", champion)["scores"]
+    monkeypatch.setattr(register, "_rescore", lambda *_: again)
+    result = register.run(config, store, write_model(store, "b", STUDIES.table(BASE)))
+    assert result.counts["promoted"] == 0.0
+    assert result.notes["reasons"].startswith("fail: trrg13.micro.f1.u0 against the champion models:/trrg/1 is -0.1")
+
+
 def test_a_champion_that_cannot_be_scored_again_refuses_the_challenger_with_the_reason(
     store_with_registry: Store, config: TrrgConfig, monkeypatch: pytest.MonkeyPatch
 ):
