@@ -109,7 +109,7 @@ def _warn_of_repeats(task: TrainingTask, stage: Stage, *, found: int, size: int)
         rows = task.inputs.get("slice", task.shards)
         logger.warning(
             "%s has %d studies of split 'train', and a step takes %d, some of them several times: "
-            "set %s.batch_size to at most %d",
+            "set %s.batch_size and micro_batch_size to at most %d",
             *(rows, found, size, stage.name, found),
         )
 
