@@ -92,20 +92,26 @@ def plan_steps(stage: Stage, groups: tuple[RowGroup, ...], seed: int, *, rank: i
     Raises:
         ConfigError: if the stage joins its micro-batches and they cannot be divided evenly among the ranks.
     """
+    check_divisible(stage, world_size)
     schedule = stage.schedule
     num_lanes = schedule.num_micro_batches
-    if stage.joins_micro_batches and num_lanes % world_size:
-        raise ConfigError(
-            f"{stage.name}: {num_lanes} micro-batches per step cannot be divided evenly among {world_size} workers: "
-            f"set {stage.name}.micro_batch_size so that batch_size / micro_batch_size is a multiple of "
-            "engine.num_workers, or give another number of workers"
-        )
     share = share_lanes(num_lanes, rank=rank, world_size=world_size)
     plans = tuple(
         Plan(groups=groups, batch_size=schedule.micro_batch_size, seed=seed, lane=lane, num_lanes=num_lanes)
         for lane in share.own_lanes
     )
     return StepPlan(plans=plans, share=share, seed=seed, world_size=world_size)
+
+
+def check_divisible(stage: Stage, num_workers: int) -> None:
+    """Check that `num_workers` can share the micro-batches of a step of `stage`. Raises as `plan_steps`."""
+    num_lanes = stage.schedule.num_micro_batches
+    if stage.joins_micro_batches and num_lanes % num_workers:
+        raise ConfigError(
+            f"{stage.name}: {num_lanes} micro-batches per step cannot be divided evenly among {num_workers} workers: "
+            f"set {stage.name}.micro_batch_size so that batch_size / micro_batch_size is a multiple of "
+            "engine.num_workers, or give another number of workers"
+        )
 
 
 def step_seed(seed: int, step: int, lane: int) -> int:

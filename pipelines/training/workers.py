@@ -15,6 +15,7 @@ from pipelines.ray_data.watchdog import run_watched
 from pipelines.records.progress import follow_progress
 from pipelines.training.elastic_group import SizedPolicy, group_sizes
 from pipelines.training.loop import train_rank
+from pipelines.training.micro_batches import check_divisible
 from pipelines.training.rank_status import (
     Phase,
     RankStatus,
@@ -74,14 +75,16 @@ def train_on_workers(stage: Stage, task: TrainingTask) -> None:
     """Train `stage` to its end on Ray Train workers, until the model is saved.
 
     Raises:
-        ConfigError: if the cluster has too few CPUs or GPUs for the workers, or they raised one.
+        ConfigError: if the cluster has too few CPUs or GPUs for the workers, these cannot share the micro-batches,
+            or one raised it.
         StorageError: if the store failed in the workers.
         TrainingError: when the workers failed more often than `engine.max_failures` allows, or no step ended for
             `ray.stall_minutes`.
     """
-    connect(task.config.ray)
     engine = task.config.engine
     sizes = group_sizes(stage, engine)
+    check_divisible(stage, sizes[-1])
+    connect(task.config.ray)
     check_budget(training_budget(engine, num_workers=sizes[0]), task.config.ray)
     trainer = (Trainer if task.config.ray.address else LocalTrainer)(
         partial(train_worker, stage, task),

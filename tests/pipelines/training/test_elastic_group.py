@@ -1,16 +1,18 @@
 """The sizes that a group of workers may shrink to, and what Ray's policy makes of the room in a cluster."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from ray.train import ScalingConfig
 
 from pipelines.training.elastic_group import SizedPolicy, group_sizes
-from pipelines.training.workers import failure_of
-from tests.pipelines.training.toy_stage import toy_stage
+from pipelines.training.workers import failure_of, train_on_workers
+from tests.pipelines.training.toy_stage import toy_stage, toy_task
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EngineConfig
 from trrg_core.errors import ConfigError, StorageError, TrainingError
+from trrg_core.storage.store import open_store
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,13 @@ def test_a_smaller_cluster_takes_the_largest_group_that_fits(cpus: tuple[int, ..
 def test_more_workers_at_least_than_at_most_are_refused() -> None:
     with pytest.raises(ConfigError, match="min_workers=3 is more than num_workers=2"):
         load_config("tiny", ["engine.num_workers=2", "engine.min_workers=3"])
+
+
+def test_workers_that_cannot_share_a_step_are_refused_before_they_start(tmp_path: Path) -> None:
+    stage = replace(toy_stage(num_micro_batches=2), joins_micro_batches=True)
+    task = toy_task(open_store(str(tmp_path)), "shards@0", "uneven", 0, "engine.num_workers=3")
+    with pytest.raises(ConfigError, match="2 micro-batches per step cannot be divided evenly among 3 workers"):
+        train_on_workers(stage, task)
 
 
 def test_the_error_of_a_run_is_of_the_kind_of_its_worker() -> None:
