@@ -122,7 +122,7 @@ def _reaching_cues(
     for index in order:
         entry = hits[index].entry
         role = entry.role
-        if asides.get(index) == index:
+        if asides and asides.get(index) == index:
             continue  # a neighbor without a name: "a pneumothorax complicating the biopsy is not seen"
         if active:
             if index in boundaries:
@@ -138,14 +138,14 @@ def _reaching_cues(
                 # "removal of the tube and the line"
                 is_and = role == "new_item" and text.startswith("and the", hits[index].start)
                 _shorten(active, "and" if is_and else role)
-                if is_forward and text.startswith(" definite", hits[index].end):
+                if is_forward and active and text.startswith(" definite", hits[index].end):
                     active.pop("UNCERTAIN", None)  # "possible hernia, definite cardiomegaly"
                     active.pop("STRONG", None)
                 if role == "with" and is_forward and hits[index - 1].entry.role == "comma":
                     active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
             elif role == "verb":
                 _drop(active, "adjacent")
-                if is_forward and index > answered >= 0:
+                if is_forward and answered >= 0 and "ABSENT" in active:
                     _end_object(active, answered)
             elif role == "pseudo" and not is_forward and text.startswith(("which has", "which is"), hits[index].start):
                 _narrow(active)
@@ -160,7 +160,13 @@ def _reaching_cues(
         elif asides and index in left:
             active = outside
         if index in waiting and active:
-            is_known = is_forward and "ABSENT" in active and _is_in_known(hits, answered, index, text)
+            is_known = (
+                is_forward
+                and answered >= 0
+                and hits[index].start - hits[answered].end >= _SHORTEST_IN_KNOWN
+                and "ABSENT" in active
+                and _IN_KNOWN.fullmatch(text, hits[answered].end, hits[index].start) is not None
+            )
             answered = index
             for number in waiting[index]:
                 reached[number] = dict(active)
@@ -172,7 +178,13 @@ def _reaching_cues(
             if is_narrow:
                 _drop(active, _ANTECEDENT)
         if direction in entry.directions:
-            if answered >= 0 and is_forward and "ABSENT" in active and _ENDS_OBJECT.match(text, hits[index].start):
+            if (
+                answered >= 0
+                and is_forward
+                and "ABSENT" in active
+                and active["ABSENT"][1].name == _PREPOSITION
+                and _ENDS_OBJECT.match(text, hits[index].start)
+            ):
                 _end_object(active, answered)
             for term in entry.terms:
                 if term.direction == direction and _applies(term, hits, index, text, follows):
@@ -195,13 +207,6 @@ def _end_object(active: _Reaching, answered: int) -> None:
     cue = active.get("ABSENT")
     if cue is not None and cue[0] < answered and cue[1].name == _PREPOSITION:
         del active["ABSENT"]
-
-
-def _is_in_known(hits: Sequence[Hit], denied: int, index: int, text: str) -> bool:
-    """Whether what is denied at hit `denied` would be in or at the thing at `index`, which is there."""
-    if denied < 0 or hits[index].start - hits[denied].end < _SHORTEST_IN_KNOWN:
-        return False
-    return _IN_KNOWN.fullmatch(text, hits[denied].end, hits[index].start) is not None
 
 
 def _slot(term: Term) -> str:

@@ -179,7 +179,7 @@ def _is_stated(hits: Sequence[Hit], index: int, text: str) -> bool:
         return following.entry.part in ("place", "state") and _STATED_BETWEEN.match(text, comma) is not None
     if _SAID_BEHIND.match(text, following.end) or _SIDE_BEHIND.match(text, following.end):
         return True
-    if _WHERE_BEHIND.match(text, following.end) and _SLASHED.search(text, 0, hits[index].start):
+    if "/" in text and _WHERE_BEHIND.match(text, following.end) and _SLASHED.search(text, 0, hits[index].start):
         return True
     if following.entry.terms[0].name == _LARGE_HEART and _STATED_BETWEEN.match(text, comma):
         return True

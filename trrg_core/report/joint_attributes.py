@@ -59,9 +59,7 @@ _ADJACENT = re.compile(
 _WITH_PART = re.compile(r"\bwith (?:an? |central |small |early )*\Z")
 _DOUBT = re.compile(r"\b(?:query|possib|probab|may|might|could|likely|suspic|question|suspect)")
 _SO_IS = re.compile(r",? and so (?:is|are) (?:the |both )?(?:left |right )?\Z")
-_BY_IT = re.compile(
-    r" (?:just |immediately |right )?(?:above|below|beneath|beside|behind|next to|around) (?:it|this)\b"
-)
+_BY_IT = re.compile(r" (?:just |immediately |right )?(?:above|below|beneath|beside|behind|next to|around) it\b")
 _LESS = re.compile(r"decreas|diminish|reduc|small")
 
 
@@ -85,7 +83,7 @@ def share_clauses(described: Sequence[list[Described]], candidates: Sequence[Can
             for part in parts:
                 if candidate.end <= all_of.start():
                     part.setdefault("change", _CHANGE_OF_ALL[all_of[1]])
-    if len(candidates) > 1 and " is " in text:
+    if len(candidates) > 1 and (" so " in text or " it" in text):
         _share_likeness(described, candidates, text)
     if words & JOINT and "/" in text:
         _share_over_slash(described, candidates, text)

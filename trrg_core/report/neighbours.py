@@ -49,6 +49,7 @@ _GONE_CLAUSE = re.compile(
     r"(?:cleared|resolved|disappeared|gone|no longer (?:seen|visible|present))(?:,|;| and| but))",
     re.I,
 )
+PRONOUNS_IN_FRONT = ("It ", "it ", "That ", "that ", "This ", "this ", "They ", "they ", "These ", "Those ")
 _PRONOUNS = ("it", "this", "these", "they", "both")
 # not of another thing: "both lungs are clear", "this film is unchanged"
 _ALONE = (

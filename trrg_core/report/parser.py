@@ -17,6 +17,7 @@ from trrg_core.report.mentions import find_mentions
 from trrg_core.report.neighbours import (
     LONGEST_SIDE,
     NAMED_DEVICES,
+    PRONOUNS_IN_FRONT,
     bare_side,
     complete,
     deny_now,
@@ -156,7 +157,7 @@ class ReportParser:
                     mentions = self._of_stand_in(sentence, before, stated := read[-1].text)
                     if mentions and replaces(mentions, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
-                elif sentence[:1] in "IiTt" and (clause := end_of_denial(sentence)):
+                elif sentence.startswith(PRONOUNS_IN_FRONT) and (clause := end_of_denial(sentence)):
                     denied = self._of_stand_in(sentence[:clause], before, stated := read[-1].text)
                     if denied and replaces(denied, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
