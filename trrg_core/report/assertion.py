@@ -39,10 +39,14 @@ _ASKS_NEXT = re.compile(r"[ ,]\?(?!(?:left|right|small|mild|trace|l|r)\b)[a-z]")
 # of a relative clause: up to the last thing named before it
 _ANTECEDENT = "antecedent"
 # "Effusion, right: none"
-_ANSWERED = re.compile(r" (?:small|moderate|large|trace|tiny|mild|minimal|severe|present|yes|noted|seen)\Z")
+_ANSWERED = re.compile(
+    r" (?:small|moderate|large|trace|tiny|mild|minimal|severe|present|yes|noted|seen|ok|unchanged|stable|satisfactory"
+    r"|in (?:situ|place|position|stomach|svc))\Z"
+)
 # what is denied is not in a thing that is there: "no air bronchogram within the consolidation"
 _IN_KNOWN = re.compile(
-    r" (?:[a-z]+ ){0,3}(?:within|inside|adjacent to|next to|close to) (?:the|this|that|these|those) (?:[a-z]+ )*"
+    r" (?:[a-z]+ ){0,3}(?:within|inside|adjacent to|next to|close to) (?:the|this|that|these|those) "
+    r"(?:(?!(?:or|and|nor|but)\b)[a-z]+ ){0,4}"
 )
 _SHORTEST_IN_KNOWN = len(" within the ")
 # a preposition reaches its object, not what the verb behind that says: "lacking bronchograms favors collapse"
@@ -130,7 +134,7 @@ def _reaching_cues(
             elif (
                 role == "comma"
                 and not is_forward
-                and _ANSWERED.search(text, max(0, hits[index].start - 12), hits[index].start)
+                and _ANSWERED.search(text, max(0, hits[index].start - 14), hits[index].start)
             ):
                 _drop(active, "answer")  # "effusion small, pneumothorax none"
                 _shorten(active, role)
