@@ -3,12 +3,14 @@
 import csv
 import json
 import os
+import re
 import sys
 from typing import Annotated, Literal
 
 import typer
 
 from flows.cli.options import check_page, read_text
+from trrg_core.errors import ConfigError
 from trrg_core.storage.given_file import write_given_file
 
 app = typer.Typer()
@@ -16,6 +18,7 @@ PANEL = "Report text"
 LabelFormat = Literal["chexbert", "jsonl"]
 PolicyName = Literal["keep", "u-zeros", "u-ones", "u-ignore"]
 ConventionName = Literal["literal", "chexpert"]
+_FILE_NAME = re.compile(r"\S+\.(?:txt|text|csv|jsonl?|md|html?|xml|pdf|rtf|docx?)", re.IGNORECASE)
 
 
 @app.command(
@@ -102,6 +105,8 @@ def explain(
 
     # os.path, because pathlib raises when a text is too long for a file name, and the error would quote the report
     text = read_text(report, "REPORT") if os.path.isfile(report) else report
+    if os.path.isdir(report) or (_FILE_NAME.fullmatch(report) and not os.path.isfile(report)):
+        raise ConfigError(f"REPORT: {report} is no text file: give the path of one, or a text")
     if html:
         check_page(html, "--html")
         write_given_file(html, explain_html(text), "--html")

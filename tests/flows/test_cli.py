@@ -196,6 +196,9 @@ def test_bytes_that_are_no_text_are_refused_and_not_quoted(tmp_path: Path) -> No
     file = tmp_path / "report.txt"
     file.write_bytes(b"secretive \xff\xfe")
     assert "is not UTF-8" in _refused(trrg_here("explain", file))
+    # a name that is read as a report has no finding
+    for name in (tmp_path, tmp_path / "reprot.txt"):
+        assert f"{name} is no text file" in _refused(trrg_here("explain", name))
     assert "is not UTF-8" in _refused(trrg_here("parse-text", "--input", file))
     assert "is not UTF-8" in _refused(trrg_here("parse-text", stdin=b'{"text": "\xff"}'))
 
