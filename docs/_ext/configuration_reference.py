@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from types import NoneType, UnionType
 from typing import Any
 
 from pydantic import BaseModel
@@ -67,6 +68,8 @@ def _generic(annotation: Any) -> str:
     arguments = annotation.__args__
     if all(isinstance(item, str) for item in arguments):
         return " or ".join(f"`{item}`" for item in arguments)
+    if isinstance(annotation, UnionType):
+        return " or ".join(f"`{'null' if item is NoneType else item.__name__}`" for item in arguments)
     return f"`{getattr(annotation.__origin__, '__name__', annotation)}`"
 
 
