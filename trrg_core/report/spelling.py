@@ -48,6 +48,7 @@ class Spelling:
         for target in self._targets:
             for shorter in _shortened(target, 2 if len(target) >= _LONG else 1):
                 self._near.setdefault(shorter, set()).add(target)
+        self._longest = 2 * max((len(word) for word in self._known), default=0) + 2  # two words that are glued
         self._outer = {_outer_letters(target) for target in self._targets if len(target) >= _LONG}
         self._beginnings = {target[:at] for target in self._targets for at in range(len(target) + 1)}
         self._ends = {target[at:] for target in self._targets for at in range(len(target) + 1)}
@@ -79,7 +80,9 @@ class Spelling:
         word = token.strip(_EDGES)
         if word in self._known or not (word.isalpha() or word in self._slips):
             return None
-        better = self._slips.get(word) or self._split(word) or self._closest(word)
+        better = self._slips.get(word)
+        if better is None and len(word) <= self._longest:  # each letter of a word costs as many looks as it has letters
+            better = self._split(word) or self._closest(word)
         return token.replace(word, better, 1) if better else None
 
     def _closest(self, word: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from trrg_core.report import spelling
 from trrg_core.report.lexicon import load_lexicon
 from trrg_core.report.parser import ReportParser
 
@@ -66,6 +67,16 @@ def test_a_word_that_is_remembered_as_no_slip_can_still_be_half_of_one() -> None
     mended = lexicon.spelling.mended("the atel ectasis")
     assert mended is not None
     assert mended[0] == "the atelectasis"
+
+
+def test_a_word_longer_than_any_two_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    shortened = spelling._shortened
+    monkeypatch.setattr(spelling, "_shortened", lambda word, count: compared.append(word) or shortened(word, count))
+    mended = load_lexicon().spelling.mended(f"{'a' * 300}is plerual effusino")
+    assert mended is not None
+    assert mended[0].endswith("is pleural effusion")
+    assert {len(word) for word in compared} <= set(range(60))
 
 
 @pytest.mark.parametrize(
