@@ -12,6 +12,7 @@ from trrg_core.clue import Clue
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.report.contradictions import ContradictionKind, find_contradictions
 from trrg_core.report.facts import current_facts, sentence_facts
 from trrg_core.report.parser import ReportParser
 
@@ -38,7 +39,7 @@ def contradicted_clues(
     for clue in clues:
         if clue.observation == label_set.no_finding or stated[clue.observation] == STATED_UNCERTAIN:
             continue
-        odds = _log_odds(clue.probability) - _log_odds(clue.threshold) + shift
+        odds = _odds_above_threshold(clue) + shift
         is_affirmed = stated[clue.observation] == STATED_PRESENT
         if is_affirmed and odds < -margin:
             found.append(GivenClue(observation=clue.observation, is_present=False))
@@ -65,6 +66,30 @@ def overrule(
         else:
             text = reviser.revise(text, reviser.plain_sentence(clue) if clue.is_present else "", [clue])
     return reviser.revise(text, rewritten, followed) if followed else text
+
+
+def settle_contradictions(
+    text: str, clues: Sequence[Clue], *, shift: float, parser: ReportParser, reviser: ReportReviser
+) -> str:
+    """`text` without contradicting itself: of a finding that it affirms and denies, the clue decides what is left out.
+
+    Args:
+        text: a generated report.
+        clues: those that it was written from; a finding without one stays as it is.
+        shift: added to the log odds of each clue, as when the text was written.
+        parser: reads `text`.
+        reviser: takes statements out.
+    """
+    of_name = {clue.observation: clue for clue in clues}
+    for found in find_contradictions(parser.parse(text).sentences):
+        if found.kind in (ContradictionKind.DENIED, ContradictionKind.NORMAL):
+            for name in of_name.keys() & set(parser.label_set.observations_of(found.finding)):
+                text = reviser.settle(text, name, is_present=_odds_above_threshold(of_name[name]) + shift >= 0)
+    return text
+
+
+def _odds_above_threshold(clue: Clue) -> float:
+    return _log_odds(clue.probability) - _log_odds(clue.threshold)
 
 
 def _assertions(text: str, names: Sequence[str], parser: ReportParser) -> tuple[int, ...]:

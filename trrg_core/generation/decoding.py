@@ -16,7 +16,7 @@ import torch
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.abstention import abstain_from, undecided_findings
-from trrg_core.generation.clue_check import contradicted_clues, overrule
+from trrg_core.generation.clue_check import contradicted_clues, overrule, settle_contradictions
 from trrg_core.generation.continuous import Prompt
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.given_clues import GivenClue, with_given
@@ -168,27 +168,28 @@ def _check(
     config: GenerateConfig,
     label_set: LabelSet,
 ) -> list[GeneratedReport]:
-    """The reports of `studies`, revised where they contradict a clue that is clear (`config.check_margin`)."""
+    """The reports of `studies`, revised where they contradict themselves or a clear clue (`config.check_margin`)."""
     if config.check_margin is None:
         return list(reports)
     parser, reviser = _parser(label_set), _reviser(label_set)
-    contradicted = partial(
-        contradicted_clues, margin=config.check_margin, shift=config.clue_shift / config.clue_sharpness, parser=parser
-    )
+    shift = config.clue_shift / config.clue_sharpness
+    contradicted = partial(contradicted_clues, margin=config.check_margin, shift=shift, parser=parser)
     given: list[tuple[GivenClue, ...]] = [()] * len(studies.batch)
     for at, report in zip(studies.places, reports, strict=True):
         given[at] = contradicted(report.text, report.clues)
     _, rewritten = _rewrite(generator, studies, config, given, label_set)
 
-    def revised(report: GeneratedReport, at: int) -> GeneratedReport:
-        text = overrule(report.text, rewritten[at].text, given[at], parser=parser, reviser=reviser)
-        remaining = contradicted(text, report.clues)
-        overruled = tuple(clue.observation for clue in given[at] if clue not in remaining)
-        return replace(report, text=text, overruled=overruled)
+    def checked(report: GeneratedReport, at: int) -> GeneratedReport:
+        text, overruled = report.text, set(given[at])
+        if at in rewritten:
+            text = overrule(text, rewritten[at].text, given[at], parser=parser, reviser=reviser)
+        text = settle_contradictions(text, report.clues, shift=shift, parser=parser, reviser=reviser)
+        if at in rewritten:
+            overruled.difference_update(contradicted(text, report.clues))
+        names = tuple(clue.observation for clue in given[at] if clue in overruled)
+        return replace(report, text=text, overruled=names)
 
-    return [
-        revised(report, at) if at in rewritten else report for at, report in zip(studies.places, reports, strict=True)
-    ]
+    return [checked(report, at) for at, report in zip(studies.places, reports, strict=True)]
 
 
 def stream_reports(

@@ -77,6 +77,19 @@ class ReportReviser:
                 kept.append(segment)
         return report if kept == segments else join_segments(kept)
 
+    def settle(self, report: str, observation: str, *, is_present: bool) -> str:
+        """`report` without what contradicts that a finding is present, or that it is absent.
+
+        Its denials go, and sentences that call normal what is not ("the lungs are clear"); or its affirmations.
+        """
+        wrong = Assertion.ABSENT if is_present else Assertion.PRESENT
+        kept: list[Segment] = []
+        for segment in self._segments(report):
+            facts = [fact for fact in segment.facts if (fact["observation"], fact["assertion"]) != (observation, wrong)]
+            if segment.facts or not (is_present and is_false_when_present(segment.text, observation)):
+                kept += self._say(segment, facts)
+        return join_segments(kept)
+
     def _segments(self, text: str) -> list[Segment]:
         """The sentences of a generated text with their current facts, and the pieces between them."""
         parsed = self._parser.parse(text)
@@ -89,7 +102,10 @@ class ReportReviser:
 
     def _of(self, segment: Segment, names: Collection[str]) -> list[Segment]:
         """What the segment states of `names` alone: itself if it states nothing else, or plain sentences."""
-        facts = [fact for fact in segment.facts if fact["observation"] in names]
+        return self._say(segment, [fact for fact in segment.facts if fact["observation"] in names])
+
+    def _say(self, segment: Segment, facts: Sequence[Fact]) -> list[Segment]:
+        """These facts of the segment: itself if it has no others, or plain sentences."""
         if len(facts) == len(segment.facts):
             return [segment]
         texts = dict.fromkeys(self._sentence(fact) for fact in facts)

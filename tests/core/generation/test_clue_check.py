@@ -7,7 +7,7 @@ import pytest
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.clue import Clue
 from trrg_core.generation import decoding
-from trrg_core.generation.clue_check import contradicted_clues, overrule
+from trrg_core.generation.clue_check import contradicted_clues, overrule, settle_contradictions
 from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream_reports, write_reports
 from trrg_core.generation.drafts import Draft
 from trrg_core.generation.given_clues import GivenClue
@@ -77,6 +77,21 @@ def test_a_draft_takes_what_the_rewritten_text_says_of_contradicted_findings(rew
     ]
     draft = "No effusion. Moderate edema. Normal heart size."
     assert overrule(draft, rewritten, given, parser=PARSER, reviser=REVISER) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "probability", "expected"),
+    [
+        ("Mild edema. No effusion or edema.", 0.6, "Mild edema. No pleural effusion."),
+        ("Mild edema. No effusion or edema.", 0.4, "No effusion or edema."),
+        ("Mild edema. The lungs are clear. No effusion.", 0.6, "Mild edema. No effusion."),
+        ("Mild edema. The lungs are clear. No effusion.", 0.4, "The lungs are clear. No effusion."),
+        ("Left effusion. No right effusion. Mild edema.", 0.4, "Left effusion. No right effusion. Mild edema."),
+    ],
+)
+def test_of_a_finding_that_is_affirmed_and_denied_the_clue_decides_which_stays(text, probability, expected):
+    found = settle_contradictions(text, [clue(EDEMA, probability)], shift=0.0, parser=PARSER, reviser=REVISER)
+    assert found == expected
 
 
 @pytest.fixture
