@@ -16,6 +16,8 @@ _OUT_SINCE = re.compile(
     r"|(?:since|overnight|this (?:am|morning|afternoon|evening)|last (?:night|evening)|yesterday|today|on [a-z]+day)\b"
     r"|\d{1,2} ?(?:h|hrs?|hours?|min|minutes|days?)\b|, (?:lungs? |still |no ))"
 )
+# "effusion, left; nodule, right; consolidation, none"
+_SIDED_ITEMS = re.compile(r"\A[a-z ]{3,40}, (?:left|right|bilateral|both sides);")
 _BEHIND_ANSWER = ("", *".,;/|)]}>\"'")
 _BEFORE_ANSWER = ("colon", "open", "close")
 # between a finding and its answer: "Effusion: none", "Effusion (left): none", "Effusion:\n1. Left: none"
@@ -34,6 +36,8 @@ def is_answer(hits: Sequence[Hit], index: int, text: str) -> bool:
     while before >= 0 and hits[before].entry.role in _BEFORE_ANSWER:
         before -= 1
     if before > 0 and hits[before].entry.role == "comma" and _SIDE_OF_LABEL.match(text, hits[before].end):
+        before -= 1
+    if before > 0 and hits[before].entry.role == "comma" and _SIDED_ITEMS.match(text):
         before -= 1
     while before > 0 and hits[before].entry.is_place and not hits[before].entry.is_target:
         before -= 1  # "nodule in the lung: none"

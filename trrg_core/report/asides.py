@@ -16,6 +16,10 @@ _OWN_STATEMENT = re.compile(
 )
 # and one that begins with what only explains, whatever it says: "(that is, ...)"
 _EXPLAINS = re.compile(r"(?:i\.?e|e\.?g|that is|such as|including|or|nor|and|which|if|whether|for|as|than)\b")
+# "no effusion or, in spite of the fall, fracture"
+_WITHIN_LIST = re.compile(
+    r" (?:in spite of|despite|notwithstanding|given|considering|in view of|in light of|because of|contrary to|as)\b"
+)
 _LIMITS = re.compile(r" (?:limits?|obscures?|precludes?|overl(?:ies|ying)|hides?|mimics?|simulates?) ")
 # "a mass underlying the consolidation is not seen": what the subject is near, up to the verb
 _NEAR_SUBJECT = re.compile(
@@ -23,11 +27,15 @@ _NEAR_SUBJECT = re.compile(
     r"|related to|distinct from|separate from)\b"
 )
 _STOPS = ("stop.in_spite", "stop.dictated")
+_LIST_JOINTS = ("comma", "new_item")
 _JOINTS = ("comma", "and", "new_item", "stop", "with", "colon", "open", "close")
 
 
 def find_asides(hits: Sequence[Hit], text: str) -> dict[int, int]:
-    """Index of the opening hit -> index of the closing one, of each statement in parentheses that names a finding."""
+    """Index of the opening hit -> index of the closing one, of each statement in parentheses that names a finding.
+
+    So is what stands between commas behind the "or" of a list.
+    """
     asides: dict[int, int] = {}
     opened = -1
     names_finding = False
@@ -38,6 +46,10 @@ def find_asides(hits: Sequence[Hit], text: str) -> dict[int, int]:
             if opened >= 0 and names_finding and _is_own(hits[opened : index + 1], text):
                 asides[opened] = index
             opened = -1
+        elif hit.entry.role == "comma" and text.endswith(" or", 0, hit.start) and _WITHIN_LIST.match(text, hit.end):
+            closing = next((at for at in range(index + 1, len(hits)) if hits[at].entry.role in _LIST_JOINTS), -1)
+            if closing > 0:
+                asides[index] = closing
         else:
             names_finding = names_finding or hit.entry.is_target
     return asides

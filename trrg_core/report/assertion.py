@@ -41,7 +41,7 @@ _ANTECEDENT = "antecedent"
 # "Effusion, right: none"
 _ANSWERED = re.compile(
     r" (?:small|moderate|large|trace|tiny|mild|minimal|severe|present|yes|noted|seen|ok|unchanged|stable|satisfactory"
-    r"|in (?:situ|place|position|stomach|svc))\Z"
+    r"|carina|in (?:situ|place|position|stomach|svc))\Z"
 )
 # what is denied is not in a thing that is there: "no air bronchogram within the consolidation"
 _IN_KNOWN = re.compile(
@@ -77,7 +77,7 @@ def assert_candidates(
     candidates: Sequence[Candidate], hits: Sequence[Hit], boundaries: set[int], plain: Plain
 ) -> list[Asserted]:
     """One `Asserted` per candidate, in the same order."""
-    asides = find_asides(hits, plain.text) if "(" in plain.text else {}
+    asides = find_asides(hits, plain.text) if "(" in plain.text or " or, " in plain.text else {}
     directions = _NO_DIRECTION.union(*[hit.entry.directions for hit in hits])
     if not directions:
         return [_decide(candidate, _NOTHING, _NOTHING, hits, plain) for candidate in candidates]
@@ -129,7 +129,7 @@ def _reaching_cues(
         if asides and asides.get(index) == index:
             continue  # a neighbor without a name: "a pneumothorax complicating the biopsy is not seen"
         if active:
-            if index in boundaries:
+            if index in boundaries and not (asides and role == "comma" and index in entered):
                 active.clear()
             elif (
                 role == "comma"
@@ -157,6 +157,9 @@ def _reaching_cues(
             elif role in ("colon", "close") and answered >= 0:
                 # "effusion: right small, left none", not "effusion: none, edema: none"
                 _drop(active, "answer", behind=answered)
+                if not is_forward and role == "colon" and hits[index - 1].entry.is_finding:
+                    active.pop("UNCERTAIN", None)  # "mass: metastasis is possible"
+                    active.pop("STRONG", None)
                 if is_forward and role == "colon":
                     active.pop("hypothetical", None)  # "r/o ptx: no ptx, small effusion"
         if asides and index in entered:

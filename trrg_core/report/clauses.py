@@ -69,13 +69,18 @@ _PLURAL_VERB = re.compile(r"(?:are|have|were|remain|appear|persist)\b")
 _SINGULAR = re.compile(r"(?:[^s]|sis|ss|us)\Z(?<!hila)(?<!ae)")
 _ARTICLE = re.compile(r"\b(?:the|both the|his|her)(?: [a-z]+){0,2} \Z")
 _ON_SIDE = re.compile(rf" {_SIDE} ")
+# "nodules but no cavities, | lymphadenopathy but no mass"
+_BUT_NO = re.compile(r" (?!(?:and|or|but|nor|no|without) )(?:[a-z]+ ){1,5}but no\b")
+# "nodule in the right upper lobe, | metastasis cannot be excluded"
+_DOUBTED_NEXT = re.compile(r" (?:an? )?[a-z]+(?: [a-z]+)? (?:cannot|can not|could not) be (?:[a-z]+ )?excluded\b")
+_PLACED = re.compile(r" (?:in|at|over) the [a-z ]{3,30}\Z")
 _GOES_ON = re.compile(r" (?:or|nor|and/or|and) |, (?:or|nor|and) ")
 
 
 def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
     """Indices of the hits (stops, commas, "and") that end a clause; `text` is that of the hits."""
     boundaries: set[int] = set()
-    if _SEPARATORS.isdisjoint([hit.entry.role for hit in hits]):
+    if ";" not in text and _SEPARATORS.isdisjoint([hit.entry.role for hit in hits]):
         return boundaries
     leads_to_or = ", or " in text
     verb_ahead: list[bool] = []
@@ -85,18 +90,29 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
     for index, hit in enumerate(hits):
         entry = hit.entry
         role = entry.role
-        if role == "stop" or (
-            role in _SEPARATORS
-            and (
-                (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop")))[index])
-                or (has_preposition and stated_ahead[index])
-                or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
-                or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
-                or (has_target and role == "comma" and _is_stated(hits, index, text))
+        if (
+            role == "stop"
+            or text.startswith(";", hit.start)
+            or (role == "comma" and has_target and " but no" in text and _BUT_NO.match(text, hit.end))
+            or (
+                role == "comma"
+                and has_target
+                and _DOUBTED_NEXT.match(text, hit.end)
+                and _PLACED.search(text, 0, hit.start)
             )
-            and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
-            and not (role == "new_item" and not has_verb and _joins_subjects(hits, index, start, text))
-            and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
+            or (
+                role in _SEPARATORS
+                and (
+                    (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop")))[index])
+                    or (has_preposition and stated_ahead[index])
+                    or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
+                    or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
+                    or (has_target and role == "comma" and _is_stated(hits, index, text))
+                )
+                and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
+                and not (role == "new_item" and not has_verb and _joins_subjects(hits, index, start, text))
+                and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
+            )
         ):
             boundaries.add(index)
             start = index + 1

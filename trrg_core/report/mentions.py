@@ -53,9 +53,15 @@ _PAST_CONTRAST = re.compile(
 # "the film of 12 May showed a right pneumothorax; ..."
 _PRIOR_SHOWED = re.compile(
     r"(?:the )?(?:chest )?(?:(?:prior|previous|last|earlier|outside|old) (?:chest )?"
-    r"(?:film|study|radiograph|x-?ray|ct|examination)"
+    r"(?:films?|study|studies|radiographs?|x-?rays?|ct|examinations?)"
     r"|(?:film|study|radiograph|x-?ray|ct|examination) (?:of|from|dated) [^,;:.]{3,20})"
     r" (?:had )?(?:showed|demonstrated|revealed|shown) [^,;:.]{3,60}",
+    re.IGNORECASE,
+)
+# "had pneumonia in November; today ..."
+_HAD = re.compile(
+    r"had (?!no\b|not\b|there\b)[^,;:.]{3,50} (?:in (?:[a-z]+ary|march|april|may|june|july|august|[a-z]+ber|\d{4})"
+    r"|last (?:week|month|year|winter|spring|summer|autumn)|(?:[a-z]+|\d+) (?:weeks|months|years) ago)(?=[,;.])",
     re.IGNORECASE,
 )
 _ABSENT = Assertion.ABSENT
@@ -121,6 +127,8 @@ def find_mentions(
             mentions = tuple(
                 [_of_past(one) if one.start < shown.end() and one.assertion is not _ABSENT else one for one in mentions]
             )
+    elif mentions and sentence.startswith(("Had ", "had ")) and (had := _HAD.match(sentence)):
+        mentions = tuple([_of_past(one) if one.start < had.end() else one for one in mentions])
     side = label_side(sentence) if mentions and ":" in sentence else ""
     return on_side(mentions, side) if side else mentions
 

@@ -24,7 +24,8 @@ _THAT = re.compile(
 )
 # the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
 _NOT_THERE = re.compile(
-    r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:there (?:is|are) )?(?:not|none)"
+    r"(?:\b(?:but|and|yet|while|with)|[,;:]) "
+    r"(?:there (?:certainly )?(?:is|are) (?:certainly )?)?(?:not|none)"
     r" (?:(?:is |are |was |were )?(?:seen|present|identified|visible|evident|noted|found) )?"
     r"(?:(?:on|in|at) )?the (left|right)\b"
 )

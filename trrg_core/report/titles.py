@@ -11,13 +11,22 @@ from trrg_core.report.assertion import Asserted
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.scan import Scan
 
-_YES = re.compile(r"(?:yes|present|positive|noted|seen|identified|again|l|r)\b")
+_YES = re.compile(r"(?:yes|present|positive|noted|seen|identified|again|tip|l|r)\b")
 # names of a group of devices, which a list of them follows
 _GROUPS = ("other_device",)
 _LISTED = re.compile(r" ?\(|,? (?:including|namely|such as|i\.?e\.?) ")
 # bounds of the search, so that the work grows with the text and not with its square
 _MOST_MEMBERS, _LONGEST_LIST = 12, 200
-_EXPLAINED = ("opacity", "nodular_opacity", "ground_glass_opacity", "airspace_disease", "infiltrate", "consolidation")
+_EXPLAINED = (
+    "opacity",
+    "nodular_opacity",
+    "ground_glass_opacity",
+    "airspace_disease",
+    "infiltrate",
+    "consolidation",
+    "mass",
+    "nodule",
+)
 _DEVICE = r"(?:lines?|tubes?|devices?|catheters?|drains?|hardware|equipment|apparatus)"
 _PLURAL = r"(?:lines|tubes|devices|catheters|drains|hardware|equipment|apparatus)"
 # in a line of its own, over what is said of each: "Lines and tubes", "Tube position"

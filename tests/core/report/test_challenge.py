@@ -24,8 +24,8 @@ WRONG_SHARES = {
     "challenge_fifteenth_author_2": 0.1,
     "challenge_sixteenth_author": 0.12,
     "challenge_seventeenth_author": 0.18,
-    "challenge_sixteenth_author_2": 0.25,
-    "challenge_seventeenth_author_2": 0.27,
+    "challenge_sixteenth_author_2": 0.13,
+    "challenge_seventeenth_author_2": 0.19,
 }
 
 
