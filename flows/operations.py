@@ -104,7 +104,7 @@ def promote_model(
         config = read_config(preset, "", "", settings).register_
         move = move_champion(open_store(store), config, version, reason)
         name = config.model_name
-        before, after = (f"models:/{name}/{one}" if one else "none" for one in (move.before, move.after))
+        before, after = move.uris(name)
         text = f"Champion: **{after}** (before: {before}), because: {escape(move.reason)}"
         store_artifact(create_markdown_artifact, text, key="decision", description="Promoted by a person")
         logger.info("champion: %s (before: %s), because: %s", after, before, move.reason)

@@ -237,5 +237,5 @@ def _register_config(preset: str, settings: list[str] | None) -> "RegisterConfig
 
 
 def _print_move(move: "Move", config: "RegisterConfig") -> None:
-    before, after = (f"models:/{config.model_name}/{one}" if one else "none" for one in (move.before, move.after))
+    before, after = move.uris(config.model_name)
     typer.echo(f"champion: {after} (before: {before})")

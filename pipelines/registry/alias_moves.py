@@ -42,6 +42,11 @@ class Move:
     when_ms: int = 0
     name: str = ""
 
+    def uris(self, model_name: str) -> tuple[str, str]:
+        """The champions of `model_name` before and after it, as `models:/NAME/VERSION`, or `none`."""
+        before, after = (f"models:/{model_name}/{one}" if one else NONE for one in (self.before, self.after))
+        return before, after
+
 
 def record_move(store: Store, move: Move) -> None:
     """Keep a move, for a person to read and for a rollback."""
