@@ -25,7 +25,7 @@ from trrg_core.model.clues import CERTAIN_LOGIT, Clues, clues_of, give_clues
 from trrg_core.model.encoders import ImageFeatures
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.model.perception import Perceived
-from trrg_core.report.facts import FactCodes, current_facts, sentence_facts
+from trrg_core.report.facts import FactCodes, text_facts
 from trrg_core.report.parsed import ParsedReport
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.batch import Batch
@@ -205,9 +205,7 @@ def unchecked(decoding: GenerateConfig) -> GenerateConfig:
 
 def stated_facts(parsed: ParsedReport, observations: Sequence[str], sided: Sequence[bool]) -> FactCodes:
     """The codes of a parsed report, by its current mentions; those of "No Finding" by its label."""
-    mentions = (mention for sentence in parsed.sentences for mention in sentence.mentions)
-    facts = current_facts(mentions, load_label_set("chexpert14"))
-    codes = sentence_facts(facts, observations, sided=sided)
+    codes = text_facts(parsed, load_label_set("chexpert14"), observations, sided=sided)
     if "No Finding" not in observations:
         return codes
     at = observations.index("No Finding")

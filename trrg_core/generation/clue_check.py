@@ -13,7 +13,7 @@ from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
 from trrg_core.labels import STATED_PRESENT, STATED_UNCERTAIN
 from trrg_core.report.contradictions import ContradictionKind, find_contradictions
-from trrg_core.report.facts import current_facts, sentence_facts
+from trrg_core.report.facts import text_facts
 from trrg_core.report.parser import ReportParser
 
 _LEAST = 1e-6  # keeps the log odds of a certain clue finite
@@ -94,9 +94,7 @@ def _odds_above_threshold(clue: Clue) -> float:
 
 def _assertions(text: str, names: Sequence[str], parser: ReportParser) -> tuple[int, ...]:
     """What the text states of each observation, as assertion codes."""
-    mentions = (mention for sentence in parser.parse(text).sentences for mention in sentence.mentions)
-    facts = current_facts(mentions, parser.label_set)
-    return sentence_facts(facts, names, sided=[False] * len(names)).assertions
+    return text_facts(parser.parse(text), parser.label_set, names, sided=[False] * len(names)).assertions
 
 
 def _log_odds(probability: float) -> float:

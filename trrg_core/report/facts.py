@@ -19,7 +19,7 @@ from trrg_core.labels import (
     Assertion,
     LabelSet,
 )
-from trrg_core.report.parsed import Mention
+from trrg_core.report.parsed import Mention, ParsedReport
 
 # of several assertions of an observation in one text the strongest counts, as in labels
 _STRENGTH = {NOT_STATED: 0, STATED_ABSENT: 1, STATED_UNCERTAIN: 2, STATED_PRESENT: 3}
@@ -69,6 +69,14 @@ def sentence_facts(facts: Iterable[Fact], observations: Sequence[str], *, sided:
         max(map(_assertion, of_name.get(name, ())), key=_STRENGTH.__getitem__, default=0) for name in observations
     ]
     return _describe(of_name, stated, observations, sided=sided)
+
+
+def text_facts(
+    parsed: ParsedReport, label_set: LabelSet, observations: Sequence[str], *, sided: Sequence[bool]
+) -> FactCodes:
+    """What the current mentions of all sentences of a text state, as `sentence_facts` of one."""
+    mentions = (mention for sentence in parsed.sentences for mention in sentence.mentions)
+    return sentence_facts(current_facts(mentions, label_set), observations, sided=sided)
 
 
 def study_facts(
