@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from trrg_core.clue import Clue
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
-from trrg_core.labels import STATED_PRESENT, STATED_UNCERTAIN
+from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, STATED_UNCERTAIN
 from trrg_core.report.contradictions import ContradictionKind, find_contradictions
 from trrg_core.report.facts import text_facts
 from trrg_core.report.parser import ReportParser
@@ -55,7 +55,8 @@ def overrule(
     """`draft` with what `rewritten` says of the findings of `contradicted`.
 
     `rewritten` was written with these clues given. Where it does not follow one, a plain sentence affirms a finding
-    that is given as present, and one that is given as absent is not mentioned any more.
+    that is given as present, and one that is given as absent is not mentioned any more; it is denied where nothing
+    else would be left to say.
     """
     names = [clue.observation for clue in contradicted]
     text = draft
@@ -65,7 +66,26 @@ def overrule(
             followed.append(clue)
         else:
             text = reviser.revise(text, reviser.plain_sentence(clue) if clue.is_present else "", [clue])
-    return reviser.revise(text, rewritten, followed) if followed else text
+    text = reviser.revise(text, rewritten, followed) if followed else text
+    return text if text.strip() else " ".join(map(reviser.plain_sentence, contradicted))
+
+
+def follow_given(text: str, given: Sequence[GivenClue], *, parser: ReportParser, reviser: ReportReviser) -> str:
+    """`text` with a plain sentence of each clue that a person gives and that it does not follow.
+
+    It follows one that is present where it affirms the finding, on the given sides and in the given degree if there
+    are such; and one that is absent where it neither affirms the finding nor calls it possible.
+    """
+    names = [clue.observation for clue in given]
+    for clue, stated in zip(given, _facts_of(text, names, parser), strict=True):
+        code, sides, degree = stated
+        if clue.is_present:
+            follows = code == STATED_PRESENT and clue.sides in (0, sides) and clue.degree in (0, degree)
+        else:
+            follows = code in (NOT_STATED, STATED_ABSENT)
+        if not follows:
+            text = reviser.revise(text, reviser.plain_sentence(clue), [clue])
+    return text
 
 
 def settle_contradictions(
@@ -84,7 +104,10 @@ def settle_contradictions(
     for found in find_contradictions(parser.parse(text).sentences):
         if found.kind in (ContradictionKind.DENIED, ContradictionKind.NORMAL):
             for name in of_name.keys() & set(parser.label_set.observations_of(found.finding)):
-                text = reviser.settle(text, name, is_present=_odds_above_threshold(of_name[name]) + shift >= 0)
+                clue = of_name[name]
+                is_present = _odds_above_threshold(clue) + shift >= 0
+                given = GivenClue(observation=name, is_present=is_present, sides=clue.sides if is_present else 0)
+                text = reviser.settle(text, name, is_present=is_present) or reviser.plain_sentence(given)
     return text
 
 
@@ -94,7 +117,12 @@ def _odds_above_threshold(clue: Clue) -> float:
 
 def _assertions(text: str, names: Sequence[str], parser: ReportParser) -> tuple[int, ...]:
     """What the text states of each observation, as assertion codes."""
-    return text_facts(parser.parse(text), parser.label_set, names, sided=[False] * len(names)).assertions
+    return tuple(code for code, _, _ in _facts_of(text, names, parser))
+
+
+def _facts_of(text: str, names: Sequence[str], parser: ReportParser) -> list[tuple[int, int, int]]:
+    """What the text states of each observation: assertion code, side bits and degree."""
+    return list(zip(*text_facts(parser.parse(text), parser.label_set, names, sided=[True] * len(names)), strict=True))
 
 
 def _log_odds(probability: float) -> float:

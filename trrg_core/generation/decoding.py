@@ -16,7 +16,7 @@ import torch
 from trrg_core.clue import Clue
 from trrg_core.config.settings import GenerateConfig
 from trrg_core.generation.abstention import abstain_from, undecided_findings
-from trrg_core.generation.clue_check import contradicted_clues, overrule, settle_contradictions
+from trrg_core.generation.clue_check import contradicted_clues, follow_given, overrule, settle_contradictions
 from trrg_core.generation.continuous import Prompt
 from trrg_core.generation.drafts import Draft, write_drafts
 from trrg_core.generation.given_clues import GivenClue, with_given
@@ -104,8 +104,9 @@ def write_reports(
     """One report per study, in the batch's order, decoded as `config` says.
 
     `given` are the clues of each study that a person gives; without any, all are perceived. With `config.revise` the
-    report of the perceived clues is then kept, but for what it says of the given findings. `features` are those of the
-    batch's images if they are encoded already (`encode_studies`).
+    report of the perceived clues is then kept, but for what it says of the given findings. What the LLM does not write
+    of a given clue, a plain sentence says. `features` are those of the batch's images if they are encoded already
+    (`encode_studies`).
     """
     features = encode_studies(loaded.generator, batch) if features is None else features
     own = EncodedStudies(batch=batch, features=features)
@@ -115,7 +116,9 @@ def write_reports(
     label_set = load_label_set(loaded.config.parse.label_set)
     stated, reports = _write_given(loaded.generator, own, config, given, label_set)
     checked = _check(loaded.generator, stated, reports, config, label_set)
-    return [_abstain(report, config, label_set) for report in checked]
+    follow = partial(follow_given, parser=_parser(label_set), reviser=_reviser(label_set))
+    followed = [replace(one, text=follow(one.text, of_study)) for one, of_study in zip(checked, given, strict=True)]
+    return [_abstain(report, config, label_set) for report in followed]
 
 
 def _write_given(

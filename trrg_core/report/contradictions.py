@@ -101,6 +101,14 @@ def find_contradictions(sentences: Sequence[Sentence]) -> tuple[Contradiction, .
     )
 
 
+def findings_called_normal(text: str) -> frozenset[str]:
+    """The findings that a sentence denies without naming them, as "the lungs are clear" does an edema."""
+    line = " ".join(text.split())
+    if _LIMITS_DENIAL.search(line):
+        return frozenset()
+    return frozenset(name for pattern, names in _NORMAL.items() if pattern.search(line) for name in names)
+
+
 _Pair = tuple[str, int, int, ContradictionKind]
 
 
@@ -114,10 +122,7 @@ def _denies(denied: Mention, affirmed: Mention) -> bool:
 
 def _against_normal(sentences: Sequence[Sentence], affirmed: Sequence[tuple[int, Mention]]) -> Iterator[_Pair]:
     for normal_at, sentence in enumerate(sentences):
-        text = " ".join(sentence.text.split())
-        if _LIMITS_DENIAL.search(text):
-            continue
-        denied = {name for pattern, names in _NORMAL.items() if pattern.search(text) for name in names}
+        denied = findings_called_normal(sentence.text)
         for at, mention in affirmed:
             # within one sentence the finding is the exception: "no acute process apart from the pneumothorax"
             if mention.finding in denied and at != normal_at:

@@ -7,12 +7,12 @@ import pytest
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from trrg_core.clue import Clue
 from trrg_core.generation import decoding
-from trrg_core.generation.clue_check import contradicted_clues, overrule, settle_contradictions
+from trrg_core.generation.clue_check import contradicted_clues, follow_given, overrule, settle_contradictions
 from trrg_core.generation.decoding import EncodedStudies, encode_studies, stream_reports, write_reports
 from trrg_core.generation.drafts import Draft
 from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.revision import ReportReviser
-from trrg_core.labels import SIDE_LEFT
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parser import ReportParser
 from trrg_core.training.collate import collate_images
@@ -79,10 +79,40 @@ def test_a_draft_takes_what_the_rewritten_text_says_of_contradicted_findings(rew
     assert overrule(draft, rewritten, given, parser=PARSER, reviser=REVISER) == expected
 
 
+def test_a_report_of_one_overruled_finding_denies_it():
+    given = [GivenClue(observation=EDEMA, is_present=False)]
+    assert overrule("Mild edema.", "Mild edema.", given, parser=PARSER, reviser=REVISER) == "No pulmonary edema."
+
+
+@pytest.mark.parametrize(
+    ("text", "sides", "degree", "expected"),
+    [
+        ("Small left effusion.", SIDE_LEFT, 1, "Small left effusion."),
+        ("Small left effusion.", SIDE_LEFT, 0, "Small left effusion."),
+        ("Small right effusion, edema.", SIDE_LEFT, 0, "There is a left pleural effusion. Edema."),
+        ("Left effusion. Edema.", SIDE_LEFT, 3, "There is a large left pleural effusion. Edema."),
+        ("Small left effusion.", SIDE_LEFT | SIDE_RIGHT, 2, "There are moderate bilateral pleural effusions."),
+        ("Possible effusion. Edema.", 0, 0, "There is a pleural effusion. Edema."),
+        ("Edema.", 0, 2, "There is a moderate pleural effusion. Edema."),
+    ],
+)
+def test_a_report_states_the_side_and_the_degree_that_a_person_gives(text, sides, degree, expected):
+    given = [GivenClue(observation=EFFUSION, is_present=True, sides=sides, degree=degree)]
+    assert follow_given(text, given, parser=PARSER, reviser=REVISER) == expected
+
+
+@pytest.mark.parametrize("text", ["No effusion. Edema.", "Edema.", "Possible effusion. Edema.", "Effusion. Edema."])
+def test_a_report_does_not_call_possible_what_a_person_denies(text):
+    given = [GivenClue(observation=EFFUSION, is_present=False)]
+    followed = follow_given(text, given, parser=PARSER, reviser=REVISER)
+    assert followed == text if text.startswith(("No", "Edema")) else followed == "No pleural effusion. Edema."
+
+
 @pytest.mark.parametrize(
     ("text", "probability", "expected"),
     [
-        ("Mild edema. No effusion or edema.", 0.6, "Mild edema. No pleural effusion."),
+        ("Mild edema. No effusion or edema.", 0.6, "Mild edema. No effusion."),
+        ("No edema. No edema. Edema.", 0.6, "Edema."),
         ("Mild edema. No effusion or edema.", 0.4, "No effusion or edema."),
         ("Mild edema. The lungs are clear. No effusion.", 0.6, "Mild edema. No effusion."),
         ("Mild edema. The lungs are clear. No effusion.", 0.4, "The lungs are clear. No effusion."),
@@ -134,7 +164,7 @@ def test_reports_are_written_again_only_where_they_contradict_their_clues(writte
     assert index["Pleural Effusion"] == 0
     texts = [report.text for report in checked]
     assert texts[0] == texts[3] != texts[1] == texts[4] == "Effusion. Pneumothorax."
-    assert "pleural effusion" in texts[0].lower()
+    assert texts[0] == "No effusion. Pneumothorax."
     overruled = {report.overruled for report in (checked[at] for at in (0, 3))}
     assert overruled == {("Pleural Effusion",)}
     assert checked[1].overruled == checked[4].overruled == ()

@@ -45,7 +45,7 @@ def test_of_a_joint_denial_only_the_given_finding_is_taken(reviser):
 def test_a_finding_beside_another_leaves_it_with_its_side(reviser):
     draft = "Left pleural effusion with left basilar atelectasis. No pneumothorax."
     revised = reviser.revise(draft, "No pleural effusion.", given(EFFUSION, present=False))
-    assert revised == "No pleural effusion. There is left basilar atelectasis. No pneumothorax."
+    assert revised == "No pleural effusion. Left basilar atelectasis. No pneumothorax."
 
 
 def test_what_calls_the_region_normal_goes_when_a_finding_comes(reviser):
@@ -68,3 +68,64 @@ def test_a_finding_that_is_not_mentioned_any_more_is_left_out(reviser):
 def test_empty_texts_are_revised_too(reviser):
     assert reviser.revise("", "Small right pleural effusion.", given(EFFUSION)) == "Small right pleural effusion."
     assert reviser.revise("Small right pleural effusion.", "", given(EFFUSION)) == ""
+
+
+@pytest.mark.parametrize(
+    ("draft", "name", "expected"),
+    [
+        ("Small bilateral pleural effusions with mild edema.", "Edema", "Small bilateral pleural effusions."),
+        (
+            "Moderate left effusion, mild edema, and no pneumothorax.",
+            "Edema",
+            "Moderate left effusion, and no pneumothorax.",
+        ),
+        # no cut leaves the effusion its side, so it is said again
+        (
+            "Left lower lobe consolidation with a small effusion on that side.",
+            "Consolidation",
+            "There is a small left pleural effusion.",
+        ),
+        # what the label set does not count stays as well
+        ("Hiatal hernia and mild edema.", "Edema", "Hiatal hernia."),
+    ],
+)
+def test_what_else_a_sentence_states_keeps_its_side_and_degree(reviser, draft, name, expected):
+    revised = reviser.revise(f"{draft} Heart size is normal.", "", given(name, present=False))
+    assert revised == f"{expected} Heart size is normal."
+
+
+def test_a_sentence_that_calls_normal_what_is_not_keeps_its_other_statements(reviser):
+    draft = "The lungs are clear without effusion or pneumothorax. The heart is enlarged."
+    revised = reviser.revise(draft, "Right consolidation.", given("Consolidation"))
+    assert revised == "Right consolidation. No pleural effusion. No pneumothorax. The heart is enlarged."
+
+
+@pytest.mark.parametrize(
+    ("draft", "expected"),
+    [
+        (
+            "FINDINGS: The heart is normal in size. IMPRESSION: Normal heart.",
+            "FINDINGS: Left effusion. The heart is normal in size. IMPRESSION: Normal heart.",
+        ),
+        (
+            "HISTORY: Cough. FINDINGS: No pneumothorax.\nIMPRESSION: No effusion.",
+            "HISTORY: Cough. FINDINGS: No pneumothorax.\nIMPRESSION: Left effusion.",
+        ),
+        (
+            "FINDINGS: The costophrenic angles are sharp. IMPRESSION: Heart is normal.",
+            "FINDINGS: Left effusion. IMPRESSION: Heart is normal.",
+        ),
+    ],
+)
+def test_a_finding_is_said_below_a_heading_that_is_read(reviser, draft, expected):
+    assert reviser.revise(draft, "Left effusion.", given(EFFUSION)) == expected
+
+
+def test_a_denial_of_the_side_that_is_not_affirmed_stays(reviser):
+    report = "Left pneumothorax. No pneumothorax on the right. No left pneumothorax."
+    assert reviser.settle(report, "Pneumothorax", is_present=True) == "Left pneumothorax. No pneumothorax on the right."
+
+
+def test_no_heading_stays_without_what_it_was_of(reviser):
+    report = "FINDINGS: Mild edema. IMPRESSION: Edema. RECOMMENDATION: Follow up."
+    assert reviser.without(report, ["Edema"]) == "RECOMMENDATION: Follow up."
