@@ -69,6 +69,20 @@ class Clue:
         return self.degrees[degree - 1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownFindings:
+    """The findings that a model has clues of, in its order; none for a model that was trained without.
+
+    `sided` are those of which it knows sides, `graded` those of which it knows degrees. `no_finding` is the observation
+    that stands for none of the others, if there is one: no sentence states it.
+    """
+
+    observations: tuple[str, ...] = ()
+    sided: tuple[str, ...] = ()
+    graded: tuple[str, ...] = ()
+    no_finding: str | None = None
+
+
 def describe_clues(clues: Iterable[Clue]) -> str:
     """The findings that the clues show, in words: " Clues: left pleural effusion, edema."; empty without clues."""
     all_clues = list(clues)

@@ -40,7 +40,9 @@ def print_written(study: WrittenStudy, model: str) -> None:
         Column("shown", whole=True),
     )
     ordered = sorted(study.clues, key=lambda clue: clue.threshold - clue.probability)
-    print_table(build_table(columns, [_row(clue, is_given=clue.observation in study.given) for clue in ordered]))
+    print_table(
+        build_table(columns, [_row(clue, is_given=clue.observation in study.given_findings) for clue in ordered])
+    )
 
 
 def _lines(study: WrittenStudy) -> Iterator[tuple[str, str, str]]:

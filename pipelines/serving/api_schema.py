@@ -24,6 +24,13 @@ FORM_OF_FILMS: dict[str, Any] = {
                             "description": "View positions: one for all films, or one for each in order. "
                             "Without them a DICOM file states its own, and that of others is unknown.",
                         },
+                        "clue": {
+                            "type": "array",
+                            "items": {"type": "string", "maxLength": 200},
+                            "description": "What you say of findings, one field for each, FINDING=WORDS: absent, or "
+                            "present with a side (left, right, bilateral) and a degree (mild, moderate, severe), as in "
+                            '"Pleural Effusion=left small". The report then follows it in place of the films.',
+                        },
                         "id": {"type": "string", "description": "Id of the study; by default made from the films."},
                         "indication": {
                             "type": "string",
@@ -34,7 +41,19 @@ FORM_OF_FILMS: dict[str, Any] = {
                             "description": "Report of the earlier study. Refused if the model does not read it.",
                         },
                     },
-                }
+                },
+                "examples": {
+                    "correction": {
+                        "summary": "Two films, and what a person says of two findings",
+                        "description": "curl -F film=@front.jpg -F view=PA -F film=@side.jpg -F view=LATERAL "
+                        '-F "clue=Pleural Effusion=left small" -F clue=Pneumothorax=absent ...',
+                        "value": {
+                            "film": ["front.jpg", "side.jpg"],
+                            "view": ["PA", "LATERAL"],
+                            "clue": ["Pleural Effusion=left small", "Pneumothorax=absent"],
+                        },
+                    }
+                },
             }
         },
     }
@@ -56,6 +75,9 @@ class ClueValue(_Described):
     right: float | None = Field(description="The same of the patient's right side.")
     degrees: list[float] | None = Field(
         description="Probabilities of slight, moderate, severe if it is present; null where it is not graded."
+    )
+    given: Literal[True] | None = Field(
+        default=None, description="True where a person gave the clue; left out where the model perceived it."
     )
 
 

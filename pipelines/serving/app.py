@@ -22,7 +22,6 @@ from pipelines.serving.metrics import ServingMetrics
 from pipelines.serving.model_choice import ModelStatus
 from pipelines.serving.request_guard import refuse
 from pipelines.serving.study_request import read_study_request
-from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import StudyRequest, WrittenStudy
 from trrg_core.generation.study_record import record_line
 from trrg_core.pages.serving_pages import render_api_page, render_upload_page
@@ -68,7 +67,7 @@ class ReportService(Protocol):
         """What the model writes for a study.
 
         Raises:
-            ConfigError: if the model that writes now does not read the context of the study.
+            ApiError: 400 if the model that writes now does not read what came with the study.
         """
 
     async def status(self) -> ModelStatus:
@@ -128,9 +127,9 @@ class _Server:
         try:
             async with asyncio.timeout(self.limits.report_timeout_s):
                 return await self.service.write(study, with_heat_maps=with_heat_maps)
-        except ConfigError as error:
-            self._status = None  # another model took over since its context was asked for
-            raise ApiError(400, "context_not_read", str(error)) from error
+        except ApiError:
+            self._status = None  # another model took over since it was asked what it reads
+            raise
         except TimeoutError as error:
             waited = self.limits.report_timeout_s
             raise ApiError(504, "report_timeout", f"the report was not written within {waited:g} s") from error

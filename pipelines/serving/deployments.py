@@ -9,12 +9,12 @@ from typing import Any, cast
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.serving.api_error import ApiError
 from pipelines.serving.app import ServedStudy, build_app
 from pipelines.serving.batches import Batches
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelChoice, ModelStatus
 from pipelines.serving.served_model import RefusedStudy, ServedModel
-from trrg_core.errors import ConfigError
 from trrg_core.generation.report_writer import StudyRequest
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class ReplicaService:
         task = WriteTask(study=study, with_heat_maps=with_heat_maps)
         answer = cast(ServedStudy | RefusedStudy, await self._replicas.write.remote(task))
         if isinstance(answer, RefusedStudy):  # a value: an error would reach this process as one of Ray
-            raise ConfigError(answer.reason)
+            raise ApiError(400, answer.code, answer.reason)
         return answer
 
     async def status(self) -> ModelStatus:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from trrg_core.clue import KnownFindings
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.generation.film_reading import FilmFormat
 
@@ -20,11 +21,13 @@ class ModelChoice:
 class ModelStatus:
     """The model that writes now, since when (seconds since 1970), and the last failure to replace it.
 
-    `form` is how its films are read, `context` what it reads beside them (`finetune.context`).
+    `form` is how its films are read, `context` what it reads beside them (`finetune.context`), `findings` those that a
+    person may give clues of.
     """
 
     name: str
     loaded_at: float
     form: FilmFormat
+    findings: KnownFindings
     context: tuple[str, ...] = ()
     failure: str = ""

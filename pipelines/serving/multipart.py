@@ -45,7 +45,7 @@ def parse_multipart(body: bytes, content_type: str) -> list[Part]:
     if len(sections) < 2 or not sections[-1].startswith(b"--"):
         raise _malformed("the body ends before its last boundary")
     if len(sections) - 2 > _MOST_PARTS:
-        raise _malformed(f"more than {_MOST_PARTS} parts")
+        raise _malformed(f"{len(sections) - 2} parts, at most {_MOST_PARTS} are read")
     return [_parse_part(section) for section in sections[1:-1]]
 
 

@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.registry.find_model import FoundModel, find_model
+from pipelines.serving.api_error import ApiError
 from pipelines.serving.load_writer import load_writer
 from pipelines.serving.model_choice import ModelChoice, ModelStatus
-from trrg_core.errors import ConfigError, TrrgError
+from pipelines.serving.study_request import check_for_model
+from trrg_core.errors import TrrgError
 from trrg_core.generation.film_reading import film_format
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
-from trrg_core.generation.study_context import check_context
 from trrg_core.storage.folders import REGISTRY_FOLDER
 from trrg_core.storage.store import open_store
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RefusedStudy:
-    """A study that is not written, and why: the model that writes now does not read what came with it."""
+    """A study that is not written, and why, in a short code and in words: the model that writes now does not read what
+    came with it.
+    """
 
+    code: str
     reason: str
 
 
@@ -52,6 +56,7 @@ class ServedModel:
             name=loaded.found.name,
             loaded_at=loaded.loaded_at,
             form=film_format(loaded.writer.config),
+            findings=loaded.writer.findings,
             context=loaded.writer.context,
             failure=self._failure,
         )
@@ -61,8 +66,8 @@ class ServedModel:
     ) -> tuple[str, list[WrittenStudy | RefusedStudy]]:
         """The name of the model, and what it wrote for each study: all by the same model.
 
-        A study may have been read for the model before, with a context that this one does not read; it is refused and
-        the others are written.
+        A study may have been read for the model before, with a context or clues that this one does not read; it is
+        refused and the others are written.
         """
         loaded = self._loaded
         refusals = [_refusal(study, loaded.writer) for study in studies]
@@ -108,7 +113,7 @@ class ServedModel:
 
 def _refusal(study: StudyRequest, writer: ReportWriter) -> RefusedStudy | None:
     try:
-        check_context(study.context, writer.context)
-    except ConfigError as error:
-        return RefusedStudy(str(error))
+        check_for_model(study, context=writer.context, findings=writer.findings)
+    except ApiError as error:
+        return RefusedStudy(code=error.code, reason=error.message)
     return None

@@ -17,6 +17,7 @@ from infra.bench.tiny_model import write_tiny_model
 from pipelines.serving.limits import ServingLimits
 from pipelines.serving.model_choice import ModelStatus
 from pipelines.serving.study_request import read_study_request
+from trrg_core.clue import KnownFindings
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EncoderConfig, LoraSettings
 from trrg_core.generation.film_reading import FilmFormat
@@ -96,7 +97,10 @@ def test_the_server_is_sent_forms_that_it_reads() -> None:
     films = draw_films(2)
     assert len(set(films)) == 2
     study = read_study_request(
-        form_body(films[1], 7), CONTENT_TYPE, ModelStatus(name="toy", loaded_at=0, form=FilmFormat()), ServingLimits()
+        form_body(films[1], 7),
+        CONTENT_TYPE,
+        ModelStatus(name="toy", loaded_at=0, form=FilmFormat(), findings=KnownFindings()),
+        ServingLimits(),
     )
     assert (study.study_id, [film.view_position for film in study.films]) == ("7", ["PA"])
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trrg_core.clue import Clue
+from trrg_core.clue import Clue, KnownFindings
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.evidence import ReportEvidence, gather_evidence
 from trrg_core.generation.decoding import GeneratedReport, encode_studies, write_reports
 from trrg_core.generation.film_reading import ReadFilm
-from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clue
+from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clues
 from trrg_core.generation.heat_map import HeatMap, located_findings
 from trrg_core.generation.heat_reading import cut_to_views, read_heat_maps
 from trrg_core.generation.study_context import NO_CONTEXT, StudyContext, check_context
@@ -44,7 +44,7 @@ class WrittenStudy:
     """What the model wrote for one study.
 
     `films` are those that it read, in its order; `unread` are further ones, for which it has no room.
-    `given` are the findings whose clues a person gave, `overruled` those of which the draft contradicted its clues, so
+    `given` are the clues that a person gave. `overruled` are the findings of which the draft contradicted its clues, so
     that it was revised, `abstained` those that the report says cannot be assessed.
     `unread_tokens` is the number of tokens at the end of the context for which it has no room.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
@@ -57,11 +57,16 @@ class WrittenStudy:
     clues: tuple[Clue, ...]
     evidence: ReportEvidence
     unread: tuple[ReadFilm, ...] = ()
-    given: tuple[str, ...] = ()
+    given: tuple[GivenClue, ...] = ()
     overruled: tuple[str, ...] = ()
     abstained: tuple[str, ...] = ()
     unread_tokens: int = 0
     heat_maps: tuple[HeatMap, ...] = ()
+
+    @property
+    def given_findings(self) -> frozenset[str]:
+        """The findings whose clues a person gave."""
+        return frozenset(clue.observation for clue in self.given)
 
     @property
     def has_frontal(self) -> bool:
@@ -76,6 +81,8 @@ class ReportWriter:
         loaded: the model.
         config: its settings, those of its folder by default; the sections `generate` and `parse` are read.
 
+    `findings` are those that a person may give clues of.
+
     Raises:
         ConfigError: if the model does not reach a target of `generate`.
     """
@@ -86,11 +93,7 @@ class ReportWriter:
         self.config = chosen.model_copy(update={"generate": decoding})
         self._loaded = loaded
         self._parser = ReportParser(load_label_set(self.config.parse.label_set))
-
-    @property
-    def observations(self) -> tuple[str, ...]:
-        """The findings that the model has clues of."""
-        return self._loaded.observations
+        self.findings = _known_findings(loaded, self._parser.label_set.no_finding)
 
     def parse_clues(self, texts: Sequence[str]) -> tuple[GivenClue, ...]:
         """The clues that a person gives of one study, as texts `FINDING=WORDS`.
@@ -98,14 +101,7 @@ class ReportWriter:
         Raises:
             ConfigError: if one cannot be read, or the model has no place for a word of it.
         """
-        given = tuple(parse_given_clue(text, self.observations) for text in texts)
-        perception = self._loaded.generator.perception
-        sided, graded = (
-            [name for name, has in zip(self.observations, flags.tolist(), strict=True) if has]
-            for flags in (perception.sided_O, perception.graded_O)
-        )
-        check_given_clues(given, sided=sided, graded=graded, without=self._parser.label_set.no_finding)
-        return given
+        return parse_given_clues(texts, self.findings)
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -128,11 +124,12 @@ class ReportWriter:
         studies.
 
         Raises:
-            ConfigError: if a study has a context that the model does not read.
+            ConfigError: if a study has a context that the model does not read, or a clue that it cannot be given.
             ValueError: if a study has no film.
         """
         for study in studies:
             check_context(study.context, self.context)
+            check_given_clues(study.given, self.findings)
         size = self.config.generate.batch_size
         groups = (studies[at : at + size] for at in range(0, len(studies), size))
         return [written for group in groups for written in self._write_group(group, with_heat_maps)]
@@ -179,12 +176,24 @@ class ReportWriter:
             clues=report.clues,
             evidence=evidence,
             unread=tuple(film for film in study.films if not any(film is other for other in read)),
-            given=tuple(clue.observation for clue in study.given),
+            given=study.given,
             overruled=report.overruled,
             abstained=report.abstained,
             unread_tokens=self.num_unread_tokens(study.context) if study.context.known else 0,
             heat_maps=cut_to_views(heat_maps, len(read)),
         )
+
+
+def _known_findings(loaded: LoadedGenerator, no_finding: str | None) -> KnownFindings:
+    """The findings that a person may give clues of."""
+    if loaded.config.finetune.clues == "off":
+        return KnownFindings()
+    perception = loaded.generator.perception
+    sided, graded = (
+        tuple(name for name, has in zip(loaded.observations, flags.tolist(), strict=True) if has)
+        for flags in (perception.sided_O, perception.graded_O)
+    )
+    return KnownFindings(observations=loaded.observations, sided=sided, graded=graded, no_finding=no_finding)
 
 
 def digest_of(films: Sequence[ReadFilm]) -> str:

@@ -33,7 +33,7 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
     return {
         "id": study.study_id,
         "report": study.report,
-        "clues": [_clue(clue, is_given=clue.observation in study.given) for clue in study.clues],
+        "clues": [_clue(clue, is_given=clue.observation in study.given_findings) for clue in study.clues],
         "evidence": [
             {**entry, "remarks": list(remarks)}
             for sentence, remarks in zip(study.evidence.sentences, remarks_on(study.evidence), strict=True)

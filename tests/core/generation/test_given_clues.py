@@ -1,14 +1,21 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
+from trrg_core.clue import KnownFindings
 from trrg_core.errors import ConfigError
 from trrg_core.generation import decoding
 from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.drafts import Draft
-from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clue
+from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clues
 from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.training.collate import collate_images
+
+FINDINGS = KnownFindings(
+    observations=OBSERVATIONS, sided=("Pleural Effusion", "Pneumothorax"), graded=("Pleural Effusion", "Cardiomegaly")
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +32,7 @@ from trrg_core.training.collate import collate_images
     ],
 )
 def test_a_clue_is_read_from_its_words(text, clue):
-    assert parse_given_clue(text, OBSERVATIONS) == clue
+    assert parse_given_clues([text], FINDINGS) == (clue,)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +45,13 @@ def test_a_clue_is_read_from_its_words(text, clue):
         ("Pneumothorax=huge", "unknown word 'huge'"),
         ("Pneumothorax=absent left", "neither of an absent finding"),
         ("Pneumothorax=left right", "one side and one degree at most"),
+        ("Pneumothorax=present absent", "expected present or absent, not both"),
+        ("x" * 5000, "^clue of 5000 characters, at most 200 are read: expected FINDING=WORDS"),
     ],
 )
 def test_a_clue_that_cannot_be_read_is_refused_with_what_was_expected(text, message):
     with pytest.raises(ConfigError, match=message):
-        parse_given_clue(text, OBSERVATIONS)
+        parse_given_clues([text], FINDINGS)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +64,23 @@ def test_a_clue_that_cannot_be_read_is_refused_with_what_was_expected(text, mess
     ],
 )
 def test_a_word_that_would_be_left_out_is_refused(words, message):
-    known = ["Pleural Effusion", "Cardiomegaly", "Pneumothorax", "No Finding"]
-    given = [parse_given_clue(word, known) for word in words]
-    sided, graded = ["Pleural Effusion", "Pneumothorax"], ["Cardiomegaly"]
+    known = replace(
+        FINDINGS, observations=(*OBSERVATIONS, "No Finding"), graded=("Cardiomegaly",), no_finding="No Finding"
+    )
     with pytest.raises(ConfigError, match=message):
-        check_given_clues(given, sided=sided, graded=graded, without="No Finding")
-    one = parse_given_clue("Pleural Effusion=left", known)
-    check_given_clues([one], sided=sided, graded=graded, without="No Finding")
+        parse_given_clues(words, known)
+    parse_given_clues(["Pleural Effusion=left"], known)
+
+
+def test_clues_of_another_model_and_of_one_without_are_refused():
+    given = parse_given_clues(["Pleural Effusion=left"], FINDINGS)
+    with pytest.raises(ConfigError, match=r"'Pleural Effusion': unknown finding; expected one of Mass$"):
+        check_given_clues(given, KnownFindings(observations=("Mass", "Normal"), no_finding="Normal"))
+    with pytest.raises(ConfigError, match=r"the model knows no side of it; nor of any other$"):
+        check_given_clues(given, replace(FINDINGS, sided=()))
+    for check in (lambda: check_given_clues(given, KnownFindings()), lambda: parse_given_clues(["x"], KnownFindings())):
+        with pytest.raises(ConfigError, match=r"trained without \(finetune\.clues=off\): give none"):
+            check()
 
 
 def test_a_given_side_is_known_also_of_a_lateral_film(stage2, rows):

@@ -4,7 +4,7 @@ import asyncio
 
 from pipelines.serving.app import ServedStudy
 from pipelines.serving.model_choice import ModelStatus
-from trrg_core.clue import Clue
+from trrg_core.clue import Clue, KnownFindings
 from trrg_core.config.settings import IngestConfig
 from trrg_core.evidence import gather_evidence
 from trrg_core.generation.film_reading import FilmFormat
@@ -14,6 +14,7 @@ from trrg_core.report.parser import ReportParser
 
 REPORT = "Left pleural effusion. No pneumothorax."
 CLUES = (Clue(observation="Pleural Effusion", probability=0.9, threshold=0.4, left=0.8, right=0.1),)
+FINDINGS = KnownFindings(observations=("Pleural Effusion", "Edema"), sided=("Pleural Effusion",), graded=("Edema",))
 LABEL_SET = load_label_set("chexpert14")
 
 
@@ -39,6 +40,7 @@ class FakeService:
             parsed=parsed,
             clues=CLUES,
             evidence=gather_evidence(parsed, clues=CLUES, label_set=LABEL_SET, has_prior=None),
+            given=study.given,
         )
         return ServedStudy(written=written, model="models:/m/1", batch_size=3)
 
@@ -47,5 +49,6 @@ class FakeService:
             name="models:/m/1",
             loaded_at=1.0,
             form=FilmFormat(ingest=IngestConfig(max_side_px=80), max_side_px=64),
+            findings=FINDINGS,
             context=self.context,
         )

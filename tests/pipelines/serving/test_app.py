@@ -14,14 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.serving.api_error import ApiError
 from pipelines.serving.api_schema import ErrorBody, StudyReport
 from pipelines.serving.app import build_app
 from pipelines.serving.http_answers import TOKEN_VARIABLE, configured_token
 from pipelines.serving.limits import ServingLimits
 from tests.core.toy_corpus import draw
 from tests.pipelines.serving.fake_service import REPORT, FakeService
+from trrg_core.clue import KnownFindings
 from trrg_core.errors import ConfigError
+from trrg_core.generation.given_clues import GivenClue, parse_given_clues
 from trrg_core.generation.study_context import StudyContext
+from trrg_core.labels import SIDE_LEFT
 
 FILM = draw(1, "e")
 REPORTS = "/v1/reports"
@@ -100,8 +104,44 @@ def test_the_context_reaches_a_model_that_reads_it() -> None:
     assert service.studies[0].context == StudyContext(indication="Cough.", prior_report="Clear.")
 
 
+def test_what_a_person_says_of_findings_is_given_to_the_model_and_marked() -> None:
+    service = FakeService()
+    response = post(FILM, service=service, data={"clue": ["pleural effusion=left", "Edema=absent"]})
+    assert response.status_code == 200
+    record = StudyReport.model_validate(response.json())
+    assert service.studies[0].given == (
+        GivenClue(observation="Pleural Effusion", is_present=True, sides=SIDE_LEFT),
+        GivenClue(observation="Edema", is_present=False),
+    )
+    assert [(clue.finding, clue.given) for clue in record.clues] == [("Pleural Effusion", True)]
+    assert StudyReport.model_validate(post(FILM, service=service).json()).clues[0].given is None
+
+
+@pytest.mark.parametrize(
+    ("clues", "message"),
+    [
+        (
+            ["Emphysema=absent"],
+            "clue 'Emphysema=absent': unknown finding 'Emphysema'; expected one of Pleural Effusion, Edema",
+        ),
+        (["Edma=absent"], "clue 'Edma=absent': unknown finding 'Edma'; did you mean 'Edema'?"),
+        (["Edema=left"], "clue 'Edema': the model knows no side of it; expected one of Pleural Effusion"),
+        (
+            ["Edema=absent", "Edema=mild"],
+            "clue 'Edema': given twice; give each finding once, with all that you say of it",
+        ),
+        ([""], "clue '': expected FINDING=WORDS, as in 'Pleural Effusion=left small' or 'Pneumothorax=absent'"),
+        (["x" * 9000], "clue of 9000 characters, at most 200 are read: expected FINDING=WORDS, as in "),
+    ],
+)
+def test_a_wrong_clue_is_refused_before_the_films_are_read(clues: list[str], message: str) -> None:
+    response = post(b"no film", data={"clue": clues})
+    assert refused(response) == (400, "wrong_clue")
+    assert response.json()["error"]["message"].startswith(message)
+
+
 def test_a_context_that_another_model_took_over_from_does_not_read_is_refused() -> None:
-    service = FakeService(failure=ConfigError("the model reads no indication"))
+    service = FakeService(failure=ApiError(400, "context_not_read", "the model reads no indication"))
     service.context = ("indication",)
 
     async def ask(client: httpx.AsyncClient) -> list[httpx.Response]:
@@ -149,7 +189,8 @@ def test_an_image_that_cannot_be_read_is_refused_by_its_name(film: bytes, expect
         ({"data": {"view": "front"}}, {}, (400, "unknown_view")),
         ({"data": {"view": ["PA", "PA", "PA"]}}, {}, (400, "views_do_not_match")),
         ({"data": {"views": "PA"}}, {}, (400, "unknown_field")),
-        ({"data": {"clue": "Edema=absent"}}, {}, (400, "unknown_field")),
+        ({"data": {"clues": "Edema=absent"}}, {}, (400, "unknown_field")),
+        ({"data": {"clue": ["Edema=absent"] * 100}}, {}, (400, "malformed_form")),
         ({"data": {"id": ["7", "8"]}}, {}, (400, "field_given_twice")),
         ({"data": {"id": "x" * 201}}, {}, (400, "id_too_long")),
         ({"data": {"indication": "Cough."}}, {}, (400, "context_not_read")),
@@ -331,7 +372,13 @@ def test_the_interface_describes_itself_without_the_network() -> None:
     document, page, upload = run(ask)
     operation = document["paths"][REPORTS]["post"]
     assert {"200", "400", "401", "408", "413", "415", "422", "503", "504"} <= set(operation["responses"])
-    assert "film" in operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]
+    assert {"film", "clue"} <= set(form["schema"]["properties"])
+    # the example is one that a model takes
+    findings = KnownFindings(
+        observations=("Pleural Effusion", "Pneumothorax"), sided=("Pleural Effusion",), graded=("Pleural Effusion",)
+    )
+    assert len(parse_given_clues(form["examples"]["correction"]["value"]["clue"], findings)) == 2
     assert "StudyReport" in document["components"]["schemas"]
     for text in (page, upload.text):
         assert "http://" not in text.replace("http://www.w3.org", "")

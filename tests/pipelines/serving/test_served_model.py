@@ -16,6 +16,7 @@ from tests.core.toy_model import write_toy_model
 from trrg_core.config.settings import RegisterConfig
 from trrg_core.errors import ConfigError
 from trrg_core.generation.film_reading import read_film
+from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.report_writer import StudyRequest
 from trrg_core.generation.study_context import StudyContext
 from trrg_core.runs.stored_model import model_path
@@ -58,9 +59,22 @@ def test_when_the_alias_moves_the_other_model_takes_over(store_with_registry: St
     assert model.status.failure == ""
     # read for a model of before, which read an indication: the others of its batch are written
     stale = replace(study, context=StudyContext(indication="Cough."))
-    _, (refused, alone) = model.write([stale, study], with_heat_maps=False)
-    assert (refused, alone) == (RefusedStudy(reason=ANY), written[0])
+    unknown = replace(study, given=(GivenClue(observation="Edema", is_present=True),))
+    _, (refused, unheard, alone) = model.write([stale, unknown, study], with_heat_maps=False)
+    assert (refused, alone) == (RefusedStudy(code="context_not_read", reason=ANY), written[0])
     assert "the model reads no indication" in refused.reason
+    assert unheard == RefusedStudy(code="wrong_clue", reason=ANY)
+    assert "'Edema': unknown finding; expected one of Pleural Effusion" in unheard.reason
+    # two corrections of one film in one batch do not mix
+    effusion, none = (
+        replace(study, given=(GivenClue(observation="Pleural Effusion", is_present=is_present),))
+        for is_present in (True, False)
+    )
+    _, together = model.write([effusion, study, none], with_heat_maps=False)
+    assert [one.clues[0].probability > 0.5 for one in (together[0], together[2])] == [True, False]
+    assert [one.given for one in together] == [effusion.given, (), none.given]
+    alone = [model.write([one], with_heat_maps=False)[1][0] for one in (effusion, study, none)]
+    assert [one.report for one in together] == [one.report for one in alone]
 
 
 def test_a_model_that_cannot_be_loaded_does_not_replace_the_present_one(
