@@ -114,7 +114,10 @@ class _Server:
         self.metrics.seconds.add(time.monotonic() - began)
         self.metrics.batch_sizes.add(served.batch_size)
         if as_page:
-            page = WrittenPage(title="Generated report", model=served.model, studies=(served.written,))
+            findings = (await self.status()).findings
+            page = WrittenPage(
+                title="Generated report", model=served.model, studies=(served.written,), findings=findings
+            )
             return HTMLResponse(await asyncio.to_thread(render_written, page))
         line = record_line(served.written.study_id, served.written, model=served.model)
         return Response(line, media_type="application/json")

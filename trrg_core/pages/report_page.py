@@ -27,6 +27,7 @@ class StudyPage:
     `missed` are observations that only the reference affirms, `invented` those that only the hypothesis affirms;
     `disagreements` name the sentences that differ from the reference. `is_sampled`: the study was drawn at random, not
     chosen for its issues. `films` are first those that the model reads, in its order; `heat_maps` are of these.
+    `given` are the findings whose clues a person gave.
     """
 
     study_id: str
@@ -40,6 +41,7 @@ class StudyPage:
     disagreements: tuple[Disagreement, ...] = ()
     is_sampled: bool = False
     heat_maps: tuple[HeatMap, ...] = ()
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ def render_upload_page(*, needs_token: bool, path: str, context: Collection[str]
     The answer is a page of `written_page`: its content is taken over, its style and script are those of this page too.
     """
     style = page_style() + read_part("upload.css")
-    script = page_script() + read_part("upload_script.html")
+    script = page_script() + read_part("steering_script.html") + read_part("upload_script.html")
     policy = (
         f"default-src 'none'; img-src data:; style-src {hash_source(style)}; script-src {hash_source(script)}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -42,13 +42,15 @@ _DIFFERS = {
 class Line:
     """A sentence of a report; `status` is None for text without evidence (the reference, unparsed text).
 
-    `probability` is that of the statement that decides the status; `flags` are further remarks, in words.
+    `probability` is that of the statement that decides the status; `flags` are further remarks, in words. `is_given`
+    says whether a person gave a clue that it was checked against.
     """
 
     pieces: tuple[Piece, ...]
     status: Support | None = None
     probability: float | None = None
     flags: tuple[str, ...] = ()
+    is_given: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def _hypothesis_lines(study: StudyPage) -> tuple[Line, ...]:
                 status=evidence.status,
                 probability=evidence.probability,
                 flags=(*remarks[index], *_differences(study, index)),
+                is_given=any(item.clue and item.clue.observation in study.given for item in evidence.mentions),
             )
         )
         end = sentence.end

@@ -4,11 +4,14 @@ As safe as the report page: every text escaped, no network, and a Content-Securi
 one style sheet and the one script. It includes report text and radiographs: keep it where the data is kept.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from trrg_core.clue import KnownFindings
 from trrg_core.generation.film_reading import RejectedFilm
+from trrg_core.generation.given_clues import GivenClue
 from trrg_core.generation.report_writer import WrittenStudy
 from trrg_core.pages.report_page import StudyPage
 from trrg_core.pages.shown_film import Film
@@ -18,21 +21,26 @@ from trrg_core.pages.template import hash_source, read_part, template_environmen
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenPage:
-    """The whole page. `model` is what wrote the reports; `rejected` are images that were set aside."""
+    """The whole page. `model` is what wrote the reports; `rejected` are images that were set aside.
+
+    `findings` are those of which a person may give clues on the page of the server, which writes again; none elsewhere.
+    """
 
     title: str
     model: str
     studies: tuple[WrittenStudy, ...]
     rejected: tuple[RejectedFilm, ...] = ()
+    findings: KnownFindings = field(default_factory=KnownFindings)
     lineage: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenView:
-    """One study as its card prints it."""
+    """One study as its card prints it, with the clues that a person gave by their findings."""
 
     study: WrittenStudy
     view: StudyView
+    given: Mapping[str, GivenClue]
 
 
 def render_written(page: WrittenPage) -> str:
@@ -72,5 +80,6 @@ def view_written(study: WrittenStudy) -> WrittenView:
         hypothesis=study.parsed.sentences,
         evidence=study.evidence,
         heat_maps=study.heat_maps,
+        given=study.given_findings,
     )
-    return WrittenView(study=study, view=view_study(card))
+    return WrittenView(study=study, view=view_study(card), given={one.observation: one for one in study.given})

@@ -6,12 +6,14 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tests.core.pages.test_perception_page import Page
 from tests.core.toy_corpus import draw
-from trrg_core.clue import Clue
+from trrg_core.clue import Clue, KnownFindings
 from trrg_core.evidence import gather_evidence
 from trrg_core.generation.film_reading import ReadFilm, RejectedFilm
+from trrg_core.generation.given_clues import GivenClue, parse_given_clues
 from trrg_core.generation.heat_map import HeatMap
 from trrg_core.generation.report_writer import WrittenStudy
 from trrg_core.labels import load_label_set
@@ -91,9 +93,64 @@ def test_films_that_were_not_read_and_images_set_aside_are_named() -> None:
     assert "No study to show" in Page(render_written(page(rejected=(bad,)))).text
 
 
+FINDINGS = KnownFindings(
+    observations=("Pleural Effusion", "Pneumothorax", HOSTILE),
+    sided=("Pleural Effusion",),
+    graded=("Pleural Effusion",),
+)
+
+
+def test_a_person_may_say_what_holds_of_each_finding_that_the_model_can_be_given() -> None:
+    shown = Page(render_written(replace(page(study()), findings=FINDINGS)))
+    labels = [choice["aria-label"] for choice in shown.all("select")]
+    effusion = [f"Pleural Effusion: {what}" for what in ("what you say", "side", "degree")]
+    assert labels == [*effusion, "Pneumothorax: what you say"]
+    assert [item["data-finding"] for item in shown.all("li") if "data-finding" in item] == [
+        "Pleural Effusion",
+        "Pneumothorax",
+    ]
+    # a file that is kept has no choice that does nothing: the script of the server's page shows them
+    hidden = [
+        *shown.all("span", "says"),
+        *shown.all("span", "how"),
+        *shown.all("div", "again"),
+        *shown.all("p", "correct"),
+    ]
+    assert len(hidden) == 2 * 2 + 2
+    assert all("hidden" in part for part in hidden)
+    # every word is one that the server reads
+    words = [option["value"] for option in shown.all("option") if option["value"]]
+    assert all(parse_given_clues([f"Pleural Effusion={word}"], FINDINGS) for word in words)
+    assert not Page(render_written(page(study()))).all("select")
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ("absent", ["absent"]),
+        ("present", ["present"]),
+        ("right", ["present", "right"]),
+        ("bilateral moderate", ["present", "bilateral", "moderate"]),
+    ],
+)
+def test_what_a_person_gave_is_marked_and_can_be_taken_back(words: str, chosen: list[str]) -> None:
+    given = parse_given_clues([f"Pleural Effusion={words}"], FINDINGS)
+    shown = Page(render_written(replace(page(study(given=given)), findings=FINDINGS)))
+    assert "Revised for what a person gave: Pleural Effusion." in shown.text
+    assert "Pleural Effusion given by a person right 0.10, left 0.85" in shown.text
+    assert shown.text.count("given by a person") == 2  # once in the words on how to read the page
+    assert [option["value"] for option in shown.all("option") if "selected" in option and option["value"]] == chosen
+    # of the two sentences, that on the effusion
+    assert shown.text.count("by a given clue") == 1
+
+
 def test_no_text_becomes_markup_and_only_our_script_may_run() -> None:
     bad = RejectedFilm(name=HOSTILE, reason=HOSTILE, message=HOSTILE)
-    html = render_written(page(study(HOSTILE, study_id=HOSTILE, unread=unread(HOSTILE)), rejected=(bad,)))
+    clues = (*CLUES, Clue(observation=HOSTILE, probability=0.9, threshold=0.4))
+    evidence = replace(study().evidence, clues=clues, sentences=study(HOSTILE).evidence.sentences)
+    given = (GivenClue(observation=HOSTILE, is_present=True),)
+    written = study(HOSTILE, study_id=HOSTILE, unread=unread(HOSTILE), given=given, clues=clues, evidence=evidence)
+    html = render_written(replace(page(written, rejected=(bad,)), model=HOSTILE, findings=FINDINGS))
     shown = Page(html)
     assert len(shown.all("script")) == 1
     assert not [attributes for _, attributes in shown.tags if any(name.startswith("on") for name in attributes)]

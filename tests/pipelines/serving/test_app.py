@@ -360,9 +360,11 @@ def test_metrics_count_answers_seconds_and_batches() -> None:
 
 
 def test_a_browser_is_answered_with_a_page() -> None:
-    response = post(FILM, headers={"Accept": "text/html,*/*"})
+    response = post(FILM, headers={"Accept": "text/html,*/*"}, data={"clue": "Pleural Effusion=left"})
     assert response.headers["content-type"].startswith("text/html")
     assert "Generated text, not for clinical use" in response.text
+    assert "given by a person" in response.text
+    assert "Pleural Effusion: what you say" in response.text
 
 
 def test_the_interface_describes_itself_without_the_network() -> None:
