@@ -6,7 +6,7 @@ enlarged last year, is now normal" as "the heart is now normal".
 
 import re
 
-from trrg_core.report.scan import Plain, Scan, names_finding
+from trrg_core.report.scan import Plain, Scan, names_finding, replaced
 from trrg_core.report.telling_words import NOT, PAST
 
 _IS = r"(?=(?:is|are|has|have|looks?|appears?|remains?)\b)"
@@ -31,15 +31,6 @@ _PAST = re.compile(
     r"| (?:was|were|had been) [^,;:.]{3,50},? (?:and|but) (?=(?:is|are|has|have) (?:now|today|since|returned|become)\b)"
     r"|, having been [^,;:.]{3,60}(?=\.?$))"
 )
-_ADVERBIAL = (
-    r"(?:in contrast|by contrast|in comparison|by comparison|on the other hand|on the contrary|meanwhile"
-    r"|in the meantime|in the interim|fortunately|happily|thankfully|unfortunately|conversely|as expected"
-    r"|as anticipated|as hoped|reassuringly|notably|of note|incidentally|in retrospect|in turn|likewise|similarly"
-    r"|(?:i am|we are) (?:pleased|glad|happy|sorry) to (?:say|report|note))"
-)
-_VERB = r"(?:is|are|was|were|has|have|looks?|appears?|remains?|persists?|shows?|can|cannot|no longer)"
-# "the effusions, in contrast, have resolved", "has, in contrast, decreased"
-_ASIDE = re.compile(rf", {_ADVERBIAL}, (?={_VERB}\b)|(?<=\bhas)(?:, {_ADVERBIAL}, )|(?<=\bhave)(?:, {_ADVERBIAL}, )")
 # "not present on the 06:00 film", "not seen on the film of 3 May"
 _CLOCK = r"(?:\d{1,2}[:.]\d\d|\d{4})(?: ?(?:h|hrs?|hours?|am|pm)\b)?|\d{1,2} ?(?:am|pm)\b"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -71,22 +62,20 @@ def without_clauses(scan: Scan) -> Plain | None:
     """
     text, words = scan.plain.text, scan.plain.words
     if words & NOT and _TIMED.search(text) and (match := _ON_EARLIER.search(text)):
-        return _replaced(scan.plain, *match.span(1), _ON_PRIOR)
+        return replaced(scan.plain, *match.span(1), _ON_PRIOR)
     if not words & PAST:
         return None
     if ", when " in text and (match := _WHEN_PAST.search(text)):
-        return _cut(scan.plain, *match.span())
+        return replaced(scan.plain, *match.span(), "")
     match = _RELATIVE.search(text)
     if match and _follows(scan, match, is_place=False) and not names_finding(scan, *match.span()):
-        return _cut(scan.plain, match.start() + 1, match.end())
+        return replaced(scan.plain, match.start() + 1, match.end(), "")
     match = _PAST.search(text)
     if match and _follows(scan, match, is_place=True) and not names_finding(scan, *match.span()):
-        return _cut(scan.plain, match.start(), match.end() - 1 if match.end() < len(text) else match.end())
-    match = _ASIDE.search(text)
-    if match:
-        return _cut(scan.plain, match.start(), match.end() - 1)
+        end = match.end() - 1 if match.end() < len(text) else match.end()
+        return replaced(scan.plain, match.start(), end, "")
     match = _PAST_IN_FRONT.search(text)
-    return _cut(scan.plain, *match.span()) if match else None
+    return replaced(scan.plain, *match.span(), "") if match else None
 
 
 def _follows(scan: Scan, match: "re.Match[str]", *, is_place: bool) -> bool:
@@ -95,13 +84,3 @@ def _follows(scan: Scan, match: "re.Match[str]", *, is_place: bool) -> bool:
     if not before:
         return False
     return before[-1].is_place and not before[-1].is_finding if is_place else before[-1].is_target
-
-
-def _cut(plain: Plain, start: int, end: int) -> Plain:
-    return _replaced(plain, start, end, "")
-
-
-def _replaced(plain: Plain, start: int, end: int, words: str) -> Plain:
-    offsets = plain.offsets or tuple(range(len(plain.text)))
-    at = tuple([offsets[min(start + number, end - 1)] for number in range(len(words))])
-    return Plain(plain.text[:start] + words + plain.text[end:], offsets[:start] + at + offsets[end:])

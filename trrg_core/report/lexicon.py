@@ -16,10 +16,12 @@ from typing import Any
 import ahocorasick
 import yaml
 
+from trrg_core.report.adverbials import Adverbials
 from trrg_core.report.spelling import Spelling
-from trrg_core.report.telling_words import telling_words, words_of
+from trrg_core.report.telling_words import ADVERBIAL, telling_words, words_of
 
 RULE_FILES = (
+    "words.yaml",
     "findings.yaml",
     "patterns.yaml",
     "cues.yaml",
@@ -44,6 +46,7 @@ _PLACE_ALONE = "mass_effect"  # what only looks like a finding: "line-related pn
 # of a place, in a note: "ngt coiled in esophagus", "in r main bronchus"
 _TYPED_SIDES = (("right", "r"), ("right", "rt"), ("left", "l"), ("left", "lt"))
 _GROUP = re.compile(r"\(([^()]*\|[^()]*)\)")
+_LIST = re.compile(r"<([a-z_]+)>")
 # as a part of other words "i", "r" or "ng" would be two of three matches
 _OFTEN_WITHIN_WORDS = 2
 _BEFORE_WORDS = f" {string.punctuation}"
@@ -107,6 +110,7 @@ class Lexicon:
     pairs: dict[tuple[str, str], Pair]
     kinds: dict[str, str]
     spelling: Spelling
+    adverbials: Adverbials
 
     def entry_of(self, phrase: str) -> Entry | None:
         """The entry of `phrase`; None where the rules have no such phrase."""
@@ -122,7 +126,9 @@ class Lexicon:
 def load_rules() -> dict[str, Any]:
     """The shipped rule files, parsed: file name -> its YAML."""
     # BaseLoader: in a rule "no" and "none" are words, not a boolean and a null
-    return {name: yaml.load(_read(name), Loader=yaml.BaseLoader) for name in RULE_FILES}
+    words = yaml.load(_read(RULE_FILES[0]), Loader=yaml.BaseLoader)
+    texts = {name: _LIST.sub(lambda match: f"({'|'.join(words[match[1]])})", _read(name)) for name in RULE_FILES[1:]}
+    return {RULE_FILES[0]: words} | {name: yaml.load(text, Loader=yaml.BaseLoader) for name, text in texts.items()}
 
 
 @cache
@@ -157,20 +163,23 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
         if attribute not in attributes:
             attributes.append(attribute)
     positions = dict(_all_positions(rules.get("positions.yaml", {})))
-    keys |= {phrase: ([], []) for phrase in sorted({*positions, *telling_words()}) if phrase not in keys}
+    adverbials = Adverbials(rules.get("words.yaml", {}))
+    others = {*positions, *telling_words(), *adverbials.signs}
+    keys |= {phrase: ([], []) for phrase in sorted(others) if phrase not in keys}
     verbs = {phrase for phrase, (terms, _) in keys.items() if any(term.role == "verb" for term in terms)}
     automaton = ahocorasick.Automaton()
     # 112,000 phrases have 4,400 different entries; fewer objects are found faster in memory
     shared: dict[Entry, Entry] = {}
     for phrase, (terms, attributes) in keys.items():
-        entry = _entry(phrase, terms, attributes, verbs, positions.get(phrase, ()))
+        words = words_of(phrase) | (ADVERBIAL if phrase in adverbials.signs else 0)
+        entry = _entry(phrase, terms, attributes, verbs, positions.get(phrase, ()), words)
         for key in _keys(phrase):
             automaton.add_word(key, shared.setdefault(entry, entry))
     automaton.make_automaton()
     kinds = {name: body.get("kind", "finding") for name, body in rules["findings.yaml"].items()}
     pairs = dict(_pairs(rules["patterns.yaml"]["pairs"]))
     spelling = Spelling(rules.get("spelling.yaml", {}), keys)
-    return Lexicon(automaton=automaton, pairs=pairs, kinds=kinds, spelling=spelling)
+    return Lexicon(automaton=automaton, pairs=pairs, kinds=kinds, spelling=spelling, adverbials=adverbials)
 
 
 def _keys(phrase: str) -> Sequence[str]:
@@ -239,7 +248,12 @@ def _read(name: str) -> str:
 
 
 def _entry(
-    phrase: str, terms: list[Term], attributes: list[tuple[str, str]], verbs: set[str], positions: tuple[str, ...]
+    phrase: str,
+    terms: list[Term],
+    attributes: list[tuple[str, str]],
+    verbs: set[str],
+    positions: tuple[str, ...],
+    words: int,
 ) -> Entry:
     directions = frozenset(term.direction for term in terms if term.direction)
     return Entry(
@@ -261,7 +275,7 @@ def _entry(
         describes=bool(attributes or positions),
         may_answer=any(term.reach == "answer" for term in terms),
         part=_part(terms),
-        words=words_of(phrase),
+        words=words,
     )
 
 

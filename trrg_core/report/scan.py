@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
 from trrg_core.report.shorthand import ends_in_answer, written_out
-from trrg_core.report.telling_words import ANY_WORD
+from trrg_core.report.telling_words import ADVERBIAL, ANY_WORD
 
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
@@ -17,6 +17,7 @@ _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
 _OTHER_SIGNS = re.compile(r"[^\w -~]")
 _GLUED = ("is", "are", "the")
 _SPACES = re.compile("  +")
+_MOST_LEFT_OUT = 6
 
 
 @dataclass(slots=True)
@@ -84,6 +85,13 @@ def plain_sentence(sentence: str) -> Plain:
     return Plain(_SPACES.sub(" ", text), tuple(offsets))
 
 
+def replaced(plain: Plain, start: int, end: int, words: str) -> Plain:
+    """`plain` with `words` in place of [start, end)."""
+    offsets = plain.offsets or tuple(range(len(plain.text)))
+    at = tuple([offsets[min(start + number, end - 1)] for number in range(len(words))])
+    return Plain(plain.text[:start] + words + plain.text[end:], offsets[:start] + at + offsets[end:])
+
+
 def _without_slips(plain: Plain, sentence: str, lexicon: Lexicon) -> Plain:
     """`plain`, which is `sentence`, without signs and slips."""
     # no sign but a dash is a known word
@@ -104,7 +112,20 @@ def _composed(plain: Plain, before: tuple[int, ...] | None) -> Plain:
 
 def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) -> Scan:
     """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is set."""
-    return scan_plain(_without_slips(plain_sentence(sentence), sentence, lexicon), lexicon, everything=everything)
+    plain = _without_slips(plain_sentence(sentence), sentence, lexicon)
+    scan = scan_plain(plain, lexicon, everything=everything)
+    if scan.has_target and plain.words & ADVERBIAL and (shorter := _without_adverbials(plain, lexicon)) is not plain:
+        return scan_plain(shorter, lexicon, everything=everything)
+    return scan
+
+
+def _without_adverbials(plain: Plain, lexicon: Lexicon) -> Plain:
+    """`plain` without what tells nothing; the same where it has nothing of the kind."""
+    for _ in range(_MOST_LEFT_OUT):
+        if (span := lexicon.adverbials.find(plain.text)) is None:
+            break
+        plain = replaced(plain, *span, "")
+    return plain
 
 
 def scan_plain(plain: Plain, lexicon: Lexicon, *, everything: bool = False) -> Scan:
