@@ -124,6 +124,9 @@ class ReportReviser:
         if len(kept) == len(segment.facts) and not is_false:
             return [segment]
         shorter = None if is_false else self._shortened(segment, is_dropped)
+        # what is left may be false by itself: "The costophrenic angles are sharp", of "sharp without effusion"
+        if shorter and any(is_false_when_present(shorter, name) for name in present):
+            shorter = None
         texts = [shorter] if shorter else dict.fromkeys(self._plain.of_fact(fact) for fact in kept)
         return [Segment(" " if at else segment.gap, text) for at, text in enumerate(texts)]
 

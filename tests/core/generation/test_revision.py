@@ -94,6 +94,13 @@ def test_what_else_a_sentence_states_keeps_its_side_and_degree(reviser, draft, n
     assert revised == f"{expected} Heart size is normal."
 
 
+def test_what_is_left_of_a_shortened_sentence_does_not_deny_the_finding_that_comes(reviser):
+    for others, left in (("", ""), (" or pneumothorax", "No pneumothorax. ")):
+        draft = f"The costophrenic angles are sharp without effusion{others}. The heart is enlarged."
+        revised = reviser.revise(draft, "Left pleural effusion.", given(EFFUSION))
+        assert revised == f"Left pleural effusion. {left}The heart is enlarged."
+
+
 def test_a_sentence_that_calls_normal_what_is_not_keeps_its_other_statements(reviser):
     draft = "The lungs are clear without effusion or pneumothorax. The heart is enlarged."
     revised = reviser.revise(draft, "Right consolidation.", given("Consolidation"))
