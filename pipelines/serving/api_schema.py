@@ -46,7 +46,8 @@ FORM_OF_FILMS: dict[str, Any] = {
                     "correction": {
                         "summary": "Two films, and what a person says of two findings",
                         "description": "curl -F film=@front.jpg -F view=PA -F film=@side.jpg -F view=LATERAL "
-                        '-F "clue=Pleural Effusion=left small" -F clue=Pneumothorax=absent ...',
+                        '-F "clue=Pleural Effusion=left small" -F clue=Pneumothorax=absent '
+                        "127.0.0.1:8000/v1/reports",
                         "value": {
                             "film": ["front.jpg", "side.jpg"],
                             "view": ["PA", "LATERAL"],

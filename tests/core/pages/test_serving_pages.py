@@ -60,7 +60,8 @@ def test_the_description_names_fields_types_and_answers() -> None:
                                         "film": {"type": "array", "items": {"type": "string", "format": "binary"}},
                                         "view": {"enum": ["", "PA"]},
                                     },
-                                }
+                                },
+                                "examples": {"one": {"summary": "As here", "description": hostile}},
                             }
                         }
                     },
@@ -78,6 +79,7 @@ def test_the_description_names_fields_types_and_answers() -> None:
     assert "film array of file" in page.text
     assert 'view (optional) "" | "PA"' in page.text
     assert "200 Done A" in page.text
+    assert f"As here: {hostile}" in page.text
     assert "p (optional) number or null" in page.text
     assert "t (optional) true" in page.text
     assert not page.all("script")
