@@ -74,7 +74,10 @@ def test_requests_are_written_in_batches_and_the_model_is_swapped_while_it_serve
 
         def ask(number: int) -> httpx.Response:
             film = draw(number, ("", "e", "p")[number % 3])
-            return httpx.post(f"{address}/v1/reports", files=[("film", ("a.jpg", film))], timeout=120)
+            clues = [f"Pleural Effusion={('absent', 'left')[number % 2]}"] if number % 4 < 2 else []
+            return httpx.post(
+                f"{address}/v1/reports", files=[("film", ("a.jpg", film))], data={"clue": clues}, timeout=120
+            )
 
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(ask, range(24)))
@@ -82,6 +85,9 @@ def test_requests_are_written_in_batches_and_the_model_is_swapped_while_it_serve
         assert {answer.json()["model"] for answer in answers} == {"models:/m/1, run finetune-1"}
         # an answer belongs to its own request
         assert [answer.json()["id"] for answer in answers] == [ask(number).json()["id"] for number in range(24)]
+        effusions = [answer.json()["clues"][0] for answer in answers]
+        assert ["given" in clue for clue in effusions] == [number % 4 < 2 for number in range(24)]
+        assert [clue["left"] > 0.99 for clue in effusions] == [number % 4 == 1 for number in range(24)]
         metrics = httpx.get(f"{address}/metrics", timeout=60).text
         batches = next(line for line in metrics.splitlines() if line.startswith("trrg_batch_studies_sum"))
         assert float(batches.split()[1]) > 48, "no two studies were written together"
@@ -95,5 +101,12 @@ def test_requests_are_written_in_batches_and_the_model_is_swapped_while_it_serve
         assert models[-1] == "models:/m/2, run finetune-2"
         cut = httpx.post(f"{address}/v1/reports", files=[("film", ("a.jpg", draw(1, "e")[:900]))], timeout=60)
         assert (cut.status_code, cut.json()["error"]["code"]) == (422, "jpeg_truncated")
+        midline = httpx.post(
+            f"{address}/v1/reports",
+            files=[("film", ("a.jpg", draw(1, "e")))],
+            data={"clue": "Cardiomegaly=left"},
+            timeout=60,
+        )
+        assert (midline.status_code, midline.json()["error"]["code"]) == (400, "wrong_clue")
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/health")
