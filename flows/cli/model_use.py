@@ -260,9 +260,10 @@ def serve(
     preset: PresetOption = "tiny",
     settings: SetOption = None,
 ) -> None:
-    """Serve a trained model over HTTP with Ray Serve, with a page to drop films on, until it is interrupted.
+    """Serve a trained model over HTTP with Ray Serve, with a page to drop films on, until interrupted.
 
-    POST /v1/reports takes the films of one study and answers as `trrg generate --json` prints; /docs describes it.
+    POST /v1/reports takes the films of one study and answers as `trrg generate --json` prints; on the page
+    and with fields `clue` a person corrects its clues. /docs describes it.
     If the environment variable TRRG_SERVE_TOKEN is set, requests need it as a bearer token.
     """
     from pipelines.serving.limits import MIB, ServingLimits
