@@ -8,6 +8,7 @@ from typing import Any, cast
 import ray.train
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
 
 from pipelines.ray_data.cluster import connect, quieten
 from pipelines.ray_data.cpu_budget import check_budget, training_budget
@@ -26,7 +27,7 @@ from pipelines.training.rank_status import (
     written_status,
 )
 from pipelines.training.stage import Stage, TrainingTask
-from trrg_core.errors import ConfigError, StorageError, TrainingError, TrrgError
+from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError, TrrgError
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,18 @@ _UNUSED_LOCALLY = ("PlacementGroupCleanerCallback",)
 
 
 POLL_S = 5.0  # one small file per rank
+
+
+class OnlyPassingFailures(DefaultFailurePolicy):
+    """Ray's policy of starting the workers again, but not after an error that will be raised again.
+
+    Those are a wrong setting and refused data.
+    """
+
+    def make_decision(self, training_failed_error: Any) -> FailureDecision:
+        if any(isinstance(one, ConfigError | DataError) for one in _raised_by_workers(training_failed_error)):
+            return FailureDecision.RAISE
+        return super().make_decision(training_failed_error)
 
 
 class Trainer(TorchTrainer):
@@ -57,6 +70,7 @@ class Trainer(TorchTrainer):
     def _initialize_and_run_controller(self, **words: Any) -> Any:
         if len(self._sizes) > 1:
             words["scaling_policy"] = SizedPolicy(cast(Any, self.scaling_config), self._sizes)
+        words["failure_policy"] = OnlyPassingFailures(cast(Any, self.run_config.failure_config))
         return super()._initialize_and_run_controller(**words)  # type: ignore[misc]
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -154,11 +168,15 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
 
 def failure_of(what: str, error: BaseException) -> TrrgError:
     """The error of a run whose workers failed: with the last line of what one raised, and of its kind if it is ours."""
-    failures = list((getattr(error, "worker_failures", None) or {}).values())
+    failures = _raised_by_workers(error)
     # the others wait for the one that failed, and end by what that does to them
     first = next((one for one in failures if isinstance(one, TrrgError)), next(iter(failures), error))
     kind = next((one for one in (ConfigError, StorageError) if isinstance(first, one)), TrainingError)
     return kind(f"{what}: {_brief(first)}")
+
+
+def _raised_by_workers(error: BaseException) -> list[BaseException]:
+    return list((getattr(error, "worker_failures", None) or {}).values())
 
 
 def _brief(first: BaseException) -> str:

@@ -4,14 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ray.train import ScalingConfig
+from ray.train import FailureConfig, ScalingConfig, WorkerGroupError
+from ray.train.v2._internal.execution.failure_handling import FailureDecision
 
 from pipelines.training.elastic_group import SizedPolicy, group_sizes
-from pipelines.training.workers import failure_of, train_on_workers
+from pipelines.training.workers import OnlyPassingFailures, failure_of, train_on_workers
 from tests.pipelines.training.toy_stage import toy_stage, toy_task
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EngineConfig
-from trrg_core.errors import ConfigError, StorageError, TrainingError
+from trrg_core.errors import ConfigError, DataError, StorageError, TrainingError
 from trrg_core.storage.store import open_store
 
 
@@ -62,3 +63,19 @@ def test_the_error_of_a_run_is_of_the_kind_of_its_worker() -> None:
         error.worker_failures = failures  # type: ignore[attr-defined]
         found = failure_of("run r failed", error)
         assert (type(found), str(found)) == (kind, text)
+
+
+@pytest.mark.parametrize(
+    ("raised", "is_repeated"),
+    [
+        (ConfigError("no such folder"), False),
+        (DataError("withdrawn", "a patient was withdrawn"), False),
+        (StorageError("no space"), True),
+        (TrainingError("a process that makes batches ended"), True),
+    ],
+)
+def test_workers_are_started_again_only_after_an_error_that_may_pass(raised: Exception, is_repeated: bool) -> None:
+    policy = OnlyPassingFailures(FailureConfig(max_failures=2))
+    collateral = RuntimeError("connection reset")
+    decision = policy.make_decision(WorkerGroupError("text", {0: collateral, 1: raised}))
+    assert decision == (FailureDecision.RETRY if is_repeated else FailureDecision.RAISE)
