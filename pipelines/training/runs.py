@@ -15,9 +15,10 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.labels import column_name, load_label_set
 from trrg_core.model.model_folder import LoadedContrastive, load_contrastive_folder
-from trrg_core.runs.results import RunResult, read_result
+from trrg_core.runs.results import RunResult, read_result, run_path
 from trrg_core.runs.stored_model import fetched_model
 from trrg_core.signing.manifest_key import ManifestKey
+from trrg_core.storage.lock import hold_lock
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import withdrawal_state
 from trrg_core.tables.commit_history import find_commit
@@ -30,11 +31,17 @@ from trrg_core.training.tokenization import load_tokenizer
 # activations, a compiler, GPU or CPU.
 NUMBER_SETTINGS = {"precision", "clip_norm", "max_bad_steps", "validate_every_steps", "patience"}
 
+LOCK = "training.lock"
+WAIT_S = 14 * 24 * 3600.0  # for another process that trains the same run: longer than a training takes
+
 
 def find_or_train(
     stage: Stage, config: TrrgConfig, settings: object, store: Store, inputs: Mapping[str, str]
 ) -> tuple[RunResult, bool]:
     """The finished run of this stage, settings and inputs, and whether it existed already.
+
+    While another process trains the same run, this one waits for its result, or goes on from its last checkpoint when
+    that process ends without one.
 
     Args:
         stage: the stage to train when there is no such run.
@@ -44,7 +51,7 @@ def find_or_train(
         inputs: table versions and runs by role, e.g. `{"shards": "shards@3"}`.
 
     Raises:
-        ConfigError: if the slice is not one of the shards.
+        ConfigError: if the slice is not one of the shards, or the store cannot be written.
         DataError: `withdrawn`, if a patient was withdrawn meanwhile.
         TrainingError: if training failed.
     """
@@ -53,19 +60,27 @@ def find_or_train(
     numbers = [config.seed, config.engine.model_dump(include=NUMBER_SETTINGS), settings]
     identity = job_fingerprint(stage.name, numbers, store, inputs)
     run_id = f"{stage.name}-{identity}"
+    if existing := _find(store, run_id):
+        return existing, True
+    with hold_lock(store, f"{run_path(run_id)}/{LOCK}", what=f"the training of {run_id}", wait_s=WAIT_S):
+        if existing := _find(store, run_id):  # by the process that held the lock
+            return existing, True
+        task = TrainingTask(
+            run_id=run_id,
+            config=config,
+            store=store,
+            inputs=dict(inputs),
+            code_version=code_version(),
+            withdrawals=withdrawals,
+        )
+        return train(stage, task), False
+
+
+def _find(store: Store, run_id: str) -> RunResult | None:
     existing = read_result(store, run_id)
     if existing:
         delete_unscored(store, run_id)  # left there by a kill behind the result
-        return existing, True
-    task = TrainingTask(
-        run_id=run_id,
-        config=config,
-        store=store,
-        inputs=dict(inputs),
-        code_version=code_version(),
-        withdrawals=withdrawals,
-    )
-    return train(stage, task), False
+    return existing
 
 
 def _check_slice(store: Store, inputs: Mapping[str, str]) -> None:

@@ -38,17 +38,18 @@ _UNUSED = ("DatasetsCallback",)
 _UNUSED_LOCALLY = ("PlacementGroupCleanerCallback",)
 
 
+# logs the traceback of what a worker raised, with those of the libraries below it
+_TRACEBACKS = "ray.train.v2._internal.util"
+_SETTLED = (ConfigError, DataError)  # a wrong setting and refused data: they will be raised again
+
 POLL_S = 5.0  # one small file per rank
 
 
 class OnlyPassingFailures(DefaultFailurePolicy):
-    """Ray's policy of starting the workers again, but not after an error that will be raised again.
-
-    Those are a wrong setting and refused data.
-    """
+    """Ray's policy of starting the workers again, but not after an error that will be raised again."""
 
     def make_decision(self, training_failed_error: Any) -> FailureDecision:
-        if any(isinstance(one, ConfigError | DataError) for one in _raised_by_workers(training_failed_error)):
+        if any(isinstance(one, _SETTLED) for one in _raised_by_workers(training_failed_error)):
             return FailureDecision.RAISE
         return super().make_decision(training_failed_error)
 
@@ -162,8 +163,15 @@ def train_worker(stage: Stage, task: TrainingTask) -> None:
     if rank == 0 and world != task.config.engine.num_workers:
         forget_ranks(task.store, task.rank_statuses, range(world, task.config.engine.num_workers))
         logger.info("%s goes on with %d of %d workers", stage.name, world, task.config.engine.num_workers)
-    with written_status(status, task.store, task.rank_statuses, rank, world):
-        train_rank(stage, task, ray.train.report, status)
+    try:
+        with written_status(status, task.store, task.rank_statuses, rank, world):
+            train_rank(stage, task, ray.train.report, status)
+    except TrrgError as error:
+        # its message says all: the driver prints that of the last attempt
+        logging.getLogger(_TRACEBACKS).setLevel(logging.CRITICAL)
+        if not isinstance(error, _SETTLED):
+            logger.error("%s, worker %d: %s", stage.name, rank, _brief(error))
+        raise
 
 
 def failure_of(what: str, error: BaseException) -> TrrgError:

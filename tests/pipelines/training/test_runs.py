@@ -1,5 +1,9 @@
 """What makes two training runs the same: every setting that changes numbers, and no other."""
 
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipelines.training import runs
@@ -8,6 +12,7 @@ from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.runs.results import RunResult, write_result
+from trrg_core.storage.lock import hold_lock
 from trrg_core.storage.store import Store, open_store
 
 
@@ -60,7 +65,28 @@ def test_what_a_kill_behind_the_result_left_is_deleted_when_the_run_is_found(sto
         store.write_bytes(f"{result.path}/{name}", b"")
     found, is_old = runs.find_or_train(toy.toy_stage(), config, settings, store, inputs)
     assert (found, is_old) == (result, True)
-    assert store.list(result.path) == (f"{result.path}/model/model.safetensors", f"{result.path}/result.json")
+    assert store.list(result.path) == tuple(
+        f"{result.path}/{name}" for name in ("model/model.safetensors", "result.json", runs.LOCK)
+    )
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_run_that_another_process_trains_is_waited_for(
+    store: Store, caplog: pytest.LogCaptureFixture, is_finished: bool
+) -> None:
+    config, settings, inputs = load_config("tiny"), f"at once {is_finished}", {"shards": "shards@0"}
+    run_id = runs.find_or_train(toy.toy_stage(), config, settings, store, inputs)[0].run_id
+    caplog.set_level(logging.INFO)
+    with ThreadPoolExecutor(1) as second:
+        with hold_lock(store, f"runs/{run_id}/{runs.LOCK}", what="the training", wait_s=0):
+            waiting = second.submit(runs.find_or_train, toy.toy_stage(), config, settings, store, inputs)
+            while not caplog.messages and not waiting.done():
+                time.sleep(0.01)
+            if is_finished:
+                write_result(store, RunResult(run_id=run_id, job="pretrain", notes={"by": "the first"}))
+        found, is_old = waiting.result()
+    assert caplog.messages[0].startswith(f"waiting for the training of {run_id}, which process ")
+    assert (found.notes, is_old) == (({"by": "the first"}, True) if is_finished else ({}, False))
 
 
 def test_a_batch_that_is_not_made_of_whole_micro_batches_is_refused() -> None:
