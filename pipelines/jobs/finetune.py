@@ -15,6 +15,7 @@ from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
 from trrg_core.model.backbones import Weights, check_values
+from trrg_core.model.folder_content import by_content, check_folder_exists
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.instruction import instruction_text
 from trrg_core.model.model_folder import save_model_folder
@@ -32,9 +33,11 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
     Raises:
         ConfigError: if `shards`, or what stage 1 was trained on, has the labels of another label set, or the
-            LLM does not know a value.
+            LLM does not know a value or is missing.
     """
     check_values(config.finetune.llm, "finetune.llm")
+    if not config.ray.address:  # the workers are on this machine
+        check_folder_exists(config.finetune.llm, "finetune.llm")
     check_label_set(config, store, inputs["shards"])
     stage = Stage(
         name="finetune",
@@ -45,7 +48,8 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         score=score,
         collate_validation=collate_validation,
     )
-    result, reused = find_or_train(stage, config, [config.finetune, instruction_text(config)], store, inputs)
+    identity = config.finetune.model_copy(update={"llm": by_content(config.finetune.llm)})
+    result, reused = find_or_train(stage, config, [identity, instruction_text(config)], store, inputs)
     return JobResult.of_run(result, reused=reused)
 
 

@@ -32,6 +32,7 @@ from trrg_core.metrics.perception_scores import (
 from trrg_core.model.backbones import check_values
 from trrg_core.model.calibration import fit_calibration, fit_degree_calibration, fit_side_calibration
 from trrg_core.model.contrastive import build_contrastive
+from trrg_core.model.folder_content import by_content, check_folder_exists
 from trrg_core.model.model_folder import (
     LoadedContrastive,
     load_contrastive_folder,
@@ -79,10 +80,13 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     Raises:
         TrainingError: if its perception fails a bound of `perception_gate`; the run is kept, and is judged again, not
             trained again, under other bounds.
-        ConfigError: if `shards` has the labels of another label set, or a backbone does not know a value.
+        ConfigError: if `shards` has the labels of another label set, or a backbone does not know a value or is missing.
     """
-    check_values(config.pretrain.image_encoder, "pretrain.image_encoder")
-    check_values(config.pretrain.text_encoder, "pretrain.text_encoder")
+    encoders = {name: getattr(config.pretrain, name) for name in ("image_encoder", "text_encoder")}
+    for name, encoder in encoders.items():
+        check_values(encoder, f"pretrain.{name}")
+        if not config.ray.address:  # the workers are on this machine
+            check_folder_exists(encoder, f"pretrain.{name}")
     check_label_set(config, store, inputs["shards"])
     stage = Stage(
         name="pretrain",
@@ -94,7 +98,8 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         joins_micro_batches=True,
         page=PAGE,
     )
-    result, reused = find_or_train(stage, config, [config.pretrain, config.parse.label_set], store, inputs)
+    identity = config.pretrain.model_copy(update={name: by_content(encoder) for name, encoder in encoders.items()})
+    result, reused = find_or_train(stage, config, [identity, config.parse.label_set], store, inputs)
     if failed := failed_bounds(result.metrics, config.perception_gate):
         raise TrainingError(
             f"the perception of {result.run_id} is too weak for stage 2: {'; '.join(failed)}. Train longer, look at "

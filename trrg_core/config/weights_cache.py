@@ -14,8 +14,18 @@ def weights_cache() -> Path:
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
+    return user_cache() / "weights"
+
+
+def user_cache() -> Path:
+    """The folder `trrg` in the cache folder of the user: all in it can be made again."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "trrg" / "weights"
+    return Path(base).expanduser() / "trrg"
+
+
+def is_path(pretrained: str) -> bool:
+    """Whether `pretrained` names a folder by its path, and no model of the hub."""
+    return pretrained.startswith(("/", "./", "../", "~"))
 
 
 def resolve_pretrained(pretrained: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from transformers.utils.hub import cached_file
 
 from trrg_core.config.settings import EncoderConfig
-from trrg_core.config.weights_cache import resolve_pretrained
+from trrg_core.config.weights_cache import is_path, resolve_pretrained
 from trrg_core.errors import ConfigError
 from trrg_core.model.manifest import sha256_of
 
@@ -68,6 +68,10 @@ def check_pinned(encoder: EncoderConfig) -> None:
 
 
 def _cached_folder(encoder: EncoderConfig) -> Path:
+    if is_path(encoder.pretrained):
+        raise ConfigError(
+            f"the weights were in the folder {encoder.pretrained!r}, which is gone: move it back, or put a link there"
+        )
     revision = {"revision": encoder.revision} if encoder.revision else {}
     try:
         return Path(cached_file(encoder.pretrained, "config.json", local_files_only=True, **revision)).parent
