@@ -30,6 +30,8 @@ def initialize(model: nn.Module, config: EngineConfig, optimizer: OptimizerConfi
         dist_init_required=False,
     )
     _limit_collectives(engine, config.collective_timeout_s)
+    if only_runs_model(config):  # `WholeGradient` averages it
+        engine.enable_backward_allreduce = False
     return engine
 
 
@@ -69,8 +71,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.
     )
 
 
-def clips_itself(config: EngineConfig) -> bool:
-    """Whether `Engine` clips and tests the gradient, rather than DeepSpeed: in fp32 without ZeRO."""
+def only_runs_model(config: EngineConfig) -> bool:
+    """Whether `Engine` averages, tests and clips the gradient, rather than DeepSpeed: in fp32 without ZeRO."""
     return config.zero_stage == 0 and config.precision == "fp32"
 
 
@@ -87,7 +89,7 @@ def deepspeed_config(config: EngineConfig, batch_size: int) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": batch_size,
         # the boundary is set at each micro-batch instead, so that their number may change from step to step
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": 0.0 if clips_itself(config) else config.clip_norm,
+        "gradient_clipping": 0.0 if only_runs_model(config) else config.clip_norm,
         "bf16": {"enabled": config.precision == "bf16"},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,

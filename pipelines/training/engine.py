@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pipelines.training import state_files
 from pipelines.training.agreement import agreed
 from pipelines.training.bad_steps import BadStep, BadStepRecord
-from pipelines.training.deepspeed_setup import clips_itself, gathered, initialize
+from pipelines.training.deepspeed_setup import gathered, initialize, only_runs_model
 from pipelines.training.gpu_memory import explained_out_of_memory
 from pipelines.training.partitions import (
     MOMENTS,
@@ -30,6 +30,7 @@ from pipelines.training.partitions import (
 )
 from pipelines.training.state_files import CopiedState
 from pipelines.training.weight_average import WeightAverage
+from pipelines.training.whole_gradient import WholeGradient
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
 from trrg_core.errors import TrainingError
 from trrg_core.model.compiling import compile_layers
@@ -64,6 +65,8 @@ class Engine:
         self._record = bad_step_record
         self._buffer_versions = {name: buffer._version for name, buffer in self.engine.module.named_buffers()}
         self._statistics = [buffer for norm in _batch_norms(self.engine.module) for buffer in norm.buffers()]
+        trained = [parameter for parameter in self.engine.module.parameters() if parameter.requires_grad]
+        self._gradient = WholeGradient(trained) if only_runs_model(config) else None
 
     @property
     def device(self) -> torch.device:
@@ -91,6 +94,8 @@ class Engine:
         mean_weight = self._mean_weight(own) if weights is not None else float(len(own))
         self._set_learning_rate(step)
         statistics = [buffer.clone() for buffer in self._statistics]
+        if self._gradient is not None:
+            self._gradient.clear()
         sums: dict[str, Tensor] = {}
         for index, (batch, weight) in enumerate(zip(micro_batches, own, strict=True)):
             self.engine.set_gradient_accumulation_boundary(index + 1 == len(own))
@@ -104,17 +109,12 @@ class Engine:
             for name, part in {"loss": output.loss, **output.parts}.items():
                 value = part.detach().float().reshape(()) * share
                 sums[name] = sums[name] + value if name in sums else value
-        norm_is_finite = self._clip_whole_gradient()
-        losses, is_good = self._mean_over_ranks(sums, norm_is_finite)
-        if is_good:
-            self.engine.step()
-            is_good = bool(self.engine.was_step_applied())
+        losses, is_good = self._update_weights(sums)
         if is_good:
             self._bad_in_a_row = 0
             if self.average is not None:
                 self.average.update(num_steps(base_optimizer(self.engine), self.segments))
         else:
-            self.engine.zero_grad()
             # they are averages: one value that is not finite would stay in them to the end of the run
             for buffer, before in zip(self._statistics, statistics, strict=True):
                 buffer.copy_(before)
@@ -150,7 +150,7 @@ class Engine:
             for name, part in {"loss": output.loss, **output.parts}.items():
                 value = part.detach().float().reshape(()) * (weight / mean_weight)
                 sums[name] = sums[name] + value if name in sums else value
-        return self._mean_over_ranks(sums, torch.tensor(True, device=self.device))[0]
+        return self._mean_over_ranks(sums)
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the training state under `folder`; see `state_files`."""
@@ -291,19 +291,27 @@ class Engine:
         dist.all_reduce(total)
         return float(total) / dist.get_world_size()
 
-    def _clip_whole_gradient(self) -> Tensor:
-        """Whether the gradient is finite; in fp32 without ZeRO, where DeepSpeed does not look, it is clipped here."""
-        if not clips_itself(self.config):
-            return torch.tensor(True, device=self.device)
-        trained = [parameter for _, parameter in self._trained()]
-        return torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm).isfinite()
+    def _update_weights(self, sums: Mapping[str, Tensor]) -> tuple[dict[str, float], bool]:
+        """The mean of each entry over the ranks, and whether the weights were changed: if the gradient is finite."""
+        if self._gradient is None:
+            losses = self._mean_over_ranks(sums)
+            self.engine.step()
+            is_good = bool(self.engine.was_step_applied())
+            if not is_good:
+                self.engine.zero_grad()
+            return losses, is_good
+        means = self._gradient.average(torch.stack([*sums.values()]))
+        norm = self._gradient.clip(self.config.clip_norm)
+        *values, is_finite = torch.cat([means, norm.isfinite().float().reshape(1)]).tolist()
+        if is_finite:
+            base_optimizer(self.engine).step()
+        return dict(zip(sums, values, strict=True)), bool(is_finite)
 
-    def _mean_over_ranks(self, sums: Mapping[str, Tensor], is_good: Tensor) -> tuple[dict[str, float], bool]:
-        """The mean of each entry over the ranks, and whether the step is good on all of them."""
-        stacked = torch.stack([*sums.values(), is_good.float()])
+    def _mean_over_ranks(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """The mean of each entry over the ranks."""
+        stacked = torch.stack([*sums.values()])
         dist.all_reduce(stacked)
-        *means, share_good = (stacked / dist.get_world_size()).tolist()
-        return dict(zip(sums, means, strict=True)), share_good == 1.0
+        return dict(zip(sums, (stacked / dist.get_world_size()).tolist(), strict=True))
 
     def _skip(self, step: int, losses: Mapping[str, float], micro_batches: Sequence[Any]) -> None:
         self._bad_in_a_row += 1
