@@ -25,11 +25,17 @@ def print_written(study: WrittenStudy, model: str) -> None:
     if study.unread:
         names = printable_line(", ".join(film.name for film in study.unread))
         print_line(f"Not read, since the model takes {len(study.films)} views at most: {names}")
+    for unusual in study.unusual:
+        advice = "" if study.withheld else " Do not rely on this report."
+        print_line(f"UNUSUAL IMAGE {printable_line(unusual.name)}: {unusual.message}.{advice}")
     print_line("")
     for status, probability, sentence in _lines(study):
         print_line(f"  {status:14}{probability:>4}  {sentence}")
     for clue in study.evidence.omitted:
         print_line(f"  {'OMITTED':14}{clue.probability:4.2f}  {clue.observation}, which the clues show")
+    if study.withheld:
+        print_line("To have one written all the same: --set generate.withhold_above=null")
+        return
     print_line("")
     columns = (
         Column("clue", whole=True),

@@ -17,6 +17,7 @@ from pipelines.records.job_result import JobResult
 from pipelines.training.gpu_memory import check_gpu_memory
 from pipelines.training.runs import check_label_set, corpus_tokenizer, find_or_train, observations_of
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
+from pipelines.training.usual_images import learn_from_shards
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import TrainingError
 from trrg_core.labels import STATED_PRESENT, load_label_set
@@ -140,6 +141,8 @@ def save(task: TrainingTask, state: Mapping[str, torch.Tensor]) -> dict[str, flo
 def score(task: TrainingTask) -> dict[str, float]:
     """Calibrate perception on `validate`, score it on `test`, write the final model folder.
 
+    The folder also learns how images of `train` and `validate` usually look.
+
     Raises:
         TrainingError: if the scores of the model are not finite.
     """
@@ -153,6 +156,7 @@ def score(task: TrainingTask) -> dict[str, float]:
             logger.warning("%s has no studies of split %r: perception is not %s", task.shards, split, lack)
         check_scores(scored, split=split, run_id=task.run_id)
     calibrate(model.perception, validate, no_finding=no_finding)
+    model.perception.usual_images = learn_from_shards(task.store, task.shards)
     scores = score_perception(
         test, *calibrated_probabilities(model.perception, test), observations=observations, seed=config.seed
     )

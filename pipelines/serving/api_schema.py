@@ -104,6 +104,14 @@ class FilmValue(_Described):
     is_read: bool
 
 
+class UnusualFilmValue(_Described):
+    """A film that is unlike the images of training."""
+
+    name: str
+    deviation: float = Field(description="How far it is from them; 1 is the limit of what is usual.")
+    looks: str = Field(description='What it looks, such as "rotated by 90 degrees"; empty if unknown.')
+
+
 class SetAsideValue(_Described):
     """An image that could not be read. Always empty over HTTP, where such a request is refused."""
 
@@ -123,6 +131,10 @@ class StudyReport(_Described):
         description="Findings of which the draft contradicted its clues, so that it was revised."
     )
     abstained: list[str] = Field(description="Findings that the report says cannot be assessed.")
+    unusual: list[UnusualFilmValue]
+    withheld: bool = Field(
+        description="No report was written, for an image far from those of training: `report` says so, and no finding."
+    )
     unread_tokens: int = Field(
         description="Tokens at the end of indication and earlier report that the model has no room for."
     )

@@ -88,6 +88,13 @@ class GenerateConfig(ConfigSection):
         "odds: one that shows a finding that the report does not affirm, or the other way round. Without a value "
         "reports are not checked.",
     )
+    withhold_above: float | None = Field(
+        1.5,
+        ge=1,
+        description="Write no report of an image whose deviation from the images of training is above this, where 1 is "
+        "the limit from which it is marked as unusual, nor of an unusual one that would be usual if it were rotated or "
+        "inverted. Without a value a report is written of any image. Only `trrg generate` and `trrg serve` look at it.",
+    )
     guidance: float = Field(
         0.0,
         ge=0,

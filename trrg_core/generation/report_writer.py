@@ -17,6 +17,7 @@ from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse
 from trrg_core.generation.heat_map import HeatMap, located_findings
 from trrg_core.generation.heat_reading import cut_to_views, read_heat_maps
 from trrg_core.generation.study_context import NO_CONTEXT, StudyContext, check_context
+from trrg_core.generation.unusual_films import UnusualFilm, are_withheld, find_unusual, withheld_sentence
 from trrg_core.labels import load_label_set
 from trrg_core.model.instruction import context_text
 from trrg_core.model.model_folder import LoadedGenerator
@@ -46,6 +47,8 @@ class WrittenStudy:
     `films` are those that it read, in its order; `unread` are further ones, for which it has no room.
     `given` are the clues that a person gave. `overruled` are the findings of which the draft contradicted its clues, so
     that it was revised, `abstained` those that the report says cannot be assessed.
+    `unusual` are films unlike those of training; if one is so by far, the report was `withheld`: a sentence says so in
+    its place, and there are no clues.
     `unread_tokens` is the number of tokens at the end of the context for which it has no room.
     `heat_maps` are of the findings that the clues show, of the likeliest finding if they show none.
     """
@@ -60,6 +63,8 @@ class WrittenStudy:
     given: tuple[GivenClue, ...] = ()
     overruled: tuple[str, ...] = ()
     abstained: tuple[str, ...] = ()
+    unusual: tuple[UnusualFilm, ...] = ()
+    withheld: bool = False
     unread_tokens: int = 0
     heat_maps: tuple[HeatMap, ...] = ()
 
@@ -163,11 +168,16 @@ class ReportWriter:
         return batch.to(next(model.generator.parameters()).device)
 
     def _describe(self, study: StudyRequest, report: GeneratedReport, heat_maps: tuple[HeatMap, ...]) -> WrittenStudy:
+        chosen = choose_views(_views(study.films), num_views=self._loaded.config.pretrain.max_views)
+        read = tuple(view["film"] for view in chosen)
+        unusual = find_unusual(read, self._loaded.generator.perception.usual_images)
+        withheld = are_withheld(unusual, above=self.config.generate.withhold_above)
+        if withheld:
+            report = GeneratedReport(study_id=report.study_id, text=withheld_sentence(unusual))
+            heat_maps = ()
         parsed = self._parser.parse(report.text)
         has_prior = True if study.context.prior_report else None
         evidence = gather_evidence(parsed, clues=report.clues, label_set=self._parser.label_set, has_prior=has_prior)
-        chosen = choose_views(_views(study.films), num_views=self._loaded.config.pretrain.max_views)
-        read = tuple(view["film"] for view in chosen)
         return WrittenStudy(
             study_id=study.study_id,
             films=read,
@@ -179,6 +189,8 @@ class ReportWriter:
             given=study.given,
             overruled=report.overruled,
             abstained=report.abstained,
+            unusual=unusual,
+            withheld=withheld,
             unread_tokens=self.num_unread_tokens(study.context) if study.context.known else 0,
             heat_maps=cut_to_views(heat_maps, len(read)),
         )

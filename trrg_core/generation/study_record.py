@@ -27,7 +27,9 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         statement with its side and degree, null where no clue knows it, and remarks on the sentence),
         `omitted` (findings that the clues show and the report does not mention), `overruled` (findings of which the
         draft contradicted its clues, so that it was revised), `abstained` (findings that the report says cannot be
-        assessed), `unread_tokens` (of the context, at its end), `generated`, always true, `model`, and
+        assessed), `unusual` (images unlike those of training: name, deviation, above 1, and what each looks),
+        `withheld` (whether no report was written for them; `report` says so), `unread_tokens` (of the context, at its
+        end), `generated`, always true, `model`, and
         `films` (name, view, and whether the model read it), `set_aside` (name, reason).
     """
     return {
@@ -42,6 +44,10 @@ def study_record(study: WrittenStudy, *, model: str, rejected: Sequence[Rejected
         "omitted": [clue.observation for clue in study.evidence.omitted],
         "overruled": list(study.overruled),
         "abstained": list(study.abstained),
+        "unusual": [
+            {"name": film.name, "deviation": round(film.deviation, 2), "looks": film.looks} for film in study.unusual
+        ],
+        "withheld": study.withheld,
         "unread_tokens": study.unread_tokens,
         "generated": True,
         "model": model,
@@ -61,8 +67,9 @@ def record_line(
     if written is not None:
         record = study_record(written, model=model, rejected=rejected)
     else:
-        nothing: dict[str, Any] = {name: [] for name in ("clues", "evidence", "omitted", "overruled", "abstained")}
-        record = {"id": study_id, "report": None, **nothing, "unread_tokens": 0, "generated": True, "model": model}
+        lists = ("clues", "evidence", "omitted", "overruled", "abstained", "unusual")
+        nothing: dict[str, Any] = {name: [] for name in lists} | {"withheld": False, "unread_tokens": 0}
+        record = {"id": study_id, "report": None, **nothing, "generated": True, "model": model}
         record |= {"films": [], "set_aside": _set_aside(rejected)}
     return json.dumps(record)  # in ASCII: of a file name, a terminal obeys some characters, and others end a line
 

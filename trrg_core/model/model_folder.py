@@ -2,6 +2,7 @@
 
     config.json        our configuration, the observations, the architectures and origins of the backbones
     perception.json    calibration of each finding
+    usual_images.safetensors    how the training images usually look, where there were enough of them
     model.safetensors  all weights, except those of an LLM that is loaded by name
     adapter/           LoRA weights in peft's own format
     text_tokenizer/ llm_tokenizer/    with the chat template in tokenizer_config.json
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from trrg_core.config.load import validate_config
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError
+from trrg_core.imaging.usual_images import UsualImages
 from trrg_core.model.calibration import calibrations_from_json, calibrations_to_json
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.folder_description import FolderDescription, read_description
@@ -34,6 +37,7 @@ from trrg_core.model.weight_origin import check_origin, origin_of
 from trrg_core.training.parameter_groups import pretrained_modules
 
 _WEIGHTS = "model.safetensors"
+_USUAL_IMAGES = "usual_images.safetensors"
 _ADAPTER = "adapter"
 
 
@@ -198,6 +202,7 @@ def _empty_contrastive(folder: Path, described: FolderDescription) -> LoadedCont
     contrastive = build_contrastive(config, tokenizer, observations).eval()
     perception = DiseasePerception(observations, joint_size=config.pretrain.joint_size).eval()
     _calibrate(perception, folder / "perception.json")
+    perception.usual_images = _read_usual_images(folder / _USUAL_IMAGES)
     return LoadedContrastive(config=config, contrastive=contrastive, perception=perception, tokenizer=tokenizer)
 
 
@@ -208,6 +213,16 @@ def _calibrate(perception: DiseasePerception, path: Path) -> None:
         perception.operating_points = operating_points_from_json(calibrated)
     except (TypeError, LookupError, AttributeError) as error:  # a part is missing or of another kind
         raise ConfigError(f"{path} cannot be read as calibrations: {type(error).__name__}: {error}") from error
+
+
+def _read_usual_images(path: Path) -> UsualImages | None:
+    """None where the folder has none: few images, or a model of an earlier version."""
+    if not path.is_file():
+        return None
+    try:
+        return UsualImages.from_tensors({name: value.numpy() for name, value in _read_tensors(path).items()})
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read as how images usually look: {error}") from error
 
 
 def _validated(values: Mapping[str, Any], folder: Path) -> TrrgConfig:
@@ -243,6 +258,9 @@ def _save_common(
     )
     points = operating_points_to_json(perception.operating_points)
     write_json(folder / "perception.json", {**calibrations, "operating_points": points})
+    if perception.usual_images is not None:
+        tensors = {name: torch.from_numpy(array) for name, array in perception.usual_images.tensors().items()}
+        _save_tensors(tensors, folder / _USUAL_IMAGES)
 
 
 def _architectures(contrastive: ContrastiveModel) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trrg_core.imaging.usual_images import UsualImages
 from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.calibration import Calibration, DegreeCalibration, SideCalibration
 from trrg_core.model.contrastive import ContrastiveModel
@@ -86,6 +87,7 @@ class DiseasePerception(nn.Module):
         self.side_calibrations: tuple[SideCalibration, ...] = tuple(SideCalibration() for _ in observations)
         self.degree_calibrations: tuple[DegreeCalibration, ...] = tuple(DegreeCalibration() for _ in observations)
         self.operating_points: tuple[OperatingPoint, ...] = ()  # none before it is calibrated on `validate`
+        self.usual_images: UsualImages | None = None  # of the images it was trained on, as far as these are known
         num_findings = len(self.observations)
         for name in ("present_OD", "absent_OD", "left_OD", "right_OD"):
             self.register_buffer(name, torch.zeros(num_findings, joint_size))

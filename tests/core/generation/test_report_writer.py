@@ -17,8 +17,10 @@ from trrg_core.generation.film_reading import ReadFilm, RejectedFilm, film_forma
 from trrg_core.generation.report_writer import ReportWriter, StudyRequest, WrittenStudy
 from trrg_core.generation.study_context import StudyContext
 from trrg_core.generation.study_record import record_line, study_record
+from trrg_core.generation.unusual_films import UnusualFilm, are_withheld, withheld_sentence
 from trrg_core.imaging.decode import encode_jpeg
 from trrg_core.imaging.stored_image import read_image
+from trrg_core.imaging.usual_images import ImageJudgment
 from trrg_core.labels import load_label_set
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.report.parser import ReportParser
@@ -26,8 +28,8 @@ from trrg_core.study import Image as Stored
 from trrg_core.tables.rows.shard_row import _view
 from trrg_core.training.collate import collate_images
 
-RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "overruled", "abstained", "unread_tokens"]
-RECORD_KEYS += ["generated", "model", "films", "set_aside"]
+RECORD_KEYS = ["id", "report", "clues", "evidence", "omitted", "overruled", "abstained", "unusual", "withheld"]
+RECORD_KEYS += ["unread_tokens", "generated", "model", "films", "set_aside"]
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +249,42 @@ def test_a_film_has_the_bytes_that_models_are_trained_on(tmp_path) -> None:
     assert (read.jpeg, read.picture, read.view_position) == (trained_on, stored.jpeg, "")
     assert max(Image.open(io.BytesIO(read.jpeg)).size) == 100
     assert "jpeg" not in repr(read)
+
+
+class JudgesOne:
+    """Judges one image to be far from the others."""
+
+    def __init__(self, odd: ReadFilm) -> None:
+        self.odd = odd
+
+    def judge(self, jpeg: bytes) -> ImageJudgment:
+        return ImageJudgment(deviation=3.0 if jpeg == self.odd.jpeg else 1.0)
+
+
+@pytest.mark.parametrize(("withhold_above", "is_withheld"), [(1.5, True), (50.0, False), (None, False)])
+def test_of_an_image_unlike_those_of_training_no_report_is_written(loaded, monkeypatch, withhold_above, is_withheld):
+    odd = film(6, "p")
+    monkeypatch.setattr(loaded.generator.perception, "usual_images", JudgesOne(odd))
+    decoding = loaded.config.generate.model_copy(update={"max_new_tokens": 40, "withhold_above": withhold_above})
+    careful = ReportWriter(loaded, loaded.config.model_copy(update={"generate": decoding}))
+    usual_study, odd_study = careful.write([request("a", film(5, "e")), request("b", odd)], with_heat_maps=True)
+    assert (usual_study.unusual, usual_study.withheld) == ((), False)
+    assert usual_study.clues
+    assert [one.name for one in odd_study.unusual] == [odd.name]
+    assert odd_study.withheld is is_withheld
+    assert odd_study.report.startswith("No report was written") is is_withheld
+    assert bool(odd_study.clues) is bool(odd_study.heat_maps) is not is_withheld
+    record = study_record(odd_study, model="m")
+    assert record["withheld"] is is_withheld
+    assert record["unusual"] == [{"name": odd.name, "deviation": 3.0, "looks": ""}]
+    assert not [entry for entry in record["evidence"] if entry["finding"]] or not is_withheld
+
+
+def test_of_an_image_that_looks_rotated_no_report_is_written():
+    near = UnusualFilm(name="a", deviation=1.2, looks="")
+    turned = UnusualFilm(name="b", deviation=1.2, looks="upside down")
+    assert not are_withheld([near], above=1.5)
+    assert are_withheld([near, turned], above=1.5)
+    assert not are_withheld([turned], above=None)
+    assert withheld_sentence([near, turned]).endswith("and looks upside down.")
+    assert not ReportParser().parse(withheld_sentence([turned])).sentences[0].mentions

@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from tests.core.toy_corpus import OBSERVATIONS
 from tests.core.toy_model import draw_adapters, named_llm_model
 from trrg_core.errors import ConfigError
+from trrg_core.imaging.usual_images import learn_usual_images
 from trrg_core.model.generator import build_generator
 from trrg_core.model.manifest import write_manifest
 from trrg_core.model.model_folder import (
@@ -135,6 +137,27 @@ def test_a_part_that_is_missing_or_of_another_kind_is_named(folder, tmp_path, fi
     write_manifest(copy)
     with pytest.raises(ConfigError, match=message):
         load_model_folder(copy)
+
+
+def test_how_images_usually_look_comes_back_and_is_named_where_it_is_damaged(stage2, text_tokenizer, tmp_path):
+    images = np.random.default_rng(0).normal(size=(120, 256)).astype(np.float32)
+    perception = stage2.model.perception
+    perception.usual_images = learn_usual_images(images, images)
+    try:
+        save_model_folder(
+            tmp_path / "model", config=stage2.config, generator=stage2.model, text_tokenizer=text_tokenizer
+        )
+        expected = perception.usual_images.tensors()
+    finally:
+        perception.usual_images = None
+    loaded = load_model_folder(tmp_path / "model").generator.perception.usual_images
+    for name, array in loaded.tensors().items():
+        assert np.array_equal(array, expected[name])
+    path = tmp_path / "model" / "usual_images.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"spread_K", b"spread_X"))
+    write_manifest(tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"usual_images\.safetensors cannot be read .*spread_K is missing"):
+        load_model_folder(tmp_path / "model")
 
 
 def test_stage_one_comes_back_as_it_went(stage1, text_tokenizer, rows, tmp_path):
