@@ -103,7 +103,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
             or (
                 role in _SEPARATORS
                 and (
-                    (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop")))[index])
+                    (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop"), text))[index])
                     or (has_preposition and stated_ahead[index])
                     or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
                     or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
@@ -124,7 +124,7 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
             is_removal = is_removal or entry.terms[0].name == "absent.resolved"
             if not has_preposition and entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
-                stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"))
+                stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"), text)
     return boundaries
 
 
@@ -156,14 +156,14 @@ def _statements(hits: Sequence[Hit]) -> list[bool]:
     return [hit.entry.has_verb or any(term.value == "UNCERTAIN" for term in hit.entry.terms) for hit in hits]
 
 
-def _ahead(hits: Sequence[Hit], is_sought: Sequence[bool], ends: Sequence[str]) -> list[bool]:
+def _ahead(hits: Sequence[Hit], is_sought: Sequence[bool], ends: Sequence[str], text: str) -> list[bool]:
     """For each hit, whether one that is sought follows before the next hit of a role in `ends`."""
     ahead = [False] * len(hits)
     seen = False
     for index in range(len(hits) - 1, -1, -1):
         ahead[index] = seen
         role = hits[index].entry.role
-        if role in ends:
+        if role in ends or (role == "new_item" and text.startswith(", and", hits[index].start)):
             # ", and the heart is normal": the "and" right behind the comma decides
             seen = False
         seen = seen or is_sought[index]

@@ -16,9 +16,17 @@ _CONDITION = re.compile(
 )
 
 
-def as_statement(sentence: str) -> tuple[str, int, int] | None:
-    """`sentence` told as a doubted statement, where what it names begins in the sentence and how long that is."""
+_NEXT = re.compile(r"; |, (?:and|but) (?=(?:the|there|no)\b)", re.IGNORECASE)
+
+
+def as_statement(sentence: str) -> tuple[str, int, int, int] | None:
+    """`sentence` told as a doubted statement, where what it names begins in the sentence and how long that is.
+
+    The last is where the next statement begins, the length of the sentence where none does.
+    """
     match = _CONDITION.match(sentence)
     if match is None:
         return None
-    return f"{match[1]}, if present, is {sentence[match.end() :]}", match.start(1), len(match[1])
+    following = _NEXT.search(sentence, match.end())
+    end, begin = following.span() if following else (len(sentence), len(sentence))
+    return f"{match[1]}, if present, is {sentence[match.end() : end]}", match.start(1), len(match[1]), begin

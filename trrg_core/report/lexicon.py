@@ -16,9 +16,9 @@ from typing import Any
 import ahocorasick
 import yaml
 
-from trrg_core.report.adverbials import Adverbials
+from trrg_core.report.wording import Wording
 from trrg_core.report.spelling import Spelling
-from trrg_core.report.telling_words import ADVERBIAL, telling_words, words_of
+from trrg_core.report.telling_words import WORDY, telling_words, words_of
 
 RULE_FILES = (
     "words.yaml",
@@ -110,7 +110,7 @@ class Lexicon:
     pairs: dict[tuple[str, str], Pair]
     kinds: dict[str, str]
     spelling: Spelling
-    adverbials: Adverbials
+    wording: Wording
 
     def entry_of(self, phrase: str) -> Entry | None:
         """The entry of `phrase`; None where the rules have no such phrase."""
@@ -163,15 +163,15 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
         if attribute not in attributes:
             attributes.append(attribute)
     positions = dict(_all_positions(rules.get("positions.yaml", {})))
-    adverbials = Adverbials(rules.get("words.yaml", {}))
-    others = {*positions, *telling_words(), *adverbials.signs}
+    wording = Wording(rules.get("words.yaml", {}))
+    others = {*positions, *telling_words(), *wording.signs}
     keys |= {phrase: ([], []) for phrase in sorted(others) if phrase not in keys}
     verbs = {phrase for phrase, (terms, _) in keys.items() if any(term.role == "verb" for term in terms)}
     automaton = ahocorasick.Automaton()
     # 112,000 phrases have 4,400 different entries; fewer objects are found faster in memory
     shared: dict[Entry, Entry] = {}
     for phrase, (terms, attributes) in keys.items():
-        words = words_of(phrase) | (ADVERBIAL if phrase in adverbials.signs else 0)
+        words = words_of(phrase) | (WORDY if phrase in wording.signs else 0)
         entry = _entry(phrase, terms, attributes, verbs, positions.get(phrase, ()), words)
         for key in _keys(phrase):
             automaton.add_word(key, shared.setdefault(entry, entry))
@@ -179,7 +179,7 @@ def compile_lexicon(rules: dict[str, Any]) -> Lexicon:
     kinds = {name: body.get("kind", "finding") for name, body in rules["findings.yaml"].items()}
     pairs = dict(_pairs(rules["patterns.yaml"]["pairs"]))
     spelling = Spelling(rules.get("spelling.yaml", {}), keys)
-    return Lexicon(automaton=automaton, pairs=pairs, kinds=kinds, spelling=spelling, adverbials=adverbials)
+    return Lexicon(automaton=automaton, pairs=pairs, kinds=kinds, spelling=spelling, wording=wording)
 
 
 def _keys(phrase: str) -> Sequence[str]:

@@ -19,8 +19,9 @@ from trrg_core.report.neighbours import label_side, on_side
 from trrg_core.report.parsed import Mention, build_value
 from trrg_core.report.positions import find_positions
 from trrg_core.report.run_ons import add_run_on_stops
-from trrg_core.report.scan import Plain, add_spans, scan_plain, scan_sentence
+from trrg_core.report.scan import Plain, Scan, add_spans, scan_plain, scan_sentence
 from trrg_core.report.stand_ins import add_stand_ins
+from trrg_core.report.statements import split_statements
 from trrg_core.report.telling_words import NOT, PAST
 from trrg_core.report.titles import find_titles, share_with_members
 
@@ -115,7 +116,9 @@ def find_mentions(
     if listed:
         return tuple(_mentions_of_items(sentence, *listed, lexicon, entities, defined))
     if not (entities or defined) and sentence[:3] in ("If ", "if ", "IF ") and (told := as_statement(sentence)):
-        return _mentions_of_condition(*told, lexicon)
+        *condition, begin = told
+        rest = _mentions_of_one(sentence[begin:], lexicon, (), ()) if begin < len(sentence) else ()
+        return (*_mentions_of_condition(*condition, lexicon), *[_moved(one, begin) for one in rest])
     mentions = _mentions_of_one(sentence, lexicon, entities, defined)
     if mentions and sentence.startswith(("There w", "there w", "THERE W")) and _OF_THE_PAST.match(sentence):
         mentions = tuple([_of_past(one) for one in mentions])
@@ -187,6 +190,10 @@ def _mentions_of_one(
         return ()
     if scan.plain.words & (PAST | NOT) and (plain := without_clauses(scan)):
         scan = scan_plain(plain, lexicon)
+    return tuple([one for part in split_statements(scan) for one in _mentions_of_statement(part, lexicon)])
+
+
+def _mentions_of_statement(scan: Scan, lexicon: Lexicon) -> tuple[Mention, ...]:
     scan = add_run_on_stops(add_stand_ins(move_cues(scan)))
     boundaries = find_boundaries(scan.hits, scan.plain.text)
     candidates = find_candidates(scan.hits, boundaries, lexicon)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
 from trrg_core.report.shorthand import ends_in_answer, written_out
-from trrg_core.report.telling_words import ADVERBIAL, ANY_WORD
+from trrg_core.report.telling_words import WORDY, ANY_WORD
 
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")
@@ -17,7 +17,7 @@ _TABLE = str.maketrans(_AS_SPACE | {0x2018: "'", 0x2019: "'"})
 _OTHER_SIGNS = re.compile(r"[^\w -~]")
 _GLUED = ("is", "are", "the")
 _SPACES = re.compile("  +")
-_MOST_LEFT_OUT = 6
+_MOST_WORDY = 6
 
 
 @dataclass(slots=True)
@@ -114,17 +114,17 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     """Every hit of the rules in `sentence`; none if it names nothing, unless `everything` is set."""
     plain = _without_slips(plain_sentence(sentence), sentence, lexicon)
     scan = scan_plain(plain, lexicon, everything=everything)
-    if scan.has_target and plain.words & ADVERBIAL and (shorter := _without_adverbials(plain, lexicon)) is not plain:
+    if scan.has_target and plain.words & WORDY and (shorter := _in_plain_words(plain, lexicon)) is not plain:
         return scan_plain(shorter, lexicon, everything=everything)
     return scan
 
 
-def _without_adverbials(plain: Plain, lexicon: Lexicon) -> Plain:
-    """`plain` without what tells nothing; the same where it has nothing of the kind."""
-    for _ in range(_MOST_LEFT_OUT):
-        if (span := lexicon.adverbials.find(plain.text)) is None:
+def _in_plain_words(plain: Plain, lexicon: Lexicon) -> Plain:
+    """`plain` in plainer words; the same where it is in such."""
+    for _ in range(_MOST_WORDY):
+        if (span := lexicon.wording.find(plain.text)) is None:
             break
-        plain = replaced(plain, *span, "")
+        plain = replaced(plain, *span)
     return plain
 
 

@@ -8,7 +8,7 @@ NO, NOT, NEITHER = 1 << 3, 1 << 4, 1 << 5
 CLAUSE, STAND_IN, DEMONSTRATIVE = 1 << 6, 1 << 7, 1 << 8
 FORMER, RELATIVE, CHOICE = 1 << 9, 1 << 10, 1 << 11
 CONCESSION, ALL, JOINT, LUNG = 1 << 12, 1 << 13, 1 << 14, 1 << 15
-PAST, ADVERBIAL = 1 << 16, 1 << 17
+PAST, WORDY = 1 << 16, 1 << 17
 # of a sentence that was not scanned
 ANY_WORD = -1
 
