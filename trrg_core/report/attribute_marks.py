@@ -45,6 +45,10 @@ OPPOSITE = {"left": "right", "right": "left"}
 # words of change at the end alone: "effs same", "R IJ remains"
 _LAST_STABLE = (" same", " remains", " remain")
 _start = attrgetter("start")
+# a comparison of the sides: "larger than the left"
+_COMPARED = "compared"
+# of the words of change "again" and the like tell least: "again noted, slightly larger"
+WEAK_CHANGE = "stable"
 
 
 def _by_place(mark: Mark) -> tuple[int, int]:
@@ -171,3 +175,26 @@ def said_of_state(mark: Mark, candidate: Candidate, text: str) -> Iterator[Mark]
             yield Mark(mark.start, mark.end, (("severity", degree),))
     else:
         yield mark
+
+
+def choose(candidate: Candidate | None, window: Sequence[Mark]) -> dict[str, str]:
+    """The value of each kind: the last one before the end of the candidate, else the first one behind it."""
+    chosen: dict[str, str] = {}
+    ends: dict[str, int] = {}
+    for mark in window:
+        for kind, value in mark.values:
+            if value == _COMPARED:
+                chosen[kind], ends[kind] = "bilateral", mark.end
+                continue
+            if kind in chosen and kind != "change" and candidate is None:
+                if kind == "laterality" and value != chosen[kind] and mark.start >= ends[kind]:
+                    chosen[kind] = "bilateral"
+                continue
+            is_later = candidate is not None and mark.start >= candidate.end
+            if kind in chosen and (is_later or mark.end <= ends[kind]):
+                is_stronger = kind == "change" and chosen[kind] == WEAK_CHANGE and value in ("worse", "improved")
+                if not is_stronger:
+                    continue
+            chosen[kind] = value
+            ends[kind] = mark.end
+    return chosen

@@ -30,6 +30,8 @@ PARTS = ("", "upper", "lower", "middle", "mid")
 # a finding of its own where it stands for one
 SIDE_WORDS = ("left", "right", "l", "r", "former", "latter")
 # "edema, which is worse", "a nodule, first seen in 2015, has not grown"
+# the main clause behind a relative one
+GOES_ON = re.compile(r", (?:is|are|lies?|projects?|sits?|measures?|extends?|occupies|occupy|involves?|remains?)\b")
 RELATIVE = re.compile(
     r"(?:(?: (?:is|are) (?:present|seen|noted|visible|identified|there))?,? which"
     r"(?: (?:was|were|had been|had) [^,;]{3,60},)?|,? where (?:it|this|they)"

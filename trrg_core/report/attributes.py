@@ -11,8 +11,18 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from operator import attrgetter
 
-from trrg_core.report.attribute_marks import find_marks, said_of_state
-from trrg_core.report.attribute_words import BUT, CLAUSE_END, DATE, FILLERS, FRONTED, PARTS, RELATIVE, SIDE_WORDS
+from trrg_core.report.attribute_marks import WEAK_CHANGE, choose, find_marks, said_of_state
+from trrg_core.report.attribute_words import (
+    BUT,
+    CLAUSE_END,
+    DATE,
+    FILLERS,
+    FRONTED,
+    GOES_ON,
+    PARTS,
+    RELATIVE,
+    SIDE_WORDS,
+)
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.clauses import clause_starts
 from trrg_core.report.joint_attributes import denies_change, of_two_sides, share_clauses
@@ -28,10 +38,6 @@ _QUERY = " ?"
 _DENIED = ", no "
 _LISTING = ("comma", "and", "new_item")
 _WORD = re.compile(r"[^\s,;:().]+")
-# of the words of change "again" and the like tell least: "again noted, slightly larger"
-_WEAK_CHANGE = "stable"
-# a comparison of the sides: "larger than the left"
-_COMPARED = "compared"
 # a verb takes no side from in front of it: "pneumothorax on the left | displacing the mediastinum"
 _DISPLACES = re.compile(r"(?:push|pull|shift|displac|deviat|draw)(?:es|s|ing) ")
 _start = attrgetter("start")
@@ -89,7 +95,7 @@ class _Sentence:
         window: Sequence[Mark] = self.between(low, high)
         if candidate.state[1] or self.text.startswith("increased", candidate.start):
             window = [kept for mark in window for kept in said_of_state(mark, candidate, self.text)]
-        chosen = _choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
+        chosen = choose(candidate, self._without_change_of_others(window, candidate) if self._has_with else window)
         if self._starts[-1] < candidate.end:  # nothing is said behind it
             return self._sides_before(number, low, chosen) or [chosen]
         if high < len(self.text) and self._has_relative and (relative := RELATIVE.match(self.text, high)):
@@ -99,21 +105,30 @@ class _Sentence:
                 chosen.setdefault("change", behind[0].value("change"))
             limit = self._cuts[cut] if cut < len(self._cuts) else len(self.text)
             if not any(other.start < limit for other in self.candidates[number + 1 : number + 2]):
-                chosen = {kind: value for kind, value in _choose(None, behind).items() if kind != "change"} | chosen
+                chosen = {kind: value for kind, value in choose(None, behind).items() if kind != "change"} | chosen
+                chosen = choose(None, self._behind_relative(number, cut)) | chosen
         known = chosen.get("change", "")
         if self._has_but and (conceded := self._behind_but(high)) is not None:
             if "severity" not in chosen and (degree := conceded.value("severity")):
                 chosen["severity"] = degree
-            if known in ("", _WEAK_CHANGE) and (change := conceded.value("change")):
+            if known in ("", WEAK_CHANGE) and (change := conceded.value("change")):
                 # "persists but is less dense"
                 chosen["change"] = change if not known or change in ("worse", "improved") else known
         parts = [chosen]
         if self._cuts:
             parts = self._sides_before(number, low, chosen) or self._sides_after(number, high, chosen) or parts
         if high < len(self.text) and len(parts) == 1 and "laterality" not in parts[0] and len(self.candidates) == 1:
-            far = _choose(None, self._far_behind(number))
+            far = choose(None, self._far_behind(number))
             return [far | parts[0]] if "laterality" in far else parts
         return parts
+
+    def _behind_relative(self, number: int, cut: int) -> Sequence[Mark]:
+        """The marks behind the comma that ends a relative clause: "the cavity, which is small, lies on the left"."""
+        if cut >= len(self._cuts) or not GOES_ON.match(self.text, self._cuts[cut]):
+            return ()
+        end = self._cuts[cut + 1] if cut + 1 < len(self._cuts) else len(self.text)
+        others = [other.start for other in self.candidates[number + 1 : number + 2]]
+        return self.between(self._cuts[cut], min([end, *others]))
 
     @property
     def _has_relative(self) -> bool:
@@ -209,7 +224,7 @@ class _Sentence:
         between = self.hits[bisect_left(self.hits, floor, key=_start) : bisect_left(self.hits, start, key=_start)]
         if any((hit.entry.is_target and not hit.entry.attributes) or hit.entry.role == "verb" for hit in between):
             return []
-        first = _choose(None, self.between(floor, start))
+        first = choose(None, self.between(floor, start))
         if first.get("laterality") in ("", None, "bilateral", chosen["laterality"]) or not self._ends_with_side(
             floor, start
         ):
@@ -243,7 +258,7 @@ class _Sentence:
             groups.append(self.between(end, following))
         if len(groups) == 1:
             return []
-        parts = [_choose(None, group) for group in groups]
+        parts = [choose(None, group) for group in groups]
         if "severity" in chosen and "laterality" in parts[0]:
             parts[0] = {"severity": chosen["severity"]} | parts[0]
         sided = [part for part in parts if part.get("laterality") in ("left", "right")]
@@ -253,7 +268,7 @@ class _Sentence:
             return of_two_sides(sided[0], sided[-1], shared=chosen)
         more = {kind: value for part in reversed(parts) for kind, value in part.items()}
         improved = more | chosen
-        if chosen.get("change") == _WEAK_CHANGE and more.get("change"):
+        if chosen.get("change") == WEAK_CHANGE and more.get("change"):
             improved["change"] = next(part["change"] for part in reversed(parts) if "change" in part)
         return [improved]
 
@@ -264,29 +279,6 @@ class _Sentence:
             word[0] in FILLERS or DATE.match(word[0]) or any(start <= word.start() < end for start, end in spans)
             for word in _WORD.finditer(self.text, low, high)
         )
-
-
-def _choose(candidate: Candidate | None, window: Sequence[Mark]) -> _Described:
-    """The value of each kind: the last one before the end of the candidate, else the first one behind it."""
-    chosen: _Described = {}
-    ends: dict[str, int] = {}
-    for mark in window:
-        for kind, value in mark.values:
-            if value == _COMPARED:
-                chosen[kind], ends[kind] = "bilateral", mark.end
-                continue
-            if kind in chosen and kind != "change" and candidate is None:
-                if kind == "laterality" and value != chosen[kind] and mark.start >= ends[kind]:
-                    chosen[kind] = "bilateral"
-                continue
-            is_later = candidate is not None and mark.start >= candidate.end
-            if kind in chosen and (is_later or mark.end <= ends[kind]):
-                is_stronger = kind == "change" and chosen[kind] == _WEAK_CHANGE and value in ("worse", "improved")
-                if not is_stronger:
-                    continue
-            chosen[kind] = value
-            ends[kind] = mark.end
-    return chosen
 
 
 def _share_change(described: list[list[_Described]], sentence: _Sentence) -> None:

@@ -70,9 +70,15 @@ _SINGULAR = re.compile(r"(?:[^s]|sis|ss|us)\Z(?<!hila)(?<!ae)")
 _ARTICLE = re.compile(r"\b(?:the|both the|his|her)(?: [a-z]+){0,2} \Z")
 _ON_SIDE = re.compile(rf" {_SIDE} ")
 # "nodules but no cavities, | lymphadenopathy but no mass"
-_BUT_NO = re.compile(r" (?!(?:and|or|but|nor|no|without) )(?:[a-z]+ ){1,5}but no\b")
+_BUT_NO = re.compile(r" (?:and )?(?!(?:and|or|but|nor|no|without) )(?:[a-z]+ ){1,5}but no\b")
 # "nodule in the right upper lobe, | metastasis cannot be excluded"
 _DOUBTED_NEXT = re.compile(r" (?:an? )?[a-z]+(?: [a-z]+)? (?:cannot|can not|could not) be (?:[a-z]+ )?excluded\b")
+# a predicate that leaves out its verb: "edema is present and emphysema absent"
+_GAPPED = re.compile(
+    r" (?:absent|excluded|possible|probable|likely|unlikely|suspected|questionable|unchanged|stable|present|resolved"
+    r"|gone|denied|doubtful|definite|certain|ruled out|not (?:seen|present|identified|excluded))"
+    r"(?=[.,;]?$|[,;]| (?:and|but) )"
+)
 _PLACED = re.compile(r" (?:in|at|over) the [a-z ]{3,30}\Z")
 _GOES_ON = re.compile(r" (?:or|nor|and/or|and) |, (?:or|nor|and) ")
 
@@ -103,11 +109,15 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
             or (
                 role in _SEPARATORS
                 and (
-                    (has_verb and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop"), text))[index])
+                    (
+                        has_verb
+                        and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop"), text))[index]
+                    )
                     or (has_preposition and stated_ahead[index])
                     or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
                     or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
                     or (has_target and role == "comma" and _is_stated(hits, index, text))
+                    or (has_verb and has_target and _is_gapped(hits, index, text))
                 )
                 and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
                 and not (role == "new_item" and not has_verb and _joins_subjects(hits, index, start, text))
@@ -126,6 +136,12 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
                 has_preposition = True
                 stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"), text)
     return boundaries
+
+
+def _is_gapped(hits: Sequence[Hit], index: int, text: str) -> bool:
+    """Whether the finding behind the joint at `index` has a predicate of its own, without its verb."""
+    following = hits[index + 1] if index + 1 < len(hits) else None
+    return following is not None and following.entry.is_finding and _GAPPED.match(text, following.end) is not None
 
 
 def _joins_subjects(hits: Sequence[Hit], index: int, start: int, text: str) -> bool:

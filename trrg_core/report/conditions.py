@@ -8,7 +8,7 @@ _DESCRIBED = (
     r"on the|at the|in the|left|right)\b"
 )
 _CONDITION = re.compile(
-    r"if (?:(?:there|this|that|it) (?:is|are|was|were|represents) )?(?:indeed |really |still )?(?:an?|any|the)"
+    r"if (?:(?:there|this|that|it)(?:'s| (?:is|are|was|were|represents)) )?(?:indeed |really |still )?(?:an?|any|the)"
     r" ([a-z][a-z -]{2,60}?)"
     r"(?: (?:is|are) (?:indeed |really )?(?:present|there|real))?, (?:then )?(?:it|this|these|they) "
     rf"(is|are|would be|must be|has to be|should be) (?={_DESCRIBED})",

@@ -16,7 +16,7 @@ from typing import Any
 import ahocorasick
 import yaml
 
-from trrg_core.report.wording import Wording
+from trrg_core.report.plain_wording import Wording, alternatives
 from trrg_core.report.spelling import Spelling
 from trrg_core.report.telling_words import WORDY, telling_words, words_of
 
@@ -129,6 +129,12 @@ def load_rules() -> dict[str, Any]:
     words = yaml.load(_read(RULE_FILES[0]), Loader=yaml.BaseLoader)
     texts = {name: _LIST.sub(lambda match: f"({'|'.join(words[match[1]])})", _read(name)) for name in RULE_FILES[1:]}
     return {RULE_FILES[0]: words} | {name: yaml.load(text, Loader=yaml.BaseLoader) for name, text in texts.items()}
+
+
+@cache
+def any_of(name: str) -> str:
+    """The words of a list of `rules/words.yaml` as a group of a regular expression."""
+    return alternatives(load_rules()[RULE_FILES[0]][name])
 
 
 @cache

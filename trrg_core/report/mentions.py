@@ -116,9 +116,10 @@ def find_mentions(
     if listed:
         return tuple(_mentions_of_items(sentence, *listed, lexicon, entities, defined))
     if not (entities or defined) and sentence[:3] in ("If ", "if ", "IF ") and (told := as_statement(sentence)):
-        *condition, begin = told
+        statement, start, length, begin = told
         rest = _mentions_of_one(sentence[begin:], lexicon, (), ()) if begin < len(sentence) else ()
-        return (*_mentions_of_condition(*condition, lexicon), *[_moved(one, begin) for one in rest])
+        condition = _mentions_of_condition(statement, start, length, lexicon)
+        return (*condition, *[_moved(one, begin) for one in rest])
     mentions = _mentions_of_one(sentence, lexicon, entities, defined)
     if mentions and sentence.startswith(("There w", "there w", "THERE W")) and _OF_THE_PAST.match(sentence):
         mentions = tuple([_of_past(one) for one in mentions])

@@ -13,15 +13,16 @@ from trrg_core.report.attribute_words import THERE
 from trrg_core.report.midline import MIDLINE
 from trrg_core.report.parsed import Mention, build_value
 
+_THERE_IS = r"(?:there(?:'s| (?:is|are|was|were|exists?|remains?|(?:appears?|seems?|continues?) to be))|we see|i see)"
 _ONE = re.compile(
-    r"(?:(?:on|in|at) the (?:left|right),? )?(?:there (?:is|are|was|were) )?(?:also )?(?:an?|another|the)?(?:"
+    rf"(?:(?:on|in|at) the (?:left|right),? )?(?:{_THERE_IS} )?(?:also )?(?:an?|another|the)?(?:"
     r" ?[a-z]+){0,3}? ?\b(ones?)\b"
     r"|(that|those) (?:on|in|at) the (?:left|right)\b"
     r"|(the (?:left|right))(?: side)? (?:is|has|was|remains|appears)\b",
     re.I,
 )
 _NONE = re.compile(
-    r"(?:there (?:is|are|was|were) |(?:today|now|currently),? )?(none)\b"
+    rf"(?:(?:today|now|currently),? )?(?:{_THERE_IS} )?(none)\b"
     r"(?= (?:is |are |was |were )?(?:seen |identified |present |noted |evident )?(?:on|in|at)\b"
     r"| (?:is|are) (?:seen|visible|identified|present|noted|evident|found)\b)",
     re.I,
@@ -33,7 +34,7 @@ _DENIED = re.compile(
     r"|one|any|them|these)\b"
     r"|\bfree (?:of|from) (it|this|them|these)\b"
     r"|\b(?:film|radiograph|x ray|x-ray|study|examination|image) (?:shows|reveals|demonstrates) (none)\b"
-    r"|^(?:(?:but|however|today|now|currently|on this film),? )?there (?:is|are) (none|not)"
+    r"|^(?:(?:but|however|today|now|currently|on this film),? )?there(?:'s| (?:is|are)) (none|not)"
     r"(?: today| now| any more)?\.?\Z",
     re.I,
 )
@@ -144,6 +145,7 @@ def find_stand_in(sentence: str, before: Sequence[Mention]) -> tuple[int, int, s
         or " them" in words
         or "none" in words
         or "there is not" in words
+        or "there's not" in words
     )
     denied = _DENIED.search(sentence) if may_deny else None
     if denied:

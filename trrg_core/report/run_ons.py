@@ -95,6 +95,10 @@ _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight")
 _PLACE_BEFORE = re.compile(
     r"\b(?:rul|rml|rll|lul|lll|lingula|bases?|lobes?|apex|apices|zones?|lungs?|to (?:the )?(?:left|right|l|r)) \Z"
 )
+# "in the right lung no nodule is seen"
+_PLACE_IN_FRONT = re.compile(
+    r"(?:in|on|at|over|within|behind|throughout|along|near) (?:the |both |either |each )?(?:[a-z]+ ){1,5}"
+)
 _DEVICES = frozenset(("endotracheal_tube", "enteric_tube", "central_venous_catheter", "tracheostomy", "chest_tube"))
 _DENIALS = ("absent.no", "absent.without")
 _FEWEST = 3
@@ -133,6 +137,7 @@ def add_run_on_stops(scan: Scan) -> Scan:
             has_place = True
         elif part == "no":
             is_listed = last < 0 and _PLACE_BEFORE.search(text, max(0, hit.start - 13), hit.start) is not None
+            is_listed = is_listed and _PLACE_IN_FRONT.fullmatch(text, 0, hit.start) is None
             if (last >= 0 or is_listed) and text[hit.end :][:1] == " " and _ends_before(text, hit.start):
                 cuts.append(hit.start)
                 last = -1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
 from trrg_core.report.shorthand import ends_in_answer, written_out
-from trrg_core.report.telling_words import WORDY, ANY_WORD
+from trrg_core.report.telling_words import ANY_WORD, WORDY
 
 # hyphens and all kinds of space become a space, curly apostrophes straight ones; always one character for one
 _AS_SPACE = dict.fromkeys(map(ord, "-\u2010\u2011\u2012\u2013\u2014\u00ad\n\r\t\v\f\0\u00a0\u2009\u202f\ufeff"), " ")

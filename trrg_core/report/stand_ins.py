@@ -7,9 +7,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from operator import attrgetter
 
-from trrg_core.report.lexicon import load_lexicon
+from trrg_core.report.lexicon import any_of, load_lexicon
 from trrg_core.report.scan import Hit, Scan, add_hits, made_entry
 from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
@@ -22,13 +23,17 @@ _THAT = re.compile(
     r"[,;] (?:and |but |while |whereas )?(?:(that|those)|the (ones?)) (?:on|in|at) the"
     r" (?:left|right|opposite|other|same)\b"
 )
+
+
 # the side stands for the finding: "on the right but not on the left", "none on the right, small on the left"
-_NOT_THERE = re.compile(
-    r"(?:\b(?:but|and|yet|while|with)|[,;:]) "
-    r"(?:there (?:certainly )?(?:is|are) (?:certainly )?)?(?:not|none)"
-    r" (?:(?:is |are |was |were )?(?:seen|present|identified|visible|evident|noted|found) )?"
-    r"(?:(?:on|in|at) )?the (left|right)\b"
-)
+@cache
+def _not_there() -> re.Pattern[str]:
+    return re.compile(
+        r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:there (?:is|are) )?(?:not|none)"
+        rf" (?:(?:is |are |was |were )?{any_of('seen')} )?(?:(?:on|in|at) )?the (left|right)\b"
+    )
+
+
 _DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
 # "no fluid on the right and only a trace on the left"
@@ -44,14 +49,22 @@ _FRONTED = re.compile(
     rf"(?:trace|sliver|hint|little|{_DEGREE}(?: (?:one|ones|amount|quantity|rim))?))(?= ?(?:[.;,]|$))"
 )
 _NONE_HERE = "none on the"
+
+
 # "absent on the left and small on the right", "none on the left, small on the right"
-_DENIAL = r"(?:absent|none|nil|not (?:seen|present|identified|visible|evident))"
-_EACH = re.compile(
-    rf"\b(?:(no [a-z ]{{3,40}}|{_DENIAL})|(?:{_DEGREE}|present|seen|visible|evident)(?: [a-z]+)?)"
-    r" (?:on|in|at) the (left|right)(?: side| base| apex)?"
-    rf"(?:,| and| but| while|, and|, but|;)(?: is| are)? (?:({_DENIAL})|{_DEGREE}|present|seen|visible|evident)"
-    r"(?: (?:is|are) (?:seen|present|visible|identified))? (?:on|in|at) the (?!\2)(left|right)\b"
-)
+@cache
+def _each() -> re.Pattern[str]:
+    seen = any_of("seen")
+    denial = rf"(?:absent|none|nil|excluded|ruled out|not {seen})"
+    stated = rf"(?:{_DEGREE}|{seen}|suspected|possible|likely|probable|certain|definite)"
+    return re.compile(
+        rf"\b(?:(no [a-z ]{{3,40}}|{denial})|{stated}(?: [a-z]+)?)"
+        r" (?:on|in|at) the (left|right)(?: side| base| apex)?"
+        rf"(?:,| and| but| while|, and|, but|;)(?: is| are)? (?:({denial})|{stated})"
+        rf"(?: (?:is|are) {seen})? (?:on|in|at) the (?!\2)(left|right)\b"
+    )
+
+
 # "effusion and collapse on the left, neither on the right"
 _NEITHER = re.compile(
     r"[,;] (?:and |but |with )?(?:neither|none)(?: (?:is|are) (?:seen|present))? (?:on|in|at) the (left|right)\b"
@@ -90,7 +103,16 @@ _NO_SUBJECT = re.compile(
     r"(?: [a-z]+)? (?:in|on|at) (?:the )?(left|right|lll|lul|rll|rml|rul|lingula)\b"
 )
 # "right, but not left, effusion": each side stands for the finding behind the second
-_BUT_NOT = re.compile(r"\b(left|right)(?:,? but|,) (?:not|no) (?:the )?(left|right),? ")
+_PART = r"(?: (?:lung|side|base|apex|hemithorax|upper lobe|lower lobe))?"
+_BUT_NOT = re.compile(
+    rf"\b(left|right){_PART}(?:,? but|,) (?:not|no) (?:(?:on|in|at) )?(?:the )?(left|right){_PART},? "
+    r"(?:there is )?(?:an? )?"
+)
+# "the left lung shows fibrosis, the right does not"
+_SIDE_NOT_SO = re.compile(
+    rf"[,;](?: (?:and|but|while|whereas))? the (left|right)(?: one)?{_PART}"
+    r" ((?:does|is|has|are|do|have) (?:not|none)|shows none)(?=[.;]?$)"
+)
 _PRONOUN = re.compile(r" (?:it|one|them)\b")
 _DENIED = re.compile(
     r"(?: no (?:sign|evidence|trace|hint|suggestion|indication)s? of| free of| free from"
@@ -105,10 +127,13 @@ _NOT_SO = re.compile(
 _FORMER = re.compile(r"\bthe (former|latter)\b(?! (?:side|lung|place|base|lobe))")
 _DENIED_TOGETHER = 2
 _IS_NOT = "is not present"
-_IS_THERE = re.compile(
-    r"\b(?:is|are|was|were) (?:[a-z]+ly |again |also )?(?:present|seen|visible|evident|noted|identified|there|found"
-    r"|demonstrated|apparent|appreciated|shown|recogni[sz]ed)\b"
-)
+
+
+@cache
+def _is_there() -> re.Pattern[str]:
+    return re.compile(rf"\b(?:is|are|was|were) (?:[a-z]+ly |again |also )?(?:{any_of('seen')}|there)\b")
+
+
 _MOST_STAND_INS = 8
 _STOP = made_entry("stop", "stop.fronted_side", length=1)
 _start = attrgetter("start")
@@ -148,7 +173,9 @@ def add_stand_ins(scan: Scan) -> Scan:
         hits |= {hit.start: hit for hit in _stand_for_last(scan, [match.span(match.lastindex or 1)])}
     if names_side and "left" in text and "right" in text:
         hits |= {hit.start: hit for hit in _of_other_side(scan)}
-    if words & NOT and (match := _NOT_SO.search(text)):
+    if words & NOT and names_side and (match := _SIDE_NOT_SO.search(text)):
+        scan, hits = _with_denied_side(scan, match), {}
+    elif words & NOT and (match := _NOT_SO.search(text)):
         scan = _with_denied_subject(scan, match)
         hits |= {hit.start: hit for hit in _of_state(scan, match.end(1))}
     if words & LEFT and words & RIGHT and " the left" in text and " the right" in text:
@@ -178,7 +205,7 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
         matches += [match.span(match.lastindex or 1) for match in _THAT.finditer(text)]
     matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
     if " not " in text or " none " in text:
-        denied = [match.span(1) for match in _NOT_THERE.finditer(text)]
+        denied = [match.span(1) for match in _not_there().finditer(text)]
         matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
     return _stand_for_last(scan, matches)
 
@@ -187,12 +214,23 @@ def _with_denied_subject(scan: Scan, match: re.Match[str]) -> Scan:
     """`scan` in which "is not" denies the finding in front of it, where another one is said to be there."""
     index = bisect_left(scan.hits, match.start(), key=_start)
     is_finding = index > 0 and scan.hits[index - 1].entry.is_finding
-    if not is_finding or not _IS_THERE.search(scan.plain.text, 0, match.start()):
+    if not is_finding or not _is_there().search(scan.plain.text, 0, match.start()):
         return scan
     at, end = match.start(), match.end(1)
     kept = [hit for hit in scan.hits if hit.end <= at or hit.start >= end]
     kept.insert(index, Hit(at, end, load_lexicon().automaton.get(_IS_NOT)))
     return replace(scan, hits=kept)
+
+
+def _with_denied_side(scan: Scan, match: re.Match[str]) -> Scan:
+    """`scan` in which the second side stands for the last finding before it, which is denied there."""
+    named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= match.start()]
+    if not named:
+        return scan
+    stop = Hit(match.start(), match.start() + 1, _STOP)
+    denied = Hit(*match.span(2), load_lexicon().automaton.get(_IS_NOT))
+    kept = [hit for hit in scan.hits if hit.end <= stop.start or hit.start >= match.end()]
+    return replace(scan, hits=[*kept, stop, Hit(*match.span(1), named[-1].entry), denied])
 
 
 def _of_state(scan: Scan, at: int) -> Iterator[Hit]:
@@ -215,7 +253,7 @@ def _of_former(scan: Scan) -> Iterator[Hit]:
 def _of_each_side(scan: Scan) -> Iterator[Hit]:
     """The second of two sides, where the finding is denied on one: "absent on the left and small on the right"."""
     text = scan.plain.text
-    if (each := _EACH.search(text)) and (each[1] is None) != (each[3] is None):
+    if (each := _each().search(text)) and (each[1] is None) != (each[3] is None):
         yield from _stand_for_last(scan, [each.span(4)])
     if neither := _NEITHER.search(text):
         named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= neither.start()][-_DENIED_TOGETHER:]

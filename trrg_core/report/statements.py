@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trrg_core.report.scan import Hit, Plain, Scan
 
@@ -13,19 +13,22 @@ _JOINT = re.compile(r";(?= )|, and(?= (?:the|there|his|her|no)\b)")
 _SEMICOLON = ";"
 # what speaks of something before it, or leaves out what was named there
 _REFERS = re.compile(
-    r"\b(?:it|its|they|their|them|one|ones|none|nothing|that|those|this|these|both|either|neither|former|latter|same|other"
-    r"|another|opposite|ipsilateral|contralateral|also|too|all|each|respectively|so|which|same|else|likewise|similarly"
-    r"|there(?! (?:is|are|was|were|remains?|has)\b)|there (?:is|are) not|correspond[a-z]+|associated|accompanying|adjacent|again|still|further)\b"
+    r"\b(?:it|its|they|their|them|one|ones|none|nothing|that|those|this|these|both|either|neither|former|latter|same"
+    r"|other|another|opposite|ipsilateral|contralateral|also|too|all|each|respectively|so|which|else|likewise|similarly"
+    r"|there(?! (?:is|are|was|were|remains?|has)\b)|there (?:is|are) not|correspond[a-z]+|associated|accompanying"
+    r"|adjacent|again|still|further)\b"
     r"|\b(?:is|are|was|were|has|have|does|do|did) not(?=[.;,]?$)|\bnot(?=[.;,]?$)"
 )
+_DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _OPENS_ELLIPSIS = re.compile(
     r" ?(?:or|nor|and|but|with|to|of|in|on|at|is|are|has|have|less|more|larger|smaller|new|unchanged|stable|improved"
     r"|worse|likely|probably|possibly|presumably|y\b|n\b|(?:the )?(?:left|right|l|r|lt|rt|bilateral)"
-    r" (?:is|are|has|was|side|one|small|moderate|large|trace|tiny|mild|minimal|severe|none|clear|more|less|normal|sharp)"
-    r"|(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)(?: on| in| at|,|$))\b"
+    rf" (?:is|are|has|was|side|one|none|clear|more|less|normal|sharp|{_DEGREE})|{_DEGREE}(?: on| in| at|,|$))\b"
 )
 # what is said in front holds for both clauses: "compared with May, the effusion is larger, and the heart is"
-_FRAME = re.compile(r"(?:[a-z]+ )?(?:compared|relative|comparison|since|unlike|on|in|at|over|within|if|whether|although)\b")
+_FRAME = re.compile(
+    r"(?:[a-z]+ )?(?:compared|relative|comparison|since|unlike|on|in|at|over|within|if|whether|although)\b"
+)
 _MOST = 12
 
 
@@ -61,7 +64,7 @@ def _cuts(scan: Scan) -> Iterator[tuple[int, int]]:
         begin = start
 
 
-def _within(hits: list[Hit], start: int, end: int) -> list[Hit]:
+def _within(hits: Sequence[Hit], start: int, end: int) -> list[Hit]:
     return [hit for hit in hits if start <= hit.start and hit.end <= end]
 
 

@@ -16,7 +16,9 @@ _UNDENIED = r"(?<!\bnot)(?<!\bno)(?<!\bnone)(?<!\bbut)(?<!\bor)(?<!\band)(?<!\bt
 _THERE_IS = "there is"
 _SEERS = ("i", "we", "one")
 # "all that we see", "as the film shows"
-_IS_SAID = "".join(rf"(?<!\b{word} )" for word in ("that", "as", "what", "all", "which", "can", "do", "did", "no", "longer"))
+_IS_SAID = "".join(
+    rf"(?<!\b{word} )" for word in ("that", "as", "what", "all", "which", "can", "do", "did", "no", "longer")
+)
 # "shows that ...", "shows the heart to be enlarged"
 _OF_ITSELF = r"(?! (?:that|how|whether|if|why|the|it|them|him|her|his|this|these|to|and|or|none)\b)(?= [a-z])"
 _PREPOSITIONS = ("on", "in", "at", "from", "by")
@@ -57,8 +59,8 @@ def _signs(words: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def _patterns(words: Mapping[str, Sequence[str]]) -> Iterator[re.Pattern[str]]:
     """What is found, with the span that is left out as the group."""
-    any_of = {name: _any_of(listed) for name, listed in words.items()}
-    film = f"{_any_of(_PREPOSITIONS)} {any_of['of_now']} (?:{any_of['film_words']} )*{any_of['films']}"
+    any_of = {name: alternatives(listed) for name, listed in words.items()}
+    film = f"{alternatives(_PREPOSITIONS)} {any_of['of_now']} (?:{any_of['film_words']} )*{any_of['films']}"
     aside = rf"(?:{any_of['phrases']}|{film}|{any_of['allowances']} {any_of['allowed']})"
     yield re.compile(rf"^({aside}(?:, | (?=(?:there|no|the|an?)\b)))")
     yield re.compile(rf"(?<=[a-z)])(, (?:{aside}|however),)(?= {_VERB}\b)")
@@ -70,11 +72,12 @@ def _patterns(words: Mapping[str, Sequence[str]]) -> Iterator[re.Pattern[str]]:
 
 def _opener(words: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
     """What says no more than "there is"."""
-    any_of = {name: _any_of(listed) for name, listed in words.items()}
+    any_of = {name: alternatives(listed) for name, listed in words.items()}
     film = f"(?:the|{any_of['of_now']}) (?:{any_of['film_words']} )*{any_of['films']}|(?:the )?imaging"
-    seen = rf"(?:(?:{film}) {any_of['shows']}|{_any_of(_SEERS)} {any_of['sees']})"
+    seen = rf"(?:(?:{film}) {any_of['shows']}|{alternatives(_SEERS)} {any_of['sees']})"
     return re.compile(rf"\b(?:{_IS_SAID}{seen}{_OF_ITSELF}|there {any_of['exists']}(?= [a-z]))")
 
 
-def _any_of(words: Iterable[str]) -> str:
+def alternatives(words: Iterable[str]) -> str:
+    """`words` as a group of a regular expression, the longest first."""
     return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
