@@ -15,11 +15,14 @@ from flows.form_fields import OF_PRESET, Settings, SourceChoice, chosen_source
 from flows.outcome import ended
 from flows.run_log import show_own_lines
 from flows.tasks import run_stage
-from pipelines.running.catalog import FIRST_JOB, jobs_from
+from pipelines.running.catalog import FIRST_JOB, JOBS, jobs_from
+from pipelines.running.newest_outputs import check_has_studies
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.storage.store import open_store
 from trrg_core.tables.commit_history import find_commit, resolve_input
 from trrg_core.tables.table_ref import TableRef
+
+_TRAININGS = tuple(job.name for job in JOBS.values() if job.group == "training")
 
 
 @flow(name="retrain", persist_result=False, validate_parameters=True, on_cancellation=[stop_cluster_jobs])
@@ -76,7 +79,7 @@ def run_chain(
     `refs` are inputs by output name; by default the newest results of the jobs before `enter_at`.
 
     Raises:
-        ConfigError: if an earlier job has no result in the store.
+        ConfigError: if an earlier job has no result in the store, or no study is there to write a report for.
     """
     inputs = dict(refs or find_earlier_results(store, enter_at))
     inputs |= _slice_inputs(store, slice_ref) if slice_ref else {}
@@ -84,6 +87,8 @@ def run_chain(
     with flow_log(open_store(store), first=enter_at, last=last) as log, observed_flow(log.record.run, last):
         show_champion(store, config.register_)
         for job in jobs_from(enter_at):
+            if job.group == "training" and last not in _TRAININGS:
+                check_has_studies(open_store(store), inputs["shards"], config.generate.split)
             log.start_stage(job.name)
             results[job.name] = run_stage(job.name, config, store, job.inputs_of(inputs))
             inputs[job.output] = results[job.name]["ref"]

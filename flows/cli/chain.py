@@ -167,6 +167,7 @@ def run(
     from flows.entry import check_source, check_temporary_folder, find_earlier_results, read_config
     from flows.render.run_summary import print_run
     from trrg_core.labels import load_label_set
+    from trrg_core.storage.store import open_store
 
     # a wrong setting or a missing earlier result is reported here, before a server is started
     first = find_job(enter_at)
@@ -174,6 +175,7 @@ def run(
     if first.reads_source:
         check_source(config)
     find_earlier_results(store, enter_at)
+    open_store(store).check_writable()
     check_temporary_folder()
     leash.hold()  # a server or a cluster that this run starts must not outlive it
     from flows.prefect_server import protect_temporary_server

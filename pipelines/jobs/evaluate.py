@@ -68,6 +68,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     existing = read_result(store, run_id)
     if existing:
         return JobResult.of_run(existing, reused=True)
+    store.check_writable(run_path(run_id))
     evaluation = gather_inputs(config, store, inputs)
     outcomes = _outcomes(evaluation)
     members = _slice_members(evaluation, outcomes, config)

@@ -19,7 +19,7 @@ from pipelines.ray_data.loaded_model import ModelSource, load_model
 from pipelines.ray_data.map_tables import map_tables
 from pipelines.ray_data.read import stream_table
 from pipelines.ray_data.write import BatchResult, write_parts
-from pipelines.records.commit import TableWork, commit_output, find_existing
+from pipelines.records.commit import TableWork, check_writable, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from pipelines.registry.mlflow_model import DECODING, decoding_of, settings_of
@@ -93,6 +93,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     )
     if existing := find_existing(work):
         return existing
+    check_writable(work)
     points = operating_points_from_json(
         json.loads(store.read_bytes(f"{model_path(inputs['generator'])}/perception.json"))
     )

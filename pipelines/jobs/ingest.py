@@ -16,7 +16,15 @@ import ray.data
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.write import BatchResult, Process, Settings, write_here, write_parts
 from pipelines.records.code_version import code_of
-from pipelines.records.commit import JobOutput, TableWork, commit_output, commit_rejects, find_existing, rejects_of
+from pipelines.records.commit import (
+    JobOutput,
+    TableWork,
+    check_writable,
+    commit_output,
+    commit_rejects,
+    find_existing,
+    rejects_of,
+)
 from pipelines.records.job_result import JobResult
 from trrg_core.config.fingerprint import fingerprint
 from trrg_core.config.settings import IngestConfig, RayConfig, TrrgConfig
@@ -75,6 +83,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         # the limits may have been set since: they are no part of the fingerprint
         check_reject_shares(config.ingest, rejects_of(store, work.fingerprint), int(existing.counts["studies"]))
         return existing
+    check_writable(work)
     if refusal:  # after the fingerprint: a version from which they were erased is found again
         listing = without_withdrawn(listing, refusal)
     base = _find_base(store, settings)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipelines.ray_data.cluster import connect
 from pipelines.ray_data.read import stream_table
 from pipelines.ray_data.write import BatchResult, write_parts
-from pipelines.records.commit import TableWork, commit_output, find_existing
+from pipelines.records.commit import TableWork, check_writable, commit_output, find_existing
 from pipelines.records.fingerprint import job_fingerprint
 from pipelines.records.job_result import JobResult
 from trrg_core.config.settings import ParseConfig, TrrgConfig
@@ -44,6 +44,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     )
     if existing := find_existing(work):
         return existing
+    check_writable(work)
     connect(config.ray)
     output = write_parts(
         work,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines.records.code_version import code_version
 from pipelines.records.job_result import JobResult
 from trrg_core.errors import StorageError
+from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.storage.withdrawal_lock import unless_withdrawn
 from trrg_core.study import Reject, check_patients
@@ -65,6 +66,15 @@ def find_existing(work: TableWork) -> JobResult | None:
     """The result of an earlier commit with the same fingerprint, or None."""
     commit = find_by_fingerprint(work.store, work.table, work.fingerprint)
     return JobResult.of_commit(work.job, commit, reused=True) if commit else None
+
+
+def check_writable(work: TableWork) -> None:
+    """Check, before work that takes time, that its table can be written.
+
+    Raises:
+        ConfigError: if the folder of the table, or its disk, is read-only.
+    """
+    work.store.check_writable(f"{TABLE_FOLDER}/{work.table}")
 
 
 def commit_rejects(work: TableWork, rejects: Sequence[Reject]) -> None:

@@ -3,9 +3,12 @@
 from collections.abc import Collection, Mapping
 
 from pipelines.running.catalog import JOBS
+from trrg_core.errors import ConfigError
 from trrg_core.runs.results import list_results
 from trrg_core.storage.store import Store
 from trrg_core.tables.commit_history import history
+from trrg_core.tables.delta import list_parts
+from trrg_core.tables.table_ref import TableRef
 
 SCORES, PREDICTIONS = "scores", "predictions"
 
@@ -39,6 +42,20 @@ def newest_outputs(store: Store, names: Collection[str], given: Mapping[str, str
             if refs:
                 chosen[job.output] = refs[0]
     return {name: ref for name, ref in chosen.items() if name in names}
+
+
+def check_has_studies(store: Store, shards: str, split: str) -> None:
+    """Check, before a training, that there are studies to write reports for after it.
+
+    Raises:
+        ConfigError: if a version of `shards` has no row of `split`.
+    """
+    parts = list_parts(store, TableRef.parse(shards))
+    if not any(part.num_rows for part in parts if part.split in ("", split)):
+        raise ConfigError(
+            f"{shards} has no studies of split {split!r} to generate reports for (generate.split): name a split that "
+            "it has, or stop before `generate` by running the jobs one by one"
+        )
 
 
 def _evaluations(store: Store) -> dict[str, dict[str, str]]:

@@ -62,6 +62,7 @@ def find_or_train(
     run_id = f"{stage.name}-{identity}"
     if existing := _find(store, run_id):
         return existing, True
+    store.check_writable(run_path(run_id))
     with hold_lock(store, f"{run_path(run_id)}/{LOCK}", what=f"the training of {run_id}", wait_s=WAIT_S):
         if existing := _find(store, run_id):  # by the process that held the lock
             return existing, True

@@ -13,10 +13,11 @@ import flows.cli
 from flows import outcome, retraining, tasks
 from pipelines.records.job_result import JobResult
 from pipelines.running.catalog import JOBS
+from pipelines.running.newest_outputs import check_has_studies
 from tests.core.toy_versions import write_version
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import TrrgConfig
-from trrg_core.errors import StorageError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.store import open_store
 from trrg_core.tables.schema import SLICES
 
@@ -38,6 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setattr(tasks, "_create_artifacts", lambda *arguments: None)
     monkeypatch.setattr(retraining, "watch_drift", lambda *arguments: {"alarms": 0, "largest": []})
     monkeypatch.setattr(retraining, "show_champion", lambda *arguments: None)
+    monkeypatch.setattr(retraining, "check_has_studies", lambda *arguments: None)
     return calls
 
 
@@ -98,6 +100,22 @@ def test_entering_later_takes_earlier_results_and_the_slice_with_its_base(
         ("evaluate", {"shards": "shards@1", "generator": "finetune-ref", "predictions": "generate-ref"}),
         ("register", {"generator": "finetune-ref", "scores": "evaluate-ref"}),
     ]
+
+
+@pytest.mark.usefixtures("without_prefect")
+def test_a_run_without_studies_to_write_for_ends_before_it_trains(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = {"subject_id": "p1", "study_id": "1", "split": "train", "repeat": 1, "sentence_weights": [1.0]}
+    store = open_store(str(tmp_path / "store"))
+    write_version(store, "shards", [row], SLICES, fingerprint="train only")
+    monkeypatch.setattr(retraining, "check_has_studies", check_has_studies)
+    config = load_config("tiny")
+    with pytest.raises(ConfigError, match=r"shards@0 has no studies of split 'test' to generate reports for"):
+        retraining.run_chain(config, store.uri, "pretrain", "", "warn", refs={"shards": "shards@0"})
+    assert not calls
+    retraining.run_chain(config, store.uri, "pretrain", "", "warn", refs={"shards": "shards@0"}, last="finetune")
+    assert [name for name, *_ in calls] == ["pretrain", "finetune"]
 
 
 @pytest.mark.flow

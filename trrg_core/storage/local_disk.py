@@ -89,6 +89,13 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
+def check_writable(path: Path) -> None:
+    """Check that `path` can be made, or written if it is there, as far as its folder tells. Raises as `write`."""
+    existing = next(one for one in (path, *path.parents) if os.path.exists(one))
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(f"{existing}: may not be written: give a store that this user may write to")
+
+
 def size_text(num_bytes: int) -> str:
     """`1.3 GB`, or below one `12.5 MB`."""
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -102,6 +102,15 @@ class Store:
         if self.is_s3:
             self.exists(path)
 
+    def check_writable(self, path: str = "") -> None:
+        """Check, before work whose result is written to `path`, that a local store can be written; no more than that.
+
+        Raises:
+            ConfigError: if the folder or its disk is read-only.
+        """
+        if not self.is_s3:
+            local_disk.check_writable(Path(self.join(path)))
+
     def list(self, path: str = "") -> tuple[str, ...]:
         """Every file under `path`, relative to the store, sorted, with those of subfolders."""
         location = self.join(path)

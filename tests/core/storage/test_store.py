@@ -243,6 +243,20 @@ def test_local_delta_and_pyarrow_paths(tmp_path: Path) -> None:
     assert store.pyarrow_filesystem().get_file_info(store.pyarrow_path("a/b")).size == 1
 
 
+def test_a_folder_that_may_not_be_written_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(local_disk.os, "access", lambda path, mode: bool(asked.append(path)))
+    store = open_store(str(tmp_path / "store"))
+    with pytest.raises(ConfigError, match=r"may not be written: give a store that this user may write to"):
+        store.check_writable("tables/studies")
+    assert asked == [tmp_path], "the folder that is there counts"
+    monkeypatch.setattr(local_disk.os, "access", lambda path, mode: True)
+    store.check_writable("tables/studies")
+    assert not store.exists()
+
+
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> None:
         path.write_bytes(data[:3])

@@ -18,6 +18,7 @@ from tests.core.store_contents import find_words
 from tests.pipelines.tree import Entry, Tree, make_tree
 from trrg_core.config.load import load_config
 from trrg_core.errors import ConfigError, DataError, StorageError
+from trrg_core.storage import local_disk
 from trrg_core.storage.store import Store, open_store
 from trrg_core.tables.commit_history import find_commit, history
 from trrg_core.tables.compaction import compact_table
@@ -115,6 +116,16 @@ def test_an_increment_equals_an_ingest_from_scratch(
             edit(tree, kind, number)
         now = run(tree, store, max_reject_share=0.9)
         assert outcome(store, now.ref) == from_scratch(tree, folder / f"scratch{at}")
+
+
+def test_a_store_that_may_not_be_written_stops_new_work_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, store = make_tree(tmp_path / "tree", 2), open_store(str(tmp_path / "store"))
+    ref = run(tree, store).ref
+    monkeypatch.setattr(local_disk.os, "access", lambda path, mode: False)
+    assert run(tree, store).ref == ref, "it is found"
+    monkeypatch.setattr(ingest, "_read_studies", lambda *arguments: pytest.fail("read for nothing"))
+    with pytest.raises(ConfigError, match=r"tables/studies: may not be written"):
+        run(tree, store, max_side_px=100)
 
 
 def test_nothing_changed_is_found_and_not_a_version(tree: Tree, store: Store) -> None:
