@@ -3,7 +3,8 @@
 A step is cut into lanes, one micro-batch each. The number of lanes belongs to the run, not to its workers: however many
 there are, and after any restart, each micro-batch has the same rows. A run can start at any step without reading the
 rows before it. Row groups are distributed over the lanes and shuffled, rows are shuffled inside a window of row groups,
-so that a lane reads only its own groups, each once per epoch.
+so that a lane reads only its own groups, each once per epoch. A corpus with fewer row groups than lanes is shuffled as
+one, and its rows are dealt out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -69,15 +70,19 @@ class Plan:
         # a lane with empty groups only would never reach a row
         filled = [group for group in self.groups if group.num_rows]
         shuffled = [filled[i] for i in rng.permutation(len(filled))]
-        # fewer groups than lanes: every lane reads all of them, in its own order
-        mine = shuffled[self.lane :: self.num_lanes] if len(shuffled) >= self.num_lanes else shuffled
-        own = np.random.default_rng((self.seed, epoch, self.lane))
+        # fewer groups than lanes: all lanes read all of them in one order, and take its rows in turn
+        is_shared = len(shuffled) < self.num_lanes
+        mine = shuffled if is_shared else shuffled[self.lane :: self.num_lanes]
+        draws = rng if is_shared else np.random.default_rng((self.seed, epoch, self.lane))
         chunks: list[Chunk] = []
+        position = 0  # in the order of all lanes
         while sum(len(chunk.order) for chunk in chunks) < num_rows:
             for at in range(0, len(mine), self.window):
                 groups = tuple(mine[at : at + self.window])
-                size = sum(group.num_rows for group in groups)
-                chunks.append(Chunk(groups=groups, order=tuple(int(i) for i in own.permutation(size))))
+                order = draws.permutation(sum(group.num_rows for group in groups))
+                own = order[(self.lane - position) % self.num_lanes :: self.num_lanes] if is_shared else order
+                position += len(order)
+                chunks.append(Chunk(groups=groups, order=tuple(int(i) for i in own)))
         return chunks
 
 

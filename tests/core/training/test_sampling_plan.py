@@ -110,12 +110,16 @@ def test_a_chunk_holds_no_more_groups_than_the_window() -> None:
     assert {len(chunk.groups) for chunk in plan.chunks(0, plan.steps_per_epoch)} == {3, 2}
 
 
-def test_fewer_groups_than_ranks_gives_every_rank_all_of_them_in_an_order_of_its_own() -> None:
-    plans = [_plan([40], batch_size=10, rank=rank, world=2) for rank in range(2)]
-    assert plans[0].steps_per_epoch == plans[1].steps_per_epoch == 2
-    first, second = (_rows(plan, 0, 2) for plan in plans)
-    assert len(set(first)) == len(set(second)) == 20
-    assert first != second
+@pytest.mark.parametrize(("sizes", "batch", "world"), [([40], 10, 2), ([25], 8, 2), ([64, 64, 40], 8, 4), ([7], 16, 4)])
+def test_fewer_groups_than_ranks_are_dealt_out_by_rows(sizes: list[int], batch: int, world: int) -> None:
+    plans = [_plan(sizes, batch_size=batch, rank=rank, world=world) for rank in range(world)]
+    steps = plans[0].steps_per_epoch
+    for epoch in range(3):
+        rows = Counter(row for plan in plans for row in _rows(plan, epoch * steps, (epoch + 1) * steps))
+        counts = [rows[("part", group, row)] for group, size in enumerate(sizes) for row in range(size)]
+        assert sum(counts) == steps * batch * world
+        assert max(counts) - min(counts) <= 1, "within an epoch no study is seen twice more than another"
+    assert _rows(plans[0], 0, steps) != _rows(plans[0], steps, 2 * steps)
 
 
 def test_three_rows_feed_two_ranks() -> None:
