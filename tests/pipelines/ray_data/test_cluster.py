@@ -1,7 +1,7 @@
 import pytest
 import ray
 
-from pipelines.ray_data.cluster import connect
+from pipelines.ray_data.cluster import connect, worker_environment
 from trrg_core.config.settings import RayConfig
 from trrg_core.errors import StorageError
 
@@ -17,3 +17,10 @@ def test_a_cluster_that_does_not_come_up_is_worth_another_try(error: Exception, 
         connect(RayConfig(address="10.0.0.1:6379"))
     with pytest.raises(StorageError, match="a local cluster did not answer"):
         connect(RayConfig())
+
+
+def test_workers_use_large_pages_unless_the_user_set_up_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert worker_environment(RayConfig())["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=2")
+    assert worker_environment(RayConfig())["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=2"
