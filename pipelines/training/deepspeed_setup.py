@@ -22,6 +22,9 @@ def initialize(model: nn.Module, config: EngineConfig, optimizer: OptimizerConfi
     deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
     if config.precision == "bf16":
         _cast_beside_partitioned(model)
+    if not config.use_gpu:
+        # DeepSpeed makes a copy of the group of all ranks; gloo has a thread for each, which wakes every 10 ms
+        deepspeed.utils.groups._WORLD_GROUP = torch.distributed.group.WORLD
     engine, *_ = deepspeed.initialize(
         model=model,
         model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],

@@ -420,6 +420,7 @@ def keep_statistics(folder: Path) -> dict[str, Any]:
     A third step is skipped, since one of its inputs overflowed.
     """
     engine = number_engine(0, model=NormedModel())
+    assert engine.engine.data_parallel_group is dist.group.WORLD, "a copy has a thread of its own"
     _steps(engine, 0, 2)
     norm = engine.engine.module.base[0]
     before = {name: value.tolist() for name, value in norm.named_buffers()}
