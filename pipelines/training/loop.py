@@ -97,6 +97,11 @@ def train_rank(
             status=status,
         )
         attempt.train(batches)
+    if len(engine.bad_steps) >= len(losses):
+        raise TrainingError(
+            f"loss or gradient was not finite in all {len(losses)} steps, so that nothing was learned: lower the "
+            "learning rate, look at what else was set, and at the studies of the steps, in bad_steps.json"
+        )
     status.enter(SAVING, len(losses))
     if config.engine.patience:
         _take_best(task, engine, losses)

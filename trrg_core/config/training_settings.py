@@ -300,6 +300,14 @@ class PretrainConfig(StageConfig):
         description="Augment images by small shifts, scale, rotation and exposure; no flips.",
     )
 
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        prompts = (self.prompt_weight, self.side_prompt_weight, self.degree_prompt_weight)
+        of_prompts = max(prompts) if self.prompt_supervision else 0.0
+        if not max(self.contrastive_weight, self.local_weight, self.hard_negative_weight, of_prompts):
+            raise ValueError("the weights of all losses are 0: nothing would be learned")
+        return self
+
 
 class PerceptionGateConfig(ConfigSection):
     """The gate behind stage 1: values of the test split below which a run stops before stage 2."""

@@ -356,3 +356,12 @@ def test_another_architecture_takes_no_value_of_the_one_before() -> None:
 def test_heads_that_do_not_divide_the_size_are_refused() -> None:
     with pytest.raises(ConfigError, match="interaction_size 128 is not a multiple of interaction_heads 3"):
         load_config("tiny", ["finetune.interaction_heads=3"])
+
+
+def test_weights_of_losses_that_are_all_zero_are_refused() -> None:
+    names = ("contrastive_weight", "local_weight", "hard_negative_weight", "side_prompt_weight", "degree_prompt_weight")
+    zero = [f"pretrain.{name}=0" for name in names]
+    assert load_config("tiny", zero).pretrain.prompt_weight > 0
+    for more in ("pretrain.prompt_weight=0", "pretrain.prompt_supervision=false"):
+        with pytest.raises(ConfigError, match=r"pretrain: the weights of all losses are 0"):
+            load_config("tiny", [*zero, more])

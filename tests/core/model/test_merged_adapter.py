@@ -6,6 +6,7 @@ import torch
 from tests.core.toy_corpus import OBSERVATIONS, toy_config
 from tests.core.toy_model import draw_adapters, named_llm_model
 from trrg_core.config.settings import GenerateConfig
+from trrg_core.errors import ConfigError
 from trrg_core.generation.decoding import generate_reports
 from trrg_core.model.adapters import merge_adapters
 from trrg_core.model.generator import build_generator
@@ -41,6 +42,9 @@ def test_merged_weights_write_the_same_reports(stage2, text_tokenizer, rows, tmp
     batch = collate_images(rows, observations=OBSERVATIONS, config=stage2.config.pretrain)
     texts = [[one.text for one in generate_reports(model, batch, SHORT)] for model in (apart, merged)]
     assert texts[0] == texts[1]
+    for model in (apart, merged):
+        with pytest.raises(ConfigError, match=r"LlamaForCausalLM has \d+ positions .*set generate\.max_new_tokens to"):
+            generate_reports(model, batch, GenerateConfig(max_new_tokens=100_000))
 
 
 def test_the_adapter_of_a_named_llm_is_merged(stage1, text_tokenizer, llm_tokenizer, rows, tmp_path):

@@ -96,6 +96,21 @@ def test_a_run_that_ends_with_skipped_steps_has_a_finite_loss(store: Store, shar
     assert (result.metrics["loss"], result.metrics["skipped_steps"]) == (losses[9]["loss"], 2)
 
 
+class NeverFiniteModel(toy.ToyModel):
+    def forward(self, batch: toy.ToyBatch) -> toy.ToyOutput:
+        output = super().forward(batch)
+        return output._replace(loss=output.loss / 0)
+
+
+def test_a_run_all_of_whose_steps_were_skipped_ends_without_a_model(store: Store, shards: str) -> None:
+    stage = replace(toy.toy_stage(epochs=0.25), build=lambda task: NeverFiniteModel())
+    task = toy.toy_task(store, shards, "never-finite", 2, "engine.local=true")
+    for _ in range(2):  # from the start, and from its last checkpoint
+        with pytest.raises(TrainingError, match=r"not finite in all 3 steps, so that nothing was learned: lower the l"):
+            train(stage, task)
+    assert not store.exists("runs/never-finite/trained.json")
+
+
 def test_a_run_that_another_process_finishes_while_it_is_scored_is_taken_from_there(store: Store, shards: str) -> None:
     task, stage = toy.toy_task(store, shards, "finished-elsewhere", 2, "engine.local=true"), toy.toy_stage(epochs=1)
     elsewhere = []
