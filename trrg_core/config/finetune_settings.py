@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from trrg_core.config.section import ConfigSection
-from trrg_core.config.training_settings import EncoderConfig, OptimizerConfig, StageConfig
+from trrg_core.config.training_settings import MAX_BATCH, EncoderConfig, OptimizerConfig, StageConfig
 
 
 class LoraSettings(ConfigSection):
@@ -27,10 +27,11 @@ class LoraSettings(ConfigSection):
 class FinetuneConfig(StageConfig):
     """Stage 2: an LLM with LoRA, injected clues, cross-modal clue interaction, disease-aware consistency."""
 
-    batch_size: int = Field(16, ge=1, description="Number of studies per step, over all workers.")
+    batch_size: int = Field(16, ge=1, le=MAX_BATCH, description="Number of studies per step, over all workers.")
     micro_batch_size: int = Field(
         8,
         ge=1,
+        le=MAX_BATCH,
         description="Number of studies that are processed together, a divisor of `batch_size`; the micro-batches of a "
         "step are shared out among the workers, and the result does not depend on their number.",
     )

@@ -192,6 +192,9 @@ class EngineConfig(ConfigSection):
         return self
 
 
+MAX_BATCH = 2**20  # as the largest of contrastive training in print (SigLIP, ICCV 2023)
+
+
 class StageConfig(ConfigSection):
     """The steps of a training stage."""
 
@@ -215,10 +218,11 @@ class StageConfig(ConfigSection):
 class PretrainConfig(StageConfig):
     """Stage 1: disease-focused, sentence-level contrastive pre-training and calibrated disease perception."""
 
-    batch_size: int = Field(64, ge=2, description="Number of studies per step, over all workers.")
+    batch_size: int = Field(64, ge=2, le=MAX_BATCH, description="Number of studies per step, over all workers.")
     micro_batch_size: int = Field(
         32,
         ge=2,
+        le=MAX_BATCH,
         description="Number of studies that are encoded together, a divisor of `batch_size`; `batch_size` / "
         "`micro_batch_size` must be a multiple of the number of workers. All studies of a step are compared.",
     )

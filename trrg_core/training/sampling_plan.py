@@ -75,13 +75,13 @@ class Plan:
         mine = shuffled if is_shared else shuffled[self.lane :: self.num_lanes]
         draws = rng if is_shared else np.random.default_rng((self.seed, epoch, self.lane))
         chunks: list[Chunk] = []
-        position = 0  # in the order of all lanes
-        while sum(len(chunk.order) for chunk in chunks) < num_rows:
+        position = count = 0  # in the order of all lanes, and of the own rows
+        while count < num_rows:
             for at in range(0, len(mine), self.window):
                 groups = tuple(mine[at : at + self.window])
                 order = draws.permutation(sum(group.num_rows for group in groups))
                 own = order[(self.lane - position) % self.num_lanes :: self.num_lanes] if is_shared else order
-                position += len(order)
+                position, count = position + len(order), count + len(own)
                 chunks.append(Chunk(groups=groups, order=tuple(int(i) for i in own)))
         return chunks
 

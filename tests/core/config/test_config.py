@@ -358,6 +358,12 @@ def test_heads_that_do_not_divide_the_size_are_refused() -> None:
         load_config("tiny", ["finetune.interaction_heads=3"])
 
 
+def test_a_batch_of_ten_million_is_refused() -> None:
+    for stage in ("pretrain", "finetune"):
+        with pytest.raises(ConfigError, match=rf"{stage}\.batch_size: Input should be less than or equal to 1048576"):
+            load_config("tiny", [f"{stage}.batch_size=10000000"])
+
+
 def test_weights_of_losses_that_are_all_zero_are_refused() -> None:
     names = ("contrastive_weight", "local_weight", "hard_negative_weight", "side_prompt_weight", "degree_prompt_weight")
     zero = [f"pretrain.{name}=0" for name in names]
