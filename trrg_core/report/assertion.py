@@ -53,6 +53,8 @@ _SHORTEST_IN_KNOWN = len(" within the ")
 _ENDS_OBJECT = re.compile(
     r"(?<!to )(?:favou?rs?|suggests?|argues?|makes?|accounts? for|explains?|supports?|points? to|causes?)\b"
 )
+# "free of edema but not of emphysema"
+_FREE_BUT = re.compile(r"\b(?:free|clear|devoid) (?:of|from) [^,;:]{3,60} but \Z")
 _ASSERTIONS = {str(assertion): assertion for assertion in Assertion}
 _CONCEPT = named_entry("concept")
 _Reaching = dict[str, tuple[int, Term]]
@@ -257,6 +259,8 @@ def _applies(term: Term, hits: Sequence[Hit], index: int, text: str, follows: bo
         return False
     if term.name == "uncertain.likely" and text.startswith(",", hits[index].end) and start > 0 and entry.turns:
         return False  # "TTN likely, fluid in the fissure"
+    if text.startswith(("not of ", "not from "), start) and _FREE_BUT.search(text, 0, start):
+        return False
     answers = entry.may_answer and is_answer(hits, index, text)
     if term.reach == "answer":
         return answers

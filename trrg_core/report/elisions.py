@@ -21,7 +21,7 @@ _WHEN = (
 # "that we discussed on the phone", "for which he was admitted"
 _RELATIVE = re.compile(
     r"(?:,? (?:(?:for|with|about|on|of|from|by|to) (?:which|whom)|that|which))? "
-    rf"(?:you|we|i|he|she|they|the patient) [^,;:]{{2,60}}?,? {_IS}"
+    rf"(?:(?:you|we|i|he|she|they|the patient) [^,;:]{{2,60}}?,?|there (?:was|were|had been|may have been)) {_IS}"
 )
 # of a place, whose state is told apart from it: "the heart, previously large, ..."
 _PAST = re.compile(

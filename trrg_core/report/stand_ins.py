@@ -15,8 +15,8 @@ from trrg_core.report.scan import Hit, Scan, add_hits, made_entry
 from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
 _ONE = re.compile(
-    r"\b(?:(?:a|an|another) (?:new )?(?:[a-z]+ )?|the (?:old|known|previous|other|existing|larger|smaller|older|first"
-    r"|second) )(one)\b"
+    r"\b(?:there is (?=one(?: (?:on|in|at)\b|[.;,]|$))|(?:a|an|another) (?:new )?(?:[a-z]+ )?"
+    r"|the (?:old|known|previous|other|existing|larger|smaller|older|first|second) )(one)\b"
 )
 # "the effusion on the left has cleared; that on the right is new"
 _THAT = re.compile(
@@ -228,9 +228,11 @@ def _with_denied_side(scan: Scan, match: re.Match[str]) -> Scan:
     if not named:
         return scan
     stop = Hit(match.start(), match.start() + 1, _STOP)
-    denied = Hit(*match.span(2), load_lexicon().automaton.get(_IS_NOT))
+    # "the left is clear of nodules, the right is not" affirms them there
+    is_denied = any(term.value == "ABSENT" for hit in scan.hits if hit.end <= match.start() for term in hit.entry.terms)
+    denied = [] if is_denied else [Hit(*match.span(2), load_lexicon().automaton.get(_IS_NOT))]
     kept = [hit for hit in scan.hits if hit.end <= stop.start or hit.start >= match.end()]
-    return replace(scan, hits=[*kept, stop, Hit(*match.span(1), named[-1].entry), denied])
+    return replace(scan, hits=[*kept, stop, Hit(*match.span(1), named[-1].entry), *denied])
 
 
 def _of_state(scan: Scan, at: int) -> Iterator[Hit]:

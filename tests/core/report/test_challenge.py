@@ -14,7 +14,7 @@ WRONG_SHARES = {
     "challenge_second_author": 0.08,
     "challenge_14": 0.07,
     "challenge_15": 0.04,
-    "challenge_16": 0.06,
+    "challenge_16": 0.07,
     "challenge_eighth_author_2": 0.07,
     "challenge_ninth_author_2": 0.05,
     "challenge_tenth_author_2": 0.06,
