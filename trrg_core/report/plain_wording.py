@@ -11,6 +11,8 @@ _VERB = (
     r"(?:is|are|was|were|has|have|had|do|does|did|be|been|can|cannot|could|may|might|must|will|would|looks?|appears?"
     r"|remains?|persists?|shows?|seems?|contains?|no longer)"
 )
+# an aside in front of the verb: "the effusion, strictly speaking, is small"
+BETWEEN_COMMAS = re.compile(rf"(?<=[a-z])(, (?!(?:and|or|nor|but|no|not)\b)[a-z' ]{{3,40}},)(?= {_VERB}\b)")
 # "not at this time" is an answer
 _UNDENIED = r"(?<!\bnot)(?<!\bno)(?<!\bnone)(?<!\bbut)(?<!\bor)(?<!\band)(?<!\bthan)(?<!\bas)(?<!\bis)(?<!\bare)"
 _THERE_IS = "there is"
@@ -21,6 +23,7 @@ _IS_SAID = "".join(
 )
 # "shows that ...", "shows the heart to be enlarged"
 _OF_ITSELF = r"(?! (?:that|how|whether|if|why|the|it|them|him|her|his|this|these|to|and|or|none)\b)(?= [a-z])"
+_LONGEST = 90  # characters of an adverbial at the end
 _PREPOSITIONS = ("on", "in", "at", "from", "by")
 
 
@@ -39,8 +42,9 @@ class Wording:
 
     def find(self, text: str) -> tuple[int, int, str] | None:
         """The first span of a plain sentence that is left out or read otherwise, and as what; None for none."""
+        near_end = max(0, len(text) - _LONGEST)
         for pattern in self._left_out:
-            if match := pattern.search(text):
+            if match := pattern.search(text, near_end if pattern is self._left_out[-1] else 0):
                 return (*match.span(1), "")
         opener = self._openers.search(text) if self._openers else None
         return (*opener.span(), _THERE_IS) if opener else None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trrg_core.report.lexicon import Entry, Lexicon, Term
+from trrg_core.report.plain_wording import BETWEEN_COMMAS
 from trrg_core.report.shorthand import ends_in_answer, written_out
 from trrg_core.report.telling_words import ANY_WORD, WORDY
 
@@ -115,8 +116,24 @@ def scan_sentence(sentence: str, lexicon: Lexicon, *, everything: bool = False) 
     plain = _without_slips(plain_sentence(sentence), sentence, lexicon)
     scan = scan_plain(plain, lexicon, everything=everything)
     if scan.has_target and plain.words & WORDY and (shorter := _in_plain_words(plain, lexicon)) is not plain:
-        return scan_plain(shorter, lexicon, everything=everything)
+        scan = scan_plain(shorter, lexicon, everything=everything)
+    text = scan.plain.text
+    if (
+        scan.has_target
+        and text.count(",") > 1
+        and (match := BETWEEN_COMMAS.search(text))
+        and _says_nothing(scan, *match.span(1))
+    ):
+        return scan_plain(replaced(scan.plain, *match.span(1), ""), lexicon, everything=everything)
     return scan
+
+
+def _says_nothing(scan: Scan, start: int, end: int) -> bool:
+    """Whether no rule knows a word between the commas at the ends of [start, end), behind something that is named."""
+    for hit in (*scan.hits, *scan.attributes):
+        if hit.start < end and hit.end > start and hit.entry.role != "comma":
+            return False
+    return any(hit.entry.is_target or hit.entry.is_place for hit in scan.hits if hit.end <= start)
 
 
 def _in_plain_words(plain: Plain, lexicon: Lexicon) -> Plain:

@@ -19,6 +19,7 @@ PLAIN = {
     "No pneumothorax is seen.": (
         "On this film, no pneumothorax is clearly seen.",
         "No pneumothorax, on the frontal view, is currently seen.",
+        "No pneumothorax, strictly speaking, is seen.",
         "As far as one can see, no pneumothorax is seen at present.",
     ),
     "Pneumonia cannot be excluded.": (
