@@ -13,7 +13,7 @@ from trrg_core.labels import Assertion
 from trrg_core.report.answers import is_answer
 from trrg_core.report.asides import find_asides, find_neighbors
 from trrg_core.report.candidates import Candidate, find_candidates
-from trrg_core.report.clauses import find_boundaries
+from trrg_core.report.clauses import find_boundaries, is_statement
 from trrg_core.report.joint_attributes import denies_change
 from trrg_core.report.lexicon import Term, load_lexicon
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
@@ -144,6 +144,9 @@ def _reaching_cues(
                 # "removal of the tube and the line"
                 is_and = role == "new_item" and text.startswith("and the", hits[index].start)
                 _shorten(active, "and" if is_and else role)
+                if not is_forward and is_statement(hits, index, text):
+                    active.pop("UNCERTAIN", None)  # "no effusion, and pneumonia cannot be excluded"
+                    active.pop("STRONG", None)
                 if is_forward and active and text.startswith(" definite", hits[index].end):
                     active.pop("UNCERTAIN", None)  # "possible hernia, definite cardiomegaly"
                     active.pop("STRONG", None)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from trrg_core.report.scan import Hit
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "stop"])
+_JOINTS = frozenset(["comma", "and", "new_item", "with"])
+_EXISTS = frozenset(("there is", "there are", "there was", "there were"))
 _NEW_CLAUSE = ("break", "stop", "place")
 # a list that goes on to its "or": "no pneumothorax, | small effusion, or consolidation"
 _LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,4}or ")
@@ -256,3 +258,19 @@ def clause_starts(hits: Sequence[Hit], boundaries: set[int]) -> list[int]:
             states = hit.entry.has_verb and hit.entry.role != "stop"
         states = states or hit.entry.is_target or (hit.entry.role == "verb" and index not in boundaries)
     return starts
+
+
+def is_statement(hits: Sequence[Hit], joint: int, text: str) -> bool:
+    """Whether what stands before an "and" is denied, or has a verb: doubt of what follows is of that alone."""
+    if "and" not in text[hits[joint].start : hits[joint].end].split(" "):
+        return False
+    comma = joint - (hits[joint - 1].entry.role == "comma")
+    for hit in reversed(hits[:comma]):
+        role, words = hit.entry.role, text[hit.start : hit.end]
+        if role in _JOINTS:
+            return False
+        if role == "verb" or words in _EXISTS or any(term.name == "absent.no" for term in hit.entry.terms):
+            return True
+        if role in ("stop", "colon", "open", "close"):
+            return False
+    return False

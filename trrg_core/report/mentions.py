@@ -27,6 +27,11 @@ from trrg_core.report.titles import find_titles, share_with_members
 
 _Span = tuple[int, int, str]
 # what lies in the middle: a side stated of it is that of a place
+# between a finding and the lung that it is in
+_IN_LUNG = re.compile(
+    r" (?:in|within|of|at|throughout|involving|over|inside)"
+    r"(?: (?:the|both|each|left|right|upper|lower|mid|middle|entire))* "
+)
 _WITHOUT_SIDE = frozenset(("endotracheal_tube", "tracheostomy", "enteric_tube", "cardiomegaly", "aortic_tortuosity"))
 # what is said of a device behind its part: "the cuff of the tube is overinflated", "leads without fracture"
 _OF_DEVICE = {
@@ -200,6 +205,8 @@ def _mentions_of_statement(scan: Scan, lexicon: Lexicon) -> tuple[Mention, ...]:
     candidates = find_candidates(scan.hits, boundaries, lexicon)
     if " coils " in scan.plain.text or "line" in scan.plain.text:
         candidates = [one for one in candidates if not _is_no_device(one, scan.plain.text)]
+    if any(one.pair.startswith("lung") for one in candidates):
+        candidates = [one for one in candidates if not _is_of_finding(one, candidates, scan.plain.text)]
     if not candidates:
         return ()
     asserted = assert_candidates(candidates, scan.hits, boundaries, scan.plain)
@@ -277,6 +284,13 @@ def _is_of_device(candidate: Candidate, text: str) -> bool:
     if _BROKEN_DEVICE.match(text, candidate.start):
         return True
     return is_bare and _OF_DEVICE[candidate.finding].search(text, before, candidate.start) is not None
+
+
+def _is_of_finding(candidate: Candidate, candidates: Sequence[Candidate], text: str) -> bool:
+    """Whether a state of the lung is one of the finding in it: "the opacity in the left lung has decreased"."""
+    return candidate.pair.startswith("lung") and any(
+        not one.pair and _IN_LUNG.fullmatch(text, one.end, candidate.start) for one in candidates
+    )
 
 
 def _is_no_device(candidate: Candidate, text: str) -> bool:
