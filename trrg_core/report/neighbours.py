@@ -50,7 +50,26 @@ _GONE_CLAUSE = re.compile(
     r"(?:cleared|resolved|disappeared|gone|no longer (?:seen|visible|present))(?:,|;| and| but))",
     re.I,
 )
-PRONOUNS_IN_FRONT = ("It ", "it ", "That ", "that ", "This ", "this ", "They ", "they ", "These ", "Those ")
+PRONOUNS_IN_FRONT = (
+    "It ",
+    "it ",
+    "That ",
+    "that ",
+    "This ",
+    "this ",
+    "They ",
+    "they ",
+    "These ",
+    "Those ",
+    "Both ",
+    "both ",
+)
+# where what a pronoun tells ends and another statement begins: "It is small, and there is no shift."
+_NEXT_CLAUSE = re.compile(
+    r"[,;](?: (?:and|but|while|with|yet))? (?=[a-z])"
+    r"| (?:and|but)(?= (?:there|no|new|an?|the)\b| [a-z]+s (?:the|an?)\b)",
+    re.I,
+)
 _PRONOUNS = ("it", "this", "these", "they", "both")
 # not of another thing: "both lungs are clear", "this film is unchanged"
 _ALONE = (
@@ -179,6 +198,19 @@ def end_of_denial(sentence: str) -> int:
     """Where the clause ends by which `sentence` first denies what the one before it named; 0 for none."""
     match = _GONE_CLAUSE.match(sentence)
     return min(at for at in (sentence.find(end, match.end()) for end in _CLAUSE_ENDS) if at > 0) if match else 0
+
+
+def end_of_clause(sentence: str, first: int) -> int:
+    """Where the clause ends that stands in front of the first finding of `sentence`, from `first` on; 0 for none."""
+    match = _NEXT_CLAUSE.search(sentence)
+    return match.start() if match and match.start() < first else 0
+
+
+def of_both(sentence: str, before: Sequence[Mention]) -> tuple[Mention, ...]:
+    """The two things that "both" stands for in front of `sentence`; none where it stands for sides or other numbers."""
+    if not sentence.startswith(("Both ", "both ")) or len(before) != 2 or before[0].finding == before[1].finding:
+        return ()
+    return tuple(before) if all(one.assertion is not Assertion.ABSENT for one in before) else ()
 
 
 def is_told_past(sentence: str) -> bool:

@@ -21,10 +21,12 @@ from trrg_core.report.neighbours import (
     bare_side,
     complete,
     deny_now,
+    end_of_clause,
     end_of_denial,
     find_stand_in,
     is_told_past,
     names_device,
+    of_both,
     of_devices_before,
     of_title,
     on_side,
@@ -32,6 +34,7 @@ from trrg_core.report.neighbours import (
     replaces,
     title_of_list,
     under_label,
+    with_values,
 )
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
@@ -162,6 +165,11 @@ class ReportParser:
                     if denied and replaces(denied, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
                     mentions = (*denied, *_shifted(self._mentions(sentence[clause:], ()), clause))
+                elif sentence.startswith(PRONOUNS_IN_FRONT) and (clause := end_of_clause(sentence, mentions[0].start)):
+                    of_pronoun = self._of_stand_in(sentence[:clause], before, stated := read[-1].text)
+                    if of_pronoun and replaces(of_pronoun, before, stated):
+                        read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
+                    mentions = self._behind(sentence, clause, of_pronoun, mentions)
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
                 if ":" in sentence and (field := find_field(sentence)):
@@ -183,10 +191,26 @@ class ReportParser:
             read.append(_sentence(sentence, start, end, section, _shifted(mentions, start) if mentions else ()))
         return read
 
+    def _behind(
+        self, sentence: str, clause: int, of_pronoun: tuple[Mention, ...], mentions: tuple[Mention, ...]
+    ) -> tuple[Mention, ...]:
+        """What a pronoun in front of `clause` tells, and the `mentions` behind it, read apart if they stay the same."""
+        if not of_pronoun:
+            return mentions
+        rest = _shifted(self._mentions(sentence[clause:], ()), clause)
+        stay = [(one.finding, one.assertion) for one in rest] == [(one.finding, one.assertion) for one in mentions]
+        return (*of_pronoun, *(rest if stay else mentions))
+
     def _of_stand_in(self, sentence: str, before: tuple[Mention, ...], stated: str) -> tuple[Mention, ...]:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding `before`, in `stated`."""
         if denied := deny_now(sentence, before, stated):
             return denied
+        if both := of_both(sentence, before):
+            return tuple(
+                with_values(mention, laterality=one.laterality)  # "both" is no side
+                for one in both
+                for mention in self._of_stand_in(sentence, (one,), stated)
+            )
         stand_in = find_stand_in(sentence, before)
         found = self._mentions(sentence, (stand_in,)) if stand_in else ()
         return complete(found, sentence, before, was_past=is_told_past(stated)) if len(found) == 1 else ()

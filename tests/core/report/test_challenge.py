@@ -28,9 +28,9 @@ WRONG_SHARES = {
     "challenge_sixteenth_author_2": 0.13,
     "challenge_seventeenth_author_2": 0.19,
     "challenge_eighteenth_author": 0.07,
-    "challenge_nineteenth_author": 0.11,
+    "challenge_nineteenth_author": 0.1,
     "challenge_eighteenth_author_2": 0.07,
-    "challenge_nineteenth_author_2": 0.2,
+    "challenge_nineteenth_author_2": 0.16,
 }
 
 
