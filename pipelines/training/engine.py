@@ -66,7 +66,7 @@ class Engine:
         self._buffer_versions = {name: buffer._version for name, buffer in self.engine.module.named_buffers()}
         self._statistics = [buffer for norm in _batch_norms(self.engine.module) for buffer in norm.buffers()]
         trained = [parameter for parameter in self.engine.module.parameters() if parameter.requires_grad]
-        self._gradient = WholeGradient(trained) if only_runs_model(config) else None
+        self._gradient = WholeGradient(trained, num_ranks=dist.get_world_size()) if only_runs_model(config) else None
 
     @property
     def device(self) -> torch.device:

@@ -19,11 +19,17 @@ _MAX_NUMBERS = 64  # averaged beside the gradient
 class WholeGradient:
     """The buffer; the gradient of each parameter is a part of it, to which backward passes add.
 
+    A rank that is alone has none: its gradients are those that the backward pass makes.
+
     Args:
         parameters: without duplicates, in fp32, on one device, and in the same order on all ranks.
+        num_ranks: among which it is averaged.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+    def __init__(self, parameters: Sequence[nn.Parameter], *, num_ranks: int) -> None:
+        self._parameters, self._is_alone = tuple(parameters), num_ranks == 1
+        if self._is_alone:
+            return
         padded = (-(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT for parameter in parameters)
         *starts, self._size = accumulate(padded, initial=0)
         self._buffer = torch.zeros(self._size + _MAX_NUMBERS, device=parameters[0].device)
@@ -37,10 +43,16 @@ class WholeGradient:
 
     def clear(self) -> None:
         """Set the gradient to 0."""
-        self._buffer.zero_()
+        if not self._is_alone:
+            self._buffer.zero_()
+            return
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def average(self, numbers: Tensor) -> Tensor:
         """Average the gradient over the ranks, and `numbers`, at most 64, whose means are returned; collective."""
+        if self._is_alone:
+            return numbers
         used = self._buffer[: self._size + len(numbers)]
         used[self._size :] = numbers
         dist.all_reduce(used)
@@ -52,6 +64,8 @@ class WholeGradient:
 
         After `average` it is the same on all ranks.
         """
+        if self._is_alone:
+            return nn.utils.clip_grad_norm_(self._parameters, max_norm)
         norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self._parts)))
         self._buffer[: self._size].mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
         return norm

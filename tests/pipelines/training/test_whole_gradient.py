@@ -15,10 +15,11 @@ def _model() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(20, 3)).to(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("num_ranks", [1, 2])
 @pytest.mark.parametrize("factor", [1e-3, 10.0])
-def test_the_gradient_is_that_of_torch_to_the_digit(factor: float) -> None:
+def test_the_gradient_is_that_of_torch_to_the_digit(factor: float, num_ranks: int) -> None:
     model, plain = _model(), _model()
-    gradient = WholeGradient(list(model.parameters()))
+    gradient = WholeGradient(list(model.parameters()), num_ranks=num_ranks)
     images = torch.randn(2, 3, 4, 4)
     with single_rank("gloo", timedelta(seconds=10)):
         for _ in range(2):
