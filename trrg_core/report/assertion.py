@@ -13,7 +13,7 @@ from trrg_core.labels import Assertion
 from trrg_core.report.answers import is_answer
 from trrg_core.report.asides import find_asides, find_neighbors
 from trrg_core.report.candidates import Candidate, find_candidates
-from trrg_core.report.clauses import find_boundaries, is_statement
+from trrg_core.report.clauses import JOINTS, find_boundaries, is_statement
 from trrg_core.report.joint_attributes import denies_change
 from trrg_core.report.lexicon import Term, load_lexicon
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
@@ -27,7 +27,6 @@ _ENDS_PHRASE = frozenset(["comma", "and", "new_item", "with", "stop", "verb"])
 # how far the cues reach that "and" ends, and those that any other joint ends
 _PAST_AND = frozenset(["phrase", "adjacent"])
 _PAST_COMMA = frozenset(["phrase", "adjacent", "list"])
-_JOINS = frozenset(["comma", "and", "new_item", "with"])
 # of the name of a rule that applies to the first word of a sentence alone: "Should pneumonia be suspected"
 _AT_START = ".start"
 # of one that applies where no word ends right before it: "? small effusion", not "Effusion? Small."
@@ -140,7 +139,7 @@ def _reaching_cues(
             ):
                 _drop(active, "answer")  # "effusion small, pneumothorax none"
                 _shorten(active, role)
-            elif role in _JOINS:
+            elif role in JOINTS:
                 # "removal of the tube and the line"
                 is_and = role == "new_item" and text.startswith("and the", hits[index].start)
                 _shorten(active, "and" if is_and else role)

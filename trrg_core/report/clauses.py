@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from trrg_core.report.scan import Hit
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "stop"])
-_JOINTS = frozenset(["comma", "and", "new_item", "with"])
+JOINTS = frozenset(["comma", "and", "new_item", "with"])
 _EXISTS = frozenset(("there is", "there are", "there was", "there were"))
 _NEW_CLAUSE = ("break", "stop", "place")
 # a list that goes on to its "or": "no pneumothorax, | small effusion, or consolidation"
@@ -267,7 +267,7 @@ def is_statement(hits: Sequence[Hit], joint: int, text: str) -> bool:
     comma = joint - (hits[joint - 1].entry.role == "comma")
     for hit in reversed(hits[:comma]):
         role, words = hit.entry.role, text[hit.start : hit.end]
-        if role in _JOINTS:
+        if role in JOINTS:
             return False
         if role == "verb" or words in _EXISTS or any(term.name == "absent.no" for term in hit.entry.terms):
             return True
