@@ -6,8 +6,8 @@ IU-Xray where the folder TRRG_REAL_DATA has them. `--show` prints that many rand
 """
 
 import argparse
-import os
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -64,10 +64,9 @@ def measure_flips(texts: Sequence[str]) -> Coverage:
 
 
 def _timed(work: Callable[[], _Result]) -> tuple[float, _Result]:
-    start = os.times()
+    start = time.process_time()
     result = work()
-    end = os.times()
-    return end.user + end.system - start.user - start.system, result
+    return time.process_time() - start, result
 
 
 def _count(sentence: Sentence, flips: tuple[Flip, ...], coverage: Coverage, parser: ReportParser) -> None:
