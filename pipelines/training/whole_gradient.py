@@ -52,6 +52,10 @@ class WholeGradient:
     def average(self, numbers: Tensor) -> Tensor:
         """Average the gradient over the ranks, and `numbers`, at most 64, whose means are returned; collective."""
         if self._is_alone:
+            # else the optimizer leaves out what a step did not use, and makes no state for it, unlike with more ranks
+            for parameter in self._parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
             return numbers
         used = self._buffer[: self._size + len(numbers)]
         used[self._size :] = numbers

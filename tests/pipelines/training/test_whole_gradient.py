@@ -36,3 +36,21 @@ def test_the_gradient_is_that_of_torch_to_the_digit(factor: float, num_ranks: in
                 assert own.grad is not None
                 assert own.grad.stride() == own.stride()
                 assert torch.equal(own.grad, expected.grad)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_what_a_step_did_not_use_has_a_gradient_of_zeros(num_ranks: int) -> None:
+    # so that the optimizer has a state for it, which checkpoints hold, and decays it on any number of ranks
+    used, unused = nn.Linear(2, 1), nn.Linear(2, 1)
+    parameters = [*used.parameters(), *unused.parameters()]
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.5)
+    gradient = WholeGradient(parameters, num_ranks=num_ranks)
+    before = unused.weight.detach().clone()
+    with single_rank("gloo", timedelta(seconds=10)):
+        gradient.clear()
+        used(torch.ones(2)).backward()
+        gradient.average(torch.zeros(1))
+        gradient.clip(1.0)
+    optimizer.step()
+    assert set(optimizer.state) == set(parameters)
+    assert torch.allclose(unused.weight, before * (1 - 1e-3 * 0.5))
