@@ -7,6 +7,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from trrg_core.config.settings import LoraSettings
 from trrg_core.errors import ConfigError
@@ -38,8 +39,9 @@ def add_adapters(llm: Any, settings: LoraSettings, *, folds: bool = False) -> An
             quantised or not there outside of their own layer.
 
     Raises:
-        ConfigError: if peft has no adapters for its layers, or it has none.
+        ConfigError: if peft has no adapters for its layers, it has none, or none of them can use the rank.
     """
+    _check_rank(llm, settings.rank)
     adapters = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,
@@ -64,6 +66,20 @@ def add_adapters(llm: Any, settings: LoraSettings, *, folds: bool = False) -> An
                 module.requires_grad_(True)
         wrapped.get_output_embeddings().requires_grad_(True)
     return wrapped
+
+
+def _check_rank(llm: Any, rank: int) -> None:
+    """Refuse a rank above that of every adapted weight: it takes memory, perhaps more than there is, for nothing."""
+    output = llm.get_output_embeddings()
+    layers = [one for one in llm.modules() if isinstance(one, nn.Linear | Conv1D) and one is not output]
+    ranks = (
+        min(one.nx, one.nf) if isinstance(one, Conv1D) else min(one.in_features, one.out_features) for one in layers
+    )
+    largest = max(ranks, default=rank)
+    if rank > largest:
+        raise ConfigError(
+            f"finetune.lora.rank={rank} is more than the weights of {type(llm).__name__} can use: set at most {largest}"
+        )
 
 
 def _saves_time(llm: Any, rank: int) -> bool:

@@ -254,3 +254,11 @@ def test_an_llm_without_layers_to_adapt_and_an_unknown_compiler_are_errors_of_th
         build("llama", num_hidden_layers=0)
     with pytest.raises(ConfigError, match=r"unknown engine\.compile_backend='indictor'; torch has .*inductor"):
         compile_layers(nn.Linear(2, 2), "indictor")
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2"])
+def test_a_rank_that_no_weight_can_use_is_refused_before_it_takes_memory(model_type):
+    # the largest weights are 32 wide on one side
+    assert build(model_type, rank=32)
+    with pytest.raises(ConfigError, match=r"finetune\.lora\.rank=1000000000 is more than .*: set at most 32"):
+        build(model_type, rank=10**9)
