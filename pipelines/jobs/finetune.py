@@ -9,7 +9,7 @@ import torch
 
 from pipelines.records.job_result import JobResult
 from pipelines.training.deepspeed_setup import partitioned_build
-from pipelines.training.gpu_memory import check_gpu_memory
+from pipelines.training.gpu_memory import check_memory_of_stage
 from pipelines.training.runs import check_label_set, corpus_tokenizer, find_or_train, load_stage1, observations_of
 from pipelines.training.stage import Collate, Stage, TrainingTask
 from trrg_core.config.settings import TrrgConfig
@@ -58,7 +58,7 @@ def build(task: TrainingTask, *, weights: Weights = "pretrained") -> ReportGener
     stage1 = load_stage1(task, anew=weights == "pretrained")
     config = _with_stage1_settings(task.config, stage1.config)
     if weights == "pretrained":
-        check_gpu_memory(config, finetune_size, config.finetune.optimizer)
+        check_memory_of_stage(config, finetune_size, config.finetune.optimizer)
     observations = observations_of(task.config)
     if observations != stage1.perception.observations:
         raise ConfigError(

@@ -14,7 +14,7 @@ from torch import nn
 
 from pipelines.ray_data.map_split import map_split
 from pipelines.records.job_result import JobResult
-from pipelines.training.gpu_memory import check_gpu_memory
+from pipelines.training.gpu_memory import check_memory_of_stage
 from pipelines.training.runs import check_label_set, corpus_tokenizer, find_or_train, observations_of
 from pipelines.training.stage import UNSCORED, Collate, Stage, TrainingTask
 from pipelines.training.usual_images import learn_from_shards
@@ -111,7 +111,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
 
 def build(task: TrainingTask) -> nn.Module:
     """The contrastive model, with a tokenizer that is the same on every rank."""
-    check_gpu_memory(task.config, pretrain_size, task.config.pretrain.optimizer)
+    check_memory_of_stage(task.config, pretrain_size, task.config.pretrain.optimizer)
     return build_contrastive(task.config, _tokenizer(task), observations_of(task.config))
 
 

@@ -1,4 +1,4 @@
-"""The memory of the GPU: an estimate before training starts, and what to change when it is exhausted."""
+"""The memory of training: an estimate before it starts, and what to change when it is exhausted."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pipelines.training.cpu_memory import check_cpu_memory
 from trrg_core.config.settings import EngineConfig, OptimizerConfig, TrrgConfig
 from trrg_core.errors import TrainingError
 from trrg_core.training.memory_estimate import ModelSize, Tower, check_memory
@@ -16,17 +17,20 @@ from trrg_core.training.memory_estimate import ModelSize, Tower, check_memory
 logger = logging.getLogger(__name__)
 
 
-def check_gpu_memory(
+def check_memory_of_stage(
     config: TrrgConfig,
     size_of_stage: Callable[[TrrgConfig], tuple[ModelSize, Sequence[Tower]]],
     optimizer: OptimizerConfig,
 ) -> None:
-    """Compare the estimate for a stage with the memory of this rank's GPU, and log it; without a GPU do nothing.
+    """Compare the estimate for a stage with the memory of this rank's GPU, and log it; on a CPU see `cpu_memory`.
 
     Raises:
         ConfigError: if it does not fit, with what to change.
     """
-    if not (config.engine.use_gpu and config.engine.check_memory):
+    if not config.engine.check_memory:
+        return
+    if not config.engine.use_gpu:
+        check_cpu_memory(config, size_of_stage, optimizer)
         return
     # of a group that is smaller than configured, each rank has more micro-batches in memory
     engine = config.engine.model_copy(update={"num_workers": dist.get_world_size()})

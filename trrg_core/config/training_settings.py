@@ -108,7 +108,9 @@ class EngineConfig(ConfigSection):
     )
     offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for weights in files.")
     check_memory: bool = Field(
-        True, description="Refuse to start on a GPU whose memory is less than the estimate for this training."
+        True,
+        description="Refuse to start on a GPU whose memory is less than the estimate for this training, or on a "
+        "machine whose memory is less than weights, gradients and optimizer state take.",
     )
     compile_backend: str = Field(
         "",

@@ -66,6 +66,11 @@ class MemoryEstimate:
         used = self.weights + self.gradients + self.optimizer + self.average + self.activations
         return _FRAGMENTATION * used + _RESERVE_BYTES
 
+    @property
+    def state(self) -> float:
+        """Bytes of what lasts from step to step and of the gradients, wherever they are kept: all but activations."""
+        return self.weights + self.gradients + self.optimizer + self.average + self.offloaded
+
     def describe(self, available: float | None = None) -> str:
         """One line, e.g. "needs 23.1 GiB per GPU of 80.0: weights 14.2, gradients 0.1, ..."."""
         parts = {

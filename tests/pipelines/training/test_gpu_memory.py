@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipelines.training.gpu_memory import check_gpu_memory, explained_out_of_memory
+from pipelines.training import cpu_memory
+from pipelines.training.gpu_memory import check_memory_of_stage, explained_out_of_memory
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EngineConfig
 from trrg_core.errors import ConfigError, TrainingError
@@ -83,11 +84,25 @@ def test_training_that_does_not_fit_the_gpu_is_refused_before_it_starts(monkeypa
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
     with pytest.raises(ConfigError, match=r"needs .* GiB per GPU of 8\.0: .*it fits with|use more GPUs"):
-        check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
+        check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=40 * GIB))
-    check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
+    check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
     with pytest.raises(ConfigError, match=r"needs 6\d\.\d GiB per GPU of 40\.0"):
-        check_gpu_memory(config, pretrain_size, config.pretrain.optimizer)
+        check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
     unchecked = load_config("base", ["engine.check_memory=false"])
-    check_gpu_memory(unchecked, pretrain_size, unchecked.pretrain.optimizer)
+    check_memory_of_stage(unchecked, pretrain_size, unchecked.pretrain.optimizer)
+
+
+def test_weights_that_the_machine_has_no_memory_for_are_refused_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = load_config("tiny", [])
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
+    # in fp32: a weight, its gradient and two moments of 4 bytes for each of 491,586 parameters, in each of two workers
+    monkeypatch.setattr(cpu_memory, "machine_memory", lambda: 2.0 * 16 * 491_586 - 1)
+    with pytest.raises(ConfigError, match=r"at least 0\.0 GiB of memory for each of 2 workers, for 491,586 param"):
+        check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
+    monkeypatch.setattr(cpu_memory, "machine_memory", lambda: 2.0 * 16 * 491_586)
+    check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)

@@ -1,0 +1,54 @@
+"""The memory of the machine: what training on CPUs takes at least, compared with it before a model is built."""
+
+import os
+import resource
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch.distributed as dist
+
+from trrg_core.config.settings import OptimizerConfig, TrrgConfig
+from trrg_core.errors import ConfigError
+from trrg_core.training.memory_estimate import GIB, ModelSize, Tower, estimate_memory
+
+# limits of a control group, of version 2 and 1; "max" in the first is none
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def check_cpu_memory(
+    config: TrrgConfig,
+    size_of_stage: Callable[[TrrgConfig], tuple[ModelSize, Sequence[Tower]]],
+    optimizer: OptimizerConfig,
+) -> None:
+    """Compare the weights, gradients and optimizer state of a stage with the memory of this machine.
+
+    Raises:
+        ConfigError: if they do not fit, with what to change. What fits may still be too much, by its activations.
+    """
+    size, _ = size_of_stage(config)
+    ranks = dist.get_world_size()
+    has_average = optimizer.ema_decay > 0
+    one = estimate_memory(size, (), config.engine, world_size=ranks, has_average=has_average).state
+    # without a cluster's address all workers are here
+    here = 1 if config.ray.address else ranks
+    if here * one <= (available := machine_memory()):
+        return
+    workers = f" for each of {here} workers" if here > 1 else ""
+    raise ConfigError(
+        f"training needs at least {one / GIB:.1f} GiB of memory{workers}, for {size.trained + size.frozen:,} "
+        f"parameters of which {size.trained:,} are trained, and this machine has {available / GIB:.1f}: use a smaller "
+        "model or fewer workers (engine.num_workers); engine.check_memory=false starts anyway"
+    )
+
+
+def machine_memory() -> float:
+    """Bytes that this process may use: the memory of the machine, or less where a limit is set."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _LIMITS:
+        with suppress(OSError, ValueError):
+            sizes.append(int(Path(path).read_text()))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        sizes.append(soft)
+    return float(min(sizes))
