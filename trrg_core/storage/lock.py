@@ -7,6 +7,7 @@ last renewal, which another process takes over once it is old.
 import fcntl
 import json
 import logging
+import math
 import os
 import socket
 import time
@@ -85,13 +86,17 @@ def _lease(store: Store, path: str, what: str, wait_s: float, poll_s: float) -> 
         if store.write_new(path, _myself()):
             return True
         existing = read()
-        renewed = float(str(_values(existing).get("renewed", 0)))
-        if existing and time.time() - renewed > LEASE_S:
+        if existing and _age(existing) > LEASE_S:
             logger.warning("the lock of %s is old; %s is taken for dead", what, _holder(existing))
             store.delete(path)
         return False
 
-    _wait(take, lambda: _holder(read()), what, wait_s, poll_s)
+    def holder() -> str:
+        existing = read()
+        seen = f"sign of life {_age(existing):.0f} s ago, taken for dead after {LEASE_S:.0f} s"
+        return f"{_holder(existing)} ({seen})" if existing else _holder(existing)
+
+    _wait(take, holder, what, wait_s, poll_s)
 
     def renew(stop: Event) -> None:
         while not stop.wait(RENEW_S):
@@ -126,6 +131,12 @@ def _values(data: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _age(data: bytes) -> float:
+    """Seconds since a lease was renewed; infinite where it does not say when."""
+    renewed = _values(data).get("renewed")
+    return time.time() - renewed if isinstance(renewed, int | float) else math.inf
 
 
 def _holder(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """A person moves the alias: with a reason, back as well, and never while another process decides."""
 
+import logging
 import subprocess
 import sys
 import threading
@@ -134,8 +135,11 @@ def test_a_store_that_cannot_be_written_is_a_mistake_to_right(tmp_path: Path) ->
         pass
 
 
-def test_the_lease_of_a_bucket_excludes_and_is_taken_over_when_old(store: Store, tmp_path: Path) -> None:
+def test_the_lease_of_a_bucket_excludes_and_is_taken_over_when_old(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     bucket, order = Bucket(store), []
+    caplog.set_level(logging.INFO)
 
     def second() -> None:
         with registry_lock(bucket, wait_s=10, poll_s=0.02):
@@ -148,6 +152,8 @@ def test_the_lease_of_a_bucket_excludes_and_is_taken_over_when_old(store: Store,
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+    waiting = next(one for one in caplog.messages if one.startswith("waiting for the registry, which process "))
+    assert waiting.endswith(" (sign of life 0 s ago, taken for dead after 120 s) holds"), "of a kill the time is known"
     store.write_bytes("registry/decision.lock", b'{"host": "gone", "pid": 1, "renewed": 1.0}')
     with registry_lock(bucket, wait_s=1, poll_s=0.02):
         order.append("third")
