@@ -20,6 +20,7 @@ from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.instruction import instruction_text
 from trrg_core.model.model_folder import save_model_folder
 from trrg_core.model.model_size import finetune_size
+from trrg_core.model.weight_origin import warn_of_moving_weights
 from trrg_core.runs.stored_model import uploaded_model
 from trrg_core.storage.store import Store
 from trrg_core.tables.delta import read_table
@@ -38,6 +39,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
     check_values(config.finetune.llm, "finetune.llm")
     if not config.ray.address:  # the workers are on this machine
         check_folder_exists(config.finetune.llm, "finetune.llm")
+    warn_of_moving_weights(config.finetune.llm, "finetune.llm")
     check_label_set(config, store, inputs["shards"])
     stage = Stage(
         name="finetune",

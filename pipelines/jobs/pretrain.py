@@ -44,6 +44,7 @@ from trrg_core.model.model_size import pretrain_size
 from trrg_core.model.operating_points import measure_operating_points
 from trrg_core.model.perception import DiseasePerception, build_perception
 from trrg_core.model.study_scores import score_studies
+from trrg_core.model.weight_origin import warn_of_moving_weights
 from trrg_core.pages.perception_page import PerceptionPage, render_perception
 from trrg_core.pages.seen_studies import choose_varied, see_studies
 from trrg_core.registry.perception_gate import failed_bounds
@@ -88,6 +89,7 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
         check_values(encoder, f"pretrain.{name}")
         if not config.ray.address:  # the workers are on this machine
             check_folder_exists(encoder, f"pretrain.{name}")
+        warn_of_moving_weights(encoder, f"pretrain.{name}")
     check_label_set(config, store, inputs["shards"])
     stage = Stage(
         name="pretrain",

@@ -1,5 +1,6 @@
 """Where the weights of a named backbone came from: name, revision and the sha256 of each file, for the model folder."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from trrg_core.config.settings import EncoderConfig
 from trrg_core.config.weights_cache import is_path, resolve_pretrained
 from trrg_core.errors import ConfigError
 from trrg_core.model.manifest import sha256_of
+
+logger = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -65,6 +68,28 @@ def check_pinned(encoder: EncoderConfig) -> None:
             f"{encoder.pretrained!r}: {name} has the sha256 {found.get(name, 'of no file')}, expected "
             f"{encoder.sha256.get(name, 'none')} (`sha256` in the configuration): these are not the pinned weights"
         )
+
+
+def warn_of_moving_weights(encoder: EncoderConfig, setting: str) -> None:
+    """Warn if `encoder`, which is that of `setting`, follows the main branch of a model of the hub, and say how to not.
+
+    The commit that was used is in the model folder, under `origins`.
+    """
+    if not encoder.pretrained or encoder.revision or encoder.sha256 or _is_folder(encoder):
+        return
+    try:
+        line = f"pin the copy in the cache with --set {setting}.revision={_cached_folder(encoder).name}"
+    except ConfigError:
+        line = f"pin one with --set {setting}.revision=COMMIT"
+    logger.warning(
+        "%s: %r has no revision: its main branch may bring other weights another day, which the same run would not "
+        "know; %s",
+        *(setting, encoder.pretrained, line),
+    )
+
+
+def _is_folder(encoder: EncoderConfig) -> bool:
+    return is_path(encoder.pretrained) or Path(resolve_pretrained(encoder.pretrained)).is_dir()
 
 
 def _cached_folder(encoder: EncoderConfig) -> Path:

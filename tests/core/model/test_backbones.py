@@ -18,7 +18,7 @@ from trrg_core.model.manifest import read_json, sha256_of
 from trrg_core.model.model_folder import load_contrastive_folder, save_contrastive_folder
 from trrg_core.model.model_size import pretrain_size
 from trrg_core.model.perception import build_perception
-from trrg_core.model.weight_origin import check_origin, origin_of
+from trrg_core.model.weight_origin import check_origin, origin_of, warn_of_moving_weights
 from trrg_core.training.collate import collate_images, collate_pretrain
 from trrg_core.training.parameter_groups import pretrained_modules
 from trrg_core.training.tokenization import load_tokenizer
@@ -354,7 +354,7 @@ def test_the_model_folder_records_what_it_was_made_of(text_tokenizer, tmp_path):
     assert origins == {"image_encoder": expected}
 
 
-def test_the_commit_and_digests_of_the_hubs_cache_are_taken_from_it(tmp_path, monkeypatch):
+def test_the_commit_and_digests_of_the_hubs_cache_are_taken_from_it(tmp_path, monkeypatch, caplog):
     snapshot = tmp_path / "models--a--b" / "snapshots" / "c0ffee"
     snapshot.mkdir(parents=True)
     (tmp_path / "models--a--b" / "blobs").mkdir()
@@ -370,6 +370,12 @@ def test_the_commit_and_digests_of_the_hubs_cache_are_taken_from_it(tmp_path, mo
     check_origin(None, encoder)
     with pytest.raises(ConfigError, match=r"not those that the adapters were trained on \(revision c0ffee\)"):
         check_origin({**origin, "files": {"model.safetensors": "cd" * 32}}, encoder)
+    warn_of_moving_weights(encoder, "pretrain.image_encoder")
+    assert caplog.messages[0].endswith("pin the copy in the cache with --set pretrain.image_encoder.revision=c0ffee")
+    (tmp_path / "folder").mkdir()
+    for pinned in ({"revision": "c0ffee"}, {"sha256": origin["files"]}, {"pretrained": str(tmp_path / "folder")}):
+        warn_of_moving_weights(encoder.model_copy(update=pinned), "pretrain.image_encoder")
+    assert len(caplog.messages) == 1
 
 
 def test_weights_other_than_those_pinned_are_refused(tmp_path):
