@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from trrg_core.config.settings import OptimizerConfig, TrrgConfig
 from trrg_core.errors import ConfigError
+from trrg_core.model.model_size import IMAGE_TOWER
 from trrg_core.training.memory_estimate import GIB, ModelSize, Tower, estimate_memory
 
 # limits of a control group, of version 2 and 1; "max" in the first is none
@@ -21,24 +22,29 @@ def check_cpu_memory(
     size_of_stage: Callable[[TrrgConfig], tuple[ModelSize, Sequence[Tower]]],
     optimizer: OptimizerConfig,
 ) -> None:
-    """Compare the weights, gradients and optimizer state of a stage with the memory of this machine.
+    """Compare the state of a stage, and half of what is kept of its images, with the memory of this machine.
+
+    Texts may be much shorter than their limit in the configuration, and are not counted; images have their size.
 
     Raises:
-        ConfigError: if they do not fit, with what to change. What fits may still be too much, by its activations.
+        ConfigError: if they do not fit, with what to change. What fits may still be too much.
     """
-    size, _ = size_of_stage(config)
+    size, towers = size_of_stage(config)
     ranks = dist.get_world_size()
+    images = [tower for tower in towers if tower.name == IMAGE_TOWER]
     has_average = optimizer.ema_decay > 0
-    one = estimate_memory(size, (), config.engine, world_size=ranks, has_average=has_average).state
+    estimate = estimate_memory(size, images, config.engine, world_size=ranks, has_average=has_average)
+    one = estimate.state + estimate.activations / 2
     # without a cluster's address all workers are here
     here = 1 if config.ray.address else ranks
     if here * one <= (available := machine_memory()):
         return
     workers = f" for each of {here} workers" if here > 1 else ""
     raise ConfigError(
-        f"training needs at least {one / GIB:.1f} GiB of memory{workers}, for {size.trained + size.frozen:,} "
-        f"parameters of which {size.trained:,} are trained, and this machine has {available / GIB:.1f}: use a smaller "
-        "model or fewer workers (engine.num_workers); engine.check_memory=false starts anyway"
+        f"training needs at least {one / GIB:.1f} GiB of memory{workers}, {estimate.state / GIB:.1f} for "
+        f"{size.trained + size.frozen:,} parameters, of which {size.trained:,} are trained, and the rest for images, "
+        f"and this machine has {available / GIB:.1f}: use a smaller model or micro_batch_size, or fewer workers "
+        "(engine.num_workers); engine.check_memory=false starts anyway"
     )
 
 

@@ -39,6 +39,11 @@ from trrg_core.training.schedule import learning_rate_scale
 
 logger = logging.getLogger(__name__)
 
+NEVER_CHANGED = (
+    "no weight has changed yet, so that it is not the learning rate: look at what else was set, such as the weights of "
+    "losses and noise"
+)
+
 
 class Engine:
     """A model under training. Every method is collective: all ranks must call it together."""
@@ -328,9 +333,10 @@ class Engine:
                 self._record.write(self.bad_steps)
                 last_good = f"; {self._record.last_good()}"
         if self._bad_in_a_row >= self.config.max_bad_steps:
+            cause = NEVER_CHANGED if self._bad_in_a_row > step else "lower the learning rate"
             message = [
                 f"loss or gradient was not finite at {self._bad_in_a_row} steps in a row, the last being {step}"
-                f"{last_good}; lower the learning rate or look at the studies of these steps, in bad_steps.json"
+                f"{last_good}; {cause}, and look at the studies of these steps, in bad_steps.json"
             ]
             dist.broadcast_object_list(message, src=0)
             raise TrainingError(message[0])

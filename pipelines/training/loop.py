@@ -20,7 +20,7 @@ import torch.distributed as dist
 from pipelines.ray_data.training_rows import list_row_groups, open_slice
 from pipelines.training.bad_steps import BadStepRecord
 from pipelines.training.checkpoint_writer import CheckpointWriter, fetch_on_all_ranks
-from pipelines.training.engine import Engine
+from pipelines.training.engine import NEVER_CHANGED, Engine
 from pipelines.training.event_log import EventLog, open_event_log
 from pipelines.training.feed import feed
 from pipelines.training.gpu_memory import explained_out_of_memory
@@ -97,11 +97,7 @@ def train_rank(
             status=status,
         )
         attempt.train(batches)
-    if len(engine.bad_steps) >= len(losses):
-        raise TrainingError(
-            f"loss or gradient was not finite in all {len(losses)} steps, so that nothing was learned: lower the "
-            "learning rate, look at what else was set, and at the studies of the steps, in bad_steps.json"
-        )
+    _check_most_were_good(len(engine.bad_steps), len(losses))
     status.enter(SAVING, len(losses))
     if config.engine.patience:
         _take_best(task, engine, losses)
@@ -117,6 +113,16 @@ def _warn_of_repeats(task: TrainingTask, stage: Stage, *, found: int, size: int)
             "set %s.batch_size and micro_batch_size to at most %d",
             *(rows, found, size, stage.name, found),
         )
+
+
+def _check_most_were_good(num_bad: int, num_steps: int) -> None:
+    if 2 * num_bad <= num_steps:
+        return
+    cause = NEVER_CHANGED if num_bad >= num_steps else "lower the learning rate"
+    raise TrainingError(
+        f"loss or gradient was not finite in {num_bad} of {num_steps} steps, so that most was not learned: {cause}, "
+        "and look at the studies of these steps, in bad_steps.json"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ class EngineConfig(ConfigSection):
     check_memory: bool = Field(
         True,
         description="Refuse to start on a GPU whose memory is less than the estimate for this training, or on a "
-        "machine whose memory is less than weights, gradients and optimizer state take.",
+        "machine whose memory is less than weights, gradients, optimizer state and images take at least.",
     )
     compile_backend: str = Field(
         "",
@@ -232,17 +232,19 @@ class PretrainConfig(StageConfig):
     text_encoder: EncoderConfig = Field(description="Text encoder for single sentences.")
     image_size_px: int = Field(224, ge=32, description="Side of the square input of the image encoder, pixels.")
     max_views: int = Field(2, ge=1, le=8, description="Maximum number of radiographs used per study.")
-    pixel_mean: float = Field(0.5, description="Mean that is subtracted from pixel values (0 to 1).")
-    pixel_std: float = Field(0.5, gt=0, description="Standard deviation by which pixel values (0 to 1) are divided.")
+    pixel_mean: float = Field(0.5, ge=0, le=1, description="Mean that is subtracted from pixel values (0 to 1).")
+    pixel_std: float = Field(
+        0.5, ge=1e-5, le=10, description="Standard deviation by which pixel values (0 to 1) are divided."
+    )
     joint_size: int = Field(256, ge=8, description="Size D of the joint image-text embedding.")
-    sentences_per_study: int = Field(6, ge=1, description="Number of sentences sampled per study and step.")
+    sentences_per_study: int = Field(6, ge=1, le=256, description="Number of sentences sampled per study and step.")
     max_sentence_tokens: int = Field(
         48, ge=8, description="Maximum length of a sentence, tokens; longer ones are truncated."
     )
     vocabulary_size: int = Field(
         4000, ge=100, description="Vocabulary size of a tokenizer that is trained on the corpus, tokens."
     )
-    temperature: float = Field(0.07, gt=0, description="Initial softmax temperature; it is learned.")
+    temperature: float = Field(0.07, ge=1e-3, le=100, description="Initial softmax temperature; it is learned.")
     contrastive_loss: Literal["softmax", "sigmoid"] = Field(
         "softmax",
         description="Contrastive loss: multi-positive softmax (as CLIP), or sigmoid of each pair (as SigLIP).",

@@ -13,6 +13,7 @@ from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.training.memory_estimate import SAVED_ELEMENTS, ModelSize, Tower, size_of
 
+IMAGE_TOWER = "image encoder"
 # instruction, in a chat template with the message of a system
 _PROMPT_TOKENS = 64
 _NF4_BITS = 4.127  # per weight, with the quantised scales (Dettmers et al. 2023, section 3)
@@ -113,24 +114,24 @@ def _image_tower(config: TrrgConfig, model: ContrastiveModel, *, trained: bool, 
         widths = [architecture.embed_dim * 2**level for level in range(len(depths))]
     if depths and widths:
         towers = [
-            Tower(name="image encoder", tokens=images * (side // (4 * 2**level)) ** 2, hidden=width, layers=depth)
+            Tower(name=IMAGE_TOWER, tokens=images * (side // (4 * 2**level)) ** 2, hidden=width, layers=depth)
             for level, (width, depth) in enumerate(zip(widths, depths, strict=False))
         ]
     elif hasattr(architecture, "num_hidden_layers") and hasattr(architecture, "patch_size"):
         patch = architecture.patch_size
         rows, columns = patch if isinstance(patch, list | tuple) else (patch, patch)
         tokens = images * (1 + (side // int(rows)) * (side // int(columns)))
-        towers = [_tower("image encoder", architecture, tokens, config.engine, checkpoint=False)]
+        towers = [_tower(IMAGE_TOWER, architecture, tokens, config.engine, checkpoint=False)]
     elif not model.image.layout.is_map and num_blocks(model.image.backbone):
         # a transformer that says nothing of its layers, as those of timm
         rows, columns = model.image.layout.grid_hw
         tokens = images * (model.image.layout.num_prefix_tokens + rows * columns)
         width, depth = model.image.layout.width, num_blocks(model.image.backbone)
-        towers = [Tower(name="image encoder", tokens=tokens, hidden=width, layers=depth)]
+        towers = [Tower(name=IMAGE_TOWER, tokens=tokens, hidden=width, layers=depth)]
     else:
         kept = num_kept_numbers(model.image.backbone, size_px=side) if trained else 0
         # as one layer that keeps as much
-        tower = Tower(name="image encoder", tokens=images, hidden=-(-kept // SAVED_ELEMENTS), layers=1)
+        tower = Tower(name=IMAGE_TOWER, tokens=images, hidden=-(-kept // SAVED_ELEMENTS), layers=1)
         towers = [tower] if kept else []
     return towers if trained else [_without_gradient(tower) for tower in towers]
 

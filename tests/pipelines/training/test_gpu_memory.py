@@ -100,9 +100,11 @@ def test_weights_that_the_machine_has_no_memory_for_are_refused_before_they_are_
     config = load_config("tiny", [])
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
-    # in fp32: a weight, its gradient and two moments of 4 bytes for each of 491,586 parameters, in each of two workers
-    monkeypatch.setattr(cpu_memory, "machine_memory", lambda: 2.0 * 16 * 491_586 - 1)
-    with pytest.raises(ConfigError, match=r"at least 0\.0 GiB of memory for each of 2 workers, for 491,586 param"):
+    # in fp32: a weight, its gradient and two moments of 4 bytes for each of 491,586 parameters; of 32 images in three
+    # towers half of 17 numbers of 4 bytes per layer, position and unit of width; in each of two workers
+    needed = 2.0 * (16 * 491_586 + 32 * 34 * (32**2 * 24 + 16**2 * 48 + 8**2 * 96))
+    monkeypatch.setattr(cpu_memory, "machine_memory", lambda: needed - 1)
+    with pytest.raises(ConfigError, match=r"at least 0\.1 GiB of memory for each of 2 workers, 0\.0 for 491,586 param"):
         check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
-    monkeypatch.setattr(cpu_memory, "machine_memory", lambda: 2.0 * 16 * 491_586)
+    monkeypatch.setattr(cpu_memory, "machine_memory", lambda: needed)
     check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
