@@ -5,7 +5,7 @@ all at once, and may name files of an earlier version again. What a killed job l
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint
 from trrg_core.tables.delta_table import open_table, open_version, table_uri
 from trrg_core.tables.log_retention import KEEP_LOG, keep_log, without_log_cleanup
 from trrg_core.tables.parquet import Part, read_file, rows_per_group
-from trrg_core.tables.table_log import METADATA_KEY
+from trrg_core.tables.table_log import FILES_KEY, METADATA_KEY, digest_of_paths
 from trrg_core.tables.table_ref import TableRef
 
 
@@ -58,7 +58,8 @@ def commit_parts(
             return existing.ref
     table = None if table is None else keep_log(store, name, table)
     ref = TableRef(name=name, version=0 if table is None else table.version() + 1)
-    entry = {METADATA_KEY: _entry(metadata, ref)}
+    kept = [file["path"] for file in delta_log.files_of(table)] if table is not None and append else []
+    entry = {METADATA_KEY: _entry(metadata, ref, {*kept, *(part.path for part in parts)})}
     actions = [_add_action(part) for part in parts]
     if table is not None and not append and delta_log.shares_a_file(table, actions):
         if not delta_log.commit_beside(store, name, table, actions, entry):
@@ -156,8 +157,8 @@ def _commit(
         raise StorageError(f"table {name!r} could not be committed: {error}") from error
 
 
-def _entry(metadata: CommitMetadata, ref: TableRef) -> str:
-    """The metadata as it is written into the log.
+def _entry(metadata: CommitMetadata, ref: TableRef, paths: Iterable[str]) -> str:
+    """The metadata of a version with the files `paths`, as it is written into the log.
 
     The version is part of it because DeltaTable.history() miscounts while others commit.
     """
@@ -173,6 +174,7 @@ def _entry(metadata: CommitMetadata, ref: TableRef) -> str:
             "notes": {key: list(lines) for key, lines in metadata.notes.items()},
             "rows_per_group": rows_per_group(ref.name),
             "version": ref.version,
+            FILES_KEY: digest_of_paths(paths),
         }
     )
 

@@ -4,6 +4,7 @@ Opening a version with deltalake costs tens of milliseconds and, on S3, several 
 all that a list of versions needs, at one small file per version.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from trrg_core.errors import StorageError
+from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables.parquet import Part
 
 METADATA_KEY = "trrg"  # of the commit's metadata in the Delta log
+FILES_KEY = "files"  # of the metadata: `digest_of_paths` of the version
+RESTORE = "restore it from a backup"
 _MAX_TIMESTAMP_MS = 253_402_300_799_000  # the end of the year 9999, the last that Python has
 _ENTRY = re.compile(r"(\d{20})\.json")
 _REQUESTS_AT_ONCE = 16
@@ -32,6 +35,8 @@ class LogEntry:
         metadata: what TRRG recorded with the commit, as JSON; empty for a commit of another tool.
         added: files that the version has and the one before has not, by their path in the table.
         removed: paths of files that the version before has and this one has not.
+        files: `digest_of_paths` of the version, as it was committed; empty for a commit
+            of another tool or of TRRG 0.2.
     """
 
     version: int
@@ -39,6 +44,7 @@ class LogEntry:
     metadata: str
     added: Mapping[str, Part]
     removed: frozenset[str]
+    files: str
 
 
 def log_folder(name: str) -> str:
@@ -51,16 +57,38 @@ def read_log(store: Store, name: str) -> tuple[LogEntry, ...]:
 
     Raises:
         ConfigError: if access to the store is refused.
-        StorageError: if the store did not answer, or an entry cannot be read.
+        StorageError: if the store did not answer, or an entry is damaged, of another version or table, or missing
+            behind the first one that is there.
     """
-    found = ((_ENTRY.fullmatch(path.rpartition("/")[2]), path) for path in store.list(log_folder(name)))
-    paths = [(int(match[1]), path) for match, path in found if match]
+    matches = (_ENTRY.fullmatch(path.rpartition("/")[2]) for path in store.list(log_folder(name)))
+    listed = sorted(int(match[1]) for match in matches if match)
+    # every one in between is read too: a list that is made while others commit may lack one
+    versions = range(listed[0], listed[-1] + 1) if listed else ()
     if store.is_s3:
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            contents = list(pool.map(store.read_bytes, [path for _, path in paths]))
+            entries = tuple(pool.map(lambda version: _read(store, name, version), versions))
     else:
-        contents = [store.read_bytes(path) for _, path in paths]
-    return tuple(_parse(version, path, data) for (version, path), data in zip(paths, contents, strict=True))
+        entries = tuple(_read(store, name, version) for version in versions)
+    _check_files(name, entries)
+    return entries
+
+
+def read_entry(store: Store, name: str, version: int) -> LogEntry | None:
+    """The entry of one version; None if it is not there, as in a log that was cut behind a checkpoint.
+
+    Raises as `read_log`.
+    """
+    return _read(store, name, version) if store.exists(entry_path(name, version)) else None
+
+
+def entry_path(name: str, version: int) -> str:
+    """The file of a version's entry, relative to the store."""
+    return f"{log_folder(name)}/{version:020d}.json"
+
+
+def digest_of_paths(paths: Iterable[str]) -> str:
+    """A digest of a version's files, whatever their order."""
+    return _digest(sum(map(_number_of, paths)))
 
 
 def starts_at_zero(entries: Sequence[LogEntry]) -> bool:
@@ -104,10 +132,51 @@ def paths_of_versions(entries: Iterable[LogEntry], versions: Iterable[int]) -> f
     return frozenset(used)
 
 
+def _read(store: Store, name: str, version: int) -> LogEntry:
+    path = entry_path(name, version)
+    try:
+        data = store.read_bytes(path)
+    except DataError as error:
+        if error.reason != "missing_file":
+            raise
+        raise StorageError(f"{path} is missing, though later entries are there; {RESTORE}") from error
+    return _parse(version, path, data)
+
+
+def _check_files(name: str, entries: Sequence[LogEntry]) -> None:
+    """Raise StorageError for the first entry that does not lead to the files that were committed.
+
+    The files are not known in a log that does not start at 0.
+    """
+    if not starts_at_zero(entries):
+        return
+    number, live = 0, set[str]()
+    for entry in entries:
+        gone, new = entry.removed & live, entry.added.keys() - live
+        number += sum(map(_number_of, new)) - sum(map(_number_of, gone))
+        live -= gone
+        live |= new
+        if entry.files and entry.files != _digest(number):
+            raise StorageError(
+                f"{entry_path(name, entry.version)} does not lead to the files that were committed as "
+                f"{name}@{entry.version}: it was cut, or it or one before it is of another table; {RESTORE}"
+            )
+
+
+def _number_of(path: str) -> int:
+    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8])
+
+
+def _digest(number: int) -> str:
+    return f"{number % 2**64:016x}"
+
+
 def _parse(version: int, path: str, data: bytes) -> LogEntry:
     info: Mapping[str, Any] = {}
     added: dict[str, Part] = {}
     removed: set[str] = set()
+    if not data.strip():
+        raise StorageError(f"{path} is empty, so that its version is lost; {RESTORE}")
     try:
         for line in data.splitlines():
             action = json.loads(line) if line.strip() else {}
@@ -120,15 +189,21 @@ def _parse(version: int, path: str, data: bytes) -> LogEntry:
                 removed.add(action["remove"]["path"])
             elif "commitInfo" in action:
                 info = action["commitInfo"]
-        return LogEntry(
+        metadata = json.loads(info.get(METADATA_KEY, "") or "{}")
+        entry = LogEntry(
             version=version,
             timestamp_ms=_count(info.get("timestamp", 0), _MAX_TIMESTAMP_MS),
             metadata=info.get(METADATA_KEY, ""),
             added=added,
             removed=frozenset(removed - added.keys()),
+            files=metadata.get(FILES_KEY, ""),
         )
+        written = metadata.get("version", version)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise StorageError(f"{path} is not an entry of a Delta log; restore it from a backup") from error
+        raise StorageError(f"{path} is not an entry of a Delta log; {RESTORE}") from error
+    if written != version:
+        raise StorageError(f"{path} is the entry of version {written}; {RESTORE}")
+    return entry
 
 
 def _count(value: Any, limit: int = 2**62) -> int:

@@ -116,7 +116,7 @@ def test_without_protection_old_versions_do_disappear(store: Store) -> None:
         _age_log(store)
         table = DeltaTable(table_uri(store, "studies"))
         table.create_write_transaction([_action(_part(store, f"f{at}"))], "overwrite", Schema.from_arrow(SCHEMA))
-    with pytest.raises(ConfigError, match=r"no (version|table)"):
+    with pytest.raises(ConfigError, match=r"no (version|table).*\.json is missing, though later entries are there"):
         _names(store, 0)
 
 

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from flows.render.versions import describe_history
 from tests.core.faulty_s3 import faulty_s3, make_bucket
@@ -20,7 +22,14 @@ from trrg_core.tables.commit_history import CommitMetadata, resolve_input, resol
 from trrg_core.tables.delta import commit_parts, count_rows, list_parts
 from trrg_core.tables.parquet import Part, write_part
 from trrg_core.tables.retention import plan_garbage_collection
-from trrg_core.tables.table_log import files_by_version, paths_of_versions, read_log, rows_by_version
+from trrg_core.tables.table_log import (
+    entry_path,
+    files_by_version,
+    log_folder,
+    paths_of_versions,
+    read_log,
+    rows_by_version,
+)
 from trrg_core.tables.table_ref import TableRef
 
 SCHEMA = pa.schema([("study_id", pa.string()), ("split", pa.string())])
@@ -78,19 +87,88 @@ def test_a_damaged_entry_is_named(store: Store) -> None:
         read_log(store, "studies")
 
 
+def _cut(data: bytes) -> bytes:
+    """The entry without its last lines, as after a write that was not finished."""
+    return data.splitlines(keepends=True)[0]
+
+
+_DAMAGE: dict[str, tuple[Callable[[Store, str], object], str]] = {
+    "empty": (lambda store, path: store.write_bytes(path, b""), "is empty, so that its version is lost"),
+    "blank": (lambda store, path: store.write_bytes(path, b"\n"), "is empty, so that its version is lost"),
+    "half": (lambda store, path: store.write_bytes(path, store.read_bytes(path)[:300]), "is not an entry of a Delta"),
+    "cut": (lambda store, path: store.write_bytes(path, _cut(store.read_bytes(path))), "does not lead to the files"),
+    "missing": (lambda store, path: store.delete(path), "is missing, though later entries are there"),
+    "of another version": (
+        lambda store, path: store.write_bytes(path, store.read_bytes(entry_path("studies", 3))),
+        "is the entry of version 3",
+    ),
+    "of another table": (
+        lambda store, path: store.write_bytes(path, store.read_bytes(path).replace(b"parts/", b"parts/other")),
+        "does not lead to the files",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", _DAMAGE)
+def test_no_reader_takes_a_version_with_a_damaged_entry_for_another_one(store: Store, damage: str) -> None:
+    """deltalake opens a version whose entry is empty with the files of the one before, and later ones with both."""
+    _write_mixed_versions(store)
+    path = entry_path("studies", 1)
+    make, words = _DAMAGE[damage]
+    make(store, path)
+    named = pytest.raises(StorageError, match=f"{path} {words}.*; restore it from a backup")
+    with named:
+        read_log(store, "studies")
+    for version in (1, 2):
+        with named:
+            list_parts(store, TableRef(name="studies", version=version))
+    assert count_rows(store, TableRef(name="studies", version=0)) == 2
+
+
+def test_nothing_is_committed_behind_an_empty_entry(store: Store) -> None:
+    _write_mixed_versions(store)
+    store.write_bytes(entry_path("studies", 3), b"")
+    with pytest.raises(StorageError, match="is empty"):
+        _commit(store, [_part(store, "d", 1)], "v4", append=True)
+    assert not store.exists(entry_path("studies", 4))
+
+
+def test_a_damaged_checkpoint_is_told_with_what_to_do(store: Store) -> None:
+    _write_mixed_versions(store)
+    DeltaTable(store.join("tables", "studies")).create_checkpoint()
+    checkpoint = f"{log_folder('studies')}/{3:020d}.checkpoint.parquet"
+    store.write_bytes(checkpoint, store.read_bytes(checkpoint)[:99])
+    ref = TableRef(name="studies", version=3)
+    with pytest.raises(StorageError, match=rf"all entries .* are there: try again, then delete {checkpoint}, .*_last"):
+        count_rows(store, ref)
+    for path in (checkpoint, f"{log_folder('studies')}/_last_checkpoint"):
+        store.delete(path)
+    assert count_rows(store, ref) == 2
+
+
 def test_300_versions_are_listed_in_little_time(store: Store) -> None:
     _commit(store, [_part(store, "a", 2)], "v0")
     add = json.dumps({"add": {"path": "parts/b/0.parquet", "size": 9, "stats": '{"numRecords": 2}'}})
     first = store.read_bytes(f"tables/studies/_delta_log/{0:020d}.json").decode().splitlines()
-    info = next(line for line in first if "commitInfo" in line)
+    text = next(line for line in first if "commitInfo" in line)
     for at in range(1, 300):
         line = add.replace("parts/b", f"parts/b{at}")
+        info = _as_of_version(text, at)
         store.write_bytes(f"tables/studies/_delta_log/{at:020d}.json", f"{info}\n{line}\n".encode())
     start = time.process_time()
     versions = describe_history(store, "studies")
     plan_garbage_collection(store, keep=3)
     assert time.process_time() - start < 1.0  # opened one by one, they took 4 CPU-s on the machine of docs/data.md
     assert (len(versions), versions[0]["rows"], versions[-1]["rows"]) == (300, 600, 2)
+
+
+def _as_of_version(line: str, version: int) -> str:
+    """A `commitInfo` with the number of another version, as TRRG 0.2 wrote it: without a digest of the files."""
+    action = json.loads(line)
+    metadata = json.loads(action["commitInfo"]["trrg"])
+    del metadata["files"]
+    action["commitInfo"]["trrg"] = json.dumps(metadata | {"version": version})
+    return json.dumps(action)
 
 
 def test_a_day_names_its_newest_version(store: Store) -> None:
