@@ -52,7 +52,7 @@ def _file_lock(store: Store, name: str, what: str, wait_s: float, poll_s: float)
     path = Path(store.join(name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("a+")
+        opened = path.open("ab+", buffering=0)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: changing {what} takes write access to the store") from error
     with opened as file:
@@ -65,13 +65,14 @@ def _file_lock(store: Store, name: str, what: str, wait_s: float, poll_s: float)
             return True
 
         _wait(take, lambda: _holder(path.read_bytes()), what, wait_s, poll_s)
-        file.truncate(0)
-        file.write(_myself().decode())
-        file.flush()
+        with suppress(OSError):  # the name of the holder is for messages; on a full disk it is locked all the same
+            file.truncate(0)
+            file.write(_myself())
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):
+                file.truncate(0)
 
 
 @contextmanager

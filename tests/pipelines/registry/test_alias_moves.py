@@ -1,6 +1,7 @@
 """A person moves the alias: with a reason, back as well, and never while another process decides."""
 
 import logging
+import resource
 import subprocess
 import sys
 import threading
@@ -133,6 +134,17 @@ def test_a_store_that_cannot_be_written_is_a_mistake_to_right(tmp_path: Path) ->
         registry_lock(open_store(str(tmp_path))),
     ):
         pass
+
+
+def test_a_full_disk_keeps_no_lock_from_being_held(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # every byte that is written is too many
+    try:
+        with registry_lock(open_store(str(tmp_path))):
+            is_held = True
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert is_held, "what is written next says what is full"
 
 
 def test_the_lease_of_a_bucket_excludes_and_is_taken_over_when_old(
