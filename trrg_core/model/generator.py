@@ -116,11 +116,12 @@ class ReportGenerator(nn.Module):
         # merged with its adapters it is no longer a model of peft
         llm = self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm
         fewer = f"set {setting} to at most {positions - prefix}, " if positions - prefix >= _SHORTEST_REPORT else ""
+        context = ", tell less of the study (finetune.max_context_tokens)" if self.config.context else ""
         raise ConfigError(
             f"{type(llm).__name__} has {positions} positions (max_position_embeddings), and a "
             f"study needs up to {prefix + num_report_tokens}: {prefix} for images, clues and instruction and "
             f"{num_report_tokens} for its report ({setting}); {fewer}show less of the images (finetune.grid_size, "
-            "pretrain.max_views), or take an LLM with more positions"
+            f"pretrain.max_views){context}, or take an LLM with more positions"
         )
 
     def train(self, mode: bool = True) -> "ReportGenerator":

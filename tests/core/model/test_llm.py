@@ -135,6 +135,10 @@ def test_an_llm_with_too_few_positions_for_a_study_is_refused_when_it_is_built(s
     generator = built(values % total, stage1, llm_tokenizer)
     with pytest.raises(ConfigError, match=r"161 for its report \(generate.max_new_tokens\)"):
         next(write_drafts(generator, [], GenerateConfig(max_new_tokens=161)), None)
+    with pytest.raises(
+        ConfigError, match=r"max_views\), tell less of the study \(finetune\.max_context_tokens\), or take"
+    ):
+        built(values % total, stage1, llm_tokenizer, "finetune.context=[prior]")
 
 
 def test_the_longest_study_and_report_fill_the_positions_of_the_llm(stage1, llm_tokenizer, rows):
@@ -148,8 +152,8 @@ def test_the_longest_study_and_report_fill_the_positions_of_the_llm(stage1, llm_
     assert batch.reports.mask_BT.sum(1).max() <= config.finetune.max_report_tokens
 
 
-def built(values, stage1, llm_tokenizer):
-    config = toy_config(values, "finetune.hidden_share=0.0")
+def built(values, stage1, llm_tokenizer, *more):
+    config = toy_config(values, "finetune.hidden_share=0.0", *more)
     return build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS).eval()
 
 
