@@ -39,11 +39,14 @@ def check_origin(expected: dict[str, Any] | None, encoder: EncoderConfig) -> Non
     """Check that the weights of `encoder` on this machine are those that `expected` names.
 
     Raises:
-        ConfigError: if a file differs.
+        ConfigError: if a file differs, or they are not here.
     """
     if not expected:
         return
-    found = origin_of(encoder)
+    try:
+        found = origin_of(encoder)
+    except ConfigError as error:
+        raise ConfigError(f"the model that the adapters were trained on is missing: {error}") from error
     if found is None or found["files"] != expected["files"]:
         raise ConfigError(
             f"the weights of {encoder.pretrained!r} on this machine are not those that the adapters were trained on "
@@ -101,7 +104,10 @@ def _cached_folder(encoder: EncoderConfig) -> Path:
     try:
         return Path(cached_file(encoder.pretrained, "config.json", local_files_only=True, **revision)).parent
     except OSError as error:
-        raise ConfigError(f"{encoder.pretrained!r} is not in the cache of the hub") from error
+        raise ConfigError(
+            f"{encoder.pretrained!r} is no folder in {Path.cwd()}, and not in the cache of the hub: if it was a "
+            "folder, put it or a link to it there, or start from where it is"
+        ) from error
 
 
 def _digest(file: Path) -> str:

@@ -378,6 +378,13 @@ def test_the_commit_and_digests_of_the_hubs_cache_are_taken_from_it(tmp_path, mo
     assert len(caplog.messages) == 1
 
 
+def test_adapters_whose_model_was_moved_say_where_it_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    missing = rf"adapters were trained on is missing: 'llm' is no folder in {tmp_path}, and not in the cache of the hub"
+    with pytest.raises(ConfigError, match=missing):
+        check_origin({"pretrained": "llm", "revision": "", "files": {}}, EncoderConfig(pretrained="llm"))
+
+
 def test_weights_other_than_those_pinned_are_refused(tmp_path):
     save_folder(tmp_path / "hub", "vit", VIT, AutoModel)
     digest = sha256_of(tmp_path / "hub" / "model.safetensors")
