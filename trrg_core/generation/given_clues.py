@@ -4,7 +4,7 @@
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from trrg_core.clue import KnownFindings
 from trrg_core.errors import ConfigError
 from trrg_core.labels import CODE_OF_SIDE, DEGREE_OF_SEVERITY, STATED_ABSENT, STATED_PRESENT
 from trrg_core.model.clues import Clues, give_clues
+from trrg_core.report.chexbert import CHILDREN
 from trrg_core.report.facts import FactCodes, no_facts
 from trrg_core.training.fact_tensors import facts_tensor
 
@@ -49,10 +50,10 @@ def parse_given_clues(texts: Sequence[str], findings: KnownFindings) -> tuple[Gi
 
 
 def check_given_clues(given: Sequence[GivenClue], findings: KnownFindings) -> None:
-    """Check that a model can be given these clues of one study, each finding once.
+    """Check that a model can be given these clues of one study, each finding once and none against another.
 
     Raises:
-        ConfigError: where a word would be left out in silence.
+        ConfigError: where a word would be left out in silence, or two clues contradict each other.
     """
     if given and not findings.observations:
         raise ConfigError(_NO_CLUES)
@@ -70,6 +71,19 @@ def check_given_clues(given: Sequence[GivenClue], findings: KnownFindings) -> No
         if clue.degree and name not in findings.graded:
             raise ConfigError(f"clue {name!r}: the model knows no degree of it; {_expected(findings.graded)}")
         seen.add(name)
+    if set(CHILDREN) <= set(findings.observations):
+        _check_hierarchy({clue.observation: clue.is_present for clue in given})
+
+
+def _check_hierarchy(is_present: Mapping[str, bool]) -> None:
+    """Refuse a finding as absent beside one of its kinds as present: no report could state both."""
+    for parent, children in CHILDREN.items():
+        affirmed = [child for child in children if is_present.get(child)]
+        if affirmed and is_present.get(parent) is False:
+            raise ConfigError(
+                f"clue {parent!r} is given as absent and {affirmed[0]!r}, which is a kind of it, as present: leave one "
+                "of the two out"
+            )
 
 
 def with_given(clues: Clues, given: Sequence[Sequence[GivenClue]], observations: Sequence[str]) -> Clues:

@@ -24,7 +24,7 @@ COLUMNS = (
     *("Support Devices", "No Finding"),
 )
 # CheXpert (Irvin et al., AAAI 2019), figure 1: what each parent holds; children before parents
-_CHILDREN: Mapping[str, tuple[str, ...]] = {
+CHILDREN: Mapping[str, tuple[str, ...]] = {
     "Consolidation": ("Pneumonia",),
     "Lung Opacity": ("Edema", "Consolidation", "Pneumonia", "Lung Lesion", "Atelectasis"),
     "Enlarged Cardiomediastinum": ("Cardiomegaly",),
@@ -69,7 +69,7 @@ def _read(mention: Mention, convention: Convention) -> Assertion:
 
 def _add_parents(assertions: dict[str, list[Assertion]]) -> None:
     """Adds to each parent what is affirmed or in doubt of its children; a denied child says nothing of it."""
-    for parent, children in _CHILDREN.items():
+    for parent, children in CHILDREN.items():
         stated = [one for child in children for one in assertions.get(child, ()) if one is not Assertion.ABSENT]
         labels = {aggregate(assertions.get(child, ())) for child in children} - {None, Label.NEGATIVE}
         if labels:

@@ -9,7 +9,7 @@ from trrg_core.generation import decoding
 from trrg_core.generation.decoding import write_reports
 from trrg_core.generation.drafts import Draft
 from trrg_core.generation.given_clues import GivenClue, check_given_clues, parse_given_clues
-from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, load_label_set
 from trrg_core.model.model_folder import LoadedGenerator
 from trrg_core.training.collate import collate_images
 
@@ -70,6 +70,20 @@ def test_a_word_that_would_be_left_out_is_refused(words, message):
     with pytest.raises(ConfigError, match=message):
         parse_given_clues(words, known)
     parse_given_clues(["Pleural Effusion=left"], known)
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [("Lung Opacity", "Edema"), ("Consolidation", "Pneumonia"), ("Enlarged Cardiomediastinum", "Cardiomegaly")],
+)
+def test_a_finding_is_not_given_as_absent_beside_one_of_its_kinds(parent, child):
+    known = KnownFindings(observations=load_label_set("chexpert14").observations)
+    for words in ([f"{child}=present", f"{parent}=absent"], [f"{parent}=absent", f"{child}=present"]):
+        with pytest.raises(ConfigError, match=f"'{parent}' is given as absent and '{child}', which is a kind of it"):
+            parse_given_clues(words, known)
+    parse_given_clues([f"{child}=absent", f"{parent}=present"], known)
+    # another set of labels has a hierarchy of its own
+    parse_given_clues([f"{child}=present", f"{parent}=absent"], KnownFindings(observations=(parent, child)))
 
 
 def test_clues_of_another_model_and_of_one_without_are_refused():
