@@ -4,6 +4,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 
+from starlette.requests import ClientDisconnect
+
 from pipelines.serving.api_error import ApiError
 from pipelines.serving.limits import ServingLimits
 
@@ -14,7 +16,8 @@ async def read_body(chunks: AsyncIterator[bytes], headers: Mapping[str, str], li
     """The whole body.
 
     Raises:
-        ApiError: 413 `body_too_large`, before more than the limit is in memory; 408 `body_timeout`.
+        ApiError: 413 `body_too_large`, before more than the limit is in memory; 408 `body_timeout`; 400 `body_cut`,
+            where the client is gone and does not read it.
     """
     announced = headers.get("content-length", "")
     if _announced_bytes(announced) > limits.max_body_bytes:
@@ -28,6 +31,8 @@ async def read_body(chunks: AsyncIterator[bytes], headers: Mapping[str, str], li
                     raise _too_large(limits)
     except TimeoutError as error:
         raise ApiError(408, "body_timeout", f"no complete body within {limits.body_timeout_s:g} s") from error
+    except (ClientDisconnect, ExceptionGroup) as error:  # the group is that of starlette's task that receives
+        raise ApiError(400, "body_cut", "the connection ended before the body") from error
     return bytes(body)
 
 

@@ -129,7 +129,9 @@ def _parse_given_clue(text: str, findings: KnownFindings) -> GivenClue:
     sides = [_SIDES[word] for word in given if word in _SIDES]
     degrees = [_DEGREES[word] for word in given if word in _DEGREES]
     if len(sides) > 1 or len(degrees) > 1 or (_ABSENT in given and len(given) > 1):
-        raise ConfigError(f"clue {text!r}: one side and one degree at most, and neither of an absent finding")
+        raise ConfigError(
+            f"clue {text!r}: one side (bilateral for both) and one degree at most, and neither of an absent finding"
+        )
     return GivenClue(
         observation=observation,
         is_present=_ABSENT not in given,

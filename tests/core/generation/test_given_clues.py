@@ -44,7 +44,7 @@ def test_a_clue_is_read_from_its_words(text, clue):
         ("Gallstones=present", "expected one of Pleural Effusion"),
         ("Pneumothorax=huge", "unknown word 'huge'"),
         ("Pneumothorax=absent left", "neither of an absent finding"),
-        ("Pneumothorax=left right", "one side and one degree at most"),
+        ("Pneumothorax=left right", r"one side \(bilateral for both\) and one degree at most"),
         ("Pneumothorax=present absent", "expected present or absent, not both"),
         ("x" * 5000, "^clue of 5000 characters, at most 200 are read: expected FINDING=WORDS"),
     ],

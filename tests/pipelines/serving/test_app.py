@@ -236,17 +236,29 @@ def test_a_body_without_a_length_is_cut_at_the_limit() -> None:
     assert refused(run(ask, max_body_bytes=50_000)) == (413, "body_too_large")
 
 
-def test_a_body_that_does_not_arrive_is_given_up() -> None:
+async def _nothing() -> dict[str, Any]:
+    await asyncio.sleep(30)
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _disconnect() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+async def _cancelled() -> dict[str, Any]:  # as Ray Serve's proxy has it
+    raise ConnectionError("Task was cancelled.")
+
+
+@pytest.mark.parametrize(("receive", "status"), [(_nothing, 408), (_disconnect, 400), (_cancelled, 400)])
+def test_a_body_that_does_not_arrive_is_given_up(
+    receive: Callable[[], Awaitable[dict[str, Any]]], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async def ask() -> int:
         # the transport of httpx reads the body before it calls the application: called by hand
         app = build_app(FakeService(), ServingLimits(body_timeout_s=0.05))
         headers = [(b"host", b"127.0.0.1:8000")]
         scope = {"type": "http", "method": "POST", "path": REPORTS, "headers": headers, "query_string": b"", "app": app}
         statuses: list[int] = []
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(30)
-            return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -255,7 +267,8 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
         await asyncio.wait_for(app(scope, receive, send), timeout=10)
         return statuses[0]
 
-    assert asyncio.run(ask()) == 408
+    assert asyncio.run(ask()) == status
+    assert caplog.messages == [], "a client that is gone is no failure of the server"
 
 
 def test_a_report_that_is_not_written_in_time_is_given_up_and_frees_its_place() -> None:
