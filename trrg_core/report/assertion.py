@@ -16,6 +16,7 @@ from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import JOINTS, find_boundaries, is_statement
 from trrg_core.report.joint_attributes import denies_change
 from trrg_core.report.lexicon import Term, load_lexicon
+from trrg_core.report.lists import goes_on_to_and
 from trrg_core.report.scan import Hit, Plain, named_entry, scan_sentence
 from trrg_core.report.sentences import find_sentences
 
@@ -23,6 +24,7 @@ from trrg_core.report.sentences import find_sentences
 _DECIDING = ("STRONG", "ABSENT", "UNCERTAIN")
 _SLOT_OF_ROLE = ("historical", "hypothetical", "family")
 _BY_STRENGTH = (Assertion.PRESENT, Assertion.UNCERTAIN, Assertion.ABSENT)
+_REMOVAL = "absent.resolved"
 _ENDS_PHRASE = frozenset(["comma", "and", "new_item", "with", "stop", "verb"])
 # how far the cues reach that "and" ends, and those that any other joint ends
 _PAST_AND = frozenset(["phrase", "adjacent"])
@@ -140,8 +142,11 @@ def _reaching_cues(
                 _drop(active, "answer")  # "effusion small, pneumothorax none"
                 _shorten(active, role)
             elif role in JOINTS:
-                # "removal of the tube and the line"
+                # "removal of the tube and the line", "resolution of the edema, the effusion and the mass"
                 is_and = role == "new_item" and text.startswith("and the", hits[index].start)
+                if is_forward and not is_and and role != "with" and "ABSENT" in active:
+                    is_removal = active["ABSENT"][1].name == _REMOVAL
+                    is_and = is_removal and goes_on_to_and(text, hits[index].start)
                 _shorten(active, "and" if is_and else role)
                 if not is_forward and is_statement(hits, index, text):
                     active.pop("UNCERTAIN", None)  # "no effusion, and pneumonia cannot be excluded"
@@ -149,8 +154,10 @@ def _reaching_cues(
                 if is_forward and active and text.startswith(" definite", hits[index].end):
                     active.pop("UNCERTAIN", None)  # "possible hernia, definite cardiomegaly"
                     active.pop("STRONG", None)
-                if role == "with" and is_forward and hits[index - 1].entry.role == "comma":
-                    active.pop("UNCERTAIN", None)  # "probable pneumonia, with effusion"
+                if role == "with" and index and hits[index - 1].entry.role == "comma":
+                    # "probable pneumonia, with effusion", "opacity, with pneumonia considered less likely"
+                    active.pop("UNCERTAIN", None)
+                    active.pop("STRONG", None)
             elif role == "verb":
                 _drop(active, "adjacent")
                 if is_forward and answered >= 0 and "ABSENT" in active:
@@ -206,11 +213,12 @@ def _reaching_cues(
 
 
 def _ends_query(active: _Reaching, hits: Sequence[Hit], index: int, text: str) -> bool:
-    """Whether a question mark behind the finding at `index` asks about it alone: "infiltrates ARDS?"."""
+    """Whether a question mark behind the finding at `index` asks about it alone: "effusion ARDS?", "edema - CHF?"."""
     if not hits[index - 1].entry.is_finding:
         return False
     cue = hits[active["UNCERTAIN"][0]]
-    return text[cue.start : cue.end] == "?" and text[hits[index - 1].end : hits[index].start] == " "
+    between = text[hits[index - 1].end : hits[index].start]
+    return text[cue.start : cue.end] == "?" and (between == " " or between.startswith(" - "))
 
 
 def _end_object(active: _Reaching, answered: int) -> None:

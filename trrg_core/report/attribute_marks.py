@@ -9,7 +9,7 @@ from trrg_core.report.attribute_words import THERE
 from trrg_core.report.candidates import Candidate
 from trrg_core.report.mark import Mark, Values
 from trrg_core.report.scan import Hit, Plain
-from trrg_core.report.telling_words import CHOICE, FORMER, LEFT, LONE_SIDE, RELATIVE, RIGHT
+from trrg_core.report.telling_words import ALL, CHOICE, FORMER, LEFT, LONE_SIDE, RELATIVE, RIGHT, UP_DOWN
 from trrg_core.report.transitions import may_tell, tell_transitions
 
 _SIZE = re.compile(r"\d+(?:\.\d+)?(?: ?x ?\d+(?:\.\d+)?){0,2} ?(?:mm|cm)\b")
@@ -41,6 +41,14 @@ _FORMER = re.compile(r"\b(?:the|that) (former|latter)\b")
 # what a form offers to choose from: "Effusion (none/small/large): small"
 _CHOICES = re.compile(r"\((?:[a-z ]+/){2,}[a-z ]+\)")
 _MOST_CHOICES = 8
+# "there is more edema on the right than on the left"
+_MORE_ON = re.compile(
+    r"\bmore (?:[a-z]+ ){1,3}(?:is seen )?((?:on|in|at) the (?:left|right) than (?:on |in |at )?the (?:left|right))\b"
+)
+# no side: "pneumomediastinum and subcutaneous emphysema, both decreased"
+_BOTH_CHANGED = re.compile(rf" (?:are |have |now )?(?:{_CHANGE}|resolved|resolving|present|seen|noted)\b")
+_UP_DOWN = re.compile(r" (up|down)(?=[.,;]|$)")
+_SINGULAR_S = ("sis", "ss", "us")
 OPPOSITE = {"left": "right", "right": "left"}
 # words of change at the end alone: "effs same", "R IJ remains"
 _LAST_STABLE = (" same", " remains", " remain")
@@ -85,6 +93,8 @@ def find_marks(attributes: Sequence[Hit], candidates: Sequence[Candidate], plain
         marks.extend([Mark(*found.span(1), _SIDES[found[1]]) for found in _SIDE_LETTER.finditer(text)])
     if text.endswith(_LAST_STABLE):
         marks.append(Mark(text.rindex(" ") + 1, len(text), (("change", "stable"),)))
+    if words & UP_DOWN:
+        marks.extend(_of_arrows(candidates, text))
     if not marks:
         return marks
     if len(marks) > 1:
@@ -104,18 +114,44 @@ def find_marks(attributes: Sequence[Hit], candidates: Sequence[Candidate], plain
     if (
         words & LEFT
         and words & RIGHT
-        and " on the left" in text
-        and " on the right" in text
+        and " the left" in text
+        and " the right" in text
         and (each := _EACH_CHANGE.search(text))
     ):
         marks = [mark for mark in marks if mark.end <= each.start() or mark.start >= each.end()]
         marks = sorted([*marks, *_of_each_side(each)], key=_start)
+    if words & ALL and "both " in text:
+        pairs = [one.start for one in candidates if _begins_pair(one, text)]
+        is_of_two = len({one.finding for one in candidates}) > 1
+        marks = [
+            mark
+            for mark in marks
+            if text[mark.start : mark.end] != "both"
+            or (mark.end + 1 not in pairs and not (is_of_two and _BOTH_CHANGED.match(text, mark.end)))
+        ]
+    if words & LEFT and words & RIGHT and " more " in f" {text}" and (more := _MORE_ON.search(text)):
+        marks = [mark for mark in marks if mark.end <= more.start() or mark.start >= more.end()]
+        marks = sorted([*marks, Mark(*more.span(1), (("laterality", "bilateral"),))], key=_start)
     if words & FORMER:
         marks = sorted([*marks, *_of_former(marks, text)], key=_start)
     if len(marks) > 1 and may_tell(marks):
         is_of_one = len({one.finding for one in candidates}) == 1 and not ("left" in text and "right" in text)
         marks = tell_transitions(marks, text, is_of_one=is_of_one)
     return _outermost(marks)
+
+
+def _of_arrows(candidates: Sequence[Candidate], text: str) -> Iterator[Mark]:
+    """Marks of "congestion down, effusions up"."""
+    for candidate in candidates:
+        if match := _UP_DOWN.match(text, candidate.end):
+            yield Mark(*match.span(1), (("change", "worse" if match[1] == "up" else "improved"),))
+
+
+def _begins_pair(candidate: Candidate, text: str) -> bool:
+    """Whether "both" in front of it is no side: "both edema and atelectasis", not "both effusions and atelectasis"."""
+    name = text[candidate.start : candidate.end]
+    is_plural = name.endswith("s") and not name.endswith(_SINGULAR_S)
+    return not is_plural and text.startswith(" and ", candidate.end)
 
 
 def _of_same_side(marks: Sequence[Mark], text: str) -> Iterator[Mark]:

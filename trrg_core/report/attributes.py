@@ -32,7 +32,12 @@ from trrg_core.report.telling_words import CONCESSION
 
 _SEPARATORS = frozenset(["comma", "and", "new_item", "with", "stop"])
 # "opacity at the left base (pneumonia or atelectasis)": what explains has no side of its own
-_BEGINS_EXPLANATION = ("(", " rather than ", " s/o ", " c/w ")
+_BEGINS_EXPLANATION = ("(", " rather than ", " s/o ", " c/w ", " not accompanied by ", " not associated with ")
+# "no pneumothorax (the line on the left is a skin fold)"
+_STATES_ASIDE = re.compile(
+    r"\((?:the|this|that|these|what|summation) [^()]*"
+    r"\b(?:is|are|was|were|shows?|contains?|accounts?|represents?|reflects?)\b"
+)
 # "cavity LUL ?TB"
 _QUERY = " ?"
 _DENIED = ", no "
@@ -169,6 +174,8 @@ class _Sentence:
         cut = bisect_left(self._cuts, candidate.end)
         if cut < len(self._cuts):
             high = self._cuts[cut]
+        if "(" in self.text and (aside := _STATES_ASIDE.search(self.text, candidate.end, high)):
+            high = aside.start()
         for other in self.candidates[number + 1 : number + 4]:
             if other.start >= candidate.end:
                 if (choice := self.text.find(" or a ", candidate.end, other.start)) >= 0:
@@ -354,13 +361,14 @@ def _is_listed(sentence: _Sentence, number: int) -> bool:
 def _is_degree(sentence: _Sentence, index: int) -> bool:
     """Whether hit `index` begins an item of a list by a degree: "mild"."""
     hit = sentence.hits[index]
-    return hit.entry.role == "break" and any(kind == "severity" for kind, _ in hit.entry.attributes)
+    return hit.entry.role in ("break", "state") and any(kind == "severity" for kind, _ in hit.entry.attributes)
 
 
 _LONGEST_JOINT = 5
 # characters within which words are taken to belong to a list of findings, and to a verb
 _NEAR = 80
 _LONGEST_ADVERB = 24
+_ANDS = tuple(f" and {side}" for side in ("", "left ", "right ", "the ", "the left ", "the right ", "a ", "both "))
 _CHANGE_OF = re.compile(r" ?(?:in|of)\b|:|,? (?:is|are|remains?) (?:the|an?|also)\b")
 
 
@@ -378,11 +386,14 @@ def _is_said_of_list(sentence: _Sentence, number: int) -> bool:
 def _is_said_of_both(sentence: _Sentence, number: int) -> bool:
     """Whether the change of a candidate stands behind a verb, "... are unchanged", or right behind "A and B"."""
     last, end = sentence.candidates[number].last, sentence.candidates[number].end
-    if sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start] == " and ":
+    if sentence.text[sentence.candidates[number - 1].end : sentence.candidates[number].start] in _ANDS:
         behind = sentence.between(end, end + 2)
         if behind and behind[0].value("change"):
             return True
-    verb = sentence.hits[last + 1] if last + 1 < len(sentence.hits) else None
+    behind_list = sentence.hits[last + 1 : last + 3]
+    if len(behind_list) > 1 and behind_list[0].entry.role == "comma":
+        behind_list = behind_list[1:]  # "two findings, pneumonia and a nodule, are new"
+    verb = behind_list[0] if behind_list else None
     if verb is None or not verb.entry.has_verb:
         return False
     return any(mark.value("change") for mark in sentence.between(end, verb.end + _LONGEST_ADVERB))

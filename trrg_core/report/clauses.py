@@ -17,7 +17,8 @@ _LIST_TO_OR = re.compile(r"(?! ?(?:no|but|the|there|and) )(?:[a-z /]{3,50}, ){1,
 # a whole statement without a verb: "right effusion bigger, | left effusion gone"
 _IS_STATED = re.compile(
     r" (?:bigger|smaller|larger|better|worse|gone|resolved|removed|up|down|progressing|unchanged|stable|same|increased"
-    r"|decreased|likely|probable|possible|ok|no change|persistent|persisting|persists|resolving|clearing)\Z"
+    r"|decreased|likely|probable|possible|ok|no change|persistent|persisting|persists|resolving|clearing|favou?red"
+    r"|preferred|suspected|doubtful|questionable|excluded|ruled out)\Z"
 )
 _PREPOSITION = "absent.without"
 _ANY_DEVICE = "other_device"
@@ -82,6 +83,8 @@ _GAPPED = re.compile(
     r"(?=[.,;]?$|[,;]| (?:and|but) )"
 )
 _PLACED = re.compile(r" (?:in|at|over) the [a-z ]{3,30}\Z")
+# "resolution of the edema, the right effusion and the atelectasis"
+_THE_NEXT = ("and the", ", the")
 _GOES_ON = re.compile(r" (?:or|nor|and/or|and) |, (?:or|nor|and) ")
 
 
@@ -116,12 +119,12 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
                         and (verb_ahead := verb_ahead or _ahead(hits, _verbs(hits), ("comma", "stop"), text))[index]
                     )
                     or (has_preposition and stated_ahead[index])
-                    or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 12), hit.start))
+                    or (has_target and role == "comma" and _IS_STATED.search(text, max(0, hit.start - 14), hit.start))
                     or (has_target and (role == "new_item" or _opens_clause(hits, index, role)))
                     or (has_target and role == "comma" and _is_stated(hits, index, text))
                     or (has_verb and has_target and _is_gapped(hits, index, text))
                 )
-                and not (is_removal and role == "new_item" and text.startswith("and the", hit.start) and not has_verb)
+                and not (is_removal and role == "new_item" and text.startswith(_THE_NEXT, hit.start) and not has_verb)
                 and not (role == "new_item" and not has_verb and _joins_subjects(hits, index, start, text))
                 and not (leads_to_or and role == "comma" and not has_verb and _LIST_TO_OR.match(text, hit.end))
             )
@@ -133,7 +136,8 @@ def find_boundaries(hits: Sequence[Hit], text: str = "") -> set[int]:
         else:
             has_verb = has_verb or entry.has_verb or role == "participle" or text.startswith(_MODALS, hit.start)
             has_target = has_target or role in ("finding", "state")
-            is_removal = is_removal or entry.terms[0].name == "absent.resolved"
+            if entry.terms[0].name == "absent.resolved":
+                is_removal, has_verb = True, False
             if not has_preposition and entry.terms[0].name == _PREPOSITION:
                 has_preposition = True
                 stated_ahead = stated_ahead or _ahead(hits, _statements(hits), ("comma", "new_item", "stop"), text)

@@ -6,18 +6,15 @@ enlarged last year, is now normal" as "the heart is now normal".
 
 import re
 
+from trrg_core.report.past_times import THEN
 from trrg_core.report.scan import Plain, Scan, names_finding, replaced
 from trrg_core.report.telling_words import NOT, PAST
 
 _IS = r"(?=(?:is|are|has|have|looks?|appears?|remains?)\b)"
 # "compared with 06:00, when the pleural spaces were clear, ..."
 _WHEN_PAST = re.compile(r", when (?:[^,;:.]|:\d){3,60}? (?:was|were|had) (?:[^,;:.]|:\d){2,60}(?=,)")
-_IS_NOW = r"(?=(?:now|today|is|are|has|have|looks?|appears?)\b)"
-_WHEN = (
-    r"(?:ago|yesterday|previously|before|earlier|then|last (?:week|month|year|night|time|spring|summer|autumn|winter)"
-    r"|(?:on|in|at) [^,;:]{0,30}?(?:film|study|radiograph|examination|image|admission|visit|scan|day)s?"
-    r"|in (?:[a-z]+ary|march|april|may|june|july|august|[a-z]+ber|\d{4}))"
-)
+_IS_NOW = r"(?=(?:now|today|is|are|has|have|looks?|appears?|shows?|demonstrates?)\b)"
+_WHEN = rf"(?:{THEN}|ago|last (?:spring|summer|autumn|winter)|(?:on|in|at) [^,;:]{{0,30}}?(?:visit|day)s?)"
 # "that we discussed on the phone", "for which he was admitted"
 _RELATIVE = re.compile(
     r"(?:,? (?:(?:for|with|about|on|of|from|by|to) (?:which|whom)|that|which))? "
@@ -26,29 +23,26 @@ _RELATIVE = re.compile(
 # of a place, whose state is told apart from it: "the heart, previously large, ..."
 _PAST = re.compile(
     rf"(?:,? (?:which|that) (?:was|were|had been|had) [^,;:.]{{3,60}},? {_IS_NOW}"
-    rf"|, (?:previously|formerly|once|initially|originally|earlier|at first) [^,;:.]{{3,50}}, {_IS_NOW}"
+    rf"|, (?:then|earlier|before|previously|formerly|once|initially|originally|earlier"
+    rf"|at first) [^,;:.]{{3,50}}, {_IS_NOW}"
     rf"|, [^,;:.]{{3,40}} {_WHEN}, {_IS_NOW}"
     r"| (?:was|were|had been) [^,;:.]{3,50},? (?:and|but) (?=(?:is|are|has|have) (?:now|today|since|returned|become)\b)"
     r"|, having been [^,;:.]{3,60}(?=\.?$))"
 )
-# "not present on the 06:00 film", "not seen on the film of 3 May"
-_CLOCK = r"(?:\d{1,2}[:.]\d\d|\d{4})(?: ?(?:h|hrs?|hours?|am|pm)\b)?|\d{1,2} ?(?:am|pm)\b"
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_DATE = (
-    rf"\d{{1,2}}[/. ]\d{{1,2}}(?:[/. ]\d{{2,4}})?|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH}(?: \d{{4}})?"
-    rf"|{_MONTH} \d{{1,4}}(?:st|nd|rd|th)?|[a-z]+day(?:'s)?(?: (?:morning|night|evening))?"
-    r"|last (?:night|week|month|year)(?:'s)?"
-    r"|(?:\d{1,2}|two|three|four|a few|several) (?:hour|day|week|month|year)s ago"
+# "not present on the 06:00 film", "that did not exist in June", "formerly not apparent", "not previously noted"
+_PRESENT = (
+    r"(?:present|seen|visible|evident|identified|noted|there|apparent|found|appreciated|demonstrated|shown|visualized"
+    r"|visualised|detected|recognized|recognised|mentioned|described|reported|depicted)"
 )
-_FILM = r"(?:(?:chest |portable )?(?:film|study|radiograph|x ?ray|cxr|ct|examination|exam|image|scan|view))"
 _ON_EARLIER = re.compile(
-    r"(?<!\bis )(?<!\bare )\b(?:not (?:present|seen|visible|evident|identified|noted|there|apparent|found"
-    r"|appreciated|demonstrated|shown)|absent)"
-    rf"( (?:on|in|at) (?:the |a )?(?:(?:{_CLOCK}|{_DATE})(?: {_FILM})?"
-    rf"|{_FILM} (?:of|from|at|taken at|dated|on) (?:the )?(?:{_CLOCK}|{_DATE})))(?![\w:/])"
+    rf"(?<!\bis )(?<!\bare )\b((?:(?:not|never)(?: yet| clearly| definitely)? {_PRESENT}|absent|not to be seen"
+    rf"|(?:could|can) not be (?:seen|identified|made out)|(?:did|do) not (?:see|identify|note|have)"
+    rf"|(?:did|does|had) not (?:yet )?(?:exist|appear|show|been {_PRESENT})) {THEN})(?![\w:/])"
+    rf"|\b((?:previously|formerly) (?:not {_PRESENT}|absent)|not (?:previously|formerly) {_PRESENT})\b(?! (?:or|nor)\b)"
+    rf"|(?<=which )((?:it|they) (?:was|were) not {THEN})(?![\w:/])"
 )
-_TIMED = re.compile(r"\d|[a-z]day\b| ago\b| last ")
-_ON_PRIOR = " on the prior film"
+_NOT_ON_PRIOR = "not present on the prior film"
+_WHICH_IT = 3
 _PAST_IN_FRONT = re.compile(
     r"(?:\b(?:previously|formerly|once|initially) (?:[a-z]+ly )?(?:enlarged|large|prominent|widened|elevated|raised"
     r"|dilated|normal|congested) )(?=[a-z ]{4,40} (?:is|are|has|have) (?:now|today|returned|become)\b)"
@@ -61,8 +55,9 @@ def without_clauses(scan: Scan) -> Plain | None:
     An earlier film that is named by its time, "not seen on the 06:00 film", is the prior film.
     """
     text, words = scan.plain.text, scan.plain.words
-    if words & NOT and _TIMED.search(text) and (match := _ON_EARLIER.search(text)):
-        return replaced(scan.plain, *match.span(1), _ON_PRIOR)
+    if words & NOT and _NOT_ON_PRIOR not in text and (match := _ON_EARLIER.search(text)):
+        verb = "was " if match.lastindex == _WHICH_IT else ""
+        return replaced(scan.plain, *match.span(match.lastindex or 1), verb + _NOT_ON_PRIOR)
     if not words & PAST:
         return None
     if ", when " in text and (match := _WHEN_PAST.search(text)):

@@ -12,6 +12,10 @@ _HASH = r"#(?! ?(?:[LlRr][Tt]?\b|[Rr]ibs?\b|[Cc]lav|\d{1,2}(?:st|nd|rd|th)))"
 _BULLET = rf"(?:{_HASH}|[-*>+\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u00b7\u2013\u2014])"
 _COUNT = r"\d{1,2}|[a-hA-H]|i{1,3}|iv|vi{0,3}"
 LIST_MARK = rf"(?:{_BULLET}|=>|---?|\(?(?:{_COUNT})\)|\d{{1,2}}\.|(?:{_COUNT})\.(?=\s))"
+_NO_CLAUSE = r"(?!\b(?:is|are|has|have|remains?|persists?|but|with|no|new|there)\b)"
+_LIST_TO_AND = re.compile(
+    rf", (?:the )?(?:{_NO_CLAUSE}[a-z, /-]){{3,90}}?,? and (?:of )?(?:the )?(?:{_NO_CLAUSE}[a-z /-]){{3,60}}[.;]?$"
+)
 # where an item begins, at the start of a line
 MARKED_ITEM = re.compile(rf"[ \t]*({LIST_MARK})(?=\s|[A-Za-z]|\Z)[ \t]*")
 _SEEN = r"(?:seen|present|identified|noted|visible|visuali[sz]ed|demonstrated|evident|detected|found)"
@@ -20,7 +24,7 @@ _OPEN_TITLE = (
     # denials, which need no colon
     rf"{_BEFORE}(?:no|without|nil)(?: \w+)? (?:evidence|signs?|findings?|indication)(?: of| for| to suggest)?"
     r"(?: any)?(?: of)?(?: the following)?:?"
-    rf"|{_BEFORE}(?:negative for|neg for|none of|absence of|free of|clear of|without)(?: any)?(?: of)?(?: the)?"
+    rf"|{_BEFORE}(?:negative for|neg for|none of|absence of|free of|clear of|without)(?: any)?(?: of)?(?: the| these)?"
     rf"(?: following)?(?: (?:is|are|was|were) {_SEEN})?:?"
     rf"|(?:{_BEFORE}(?:is|are|was|were|see|sees|has|have|shows?|demonstrates?|with) )?(?:no|nil)(?: the following)?:?"
     rf"|the following (?:findings )?(?:are|were) (?:absent|excluded|not {_SEEN}):?"
@@ -30,7 +34,8 @@ _OPEN_TITLE = (
     r"|suggestive of|(?:may|could|might) (?:represent|reflect|be|indicate)|(?:cannot|can't) (?:exclude|rule out)"
     r"|ddx|differential(?: diagnosis| considerations)?(?: includes?| (?:for|of) [^:;.\n]{1,50})?)(?: the following)?:"
     # change
-    r"|(?:unchanged|stable|persist(?:ent|ing)|new|increased|decreased|improv(?:ed|ing)|worse(?:ned|ning)?|larger|smaller"
+    r"|(?:unchanged|stable|persist(?:ent|ing)|new|increased|decreased|improv(?:ed|ing)|worse(?:ned|ning)?"
+    r"|larger|smaller"
     r"|no (?:significant |interval )?change)"
     r"(?: (?:since|from|compared (?:with|to)|in the interval|than)[^:;.\n]{0,40})?:"
 )
@@ -92,3 +97,8 @@ def _items(sentence: str, start: int, has_lines: bool) -> Iterator[tuple[int, in
     marks = list(pattern.finditer(sentence, start))
     for mark, following in zip(marks, [*(mark.start() for mark in marks[1:]), len(sentence)], strict=True):
         yield mark.end(), following
+
+
+def goes_on_to_and(text: str, comma: int) -> bool:
+    """Whether a list without a verb goes on behind `comma` to its "and": "the edema, the effusion and the mass"."""
+    return _LIST_TO_AND.match(text, comma) is not None

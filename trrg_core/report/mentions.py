@@ -12,11 +12,13 @@ from trrg_core.report.candidates import Candidate, find_candidates
 from trrg_core.report.clauses import find_boundaries
 from trrg_core.report.conditions import as_statement
 from trrg_core.report.elisions import without_clauses
+from trrg_core.report.ellipsis import with_left_out
 from trrg_core.report.embedded import move_cues
 from trrg_core.report.lexicon import Lexicon
 from trrg_core.report.lists import leading_words, split_list
 from trrg_core.report.neighbours import label_side, on_side
 from trrg_core.report.parsed import Mention, build_value
+from trrg_core.report.past_statements import mark_past
 from trrg_core.report.positions import find_positions
 from trrg_core.report.run_ons import add_run_on_stops
 from trrg_core.report.scan import Plain, Scan, add_spans, scan_plain, scan_sentence
@@ -42,33 +44,10 @@ _OF_DEVICE = {
 }
 _BROKEN_DEVICE = re.compile(
     r"(?:broken (?:[a-z]+ ){0,2}|fracture(?:d|s)? (?:of (?:the |an? )?)?(?:(?:left|right|ventricular|atrial|lower"
-    r"|epicardial|upper|first|second|third|inferior|superior|median|pacemaker|pacing|pacer|icd|defibrillator|port|picc|central|old"
+    r"|epicardial|upper|first|second|third|inferior|superior|median|pacemaker|pacing|pacer|icd|defibrillator"
+    r"|port|picc|central|old"
     r"|most|single|two|shunt|chest) ){0,4})"
     r"(?:sternotomy|sternal|wires?|leads?|catheters?|lines?|clips?|screws?|rods?|plates?)\b"
-)
-# "there was a small effusion yesterday", and nothing of today
-_OF_THE_PAST = re.compile(
-    r"there (?:was|were) (?!no\b)[^,;:.]{3,70} (?:yesterday|previously|before|then|at that time|last (?:week"
-    r"|month|year|night)"
-    r"|on the (?:prior|previous|last|earlier) (?:study|film|exam|examination|radiograph))\.?\Z",
-    re.IGNORECASE,
-)
-_PAST_CONTRAST = re.compile(
-    rf"(?:,|;) (?:where(?:as|)|while|although|though|but|and) (?={_OF_THE_PAST.pattern})", re.IGNORECASE
-)
-# "the film of 12 May showed a right pneumothorax; ..."
-_PRIOR_SHOWED = re.compile(
-    r"(?:the )?(?:chest )?(?:(?:prior|previous|last|earlier|outside|old) (?:chest )?"
-    r"(?:films?|study|studies|radiographs?|x-?rays?|ct|examinations?)"
-    r"|(?:film|study|radiograph|x-?ray|ct|examination) (?:of|from|dated) [^,;:.]{3,20})"
-    r" (?:had )?(?:showed|demonstrated|revealed|shown) [^,;:.]{3,60}",
-    re.IGNORECASE,
-)
-# "had pneumonia in November; today ..."
-_HAD = re.compile(
-    r"had (?!no\b|not\b|there\b)[^,;:.]{3,50} (?:in (?:[a-z]+ary|march|april|may|june|july|august|[a-z]+ber|\d{4})"
-    r"|last (?:week|month|year|winter|spring|summer|autumn)|(?:[a-z]+|\d+) (?:weeks|months|years) ago)(?=[,;.])",
-    re.IGNORECASE,
 )
 _ABSENT = Assertion.ABSENT
 _ANY_DEVICE = "other_device"
@@ -126,24 +105,10 @@ def find_mentions(
         condition = _mentions_of_condition(statement, start, length, lexicon)
         return (*condition, *[_moved(one, begin) for one in rest])
     mentions = _mentions_of_one(sentence, lexicon, entities, defined)
-    if mentions and sentence.startswith(("There w", "there w", "THERE W")) and _OF_THE_PAST.match(sentence):
-        mentions = tuple([_of_past(one) for one in mentions])
-    elif mentions and " there w" in sentence and (past := _PAST_CONTRAST.search(sentence)):
-        mentions = tuple([_of_past(one) if one.start > past.start() else one for one in mentions])
-    elif mentions and (" showed " in sentence or " revealed " in sentence or " demonstrated " in sentence):
-        shown = _PRIOR_SHOWED.match(sentence)
-        if shown:
-            mentions = tuple(
-                [_of_past(one) if one.start < shown.end() and one.assertion is not _ABSENT else one for one in mentions]
-            )
-    elif mentions and sentence.startswith(("Had ", "had ")) and (had := _HAD.match(sentence)):
-        mentions = tuple([_of_past(one) if one.start < had.end() else one for one in mentions])
+    if mentions:
+        mentions = mark_past(mentions, sentence)
     side = label_side(sentence) if mentions and ":" in sentence else ""
     return on_side(mentions, side) if side else mentions
-
-
-def _of_past(mention: Mention) -> Mention:
-    return build_value(Mention, vars(mention) | {"historical": True})
 
 
 def _mentions_of_items(
@@ -195,6 +160,8 @@ def _mentions_of_one(
     if not scan.has_target:
         return ()
     if scan.plain.words & (PAST | NOT) and (plain := without_clauses(scan)):
+        scan = scan_plain(plain, lexicon)
+    if (plain := with_left_out(scan)) is not None:
         scan = scan_plain(plain, lexicon)
     return tuple([one for part in split_statements(scan) for one in _mentions_of_statement(part, lexicon)])
 

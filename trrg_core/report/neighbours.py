@@ -15,7 +15,8 @@ from trrg_core.report.parsed import Mention, build_value
 
 _THERE_IS = r"(?:there(?:'s| (?:is|are|was|were|exists?|remains?|(?:appears?|seems?|continues?) to be))|we see|i see)"
 _ONE = re.compile(
-    rf"(?:(?:on|in|at) the (?:left|right),? )?(?:{_THERE_IS} )?(?:also )?(?:an?|another|the)?(?:"
+    rf"(?:(?:now|today|currently),? )?(?:(?:on|in|at) the (?:left|right),? )?(?:{_THERE_IS} )?(?:also )?"
+    r"(?:an?|another|the)?(?:"
     r" ?[a-z]+){0,3}? ?\b(ones?)\b"
     r"|(that|those) (?:on|in|at) the (?:left|right)\b"
     r"|(the (?:left|right))(?: side)? (?:is|has|was|remains|appears)\b",
@@ -74,7 +75,8 @@ _PRONOUNS = ("it", "this", "these", "they", "both")
 # not of another thing: "both lungs are clear", "this film is unchanged"
 _ALONE = (
     r"(?=[^a-z]*\Z|[^a-z ]| (?:(?:is|are|was|were|has|have|had|remains?|appears?|looks?|seems?|persists?|again|also"
-    r"|still|now|probably|not|no|small|moderate|large|tiny|trace|mild|minimal|severe|on|in|at|unchanged|stable|new|larger"
+    r"|still|now|probably|not|no|small|moderate|large|tiny|trace|mild|minimal|severe|on|in|at|unchanged|stable"
+    r"|new|larger"
     r"|smaller|slightly|mildly|minimally|markedly|significantly|somewhat|improv(?:ed|ing)|worse|worsen(?:ed|ing)"
     r"|increas(?:ed|ing)|decreas(?:ed|ing)|resolv(?:ed|ing)|cleared|gone|lies?|measures?|extends?|may|might|could)\b))"
 )
@@ -140,7 +142,8 @@ _LONGEST = 120
 # "not seen today", of what the sentence before tells of the past
 _NOT_NOW = re.compile(
     r"(?:(?:is |are )?(?:now |today )?(?:not|no longer) (?:seen|visible|present|evident|identified|apparent|there)"
-    r"|gone|cleared|resolved|none)(?: (?:now|today|currently|any more|anymore|on this (?:film|study)))?\.?",
+    r"|(?:now |today |since )?(?:gone|cleared|resolved)|none)"
+    r"(?: (?:since|since then|now|today|currently|any more|anymore|on this (?:film|study)))?\.?",
     re.I,
 )
 _LONGEST_DENIAL = len("are currently no longer identified on this study.")
@@ -188,7 +191,7 @@ def deny_now(sentence: str, before: Sequence[Mention], stated: str) -> tuple[Men
     """The denial by "Not seen today." of the finding `before`, where `stated` tells of the past; none where not so."""
     if len(sentence) > _LONGEST_DENIAL or not _NOT_NOW.fullmatch(sentence):
         return ()
-    if not is_told_past(stated) or len({one.finding for one in before}) != 1:
+    if not (is_told_past(stated) or before[-1].historical) or len({one.finding for one in before}) != 1:
         return ()
     of_now = {"assertion": Assertion.ABSENT, "rule": "stand_in", "cue": sentence, "historical": False}
     return (with_values(before[-1], start=0, end=len(sentence), severity="", **of_now),)
@@ -223,7 +226,13 @@ def replaces(mentions: Sequence[Mention], before: Sequence[Mention], stated: str
 
     "There was a small effusion yesterday" is a statement of its own, and so is a question.
     """
-    is_own = stated[:7].lower() == "there w" or before[-1].hypothetical or not is_told_past(stated)
+    if stated.endswith("?") and [one.finding for one in mentions] == [one.finding for one in before]:
+        return True  # an answer
+    is_own = (
+        stated[:7].lower() == "there w"
+        or before[-1].hypothetical
+        or not (is_told_past(stated) or before[-1].historical)
+    )
     return not is_own and (mentions[0].assertion is Assertion.ABSENT or _EARLIER.search(stated) is not None)
 
 
@@ -345,6 +354,8 @@ def complete(
         return (mention,)
     if word in ("one", "ones", "that", "those"):
         is_gone = mention.assertion is Assertion.ABSENT and not mention.laterality
+        if mention.change and mention.historical:
+            mention = with_values(mention, historical=False)  # "that was there in 2018 and looks no different"
         return (with_values(mention, laterality=antecedent.laterality) if is_gone else mention,)
     if word in ("the left", "the right"):
         # "the left is clear" may speak of the lung
@@ -354,12 +365,15 @@ def complete(
             return ()
     elif not (mention.change or mention.severity or mention.laterality):
         return ()
-    inherited = {
-        kind: getattr(mention, kind) or getattr(antecedent, kind) for kind in ("laterality", "severity", "anatomy")
-    }
+    if word == "both" and antecedent.laterality:
+        mention = with_values(mention, laterality=antecedent.laterality)
+    # the degree of then is not that of now: "was moderate this morning. Now smaller."
+    kinds = ("laterality", "anatomy") if was_past and mention.change else ("laterality", "severity", "anatomy")
+    inherited = {kind: getattr(mention, kind) or getattr(antecedent, kind) for kind in kinds}
     is_doubted = antecedent.assertion is Assertion.UNCERTAIN and mention.assertion is Assertion.PRESENT
     assertion = Assertion.UNCERTAIN if is_doubted else mention.assertion
-    return (with_values(mention, **inherited, assertion=assertion),)
+    is_of_then = mention.historical and not mention.change
+    return (with_values(mention, **inherited, assertion=assertion, historical=is_of_then),)
 
 
 def with_values(mention: Mention, **values: object) -> Mention:

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from trrg_core.labels import Assertion, Labels, LabelSet, label_report, load_label_set
 from trrg_core.report.abbreviations import find_defined, find_definitions, name_definitions
+from trrg_core.report.continued import SO_HAS, as_before, continued, of_continued
 from trrg_core.report.current_fact import is_current_fact
 from trrg_core.report.form_fields import find_field, of_field
 from trrg_core.report.lexicon import RULES_VERSION, load_lexicon, rules_fingerprint
@@ -38,6 +39,7 @@ from trrg_core.report.neighbours import (
 )
 from trrg_core.report.parallel import parse_in_processes
 from trrg_core.report.parsed import Mention, ParsedReport, Sentence, build_value
+from trrg_core.report.questions import answer_all, find_answer, is_question
 from trrg_core.report.sections import find_sections, sections_read
 from trrg_core.report.sentences import find_sentences
 from trrg_core.report.unfolding.unfold import in_report, unfold
@@ -170,6 +172,8 @@ class ReportParser:
                     if of_pronoun and replaces(of_pronoun, before, stated):
                         read[-1] = _sentence(stated, read[-1].start, read[-1].end, section, ())
                     mentions = self._behind(sentence, clause, of_pronoun, mentions)
+                elif sentence.startswith(SO_HAS):
+                    mentions = as_before(mentions, before)
                 elif " side" in sentence or " there" in sentence:
                     mentions = on_side_of_before(mentions, sentence, before)
                 if ":" in sentence and (field := find_field(sentence)):
@@ -205,6 +209,11 @@ class ReportParser:
         """The mention of a sentence such as "It is unchanged.", which speaks of the finding `before`, in `stated`."""
         if denied := deny_now(sentence, before, stated):
             return denied
+        if is_question(stated):
+            if answered := answer_all(sentence, before):
+                return answered
+            if span := find_answer(sentence):
+                return self._mentions(sentence, ((*span, before[-1].finding),))
         if both := of_both(sentence, before):
             return tuple(
                 with_values(mention, laterality=one.laterality)  # "both" is no side
@@ -213,7 +222,18 @@ class ReportParser:
             )
         stand_in = find_stand_in(sentence, before)
         found = self._mentions(sentence, (stand_in,)) if stand_in else ()
-        return complete(found, sentence, before, was_past=is_told_past(stated)) if len(found) == 1 else ()
+        was_past = is_told_past(stated)
+        said = complete(found, sentence, before, was_past=was_past) if len(found) == 1 else ()
+        return said or tuple(self._continued(sentence, before, stated, was_past=was_past))
+
+    def _continued(
+        self, sentence: str, before: tuple[Mention, ...], stated: str, *, was_past: bool
+    ) -> Iterator[Mention]:
+        for one in continued(sentence, before, stated):
+            mention = of_continued(self._mentions(one.text, ()), one, was_past=was_past)
+            if mention is None:
+                return
+            yield mention
 
     def _of_new_sentence(self, sentence: str, defined: tuple[tuple[int, int, str], ...]) -> tuple[Mention, ...]:
         """The mentions of a sentence that was not read before, unless with other line ends."""

@@ -14,9 +14,12 @@ from trrg_core.report.lexicon import any_of, load_lexicon
 from trrg_core.report.scan import Hit, Scan, add_hits, made_entry
 from trrg_core.report.telling_words import DEMONSTRATIVE, LEFT, NO, NOT, RIGHT, STAND_IN
 
+_DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _ONE = re.compile(
     r"\b(?:there is (?=one(?: (?:on|in|at)\b|[.;,]|$))|(?:a|an|another) (?:new )?(?:[a-z]+ )?"
-    r"|the (?:old|known|previous|other|existing|larger|smaller|older|first|second) )(one)\b"
+    r"|the (?:old|known|previous|other|existing|larger|smaller|older|first|second) "
+    # "large left effusion, tiny one on the right"
+    rf"|(?<=, ){_DEGREE} (?=ones? (?:on|in|at) the (?:left|right)\b))(ones?)\b"
 )
 # "the effusion on the left has cleared; that on the right is new"
 _THAT = re.compile(
@@ -31,10 +34,10 @@ def _not_there() -> re.Pattern[str]:
     return re.compile(
         r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:there (?:is|are) )?(?:not|none)"
         rf" (?:(?:is |are |was |were )?{any_of('seen')} )?(?:(?:on|in|at) )?the (left|right)\b"
+        r"|(?<=right), none (left)(?=[.,;]|$)|(?<=left), none (right)(?=[.,;]|$)"
     )
 
 
-_DEGREE = r"(?:small|moderate|large|trace|tiny|mild|minimal|severe|marked)"
 _THERE = re.compile(rf"(?:,|;|\band|\bbut) (?:an? )?{_DEGREE} (?:on|in|at) the (left|right)\b")
 # "no fluid on the right and only a trace on the left"
 _ONLY = re.compile(
@@ -73,7 +76,7 @@ _NEITHER = re.compile(
 _OTHER = re.compile(
     r"(?:\b(?:and|but|while|whereas|gone|cleared|resolved|smaller|larger|unchanged|stable)|[,;]) "
     r"(?:that on )?(?:the )?(left|right) (one |side )?"
-    r"(?=(?:is|was|has|appears|remains|having|being|has been) ([a-z]+))"
+    r"(?=(?:is|was|has|appears|remains|stays|having|being|has been) ([a-z]+))"
 )
 # "effusions: right moderate, left none", "effusion: r small, l none"
 _SIDE_ITEM = re.compile(
@@ -87,7 +90,7 @@ _ANSWER_OF_SIDE = re.compile(
 _SIDE = re.compile(r"\b(left|right)\b(?: (?:sided|upper|lower|middle|basilar|apical|pleural))*")
 _OF_FINDING = re.compile(
     rf"{_DEGREE}|unchanged|stable|larger|smaller|worse|better|new|improv|increas|decreas|resolv|gone|cleared"
-    r"|up\b|down\b|grown|shrunk|bigger|disappear|not chang|doubled|come|also|no longer|barely|now"
+    r"|in place|in situ|up\b|down\b|grown|shrunk|bigger|disappear|not chang|doubled|come|also|no longer|barely|now"
 )
 # "at the left base it is unchanged"
 _IT = re.compile(
@@ -205,7 +208,7 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
         matches += [match.span(match.lastindex or 1) for match in _THAT.finditer(text)]
     matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
     if " not " in text or " none " in text:
-        denied = [match.span(1) for match in _not_there().finditer(text)]
+        denied = [match.span(match.lastindex or 1) for match in _not_there().finditer(text)]
         matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
     return _stand_for_last(scan, matches)
 
@@ -226,13 +229,28 @@ def _with_denied_side(scan: Scan, match: re.Match[str]) -> Scan:
     """`scan` in which the second side stands for the last finding before it, which is denied there."""
     named = [hit for hit in scan.hits if hit.entry.is_finding and hit.end <= match.start()]
     if not named:
-        return scan
+        return _with_denied_place(scan, match)
     stop = Hit(match.start(), match.start() + 1, _STOP)
     # "the left is clear of nodules, the right is not" affirms them there
     is_denied = any(term.value == "ABSENT" for hit in scan.hits if hit.end <= match.start() for term in hit.entry.terms)
     denied = [] if is_denied else [Hit(*match.span(2), load_lexicon().automaton.get(_IS_NOT))]
     kept = [hit for hit in scan.hits if hit.end <= stop.start or hit.start >= match.end()]
     return replace(scan, hits=[*kept, stop, Hit(*match.span(1), named[-1].entry), *denied])
+
+
+def _with_denied_place(scan: Scan, match: re.Match[str]) -> Scan:
+    """The same for a place and its state: "the left hemidiaphragm is elevated, the right is not"."""
+    before = [hit for hit in scan.hits if hit.end <= match.start()]
+    places = [hit for hit in before if hit.entry.is_place]
+    states = [hit for hit in before if hit.entry.is_state and places and hit.start >= places[-1].end]
+    if not states:
+        return scan
+    side, (start, end) = match.span(1), match.span(2)
+    denied = load_lexicon().automaton.get(_IS_NOT)
+    stop = Hit(match.start(), match.start() + 1, _STOP)
+    new = [stop, Hit(*side, places[-1].entry), Hit(start, start, states[-1].entry), Hit(start, end, denied)]
+    kept = [hit for hit in scan.hits if hit.end <= stop.start or hit.start >= match.end()]
+    return replace(scan, hits=[*kept, *new])
 
 
 def _of_state(scan: Scan, at: int) -> Iterator[Hit]:

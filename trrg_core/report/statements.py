@@ -25,6 +25,8 @@ _OPENS_ELLIPSIS = re.compile(
     r"|worse|likely|probably|possibly|presumably|y\b|n\b|(?:the )?(?:left|right|l|r|lt|rt|bilateral)"
     rf" (?:is|are|has|was|side|one|none|clear|more|less|normal|sharp|{_DEGREE})|{_DEGREE}(?: on| in| at|,|$))\b"
 )
+# what holds for the statements before it: "; both unchanged in position"
+_OF_ALL = re.compile(r"[;,] (?:both|all|each|neither)\b")
 # what is said in front holds for both clauses: "compared with May, the effusion is larger, and the heart is"
 _FRAME = re.compile(
     r"(?:[a-z]+ )?(?:compared|relative|comparison|since|unlike|on|in|at|over|within|if|whether|although)\b"
@@ -53,7 +55,11 @@ def _cuts(scan: Scan) -> Iterator[tuple[int, int]]:
     for number, joint in enumerate(joints):
         end = joints[number + 1].start() if number + 1 < len(joints) else len(text)
         start = joint.end()
-        if _REFERS.search(text, start, end) or _OPENS_ELLIPSIS.match(text, start, end):
+        if (
+            _OF_ALL.search(text, joint.start())
+            or _REFERS.search(text, start, end)
+            or _OPENS_ELLIPSIS.match(text, start, end)
+        ):
             continue
         before, behind = (_within(scan.hits, *span) for span in ((begin, joint.start()), (start, end)))
         if not (_names(before) and _names(behind)):

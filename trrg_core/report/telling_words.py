@@ -8,7 +8,8 @@ NO, NOT, NEITHER = 1 << 3, 1 << 4, 1 << 5
 CLAUSE, STAND_IN, DEMONSTRATIVE = 1 << 6, 1 << 7, 1 << 8
 FORMER, RELATIVE, CHOICE = 1 << 9, 1 << 10, 1 << 11
 CONCESSION, ALL, JOINT, LUNG = 1 << 12, 1 << 13, 1 << 14, 1 << 15
-PAST, WORDY = 1 << 16, 1 << 17
+PAST, WORDY, UP_DOWN = 1 << 16, 1 << 17, 1 << 18
+LEFT_OUT, JOINT_VERB = 1 << 19, 1 << 20
 # of a sentence that was not scanned
 ANY_WORD = -1
 
@@ -17,7 +18,7 @@ _WORDS = {
     RIGHT: ("right",),
     LONE_SIDE: ("l", "r"),
     NO: ("no",),
-    NOT: ("not", "none", "absent"),
+    NOT: ("not", "none", "absent", "never"),
     NEITHER: ("neither", "none"),
     CLAUSE: ("that", "whether", "if", "to be"),
     STAND_IN: (
@@ -31,6 +32,17 @@ _WORDS = {
     CONCESSION: ("but", "though", "although", "yet"),
     ALL: ("all", "both", "each"),
     JOINT: ("or", "with", "where", "combination", "/"),
+    LEFT_OUT: (
+        *("none", "neither", "differential", "considerations", "possibilities", "possible causes", "explanations"),
+        *("gone", "cleared", "resolved", "disappeared", "any", "after", "before", "following", "during", "since"),
+        *("at the time of", "previously", "it", "this", "that", "they", "these", "those", "no longer", "so"),
+    ),
+    JOINT_VERB: tuple(
+        f"{joint} {verb}"
+        for joint in ("and", "but", "and it", "but it", "and they", "but they")
+        for verb in ("is", "are", "has become", "have become", "measures", "measure")
+    ),
+    UP_DOWN: ("up", "down"),
     LUNG: ("lung", "lungs"),
     PAST: (
         *("you", "we", "i", "he", "she", "they", "patient", "was", "were", "been", "now", "today", "last", "ago"),
