@@ -31,6 +31,14 @@ WRONG_SHARES = {
     "challenge_nineteenth_author": 0.1,
     "challenge_eighteenth_author_2": 0.07,
     "challenge_nineteenth_author_2": 0.16,
+    "challenge_twentieth_author_2": 0.09,
+    "challenge_twentyfirst_author": 0.07,
+    "challenge_twentyfirst_author_2": 0.06,
+    "challenge_twentysecond_author": 0.24,
+    "challenge_twentythird_author": 0.19,
+    "challenge_twentyfourth_author": 0.08,
+    "challenge_twentyfourth_author_2": 0.09,
+    "challenge_twentyfifth_author": 0.17,
 }
 
 
