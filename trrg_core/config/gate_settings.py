@@ -52,6 +52,12 @@ class GateConfig(ConfigSection):
         description="Maximum drop of the recall of all critical findings together below the champion; the lower end "
         "decides. Of each below the clue labels; there the upper end decides.",
     )
+    max_finding_recall_drop: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Maximum drop of the recall of any other finding below the clue labels; the upper end decides.",
+    )
     max_truth_drop: float = Field(
         0.02,
         ge=0,
@@ -82,21 +88,44 @@ class GateConfig(ConfigSection):
         description="Maximum number of words of the generated reports per word of the references: more are repetitions "
         "or filler.",
     )
+    max_malformed_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Maximum share of reports that repeat a sentence or end within one, where the reference does not.",
+    )
+    max_unknown_words: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Maximum share of words that no reference has, above that of the nearest neighbour, a real report; "
+        "the lower end decides.",
+    )
     min_bleu1_ratio: float = Field(
         0.8, ge=0, description="Minimum BLEU-1 as a share of that of the modal report; the lower end decides."
     )
     min_side_agreement: float = Field(
-        0.6,
+        0.7,
         ge=0,
         le=1,
         description="Minimum share of stated sides that are those of the reference; the lower end decides.",
     )
     min_degree_agreement: float = Field(
-        0.3,
+        0.4,
         ge=0,
         le=1,
         description="Minimum share of stated degrees (slight, moderate, severe) that are those of the reference; the "
         "lower end decides.",
+    )
+    min_sides_stated: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Minimum share of the reference's sides that are told, right or wrong, of the findings that both "
+        "reports affirm; the lower end decides.",
+    )
+    min_degrees_stated: float = Field(
+        0.5, ge=0, le=1, description="The same of its degrees (slight, moderate, severe); the lower end decides."
     )
     max_unsupported_positive_rate: float = Field(
         0.5, ge=0, le=1, description="Maximum share of affirmed findings that the clues do not show."

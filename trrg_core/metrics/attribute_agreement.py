@@ -83,12 +83,14 @@ def fact_table(codes: Sequence[FactCodes]) -> FactTable:
 class AttributeAgreement:
     """Which findings of which study, `[N,O]` booleans, state an attribute in both texts, agree in it, or are expected.
 
-    `expected` are findings of the reference that state it, whether or not the hypothesis has them.
+    `expected` are findings of the reference that state it, whether or not the hypothesis has them; `due` are those that
+    it has, with or without the attribute.
     """
 
     both: Booleans
     agree: Booleans
     expected: Booleans
+    due: Booleans
 
 
 def compare_sides(references: FactTable, hypotheses: FactTable) -> AttributeAgreement:
@@ -103,8 +105,9 @@ def compare_degrees(references: FactTable, hypotheses: FactTable) -> AttributeAg
 
 def _compare(references: FactTable, hypotheses: FactTable, expected: Codes, stated: Codes) -> AttributeAgreement:
     is_expected = references.is_present & (expected != 0)
-    both = is_expected & hypotheses.is_present & (stated != 0)
-    return AttributeAgreement(both=both, agree=both & (expected == stated), expected=is_expected)
+    is_due = is_expected & hypotheses.is_present
+    both = is_due & (stated != 0)
+    return AttributeAgreement(both=both, agree=both & (expected == stated), expected=is_expected, due=is_due)
 
 
 def _has_side(observations: Sequence[str]) -> list[bool]:

@@ -36,11 +36,19 @@ class Column(StrEnum):
     SIDES_BOTH = "sides.both"
     SIDES_AGREE = "sides.agree"
     SIDES_EXPECTED = "sides.expected"
+    SIDES_DUE = "sides.due"  # of those expected, the ones whose finding the hypothesis affirms
     DEGREES_BOTH = "degrees.both"
     DEGREES_AGREE = "degrees.agree"
+    DEGREES_DUE = "degrees.due"
     WORDS_MATCHED = "words.matched"
     WORDS = "words.hypothesis"
     WORDS_EXPECTED = "words.reference"
+    WORDS_UNKNOWN = "words.unknown"  # of the hypothesis, that are in no reference
+    MALFORMED = "malformed"  # 1 if the report repeats a sentence, or ends within one, and the reference does not
+
+
+# those that files of TRRG 0.2 lack
+_NEW = (Column.SIDES_DUE, Column.DEGREES_DUE, Column.WORDS_UNKNOWN, Column.MALFORMED)
 
 
 class Outcome(StrEnum):
@@ -110,7 +118,7 @@ def outcomes_to_bytes(table: OutcomeTable) -> bytes:
 
 
 def outcomes_from_bytes(data: bytes) -> OutcomeTable:
-    """The table that `outcomes_to_bytes` wrote.
+    """The table that `outcomes_to_bytes` wrote. A count that TRRG 0.2 did not keep is NaN: no score of it has a value.
 
     Raises:
         DataError: `damaged_outcomes`, if it holds no table, a study twice, other studies of one system than of another,
@@ -126,8 +134,12 @@ def _read(arrow: pa.Table) -> OutcomeTable:
     described = json.loads(arrow.schema.metadata[_METADATA])
     findings: tuple[str, ...] = tuple(described["findings"])
     columns = count_columns(findings)
-    stacked = np.stack([arrow[name].to_numpy() for name in columns], axis=1)
-    is_count = (np.isfinite(stacked) & (stacked >= 0)).all(axis=0)
+    unknown = np.full(len(arrow), np.nan)
+    is_known = np.array([name in arrow.column_names or name not in _NEW for name in columns])
+    stacked = np.stack(
+        [arrow[name].to_numpy() if known else unknown for name, known in zip(columns, is_known, strict=True)], axis=1
+    )
+    is_count = (np.isfinite(stacked) & (stacked >= 0)).all(axis=0) | ~is_known
     if not is_count.all():
         raise DataError("damaged_outcomes", f"column {columns[int(is_count.argmin())]!r} has values that are no counts")
     ids: dict[str, list[Any]] = {name: arrow[name].to_pylist() for name in ("system", "study_id", "subject_id")}

@@ -29,9 +29,10 @@ from trrg_core.report.facts import FactCodes
 from trrg_core.report.parsed import ParsedReport
 
 # raised when counts change their meaning: tables of different versions do not compare
-_VERSION = 1
+_VERSION = 2
 
 _WORD = re.compile(r"[a-z0-9]+(?:[.'/-][a-z0-9]+)*")
+_END = re.compile(r"[.!?;](?:\s|$)|\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,26 +107,27 @@ def count_studies(
     """
     if not references or len(references) != len(hypotheses):
         raise ValueError(f"expected as many references as hypotheses: {len(references)}, {len(hypotheses)}")
-    words = np.array([_count_words(*pair) for pair in zip(references, hypotheses, strict=True)])
+    known = frozenset(word for report in references for word in _WORD.findall(report.text.lower()))
+    texts = np.array([_compare_texts(*pair, known) for pair in zip(references, hypotheses, strict=True)])
     truth, stated = (fact_table([report.facts for report in reports]) for reports in (references, hypotheses))
-    return count_facts(truth, stated, words, weights=significance.of(findings), significance=significance)
+    return count_facts(truth, stated, texts, weights=significance.of(findings), significance=significance)
 
 
 def count_facts(
-    truth: FactTable, stated: FactTable, words: npt.NDArray[Any], *, weights: Counts, significance: Significance
+    truth: FactTable, stated: FactTable, texts: npt.NDArray[Any], *, weights: Counts, significance: Significance
 ) -> Counts:
-    """The same from facts and counts of words.
+    """The same from facts and counts of the texts.
 
     Args:
         truth: facts of the references.
         stated: facts of the hypotheses.
-        words: words matched, of the hypothesis and of the reference, `[N,3]`.
+        texts: words matched, of the hypothesis, of the reference and unknown, and whether it is malformed, `[N,5]`.
         weights: the significance of each finding, `[O]`.
         significance: how much of an agreement counts when its side or degree is wrong.
     """
     is_asserting = (stated.assertions != 0).any(axis=1)
     columns = [np.ones(len(is_asserting)), is_asserting, *_truth(truth, stated, weights, significance)]
-    return np.column_stack([*_outcomes(truth, stated), *columns, *_attributes(truth, stated), words]).astype(np.float64)
+    return np.column_stack([*_outcomes(truth, stated), *columns, *_attributes(truth, stated), texts]).astype(np.float64)
 
 
 def _outcomes(truth: FactTable, stated: FactTable) -> list[Counts]:
@@ -144,11 +146,27 @@ def _truth(truth: FactTable, stated: FactTable, weights: Counts, significance: S
 
 def _attributes(truth: FactTable, stated: FactTable) -> list[Counts]:
     sides, degrees = compare_sides(truth, stated), compare_degrees(truth, stated)
-    counted = (sides.both, sides.agree, sides.expected, degrees.both, degrees.agree)
+    counted = (sides.both, sides.agree, sides.expected, sides.due, degrees.both, degrees.agree, degrees.due)
     return [cells.sum(axis=1).astype(np.float64) for cells in counted]
 
 
-def _count_words(reference: StatedReport, hypothesis: StatedReport) -> tuple[int, int, int]:
-    """Words of the hypothesis that the reference has too, and the words of each, as in BLEU-1."""
+def _compare_texts(reference: StatedReport, hypothesis: StatedReport, known: frozenset[str]) -> tuple[int, ...]:
+    """The row of `texts` in `count_facts`; words as in BLEU-1, `known` those of all references."""
     expected, stated = (Counter(_WORD.findall(report.text.lower())) for report in (reference, hypothesis))
-    return (expected & stated).total(), stated.total(), expected.total()
+    unknown = sum(count for word, count in stated.items() if word not in known)
+    is_malformed = _count_repeated(hypothesis.text) > _count_repeated(reference.text) or _is_cut(
+        hypothesis.text
+    ) > _is_cut(reference.text)
+    return (expected & stated).total(), stated.total(), expected.total(), unknown, is_malformed
+
+
+def _count_repeated(text: str) -> int:
+    """Sentences that an earlier one has the words of, in whatever order."""
+    sentences = [frozenset(_WORD.findall(sentence)) for sentence in _END.split(text.lower())]
+    return sum(map(bool, sentences)) - len({words for words in sentences if words})
+
+
+def _is_cut(text: str) -> bool:
+    """Whether the text ends within a sentence."""
+    end = text.rstrip()[-1:]
+    return end.isalnum() or end in (",", "-")

@@ -6,14 +6,15 @@ which a high F1 may hide. The template says the same as the clue labels in fixed
 text.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.labels import column_name
-from trrg_core.metrics.outcomes import Counts
-from trrg_core.metrics.paired import Pooled, Resampler, Score, bleu1, micro_f1, recall_of
+from trrg_core.metrics.outcomes import Column, Counts, Outcome
+from trrg_core.metrics.paired import Pooled, Resampler, Score, bleu1, micro_f1, recall_of, share_of
 from trrg_core.metrics.systems import System
 from trrg_core.registry.check import FEW_PATIENTS, Bound, Check, Verdict, check_estimate
 from trrg_core.registry.stated_checks import check_stated
@@ -51,7 +52,8 @@ def check_floors(
             for other in floors
         ),
         *_check_recalls(systems, resampler, config),
-        *_check_stated(systems, resampler, config),
+        *_check_other_recalls(systems, resampler, config),
+        *_check_neighbour(systems, resampler, config),
         check(
             "language.clue_template",
             System.CLUE_TEMPLATE,
@@ -83,12 +85,40 @@ def _check_recalls(systems: Mapping[System, Pooled], resampler: Resampler, confi
         yield check_estimate(check, estimate, bound, words, end="high", few=FEW_PATIENTS)
 
 
-def _check_stated(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
-    """A copied report has the sides and degrees that reports have; a model of films must not be shown to tell fewer."""
-    neighbour = systems.get(System.NEAREST_NEIGHBOUR)
-    if neighbour is not None:
-        words = str(System.NEAREST_NEIGHBOUR)
-        yield from check_stated("floor", systems[System.MODEL], neighbour, resampler, config, words=words)
+def _check_other_recalls(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
+    """The recall of no other finding must be shown to be far below that of the clue labels: none may be left out.
+
+    A finding with few positive references, or of so few patients that its recall has no interval, is not judged.
+    """
+    model, clues = systems[System.MODEL], systems.get(System.CLUE_LABELS)
+    bound = Bound(relation=">=", value=-config.max_finding_recall_drop, setting="register.max_finding_recall_drop")
+    if clues is None:
+        return
+    for name in model.findings:
+        positives = sum(
+            model.outcomes(kind, [name])[0].sum() for kind in (Outcome.TRUE_POSITIVE, Outcome.FALSE_NEGATIVE)
+        )
+        if name in config.critical_findings or positives < config.min_positives:
+            continue
+        estimate = resampler.difference(model, clues, recall_of([name]))
+        if math.isfinite(estimate.high):
+            words = f"the recall of {name} against the {System.CLUE_LABELS}"
+            yield check_estimate(f"floor.recall.{column_name(name)}", estimate, bound, words, end="high")
+
+
+def _check_neighbour(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
+    """A copied report has the sides, degrees and words that reports have.
+
+    A model of films must not be shown to tell fewer sides or degrees, or to write more words that are in no reference.
+    """
+    model, neighbour = systems[System.MODEL], systems.get(System.NEAREST_NEIGHBOUR)
+    if neighbour is None:
+        return
+    yield from check_stated("floor", model, neighbour, resampler, config, words=str(System.NEAREST_NEIGHBOUR))
+    bound = Bound(relation="<=", value=config.max_unknown_words, setting="register.max_unknown_words")
+    estimate = resampler.difference(model, neighbour, share_of(Column.WORDS_UNKNOWN, Column.WORDS))
+    words = f"the share of words that no reference has against the {System.NEAREST_NEIGHBOUR}"
+    yield check_estimate("floor.unknown_words", estimate, bound, words)
 
 
 def _gain_of(score: Score) -> Comparison:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import Column
-from trrg_core.metrics.paired import Estimate, Pooled, Resampler, share_of
+from trrg_core.metrics.paired import Pooled, Resampler, share_of
 from trrg_core.metrics.systems import TruthMeasure, TruthRate
 from trrg_core.registry.check import Bound, Check, Relation, Verdict, check_estimate, check_number
 
@@ -36,6 +36,12 @@ _ATTRIBUTES: Mapping[str, tuple[Column, Column]] = {
     "side": (Column.SIDES_BOTH, Column.SIDES_AGREE),
     "degree": (Column.DEGREES_BOTH, Column.DEGREES_AGREE),
 }
+# of the findings that both reports affirm, the reference with a side or degree, those that the model tells with one;
+# bounded by the setting min_NAME_stated
+_STATED: Mapping[str, tuple[Column, Column]] = {
+    "sides": (Column.SIDES_BOTH, Column.SIDES_DUE),
+    "degrees": (Column.DEGREES_BOTH, Column.DEGREES_DUE),
+}
 
 
 def check_texts(
@@ -61,12 +67,22 @@ def check_texts(
         _bound("<=", "max_length_ratio", config),
         "the number of words of the reports per word of the references",
     )
+    yield check_number(
+        "text.malformed_share",
+        float(share_of(Column.MALFORMED, Column.REPORTS)(model)[0]),
+        _bound("<=", "max_malformed_share", config),
+        "the share of reports that repeat a sentence or end within one, where the reference does not",
+    )
     for rate, (relation, setting, words) in _SHARES.items():
         yield check_number(f"text.{_short(rate)}", _value(rates, rate), _bound(relation, setting, config), words)
     for name, words in _RATES.items():
         yield _check_rate(name, rates, _bound("<=", f"max_{_short(name)}", config), words)
     for attribute, (both, agree) in _ATTRIBUTES.items():
-        yield _check_attribute(attribute, model.of(both)[0], resampler.interval(share_of(agree, both)(model)), config)
+        words = f"the share of stated {attribute}s that are the reference's"
+        yield _check_attribute(f"truth.{attribute}_agreement", agree, both, words, model, resampler, config)
+    for attributes, (both, due) in _STATED.items():
+        words = f"the share of the reference's {attributes} that are told, of findings that both affirm"
+        yield _check_attribute(f"text.{attributes}_stated", both, due, words, model, resampler, config)
 
 
 def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float | None], bound: Bound, words: str) -> Check:
@@ -80,13 +96,14 @@ def _value(rates: Mapping[str, float | None], rate: TruthRate | TruthMeasure) ->
     return math.nan if value is None else value
 
 
-def _check_attribute(name: str, cases: float, agreement: Estimate, config: GateConfig) -> Check:
+def _check_attribute(
+    check: str, hits: Column, of: Column, words: str, model: Pooled, resampler: Resampler, config: GateConfig
+) -> Check:
     """The lower end decides: who always says "left" agrees in more than half of the cases of some test sets."""
-    check, words = f"truth.{name}_agreement", f"the share of stated {name}s that are the reference's"
-    bound = _bound(">=", f"min_{name}_agreement", config)
-    if cases < config.min_positives:
+    bound = _bound(">=", f"min_{check.partition('.')[2]}", config)
+    if (cases := model.of(of)[0]) < config.min_positives:
         return _not_judged(check, f"{words}: {cases:.0f} cases are too few to judge", bound)
-    return check_estimate(check, agreement, bound, words)
+    return check_estimate(check, resampler.interval(share_of(hits, of)(model)), bound, words)
 
 
 def _not_judged(name: str, reason: str, bound: Bound) -> Check:

@@ -1,6 +1,8 @@
+import io
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from trrg_core.clue import Clue
@@ -44,6 +46,49 @@ def count(parser: ReportParser, predictions: list[Prediction]):
         label_set=CHEXPERT,
         section="findings",
     )
+
+
+def test_sides_and_degrees_are_due_of_findings_that_both_affirm(parser):
+    reference = "There is a small left pleural effusion. There is a right pneumothorax."
+    table = count(parser, [predict(parser, "1", reference, "There is a pleural effusion.")])
+    counts = dict(zip(table.columns, table.counts[System.MODEL][0], strict=True))
+    assert [counts[name] for name in (Column.SIDES_EXPECTED, Column.SIDES_DUE, Column.SIDES_BOTH)] == [2, 1, 0]
+    assert [counts[name] for name in (Column.DEGREES_DUE, Column.DEGREES_BOTH)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "malformed", "unknown"),
+    [
+        ("No edema. No effusion.", "No edema. No effusion.", 0, 0),
+        ("No edema. No effusion.", "No edema. no  EDEMA!", 1, 0),
+        ("No edema or effusion.", "No edema or effusion. No effusion or edema.", 1, 0),
+        ("No edema. No edema.", "No edema. No edema.", 0, 0),
+        ("No edema. No effusion.", "No edema. No eff", 1, 1),
+        ("No edema. No effusion.", "No edema. No effusion,", 1, 0),
+        ("No edema. No effusion", "No edema. No effusion", 0, 0),
+        ("No edema. No effusion.", "", 0, 0),
+        ("No edema. No effusion.", "No oedema. No effusion 3.5 cm.", 0, 3),
+    ],
+)
+def test_a_report_that_repeats_a_sentence_or_is_cut_is_malformed(
+    parser, reference: str, hypothesis: str, malformed: int, unknown: int
+):
+    table = count(parser, [predict(parser, "1", reference, hypothesis)])
+    counted = (values(table, System.MODEL, name) for name in (Column.MALFORMED, Column.WORDS_UNKNOWN))
+    assert [*counted] == [[malformed], [unknown]]
+
+
+def test_outcomes_of_0_2_are_read_without_the_counts_that_they_lack(parser):
+    table = count(parser, [predict(parser, "1", EFFUSION, EFFUSION)])
+    old = pq.read_table(io.BytesIO(outcomes_to_bytes(table))).drop_columns(["malformed", "sides.due"])
+    file = io.BytesIO()
+    pq.write_table(old, file)
+    read = outcomes_from_bytes(file.getvalue())
+    assert np.isnan(values(read, System.MODEL, Column.MALFORMED)).all()
+    assert values(read, System.MODEL, Column.SIDES_BOTH) == [1.0]
+    pq.write_table(old.drop_columns(["sides.both"]), file := io.BytesIO())
+    with pytest.raises(DataError, match="no table of outcomes"):
+        outcomes_from_bytes(file.getvalue())
 
 
 def values(table, system: System, column: str) -> list[float]:

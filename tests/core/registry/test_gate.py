@@ -268,6 +268,18 @@ def test_degrees_that_are_not_those_of_the_reference_are_refused():
     assert check(gate(), "truth.degree_agreement").verdict is Verdict.NOT_JUDGED
 
 
+def test_a_first_model_that_leaves_out_sides_words_or_a_finding_is_refused():
+    half = TABLE.columns.index(Column.SIDES_DUE)
+    due = changed(TABLE, Column.SIDES_BOTH, 0.0).counts[System.MODEL].copy()
+    due[:, TABLE.columns.index(Column.SIDES_BOTH)] = due[:, half] * (np.arange(len(due)) % 2)
+    silent = gate(replace(TABLE, counts={**TABLE.counts, System.MODEL: due}))
+    assert "text.sides_stated" in failed(silent)
+    assert failed(gate(changed(TABLE, Column.MALFORMED, 0.2))) == {"text.malformed_share"}
+    assert failed(gate(changed(TABLE, Column.WORDS_UNKNOWN, 1.5))) == {"floor.unknown_words"}
+    assert failed(gate(changed(TABLE, Column.WORDS_UNKNOWN, 0.5))) == set()
+    assert failed(gate(changed(TABLE, Column.MALFORMED, math.nan))) == {"text.malformed_share"}
+
+
 def test_few_sides_are_not_judged():
     few = changed(changed(TABLE, Column.SIDES_BOTH, 0.0), Column.SIDES_AGREE, 0.0)
     assert check(gate(few), "truth.side_agreement").verdict is Verdict.NOT_JUDGED

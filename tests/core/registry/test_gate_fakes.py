@@ -37,6 +37,8 @@ FILLER = (
     "This was dictated with a new program, which adds these words at the end of whatever is written by it, so that all "
     "of it is longer than anybody has asked for today"
 )
+SIDES = r"(?i)\b(left|right|bilateral|both)\b"
+DEVICES = ("An endotracheal tube ends above the carina.", "A pacemaker is in place.", "Sternotomy wires are intact.")
 DEGREES = r"(?i)\b(minimal|mild|mildly|small|tiny|trace|slight|slightly|moderate|moderately|large|severe|marked)\b"
 EVERYTHING = "There is a pleural effusion, pneumonia, pneumothorax, atelectasis and edema. The heart is enlarged."
 
@@ -91,6 +93,24 @@ def swap_degrees(text: str) -> str:
 
 def swap_sides(text: str) -> str:
     return re.sub(r"(?i)\b(left|right)\b", lambda side: "left" if side[0].lower() == "right" else "right", text)
+
+
+def in_a_share(change: Callable[[str], str], share: float) -> Fake:
+    """Right reports, a `share` of them changed."""
+
+    def write(studies: InventedTestSet) -> list[str]:
+        rng = Random(11)
+        return [change(text) if rng.random() < share else text for text in studies.good]
+
+    return write
+
+
+def repeat_a_sentence(text: str) -> str:
+    return f"{text} {text.split('. ')[0].rstrip('.')}."
+
+
+def without_sentences(word: str, text: str) -> str:
+    return re.sub(rf"(?i)[^.]*{word}[^.]*\.", "", text) or "No acute process."
 
 
 FAKES: dict[str, tuple[Fake, set[str]]] = {
@@ -178,12 +198,44 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
         {"text.length_ratio"},
     ),
     "right but without a side": (
-        lambda studies: [re.sub(r"(?i)\b(left|right|bilateral|both)\b", "", text) for text in studies.good],
+        lambda studies: [re.sub(SIDES, "", text) for text in studies.good],
         {"floor.sides_stated"},
     ),
     "right but without a degree": (
         lambda studies: [re.sub(DEGREES, "", text) for text in studies.good],
         {"floor.degrees_stated"},
+    ),
+    "right, half of them without a side": (
+        in_a_share(lambda text: re.sub(SIDES, "", text), 0.5),
+        {"text.sides_stated"},
+    ),
+    "right, half of them without a degree": (
+        in_a_share(lambda text: re.sub(DEGREES, "", text), 0.5),
+        {"text.degrees_stated"},
+    ),
+    "right, a third of them with left and right swapped": (
+        in_a_share(swap_sides, 0.33),
+        {"truth.side_agreement"},
+    ),
+    "right, a sentence twice in a third of them": (
+        in_a_share(repeat_a_sentence, 0.33),
+        {"text.malformed_share"},
+    ),
+    "right, but cut within a sentence": (
+        lambda studies: [text[: int(0.8 * len(text))] for text in studies.good],
+        {"text.malformed_share"},
+    ),
+    "right, with a disease that no report has": (
+        lambda studies: [f"{text} Findings are consistent with tuberculosis." for text in studies.good],
+        {"floor.unknown_words"},
+    ),
+    "right, but atelectasis is never told": (
+        lambda studies: [without_sentences("atelecta", text) for text in studies.good],
+        {"floor.recall.atelectasis"},
+    ),
+    "only devices": (
+        lambda studies: mixed(DEVICES, studies, times=1),
+        {"floor.nearest_neighbour", "floor.clue_labels"},
     ),
     "right, then all denied": (
         lambda studies: [f"{text} {' '.join(DENIALS)}" for text in studies.good],
