@@ -274,7 +274,7 @@ def test_the_best_champion_stays_when_a_slightly_lower_model_is_promoted(
 ):
     store = store_with_registry
     loose = load_config("tiny", [*SETTINGS, *(f"register.max_{name}_drop=1" for name in ("f1", "truth", "recall"))])
-    register.run(loose, store, write_model(store, "a", STUDIES.table(better(0.03, 2))))
+    register.run(loose, store, write_model(store, "a", STUDIES.table(better(0.05, 3))))
     lower = STUDIES.table(BASE)
     promoted = register.run(loose, store, write_model(store, "b", lower))
     assert promoted.counts["promoted"] == 1.0
