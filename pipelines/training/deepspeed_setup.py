@@ -14,12 +14,18 @@ import torch
 from torch import nn
 
 from trrg_core.config.settings import EngineConfig, OptimizerConfig
+from trrg_core.errors import ConfigError
 from trrg_core.training.parameter_groups import parameter_groups
 
 
 def initialize(model: nn.Module, config: EngineConfig, optimizer: OptimizerConfig, *, batch_size: int) -> Any:
-    """DeepSpeed's engine for a model, in the process group that exists; collective."""
+    """DeepSpeed's engine for a model, in the process group that exists; collective.
+
+    Raises:
+        ConfigError: if weights are to be kept in files, and DeepSpeed cannot write them here.
+    """
     deepspeed = _import_deepspeed(use_gpu=config.use_gpu)
+    _check_files(config)
     if config.precision == "bf16":
         _cast_beside_partitioned(model)
     if not config.use_gpu:
@@ -50,6 +56,7 @@ def partitioned_build(config: EngineConfig) -> Iterator[None]:
         yield
         return
     _import_deepspeed(use_gpu=config.use_gpu)
+    _check_files(config)
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
 
     # the library has a weak reference to it
@@ -118,6 +125,18 @@ def _import_deepspeed(*, use_gpu: bool) -> Any:
         # its shared-memory collective is compiled at first use; gloo does the same on one machine
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
+
+
+def _check_files(config: EngineConfig) -> None:
+    if config.offload_parameters != "nvme":
+        return
+    from deepspeed.ops.op_builder import AsyncIOBuilder
+
+    if not AsyncIOBuilder().is_compatible(verbose=False):
+        raise ConfigError(
+            "engine.offload_parameters=nvme: DeepSpeed cannot build its access to files on this machine; install "
+            "libaio with its headers and a C++ compiler (Debian: libaio-dev, g++), or set engine.offload_parameters=cpu"
+        )
 
 
 def _limit_collectives(engine: Any, timeout_s: float) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from pipelines.training.bad_steps import BadStepRecord
-from pipelines.training.deepspeed_setup import build_optimizer, deepspeed_config, partitioned_build
+from pipelines.training.deepspeed_setup import build_optimizer, deepspeed_config, initialize, partitioned_build
 from tests.pipelines.training.engine_ranks import (
     NumberBatch,
     NumberModel,
@@ -28,7 +28,7 @@ from tests.pipelines.training.engine_ranks import (
     run_ranks,
 )
 from trrg_core.config.settings import EncoderConfig, EngineConfig, LoraSettings, OptimizerConfig
-from trrg_core.errors import TrainingError
+from trrg_core.errors import ConfigError, TrainingError
 from trrg_core.model.adapters import add_adapters
 from trrg_core.model.backbones import build_backbone
 from trrg_core.runs.checkpoints import finish_checkpoint
@@ -511,6 +511,17 @@ def test_offloading_is_passed_on(settings: dict[str, Any], expected: dict[str, A
 def test_impossible_offloading_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EngineConfig.model_validate(settings)
+
+
+def test_weights_in_files_need_what_deepspeed_builds_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepspeed.ops.op_builder import AsyncIOBuilder
+
+    monkeypatch.setattr(AsyncIOBuilder, "is_compatible", lambda *_, **__: False)
+    config = EngineConfig(zero_stage=3, offload_parameters="nvme", offload_folder="/disk")
+    with pytest.raises(ConfigError, match=r"install libaio .* or set engine\.offload_parameters=cpu"):
+        initialize(NumberModel(), config, OptimizerConfig(), batch_size=1)
+    with pytest.raises(ConfigError, match="install libaio"), partitioned_build(config):
+        raise AssertionError("nothing is loaded")
 
 
 class Writer(torch.nn.Module):
