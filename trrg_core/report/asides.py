@@ -13,6 +13,7 @@ _OWN_STATEMENT = re.compile(
     r"(?:small|mild|moderate|mod|large|tiny|trace|minimal|slight|severe|stable|unchanged|new|old|chronic|known|left|right|"
     r"bilateral|bibasilar|improved|worse|persistent|residual|likely|probabl[ey]|possibl[ey]|no|there|with|but)\b"
     r"|[^()]* (?:only|noted|seen|present|persists|as before|again)$"
+    r"|(?![^()]*\b(?:or|and)\b)[a-z ]+ (?:at|in|on|over) the (?:left|right)\b[^()]*$"
 )
 # and one that begins with what only explains, whatever it says: "(that is, ...)"
 _EXPLAINS = re.compile(r"(?:i\.?e|e\.?g|that is|such as|including|or|nor|and|which|if|whether|for|as|than)\b")

@@ -16,6 +16,14 @@ _LEFT_OUT = re.compile(
     rf"\b(?:has|have|is|are) (?:now )?((?:been )?{_PARTICIPLE})[,;]?(?: (?:but|while|whereas|and|yet))?"
     r" [^,;]{3,60}? (?:has|have|is|are) not()(?=[.;]?$)"
 )
+# "X is not ruled out, but Y is"
+_LEFT_OUT_NOT = re.compile(
+    rf"\b(?:has|have|is|are) not (?:yet )?((?:been )?{_PARTICIPLE})[,;]? (?:but|while|whereas|yet)"
+    r" [^,;]{3,60}? (?:has|have|is|are)()(?=[.;]?$)"
+)
+# "small effusion right, none left"
+_NONE_LEFT = re.compile(r"(?<=right), (none) left(?=[.,;]|$)|(?<=left), (none) right(?=[.,;]|$)")
+_NONE_ON = "none on the"
 # "an infiltrate yesterday; that is no longer visible"
 _PRONOUN = re.compile(
     r"(; (?:it|this|that|these|they|those)) (?=(?:is|are|has|have) (?:now |since )?(?:cleared|resolved|gone"
@@ -42,7 +50,7 @@ _NO = "no "
 # "nodules are absent, and so is lymphadenopathy"
 _SO_IS = re.compile(
     rf"\b((?:is|are|has|have) (?:absent|resolved|cleared|gone|excluded|ruled out|not {_PRESENT}))"
-    r",? and (so (?:is|are|has|have) )[^,;:.]{3,50}()(?=[,;.]|$)"
+    r",? (?:and|but) (so (?:is|are|has|have) )[^,;:.]{3,50}()(?=[,;.]|$)"
 )
 # "on the prior film there was an effusion; today there is none"
 _NONE_NOW = re.compile(
@@ -99,6 +107,10 @@ def with_left_out(scan: Scan) -> Plain | None:
         return None
     if plain.words & NOT and (match := _LEFT_OUT.search(text)):
         return replaced(plain, *match.span(2), f" {match[1]}")
+    if plain.words & NOT and (match := _LEFT_OUT_NOT.search(text)):
+        return replaced(plain, *match.span(2), f" {match[1]}")
+    if " none " in text and (match := _NONE_LEFT.search(text)):
+        return replaced(plain, *match.span(match.lastindex or 1), _NONE_ON)
     if ";" in text and (match := _PRONOUN.search(text)) and _TELLS_PAST.search(text, 0, match.start()):
         return replaced(plain, *match.span(1), _WHICH)
     if (" none " in text or " neither " in text) and (match := _NONE_OF_THEM.search(text)):

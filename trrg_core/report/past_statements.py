@@ -54,13 +54,12 @@ _WAS_FOUND = re.compile(
     rf" {THEN}(?=[,;.])",
     re.IGNORECASE,
 )
-_SAID = tuple(
-    f" {word} " for word in ("showed", "revealed", "demonstrated", "described", "reported", "documented", "diagnosed")
+_SAID = re.compile(
+    r" (?:showed|revealed|demonstrated|described|reported|documented|diagnosed|(?:is|are|was|were) notable for) "
 )
 _THERE_WAS = ("There w", "there w", "THERE W")
 _NO_FIRST = ("No ", "no ", "Neither ")
 _HAD_FIRST = ("Had ", "had ")
-_NOTABLE = " notable for "
 # "old films showed a granuloma, and it is again seen today"
 _STILL = re.compile(
     r"\b(?:it|which|this|that|these|they)\b.*\b(?:again|still|persists?|unchanged|not changed|no change|remains?"
@@ -92,7 +91,7 @@ def mark_past(mentions: Sequence[Mention], sentence: str) -> tuple[Mention, ...]
         end = len(sentence)
     elif " there w" in sentence and (contrast := _PAST_CONTRAST.search(sentence)):
         start, end, with_denials = contrast.start(), len(sentence), True
-    elif ("ed " in sentence and any(word in sentence for word in _SAID)) or _NOTABLE in sentence:
+    elif ("ed " in sentence or " notable " in sentence) and _SAID.search(sentence):
         shown = _PRIOR_SHOWED.match(sentence) or _WAS_FOUND.match(sentence)
         if shown and not _STILL.search(sentence, shown.end()):
             end = shown.end()

@@ -34,7 +34,6 @@ def _not_there() -> re.Pattern[str]:
     return re.compile(
         r"(?:\b(?:but|and|yet|while|with)|[,;:]) (?:there (?:is|are) )?(?:not|none)"
         rf" (?:(?:is |are |was |were )?{any_of('seen')} )?(?:(?:on|in|at) )?the (left|right)\b"
-        r"|(?<=right), none (left)(?=[.,;]|$)|(?<=left), none (right)(?=[.,;]|$)"
     )
 
 
@@ -208,7 +207,7 @@ def _of_findings(scan: Scan) -> Iterator[Hit]:
         matches += [match.span(match.lastindex or 1) for match in _THAT.finditer(text)]
     matches += [match.span(1) for match in _IT.finditer(text)] if " it " in text else []
     if " not " in text or " none " in text:
-        denied = [match.span(match.lastindex or 1) for match in _not_there().finditer(text)]
+        denied = [match.span(1) for match in _not_there().finditer(text)]
         matches += denied + [match.span(1) for match in _THERE.finditer(text) if denied]
     return _stand_for_last(scan, matches)
 
