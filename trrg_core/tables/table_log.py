@@ -78,7 +78,14 @@ def read_entry(store: Store, name: str, version: int) -> LogEntry | None:
 
     Raises as `read_log`.
     """
-    return _read(store, name, version) if store.exists(entry_path(name, version)) else None
+    path = entry_path(name, version)
+    try:
+        data = store.read_bytes(path)
+    except DataError as error:
+        if error.reason != "missing_file":
+            raise
+        return None
+    return _parse(version, path, data)
 
 
 def entry_path(name: str, version: int) -> str:
@@ -133,14 +140,10 @@ def paths_of_versions(entries: Iterable[LogEntry], versions: Iterable[int]) -> f
 
 
 def _read(store: Store, name: str, version: int) -> LogEntry:
-    path = entry_path(name, version)
-    try:
-        data = store.read_bytes(path)
-    except DataError as error:
-        if error.reason != "missing_file":
-            raise
-        raise StorageError(f"{path} is missing, though later entries are there; {RESTORE}") from error
-    return _parse(version, path, data)
+    entry = read_entry(store, name, version)
+    if entry is None:
+        raise StorageError(f"{entry_path(name, version)} is missing, though later entries are there; {RESTORE}")
+    return entry
 
 
 def _check_files(name: str, entries: Sequence[LogEntry]) -> None:
