@@ -6,7 +6,7 @@ enlarged last year, is now normal" as "the heart is now normal".
 
 import re
 
-from trrg_core.report.past_times import THEN
+from trrg_core.report.past_times import PRESENT, THEN
 from trrg_core.report.scan import Plain, Scan, names_finding, replaced
 from trrg_core.report.telling_words import NOT, PAST
 
@@ -30,15 +30,11 @@ _PAST = re.compile(
     r"|, having been [^,;:.]{3,60}(?=\.?$))"
 )
 # "not present on the 06:00 film", "that did not exist in June", "formerly not apparent", "not previously noted"
-_PRESENT = (
-    r"(?:present|seen|visible|evident|identified|noted|there|apparent|found|appreciated|demonstrated|shown|visualized"
-    r"|visualised|detected|recognized|recognised|mentioned|described|reported|depicted)"
-)
 _ON_EARLIER = re.compile(
-    rf"(?<!\bis )(?<!\bare )\b((?:(?:not|never)(?: yet| clearly| definitely)? {_PRESENT}|absent|not to be seen"
+    rf"(?<!\bis )(?<!\bare )\b((?:(?:not|never)(?: yet| clearly| definitely)? {PRESENT}|absent|not to be seen"
     rf"|(?:could|can) not be (?:seen|identified|made out)|(?:did|do) not (?:see|identify|note|have)"
-    rf"|(?:did|does|had) not (?:yet )?(?:exist|appear|show|been {_PRESENT})) {THEN})(?![\w:/])"
-    rf"|\b((?:previously|formerly) (?:not {_PRESENT}|absent)|not (?:previously|formerly) {_PRESENT})\b(?! (?:or|nor)\b)"
+    rf"|(?:did|does|had) not (?:yet )?(?:exist|appear|show|been {PRESENT})) {THEN})(?![\w:/])"
+    rf"|\b((?:previously|formerly) (?:not {PRESENT}|absent)|not (?:previously|formerly) {PRESENT})\b(?! (?:or|nor)\b)"
     rf"|(?<=which )((?:it|they) (?:was|were) not {THEN})(?![\w:/])"
 )
 _NOT_ON_PRIOR = "not present on the prior film"

@@ -6,7 +6,7 @@
 
 import re
 
-from trrg_core.report.past_times import THEN
+from trrg_core.report.past_times import PRESENT, THEN
 from trrg_core.report.scan import Plain, Scan, names_finding, replaced
 from trrg_core.report.telling_words import LEFT_OUT, NOT, PAST
 
@@ -33,23 +33,22 @@ _PRONOUN = re.compile(
 _TELLS_PAST = re.compile(r"\b(?:history of|showed|demonstrated|revealed|was|were|had)\b")
 _WHICH = ", which"
 # "pneumothorax and effusion were looked for; none of them is present", "effusion, edema: none of them is seen"
-_PRESENT = r"(?:present|seen|visible|evident|identified|found|there|detected)"
 _NONE_OF_THEM = re.compile(
     r"((?: (?:were|are|was|is) (?:all |each |both )?(?:looked for|sought|searched for|considered|asked about)"
     r"[^;:,.]*"
     r"[;:,.] ?(?:but )?(?:none|neither)(?: of (?:them|these|which))?|[;:,] ?(?:but )?(?:none|neither) of "
     r"(?:them|these))"
-    rf" (?:is|are|was|were) {_PRESENT})\b"
+    rf" (?:is|are|was|were) {PRESENT})\b"
 )
 _ARE_ABSENT = " are not seen"
 # "none of pneumothorax, effusion or edema is seen"
 _NONE_OF = re.compile(
-    rf"^(none of )(?!(?:the|these|those|them|which)\b)[^;:.]{{3,100}} (?:is|are|was|were) {_PRESENT}\b"
+    rf"^(none of )(?!(?:the|these|those|them|which)\b)[^;:.]{{3,100}} (?:is|are|was|were) {PRESENT}\b"
 )
 _NO = "no "
 # "nodules are absent, and so is lymphadenopathy"
 _SO_IS = re.compile(
-    rf"\b((?:is|are|has|have) (?:absent|resolved|cleared|gone|excluded|ruled out|not {_PRESENT}))"
+    rf"\b((?:is|are|has|have) (?:absent|resolved|cleared|gone|excluded|ruled out|not {PRESENT}))"
     r",? (?:and|but) (so (?:is|are|has|have) )[^,;:.]{3,50}()(?=[,;.]|$)"
 )
 # "on the prior film there was an effusion; today there is none"

@@ -36,3 +36,8 @@ THEN = (
     rf"|{AGO}|yesterday{_PART}?|last (?:night|week|month|year|time)|this morning|earlier(?: today)?|previously|formerly"
     r"|then|before(?: (?:surgery|the (?:procedure|operation|drain|biopsy|admission)|admission|intubation|treatment))?)"
 )
+# what is, or was not, there
+PRESENT = (
+    r"(?:present|seen|visible|evident|identified|noted|there|apparent|found|appreciated|demonstrated|shown|visualized"
+    r"|visualised|detected|recognized|recognised|mentioned|described|reported|depicted)"
+)
