@@ -93,6 +93,10 @@ _SEEN_THEN = re.compile(
 )
 # "a pneumothorax on the right, seen yesterday, is not visible any more"
 _SEEN_COMMA = re.compile(rf"(, (?:seen|noted|present) {THEN},)(?= (?:is|are|has|have|looks?|appears?|remains?)\b)")
+# "no effusion (a small one was present last week)"
+_ASIDE_THEN = re.compile(
+    rf"( ?\((?:an?|the|it|one|this|that)\b[^()]*? (?:was|were|had been) (?:[^()]*? )?{THEN}\))", re.IGNORECASE
+)
 _PARTICIPLES = (" after ", " before ", " following ", " during ", " since ", " at the time of ")
 
 
@@ -101,6 +105,8 @@ def with_left_out(scan: Scan) -> Plain | None:
     plain = scan.plain
     text = plain.text
     if (", seen " in text or ", noted " in text or ", present " in text) and (match := _SEEN_COMMA.search(text)):
+        return replaced(plain, *match.span(1), "")
+    if "(" in text and plain.words & PAST and (match := _ASIDE_THEN.search(text)):
         return replaced(plain, *match.span(1), "")
     if not plain.words & (NOT | LEFT_OUT):
         return None

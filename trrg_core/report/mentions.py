@@ -287,7 +287,7 @@ def _mention(candidate: Candidate, asserted: Asserted, attributes: dict[str, str
         "assertion": asserted.assertion,
         "rule": asserted.rule,
         "cue": asserted.cue,
-        "historical": asserted.historical,
+        "historical": asserted.historical and not asserted.hypothetical,
         "hypothetical": asserted.hypothetical,
         "experiencer": asserted.experiencer,
         **_NO_ATTRIBUTES,
