@@ -22,7 +22,14 @@ _THEN_FIRST = re.compile(
     rf"{THEN},? (?!.*\b(?:now|today|is|are|has|have|remains?|persists?|no longer|still)\b)[^;:]*\b(?:was|were|had)\b",
     re.IGNORECASE,
 )
-_FIRST_WORDS = ("In ", "On ", "At ", "Last ", "Yesterday", "Earlier", "Previously", "Before ", "Two ", "Three ", "A ")
+_FIRST_WORDS = tuple(
+    word + end
+    for end in " ,"
+    for word in (
+        *("In", "On", "At", "Last", "Yesterday", "Earlier", "Previously", "Before", "A", "Many", "Several", "Some"),
+        *("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"),
+    )
+)
 # "pneumothorax yesterday", with no verb
 _THEN_ALONE = re.compile(rf"[a-z -]{{3,60}} {THEN}\.?\Z", re.IGNORECASE)
 _SPEAKS_OF_NOW = re.compile(
