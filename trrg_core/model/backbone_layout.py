@@ -1,7 +1,7 @@
 """What a backbone gives for one input, measured on a copy without weights: width, patch grid, unused parameters.
 
 The copy is on the meta device, where shapes and gradients are followed and nothing is computed, so a wrong image size
-is an error when the model is built.
+is an error when the model is built. A text backbone that looks at values has a copy with some.
 M images, H W pixels, T tokens, P patches, C width.
 """
 
@@ -71,7 +71,7 @@ def image_layout(backbone: Any, *, size_px: int) -> ImageLayout:
     pixels = torch.zeros((1, num_channels, size_px, size_px), device="meta")
     try:
         output = twin(pixel_values=pixels, **options).last_hidden_state
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(f"{_name(backbone)} cannot read images of {size_px} px: {error}") from error
     channels_last = getattr(getattr(backbone, "timm_model", None), "output_fmt", "NCHW") == "NHWC"
     prefix = 0 if output.ndim == 4 else _num_prefix_tokens(twin)
@@ -117,9 +117,25 @@ def num_blocks(backbone: Any) -> int:
 
 @torch.enable_grad()
 def unused_text_parameters(backbone: Any) -> frozenset[str]:
-    """Names of the parameters of a text backbone that its token states do not depend on."""
-    twin = _twin(backbone)
-    output = twin(input_ids=torch.zeros((1, 4), dtype=torch.int64, device="meta")).last_hidden_state
+    """Names of the parameters of a text backbone that its token states do not depend on.
+
+    Raises:
+        ConfigError: if it gives no states of tokens.
+    """
+    try:
+        return _unused_text_parameters(backbone, "meta")
+    except (RuntimeError, ValueError):
+        # some look at the values of tokens or masks, of which there are none: a copy with weights takes a moment
+        try:
+            return _unused_text_parameters(backbone, "cpu")
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{_name(backbone)} is no text encoder that can be used: {error}") from error
+
+
+def _unused_text_parameters(backbone: Any, device: str) -> frozenset[str]:
+    twin = _twin(backbone, device)
+    with torch.device(device):  # also for what the forward pass makes
+        output = twin(input_ids=torch.zeros((1, 4), dtype=torch.int64)).last_hidden_state
     return _without_gradient(twin, output)
 
 
@@ -132,8 +148,8 @@ def max_text_tokens(backbone: Any) -> int | None:
     return None
 
 
-def _twin(backbone: Any) -> Any:
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+def _twin(backbone: Any, device: str = "meta") -> Any:
+    with torch.random.fork_rng(devices=[]), torch.device(device):
         return type(backbone)(backbone.config, **without_pooler(type(backbone))).eval()
 
 

@@ -147,6 +147,20 @@ def test_the_text_tower_of_a_model_of_both_is_used(model_type, rows, prompts, te
         assert not any(p.requires_grad for p in head)
 
 
+@pytest.mark.parametrize("model_type", ["deberta-v2", "roformer"])
+def test_a_text_encoder_that_looks_at_the_values_of_tokens_is_known_too(model_type, rows, prompts, text_tokenizer):
+    values = {**TRANSFORMER, "model_type": model_type, "hidden_dropout_prob": 0.0}
+    config = toy_config(f"pretrain.text_encoder.config={json.dumps(values)}")
+    torch.manual_seed(0)
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS)
+    model(batch_of(rows, config, prompts, text_tokenizer)).loss.backward()
+    assert [name for name, p in model.text.named_parameters() if p.requires_grad and p.grad is None] == []
+    pretrain_size(config)
+    two = {"model_type": "t5", "d_model": 32, "num_layers": 1, "num_heads": 2, "d_ff": 32, "d_kv": 16}
+    with pytest.raises(ConfigError, match="t5 is no text encoder that can be used"):
+        build_contrastive(toy_config(f"pretrain.text_encoder.config={json.dumps(two)}"), text_tokenizer, OBSERVATIONS)
+
+
 @pytest.mark.parametrize(
     ("model_type", "values"), [("vit", VIT), ("dinov2_with_registers", VIT), ("swin", SWIN), ("clip", TOWERS)]
 )
