@@ -148,6 +148,12 @@ def find_by_fingerprint(store: Store, name: str, fingerprint: str) -> Commit | N
     return with_fingerprint(history(store, name), fingerprint)
 
 
+def made_from(store: Store, ref: TableRef) -> list[str]:
+    """The versions of other tables that were made from version `ref`, whether or not there is such a version."""
+    commits = (commit for name in TABLES if name != ref.name for commit in commits_of(name, read_log(store, name)))
+    return [str(commit.ref) for commit in commits if str(ref) in commit.parents]
+
+
 def with_fingerprint(commits: Sequence[Commit], fingerprint: str) -> Commit | None:
     """The first of `commits` that has this fingerprint, if any."""
     return next((commit for commit in commits if commit.fingerprint == fingerprint), None)

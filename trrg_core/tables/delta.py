@@ -14,12 +14,12 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from trrg_core.errors import StorageError
+from trrg_core.errors import ConfigError, StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
 from trrg_core.storage.store import Store
 from trrg_core.tables import delta_log
 from trrg_core.tables.arrow_numpy import text_scalar
-from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint
+from trrg_core.tables.commit_history import CommitMetadata, find_by_fingerprint, made_from
 from trrg_core.tables.delta_table import open_table, open_version, table_uri
 from trrg_core.tables.log_retention import KEEP_LOG, keep_log, without_log_cleanup
 from trrg_core.tables.parquet import Part, read_file, rows_per_group
@@ -50,6 +50,7 @@ def commit_parts(
 
     Raises:
         StorageError: if another writer committed first, or the store did not answer.
+        ConfigError: if another table was made from a version of the same number, whose log entry is gone.
     """
     table = open_table(store, name)
     if once and table is not None:
@@ -59,6 +60,7 @@ def commit_parts(
     table = None if table is None else keep_log(store, name, table)
     ref = TableRef(name=name, version=0 if table is None else table.version() + 1)
     kept = [file["path"] for file in delta_log.files_of(table)] if table is not None and append else []
+    _check_is_new(store, ref)
     entry = {METADATA_KEY: _entry(metadata, ref, {*kept, *(part.path for part in parts)})}
     actions = [_add_action(part) for part in parts]
     if table is not None and not append and delta_log.shares_a_file(table, actions):
@@ -112,6 +114,15 @@ def file_paths(store: Store, ref: TableRef, *, split: str = "") -> list[str]:
 def count_rows(store: Store, ref: TableRef) -> int:
     """Rows of a version, from its log alone."""
     return sum(part.num_rows for part in list_parts(store, ref))
+
+
+def _check_is_new(store: Store, ref: TableRef) -> None:
+    if users := made_from(store, ref):
+        raise ConfigError(
+            f"{users[0]} was made from {ref}, which the log of {ref.name} in {store.uri} does not have: its newest "
+            "entries were lost, as when an older copy of the table is restored alone. Restore them from a backup: "
+            f"a new {ref} would take its place"
+        )
 
 
 def _commit(

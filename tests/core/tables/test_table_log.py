@@ -133,6 +133,18 @@ def test_nothing_is_committed_behind_an_empty_entry(store: Store) -> None:
     assert not store.exists(entry_path("studies", 4))
 
 
+@pytest.mark.parametrize("lost", ["tables/studies/_delta_log", entry_path("studies", 3)])
+def test_a_version_that_another_table_names_is_not_made_a_second_time(store: Store, lost: str) -> None:
+    _write_mixed_versions(store)
+    rows = pa.table({"study_id": ["a"], "split": ["train"]}, schema=SCHEMA)
+    part = write_part(store, "reports", "parts/r/0.parquet", rows, split="train")
+    metadata = CommitMetadata(fingerprint="r", parents=("studies@0", "studies@3"))
+    commit_parts(store, "reports", [part], SCHEMA, metadata)
+    store.delete(lost)
+    with pytest.raises(ConfigError, match=r"reports@0 was made from studies@., which the log of studies .* not have"):
+        _commit(store, [_part(store, "d", 1)], "v3")
+
+
 def test_a_damaged_checkpoint_is_told_with_what_to_do(store: Store) -> None:
     _write_mixed_versions(store)
     DeltaTable(store.join("tables", "studies")).create_checkpoint()
