@@ -37,7 +37,7 @@ SHARED = 0.75
 OF_PATIENT = 0.2  # share of the difficulty that is the patient's
 SENSITIVITY = 0.5
 STATES_SIDE, RIGHT_SIDE = 0.5, 0.85
-TELLS_SIDE = 0.9  # of the findings with a side; the demonstration's models tell .89 to .92
+STATED_SIDES = 0.9  # of the findings with a side; the demonstration's models state .89 to .92
 # words matched, of the report, of the reference and unknown, and whether the report is malformed
 WORDS = {
     System.MODEL: (30, 60, 60, 0, 0),
@@ -154,7 +154,7 @@ class TestSet:
         sensitivity, false_alarm = _thresholds(model.shift)
         is_stated = latent < np.where(self._is_present, sensitivity, false_alarm)
         is_right = generator.random(self._sides.shape) < RIGHT_SIDE
-        states = generator.random(self._sides.shape) < TELLS_SIDE
+        states = generator.random(self._sides.shape) < STATED_SIDES
         sides = np.where(states & is_stated, np.where(is_right, self._sides, 3 - self._sides) % 3, 0)
         significance = load_significance()
         return count_facts(

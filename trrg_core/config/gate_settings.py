@@ -121,7 +121,7 @@ class GateConfig(ConfigSection):
         0.6,
         ge=0,
         le=1,
-        description="Minimum share of the reference's sides that are told, right or wrong, of the findings that both "
+        description="Minimum share of the reference's sides that are stated, right or wrong, of the findings that both "
         "reports affirm; the lower end decides.",
     )
     min_degrees_stated: float = Field(

@@ -109,7 +109,7 @@ def _check_other_recalls(systems: Mapping[System, Pooled], resampler: Resampler,
 def _check_neighbour(systems: Mapping[System, Pooled], resampler: Resampler, config: GateConfig) -> Iterator[Check]:
     """A copied report has the sides, degrees and words that reports have.
 
-    A model of films must not be shown to tell fewer sides or degrees, or to write more words that are in no reference.
+    A model of films must not be shown to state fewer sides or degrees, or to write more words that are in no reference.
     """
     model, neighbour = systems[System.MODEL], systems.get(System.NEAREST_NEIGHBOUR)
     if neighbour is None:

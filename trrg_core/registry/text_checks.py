@@ -36,7 +36,7 @@ _ATTRIBUTES: Mapping[str, tuple[Column, Column]] = {
     "side": (Column.SIDES_BOTH, Column.SIDES_AGREE),
     "degree": (Column.DEGREES_BOTH, Column.DEGREES_AGREE),
 }
-# of the findings that both reports affirm, the reference with a side or degree, those that the model tells with one;
+# of the findings that both reports affirm, the reference with a side or degree, those that the model states with one;
 # bounded by the setting min_NAME_stated
 _STATED: Mapping[str, tuple[Column, Column]] = {
     "sides": (Column.SIDES_BOTH, Column.SIDES_DUE),
@@ -81,7 +81,7 @@ def check_texts(
         words = f"the share of stated {attribute}s that are the reference's"
         yield _check_attribute(f"truth.{attribute}_agreement", agree, both, words, model, resampler, config)
     for attributes, (both, due) in _STATED.items():
-        words = f"the share of the reference's {attributes} that are told, of findings that both affirm"
+        words = f"the share of the reference's {attributes} that are stated, of findings that both affirm"
         yield _check_attribute(f"text.{attributes}_stated", both, due, words, model, resampler, config)
 
 

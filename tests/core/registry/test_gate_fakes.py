@@ -229,7 +229,7 @@ FAKES: dict[str, tuple[Fake, set[str]]] = {
         lambda studies: [f"{text} Findings are consistent with tuberculosis." for text in studies.good],
         {"floor.unknown_words"},
     ),
-    "right, but atelectasis is never told": (
+    "right, but without any atelectasis": (
         lambda studies: [without_sentences("atelecta", text) for text in studies.good],
         {"floor.recall.atelectasis"},
     ),
