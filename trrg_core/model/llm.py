@@ -3,6 +3,7 @@
 R rows, C columns, M = R * C, H LLM width, Y vocabulary.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ _LOGIT_SETTINGS = (
 )
 # models of `AutoModelForCausalLM` that read in both directions and have nothing to say so, and one that says so wrongly
 _BOTH_WAYS, _CAUSAL = ("cpmant", "xlm", "xlnet"), ("gpt_neox_japanese",)
+# models that take a cache and do not give it back
+_GIVE_NONE = ("recurrent_gemma",)
 # models that say they keep sequences apart, and do not: found by changing the first of two sequences in a row
 _ONE_MASK = ("afmoe", "gpt_oss", "lfm3", "minimax", "opt")
 # of attention per column of a row, times the width of the LLM; on a CPU
@@ -54,7 +57,8 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
     """The LLM of `config` with LoRA on all its linear layers but the output, ready for training and generation.
 
     Raises:
-        ConfigError: if it cannot be built, reads in both directions, or does not keep packed reports apart.
+        ConfigError: if it cannot be built, reads in both directions, writes without a cache of keys and values, or does
+            not keep packed reports apart.
     """
     dtype = torch.bfloat16 if config.engine.precision == "bf16" else torch.float32
     llm = build_backbone(
@@ -74,6 +78,11 @@ def build_llm(config: TrrgConfig, tokenizer: Any, *, weights: Weights = "pretrai
             f"finetune.llm: {name!r} ({type(llm).__name__}) reads in both directions, so that it sees the words that "
             "it is to write: expected a causal language model, e.g. llama, qwen2 or gpt2; one of the family of BERT "
             "that is built from values is one with finetune.llm.config.is_decoder=true"
+        )
+    if not has_cache(llm):
+        raise ConfigError(
+            f"finetune.llm: {config.finetune.llm.pretrained or llm.config.model_type!r} ({type(llm).__name__}) has no "
+            "cache of keys and values, which reports are written with: take another model, e.g. llama, qwen2 or gpt2"
         )
     # A named model has its own sampling, length and repetition settings; ours are plain (see decoding).
     llm.generation_config = GenerationConfig(
@@ -106,6 +115,12 @@ def is_causal(llm: Any) -> bool:
         return llm.config.model_type in _CAUSAL
     has_causal_layer = any(getattr(module, "is_causal", False) for module in llm.modules())
     return has_causal_layer or getattr(llm.config, "is_decoder", None) is not False
+
+
+def has_cache(llm: Any) -> bool:
+    """Whether `llm` takes and gives a cache of keys and values, with which a text is written token by token."""
+    takes_one = "past_key_values" in inspect.signature(llm.forward).parameters
+    return takes_one and llm.config.model_type not in _GIVE_NONE
 
 
 def can_pack(llm: Any) -> bool:

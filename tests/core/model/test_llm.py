@@ -13,7 +13,15 @@ from trrg_core.model.adapters import FoldedLinear, add_adapters
 from trrg_core.model.backbones import build_backbone
 from trrg_core.model.compiling import compile_layers
 from trrg_core.model.generator import build_generator
-from trrg_core.model.llm import attention_cost, can_pack, has_plain_head, is_causal, read_tokens, recompute_activations
+from trrg_core.model.llm import (
+    attention_cost,
+    can_pack,
+    has_cache,
+    has_plain_head,
+    is_causal,
+    read_tokens,
+    recompute_activations,
+)
 from trrg_core.model.packing import pack_tokens, place_apart, place_together
 from trrg_core.training.collate import collate_finetune
 
@@ -122,6 +130,14 @@ def test_a_bidirectional_llm_is_refused(stage1, llm_tokenizer):
     config = toy_config("finetune.llm.config={model_type: bert, hidden_size: 48, num_attention_heads: 4}")
     with pytest.raises(ConfigError, match=r"'bert' \(BertLMHeadModel\) reads in both directions.*is_decoder=true"):
         build_generator(config, stage1.model, stage1.perception, llm_tokenizer, OBSERVATIONS)
+
+
+def test_an_llm_without_a_cache_to_write_with_is_refused(stage1, llm_tokenizer):
+    values = "finetune.llm.config={model_type: openai-gpt, n_embd: 48, n_layer: 1, n_head: 4}"
+    with pytest.raises(ConfigError, match=r"'openai-gpt' \(OpenAIGPTLMHeadModel\) has no cache of keys and values"):
+        built(values, stage1, llm_tokenizer, "finetune.packing=false")
+    llms = {name: build(name, **UNPACKABLE.get(name, {})).get_base_model() for name in (*FAMILIES, *UNPACKABLE)}
+    assert [name for name, llm in llms.items() if not has_cache(llm)] == ["recurrent_gemma"]
 
 
 def test_an_llm_with_too_few_positions_for_a_study_is_refused_when_it_is_built(stage1, llm_tokenizer):
