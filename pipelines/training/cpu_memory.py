@@ -30,7 +30,7 @@ def check_cpu_memory(
         ConfigError: if they do not fit, with what to change. What fits may still be too much.
     """
     size, towers = size_of_stage(config)
-    ranks = dist.get_world_size()
+    ranks = dist.get_world_size() if dist.is_initialized() else 1  # a model may be built without a training
     images = [tower for tower in towers if tower.name == IMAGE_TOWER]
     has_average = optimizer.ema_decay > 0
     estimate = estimate_memory(size, images, config.engine, world_size=ranks, has_average=has_average)

@@ -98,6 +98,7 @@ def test_weights_that_the_machine_has_no_memory_for_are_refused_before_they_are_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = load_config("tiny", [])
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
     # in fp32: a weight, its gradient and two moments of 4 bytes for each of 491,586 parameters; of 32 images in three
