@@ -111,7 +111,7 @@ class GateConfig(ConfigSection):
         description="Minimum share of stated sides that are those of the reference; the lower end decides.",
     )
     min_degree_agreement: float = Field(
-        0.4,
+        0.35,
         ge=0,
         le=1,
         description="Minimum share of stated degrees (slight, moderate, severe) that are those of the reference; the "
