@@ -33,7 +33,7 @@ PACKAGES_OF_EXTRA: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "requests",
         ),
         "flows": ("prefect", "mlflow", "sqlalchemy", "asyncpg", "prometheus_client"),
-        "serve": ("uvicorn", "fastapi"),
+        "serve": ("uvicorn", "fastapi", "starlette"),
         "s3": ("s3fs", "botocore"),
         "weights": ("gguf",),
         "otel": ("opentelemetry",),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from trrg_core.errors import DataError, StorageError
 from trrg_core.storage.folders import TABLE_FOLDER
@@ -167,7 +168,8 @@ def _check_files(name: str, entries: Sequence[LogEntry]) -> None:
 
 
 def _number_of(path: str) -> int:
-    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8])
+    # a log has paths percent-encoded, a commit names them as they are
+    return int.from_bytes(hashlib.sha256(unquote(path).encode()).digest()[:8])
 
 
 def _digest(number: int) -> str:
