@@ -108,7 +108,7 @@ def with_left_out(scan: Scan) -> Plain | None:
         return replaced(plain, *match.span(1), "")
     if "(" in text and plain.words & PAST and (match := _ASIDE_THEN.search(text)):
         return replaced(plain, *match.span(1), "")
-    if not plain.words & (NOT | LEFT_OUT):
+    if not plain.words & (NOT | LEFT_OUT) and ";" not in text and ":" not in text and not text.startswith("any "):
         return None
     if plain.words & NOT and (match := _LEFT_OUT.search(text)):
         return replaced(plain, *match.span(2), f" {match[1]}")

@@ -34,8 +34,12 @@ _WORDS = {
     JOINT: ("or", "with", "where", "combination", "/"),
     LEFT_OUT: (
         *("none", "neither", "differential", "considerations", "possibilities", "possible causes", "explanations"),
-        *("gone", "cleared", "resolved", "disappeared", "any", "after", "before", "following", "during", "since"),
-        *("at the time of", "previously", "it", "this", "that", "they", "these", "those", "no longer", "so"),
+        *("gone", "cleared", "resolved", "disappeared", "no longer", "previously", "and so", "but so"),
+        *(
+            f"{seen} {then}"
+            for seen in ("seen", "noted", "present", "described", "identified", "visible")
+            for then in ("after", "before", "following", "during", "since", "at the time of")
+        ),
     ),
     JOINT_VERB: tuple(
         f"{joint} {verb}"
