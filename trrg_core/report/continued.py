@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trrg_core.labels import Assertion
-from trrg_core.report.neighbours import with_values
+from trrg_core.report.neighbours import with_antecedent, with_values
 from trrg_core.report.parsed import Mention
 
 # where one clause ends and another begins
@@ -55,21 +55,6 @@ BARE = re.compile(
 )
 # in front of a finding that has changed as the one before: "So have the effusions."
 SO_HAS = tuple(f"{so} {verb} " for so in ("So", "so") for verb in ("has", "have", "is", "are", "did", "do", "does"))
-_FIRST_WORDS = frozenset(
-    (
-        *("it", "this", "that", "they", "these", "those", "both", "the", "its", "their", "neither", "none", "as"),
-        *("compared", "relative", "since", "on", "in", "at", "after", "following", "over", "overnight", "today", "now"),
-        *("currently", "then", "by", "again", "however", "unfortunately", "fortunately", "already", "still"),
-        *("previously", "newly", "slightly", "markedly", "much", "somewhat", "mildly", "minimally", "not", "no"),
-        *("only", "first", "barely", "hardly", "perhaps", "probably", "seen", "visible", "present", "visualized"),
-        *("visualised", "identified", "evident", "noted", "there", "described", "unchanged", "stable", "larger"),
-        *("smaller", "bigger", "improved", "improving", "worse", "worsened", "worsening", "better", "increased"),
-        *("increasing", "decreased", "decreasing", "resolved", "resolving", "clearing", "cleared", "gone", "new"),
-        *("similar", "small", "large", "moderate", "trace", "tiny", "mild", "minimal", "severe", "progressed", "less"),
-        *("more", "same", "identical", "unaltered", "persisting", "persistent", "grown", "shrunk", "enlarged"),
-        *("diminished", "reduced"),
-    )
-)
 _ADVICE = re.compile(r"\b(?:follow|recommend|suggest|advis|correlat|please|ct\b|if\b)", re.I)
 _IS_OF_PLACE = re.compile(r"([a-z -]{3,40}?)(?: size)? (?:is|are|was|were) ")
 _LONGEST, _LONGEST_WORDS = 140, 40
@@ -88,7 +73,7 @@ class Continuation:
 
 def continued(sentence: str, before: Sequence[Mention], stated: str) -> Iterator[Continuation]:
     """The statements of `sentence`, which names no finding, about those `before` it in the sentence `stated`."""
-    if len(sentence) > _LONGEST or sentence.split(None, 1)[0].lower().rstrip(".,;") not in _FIRST_WORDS:
+    if len(sentence) > _LONGEST or not (_begins_so(sentence) or _NEITHER.match(sentence) or _OF_IT.match(sentence)):
         return
     cuts = [match.span() for match in _NEXT.finditer(sentence) if _begins_so(sentence[: match.start()])][: _MOST - 1]
     starts, ends = [0, *[end for _, end in cuts]], [*[start for start, _ in cuts], len(sentence)]
@@ -129,13 +114,10 @@ def of_continued(found: Sequence[Mention], one: Continuation, *, was_past: bool)
             return None  # "this is not seen on the lateral view"
     elif not (mention.change or mention.severity or mention.laterality):
         return None
-    inherited = {kind: getattr(mention, kind) or getattr(antecedent, kind) for kind in ("laterality", "anatomy")}
-    if mention.assertion is not Assertion.ABSENT and not (was_past and mention.change):
-        inherited["severity"] = mention.severity or antecedent.severity
-    is_doubted = antecedent.assertion is Assertion.UNCERTAIN and mention.assertion is Assertion.PRESENT
-    assertion = Assertion.UNCERTAIN if is_doubted else mention.assertion
-    values = {"start": one.start, "end": one.end, "assertion": assertion, "historical": False}
-    return with_values(mention, **inherited, **values)
+    keeps_degree = mention.assertion is not Assertion.ABSENT and not (was_past and mention.change)
+    kinds = ("laterality", "severity", "anatomy") if keeps_degree else ("laterality", "anatomy")
+    values = {"start": one.start, "end": one.end, "historical": False}
+    return with_antecedent(mention, antecedent, kinds, **values)
 
 
 def as_before(mentions: Sequence[Mention], before: Sequence[Mention]) -> tuple[Mention, ...]:

@@ -369,11 +369,15 @@ def complete(
         mention = with_values(mention, laterality=antecedent.laterality)
     # the degree of then is not that of now: "was moderate this morning. Now smaller."
     kinds = ("laterality", "anatomy") if was_past and mention.change else ("laterality", "severity", "anatomy")
+    return (with_antecedent(mention, antecedent, kinds, historical=mention.historical and not mention.change),)
+
+
+def with_antecedent(mention: Mention, antecedent: Mention, kinds: Sequence[str], **values: object) -> Mention:
+    """`mention` with `values`, and of `kinds` what it does not say itself, and the doubt, of its `antecedent`."""
     inherited = {kind: getattr(mention, kind) or getattr(antecedent, kind) for kind in kinds}
     is_doubted = antecedent.assertion is Assertion.UNCERTAIN and mention.assertion is Assertion.PRESENT
     assertion = Assertion.UNCERTAIN if is_doubted else mention.assertion
-    is_of_then = mention.historical and not mention.change
-    return (with_values(mention, **inherited, assertion=assertion, historical=is_of_then),)
+    return with_values(mention, **inherited, assertion=assertion, **values)
 
 
 def with_values(mention: Mention, **values: object) -> Mention:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 
 from trrg_core.labels import Assertion
-from trrg_core.report.parsed import Mention, build_value
+from trrg_core.report.neighbours import with_values
+from trrg_core.report.parsed import Mention
 from trrg_core.report.past_times import EARLIER_FILM, FILM, MONTH, THEN
 
 # "there was a small effusion yesterday", and nothing of today
@@ -109,10 +110,8 @@ def mark_past(mentions: Sequence[Mention], sentence: str) -> tuple[Mention, ...]
     if not end:
         return tuple(mentions)
     return tuple(
-        _of_past(one) if start <= one.start < end and (with_denials or one.assertion is not Assertion.ABSENT) else one
+        with_values(one, historical=True)
+        if start <= one.start < end and (with_denials or one.assertion is not Assertion.ABSENT)
+        else one
         for one in mentions
     )
-
-
-def _of_past(mention: Mention) -> Mention:
-    return build_value(Mention, vars(mention) | {"historical": True})
