@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -47,7 +47,7 @@ from trrg_core.model.study_scores import score_studies
 from trrg_core.model.weight_origin import warn_of_moving_weights
 from trrg_core.pages.perception_page import PerceptionPage, render_perception
 from trrg_core.pages.seen_studies import choose_varied, see_studies
-from trrg_core.registry.perception_gate import failed_bounds
+from trrg_core.registry.perception_gate import failed_bounds, not_judged
 from trrg_core.runs.results import run_path
 from trrg_core.runs.stored_model import fetched_model, uploaded_model
 from trrg_core.signing.manifest_key import read_manifest_key
@@ -63,6 +63,7 @@ logger = logging.getLogger(__name__)
 
 SCORES = "perception_scores.json"
 PAGE = "perception.html"
+GATE_NOTE = "perception_gate"  # of the job's result, not of the run's: other bounds judge the same run again
 _PAGE_STUDIES = 8
 
 
@@ -108,7 +109,10 @@ def run(config: TrrgConfig, store: Store, inputs: Mapping[str, str]) -> JobResul
             f"the perception of {result.run_id} is too weak for stage 2: {'; '.join(failed)}. Train longer, look at "
             f"{result.path}/{SCORES}, or lower the bound"
         )
-    return JobResult.of_run(result, reused=reused)
+    if verdict := not_judged(result.metrics, config.perception_gate):
+        logger.warning("the perception of %s is %s", result.run_id, verdict)
+    job = JobResult.of_run(result, reused=reused)
+    return replace(job, notes={**job.notes, GATE_NOTE: verdict or "passed"})
 
 
 def build(task: TrainingTask) -> nn.Module:

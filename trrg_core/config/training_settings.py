@@ -340,7 +340,10 @@ class PerceptionGateConfig(ConfigSection):
         0.6, ge=0, le=1, description="Minimum share of sentences that fit better than with left and right swapped."
     )
     min_severity: float = Field(
-        0.0, ge=0, le=1, description="Minimum share of sentences that fit better than with another degree."
+        0.5,
+        ge=0,
+        le=1,
+        description="Minimum share of sentences that fit better than with another degree; chance is 0.5.",
     )
 
 

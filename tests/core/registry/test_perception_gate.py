@@ -1,7 +1,7 @@
 import math
 
 from trrg_core.config.settings import PerceptionGateConfig
-from trrg_core.registry.perception_gate import failed_bounds
+from trrg_core.registry.perception_gate import failed_bounds, not_judged
 
 GOOD = {
     "test_studies": 200.0,
@@ -48,4 +48,12 @@ def test_not_a_number_fails() -> None:
 def test_a_value_without_cases_and_a_run_on_few_studies_are_not_judged() -> None:
     without_sides = {name: value for name, value in GOOD.items() if "side" not in name}
     assert failed_bounds(without_sides, BOUNDS) == ()
-    assert failed_bounds({**GOOD, "flip_side": 0.1, "test_studies": 99.0}, BOUNDS) == ()
+    few = {**GOOD, "flip_side": 0.1, "test_studies": 99.0}
+    assert failed_bounds(few, BOUNDS) == ()
+    assert not_judged(few, BOUNDS) == "not judged: 99 test studies, at least 100 needed (perception_gate.min_studies)"
+    assert not_judged(GOOD, BOUNDS) == ""
+
+
+def test_a_degree_below_chance_stops_a_run_by_default() -> None:
+    (reason,) = failed_bounds({**GOOD, "flip_severity": 0.49}, PerceptionGateConfig())
+    assert reason == "severity is 0.490, needed at least 0.500 (perception_gate.min_severity)"

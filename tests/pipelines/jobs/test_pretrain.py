@@ -35,9 +35,13 @@ def shards(store: Store) -> str:
     return str(write_version(store, "shards", rows, shards_schema(LABEL_SET), fingerprint="toy"))
 
 
-def test_a_scored_run_has_a_page_that_its_result_names(store: Store, shards: str) -> None:
+def test_a_scored_run_has_a_page_that_its_result_names(
+    store: Store, shards: str, caplog: pytest.LogCaptureFixture
+) -> None:
     result = pretrain.run(toy_config(*QUICK), store, {"shards": shards})
     assert result.counts["test_studies"] == 8
+    assert result.notes["perception_gate"].startswith("not judged: 8 test studies, at least 1000000 needed")
+    assert f"the perception of {result.ref} is not judged: 8 test studies" in caplog.text
     page = Path(result.notes["page"])
     assert page == Path(store.uri) / "runs" / result.ref / "perception.html"
     text = page.read_text()
