@@ -31,13 +31,15 @@ def initialize(model: nn.Module, config: EngineConfig, optimizer: OptimizerConfi
     if not config.use_gpu:
         # DeepSpeed makes a copy of the group of all ranks; gloo has a thread for each, which wakes every 10 ms
         deepspeed.utils.groups._WORLD_GROUP = torch.distributed.group.WORLD
-    engine, *_ = deepspeed.initialize(
-        model=model,
-        model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
-        optimizer=build_optimizer(model, optimizer),
-        config=deepspeed_config(config, batch_size),
-        dist_init_required=False,
-    )
+    adamw = build_optimizer(model, optimizer)
+    with _without_steps(adamw):
+        engine, *_ = deepspeed.initialize(
+            model=model,
+            model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+            optimizer=adamw,
+            config=deepspeed_config(config, batch_size),
+            dist_init_required=False,
+        )
     _limit_collectives(engine, config.collective_timeout_s)
     if only_runs_model(config):  # `WholeGradient` averages it
         engine.enable_backward_allreduce = False
@@ -79,6 +81,20 @@ def build_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.
         betas=(settings.beta1, settings.beta2),
         fused=True,
     )
+
+
+@contextmanager
+def _without_steps(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within the block the optimizer takes no step.
+
+    DeepSpeed's wrapper for bf16 without ZeRO takes one while it is built, with zero gradients, so that state exists:
+    it would decay the weights, at the full learning rate, and count as the first.
+    """
+    vars(optimizer)["step"] = lambda: None
+    try:
+        yield
+    finally:
+        del vars(optimizer)["step"]
 
 
 def only_runs_model(config: EngineConfig) -> bool:

@@ -43,10 +43,11 @@ def _steps(engine: Any, first: int, last: int) -> list[float]:
 
 
 def train_and_save(folder: Path) -> dict[str, Any]:
-    """Three steps in each mode, a save, and the losses of two further steps."""
-    result = {}
+    """Three steps in each mode, a save, and the losses of two further steps; the state of each before its first."""
+    result: dict[str, Any] = {}
     for stage, precision in MODES:
         engine = number_engine(stage, precision)
+        result[f"new-{stage}-{precision}"] = _state_before_training(engine, precision)
         first = _steps(engine, 0, 3)
         local = folder / f"{stage}-{precision}"
         local.mkdir(exist_ok=True)
@@ -54,6 +55,20 @@ def train_and_save(folder: Path) -> dict[str, Any]:
         result[f"{stage}-{precision}"] = [*first, *_steps(engine, 3, 5)]
         engine.close()
     return result
+
+
+def _state_before_training(engine: Any, precision: str) -> list[float]:
+    """Optimizer steps done, and the largest difference of a weight from that of the model."""
+    torch.manual_seed(3)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    model = {name: one.detach().to(dtype).float().flatten() for name, one in NumberModel().named_parameters()}
+    state, apart = engine.copy_state(), [0.0]
+    for key, value in state.tensors.items():
+        kind, _, name = key.partition("/")
+        name, _, start = name.rpartition("@")
+        if kind == "weight":
+            apart.append(float((value - model[name][int(start) :][: value.numel()]).abs().max()))
+    return [state.index["optimizer_steps"], max(apart)]
 
 
 def _targets(stage: int, precision: str) -> list[int]:
@@ -111,6 +126,17 @@ def test_training_goes_on_with_the_same_losses_on_any_number_of_ranks(
         stage, precision, _ = name.split("-")
         expected = saved[1][f"{stage}-{precision}"][3:]
         assert losses == pytest.approx(expected, abs=1e-6 if precision == "fp32" else 2e-2)
+
+
+def test_an_engine_takes_no_step_while_it_is_built(saved: tuple[Path, dict[str, list[float]]]) -> None:
+    for stage, precision in MODES:
+        assert saved[1][f"new-{stage}-{precision}"] == [0, 0.0], (stage, precision)
+
+
+def test_each_zero_stage_has_the_same_losses(saved: tuple[Path, dict[str, list[float]]]) -> None:
+    for stage, precision in MODES:
+        expected = saved[1][f"0-{precision}"]
+        assert saved[1][f"{stage}-{precision}"] == pytest.approx(expected, abs=1e-5 if precision == "fp32" else 2e-2)
 
 
 def load_incomplete(folder: Path) -> dict[str, Any]:
