@@ -27,9 +27,16 @@ from trrg_core.tables.table_ref import TableRef
 from trrg_core.training.tokenization import load_tokenizer
 
 # What the weights after training depend on. Not here: the number of workers, since a step is cut into micro-batches
-# in the same way for any, and what changes numbers by rounding only, namely the ZeRO stage, offloading, recomputing
-# activations, a compiler, GPU or CPU.
-NUMBER_SETTINGS = {"precision", "clip_norm", "max_bad_steps", "validate_every_steps", "patience"}
+# in the same way for any, and where the same operations run, namely offloading, recomputing activations, GPU or CPU.
+NUMBER_SETTINGS = {
+    "precision",
+    "zero_stage",
+    "compile_backend",
+    "clip_norm",
+    "max_bad_steps",
+    "validate_every_steps",
+    "patience",
+}
 
 LOCK = "training.lock"
 WAIT_S = 14 * 24 * 3600.0  # for another process that trains the same run: longer than a training takes

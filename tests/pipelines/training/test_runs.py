@@ -39,6 +39,8 @@ def _run_id(store: Store, *settings: str) -> str:
     [
         "seed=8",
         "engine.precision=bf16",
+        "engine.zero_stage=3",
+        "engine.compile_backend=inductor",
         "engine.clip_norm=0.5",
         "engine.max_bad_steps=2",
         "pretrain.micro_batch_size=8",
@@ -51,7 +53,14 @@ def test_a_setting_that_changes_numbers_makes_another_run(store: Store, setting:
 
 @pytest.mark.parametrize(
     "setting",
-    ["engine.num_workers=1", "engine.local=true", "engine.zero_stage=3", "engine.feed_workers=4", "ray.local_cpus=8"],
+    [
+        "engine.num_workers=1",
+        "engine.local=true",
+        "engine.use_gpu=true",
+        "engine.gradient_checkpointing=true",
+        "engine.feed_workers=4",
+        "ray.local_cpus=8",
+    ],
 )
 def test_how_it_is_run_does_not(store: Store, setting: str) -> None:
     assert _run_id(store, setting) == _run_id(store)
