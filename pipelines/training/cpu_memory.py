@@ -35,8 +35,7 @@ def check_cpu_memory(
     has_average = optimizer.ema_decay > 0
     estimate = estimate_memory(size, images, config.engine, world_size=ranks, has_average=has_average)
     one = estimate.state + estimate.activations / 2
-    # without a cluster's address all workers are here
-    here = 1 if config.ray.address else ranks
+    here = ranks_here(config, ranks)
     if here * one <= (available := machine_memory()):
         return
     workers = f" for each of {here} workers" if here > 1 else ""
@@ -46,6 +45,13 @@ def check_cpu_memory(
         f"and this machine has {available / GIB:.1f}: use a smaller model or micro_batch_size, or fewer workers "
         "(engine.num_workers); engine.check_memory=false starts anyway"
     )
+
+
+def ranks_here(config: TrrgConfig, world_size: int) -> int:
+    """How many of the processes of a training share this machine: one at least, where nothing says so."""
+    # without a cluster's address all are here
+    known = os.environ.get("LOCAL_WORLD_SIZE") or (1 if config.ray.address else world_size)
+    return min(int(known), world_size)
 
 
 def machine_memory() -> float:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pipelines.training.cpu_memory import check_cpu_memory
+from pipelines.training.cpu_memory import check_cpu_memory, machine_memory, ranks_here
 from trrg_core.config.settings import EngineConfig, OptimizerConfig, TrrgConfig
 from trrg_core.errors import TrainingError
-from trrg_core.training.memory_estimate import ModelSize, Tower, check_memory
+from trrg_core.training.memory_estimate import Machine, ModelSize, Tower, check_memory
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ def check_memory_of_stage(
     optimizer: OptimizerConfig,
 ) -> None:
     """Compare the estimate for a stage with the memory of this rank's GPU, and log it; on a CPU see `cpu_memory`.
+
+    What is offloaded to the CPU is compared, for all ranks of this machine, with the memory of the machine.
 
     Raises:
         ConfigError: if it does not fit, with what to change.
@@ -36,16 +38,19 @@ def check_memory_of_stage(
     engine = config.engine.model_copy(update={"num_workers": dist.get_world_size()})
     size, towers = size_of_stage(config.model_copy(update={"engine": engine}))
     available = float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    world_size = dist.get_world_size()
+    machine = Machine(memory=machine_memory(), num_ranks=ranks_here(config, world_size))
     estimate = check_memory(
         size,
         towers,
         config.engine,
-        world_size=dist.get_world_size(),
+        world_size=world_size,
         available=available,
+        machine=machine,
         has_average=optimizer.ema_decay > 0,
     )
     if dist.get_rank() == 0:
-        logger.info("training %s", estimate.describe(available))
+        logger.info("training %s", estimate.describe(available, machine))
 
 
 @contextmanager
@@ -84,8 +89,8 @@ def _advice(engine: EngineConfig) -> Iterator[str]:
         yield "engine.gradient_checkpointing=true"
     if engine.zero_stage < 3:
         yield f"engine.zero_stage={engine.zero_stage + 1}"
-    if engine.offload_optimizer == "none":
-        yield "engine.offload_optimizer=cpu"
+    if engine.use_gpu and engine.zero_stage > 0 and engine.offload_optimizer == "none":
+        yield "engine.offload_optimizer=cpu, where the machine has memory for it"
 
 
 def _shapes(value: Any, prefix: str = "") -> Iterator[str]:

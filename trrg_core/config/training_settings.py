@@ -109,8 +109,9 @@ class EngineConfig(ConfigSection):
     offload_folder: str = Field("", description="Folder on a local NVMe disk of each node, for weights in files.")
     check_memory: bool = Field(
         True,
-        description="Refuse to start on a GPU whose memory is less than the estimate for this training, or on a "
-        "machine whose memory is less than weights, gradients, optimizer state and images take at least.",
+        description="Refuse to start on a GPU whose memory is less than the estimate for this training, on a machine "
+        "whose memory is less than what is offloaded to it or, on CPUs, than weights, gradients, optimizer state and "
+        "images take at least.",
     )
     compile_backend: str = Field(
         "",

@@ -50,8 +50,16 @@ class Tower:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The CPU memory of a machine, bytes, and the number of processes of the training that share it."""
+
+    memory: float
+    num_ranks: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes per GPU by purpose, and bytes of CPU memory per process for what is offloaded."""
+    """Bytes per GPU by purpose, and bytes per process in CPU memory and in files for what is offloaded."""
 
     weights: float
     gradients: float
@@ -59,6 +67,7 @@ class MemoryEstimate:
     average: float
     activations: float
     offloaded: float
+    in_files: float = 0.0
 
     @property
     def total(self) -> float:
@@ -68,10 +77,15 @@ class MemoryEstimate:
 
     @property
     def state(self) -> float:
-        """Bytes of what lasts from step to step and of the gradients, wherever they are kept: all but activations."""
+        """Bytes of what lasts from step to step and of the gradients, in any memory: all but activations."""
         return self.weights + self.gradients + self.optimizer + self.average + self.offloaded
 
-    def describe(self, available: float | None = None) -> str:
+    def fits(self, available: float, machine: Machine | None) -> bool:
+        """Whether a GPU has that much memory and, where something is offloaded, so has the machine."""
+        fits_machine = machine is None or machine.num_ranks * self.offloaded <= machine.memory
+        return self.total <= available and fits_machine
+
+    def describe(self, available: float | None = None, machine: Machine | None = None) -> str:
         """One line, e.g. "needs 23.1 GiB per GPU of 80.0: weights 14.2, gradients 0.1, ..."."""
         parts = {
             "weights": self.weights,
@@ -82,8 +96,22 @@ class MemoryEstimate:
         }
         of = "" if available is None else f" of {available / GIB:.1f}"
         sizes = ", ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
-        cpu = f"; {self.offloaded / GIB:.1f} GiB of CPU memory per process" if self.offloaded else ""
-        return f"needs {self.total / GIB:.1f} GiB per GPU{of}: {sizes}{cpu}"
+        elsewhere = self._elsewhere(machine)
+        return f"needs {self.total / GIB:.1f} GiB per GPU{of}: {sizes}{f'; {elsewhere}' if elsewhere else ''}"
+
+    def describe_sums(self) -> str:
+        """The memory of a GPU and what is offloaded, without purposes, e.g. "20.1 GiB"."""
+        return "; ".join(part for part in (f"{self.total / GIB:.1f} GiB", self._elsewhere(None)) if part)
+
+    def _elsewhere(self, machine: Machine | None) -> str:
+        of = ""
+        if machine is not None:
+            ranks = machine.num_ranks
+            all_ranks = f", {ranks * self.offloaded / GIB:.1f} for the {ranks} of a machine" if ranks > 1 else ""
+            of = f"{all_ranks}, of {machine.memory / GIB:.1f}"
+        cpu = f"{self.offloaded / GIB:.1f} GiB of CPU memory per process{of}" if self.offloaded else ""
+        files = f"{self.in_files / GIB:.1f} GiB in files per process" if self.in_files else ""
+        return "; ".join(part for part in (cpu, files) if part)
 
 
 def size_of(model: nn.Module) -> ModelSize:
@@ -114,15 +142,17 @@ def estimate_memory(
     optimizer = (8 + (4 if has_copy else 0)) * held + (4 * update if has_copy else 0)
     average = 4 * held if has_average else 0
     is_offloaded = engine.offload_optimizer != "none"
-    offloaded = optimizer + average if is_offloaded else 0
-    offloaded += partition if engine.offload_parameters != "none" else 0
+    moved = {"none": 0.0, "cpu": 0.0, "nvme": 0.0}
+    moved[engine.offload_optimizer] += optimizer + average
+    moved[engine.offload_parameters] += partition
     return MemoryEstimate(
         weights=weights,
         gradients=gradients,
         optimizer=0 if is_offloaded else optimizer,
         average=0 if is_offloaded else average,
         activations=sum(_activations(tower, element) for tower in towers),
-        offloaded=offloaded,
+        offloaded=moved["cpu"],
+        in_files=moved["nvme"],
     )
 
 
@@ -133,6 +163,7 @@ def check_memory(
     *,
     world_size: int,
     available: float,
+    machine: Machine | None = None,
     has_average: bool = False,
 ) -> MemoryEstimate:
     """The estimate, when it fits.
@@ -143,21 +174,23 @@ def check_memory(
         engine: precision, ZeRO stage and offloading.
         world_size: number of GPUs.
         available: bytes of one GPU.
+        machine: whose memory has to hold what is offloaded to the CPU; None where it is not known.
         has_average: whether there is an EMA of the weights.
 
     Raises:
         ConfigError: if it does not fit, with the changes after which it does.
     """
     estimate = estimate_memory(size, towers, engine, world_size=world_size, has_average=has_average)
-    if estimate.total <= available:
+    if estimate.fits(available, machine):
         return estimate
     fits = []
     for advice, changed, fewer in _changes(engine, towers):
         changed_estimate = estimate_memory(size, fewer, changed, world_size=world_size, has_average=has_average)
-        if changed_estimate.total <= available:
-            fits.append(f"{advice} ({changed_estimate.total / GIB:.1f} GiB)")
-    changes = f"it fits with {', or '.join(fits)}" if fits else "no single setting makes it fit: use more GPUs"
-    raise ConfigError(f"training {estimate.describe(available)}; {changes}")
+        if changed_estimate.fits(available, machine):
+            fits.append(f"{advice} ({changed_estimate.describe_sums()})")
+    more = "more GPUs" if estimate.total > available else "machines with more memory, or more of them"
+    changes = f"it fits with {', or '.join(fits)}" if fits else f"no single setting makes it fit: use {more}"
+    raise ConfigError(f"training {estimate.describe(available, machine)}; {changes}")
 
 
 def _activations(tower: Tower, element: int) -> float:
@@ -181,15 +214,23 @@ def _changes(engine: EngineConfig, towers: Sequence[Tower]) -> Iterator[tuple[st
     yield "half the micro_batch_size", engine, [_halved(tower) for tower in towers]
     for stage in range(engine.zero_stage + 1, 4):
         yield f"engine.zero_stage={stage}", engine.model_copy(update={"zero_stage": stage}), towers
+    offloads: dict[str, EngineConfig] = {}
+    for update in _offloads(engine):
+        names = [f"engine.{name}={value}" for name, value in update.items() if getattr(engine, name) != value]
+        offloads[" and ".join(names)] = engine.model_copy(update=update)
+    yield from ((advice, changed, towers) for advice, changed in offloads.items() if advice)
+
+
+def _offloads(engine: EngineConfig) -> Iterator[dict[str, object]]:
+    """Other places of optimizer state and weights: in GPU memory again, in that of the CPU, and in files."""
     if engine.offload_optimizer == "none":
-        update = {"offload_optimizer": "cpu", "zero_stage": max(engine.zero_stage, 1)}
-        yield "engine.offload_optimizer=cpu", engine.model_copy(update=update), towers
-    everything = {"zero_stage": 3, "offload_optimizer": "cpu", "offload_parameters": "cpu"}
-    yield (
-        "engine.zero_stage=3, engine.offload_optimizer=cpu and engine.offload_parameters=cpu",
-        engine.model_copy(update=everything),
-        towers,
-    )
+        yield {"offload_optimizer": "cpu", "zero_stage": max(engine.zero_stage, 1)}
+    else:
+        yield {"offload_optimizer": "none"}
+    if engine.offload_parameters != "none":
+        yield {"offload_parameters": "none"}
+        yield {"offload_optimizer": "none", "offload_parameters": "none"}
+    yield {"zero_stage": 3, "offload_optimizer": "cpu", "offload_parameters": "cpu"}
 
 
 def _with_inputs(tower: Tower) -> Tower:

@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from trrg_core.config.settings import EngineConfig
 from trrg_core.errors import ConfigError
-from trrg_core.training.memory_estimate import GIB, ModelSize, Tower, check_memory, estimate_memory, size_of
+from trrg_core.training.memory_estimate import GIB, Machine, ModelSize, Tower, check_memory, estimate_memory, size_of
 
 # LLaMA-2 70B, from its config.json; 68.98 billion parameters
 LLAMA_70B = LlamaConfig(
@@ -116,3 +116,32 @@ def test_gradient_checkpointing_is_advised_for_an_llm_only() -> None:
         with pytest.raises(ConfigError) as caught:
             check_memory(size, [tower], _engine(), world_size=1, available=50 * GIB)
         assert ("gradient_checkpointing" in str(caught.value)) is is_advised
+
+
+def test_what_is_offloaded_must_fit_the_memory_of_the_machine() -> None:
+    llm = ModelSize(trained=2 * 10**8, frozen=70 * 10**9, largest_module=8192 * 32000)
+    both = _engine(zero_stage=3, offload_optimizer="cpu", offload_parameters="cpu")
+    # 16 bytes for a trained parameter and 2 for each: 133.7 GiB, whichever the number of ranks
+    needed = (16 * 2 * 10**8 + 2 * 702 * 10**8) / GIB
+    for ranks in (1, 8):
+        enough = Machine(memory=(needed + 0.1) * GIB, num_ranks=ranks)
+        check_memory(llm, [], both, world_size=ranks, available=80 * GIB, machine=enough)
+    with pytest.raises(ConfigError, match=r"133\.7 GiB of CPU memory per process, of 64\.0; .*use machines with"):
+        check_memory(llm, [], both, world_size=1, available=80 * GIB, machine=Machine(memory=64 * GIB, num_ranks=1))
+    with pytest.raises(ConfigError) as caught:
+        check_memory(llm, [], both, world_size=8, available=80 * GIB, machine=Machine(memory=64 * GIB, num_ranks=8))
+    assert "16.7 GiB of CPU memory per process, 133.7 for the 8 of a machine, of 64.0; it fits with " in str(
+        caught.value
+    )
+    assert "engine.offload_parameters=none (" in str(caught.value)
+
+
+def test_offloading_is_advised_where_the_machine_has_memory_for_it() -> None:
+    llm, fixed = ModelSize(trained=7 * 10**9, frozen=0, largest_module=10**8), _engine(zero_stage=0)
+    for memory, is_advised in ((None, True), (128, True), (64, False)):
+        machine = None if memory is None else Machine(memory=memory * GIB, num_ranks=1)
+        with pytest.raises(ConfigError) as caught:
+            check_memory(llm, [], fixed, world_size=1, available=80 * GIB, machine=machine)
+        advice = "engine.offload_optimizer=cpu and engine.zero_stage=1 (29.4 GiB; 104.3 GiB of CPU memory per process)"
+        assert (advice in str(caught.value)) is is_advised
+        assert ("cpu" in str(caught.value)) is is_advised

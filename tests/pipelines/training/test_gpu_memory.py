@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipelines.training import cpu_memory
+from pipelines.training import cpu_memory, gpu_memory
 from pipelines.training.gpu_memory import check_memory_of_stage, explained_out_of_memory
 from trrg_core.config.load import load_config
 from trrg_core.config.settings import EngineConfig
@@ -27,7 +27,7 @@ class Studies:
 
 def test_an_exhausted_gpu_names_the_batch_and_what_to_change() -> None:
     batch = Studies(("a", "b"), torch.zeros(2, 1, 4, 4), Texts(torch.zeros(2, 160)))
-    engine = EngineConfig(precision="fp32", zero_stage=2)
+    engine = EngineConfig(precision="fp32", zero_stage=2, use_gpu=True)
     with pytest.raises(TrainingError) as caught, explained_out_of_memory(batch, engine):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
     message = str(caught.value)
@@ -90,6 +90,14 @@ def test_training_that_does_not_fit_the_gpu_is_refused_before_it_starts(monkeypa
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
     with pytest.raises(ConfigError, match=r"needs 6\d\.\d GiB per GPU of 40\.0"):
         check_memory_of_stage(config, pretrain_size, config.pretrain.optimizer)
+    offloaded = load_config("base", ["engine.offload_optimizer=cpu"])
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
+    monkeypatch.setattr(gpu_memory, "machine_memory", lambda: GIB)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(ConfigError, match=r"GiB of CPU memory per process, \d\.\d for the 4 of a machine, of 1\.0; "):
+        check_memory_of_stage(offloaded, pretrain_size, config.pretrain.optimizer)
+    monkeypatch.setattr(gpu_memory, "machine_memory", lambda: 64 * GIB)
+    check_memory_of_stage(offloaded, pretrain_size, config.pretrain.optimizer)
     unchecked = load_config("base", ["engine.check_memory=false"])
     check_memory_of_stage(unchecked, pretrain_size, unchecked.pretrain.optimizer)
 
