@@ -9,6 +9,8 @@ from dataclasses import replace
 from pipelines.records.job_result import JobResult, describe
 from pipelines.records.json_log import log_ids
 from pipelines.records.tracing import span
+from pipelines.records.training_observer import observed_by
+from pipelines.registry.training_metrics import sent_to_mlflow
 from pipelines.running.catalog import Job, check_inputs, find_job
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.errors import ConfigError, TrrgError
@@ -46,7 +48,8 @@ def _run(job: Job, config: TrrgConfig, store_uri: str, inputs: Mapping[str, str]
     start = time.monotonic()
     module = importlib.import_module(f"pipelines.jobs.{name}")
     try:
-        result: JobResult = module.run(config, store, job.inputs_of(inputs))
+        with observed_by(sent_to_mlflow):
+            result: JobResult = module.run(config, store, job.inputs_of(inputs))
     except TrrgError as error:
         raise _as_raised(error) from error
     result = replace(result, seconds=time.monotonic() - start)

@@ -24,6 +24,7 @@ from pipelines.training.engine import NEVER_CHANGED, Engine
 from pipelines.training.event_log import EventLog, open_event_log
 from pipelines.training.feed import feed
 from pipelines.training.gpu_memory import explained_out_of_memory
+from pipelines.training.metric_log import MetricLog
 from pipelines.training.micro_batches import StepPlan, plan_steps
 from pipelines.training.rank_status import CHECKPOINT, SAVING, STEP, WAITING, RankStatus
 from pipelines.training.stage import DeviceBatch, Stage, TrainingTask
@@ -75,6 +76,7 @@ def train_rank(
     start, losses = _resume(task, engine)
     engine.recall_bad_steps(start)
     log = StepLog(task, start, total, studies_per_step=size)
+    metrics = MetricLog(task, start, total, stage.schedule.optimizer) if rank == 0 else None
     has_events = config.engine.tensorboard and rank == 0
     with (
         open_event_log(task.store, task.path, start=start, is_on=has_events) as events,
@@ -91,6 +93,7 @@ def train_rank(
             engine=engine,
             plan=plan,
             log=log,
+            metrics=metrics,
             events=events,
             losses=losses,
             report=report,
@@ -134,6 +137,7 @@ class _Attempt:
     engine: Engine
     plan: StepPlan
     log: StepLog
+    metrics: MetricLog | None
     events: EventLog | None
     losses: list[dict[str, float]]
     report: Callable[[dict[str, Any]], None]
@@ -159,6 +163,8 @@ class _Attempt:
             is_done = step == total or has_converged(self.losses, config.patience)
             if is_first:
                 self.log.write(step, self.losses[-1], is_last=is_done)
+            if self.metrics:
+                self.metrics.add(step, self.losses[-1], self.log.measure, is_last=is_done)
             if self.events:
                 self.events.write(step, self.losses[-1])
             best = best_step(self.losses) if config.patience else 0
@@ -166,6 +172,8 @@ class _Attempt:
                 self.status.enter(CHECKPOINT, step)
                 files = {LOSSES: json.dumps(self.losses).encode()}
                 checkpoints.save(self.engine.copy_state(), step=step, files=files, best=best)
+                if self.metrics:
+                    self.metrics.write()
                 if self.events:
                     self.events.upload()
                 self.report({"step": step, **self.losses[-1]})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from pipelines.records.training_observer import observed
 from pipelines.training.loop import LOSSES, TRAINED
 from pipelines.training.single_process import train_in_process
 from pipelines.training.stage import UNSCORED, Stage, TrainingTask
@@ -32,27 +33,31 @@ def train(stage: Stage, task: TrainingTask) -> RunResult:
         TrainingError: when the workers failed more often than `engine.max_failures` allows.
     """
     read_manifest_key(task.config.engine.manifest_key_file, task.store.uri)  # a wrong one stops before workers start
-    if not task.store.exists(f"{task.path}/{TRAINED}"):
-        _fit(stage, task)
-    trained = _read_trained(stage, task)
-    try:
-        scores = stage.score(task)
-    except Exception:
-        # another process that trained the same run may have finished it meanwhile, and deleted what is scored here
-        finished = read_result(task.store, task.run_id)
-        if finished is None:
-            check_unchanged(task.store, task.withdrawals, work=task.run_id)
-            raise
-        return finished
-    curves = draw_losses(_read(task, LOSSES), title=task.run_id)
-    task.store.write_bytes(f"{task.path}/{CURVES}", curves)
+    tags = {"stage": stage.name, **task.inputs, "code_version": task.code_version}
+    with observed(task.store, task.config, task.run_id, tags) as observer:
+        if not task.store.exists(f"{task.path}/{TRAINED}"):
+            _fit(stage, task)
+        trained = _read_trained(stage, task)
+        try:
+            scores = stage.score(task)
+        except Exception:
+            # another process that trained the same run may have finished it meanwhile, and deleted what is scored here
+            finished = read_result(task.store, task.run_id)
+            if finished is None:
+                check_unchanged(task.store, task.withdrawals, work=task.run_id)
+                raise
+            return finished
+        curves = draw_losses(_read(task, LOSSES), title=task.run_id)
+        task.store.write_bytes(f"{task.path}/{CURVES}", curves)
+        if observer:
+            observer.finish(scores, {CURVES: curves})
     result = RunResult(
         run_id=task.run_id,
         job=stage.name,
         inputs=task.inputs,
         code_version=task.code_version,
         metrics={**trained["metrics"], **scores, **trained["speed"]},
-        notes=_places(stage, task),
+        notes=_places(stage, task) | ({"observed": observer.where} if observer else {}),
         finished_ms=int(time.time() * 1000),
     )
     with unless_withdrawn(task.store, task.withdrawals, work=task.run_id):

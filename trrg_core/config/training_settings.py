@@ -136,6 +136,11 @@ class EngineConfig(ConfigSection):
     tensorboard: bool = Field(
         False, description="Also write the losses as TensorBoard event files into the run's folder."
     )
+    mlflow: Literal["server", "always", "never"] = Field(
+        "server",
+        description="Where losses, learning rate and speed of a training are also a run of MLflow: `server`, at "
+        "`register.tracking_uri` if that is set; `always`, else in the registry of the store; `never`.",
+    )
     profile_steps: int = Field(
         0,
         ge=0,

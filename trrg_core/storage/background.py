@@ -7,8 +7,10 @@ from threading import Event, Thread
 
 
 @contextmanager
-def in_background(work: Callable[[Event], None], *, name: str) -> Iterator[None]:
+def in_background(work: Callable[[Event], None], *, name: str, wait_s: float | None = None) -> Iterator[None]:
     """Run `work` in a thread while the block lasts; its event is set at the end of the block, which waits for it.
+
+    At most `wait_s`, if that is given; the thread is then left to end by itself.
 
     The thread has a copy of the caller's context, so that Prefect attributes its log lines to the current task.
     """
@@ -19,4 +21,4 @@ def in_background(work: Callable[[Event], None], *, name: str) -> Iterator[None]
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(wait_s)

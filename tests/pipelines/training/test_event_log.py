@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from pipelines.records.metric_points import read_points
+from pipelines.records.training_observer import observed_by
+from pipelines.registry.mlflow_store import registry
+from pipelines.registry.training_metrics import sent_to_mlflow
 from pipelines.training.event_log import open_event_log
 from pipelines.training.train import train
 from tests.pipelines.training import toy_stage as toy
-from trrg_core.storage.store import open_store
+from trrg_core.config.settings import RegisterConfig
+from trrg_core.storage.store import Store, open_store
 
 
 def read_events(file: Path) -> list[Event]:
@@ -71,11 +76,22 @@ def test_what_a_failed_attempt_uploaded_stays(tmp_path: Path) -> None:
     assert scalars(only_file(tmp_path / "runs" / "one")) == {"loss": [(1, 2.0)]}
 
 
-def test_a_run_writes_its_losses(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path))
-    flags = ("engine.local=true", "engine.tensorboard=true")
-    train(toy.toy_stage(epochs=1), toy.toy_task(store, toy.write_toy_shards(store), "events", 2, *flags))
+def test_a_run_writes_its_losses(store_with_registry: Store, tmp_path: Path) -> None:
+    """As event files, as points of its metrics file, and from there to MLflow."""
+    store = store_with_registry
+    flags = ("engine.local=true", "engine.tensorboard=true", "engine.log_every_steps=10", "engine.mlflow=always")
+    task = toy.toy_task(store, toy.write_toy_shards(store), "events", 2, *flags)
+    with observed_by(sent_to_mlflow):
+        result = train(toy.toy_stage(epochs=1), task)
     losses = [step["loss"] for step in json.loads(store.read_bytes("runs/events/losses.json"))]
     written = scalars(only_file(tmp_path / "runs" / "events"))["loss"]
     assert [step for step, _ in written] == list(range(1, len(losses) + 1))
     assert [value for _, value in written] == pytest.approx(losses)
+    points = read_points(store, "runs/events/metrics.json")
+    assert [point["step"] for point in points] == [1, 10, len(losses)]
+    assert [point["loss"] for point in points] == [losses[0], losses[9], losses[-1]]
+    assert points[-1].keys() >= {"learning_rate", "studies_per_s", "stall_percent", "memory_gib", "time_ms"}
+    assert result.notes["observed"] == f"MLflow run events of experiment trrg at {tmp_path / 'registry'}"
+    with registry(store, RegisterConfig()) as client:
+        (run,) = client.search_runs([client.get_experiment_by_name("trrg").experiment_id])
+    assert (run.data.metrics["loss"], run.data.metrics["score"]) == (losses[-1], 7)
