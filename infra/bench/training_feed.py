@@ -63,7 +63,7 @@ def _run(task: TrainingTask, num_workers: int) -> tuple[float, float]:
             yield Portion(step=step, seed=step_seed(0, step, 0), rows=rows)
 
     collate = pretrain.collate(task)
-    with feed(portions, collate, num_workers=num_workers) as batches:
+    with feed(portions, collate, num_workers=num_workers, portions_per_step=1) as batches:
         _steps(batches, WARM_UP)
         with watch_tree() as use:
             waits = _steps(batches, STEPS - WARM_UP)

@@ -20,7 +20,7 @@ from pipelines.ray_data.read_ahead import ReadAhead
 from pipelines.training.stage import Collate, DeviceBatch
 from trrg_core.errors import TrainingError, TrrgError
 
-AHEAD = 2  # batches per process, or of the thread, that are made before they are used
+AHEAD = 2  # steps whose batches are made before they are used, and the least number of batches per process
 # with fewer CPUs per rank, processes would only take them from a training thread that computes on them
 _MIN_CPUS_FOR_PROCESSES = 4
 _MAX_PROCESSES = 8
@@ -37,7 +37,12 @@ class Portion:
 
 @contextmanager
 def feed(
-    portions: Callable[[], Iterator[Portion]], collate: Collate, *, num_workers: int, pin: bool = False
+    portions: Callable[[], Iterator[Portion]],
+    collate: Collate,
+    *,
+    num_workers: int,
+    portions_per_step: int,
+    pin: bool = False,
 ) -> Iterator[Iterator[DeviceBatch]]:
     """The batch of each portion, in order, made ahead while the block lasts.
 
@@ -46,6 +51,8 @@ def feed(
         collate: called with the rows of a batch and `seed`; sent to the processes.
         num_workers: number of processes; 0 for none: batches are made when they are asked for; -1 chooses by the CPUs
             and by `pin`.
+        portions_per_step: how many batches the caller takes at a time; two steps of them are made ahead, but for
+            `num_workers` 0.
         pin: whether to put batches in page-locked memory, from which copies to a GPU are asynchronous.
 
     Raises:
@@ -56,14 +63,25 @@ def feed(
         # a second thread receives the batches: opening their shared memory takes a few milliseconds
         with (
             ReadAhead(lambda: map(_to_bytes, portions()), depth=AHEAD) as payloads,
-            ReadAhead(lambda: _from_processes(payloads, collate, num_workers=count, pin=pin), depth=1) as made,
+            ReadAhead(
+                lambda: _from_processes(
+                    payloads, collate, num_workers=count, portions_per_step=portions_per_step, pin=pin
+                ),
+                depth=1,
+            ) as made,
         ):
             yield iter(made)
     elif num_workers == 0:
         yield (_batch(portion, collate, pin=pin) for portion in portions())
     else:
-        with ReadAhead(lambda: (_batch(portion, collate, pin=pin) for portion in portions()), depth=AHEAD) as made:
+        depth = AHEAD * max(1, portions_per_step)
+        with ReadAhead(lambda: (_batch(portion, collate, pin=pin) for portion in portions()), depth=depth) as made:
             yield iter(made)
+
+
+def batches_per_process(num_workers: int, portions_per_step: int) -> int:
+    """How many batches each process makes ahead, so that together they have two steps ready, and none waits."""
+    return max(AHEAD, -(-AHEAD * portions_per_step // num_workers))
 
 
 def choose_num_workers(*, on_gpu: bool) -> int:
@@ -126,7 +144,12 @@ def _to_bytes(portion: Portion) -> tuple[int, int, bytes]:
 
 
 def _from_processes(
-    payloads: Iterable[tuple[int, int, bytes]], collate: Collate, *, num_workers: int, pin: bool
+    payloads: Iterable[tuple[int, int, bytes]],
+    collate: Collate,
+    *,
+    num_workers: int,
+    portions_per_step: int,
+    pin: bool,
 ) -> Iterator[DeviceBatch]:
     # torch's loader keeps the order, shares tensors without a copy, and its processes end with this one, even if killed
     loader: DataLoader[Any] = DataLoader(
@@ -135,7 +158,7 @@ def _from_processes(
         batch_size=None,
         collate_fn=_as_it_is,
         num_workers=num_workers,
-        prefetch_factor=AHEAD,
+        prefetch_factor=batches_per_process(num_workers, portions_per_step),
         multiprocessing_context="spawn",
         pin_memory=pin,
         generator=torch.Generator(),  # otherwise it draws from the generator that the model uses

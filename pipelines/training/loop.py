@@ -84,6 +84,7 @@ def train_rank(
             lambda: plan.portions(task.store, start, total, slice_reader),
             stage.collate(task),
             num_workers=config.engine.feed_workers,
+            portions_per_step=len(plan.plans),
             pin=config.engine.use_gpu,
         ) as batches,
     ):

@@ -48,6 +48,7 @@ class Validation:
             lambda: self.plan.portions(self.task.store, 0, num_steps, None),
             (self.stage.collate_validation or self.stage.collate)(self.task),
             num_workers=self.task.config.engine.feed_workers,
+            portions_per_step=len(self.plan.plans),
         ) as batches:
             return [self.plan.take_step(batches, step, torch.device("cpu")) for step in range(num_steps)]
 

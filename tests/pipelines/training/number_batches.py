@@ -42,7 +42,7 @@ def make_portions(steps: Sequence[Sequence[str]]) -> Iterator[Portion]:
 
 
 if __name__ == "__main__":
-    with feed(lambda: make_portions([["a"]] * 10_000), collate_numbers, num_workers=2) as batches:
+    with feed(lambda: make_portions([["a"]] * 10_000), collate_numbers, num_workers=2, portions_per_step=1) as batches:
         pids = {next(batches).pid for _ in range(4)}
         Path(sys.argv[1]).write_text(" ".join(map(str, pids)))
         time.sleep(300)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipelines.training.feed import AHEAD, Portion, choose_num_workers, feed
+from pipelines.training.feed import AHEAD, Portion, batches_per_process, choose_num_workers, feed
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows, toy_texts
 from tests.pipelines.training.number_batches import SECRET, collate_numbers, make_portions
 from trrg_core.errors import TrainingError
@@ -69,13 +69,14 @@ def test_batches_of_a_thread_and_of_processes_are_those_of_no_feed() -> None:
     made: dict[int, list[Any]] = {}
     for num_workers in (IN_THIS_THREAD, IN_A_THREAD, IN_PROCESSES):
         torch.manual_seed(3)
-        with feed(portions, collate, num_workers=num_workers) as batches:
+        with feed(portions, collate, num_workers=num_workers, portions_per_step=1) as batches:
             made[num_workers] = [_tensors(batch) for batch in batches]
     assert len(made[IN_THIS_THREAD]) == 6
     assert made[IN_A_THREAD] == made[IN_PROCESSES] == made[IN_THIS_THREAD]
 
 
-def test_batches_are_made_ahead_but_only_a_few() -> None:
+@pytest.mark.parametrize("per_step", [1, 4])
+def test_two_steps_are_made_ahead_and_no_more(per_step: int) -> None:
     asked: list[int] = []
 
     def portions() -> Iterator[Portion]:
@@ -83,18 +84,28 @@ def test_batches_are_made_ahead_but_only_a_few() -> None:
             asked.append(portion.step)
             yield portion
 
-    with feed(portions, collate_numbers, num_workers=IN_A_THREAD) as batches:
-        _wait(lambda: len(asked) >= AHEAD + 1, 30)
+    made = 2 * per_step + 1  # and one that waits for a place
+    with feed(portions, collate_numbers, num_workers=IN_A_THREAD, portions_per_step=per_step) as batches:
+        _wait(lambda: len(asked) >= made, 30)
         time.sleep(0.2)
-        assert len(asked) == AHEAD + 1
+        assert len(asked) == made
         next(batches)
-        _wait(lambda: len(asked) == AHEAD + 2, 30)
+        _wait(lambda: len(asked) == made + 1, 30)
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "per_step", "expected"), [(2, 1, 2), (2, 2, 2), (2, 8, 8), (3, 8, 6), (8, 8, 2), (1, 0, 2)]
+)
+def test_processes_make_two_steps_ahead_between_them(num_workers: int, per_step: int, expected: int) -> None:
+    each = batches_per_process(num_workers, per_step)
+    assert each == expected
+    assert num_workers * each >= AHEAD * per_step
 
 
 @pytest.mark.parametrize("num_workers", [IN_THIS_THREAD, IN_A_THREAD, IN_PROCESSES])
 def test_a_row_that_cannot_be_used_is_named_without_its_text(num_workers: int) -> None:
     steps = [["a", "b"], ["c", "bad"], ["d", "e"]]
-    with feed(lambda: make_portions(steps), collate_numbers, num_workers=num_workers) as batches:
+    with feed(lambda: make_portions(steps), collate_numbers, num_workers=num_workers, portions_per_step=1) as batches:
         next(batches)
         with pytest.raises(
             TrainingError, match=r"step 1: no batch of studies c, bad: ValueError at number_batches"
@@ -107,7 +118,7 @@ def test_a_row_that_cannot_be_used_is_named_without_its_text(num_workers: int) -
 def test_a_process_that_was_killed_stops_training() -> None:
     steps = [["a"], ["kill"], ["b"], ["c"]]
     with (
-        feed(lambda: make_portions(steps), collate_numbers, num_workers=1) as batches,
+        feed(lambda: make_portions(steps), collate_numbers, num_workers=1, portions_per_step=1) as batches,
         pytest.raises(TrainingError, match="a process that makes batches ended"),
     ):
         list(batches)
