@@ -57,6 +57,14 @@ DEGREE_OF_SEVERITY: Mapping[str, int] = {
 
 NUM_DEGREES = 3
 
+# The zones of the lungs in which a text places an observation, as bits; other places have none.
+ZONE_UPPER, ZONE_MIDDLE, ZONE_LOWER = 1, 2, 4
+ZONE_OF_ANATOMY: Mapping[str, int] = {
+    **dict.fromkeys(("left upper lobe", "right upper lobe", "lung apex"), ZONE_UPPER),
+    **dict.fromkeys(("right middle lobe", "lingula", "mid lung"), ZONE_MIDDLE),
+    **dict.fromkeys(("left lower lobe", "right lower lobe", "lung base", "costophrenic angle"), ZONE_LOWER),
+}
+
 # What a text states of an observation, as a small integer.
 NOT_STATED, STATED_PRESENT, STATED_ABSENT, STATED_UNCERTAIN = 0, 1, 2, 3
 CODE_OF_ASSERTION: Mapping[Assertion, int] = {

@@ -176,4 +176,5 @@ class TestSet:
 
 def _facts(is_present: npt.NDArray[np.bool_], sides: npt.NDArray[np.int64]) -> FactTable:
     assertions = np.where(is_present, STATED_PRESENT, STATED_ABSENT).astype(np.int8)
-    return FactTable(assertions=assertions, sides=sides.astype(np.int8), degrees=np.zeros_like(assertions))
+    unstated = np.zeros_like(assertions)
+    return FactTable(assertions=assertions, sides=sides.astype(np.int8), degrees=unstated, zones=unstated)

@@ -39,7 +39,7 @@ def invent_batch(load: Load, config: TrrgConfig, num_observations: int, seed: in
 
     def facts(num: int) -> Facts:
         shape = (num, num_observations)
-        return Facts(*(integers(high, *shape, dtype=torch.int8) for high in (4, 4, 4)))
+        return Facts(*(integers(high, *shape, dtype=torch.int8) for high in (4, 4, 4, 8)))
 
     views = (load.num_studies, load.num_views)
     num_slots = load.num_studies * load.num_sentences

@@ -60,8 +60,9 @@ class StudyFacts:
         return StudyFacts(assertion_NO=assertion, side_NO=side, degree_NO=degree)
 
     def to_batch(self, at: int, size: int) -> Facts:
-        """The facts of `size` studies from `at` on, as tensors."""
-        return Facts(*(torch.from_numpy(part[at : at + size].copy()) for part in self.parts))
+        """The facts of `size` studies from `at` on, as tensors; zones are left open."""
+        parts = [torch.from_numpy(part[at : at + size].copy()) for part in self.parts]
+        return Facts(parts[0], parts[1], parts[2], torch.zeros_like(parts[0]))
 
     @property
     def parts(self) -> tuple[Codes, Codes, Codes]:

@@ -122,7 +122,8 @@ def _assertions(text: str, names: Sequence[str], parser: ReportParser) -> tuple[
 
 def _facts_of(text: str, names: Sequence[str], parser: ReportParser) -> list[tuple[int, int, int]]:
     """What the text states of each observation: assertion code, side bits and degree."""
-    return list(zip(*text_facts(parser.parse(text), parser.label_set, names, sided=[True] * len(names)), strict=True))
+    codes = text_facts(parser.parse(text), parser.label_set, names, sided=[True] * len(names))
+    return list(zip(codes.assertions, codes.sides, codes.degrees, strict=True))
 
 
 def _log_odds(probability: float) -> float:

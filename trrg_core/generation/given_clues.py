@@ -95,11 +95,10 @@ def with_given(clues: Clues, given: Sequence[Sequence[GivenClue]], observations:
         for index, name in enumerate(observations):
             if name in by_name:
                 one = by_name[name]
-                values = (STATED_PRESENT if one.is_present else STATED_ABSENT, one.sides, one.degree)
+                values = (STATED_PRESENT if one.is_present else STATED_ABSENT, one.sides, one.degree, 0)
                 for part, value in zip(parts, values, strict=True):
                     part[index] = value
-        assertions, sides, degrees = (tuple(part) for part in parts)
-        codes.append(FactCodes(assertions, sides, degrees))
+        codes.append(FactCodes(*map(tuple, parts)))
         masks.append([name in by_name for name in observations])
     device = clues.logit_BK.device
     facts = facts_tensor(codes, len(observations)).map(lambda tensor: tensor.to(device))

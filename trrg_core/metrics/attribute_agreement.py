@@ -1,4 +1,4 @@
-"""Sides and degrees: does the report place a finding where the reference does, and as large?
+"""Sides, degrees and zones: does the report place a finding where the reference does, and as large?
 
 Parsed reports, or clues, become fact codes (`trrg_core.report.facts`), one text per study; agreement is counted study
 by study. Only findings that both texts affirm are compared, and only where both state the attribute.
@@ -29,11 +29,12 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FactTable:
-    """The fact codes of N texts, `[N,O]` each; 0 is "not stated"."""
+    """The fact codes of N texts, `[N,O]` each; 0 is "not stated". Sides and zones are bits, degrees 1 to 3."""
 
     assertions: Codes
     sides: Codes
     degrees: Codes
+    zones: Codes
 
     @property
     def is_present(self) -> Booleans:
@@ -65,6 +66,7 @@ def clue_facts(clues: Sequence[Clue], label_set: LabelSet) -> FactCodes:
         ),
         tuple(given[name].sides if is_shown else 0 for name, is_shown in zip(names, shown, strict=True)),
         (0,) * len(names),
+        (0,) * len(names),
     )
 
 
@@ -75,8 +77,8 @@ def empty_facts(label_set: LabelSet) -> FactCodes:
 
 def fact_table(codes: Sequence[FactCodes]) -> FactTable:
     """The codes of N texts as arrays."""
-    assertions, sides, degrees = np.array(codes, dtype=np.int8).transpose(1, 0, 2)
-    return FactTable(assertions=assertions, sides=sides, degrees=degrees)
+    assertions, sides, degrees, zones = np.array(codes, dtype=np.int8).transpose(1, 0, 2)
+    return FactTable(assertions=assertions, sides=sides, degrees=degrees, zones=zones)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,30 +86,47 @@ class AttributeAgreement:
     """Which findings of which study, `[N,O]` booleans, state an attribute in both texts, agree in it, or are expected.
 
     `expected` are findings of the reference that state it, whether or not the hypothesis has them; `due` are those that
-    it has, with or without the attribute.
+    it has, with or without the attribute. `by_chance`, `[N,O]` shares, is how often the value of a finding in `both`
+    agrees with a reference of the N that states it of the finding: what is always said agrees as often as that.
     """
 
     both: Booleans
     agree: Booleans
     expected: Booleans
     due: Booleans
+    by_chance: npt.NDArray[np.float64]
 
 
 def compare_sides(references: FactTable, hypotheses: FactTable) -> AttributeAgreement:
     """Agreement of the sides of affirmed findings: "left" and "bilateral" do not agree."""
-    return _compare(references, hypotheses, references.sides, hypotheses.sides)
+    return _compare(references, hypotheses, references.sides, hypotheses.sides, np.equal)
 
 
 def compare_degrees(references: FactTable, hypotheses: FactTable) -> AttributeAgreement:
     """Agreement of the degrees, mild, moderate or severe, of affirmed findings."""
-    return _compare(references, hypotheses, references.degrees, hypotheses.degrees)
+    return _compare(references, hypotheses, references.degrees, hypotheses.degrees, np.equal)
 
 
-def _compare(references: FactTable, hypotheses: FactTable, expected: Codes, stated: Codes) -> AttributeAgreement:
+def compare_zones(references: FactTable, hypotheses: FactTable) -> AttributeAgreement:
+    """Agreement of the zones of affirmed findings: one in common is enough, "lower lobes" and "left base" agree."""
+    return _compare(references, hypotheses, references.zones, hypotheses.zones, np.bitwise_and)
+
+
+def _compare(
+    references: FactTable, hypotheses: FactTable, expected: Codes, stated: Codes, compare: np.ufunc
+) -> AttributeAgreement:
+    """Agreement of values, 0 to 7, where `compare` of two is not 0."""
     is_expected = references.is_present & (expected != 0)
     is_due = is_expected & hypotheses.is_present
     both = is_due & (stated != 0)
-    return AttributeAgreement(both=both, agree=both & (expected == stated), expected=is_expected, due=is_due)
+    values = np.arange(8)
+    agrees = compare.outer(values, values) != 0
+    num_with_value = (is_expected[..., None] & (expected[..., None] == values)).sum(axis=0)
+    share = num_with_value / np.maximum(1, num_with_value.sum(axis=1, keepdims=True))
+    by_chance = np.take_along_axis((share @ agrees).T, stated.astype(np.intp), axis=0)
+    return AttributeAgreement(
+        both=both, agree=both & agrees[expected, stated], expected=is_expected, due=is_due, by_chance=both * by_chance
+    )
 
 
 def _has_side(observations: Sequence[str]) -> list[bool]:

@@ -265,7 +265,7 @@ class ContrastiveModel(nn.Module):
 
 def _without_attributes(facts: Facts) -> Facts:
     nothing = torch.zeros_like(facts.assertion_NO)
-    return Facts(facts.assertion_NO, nothing, nothing)
+    return Facts(facts.assertion_NO, nothing, nothing, nothing)
 
 
 def _joined_facts(facts: Sequence[Facts]) -> Facts:

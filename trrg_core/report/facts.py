@@ -1,6 +1,6 @@
 """Facts as integer codes: what a sentence, or all of a study's sentences, state of each observation.
 
-A fact is an assertion (`trrg_core.labels`), the sides it is stated of, and its degree.
+A fact is an assertion (`trrg_core.labels`), the sides and the zones of the lungs it is stated of, and its degree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from trrg_core.labels import (
     STATED_ABSENT,
     STATED_PRESENT,
     STATED_UNCERTAIN,
+    ZONE_OF_ANATOMY,
     Assertion,
     LabelSet,
 )
@@ -28,17 +29,18 @@ Fact = Mapping[str, Any]
 
 
 class FactCodes(NamedTuple):
-    """One text: per observation the assertion code, the side bits, and the degree 1 to 3; 0 is "not stated"."""
+    """One text: per observation the assertion code, side bits, degree 1 to 3, and zone bits; 0 is "not stated"."""
 
     assertions: tuple[int, ...]
     sides: tuple[int, ...]
     degrees: tuple[int, ...]
+    zones: tuple[int, ...]
 
 
 def no_facts(num_observations: int) -> FactCodes:
     """The codes of a text that states nothing."""
     nothing = (0,) * num_observations
-    return FactCodes(nothing, nothing, nothing)
+    return FactCodes(nothing, nothing, nothing, nothing)
 
 
 def current_facts(mentions: Iterable[Mention], label_set: LabelSet) -> list[Fact]:
@@ -49,6 +51,7 @@ def current_facts(mentions: Iterable[Mention], label_set: LabelSet) -> list[Fact
             "assertion": mention.assertion,
             "laterality": mention.laterality,
             "severity": mention.severity,
+            "anatomy": mention.anatomy,
         }
         for mention in mentions
         if mention.is_current
@@ -60,9 +63,9 @@ def sentence_facts(facts: Iterable[Fact], observations: Sequence[str], *, sided:
     """What the facts of one sentence of a shard row state.
 
     Args:
-        facts: `{"observation", "assertion"}` each, with `laterality` and `severity` where known.
+        facts: `{"observation", "assertion"}` each, with `laterality`, `severity` and `anatomy` where known.
         observations: names, in the order of the codes.
-        sided: whether each observation has a side; sides of others are left out.
+        sided: whether each observation has a side; sides and zones of others are left out.
     """
     of_name = _by_observation(facts)
     stated = [
@@ -106,15 +109,28 @@ def _describe(
 ) -> FactCodes:
     """The codes of a text from its facts by observation, given the assertion that counts for each.
 
-    Only facts with that assertion describe it: the sides of all of them, and their degree if they agree in it.
+    Only facts with that assertion describe it: the sides and zones of all of them, and their degree if they agree in
+    it. A denial without a side, a zone or a degree denies the finding in all of them.
     """
-    sides, degrees = [], []
+    sides, degrees, zones = [], [], []
     for name, code, has_side in zip(observations, stated, sided, strict=True):
-        same = [fact for fact in of_name[name] if _assertion(fact) == code] if code and name in of_name else ()
-        sides.append(reduce(or_, (CODE_OF_SIDE[fact.get("laterality") or ""] for fact in same), 0) if has_side else 0)
-        found = {DEGREE_OF_SEVERITY[fact.get("severity") or ""] for fact in same} - {0}
-        degrees.append(found.pop() if len(found) == 1 else 0)
-    return FactCodes(tuple(stated), tuple(sides), tuple(degrees))
+        same = [fact for fact in of_name[name] if _assertion(fact) == code] if code and name in of_name else []
+        of_side, of_degree, of_zone = (
+            [codes.get(fact.get(key) or "", 0) for fact in same]
+            for key, codes in (
+                ("laterality", CODE_OF_SIDE),
+                ("severity", DEGREE_OF_SEVERITY),
+                ("anatomy", ZONE_OF_ANATOMY),
+            )
+        )
+        for found in (of_side, of_degree, of_zone) if code == STATED_ABSENT else ():
+            if 0 in found:
+                found.clear()
+        sides.append(reduce(or_, of_side, 0) if has_side else 0)
+        zones.append(reduce(or_, of_zone, 0) if has_side else 0)
+        graded = set(of_degree) - {0}
+        degrees.append(graded.pop() if len(graded) == 1 else 0)
+    return FactCodes(tuple(stated), tuple(sides), tuple(degrees), tuple(zones))
 
 
 def _assertion(fact: Fact) -> int:

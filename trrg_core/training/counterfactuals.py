@@ -213,11 +213,11 @@ class ReportEditor:
             at = self._observations.index(NO_FINDING)
             abnormal = any(
                 code in (STATED_PRESENT, STATED_UNCERTAIN) and name not in (NO_FINDING, _DEVICES)
-                for name, (code, _, _) in zip(self._observations, codes, strict=True)
+                for name, (code, *_) in zip(self._observations, codes, strict=True)
             )
-            codes[at] = (STATED_ABSENT if abnormal else STATED_PRESENT, 0, 0)
-        assertions, sides, degrees = zip(*codes, strict=True)
-        return Counterfactual(segments=tuple(edited), facts=FactCodes(assertions, sides, degrees), turned=tuple(turned))
+            codes[at] = (STATED_ABSENT if abnormal else STATED_PRESENT, 0, 0, 0)
+        facts = FactCodes(*zip(*codes, strict=True))
+        return Counterfactual(segments=tuple(edited), facts=facts, turned=tuple(turned))
 
     def _facts(self, segments: Sequence[Segment]) -> FactCodes:
         facts = [fact for segment in segments for fact in segment.facts]
@@ -248,8 +248,8 @@ def _to_other_side(segments: list[Segment], name: str) -> list[Segment] | None:
     return edited
 
 
-def _codes_at(facts: FactCodes, index: int) -> tuple[int, int, int]:
-    return facts.assertions[index], facts.sides[index], facts.degrees[index]
+def _codes_at(facts: FactCodes, index: int) -> tuple[int, ...]:
+    return tuple(codes[index] for codes in facts)
 
 
 def _texts(segments: Sequence[Segment]) -> list[str]:

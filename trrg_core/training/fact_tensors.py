@@ -17,6 +17,7 @@ class Facts(NamedTuple):
     assertion_NO: Tensor
     side_NO: Tensor
     degree_NO: Tensor
+    zone_NO: Tensor
 
     def map(self, function: Any) -> "Facts":
         """The facts with `function` applied to each tensor."""

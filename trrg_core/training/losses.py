@@ -77,10 +77,14 @@ def relate(sentence: Facts, study: Facts, own_SB: Tensor) -> Tensor:
     One that does not mention a finding which the sentence denies is unknown, since normal findings are often left out;
     so is an uncertain statement against a clear one.
 
-    The same finding on another side or in a clearly different degree is a mismatch. The relation is not symmetric: a
-    sentence that leaves the side or degree open fits a study that states one; a sentence that states one is unknown for
-    a study that leaves it open, or for one that states more sides or a neighbouring degree. A denial of one side
-    contradicts only studies with the finding on that side.
+    The same finding on another side, in the upper zones in place of the lower, or in a clearly different degree is a
+    mismatch.
+    The relation is not symmetric: a sentence that leaves side, zone or degree open fits a study that states one; a
+    sentence that states one is unknown for a study that leaves it open, or for one that states more sides, other zones
+    or a neighbouring degree.
+
+    A denial with a side, zone or degree denies no more than that: it contradicts what is affirmed of the same, and
+    leaves anything else unknown. It fits a study that denies at least as much.
 
     Args:
         sentence: what sentences state, `[S,O]`.
@@ -97,8 +101,11 @@ def relate(sentence: Facts, study: Facts, own_SB: Tensor) -> Tensor:
     unknown = (unmentioned & (facts == STATED_ABSENT)) | (hedged & ~unmentioned)
     # "possible edema" against a study that denies edema: the radiologists disagree
     unknown &= ~((facts == STATED_UNCERTAIN) & (stated == STATED_ABSENT))
-    elsewhere, differs, open_detail = _compare_details(sentence, study)
-    unknown |= states & ((facts == STATED_ABSENT) & (stated == STATED_PRESENT) & elsewhere)
+    rows, columns = sentence.map(lambda codes: codes[:, None]), study.map(lambda codes: codes[None])
+    unknown |= (facts == STATED_ABSENT) & (stated == STATED_PRESENT) & _is_outside(rows, columns)
+    unknown |= (facts != STATED_ABSENT) & (stated == STATED_ABSENT) & _is_outside(columns, rows)
+    unknown |= (facts == STATED_ABSENT) & (stated == STATED_ABSENT) & _denies_more(rows, columns)
+    differs, open_detail = _compare_details(rows, columns)
     affirmed_alike = (facts == stated) & ((facts == STATED_PRESENT) | (facts == STATED_UNCERTAIN))
     mismatch = states & ~unknown & ((facts != stated) | (affirmed_alike & differs))
     unknown |= affirmed_alike & open_detail & ~differs
@@ -110,21 +117,39 @@ def relate(sentence: Facts, study: Facts, own_SB: Tensor) -> Tensor:
     return relation
 
 
-def _compare_details(sentence: Facts, study: Facts) -> tuple[Tensor, Tensor, Tensor]:
-    """Side and degree of each sentence beside those of each study, bool `[S,B,O]` each.
+def _is_outside(denied: Facts, affirmed: Facts) -> Tensor:
+    """Whether what is affirmed may lie outside what is denied, which has a side, zone or degree; bool `[S,B,O]`."""
+    side = (denied.side_NO != 0) & ((denied.side_NO & affirmed.side_NO) == 0)
+    zone = (denied.zone_NO != 0) & ((denied.zone_NO & affirmed.zone_NO) == 0)
+    return side | zone | ((denied.degree_NO != 0) & (denied.degree_NO != affirmed.degree_NO))
 
-    Whether the sides may have nothing in common, whether side or degree differ, and whether the study leaves open what
-    the sentence states.
+
+def _denies_more(sentence: Facts, study: Facts) -> Tensor:
+    """Whether a denial may deny more than that of a study, which has a side, zone or degree; bool `[S,B,O]`."""
+    narrower = [
+        (of_study != 0) & ((denied == 0) | ((denied & ~of_study) != 0))
+        for denied, of_study in ((sentence.side_NO, study.side_NO), (sentence.zone_NO, study.zone_NO))
+    ]
+    return narrower[0] | narrower[1] | ((study.degree_NO != 0) & (sentence.degree_NO != study.degree_NO))
+
+
+def _compare_details(sentence: Facts, study: Facts) -> tuple[Tensor, Tensor]:
+    """Side, zone and degree of affirming sentences beside those of each study, bool `[S,B,O]` each.
+
+    Whether one of them differs, and whether the study leaves open what the sentence states.
     """
-    side, study_side = sentence.side_NO[:, None], study.side_NO[None]
-    degree, study_degree = sentence.degree_NO[:, None], study.degree_NO[None]
-    elsewhere = (side != 0) & ((side & study_side) == 0)
-    has_both_degrees = (degree != 0) & (study_degree != 0)
-    distance = (degree - study_degree).abs()
-    differs = ((study_side != 0) & ((side & ~study_side) != 0)) | (has_both_degrees & (distance > 1))
-    open_side = (side != 0) & (side != study_side)
-    open_degree = (degree != 0) & (degree != study_degree)
-    return elsewhere, differs, open_side | open_degree
+    side, study_side = sentence.side_NO, study.side_NO
+    zone, study_zone = sentence.zone_NO, study.zone_NO
+    degree, study_degree = sentence.degree_NO, study.degree_NO
+    other_side = (study_side != 0) & ((side & ~study_side) != 0)
+    near_zone = zone | (zone << 1) | (zone >> 1)
+    other_zone = (zone != 0) & (study_zone != 0) & ((near_zone & study_zone) == 0)
+    other_degree = (degree != 0) & (study_degree != 0) & ((degree - study_degree).abs() > 1)
+    open_detail = [
+        (stated != 0) & (stated != of_study)
+        for stated, of_study in ((side, study_side), (zone, study_zone), (degree, study_degree))
+    ]
+    return other_side | other_zone | other_degree, open_detail[0] | open_detail[1] | open_detail[2]
 
 
 def sentence_contrastive_loss(

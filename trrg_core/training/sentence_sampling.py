@@ -148,7 +148,7 @@ def _draw_prompt_statements(
         pool = prompts[index].present if code == STATED_PRESENT else prompts[index].absent
         assertions = tuple(code if other == index else NOT_STATED for other in range(len(stated)))
         nothing = (0,) * len(stated)
-        drawn.append(_Statement(_pick(pool, rng), FactCodes(assertions, nothing, nothing)))
+        drawn.append(_Statement(_pick(pool, rng), FactCodes(assertions, nothing, nothing, nothing)))
     return drawn
 
 

@@ -150,7 +150,7 @@ def test_a_part_of_a_clue_moves_with_its_finding_when_clues_are_shuffled(stage2,
 def test_a_given_clue_says_what_it_is_set_to_and_nothing_of_the_image(stage2):
     _, _, clues = own_clues(stage2, [toy_row(1, "ep")])
     given = torch.tensor([[True, False, False]])
-    facts = Facts(*(torch.tensor([[code, 0, 0]], dtype=torch.int8) for code in (STATED_PRESENT, SIDE_RIGHT, 3)))
+    facts = Facts(*(torch.tensor([[code, 0, 0]], dtype=torch.int8) for code in (STATED_PRESENT, SIDE_RIGHT, 3, 0)))
     set_right = give_clues(clues, facts, given)
     effusion, pneumothorax, _ = read_clues(set_right, stage2.model.perception)[0]
     assert (effusion.sides, effusion.probability > 0.99) == (SIDE_RIGHT, True)
@@ -196,7 +196,7 @@ def test_both_sides_are_another_clue_than_either(stage2):
     mask, perception = torch.tensor([[True, False, False]]), stage2.model.perception
     tokens = []
     for side in (SIDE_LEFT, SIDE_RIGHT, SIDE_LEFT | SIDE_RIGHT):
-        facts = Facts(*(torch.tensor([[code, 0, 0]], dtype=torch.int8) for code in (STATED_PRESENT, side, 0)))
+        facts = Facts(*(torch.tensor([[code, 0, 0]], dtype=torch.int8) for code in (STATED_PRESENT, side, 0, 0)))
         tokens.append(stage2.model.clue_injection(give_clues(clues, facts, mask), perception)[0, 0])
     left, right, both = tokens
     between = (left + right) / 2
@@ -208,7 +208,7 @@ def test_what_a_clue_claims_lies_nearest_to_the_prompt_that_says_it(stage2):
     perception = stage2.model.perception
 
     def nearest(code: int, side: int) -> str:
-        facts = Facts(*(torch.tensor([[value, 0, 0]], dtype=torch.int8) for value in (code, side, 0)))
+        facts = Facts(*(torch.tensor([[value, 0, 0]], dtype=torch.int8) for value in (code, side, 0, 0)))
         given = give_clues(clues, facts, torch.tensor([[True, False, False]]))
         claimed = claimed_vectors(given, perception)[0, 0]
         prompts = {"absent": "absent_OD", "present": "present_OD", "left": "left_OD", "right": "right_OD"}

@@ -32,9 +32,14 @@ def codes(*rows: list[int]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.int8)
 
 
-def facts(assertion: list[int], side: list[int] | None = None, degree: list[int] | None = None) -> Facts:
+def facts(
+    assertion: list[int],
+    side: list[int] | None = None,
+    degree: list[int] | None = None,
+    zone: list[int] | None = None,
+) -> Facts:
     nothing = [0] * len(assertion)
-    return Facts(codes(assertion), codes(side or nothing), codes(degree or nothing))
+    return Facts(codes(assertion), *(codes(part or nothing) for part in (side, degree, zone)))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +101,76 @@ def test_a_denial_of_one_side_contradicts_the_finding_there(denied, present, exp
 )
 def test_a_clearly_different_degree_is_another_fact(sentence, study, expected):
     relation = relate(facts([PRESENT], degree=[sentence]), facts([PRESENT], degree=[study]), torch.tensor([[False]]))
+    assert relation.item() == expected
+
+
+UPPER, MIDDLE, LOWER = 1, 2, 4
+
+
+@pytest.mark.parametrize(
+    ("sentence", "study", "expected"),
+    [
+        (UPPER, UPPER, MATCH),
+        (UPPER, LOWER, MISMATCH),
+        (OPEN, LOWER, MATCH),
+        (LOWER, OPEN, UNKNOWN),
+        (UPPER, UPPER | LOWER, UNKNOWN),
+        (UPPER | LOWER, LOWER, UNKNOWN),
+        (LOWER, UPPER, MISMATCH),
+        (MIDDLE, LOWER, UNKNOWN),
+        (MIDDLE, UPPER, UNKNOWN),
+        (MIDDLE, UPPER | LOWER, UNKNOWN),
+    ],
+)
+def test_the_same_finding_in_another_zone_is_another_fact(sentence, study, expected):
+    relation = relate(facts([PRESENT], zone=[sentence]), facts([PRESENT], zone=[study]), torch.tensor([[False]]))
+    assert relation.item() == expected
+
+
+@pytest.mark.parametrize(
+    ("denied", "affirmed", "expected"),
+    [
+        ({"degree": [3]}, {"degree": [3]}, MISMATCH),
+        ({"degree": [3]}, {"degree": [1]}, UNKNOWN),
+        ({"degree": [3]}, {}, UNKNOWN),
+        ({"zone": [LOWER]}, {"zone": [LOWER]}, MISMATCH),
+        ({"zone": [LOWER]}, {"zone": [UPPER]}, UNKNOWN),
+        ({"side": [LEFT]}, {"side": [RIGHT]}, UNKNOWN),
+        ({"side": [LEFT]}, {"side": [BOTH]}, MISMATCH),
+        ({}, {"side": [LEFT], "degree": [1], "zone": [LOWER]}, MISMATCH),
+    ],
+)
+def test_a_denial_contradicts_no_more_than_it_denies(denied, affirmed, expected):
+    """ "No large effusion" is true of a study with a small one, and such a study's report contradicts neither."""
+    own = torch.tensor([[False]])
+    assert relate(facts([ABSENT], **denied), facts([PRESENT], **affirmed), own).item() == expected
+    assert relate(facts([PRESENT], **affirmed), facts([ABSENT], **denied), own).item() == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "study", "expected"),
+    [
+        ({"side": [LEFT]}, {"side": [RIGHT]}, UNKNOWN),
+        ({}, {"side": [LEFT]}, UNKNOWN),
+        ({"side": [LEFT]}, {}, MATCH),
+        ({"side": [LEFT]}, {"side": [BOTH]}, MATCH),
+        ({"side": [BOTH]}, {"side": [LEFT]}, UNKNOWN),
+        ({"degree": [3]}, {}, MATCH),
+        ({}, {"degree": [3]}, UNKNOWN),
+        (
+            {"zone": [UPPER]},
+            {
+                "zone": [
+                    UPPER,
+                ]
+            },
+            MATCH,
+        ),
+        ({"zone": [UPPER]}, {"zone": [LOWER]}, UNKNOWN),
+    ],
+)
+def test_a_denial_fits_a_study_that_denies_as_much(sentence, study, expected):
+    relation = relate(facts([ABSENT], **sentence), facts([ABSENT], **study), torch.tensor([[False]]))
     assert relation.item() == expected
 
 

@@ -9,7 +9,7 @@ from trrg_core.training.sentence_sampling import draw_sentences, flips_of_study
 
 
 def assertions(*codes: int, sides: tuple[int, ...] = (0, 0, 0), degrees: tuple[int, ...] = (0, 0, 0)) -> FactCodes:
-    return FactCodes(codes, sides, degrees)
+    return FactCodes(codes, sides, degrees, (0, 0, 0))
 
 
 EFFUSION = assertions(STATED_PRESENT, STATED_ABSENT, STATED_ABSENT, sides=(SIDE_LEFT, 0, 0), degrees=(1, 0, 0))
