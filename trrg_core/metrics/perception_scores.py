@@ -27,6 +27,7 @@ _PAIR_NAMES: Mapping[tuple[str, str, int | None], str] = {
     ("severity", "flip", None): "flip_severity",
     ("polarity", "report", STATED_PRESENT): "report_polarity_present",
     ("polarity", "report", STATED_ABSENT): "report_polarity_absent",
+    ("zone", "report", None): "report_zone",
 }
 # the first of a run's numbers that people look at
 _HEADLINE = ("macro_auroc", "side_accuracy", "ece")

@@ -29,6 +29,7 @@ _PAIRS: Mapping[str, tuple[str, str]] = {
     "flip_severity": ("states a degree", "the same sentence with another degree"),
     "report_polarity_present": ("affirms a finding", "a sentence of another report that denies it"),
     "report_polarity_absent": ("denies a finding", "a sentence of another report that affirms it"),
+    "report_zone": ("states an upper or a lower zone", "a sentence of another report with the finding in the other"),
 }
 _OVERALL: Mapping[str, str] = {
     "macro_auroc": "AUROC, mean over findings",

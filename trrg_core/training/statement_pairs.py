@@ -1,7 +1,8 @@
 """Pairs of a true sentence of a study and a false one, for measuring whether stage 1 tells them apart.
 
 The false sentence is a flip of the true one (`trrg_core.report.flips`), or a sentence of another report that states the
-opposite of one of its facts: grammar may give a flip away, but not a sentence that a radiologist wrote.
+opposite of one of its facts, or places it in the lower zones of the lungs in place of the upper, or the reverse:
+grammar may give a flip away, but not a sentence that a radiologist wrote.
 """
 
 import zlib
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT
+from trrg_core.labels import NOT_STATED, STATED_ABSENT, STATED_PRESENT, ZONE_LOWER, ZONE_UPPER
 from trrg_core.report.facts import FactCodes, sentence_facts
 from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.training.prompts import Prompts
@@ -20,9 +21,11 @@ from trrg_core.training.sentence_sampling import flips_of_study
 
 Row = Mapping[str, Any]
 PairSource = Literal["flip", "report"]
+ZONE: Literal["zone"] = "zone"
 
 # what a false sentence of another report states of the finding
 _OPPOSITE = {STATED_PRESENT: STATED_ABSENT, STATED_ABSENT: STATED_PRESENT}
+_OTHER_ZONE = {ZONE_UPPER: ZONE_LOWER, ZONE_LOWER: ZONE_UPPER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class StatementPair:
     """
 
     observation: str
-    kind: FlipKind
+    kind: FlipKind | Literal["zone"]
     source: PairSource
     assertion: int
     true_text: str
@@ -60,6 +63,7 @@ class PairMaker:
         self.observations = tuple(observations)
         self._sided = [prompt.has_side for prompt in prompts]
         self._natural: dict[tuple[int, int], list[_Natural]] = defaultdict(list)
+        self._placed: dict[tuple[int, int, int], list[_Natural]] = defaultdict(list)
         for row in rows:
             for sentence in row["sentences"]:
                 facts = self._facts(sentence)
@@ -67,10 +71,12 @@ class PairMaker:
                 for index, code in enumerate(facts.assertions):
                     if code in _OPPOSITE:
                         self._natural[index, code].append(natural)
+                    if code == STATED_PRESENT and facts.zones[index] in _OTHER_ZONE:
+                        self._placed[index, facts.zones[index], facts.sides[index]].append(natural)
 
     def pairs(self, row: Row, stated: FactCodes) -> list[StatementPair]:
         """The pairs of a study; `stated` is what it states. They depend on the study and the other rows alone."""
-        return list(self._pairs(row, stated))
+        return [*self._pairs(row, stated), *self._zone_pairs(row, stated)]
 
     def _pairs(self, row: Row, stated: FactCodes) -> Iterator[StatementPair]:
         rng = np.random.default_rng(zlib.crc32(row["study_id"].encode()))
@@ -88,8 +94,28 @@ class PairMaker:
                     chosen = fitting[int(rng.integers(len(fitting)))]
                     yield self._pair(index, FlipKind.POLARITY, "report", facts, sentence["text"], chosen.text)
 
+    def _zone_pairs(self, row: Row, stated: FactCodes) -> Iterator[StatementPair]:
+        """True sentences beside those of other reports with the same finding and side in the opposite zone."""
+        rng = np.random.default_rng(zlib.crc32(row["study_id"].encode()))
+        for sentence in row["sentences"]:
+            facts = self._facts(sentence)
+            for index, zone in enumerate(facts.zones):
+                if zone not in _OTHER_ZONE or facts.assertions[index] != STATED_PRESENT or stated.zones[index] != zone:
+                    continue
+                pool = self._placed[index, _OTHER_ZONE[zone], facts.sides[index]]
+                fitting = [item for item in pool if self._differs_in(item, index, row["study_id"], stated)]
+                if fitting:
+                    chosen = fitting[int(rng.integers(len(fitting)))]
+                    yield self._pair(index, ZONE, "report", facts, sentence["text"], chosen.text)
+
     def _pair(
-        self, index: int, kind: FlipKind, source: PairSource, facts: FactCodes, true_text: str, false_text: str
+        self,
+        index: int,
+        kind: FlipKind | Literal["zone"],
+        source: PairSource,
+        facts: FactCodes,
+        true_text: str,
+        false_text: str,
     ) -> StatementPair:
         return StatementPair(
             observation=self.observations[index],

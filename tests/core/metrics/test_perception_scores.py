@@ -43,6 +43,7 @@ def test_each_kind_of_pair_is_a_share_of_its_own_and_a_tie_is_no_success() -> No
         "flip_severity": (None, 0),
         "report_polarity_present": (None, 0),
         "report_polarity_absent": (1.0, 1),
+        "report_zone": (None, 0),
     }
 
 

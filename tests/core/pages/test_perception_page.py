@@ -122,7 +122,7 @@ def test_scores_and_studies_are_shown_with_numbers() -> None:
     assert "the likelier side is the stated one in 50% of 2 one-sided findings" in shown.text
     assert "states a side , the false one is the same sentence with the other side flip_side 50.0 %" in shown.text
     assert "of 4 pairs; other image 25.0 %" in shown.text
-    assert shown.text.count("no pair") == 5
+    assert shown.text.count("no pair") == 6
     assert "right 0.10 left 0.70 present, left agrees side agrees" in shown.text
     assert "Left and right are the patient's" in shown.text
     assert "It is no proof" in shown.text

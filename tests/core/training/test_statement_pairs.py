@@ -1,12 +1,12 @@
 from tests.core.toy_corpus import OBSERVATIONS, toy_row, toy_rows
-from trrg_core.labels import SIDE_LEFT, STATED_ABSENT, STATED_PRESENT
+from trrg_core.labels import SIDE_LEFT, SIDE_RIGHT, STATED_ABSENT, STATED_PRESENT, ZONE_LOWER, ZONE_UPPER
 from trrg_core.report.facts import FactCodes
 from trrg_core.report.flipping.kinds import FlipKind
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.statement_pairs import PairMaker, StatementPair
 
 PROMPTS = load_prompts(OBSERVATIONS)
-EFFUSION = FactCodes((STATED_PRESENT, STATED_ABSENT, STATED_ABSENT), (SIDE_LEFT, 0, 0), (1, 0, 0))
+EFFUSION = FactCodes((STATED_PRESENT, STATED_ABSENT, STATED_ABSENT), (SIDE_LEFT, 0, 0), (1, 0, 0), (0, 0, 0))
 
 
 def pairs_of(row: dict, stated: FactCodes = EFFUSION, rows: list[dict] | None = None) -> list[StatementPair]:
@@ -45,10 +45,29 @@ def test_no_sentence_of_the_study_itself_nor_one_that_is_false_elsewhere_is_take
     assert natural(EFFUSION, [row]) == []
 
 
+def test_a_sentence_of_another_report_places_the_finding_in_the_other_zone():
+    def row(name: str, text: str, anatomy: str, side: str = "right") -> dict:
+        fact = {"observation": "Pneumothorax", "assertion": "PRESENT", "laterality": side, "anatomy": anatomy}
+        return {"study_id": name, "sentences": [{"text": text, "facts": [fact]}]}
+
+    own = row("own", "A right apical pneumothorax.", "lung apex")
+    others = [
+        row("same zone", "A right upper pneumothorax.", "right upper lobe"),
+        row("other side", "A left basal pneumothorax.", "lung base", "left"),
+        row("between", "A right pneumothorax in the middle.", "mid lung"),
+    ]
+    stated = FactCodes((0, STATED_PRESENT, 0), (0, SIDE_RIGHT, 0), (0, 0, 0), (0, ZONE_UPPER, 0))
+    assert pairs_of(own, stated, [own, *others]) == []
+    lower = row("lower", "A right basal pneumothorax.", "lung base")
+    (pair,) = pairs_of(own, stated, [own, *others, lower])
+    assert (pair.kind, pair.source, pair.false_text) == ("zone", "report", "A right basal pneumothorax.")
+    assert pairs_of(own, stated._replace(zones=(0, ZONE_UPPER | ZONE_LOWER, 0)), [own, lower]) == []
+
+
 def test_pairs_do_not_change_from_one_time_to_the_next():
     assert pairs_of(toy_row(1, "e")) == pairs_of(toy_row(1, "e"))
 
 
 def test_a_sentence_that_the_labels_contradict_makes_no_pair():
-    denied = FactCodes((STATED_ABSENT, STATED_ABSENT, STATED_ABSENT), (0, 0, 0), (0, 0, 0))
+    denied = FactCodes((STATED_ABSENT, STATED_ABSENT, STATED_ABSENT), (0, 0, 0), (0, 0, 0), (0, 0, 0))
     assert not [pair for pair in pairs_of(toy_row(1, "e"), denied) if pair.assertion == STATED_PRESENT]
