@@ -117,6 +117,8 @@ REFUSED: Mapping[str, Writer] = {
     "everything on both sides": (partial(_replace, r"(?i)\b(left|right)\b", "bilateral"), 1),
     "everything mild": (partial(_replace, DEGREES, "mild"), 1),
     "everything possible": (partial(_replace, r"(?i)\b(no (evidence of )?|there is (an? )?)", "Possible "), 1),
+    "everything moderate": (partial(_replace, DEGREES, "moderate"), 1),
+    "upper for lower": (partial(_replace, r"(?i)\b(lower|base|basilar)\b", "upper"), 1),
     "half without sides": (partial(_replace, SIDES, ""), 0.5),
     "a sentence twice in a third": (_repeat, 0.33),
     "a sentence twice in a fifth": (_repeat, 0.2),
@@ -138,8 +140,6 @@ DOUBTFUL: Mapping[str, Writer] = {
     "all fractures left out": (partial(_without, "fractur"), 1),
     "all lesions left out": (partial(_without, "nodule|mass|lesion"), 1),
     "normal sentences for a quarter": (partial(_some_of, NORMAL), 0.25),
-    "everything moderate": (partial(_replace, DEGREES, "moderate"), 1),
-    "upper for lower": (partial(_replace, r"(?i)\b(lower|base|basilar)\b", "upper"), 1),
     "unchanged": (lambda text, _: text, 1),
 }
 

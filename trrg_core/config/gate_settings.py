@@ -117,6 +117,26 @@ class GateConfig(ConfigSection):
         description="Minimum share of stated degrees (slight, moderate, severe) that are those of the reference; the "
         "lower end decides.",
     )
+    min_zone_agreement: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Minimum share of stated zones of the lungs (upper, middle, lower) that share one with the "
+        "reference's; the lower end decides.",
+    )
+    min_degree_gain: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="Stated degrees must agree with the study's own reference more often than with the references of "
+        "all studies that grade the finding, by more than this; the lower end decides.",
+    )
+    min_zone_gain: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="The same of zones of the lungs: upper, middle, lower.",
+    )
     min_sides_stated: float = Field(
         0.6,
         ge=0,

@@ -40,6 +40,10 @@ class Column(StrEnum):
     DEGREES_BOTH = "degrees.both"
     DEGREES_AGREE = "degrees.agree"
     DEGREES_DUE = "degrees.due"
+    DEGREES_CHANCE = "degrees.by_chance"  # of those both state, what would agree with another reference
+    ZONES_BOTH = "zones.both"
+    ZONES_AGREE = "zones.agree"
+    ZONES_CHANCE = "zones.by_chance"
     WORDS_MATCHED = "words.matched"
     WORDS = "words.hypothesis"
     WORDS_EXPECTED = "words.reference"
@@ -48,7 +52,10 @@ class Column(StrEnum):
 
 
 # those that files of TRRG 0.2 lack
-_NEW = (Column.SIDES_DUE, Column.DEGREES_DUE, Column.WORDS_UNKNOWN, Column.MALFORMED)
+_NEW = (
+    *(Column.SIDES_DUE, Column.DEGREES_DUE, Column.WORDS_UNKNOWN, Column.MALFORMED),
+    *(Column.DEGREES_CHANCE, Column.ZONES_BOTH, Column.ZONES_AGREE, Column.ZONES_CHANCE),
+)
 
 
 class Outcome(StrEnum):

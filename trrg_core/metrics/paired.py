@@ -131,6 +131,11 @@ def share_of(part: Column, whole: Column) -> Score:
     return lambda pooled: _ratio(pooled.of(part), pooled.of(whole), empty=np.nan)
 
 
+def gain_on_chance(agree: Column, chance: Column, whole: Column) -> Score:
+    """How much more of `whole` agrees than does by chance; NaN where there is nothing to count."""
+    return lambda pooled: _ratio(pooled.of(agree) - pooled.of(chance), pooled.of(whole), empty=np.nan)
+
+
 def bleu1(pooled: Pooled) -> Counts:
     """Corpus BLEU-1 of lower-case words without punctuation, with its brevity penalty, `[1 + B]`."""
     stated, expected = pooled.of(Column.WORDS), pooled.of(Column.WORDS_EXPECTED)

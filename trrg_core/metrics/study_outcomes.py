@@ -16,6 +16,7 @@ from trrg_core.metrics.attribute_agreement import (
     clue_facts,
     compare_degrees,
     compare_sides,
+    compare_zones,
     empty_facts,
     fact_table,
     findings_of,
@@ -146,7 +147,12 @@ def _truth(truth: FactTable, stated: FactTable, weights: Counts, significance: S
 
 def _attributes(truth: FactTable, stated: FactTable) -> list[Counts]:
     sides, degrees = compare_sides(truth, stated), compare_degrees(truth, stated)
-    counted = (sides.both, sides.agree, sides.expected, sides.due, degrees.both, degrees.agree, degrees.due)
+    zones = compare_zones(truth, stated)
+    counted = (
+        *(sides.both, sides.agree, sides.expected, sides.due),
+        *(degrees.both, degrees.agree, degrees.due, degrees.by_chance),
+        *(zones.both, zones.agree, zones.by_chance),
+    )
     return [cells.sum(axis=1).astype(np.float64) for cells in counted]
 
 

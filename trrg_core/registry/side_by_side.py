@@ -48,6 +48,7 @@ def _scores(score_name: str, critical: Sequence[str], findings: Sequence[str]) -
         yield "recall of critical findings", recall_of(critical)
     yield "side agreement", share_of(Column.SIDES_AGREE, Column.SIDES_BOTH)
     yield "degree agreement", share_of(Column.DEGREES_AGREE, Column.DEGREES_BOTH)
+    yield "zone agreement", share_of(Column.ZONES_AGREE, Column.ZONES_BOTH)
     yield "BLEU-1, words alone", bleu1
     for name in findings:
         yield f"F1 {name}", f1_of(name)

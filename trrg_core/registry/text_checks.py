@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from trrg_core.config.gate_settings import GateConfig
 from trrg_core.metrics.outcomes import Column
-from trrg_core.metrics.paired import Pooled, Resampler, share_of
+from trrg_core.metrics.paired import Pooled, Resampler, gain_on_chance, share_of
 from trrg_core.metrics.systems import TruthMeasure, TruthRate
 from trrg_core.registry.check import Bound, Check, Relation, Verdict, check_estimate, check_number
 
@@ -35,12 +35,19 @@ _RATES: Mapping[TruthRate | TruthMeasure, str] = {
 _ATTRIBUTES: Mapping[str, tuple[Column, Column]] = {
     "side": (Column.SIDES_BOTH, Column.SIDES_AGREE),
     "degree": (Column.DEGREES_BOTH, Column.DEGREES_AGREE),
+    "zone": (Column.ZONES_BOTH, Column.ZONES_AGREE),
 }
 # of the findings that both reports affirm, the reference with a side or degree, those that the model states with one;
 # bounded by the setting min_NAME_stated
 _STATED: Mapping[str, tuple[Column, Column]] = {
     "sides": (Column.SIDES_BOTH, Column.SIDES_DUE),
     "degrees": (Column.DEGREES_BOTH, Column.DEGREES_DUE),
+}
+# what both reports state of a finding, where it agrees, and where it would with any other reference; one that is always
+# the same gains nothing; bounded by the setting min_NAME_gain
+_GAINS: Mapping[str, tuple[Column, Column, Column]] = {
+    "degree": (Column.DEGREES_BOTH, Column.DEGREES_AGREE, Column.DEGREES_CHANCE),
+    "zone": (Column.ZONES_BOTH, Column.ZONES_AGREE, Column.ZONES_CHANCE),
 }
 
 
@@ -83,6 +90,8 @@ def check_texts(
     for attributes, (both, due) in _STATED.items():
         words = f"the share of the reference's {attributes} that are stated, of findings that both affirm"
         yield _check_attribute(f"text.{attributes}_stated", both, due, words, model, resampler, config)
+    for attribute, columns in _GAINS.items():
+        yield _check_gain(attribute, *columns, model, resampler, config)
 
 
 def _check_rate(rate: TruthRate | TruthMeasure, rates: Mapping[str, float | None], bound: Bound, words: str) -> Check:
@@ -104,6 +113,18 @@ def _check_attribute(
     if (cases := model.of(of)[0]) < config.min_positives:
         return _not_judged(check, f"{words}: {cases:.0f} cases are too few to judge", bound)
     return check_estimate(check, resampler.interval(share_of(hits, of)(model)), bound, words)
+
+
+def _check_gain(
+    attribute: str, both: Column, agree: Column, chance: Column, model: Pooled, resampler: Resampler, config: GateConfig
+) -> Check:
+    """Judged where the references differ: what they all state alike agrees by chance as well."""
+    check, bound = f"truth.{attribute}_gain", _bound(">", f"min_{attribute}_gain", config)
+    words = f"how much more often {attribute}s agree with their study's reference than with any that states one"
+    cases = model.of(both)[0] - model.of(chance)[0]
+    if not cases >= config.min_positives:
+        return _not_judged(check, f"{words}: {cases:.0f} cases in which chance is wrong are too few to judge", bound)
+    return check_estimate(check, resampler.interval(gain_on_chance(agree, chance, both)(model)), bound, words)
 
 
 def _not_judged(name: str, reason: str, bound: Bound) -> Check:

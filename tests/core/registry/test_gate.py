@@ -268,6 +268,31 @@ def test_degrees_that_are_not_those_of_the_reference_are_refused():
     assert check(gate(), "truth.degree_agreement").verdict is Verdict.NOT_JUDGED
 
 
+@pytest.mark.parametrize(
+    ("attribute", "columns"),
+    [
+        ("degree", (Column.DEGREES_BOTH, Column.DEGREES_AGREE, Column.DEGREES_CHANCE)),
+        ("zone", (Column.ZONES_BOTH, Column.ZONES_AGREE, Column.ZONES_CHANCE)),
+    ],
+)
+def test_what_is_always_the_same_agrees_no_more_than_by_chance(attribute: str, columns: tuple[Column, ...]):
+    def decide(*values: float) -> Decision:
+        table = TABLE
+        for column, value in zip(columns, values, strict=True):
+            table = changed(table, column, value)
+        return gate(table)
+
+    assert failed(decide(1, 0.7, 0.7)) == {f"truth.{attribute}_gain"}
+    assert failed(decide(1, 0.7, 0.5)) == set()
+    # references that all say the same tell nothing
+    assert check(decide(1, 1, 1), f"truth.{attribute}_gain").verdict is Verdict.NOT_JUDGED
+
+
+def test_zones_that_are_not_those_of_the_reference_are_refused():
+    stated = changed(TABLE, Column.ZONES_BOTH, 1.0)
+    assert failed(gate(changed(stated, Column.ZONES_AGREE, 0.5))) == {"truth.zone_agreement"}
+
+
 def test_a_first_model_that_leaves_out_sides_words_or_a_finding_is_refused():
     half = TABLE.columns.index(Column.SIDES_DUE)
     due = changed(TABLE, Column.SIDES_BOTH, 0.0).counts[System.MODEL].copy()
