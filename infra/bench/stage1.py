@@ -22,6 +22,7 @@ from scipy import stats
 
 from infra.bench.variants import add_run_options, mean_and_deviation, run_variants, test_rows, variant_config
 from pipelines.jobs.pretrain import calibrated_probabilities, score_rows
+from pipelines.jobs.reslice import make_slice
 from pipelines.running.newest_outputs import newest_outputs
 from pipelines.running.run_job import run_job
 from pipelines.training.runs import observations_of
@@ -29,11 +30,13 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.metrics.perception_scores import headline_metrics, score_perception, split_scores
 from trrg_core.model.model_folder import load_contrastive_folder
 from trrg_core.runs.stored_model import fetched_model
+from trrg_core.slicing.spec import SliceSpec
 from trrg_core.storage.store import open_store
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.statement_pairs import PairMaker
 
 FULL = "full"
+SLICE = "slice with at most half of the sentences negated"
 _ALL = ("polarity", "side", "severity", "report")
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     FULL: (),
@@ -53,6 +56,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "no local alignment": ("pretrain.local_weight=0",),
     "flips in pairs": ("pretrain.hard_negative_form=pairs",),
     "sigmoid loss": ("pretrain.contrastive_loss=sigmoid",),
+    "position embedding of patches": ("pretrain.patch_position=true",),
+    SLICE: (),
 }
 # columns of the tables: the name of the metric without its prefix, and its heading
 SCORES: Mapping[str, str] = {
@@ -62,6 +67,7 @@ SCORES: Mapping[str, str] = {
     "flip_polarity_absent": "flip, absent",
     "report_polarity_present": "other report, present",
     "report_polarity_absent": "other report, absent",
+    "report_zone": "other report, zone",
     "flip_side": "flip, side",
     "flip_severity": "flip, severity",
     "ece": "ECE",
@@ -87,7 +93,11 @@ def train_variant(options: argparse.Namespace, name: str, seed: int) -> Scores:
     """The scores of one variant and seed on the test split, by metric name without prefix."""
     config = variant_config(seed, options.set, VARIANTS[name])
     shards = newest_outputs(open_store(options.store), ("shards",))["shards"]
-    done = run_job("pretrain", config, options.store, {"shards": shards})
+    inputs = {"shards": shards}
+    if name == SLICE:
+        spec = SliceSpec(name="half-negated", base=shards, max_negated_share=0.5)
+        inputs["slice"] = make_slice(open_store(options.store), spec).result.ref
+    done = run_job("pretrain", config, options.store, inputs)
     counts = score_elsewhere(options, done.ref, config) if options.test_store else done.counts
     return {key.removeprefix("perception_").removeprefix("zero_shot_"): value for key, value in counts.items()}
 

@@ -259,8 +259,13 @@ class PretrainConfig(StageConfig):
     local_weight: float = Field(
         1.0, ge=0, description="Weight of the contrastive loss of patches (sentence-to-patch alignment)."
     )
+    patch_position: bool = Field(
+        False,
+        description="Add a learned embedding of its place in the grid to each patch, beside what the backbone knows.",
+    )
     use_attributes: bool = Field(
-        True, description="Compare side and degree, not only the assertion, when sentences are matched with studies."
+        True,
+        description="Compare side, zone and degree, not only the assertion, when sentences are matched with studies.",
     )
     hard_negatives: tuple[Literal["polarity", "side", "severity", "report"], ...] = Field(
         ("polarity", "side", "severity", "report"),

@@ -311,6 +311,7 @@ def build_contrastive(
         pixel_mean=stage.pixel_mean,
         pixel_std=stage.pixel_std,
         frozen=stage.image_encoder.freeze,
+        patch_position=stage.patch_position,
     )
     text_backbone = build_backbone(
         stage.text_encoder,

@@ -61,6 +61,7 @@ class ImageEncoder(nn.Module):
         pixel_mean: float,
         pixel_std: float,
         frozen: bool = False,
+        patch_position: bool = False,
     ) -> None:
         super().__init__()
         self.backbone, self.frozen = backbone, frozen
@@ -72,6 +73,8 @@ class ImageEncoder(nn.Module):
         self.pixel_mean, self.pixel_std = pixel_mean, pixel_std
         self.view_embedding = nn.Embedding(len(VIEW_POSITIONS), self.width)
         nn.init.normal_(self.view_embedding.weight, std=0.02)
+        num_patches = self.layout.grid_hw[0] * self.layout.grid_hw[1]
+        self.position_PC = nn.Parameter(torch.randn(num_patches, self.width) * 0.02) if patch_position else None
         self.norm = nn.LayerNorm(self.width)
         self.to_joint = nn.Linear(self.width, joint_size)
         self.study_to_joint = nn.Linear(self.width, joint_size)
@@ -89,6 +92,8 @@ class ImageEncoder(nn.Module):
         view_M = view_mask.flatten().nonzero()[:, 0]
         pixels_MHW = batch.pixels_BVHW.flatten(0, 1)[view_M]
         patches_MPC = self.encode_views(pixels_MHW, seed=batch.seed if augmented else None)
+        if self.position_PC is not None:
+            patches_MPC = patches_MPC + self.position_PC
         patches_MPC = self.norm(patches_MPC + self.view_embedding(batch.view_ids_BV.flatten()[view_M])[:, None])
         hidden = patches_MPC.new_zeros(view_mask.numel(), *patches_MPC.shape[1:])
         hidden = hidden.index_copy(0, view_M, patches_MPC).unflatten(0, view_mask.shape)

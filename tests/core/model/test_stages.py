@@ -12,6 +12,7 @@ from trrg_core.model.generator import build_generator, left_pad
 from trrg_core.model.perception import DiseasePerception, build_perception, perceive
 from trrg_core.model.similarity import score_own, score_texts
 from trrg_core.training.collate import collate_finetune, collate_images, collate_pretrain
+from trrg_core.training.parameter_groups import decays
 from trrg_core.training.tokenization import encode_texts, pad_ids
 
 SHORT = GenerateConfig(max_new_tokens=40)
@@ -221,6 +222,21 @@ def test_any_image_backbone_gives_patches_and_a_study_vector(backbone, rows, pro
     assert features.patches_BND.shape[:2] == features.patch_mask_BN.shape
     torch.testing.assert_close(features.patches_BND[0, 0].norm(), torch.tensor(1.0))
     assert model(batch).loss.isfinite()
+
+
+def test_patches_know_their_place_only_where_that_is_asked_for(rows, text_tokenizer, stage1):
+    assert stage1.model.image.position_PC is None
+    batch, config = images_of(rows[:1]), toy_config("pretrain.patch_position=true")
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS).eval()
+    model.load_state_dict(stage1.model.state_dict(), strict=False)
+    placed = model.encode_images(batch).patches_BND
+    position = model.image.position_PC
+    assert not decays("image.position_PC", position)
+    with torch.no_grad():
+        position.zero_()
+    plain = stage1.model.encode_images(batch).patches_BND
+    torch.testing.assert_close(model.encode_images(batch).patches_BND, plain)
+    assert (placed - plain).abs().max() > 1e-3
 
 
 def test_base_is_built_without_weights_or_network(llm_tokenizer):
