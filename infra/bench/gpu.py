@@ -1,181 +1,62 @@
-"""Speed of training and generation on one GPU, by torch and transformers alone; also runs on a CPU.
+"""Speed of training and generation on one GPU; run as `python infra/bench/gpu.py BENCH`, from any folder.
 
-`python -m infra.bench.gpu generate` is in `infra.bench.gpu_generate`.
-
-`python -m infra.bench.gpu contrastive` trains the project's own stage 1 with the sizes of `base` (ViT-B/16 at 224 px,
-12 text layers) from random weights on invented batches that are on the device already: no input, no DeepSpeed, no
-other rank. It needs this checkout, torch, transformers, pydantic, Pillow and pyahocorasick. `--tiny` takes the sizes
-of `tiny`, to check the script on a CPU.
-
-`python -m infra.bench.gpu finetune` is in `infra.bench.gpu_finetune`, `python -m infra.bench.gpu engine` in
-`infra.bench.gpu_engine`.
-
-A pair is one radiograph and one sentence. The second row is a step as `base` trains it: two views and six sentences
-per study, a flip of each sentence, the prompts of all findings.
+`contrastive` (`infra.bench.gpu_contrastive`) needs this checkout, torch, transformers and what these two require.
+`generate` (`infra.bench.gpu_generate`) and `finetune` (`infra.bench.gpu_finetune`) need pydantic, SciPy and Pillow too,
+`engine` (`infra.bench.gpu_engine`) all that training needs. `--tiny` takes the sizes of the preset `tiny`, to check the
+script on a CPU.
 """
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from infra.bench import gpu_generate
-from infra.bench.device import device_name, peak_flops, print_profile, synchronize
-from infra.bench.gpu_batches import VOCABULARY, Load, invent_batch
-from infra.bench.gpu_finetune import add_finetune_options, bench_finetune
-from trrg_core.config.load import load_config
-from trrg_core.config.settings import TrrgConfig
-from trrg_core.labels import load_label_set
-from trrg_core.model.compiling import compile_layers
-from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
-from trrg_core.model.model_size import InventedVocabulary
-from trrg_core.training.batch import Batch
-
-GOAL_PAIRS_PER_S = 2800  # on one H100
-WARM_UP = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One load on one device; FLOPs are those of a step's matrix products, convolutions and attention."""
-
-    step_s: float
-    flops: float
-    peak_bytes: int
-    attention: str
+_CHECKOUT = Path(__file__).resolve().parents[2]
+BENCHES = {
+    "contrastive": "stage 1: pairs per second",
+    "generate": "stage 2: tokens per second of drafts and reports",
+    "finetune": "stage 2: tokens per second of the LLM",
+    "engine": "both stages under DeepSpeed: memory, and exact resume",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the bench that `arguments` or the command line choose; returns 1 if its goal is missed on its device."""
-    parser = argparse.ArgumentParser(prog="python -m infra.bench.gpu", description=__doc__)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="gpu.py", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    contrastive = benches.add_parser("contrastive", help="stage 1: pairs per second")
-    contrastive.add_argument("--batch-size", type=int, default=512, help="pairs per step; a study counts as eight")
-    contrastive.add_argument("--steps", type=int, default=30, help="measured steps, after warming up")
-    contrastive.add_argument("--compile", action="store_true", help="compile the layers with torch.compile")
-    contrastive.add_argument("--profile", action="store_true", help="print where the time of a step goes")
-    contrastive.add_argument(
-        "--weights", choices=("bf16", "fp32"), default="bf16", help="fp32: computed in bf16 by autocast"
-    )
-    for_all(contrastive)
-    gpu_generate.add_options(benches.add_parser("generate", help="stage 2: tokens per second of drafts and reports"))
-    add_finetune_options(benches.add_parser("finetune", help="stage 2: tokens per second of the LLM"))
-    engine = benches.add_parser("engine", help="both stages under DeepSpeed: memory, and exact resume")
-    engine.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this text")
-    for_all(engine)
-    options = parser.parse_args(arguments)
-    if options.bench == "engine":
-        from infra.bench.gpu_engine import bench_engine  # imports DeepSpeed, which the others do not need
-
-        return bench_engine(options)
-    run = {"generate": gpu_generate.bench_generate, "finetune": bench_finetune}.get(options.bench, bench_contrastive)
-    return run(options)
+    parsers = {bench: benches.add_parser(bench, help=text) for bench, text in BENCHES.items()}
+    name = words[0] if words and words[0] in BENCHES else parser.parse_args(words).bench
+    add_options, run = _bench(name)
+    add_options(parsers[name])
+    return run(parser.parse_args(words))
 
 
-def for_all(parser: argparse.ArgumentParser) -> None:
-    """The options of the benches of whole models."""
-    parser.add_argument("--tiny", action="store_true", help="the sizes of the preset tiny")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+def _bench(
+    name: str,
+) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]:
+    """The options of a bench and what it runs; only what it needs is imported."""
+    if name == "contrastive":
+        from infra.bench.plain_settings import without_pydantic
 
+        without_pydantic()
+        from infra.bench import gpu_contrastive
 
-def bench_contrastive(options: argparse.Namespace) -> int:
-    """Prints the table of stage 1 and its verdict."""
-    loads = (
-        Load(name="pairs", num_studies=options.batch_size, num_views=1, num_sentences=1, has_negatives=False),
-        Load(
-            name="stage 1",
-            num_studies=max(2, options.batch_size // 8),
-            num_views=2,
-            num_sentences=6,
-            has_negatives=True,
-        ),
-    )
-    name = device_name(options.device)
-    peak = peak_flops(name)
-    print(f"{name}, torch {torch.__version__}, weights {options.weights}, compiled: {options.compile}")
-    print(
-        f"{'':10}{'studies':>8}{'images':>8}{'ms/step':>9}{'images/s':>10}{'TFLOP/s':>9}{'MFU':>6}{'GiB':>7}  attention"
-    )
-    rates = {}
-    for load in loads:
-        result = measure(load, options)
-        images = load.num_studies * load.num_views
-        rates[load.name] = images / result.step_s
-        speed = result.flops / result.step_s
-        mfu = f"{speed / peak:.0%}" if peak else "-"
-        memory = f"{result.peak_bytes / 2**30:.1f}" if result.peak_bytes else "-"
-        print(
-            f"{load.name:10}{load.num_studies:8}{images:8}{1000 * result.step_s:9.1f}{rates[load.name]:10.0f}"
-            f"{speed / 1e12:9.2f}{mfu:>6}{memory:>7}  {result.attention}"
-        )
-    if options.tiny or not name.startswith(("NVIDIA H100", "NVIDIA H200")):
-        print(f"no verdict: the goal, {GOAL_PAIRS_PER_S} pairs/s with the sizes of base, is for one H100")
-        return 0
-    passed = rates["pairs"] >= GOAL_PAIRS_PER_S
-    print(f"{'PASS' if passed else 'FAIL'}: {rates['pairs']:.0f} pairs/s (goal {GOAL_PAIRS_PER_S})")
-    return 0 if passed else 1
+        return gpu_contrastive.add_options, gpu_contrastive.bench_contrastive
+    if name == "generate":
+        from infra.bench import gpu_generate
 
+        return gpu_generate.add_options, gpu_generate.bench_generate
+    if name == "finetune":
+        from infra.bench import gpu_finetune
 
-def measure(load: Load, options: argparse.Namespace) -> Measured:
-    """The median time of a training step: forward, backward, clipping, fused AdamW."""
-    config = load_config("tiny" if options.tiny else "base", load.settings)
-    device = torch.device(options.device)
-    torch.manual_seed(config.seed)
-    observations = load_label_set(config.parse.label_set).observations
-    model = build_contrastive(config, InventedVocabulary(VOCABULARY), observations, weights="random").to(device).train()
-    if options.weights == "bf16":
-        model.to(torch.bfloat16)
-    if options.compile:
-        compile_layers(model, "inductor")
-    batches = [invent_batch(load, config, len(observations), seed).to(device) for seed in range(4)]
-    train_step = _step_function(model, config, autocast=options.weights == "fp32")
-    # nothing is compiled under the counter, and it would stay so
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
-        train_step(batches[0])
-    synchronize(device)
-    for batch in batches[:WARM_UP]:
-        train_step(batch)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    seconds = []
-    for step in range(options.steps):
-        synchronize(device)
-        before = time.perf_counter()
-        train_step(batches[step % len(batches)])
-        synchronize(device)
-        seconds.append(time.perf_counter() - before)
-    if options.profile:
-        print_profile(lambda: train_step(batches[0]))
-    return Measured(
-        step_s=statistics.median(seconds),
-        flops=float(counter.get_total_flops()),
-        peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
-        attention=str(model.text.backbone.config._attn_implementation),
-    )
+        return gpu_finetune.add_finetune_options, gpu_finetune.bench_finetune
+    from infra.bench import gpu_engine
 
-
-def _step_function(model: ContrastiveModel, config: TrrgConfig, *, autocast: bool) -> Callable[[Batch], None]:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rate, decay = config.pretrain.optimizer.learning_rate, config.pretrain.optimizer.weight_decay
-    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=True)
-    device = next(model.parameters()).device.type
-
-    def train_step(batch: Batch) -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=autocast):
-            output: Any = model(batch)
-        optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, config.engine.clip_norm)
-        optimizer.step()
-
-    return train_step
+    return gpu_engine.add_options, gpu_engine.bench_engine
 
 
 if __name__ == "__main__":
+    if not __package__:  # run as a file: Python looks beside it for modules, and not in the checkout
+        sys.path[0] = str(_CHECKOUT)
     sys.exit(main())

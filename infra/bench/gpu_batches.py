@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from infra.bench.gpu_finetune import CORPUS
 from trrg_core.config.settings import TrrgConfig
 from trrg_core.training.batch import Batch, ClueEdits, Reports, Sentences
 from trrg_core.training.fact_tensors import Facts
@@ -80,6 +79,8 @@ def invent_batch(load: Load, config: TrrgConfig, num_observations: int, seed: in
 
 def with_reports(batch: Batch, config: TrrgConfig, seed: int) -> Batch:
     """`batch` with reports of random tokens, and with some clues given and some hidden."""
+    from infra.bench.gpu_finetune import CORPUS  # imports the LLM, which stage 1 does not need
+
     stage = config.finetune
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     lengths = torch.tensor(replace(CORPUS, longest=stage.max_report_tokens).draw(len(batch), rng))

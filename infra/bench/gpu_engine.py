@@ -30,9 +30,10 @@ from trrg_core.config.settings import TrrgConfig
 from trrg_core.labels import load_label_set
 from trrg_core.model.contrastive import build_contrastive
 from trrg_core.model.generator import build_generator
-from trrg_core.model.model_size import InventedVocabulary, finetune_size, pretrain_size
+from trrg_core.model.model_size import finetune_size, pretrain_size
 from trrg_core.model.perception import DiseasePerception
 from trrg_core.training.batch import Batch
+from trrg_core.training.invented_vocabulary import InventedVocabulary
 from trrg_core.training.memory_estimate import GIB, estimate_memory
 
 _STEPS, _AFTER = 6, 3  # steps before the state is written, the first of them to warm up, and after
@@ -74,6 +75,13 @@ CASES = (
     ),
     *(Case(stage="stage 2", settings=(f"engine.zero_stage={zero}", "engine.precision=bf16")) for zero in (2, 3)),
 )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this bench."""
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this text")
+    parser.add_argument("--tiny", action="store_true", help="the sizes of the preset tiny")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bench_engine(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trrg_core.errors import ConfigError
-from trrg_core.imaging.transforms import augment
+from trrg_core.imaging.augmentation import augment
 from trrg_core.model.backbone_layout import image_layout, max_text_tokens, unused_text_parameters
 from trrg_core.model.batch_norms import take_mixed_formats
 from trrg_core.model.patch_projection import project_patches_as_products

@@ -11,27 +11,13 @@ from trrg_core.model.backbone_layout import num_blocks, num_kept_numbers
 from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
 from trrg_core.model.generator import ReportGenerator, build_generator
 from trrg_core.model.perception import DiseasePerception
+from trrg_core.training.invented_vocabulary import InventedVocabulary
 from trrg_core.training.memory_estimate import SAVED_ELEMENTS, ModelSize, Tower, size_of
 
 IMAGE_TOWER = "image encoder"
 # instruction, in a chat template with the message of a system
 _PROMPT_TOKENS = 64
 _NF4_BITS = 4.127  # per weight, with the quantised scales (Dettmers et al. 2023, section 3)
-
-
-class InventedVocabulary:
-    """Stands in for a tokenizer that is not there: it has a size and special tokens, and one token for every word."""
-
-    pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[3] * len(text.split()) for text in texts]}
 
 
 def pretrain_size(config: TrrgConfig) -> tuple[ModelSize, list[Tower]]:

@@ -4,7 +4,8 @@ import torch
 from torch.nn import functional
 
 from tests.core.toy_corpus import draw
-from trrg_core.imaging.transforms import _affine_grid, augment, letterbox, letterbox_all
+from trrg_core.imaging.augmentation import _affine_grid, augment
+from trrg_core.imaging.transforms import letterbox, letterbox_all
 
 
 def test_letterbox_keeps_the_aspect_and_the_sides():
