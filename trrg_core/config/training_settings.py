@@ -264,8 +264,12 @@ class PretrainConfig(StageConfig):
         description="Add a learned embedding of its place in the grid to each patch, beside what the backbone knows.",
     )
     use_attributes: bool = Field(
-        True,
-        description="Compare side, zone and degree, not only the assertion, when sentences are matched with studies.",
+        True, description="Compare side and degree, not only the assertion, when sentences are matched with studies."
+    )
+    use_zones: bool = Field(
+        False,
+        description="Compare the zone of the lungs too, upper, middle or lower: stage 1 tells zones apart, at a small "
+        "cost in findings.",
     )
     hard_negatives: tuple[Literal["polarity", "side", "severity", "report"], ...] = Field(
         ("polarity", "side", "severity", "report"),

@@ -193,8 +193,7 @@ class ContrastiveModel(nn.Module):
         )
         own_GB = study_G[:, None] == torch.arange(len(study.assertion_NO), device=study_G.device)[None]
         sentence = _joined_facts([one.sentences.facts for one in encoded]).map(gather_rows)
-        if not self.config.use_attributes:
-            sentence, study = _without_attributes(sentence), _without_attributes(study)
+        sentence, study = (compared_facts(facts, self.config) for facts in (sentence, study))
         return _Comparison(
             local_GB=gather_rows(torch.cat(similarities, dim=1).T).T,
             global_GB=sentence_GD @ gather_rows(study_BD).T,
@@ -263,9 +262,12 @@ class ContrastiveModel(nn.Module):
         return losses
 
 
-def _without_attributes(facts: Facts) -> Facts:
+def compared_facts(facts: Facts, config: PretrainConfig) -> Facts:
+    """The facts with those attributes that relations compare; the others are open."""
     nothing = torch.zeros_like(facts.assertion_NO)
-    return Facts(facts.assertion_NO, nothing, nothing, nothing)
+    if not config.use_attributes:
+        return Facts(facts.assertion_NO, nothing, nothing, nothing)
+    return facts if config.use_zones else facts._replace(zone_NO=nothing)
 
 
 def _joined_facts(facts: Sequence[Facts]) -> Facts:

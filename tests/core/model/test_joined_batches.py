@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from tests.core.toy_corpus import OBSERVATIONS, toy_config, toy_rows, toy_texts
-from trrg_core.model.contrastive import ContrastiveModel, build_contrastive
+from trrg_core.model.contrastive import ContrastiveModel, build_contrastive, compared_facts
 from trrg_core.training.batch import Batch, JoinedBatches
 from trrg_core.training.collate import collate_pretrain
+from trrg_core.training.fact_tensors import Facts
 from trrg_core.training.prompts import load_prompts
 from trrg_core.training.tokenization import train_tokenizer
 
@@ -33,6 +34,20 @@ def _model(*, recompute: bool) -> ContrastiveModel:
 @pytest.fixture(scope="module")
 def joined() -> JoinedBatches:
     return JoinedBatches((_batch(0, 5), _batch(4, 6), _batch(8, 7)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_open"),
+    [
+        ((), ["zone_NO"]),
+        (("pretrain.use_zones=true",), []),
+        (("pretrain.use_attributes=false", "pretrain.use_zones=true"), ["side_NO", "degree_NO", "zone_NO"]),
+    ],
+)
+def test_relations_compare_what_is_asked_for(settings: tuple[str, ...], left_open: list[str]) -> None:
+    ones = torch.ones(2, 3, dtype=torch.int8)
+    compared = compared_facts(Facts(ones, ones, ones, ones), toy_config(*settings).pretrain)
+    assert [name for name, codes in compared._asdict().items() if not codes.any()] == left_open
 
 
 def test_recomputing_changes_no_number(joined: JoinedBatches) -> None:
