@@ -31,7 +31,7 @@ COMPARED = (
     "golden.png",
 )
 # metrics that tell how fast it went, or on which memory
-MEASURED = ("memory_gib", "stall_percent", "step_s", "studies_per_s", "tokens_per_s", "seconds")
+MEASURED = ("memory_gib", "pairs_per_s", "stall_percent", "step_s", "studies_per_s", "tokens_per_s", "seconds")
 
 Outcome = dict[str, str]
 

@@ -185,6 +185,9 @@ class _Attempt:
         self.status.enter(WAITING, step)
         with self.log.waiting():
             own = self.plan.take_step(batches, step, self.engine.device)
+        if self.plan.plans:  # of the other ranks only the number of micro-batches is known
+            num_lanes = self.stage.schedule.num_micro_batches
+            self.log.count_pairs(own.num_pairs * num_lanes / len(self.plan.plans))
         self.status.enter(STEP, step)
         micro_batches = own.joined() if self.stage.joins_micro_batches else own
         return self.engine.train_step(micro_batches, step, weights=self.plan.weights)

@@ -48,19 +48,26 @@ class StepPlan:
 
     def take_step(self, batches: Iterator[Any], step: int, device: torch.device) -> "SeededBatches":
         """The micro-batches of one step on `device`, padded to the number that all ranks have."""
-        own = {plan.lane: next(batches).to(device) for plan in self.plans}
+        made = {plan.lane: next(batches) for plan in self.plans}
+        own = {lane: batch.to(device) for lane, batch in made.items()}
         return SeededBatches(
             batches=tuple(own[lane] for lane in self.share.lanes),
             seeds=tuple(step_seed(self.seed, step, lane) for lane in self.share.lanes),
+            # counted in CPU memory: on a GPU that would wait for the steps before
+            num_pairs=sum(getattr(batch, "num_pairs", 0) for batch in made.values()),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeededBatches(Sequence[Any]):
-    """Micro-batches in order; torch's generators are seeded for each when it is reached in a loop."""
+    """Micro-batches in order; torch's generators are seeded for each when it is reached in a loop.
+
+    `num_pairs` is how many sentences they have, each a pair with its study: 0 in stage 2.
+    """
 
     batches: tuple[Any, ...]
     seeds: tuple[int, ...]
+    num_pairs: int = 0
 
     def __len__(self) -> int:
         return len(self.batches)

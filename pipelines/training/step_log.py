@@ -30,6 +30,7 @@ class StepLog:
     def __init__(self, task: TrainingTask, start: int, total: int, *, studies_per_step: int) -> None:
         self.task, self.start, self.total, self.studies_per_step = task, start, total, studies_per_step
         self.stalled_s = 0.0
+        self.num_pairs = 0.0
         self._has_begun = False
         self.began = time.monotonic()
         self._written = -math.inf
@@ -45,13 +46,21 @@ class StepLog:
         else:
             self.began, self._has_begun = now, True
 
+    def count_pairs(self, num_pairs: float) -> None:
+        """Count the pairs of a step, of all ranks, each a study and one of its sentences."""
+        self.num_pairs += num_pairs
+
     def measure(self, step: int) -> dict[str, float]:
-        """Numbers of this attempt up to `step`: seconds per step, studies per second, stall as % of time, memory."""
+        """Numbers of this attempt up to `step`: seconds per step, studies per second, stall as % of time, memory.
+
+        And pairs per second in stage 1.
+        """
         seconds = max(time.monotonic() - self.began, 1e-9)
         done = max(1, step - self.start)
         return {
             "step_s": seconds / done,
             "studies_per_s": done * self.studies_per_step / seconds,
+            **({"pairs_per_s": self.num_pairs / seconds} if self.num_pairs else {}),
             "stall_percent": 100 * self.stalled_s / seconds,
             "memory_gib": peak_memory_gib(),
         }
@@ -65,8 +74,9 @@ class StepLog:
         self._written = now
         parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         speed = self.measure(step)
+        pairs = f"{speed['pairs_per_s']:.1f} pairs/s, " if "pairs_per_s" in speed else ""
         text = (
-            f"{parts}, {speed['step_s']:.2f} s/step, {speed['studies_per_s']:.1f} studies/s, "
+            f"{parts}, {speed['step_s']:.2f} s/step, {speed['studies_per_s']:.1f} studies/s, {pairs}"
             f"input stall {speed['stall_percent']:.0f} %, {speed['memory_gib']:.1f} GiB, "
             f"{speed['step_s'] * (self.total - step):.0f} s left"
         )

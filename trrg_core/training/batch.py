@@ -90,6 +90,11 @@ class Batch:
         return len(self.study_ids)
 
     @property
+    def num_pairs(self) -> int:
+        """How many sentences it has, each a pair with its study."""
+        return int(self.sentences.valid_S.sum()) if self.sentences else 0
+
+    @property
     def stated_BO(self) -> Tensor:
         """What the labels state, int8: 0 not mentioned, 1 present, 2 absent, 3 uncertain."""
         return self.facts.assertion_NO

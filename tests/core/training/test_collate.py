@@ -39,6 +39,7 @@ def test_missing_views_are_masked(rows):
     assert batch.view_mask_BV.tolist() == [[True, False], [True, True]]
     assert batch.pixels_BVHW.dtype == torch.uint8
     assert (batch.pixels_BVHW[0, 1] == 0).all()
+    assert batch.num_pairs == 0
 
 
 def test_each_finding_is_affirmed_denied_placed_and_graded_by_one_prompt_each(rows, prompts, text_tokenizer):
@@ -71,6 +72,7 @@ def test_hard_negatives_belong_to_their_slots_in_order(rows, prompts, text_token
     sentences = batch.sentences
     slots = sentences.negative_slot_F
     assert (slots.diff() >= 0).all()
+    assert batch.num_pairs == len(sentences.valid_S.nonzero()) > 0
     negatives = [decode_ids(text_tokenizer, ids) for ids in sentences.negative_ids_FT.tolist()]
     own = [decode_ids(text_tokenizer, sentences.ids_ST[slot].tolist()) for slot in slots]
     kinds = [NEGATIVE_KINDS[kind] for kind in sentences.negative_kind_F]

@@ -42,6 +42,7 @@ def in_process(store: Store, shards: str) -> list[dict[str, float]]:
     assert (result.metrics["steps"], result.metrics["score"]) == (12, 7)
     assert 0 <= result.metrics["stall_percent"] <= 100
     assert result.metrics["studies_per_s"] > 0
+    assert result.metrics["pairs_per_s"] == pytest.approx(3 * result.metrics["studies_per_s"])
     assert store.read_bytes("runs/in-process/losses.svg").startswith(b"<?xml")
     return _losses(store, "in-process")
 

@@ -25,11 +25,18 @@ def test_the_stall_is_the_share_of_time_spent_waiting_after_the_first_batch(
         now += 1
     measured = log.measure(12)
     assert (measured["step_s"], measured["studies_per_s"], measured["stall_percent"]) == (2, 4, 25)
+    assert "pairs_per_s" not in measured
     log.write(12, {"loss": 0.5}, is_last=False)
     progress = json.loads(task.store.read_bytes(task.progress))
     assert (progress["done"], progress["total"]) == (12, 20)
     assert progress["text"].startswith("loss 0.500, 2.00 s/step, 4.0 studies/s, input stall 25 %, ")
     assert progress["text"].endswith(" GiB, 16 s left")
+    log.count_pairs(30)
+    log.count_pairs(18)
+    log.write(12, {"loss": 0.5}, is_last=False)
+    progress = json.loads(task.store.read_bytes(task.progress))
+    assert "2.00 s/step, 4.0 studies/s, 12.0 pairs/s, input stall" in progress["text"]
+    assert progress["numbers"].items() >= {"studies_per_s": 4.0, "pairs_per_s": 12.0}.items()
 
 
 def test_progress_is_written_after_the_first_step_and_at_least_every_twenty_seconds(

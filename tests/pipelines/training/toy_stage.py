@@ -35,6 +35,10 @@ class ToyBatch:
     y: torch.Tensor
     rows: float
 
+    @property
+    def num_pairs(self) -> int:
+        return 3 * len(self.x)
+
     def to(self, device: torch.device) -> "ToyBatch":
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
