@@ -25,6 +25,8 @@ _PREFIX_PARAMETERS = (
     "register_tokens",
     "reg_token",
 )
+# families that give the mean of the patches before them
+_POOLED_FIRST = {"dinov3_convnext"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,8 @@ def _num_prefix_tokens(twin: Any) -> int:
     timm_model = getattr(twin, "timm_model", None)
     if timm_model is not None:
         return int(getattr(timm_model, "num_prefix_tokens", 0))
+    if twin.config.model_type in _POOLED_FIRST:
+        return 1
     parameters = (item for item in twin.named_parameters() if item[0].rpartition(".")[2] in _PREFIX_PARAMETERS)
     return sum(1 if value.ndim == 1 else value.shape[-2] for _, value in parameters)
 

@@ -41,6 +41,12 @@ _RENAMED = {"rope_theta", "rotary_emb_base", "rotary_pct", "torch_dtype"}
 
 # the part of a model of images and texts (CLIP, SigLIP) that a role needs
 _TOWERS = {"image": "vision_config", "text": "text_config"}
+# image encoders that give no grid of patches of an image, and what to use instead
+_UNSUPPORTED = {
+    "siglip2_vision_model": "it takes patches with the size of each image (NaFlex), not images of one size: use a "
+    "SigLIP 2 of one image size (model_type siglip, e.g. google/siglip2-base-patch16-224)",
+    "vit_mae": "it hides three quarters of the patches and shuffles the others: give its folder model_type vit",
+}
 
 
 def build_backbone(
@@ -123,19 +129,15 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype, options: dict[
     try:
         config = _tower(_read_config(encoder), role)
         model_class = _model_class(config, role)
+        words = {**options, **_attention(encoder), **_revision(encoder), **without_pooler(model_class)}
         with _without_messages():
-            model, report = model_class.from_pretrained(
-                name,
-                config=config,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                trust_remote_code=False,
-                **options,
-                **_attention(encoder),
-                **_revision(encoder),
-                **without_pooler(model_class),
-            )
+            model, report = _from_folder(model_class, name, config=config, dtype=dtype, **words)
+            if report["missing_keys"] and role in _TOWERS:
+                # a tower may not know its name in the whole model, as those of AltCLIP, AIMv2 and BLIP
+                words["key_mapping"] = {rf"^{_TOWERS[role].replace('config', 'model')}\.": ""}
+                if any(key.startswith("encoder.layers.") for key in report["missing_keys"]):
+                    words["key_mapping"][r"encoder\.layer\."] = "encoder.layers."  # AltCLIP as transformers saves it
+                model, report = _from_folder(model_class, name, config=config, dtype=dtype, **words)
     except OSError as error:
         at = f" at revision {encoder.revision!r}" if encoder.revision else ""
         raise ConfigError(
@@ -153,6 +155,14 @@ def _load(encoder: EncoderConfig, role: Role, dtype: torch.dtype, options: dict[
     if missing:  # they would be random
         raise ConfigError(f"{name!r} lacks {len(missing)} weights of {type(model).__name__}, e.g. {missing[0]}")
     return model
+
+
+def _from_folder(model_class: Any, name: str, **words: Any) -> tuple[Any, Any]:
+    """The model in a folder, and transformers' report of its weights."""
+    found: tuple[Any, Any] = model_class.from_pretrained(
+        name, use_safetensors=True, output_loading_info=True, trust_remote_code=False, **words
+    )
+    return found
 
 
 @contextmanager
@@ -195,8 +205,11 @@ def _tower(config: Any, role: Role) -> Any:
     """The part of `config` that the role needs, without a pooling head."""
     tower = getattr(config, _TOWERS.get(role, ""), None)
     config = config if tower is None else tower
-    if getattr(config, "vision_use_head", False):  # of SigLIP
-        config.vision_use_head = False
+    if role == "image" and config.model_type in _UNSUPPORTED:
+        raise ConfigError(f"model_type {config.model_type!r} is not supported: {_UNSUPPORTED[config.model_type]}")
+    for has_head in ("vision_use_head", "use_head"):  # of SigLIP, AIMv2
+        if role == "image" and getattr(config, has_head, False):
+            setattr(config, has_head, False)
     return config
 
 

@@ -16,6 +16,7 @@ from trrg_core.imaging.augmentation import augment
 from trrg_core.model.backbone_layout import image_layout, max_text_tokens, unused_text_parameters
 from trrg_core.model.batch_norms import take_mixed_formats
 from trrg_core.model.patch_projection import project_patches_as_products
+from trrg_core.model.square_positions import make_positions_square
 from trrg_core.training.batch import Batch
 from trrg_core.training.views import LATERAL_IDS, VIEW_POSITIONS
 
@@ -66,6 +67,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.backbone, self.frozen = backbone, frozen
         take_mixed_formats(backbone)
+        make_positions_square(backbone, size_px=size_px)
         project_patches_as_products(backbone)
         self.layout = image_layout(backbone, size_px=size_px)
         self.width = self.layout.width

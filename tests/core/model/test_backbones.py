@@ -58,6 +58,9 @@ FAMILIES = [
         (16, (8, 8), 0),
     ),
     ("efficientnet", EFFICIENTNET, AutoModelForImageClassification, (320, (2, 2), 0)),
+    ("dinov3_convnext", {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}, AutoModel, (32, (2, 2), 1)),
+    ("altclip", TOWERS, AutoModel, (32, (4, 4), 1)),
+    ("aimv2", TOWERS, AutoModel, (32, (4, 4), 0)),
     ("clip", TOWERS, CLIPModel, (32, (4, 4), 1)),
     ("siglip", TOWERS, SiglipModel, (32, (4, 4), 0)),
 ]
@@ -103,6 +106,7 @@ def test_a_folder_as_on_the_hub_trains_is_saved_and_reloads(
     layout = model.image.layout
     assert (layout.width, layout.grid_hw, layout.num_prefix_tokens) == expected
     kept = {name.removeprefix(f"{original.base_model_prefix}."): value for name, value in original.state_dict().items()}
+    kept |= original.state_dict()
     kept |= {name.removeprefix("vision_model."): value for name, value in kept.items()}
     loaded = {name.removeprefix("vision_model."): value for name, value in model.image.backbone.state_dict().items()}
     assert loaded.keys() <= kept.keys()
@@ -175,16 +179,51 @@ def test_another_image_size_is_interpolated(model_type, values, rows, prompts, t
     assert loss.isfinite()
 
 
+def test_positions_of_images_that_are_not_square_are_interpolated(rows, text_tokenizer, tmp_path):
+    original = save_folder(tmp_path / "hub", "vit", {**VIT, "image_size": [64, 96]}, AutoModel)
+    config = config_with(image=tmp_path / "hub")
+    model = build_contrastive(config, text_tokenizer, OBSERVATIONS).eval()
+    assert model.image.layout.grid_hw == (4, 4)
+    own, found = original.embeddings.position_embeddings, model.image.backbone.embeddings.position_embeddings
+    assert torch.equal(found[:, 0], own[:, 0])
+    # the four rows stay, and six columns of each become four
+    for row in range(4):
+        columns = own[:, 1 + 6 * row : 7 + 6 * row].transpose(1, 2)[:, :, None]
+        expected = torch.nn.functional.interpolate(columns, size=(1, 4), mode="bicubic")[0, :, 0].T
+        assert torch.allclose(found[0, 1 + 4 * row : 5 + 4 * row], expected, atol=1e-5)
+    perception = build_perception(model, text_tokenizer, OBSERVATIONS)
+    save_contrastive_folder(
+        tmp_path / "one", config=config, contrastive=model, perception=perception, tokenizer=text_tokenizer
+    )
+    images = collate_images(rows[:3], observations=OBSERVATIONS, config=config.pretrain)
+    again = load_contrastive_folder(tmp_path / "one").contrastive
+    with torch.no_grad():
+        assert torch.equal(again.encode_images(images).patches_BND, model.encode_images(images).patches_BND)
+
+
 def test_an_image_size_that_cannot_be_read_is_an_error_of_the_build(text_tokenizer, tmp_path):
     save_folder(tmp_path / "hub", "vit", {**VIT, "patch_size": 64}, AutoModel)
     with pytest.raises(ConfigError, match="cannot read images of 32 px"):
         build_contrastive(config_with(image=tmp_path / "hub", image_size_px=32), text_tokenizer, OBSERVATIONS)
-    save_folder(tmp_path / "mae", "vit_mae", VIT, AutoModel)
-    with pytest.raises(ConfigError, match="no grid of patches"):
-        build_contrastive(config_with(image=tmp_path / "mae"), text_tokenizer, OBSERVATIONS)
+    save_folder(tmp_path / "vilt", "vilt", {**VIT, "vocab_size": 700}, AutoModel)
+    with pytest.raises(ConfigError, match="cannot read images of 64 px"):
+        build_contrastive(config_with(image=tmp_path / "vilt"), text_tokenizer, OBSERVATIONS)
     save_folder(tmp_path / "text", "bert", {**TRANSFORMER, "vocab_size": 700}, AutoModel)
     with pytest.raises(ConfigError, match="no image backbone"):
         build_contrastive(config_with(image=tmp_path / "text"), text_tokenizer, OBSERVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "message"),
+    [
+        ("vit_mae", "it hides three quarters of the patches .*: give its folder model_type vit"),
+        ("siglip2", r"the size of each image \(NaFlex\), .* use a SigLIP 2 of one image size"),
+    ],
+)
+def test_an_image_encoder_that_gives_no_grid_is_refused_with_the_reason(model_type, message, tmp_path):
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        build_backbone(EncoderConfig(pretrained=str(tmp_path)), role="image", weights="random")
 
 
 def test_patches_that_are_not_square_make_a_grid_that_is_not(rows, prompts, text_tokenizer, tmp_path):
