@@ -93,6 +93,7 @@ class EngineConfig(ConfigSection):
     feed_workers: int = Field(
         -1,
         ge=-1,
+        le=256,
         description="Number of processes per worker that decode images and tokenise; 0 does it in the training thread; "
         "-1 takes the worker's share of the CPUs but one, at most 8. If that share is under 4: with a GPU two, else a "
         "background thread.",

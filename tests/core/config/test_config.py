@@ -81,6 +81,7 @@ def test_a_wrong_key_names_the_nearest_right_one(wrong: str, right: str) -> None
         ("finetune.clues=maybe", "finetune.clues"),
         ("engine.zero_stage=4", "engine.zero_stage"),
         ("pretrain.pixel_std=1e-40", "pretrain.pixel_std"),
+        ("engine.feed_workers=257", "engine.feed_workers"),
         ("engine.num_workers=two", "engine.num_workers"),
         ("seed.x=1", "seed"),
     ],
