@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from trrg_core.config.settings import PretrainConfig, TrrgConfig
 from trrg_core.labels import NUM_DEGREES
 from trrg_core.model.backbones import Weights, build_backbone
-from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder
+from trrg_core.model.encoders import ImageEncoder, ImageFeatures, TextEncoder, encode_by_length
 from trrg_core.model.similarity import LocalSimilarity, score_own, score_texts
 from trrg_core.training.batch import NEGATIVE_KINDS, Batch, JoinedBatches, Sentences
 from trrg_core.training.fact_tensors import Facts
@@ -142,14 +142,14 @@ class ContrastiveModel(nn.Module):
             torch.manual_seed(batch.seed)
         with nullcontext() if is_first else _kept_statistics(self):
             # texts first: their backbone looks at its mask, for which a GPU must have done all that it was given
-            sentence_SD = self.text(sentences.ids_ST, sentences.mask_ST)
-            negative_FD = prompt_PD = None
+            texts = {"sentences": (sentences.ids_ST, sentences.mask_ST)}
             if self._has_flips:
-                negative_FD = self.text(sentences.negative_ids_FT, sentences.negative_mask_FT)
+                texts["flips"] = (sentences.negative_ids_FT, sentences.negative_mask_FT)
             if self.config.prompt_supervision:
-                prompt_PD = self.text(sentences.prompt_ids_PT, sentences.prompt_mask_PT)
+                texts["prompts"] = (sentences.prompt_ids_PT, sentences.prompt_mask_PT)
+            encoded = dict(zip(texts, encode_by_length(self.text, list(texts.values())), strict=True))
             features = self.encode_images(batch, augmented=self.training and self.config.augment)
-        return _Encoded(batch, sentences, features, sentence_SD, negative_FD, prompt_PD)
+        return _Encoded(batch, sentences, features, encoded["sentences"], encoded.get("flips"), encoded.get("prompts"))
 
     def _contrast(self, encoded: Sequence[_Encoded]) -> dict[str, Tensor]:
         """The contrastive losses, and that of sentences against those that contradict their study, of all ranks."""

@@ -5,6 +5,7 @@ B studies or images, V views, P patches of a view, N = V * P, C backbone width, 
 
 # ruff: noqa: N815 -- names carry their axes
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -161,6 +162,34 @@ class TextEncoder(nn.Module):
         weight = mask_ST[..., None].to(states.dtype)
         mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
         return functional.normalize(self.to_joint(mean).float(), dim=-1)
+
+
+def encode_by_length(encoder: TextEncoder, kinds: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """The vectors `[S,D]` of each kind of texts: as `encoder` gives them alone, but for rounding and dropout.
+
+    All texts are encoded together, sorted by length and cut into as many calls of equal size as there are kinds: a call
+    of one kind would be padded to its longest, half of it with padding. Every rank makes the same number of calls
+    whatever its texts, since under ZeRO-3 each gathers weights from all.
+
+    Args:
+        encoder: of the texts.
+        kinds: ids and mask `[S,T]` of each kind, padded on the right; S and T may differ.
+    """
+    longest = max(ids.shape[1] for ids, _ in kinds)
+    ids_ST, mask_ST = (
+        torch.cat([functional.pad(pair[part], (0, longest - pair[part].shape[1])) for pair in kinds]) for part in (0, 1)
+    )
+    lengths, order = mask_ST.sum(1).sort(stable=True)
+    groups = order.tensor_split(len(kinds))
+    ends = [max(0, end - 1) for end in torch.tensor([len(group) for group in groups]).cumsum(0).tolist()]
+    widths = lengths[ends].tolist() if len(order) else [longest] * len(groups)  # waits for a GPU, once
+    vectors = torch.cat(
+        [
+            encoder(ids_ST[group, : max(1, width)], mask_ST[group, : max(1, width)])
+            for group, width in zip(groups, widths, strict=True)
+        ]
+    )
+    return list(torch.split(vectors[order.argsort()], [len(ids) for ids, _ in kinds]))
 
 
 def _is_lateral(view_ids_BV: Tensor) -> Tensor:
