@@ -118,7 +118,7 @@ class GateConfig(ConfigSection):
         "lower end decides.",
     )
     min_zone_agreement: float = Field(
-        0.6,
+        0.7,
         ge=0,
         le=1,
         description="Minimum share of stated zones of the lungs (upper, middle, lower) that share one with the "
