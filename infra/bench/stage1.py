@@ -41,7 +41,7 @@ _ALL = ("polarity", "side", "severity", "report")
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     FULL: (),
     "no attributes in relations": ("pretrain.use_attributes=false",),
-    "zones in relations": ("pretrain.use_zones=true",),
+    "no zones in relations": ("pretrain.use_zones=false",),
     **{
         f"no {name}": (f"pretrain.hard_negatives=[{', '.join(kind for kind in _ALL if kind != left_out)}]",)
         for left_out, name in {

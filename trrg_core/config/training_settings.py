@@ -268,9 +268,9 @@ class PretrainConfig(StageConfig):
         True, description="Compare side and degree, not only the assertion, when sentences are matched with studies."
     )
     use_zones: bool = Field(
-        False,
-        description="Compare the zone of the lungs too, upper, middle or lower: stage 1 tells zones apart, at a small "
-        "cost in findings.",
+        True,
+        description="Compare the zone of the lungs too, upper, middle or lower: without it stage 1 takes a finding in "
+        "the upper zone for a match of one in the lower.",
     )
     hard_negatives: tuple[Literal["polarity", "side", "severity", "report"], ...] = Field(
         ("polarity", "side", "severity", "report"),

@@ -39,9 +39,9 @@ def joined() -> JoinedBatches:
 @pytest.mark.parametrize(
     ("settings", "left_open"),
     [
-        ((), ["zone_NO"]),
-        (("pretrain.use_zones=true",), []),
-        (("pretrain.use_attributes=false", "pretrain.use_zones=true"), ["side_NO", "degree_NO", "zone_NO"]),
+        ((), []),
+        (("pretrain.use_zones=false",), ["zone_NO"]),
+        (("pretrain.use_attributes=false",), ["side_NO", "degree_NO", "zone_NO"]),
     ],
 )
 def test_relations_compare_what_is_asked_for(settings: tuple[str, ...], left_open: list[str]) -> None:
