@@ -127,25 +127,6 @@ def count_facts(
         significance: how much of an agreement counts when its side or degree is wrong.
     """
     is_asserting = (stated.assertions != 0).any(axis=1)
-    columns = [np.ones(len(is_asserting)), is_asserting, *_truth(truth, stated, weights, significance)]
-    return np.column_stack([*_outcomes(truth, stated), *columns, *_attributes(truth, stated), texts]).astype(np.float64)
-
-
-def _outcomes(truth: FactTable, stated: FactTable) -> list[Counts]:
-    expected, affirmed = truth.is_present, stated.is_present
-    return [(expected & affirmed) * 1.0, (~expected & affirmed) * 1.0, (expected & ~affirmed) * 1.0]
-
-
-def _truth(truth: FactTable, stated: FactTable, weights: Counts, significance: Significance) -> list[Counts]:
-    """Weight that both reports agree in, and weight that either affirms, each summed over both reports."""
-    pairs = (compare_sides(truth, stated), compare_degrees(truth, stated))
-    is_wrong = np.logical_or.reduce([pair.both & ~pair.agree for pair in pairs])
-    credit = np.where(is_wrong, significance.wrong_attribute, 1.0) * (truth.is_present & stated.is_present)
-    either = truth.is_present.astype(np.float64) + stated.is_present
-    return [2 * credit @ weights, either @ weights]
-
-
-def _attributes(truth: FactTable, stated: FactTable) -> list[Counts]:
     sides, degrees = compare_sides(truth, stated), compare_degrees(truth, stated)
     zones = compare_zones(truth, stated)
     counted = (
@@ -153,7 +134,29 @@ def _attributes(truth: FactTable, stated: FactTable) -> list[Counts]:
         *(degrees.both, degrees.agree, degrees.due, degrees.by_chance),
         *(zones.both, zones.agree, zones.by_chance),
     )
-    return [cells.sum(axis=1).astype(np.float64) for cells in counted]
+    is_wrong = (sides.both & ~sides.agree) | (degrees.both & ~degrees.agree)
+    columns = [
+        *_outcomes(truth, stated),
+        *(np.ones(len(is_asserting)), is_asserting),
+        *_truth(truth, stated, np.where(is_wrong, significance.wrong_attribute, 1.0), weights),
+        *(cells.sum(axis=1) for cells in counted),
+    ]
+    return np.column_stack([*columns, texts]).astype(np.float64)
+
+
+def _outcomes(truth: FactTable, stated: FactTable) -> list[Counts]:
+    expected, affirmed = truth.is_present, stated.is_present
+    return [(expected & affirmed) * 1.0, (~expected & affirmed) * 1.0, (expected & ~affirmed) * 1.0]
+
+
+def _truth(truth: FactTable, stated: FactTable, credit: Counts, weights: Counts) -> list[Counts]:
+    """Weight that both reports agree in, and weight that either affirms, each summed over both reports.
+
+    `credit` is how much of an agreement counts, `[N,O]`.
+    """
+    credit = credit * (truth.is_present & stated.is_present)
+    either = truth.is_present.astype(np.float64) + stated.is_present
+    return [2 * credit @ weights, either @ weights]
 
 
 def _compare_texts(reference: StatedReport, hypothesis: StatedReport, known: frozenset[str]) -> tuple[int, ...]:
