@@ -78,10 +78,9 @@ def relate(sentence: Facts, study: Facts, own_SB: Tensor) -> Tensor:
     so is an uncertain statement against a clear one.
 
     The same finding on another side, in the upper zones in place of the lower, or in a clearly different degree is a
-    mismatch.
-    The relation is not symmetric: a sentence that leaves side, zone or degree open fits a study that states one; a
-    sentence that states one is unknown for a study that leaves it open, or for one that states more sides, other zones
-    or a neighbouring degree.
+    mismatch. The relation is not symmetric: a sentence that leaves side, zone or degree open fits a study that states
+    one; a sentence that states one is unknown for a study that leaves it open, or for one that states more sides, other
+    zones or a neighbouring degree.
 
     A denial with a side, zone or degree denies no more than that: it contradicts what is affirmed of the same, and
     leaves anything else unknown. It fits a study that denies at least as much.

@@ -89,10 +89,8 @@ class PairMaker:
                 if code not in _OPPOSITE or stated.assertions[index] != code:
                     continue
                 pool = self._natural[index, _OPPOSITE[code]]
-                fitting = [item for item in pool if self._differs_in(item, index, row["study_id"], stated)]
-                if fitting:
-                    chosen = fitting[int(rng.integers(len(fitting)))]
-                    yield self._pair(index, FlipKind.POLARITY, "report", facts, sentence["text"], chosen.text)
+                if false_text := self._draw_false(pool, index, row["study_id"], stated, rng):
+                    yield self._pair(index, FlipKind.POLARITY, "report", facts, sentence["text"], false_text)
 
     def _zone_pairs(self, row: Row, stated: FactCodes) -> Iterator[StatementPair]:
         """True sentences beside those of other reports with the same finding and side in the opposite zone."""
@@ -103,10 +101,8 @@ class PairMaker:
                 if zone not in _OTHER_ZONE or facts.assertions[index] != STATED_PRESENT or stated.zones[index] != zone:
                     continue
                 pool = self._placed[index, _OTHER_ZONE[zone], facts.sides[index]]
-                fitting = [item for item in pool if self._differs_in(item, index, row["study_id"], stated)]
-                if fitting:
-                    chosen = fitting[int(rng.integers(len(fitting)))]
-                    yield self._pair(index, ZONE, "report", facts, sentence["text"], chosen.text)
+                if false_text := self._draw_false(pool, index, row["study_id"], stated, rng):
+                    yield self._pair(index, ZONE, "report", facts, sentence["text"], false_text)
 
     def _pair(
         self,
@@ -125,6 +121,13 @@ class PairMaker:
             true_text=true_text,
             false_text=false_text,
         )
+
+    def _draw_false(
+        self, pool: Sequence[_Natural], index: int, study_id: str, stated: FactCodes, rng: np.random.Generator
+    ) -> str:
+        """The text of one of the sentences of `pool` that are false of the study in `index` alone; empty for none."""
+        fitting = [item for item in pool if self._differs_in(item, index, study_id, stated)]
+        return fitting[int(rng.integers(len(fitting)))].text if fitting else ""
 
     def _differs_in(self, item: _Natural, index: int, study_id: str, stated: FactCodes) -> bool:
         """Whether a sentence of another report is false of the study in the finding `index` alone."""
